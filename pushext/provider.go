@@ -1,0 +1,146 @@
+package pushext
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+)
+
+// Provider delivers wake-ups to devices through one push service: FCM, a
+// web-hook, APNs. Implementations live in directories of their own below
+// pushext and import it, never the reverse; each must pass the suite in
+// pushext/providertest.
+type Provider interface {
+	// Name is what registrations put into their route, and the label in
+	// metrics: "fcm", "webhook", or an instance name such as "fcm-eu". It is
+	// constant, at most 32 bytes of [a-z0-9-], and unique in a server.
+	Name() string
+
+	// Check judges the syntax and policy of an address before a registration
+	// that holds it is accepted. It does no network I/O. The error's text is
+	// shown to the registrant, so it says what to change and repeats no secret.
+	Check(addr Address) error
+
+	// Push makes one attempt to deliver n and says what became of it. It must
+	// return soon after ctx ends (with Retry), never retries by itself, never
+	// panics, and is safe for concurrent use. It must not keep n.Body.
+	Push(ctx context.Context, n Notification) Verdict
+}
+
+// Laner is implemented by a Provider whose addresses lead to different hosts,
+// such as web-hooks. Notifications with different lanes are queued, limited
+// and paused apart, so one slow or broken host holds back nobody else.
+type Laner interface {
+	// Lane names the lane of an address that passed Check, usually the
+	// host and port of its URL. It is a map key only: never logged, never a label.
+	Lane(addr Address) string
+}
+
+// Address is where a provider reaches one device. It is a secret: who knows it
+// can push to the device, and it identifies its owner to the provider.
+// Formatting or logging an Address shows neither token nor keys.
+type Address struct {
+	Token string   // device token, or the endpoint's URL
+	Keys  [][]byte // provider specific: p256dh and auth of Web Push, the web-hook's secret
+}
+
+const redacted = "[address]"
+
+// String hides the address.
+func (Address) String() string { return redacted }
+
+// GoString hides the address from %#v.
+func (Address) GoString() string { return redacted }
+
+// LogValue hides the address from structured logs.
+func (Address) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MaxBody is the largest Notification.Body in bytes, the limit that FCM, APNs
+// and RFC 8030 push services share.
+const MaxBody = 4096
+
+// Notification is one wake-up on its way to one device.
+type Notification struct {
+	Address Address
+
+	// Body is a JSON object for the app, at most MaxBody bytes: the sealed or
+	// plain form of pushwire.Payload. The app must receive exactly these
+	// bytes, or, where the service carries only key-value pairs, exactly
+	// these keys and values.
+	Body []byte
+
+	// CollapseID is at most 32 characters of base64url, random and constant
+	// for a registration: a newer notification replaces an undelivered older
+	// one that has the same id.
+	CollapseID string
+
+	// TTL is how long the service may keep the notification for a device that
+	// is offline. 0 means deliver now or drop.
+	TTL time.Duration
+
+	// Urgent asks for delivery to a sleeping device. It is false for wake-ups
+	// that only remove notifications.
+	Urgent bool
+
+	// Visible allows an alert to the user with the app's fallback text. It is
+	// false for wake-ups that must not be seen, such as challenges.
+	Visible bool
+
+	// ID is random, at most 36 characters of [A-Za-z0-9_-], and the same for
+	// every attempt of one wake-up, so a receiver may drop repetitions.
+	ID string
+}
+
+// Class says what the dispatcher does after an attempt.
+type Class int
+
+const (
+	// Retry is any failure that says nothing lasting about the address, the
+	// message or the provider: network errors, 5xx, timeouts. The dispatcher
+	// tries again after a growing, jittered delay.
+	Retry Class = iota
+	// Delivered means that the push service accepted the notification.
+	Delivered
+	// RetryAt is Retry with a time before which nothing more may be sent on
+	// this lane: a 429 or 503 with Retry-After.
+	RetryAt
+	// MessageBad means that this message can never be sent: too large,
+	// malformed. It is dropped with its reason; the address stays.
+	MessageBad
+	// TokenDead means that the push service said exactly that this address is
+	// gone: FCM UNREGISTERED, APNs 410, RFC 8030 404 or 410. Anything less
+	// exact is Retry or ProviderBroken. The registration is removed, unless so
+	// many die at once that the provider is the likelier cause.
+	TokenDead
+	// ProviderBroken means that no address could be reached through this
+	// provider now: credentials refused, sender mismatch, wrong project. The
+	// whole lane pauses and its notifications wait.
+	ProviderBroken
+)
+
+var classNames = [...]string{"retry", "delivered", "retry_at", "message_bad", "token_dead", "provider_broken"}
+
+// String is the class as a metric label: "retry", "delivered", "retry_at",
+// "message_bad", "token_dead" or "provider_broken".
+func (c Class) String() string {
+	if c < 0 || int(c) >= len(classNames) {
+		return "class_" + strconv.Itoa(int(c))
+	}
+	return classNames[c]
+}
+
+// Verdict is what a provider says of one attempt.
+type Verdict struct {
+	Class Class
+
+	// At is for RetryAt the time before which not to try again, and for
+	// TokenDead the time since when the address is dead. Zero is unknown.
+	At time.Time
+
+	// Reason is one of a small fixed set of phrases per provider, such as
+	// "fcm 404 UNREGISTERED" or "webhook timeout". It becomes a metric label and is
+	// shown to the registrant by Status, so it never holds free text
+	// of the push service, a token, an address or a URL.
+	Reason string
+}
