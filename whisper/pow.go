@@ -1,0 +1,85 @@
+package whisper
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+)
+
+// ErrWorkNotDone says that mining ended before the envelope had the proof of
+// work asked for.
+var ErrWorkNotDone = errors.New("whisper: proof of work not reached")
+
+// PoW returns the proof of work of the envelope as a node sees it at now
+// (EIP-627, "PoW Requirement"):
+//
+//	2^(leading zero bits of Keccak-256(work ‖ nonce)) / (size × (TTL + lag))
+//
+// where work is RLP [expiry, TTL, topic, data], size its length, nonce has 8
+// big-endian bytes, and lag is 0 or, for an envelope that was sent in the
+// future of now, that many seconds plus one. A lifetime of 0 counts as 1 s.
+func (e *Envelope) PoW(now time.Time) float64 {
+	fields := e.raw[e.work:e.end]
+	h := newHasher()
+	head := appendListHead(h.scratch[:0], len(fields))
+	h.Write(head)
+	h.Write(fields)
+	h.Write(binary.BigEndian.AppendUint64(h.scratch[:0], e.Nonce))
+	hash := h.finish()
+
+	life := uint64(e.TTL)
+	if sent, at := int64(e.Sent()), now.Unix(); sent > at {
+		life += uint64(sent-at) + 1
+	}
+	return powValue(leadingZeros(hash[:]), len(head)+len(fields), life)
+}
+
+func powValue(zeros, size int, life uint64) float64 {
+	return math.Ldexp(1, zeros) / (float64(size) * float64(max(life, 1)))
+}
+
+func leadingZeros(hash []byte) int {
+	for i := 0; i < common.HashLength; i += 8 {
+		if w := binary.BigEndian.Uint64(hash[i:]); w != 0 {
+			return i*8 + bits.LeadingZeros64(w)
+		}
+	}
+	return 8 * common.HashLength
+}
+
+// minesBetweenChecks is how many nonces are tried between two looks at the
+// context: some milliseconds of work.
+const minesBetweenChecks = 4096
+
+// mine finds the smallest nonce that gives the fields under proof of work the
+// target, and stores it.
+func (e *Envelope) mine(ctx context.Context, fields []byte, target float64) error {
+	if target <= 0 {
+		return nil
+	}
+	input := append(append(rlpListHead(len(fields)), fields...), make([]byte, 8)...)
+	nonce := input[len(input)-8:]
+	size := len(input) - 8
+	var hash common.Hash
+	keccak := crypto.NewKeccakState()
+	for n := uint64(0); ; n++ {
+		if n%minesBetweenChecks == 0 && ctx.Err() != nil {
+			return fmt.Errorf("%w: %g after %d tries: %v", ErrWorkNotDone, target, n, context.Cause(ctx))
+		}
+		binary.BigEndian.PutUint64(nonce, n)
+		keccak.Reset()
+		keccak.Write(input)
+		keccak.Read(hash[:])
+		if powValue(leadingZeros(hash[:]), size, uint64(e.TTL)) >= target {
+			e.Nonce = n
+			return nil
+		}
+	}
+}
