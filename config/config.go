@@ -1,0 +1,164 @@
+// Package config is the settings of a node: one Config struct, its defaults, the TOML file, and the checks.
+//
+// Only wnode imports it. wnode starts from Defaults, lays the file over them with Load, lays the command-line
+// flags over that, calls Validate once, and hands plain values to the packages that do the work.
+//
+// The keys of the file are the names of the fields below and its tables the names of the structs, as users of
+// geth know it. The comment of each field is what Dump writes above the key, so it is written for the operator.
+package config
+
+// Config is every setting of a node.
+type Config struct {
+	// The devp2p node: identity, listening, and whom it talks to.
+	Node Node
+	// The Whisper protocol, shh/6.
+	Shh Shh
+	// The mail server: it archives every envelope and answers mail requests.
+	Mailserver Mailserver
+	// The push extension: it wakes the devices that registered. It needs, and turns on, the mail server.
+	Push Push
+	// JSON-RPC over a local socket, HTTP and WebSocket.
+	RPC RPC
+	// The Prometheus endpoint.
+	Metrics Metrics
+	// What the node logs, on standard error.
+	Log Log
+}
+
+// Node is the devp2p node.
+type Node struct {
+	// Directory of everything the node keeps: keys, archive, registrations, socket.
+	// One node at a time uses it. Empty: ~/.whisperpush.
+	DataDir string
+	// File with the node's secp256k1 private key in hex; its public half is in the enode URL.
+	// Empty: nodekey in the data directory, made on the first start.
+	KeyFile string
+	// The key itself in hex, for tests; never in a file. Empty: KeyFile decides.
+	KeyHex string `toml:"-"`
+	// Address and port for peers, TCP and UDP, as host:port. An empty host is every interface, port 0 any free port.
+	ListenAddr string
+	// Most peers at one time. 0: no peers at all.
+	MaxPeers int
+	// enode URLs of nodes that help to find others.
+	BootstrapNodes []string
+	// enode URLs of peers that are dialled and redialled for ever.
+	StaticNodes []string
+	// enode URLs of peers that may connect beyond MaxPeers. It gives them no other right.
+	TrustedNodes []string
+	// How peers reach the node through a router: "none", "any", "upnp", "pmp", "pmp:<gateway>", "stun"
+	// or "extip:<IP>". Empty: none.
+	NAT string
+	// Do not search for peers; static and bootstrap nodes are still dialled.
+	NoDiscovery bool
+	// Talk only to these networks, as a comma-separated list of CIDR masks. Empty: no restriction.
+	NetRestrict string
+}
+
+// Shh is the Whisper protocol.
+type Shh struct {
+	// Least proof of work of an envelope the node takes. 0: any.
+	MinimumAcceptedPOW float64
+	// Largest envelope in bytes, at most 10485760 (10 MiB). 0: 1 MiB.
+	MaxMessageSize uint32
+	// Refuse the link to a light peer while this node is light itself, for neither would relay for the other.
+	RestrictConnectionBetweenLightClients bool
+}
+
+// Mailserver is the archive and the server of mail requests.
+type Mailserver struct {
+	// Archive envelopes and answer mail requests.
+	Enabled bool
+	// File with the password whose key mail requests may be encrypted to; its first line counts.
+	// Requests encrypted to the node's public key are answered in any case.
+	// Empty: "status-offline-inbox", the password that every Status client knows.
+	PasswordFile string
+	// How long an envelope is kept, such as "30d", "36h" or "90m". 0: for ever.
+	Retention Duration
+	// Most bytes of archived envelopes; the oldest go first. 0: no limit.
+	MaxBytes int64
+}
+
+// Push is the push extension.
+type Push struct {
+	// Serve registrations and send wake-ups.
+	Enabled bool
+	// File with the push key in hex: the secp256k1 key that registrations are encrypted to; not the node key.
+	// Empty: pushkey in the data directory, made on the first start. Losing it loses every registration.
+	KeyFile string
+	// File with the key in hex that seals device tokens on the disk. Keep a copy: without it they are unreadable.
+	// Empty: push.disk.key in the data directory, made on the first start.
+	DiskKeyFile string
+	// Names of providers whose registrations count without answering the challenge. For test networks only.
+	SkipChallenge []string
+	// The services that wake devices: one [[Push.Provider]] table each. Name is what a registration calls it and
+	// is its Type unless given; the other keys depend on the Type, see docs/providers.md. For instance:
+	//
+	//   [[Push.Provider]]
+	//   Type = "fcm"
+	//   CredentialsFile = "/etc/whisperpush/service-account.json"
+	//
+	//   [[Push.Provider]]
+	//   Type = "webhook"
+	Provider []Provider
+}
+
+// RPC is the JSON-RPC interface.
+type RPC struct {
+	// Do not open the local socket.
+	IPCDisable bool
+	// Path of the local socket; only its owner may use it. A bare name is put into the data directory.
+	// Empty: whisperpush.ipc.
+	IPCPath string
+	// JSON-RPC over HTTP.
+	HTTP HTTP
+	// JSON-RPC over WebSocket. With HTTP's address and port, both share one listener.
+	WS WS
+}
+
+// HTTP is JSON-RPC over HTTP.
+type HTTP struct {
+	// Serve JSON-RPC over HTTP. Whoever reaches it can read the keys that were given to the node.
+	Enabled bool
+	// Interface to listen on. Empty: 127.0.0.1.
+	Addr string
+	// Port to listen on. 0: any free port.
+	Port int
+	// Name spaces served: shh, net, web3, admin.
+	API []string
+	// Web origins that may call from a browser; "*" is every one. Empty: none.
+	CORSDomain []string
+	// Host names by which the server may be called; "*" is every one. An IP address always may.
+	VHosts []string
+}
+
+// WS is JSON-RPC over WebSocket.
+type WS struct {
+	// Serve JSON-RPC over WebSocket. Whoever reaches it can read the keys that were given to the node.
+	Enabled bool
+	// Interface to listen on. Empty: 127.0.0.1.
+	Addr string
+	// Port to listen on. 0: any free port.
+	Port int
+	// Name spaces served: shh, net, web3, admin.
+	API []string
+	// Web origins that may connect from a browser; "*" is every one. Empty: this host only.
+	Origins []string
+}
+
+// Metrics is the Prometheus endpoint.
+type Metrics struct {
+	// Serve /metrics and /healthz over HTTP.
+	Enabled bool
+	// Interface to listen on. Empty: 127.0.0.1.
+	Addr string
+	// Port to listen on. 0: any free port.
+	Port int
+}
+
+// Log is the node's log.
+type Log struct {
+	// How much to log: 0 nothing, 1 errors, 2 warnings, 3 what happens, 4 details, 5 everything.
+	Verbosity int
+	// "text" for people, "json" for machines.
+	Format string
+}

@@ -1,0 +1,191 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func load(t *testing.T, text string) (Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "node.toml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	c := Defaults()
+	err := Load(path, &c)
+	if err != nil {
+		require.NotContains(t, err.Error(), "\n", "one sentence is one line")
+	}
+	return c, err
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	c := Defaults()
+	require.NoError(t, c.Validate())
+}
+
+func TestDumpRoundTrip(t *testing.T) {
+	full := Defaults()
+	full.Node.DataDir = `/data "quoted" \ here`
+	full.Node.StaticNodes = []string{"enode://a@127.0.0.1:1", "enode://b@127.0.0.1:2"}
+	full.Mailserver.Retention = Duration(36 * time.Hour)
+	full.Push.Enabled = true
+	full.Push.Provider = []Provider{
+		{Name: "fcm", Type: "fcm", Options: map[string]any{"CredentialsFile": "/x", "Timeout": int64(3)}},
+		{Name: "fcm-eu", Type: "fcm", Options: map[string]any{"List": []any{"a", "b"}, "Nested": map[string]any{"Key": true}}},
+	}
+	for name, c := range map[string]Config{"defaults": Defaults(), "full": full} {
+		t.Run(name, func(t *testing.T) {
+			var text strings.Builder
+			require.NoError(t, Dump(&text, c))
+			got, err := load(t, text.String())
+			require.NoError(t, err, text.String())
+			require.Equal(t, c, got)
+
+			var again strings.Builder
+			require.NoError(t, Dump(&again, got))
+			require.Equal(t, text.String(), again.String())
+		})
+	}
+}
+
+// Every key of the dump has its comment, so that nobody needs the source to write a file.
+func TestDumpCommentsEveryKey(t *testing.T) {
+	comments, err := fieldComments()
+	require.NoError(t, err)
+	var walk func(reflect.Type)
+	walk = func(s reflect.Type) {
+		for field := range fieldsOf(s) {
+			require.NotEmpty(t, comments[s.Name()+"."+field.Name], "%s.%s", s.Name(), field.Name)
+			if field.Type.Kind() == reflect.Struct {
+				walk(field.Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config]())
+}
+
+func TestLoadKeepsWhatTheFileDoesNotName(t *testing.T) {
+	c, err := load(t, "[Node]\nMaxPeers = 7\n")
+	require.NoError(t, err)
+	want := Defaults()
+	want.Node.MaxPeers = 7
+	require.Equal(t, want, c)
+}
+
+func TestLoadProvider(t *testing.T) {
+	c, err := load(t, "[[Push.Provider]]\nType = \"fcm\"\nCredentialsFile = \"/x\"\nTimeout = \"5s\"\n")
+	require.NoError(t, err)
+	require.Equal(t, "fcm", c.Push.Provider[0].Name)
+
+	var options struct {
+		CredentialsFile string
+		Timeout         Duration
+	}
+	require.NoError(t, c.Push.Provider[0].Decode(&options))
+	require.Equal(t, "/x", options.CredentialsFile)
+	require.Equal(t, Duration(5*time.Second), options.Timeout)
+
+	var other struct{ CredentialFile string }
+	require.EqualError(t, c.Push.Provider[0].Decode(&other),
+		`provider "fcm" of type "fcm" has no key "CredentialsFile"; did you mean "CredentialFile"?`)
+	var wrong struct {
+		CredentialsFile int
+		Timeout         Duration
+	}
+	require.ErrorContains(t, c.Push.Provider[0].Decode(&wrong), `provider "fcm": `)
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"misspelt key":    {"[Node]\n# a comment\nMaxPeer = 1\n", `line 3: there is no setting "Node.MaxPeer"; did you mean "Node.MaxPeers"?`},
+		"wrong table":     {"[Node]\nRetention = \"1d\"\n", `line 2: there is no setting "Node.Retention"; did you mean "Mailserver.Retention"?`},
+		"no table":        {"MaxPeers = 1\n", `line 1: there is no setting "MaxPeers"; did you mean "Node.MaxPeers"?`},
+		"unknown table":   {"\n[Whisper]\nMaxPeers = 1\n", `line 2: there is no setting "Whisper"; did you mean "`},
+		"dotted key":      {"Node.Maxpeerz = 1\n", `line 1: there is no setting "Node.Maxpeerz"; did you mean "Node.MaxPeers"?`},
+		"wrong type":      {"[Node]\nMaxPeers = \"many\"\n", `: the value of Node.MaxPeers is of type string; give one of type integer`},
+		"syntax":          {"[Node\nMaxPeers = 1", `line 2: expected`},
+		"duration":        {"[Mailserver]\nRetention = \"1 month\"\n", `"1 month" is no duration; write it like "30d", "36h" or "90m"`},
+		"duplicate":       {"[Node]\nMaxPeers = 1\nMaxPeers = 2\n", `line 3: `},
+		"provider scalar": {"[Push]\nProvider = [1]\n", `a provider is a [[Push.Provider]] table`},
+		"provider name":   {"[[Push.Provider]]\nName = 1\n", `Name of a [[Push.Provider]] is a string, not 1`},
+		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; did you mean "Node.KeyFile"?`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, test.text)
+			require.ErrorContains(t, err, test.want)
+			require.ErrorContains(t, err, "node.toml")
+			require.NotContains(t, err.Error(), "toml: ")
+		})
+	}
+	c := Defaults()
+	require.EqualError(t, Load("/no/such/file.toml", &c), `--config: there is no file "/no/such/file.toml"`)
+}
+
+func TestValidate(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"listen address": {func(c *Config) { c.Node.ListenAddr = "30303" }, `Node.ListenAddr is "30303"; give host:port`},
+		"port":           {func(c *Config) { c.Node.ListenAddr = ":70000" }, `(--port) is "70000"; give 0 to 65535`},
+		"peers":          {func(c *Config) { c.Node.MaxPeers = -1 }, `(--maxpeers) is -1; give 0 to`},
+		"bootnode":       {func(c *Config) { c.Node.BootstrapNodes = []string{"x"} }, `(--bootnodes) lists "x", which is no node`},
+		"nat":            {func(c *Config) { c.Node.NAT = "magic" }, `(--nat) is "magic"; give "none"`},
+		"netrestrict":    {func(c *Config) { c.Node.NetRestrict = "10" }, `(--netrestrict) is "10"; give CIDR masks`},
+		"key":            {func(c *Config) { c.Node.KeyHex = "abc" }, `--nodekeyhex is no secp256k1 private key`},
+		"two keys": {func(c *Config) {
+			c.Node.KeyHex, c.Node.KeyFile = strings.Repeat("1", 64), "f"
+		}, `both given; give one of them`},
+		"pow":            {func(c *Config) { c.Shh.MinimumAcceptedPOW = -1 }, `(--shh.pow) is -1`},
+		"message size":   {func(c *Config) { c.Shh.MaxMessageSize = 11 << 20 }, `at most 10485760 bytes`},
+		"bytes":          {func(c *Config) { c.Mailserver.MaxBytes = -1 }, `Mailserver.MaxBytes is -1`},
+		"provider type":  {func(c *Config) { c.Push.Provider = []Provider{{}} }, `table number 1 has no Type`},
+		"provider names": {func(c *Config) { c.Push.Provider = []Provider{{"a", "fcm", nil}, {"a", "fcm", nil}} }, `named "a"; give each a Name`},
+		"challenge":      {func(c *Config) { c.Push.SkipChallenge = []string{"b"} }, `lists "b", and no [[Push.Provider]]`},
+		"http port":      {func(c *Config) { c.RPC.HTTP.Port = -1 }, `(--http.port) is -1`},
+		"ws api":         {func(c *Config) { c.RPC.WS.API = []string{"shhh"} }, `lists "shhh", which is not served; did you mean "shh"?`},
+		"metrics port":   {func(c *Config) { c.Metrics.Port = 65536 }, `(--metrics.port) is 65536`},
+		"verbosity":      {func(c *Config) { c.Log.Verbosity = 9 }, `(--verbosity) is 9`},
+		"format":         {func(c *Config) { c.Log.Format = "xml" }, `(--log.format) is "xml"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := Defaults()
+			test.change(&c)
+			err := c.Validate()
+			require.ErrorContains(t, err, test.want)
+			require.NotContains(t, err.Error(), "\n", "one problem is one sentence")
+		})
+	}
+}
+
+func TestValidateNeverTellsTheKey(t *testing.T) {
+	c := Defaults()
+	c.Node.KeyHex = "c0ffee"
+	require.NotContains(t, c.Validate().Error(), "c0ffee")
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "0s": 0, "30d": 30 * day, "1d12h": 36 * time.Hour, "90m": 90 * time.Minute, "0d": 0, "1d1ns": day + 1,
+	} {
+		got, err := ParseDuration(text)
+		require.NoError(t, err, text)
+		require.Equal(t, want, time.Duration(got), text)
+	}
+	for _, text := range []string{"", "d", "-1d", "1d-1h", "-1h", "1.5d", "36501d", "900000h", "1h1d", "x", "1d 1h", "9999999999999d"} {
+		_, err := ParseDuration(text)
+		require.Error(t, err, text)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		d := Duration(rapid.Int64Range(0, int64(maxDuration)).Draw(t, "nanoseconds"))
+		got, err := ParseDuration(d.String())
+		require.NoError(t, err)
+		require.Equal(t, d, got)
+	})
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// DefaultPassword is the mail server's password while none is configured: the one status-go's clients use.
+const DefaultPassword = "status-offline-inbox"
+
+// Defaults returns the settings of a node that was told nothing: a relay without mail server and push.
+func Defaults() Config {
+	return Config{
+		Node: Node{
+			DataDir:        DefaultDataDir(),
+			ListenAddr:     ":30303",
+			MaxPeers:       50,
+			BootstrapNodes: []string{},
+			StaticNodes:    []string{},
+			TrustedNodes:   []string{},
+			NAT:            "any",
+		},
+		Shh: Shh{
+			MinimumAcceptedPOW: 0.2,
+			MaxMessageSize:     1 << 20,
+		},
+		Mailserver: Mailserver{
+			Retention: Duration(30 * 24 * time.Hour),
+		},
+		Push: Push{
+			SkipChallenge: []string{},
+			Provider:      []Provider{},
+		},
+		RPC: RPC{
+			IPCPath: "whisperpush.ipc",
+			HTTP: HTTP{
+				Addr:       "127.0.0.1",
+				Port:       8545,
+				API:        []string{"shh", "net", "web3"},
+				CORSDomain: []string{},
+				VHosts:     []string{"localhost"},
+			},
+			WS: WS{
+				Addr:    "127.0.0.1",
+				Port:    8546,
+				API:     []string{"shh", "net", "web3"},
+				Origins: []string{},
+			},
+		},
+		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
+		Log:     Log{Verbosity: 3, Format: "text"},
+	}
+}
+
+// DefaultDataDir is .whisperpush in the user's home directory, or in the working directory if he has none.
+func DefaultDataDir() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ".whisperpush"
+	}
+	return filepath.Join(home, ".whisperpush")
+}

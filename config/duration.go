@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration that is written with days too: "30d", "1d12h", "90m". "0" is none.
+type Duration time.Duration
+
+const day = 24 * time.Hour
+
+// maxDuration keeps sums of a duration and a clock inside an int64: 100 years.
+const maxDuration = 100 * 365 * day
+
+// ParseDuration reads what String writes.
+func ParseDuration(s string) (Duration, error) {
+	var days int
+	rest := s
+	if before, after, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseUint(before, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("%q is no duration; write it like \"30d\", \"36h\" or \"90m\"", s)
+		}
+		days, rest = int(n), after
+	}
+	var clock time.Duration
+	if rest != "" || s == "" {
+		var err error
+		if clock, err = time.ParseDuration(rest); err != nil {
+			return 0, fmt.Errorf("%q is no duration; write it like \"30d\", \"36h\" or \"90m\"", s)
+		}
+	}
+	if d := time.Duration(days)*day + clock; days <= int(maxDuration/day) && clock >= 0 && d <= maxDuration {
+		return Duration(d), nil
+	}
+	return 0, fmt.Errorf("%q is out of range; a duration is from 0 to %d days", s, maxDuration/day)
+}
+
+// String writes whole days as days and the rest as time.Duration does.
+func (d Duration) String() string {
+	days, clock := time.Duration(d)/day, time.Duration(d)%day
+	switch {
+	case days == 0:
+		return shorten(clock)
+	case clock == 0:
+		return fmt.Sprintf("%dd", days)
+	}
+	return fmt.Sprintf("%dd%s", days, shorten(clock))
+}
+
+// shorten drops the zero units that time.Duration writes at the end: "36h0m0s" is "36h".
+func shorten(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDuration(string(text))
+	return err
+}

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/p2p/nat"
+	"github.com/ethereum/go-ethereum/p2p/netutil"
+)
+
+// Limits of settings that no other package checks.
+const (
+	maxMessageSize = 10 << 20 // the protocol's own, see Shh.MaxMessageSize
+	maxPeers       = 10_000
+	maxVerbosity   = 5
+	maxProviders   = 32
+)
+
+// Namespaces are the JSON-RPC name spaces that RPC.HTTP.API and RPC.WS.API may list.
+func Namespaces() []string { return []string{"shh", "net", "web3", "admin"} }
+
+// Validate checks every setting that can be checked without touching disk or network. The error joins one sentence
+// for each problem: what is wrong, in which setting, and what to do.
+func (c *Config) Validate() error {
+	v := new(problems)
+	v.node(&c.Node)
+	v.shh(&c.Shh)
+	v.check(c.Mailserver.MaxBytes >= 0, "Mailserver.MaxBytes is %d; give a number of bytes, or 0 for no limit", c.Mailserver.MaxBytes)
+	v.check(c.Mailserver.Retention >= 0, "Mailserver.Retention (--mailserver.retention) is negative; give a duration such as \"30d\", or 0 to keep mail for ever")
+	v.push(&c.Push)
+	v.rpc(&c.RPC)
+	v.port("Metrics.Port (--metrics.port)", c.Metrics.Port)
+	v.check(c.Log.Verbosity >= 0 && c.Log.Verbosity <= maxVerbosity,
+		"Log.Verbosity (--verbosity) is %d; give 0 (nothing) to %d (everything)", c.Log.Verbosity, maxVerbosity)
+	v.check(c.Log.Format == "text" || c.Log.Format == "json", "Log.Format (--log.format) is %q; give \"text\" or \"json\"", c.Log.Format)
+	return errors.Join(*v...)
+}
+
+type problems []error
+
+func (v *problems) check(ok bool, format string, args ...any) {
+	if !ok {
+		*v = append(*v, fmt.Errorf(format, args...))
+	}
+}
+
+func (v *problems) node(n *Node) {
+	_, port, err := net.SplitHostPort(n.ListenAddr)
+	v.check(err == nil, "Node.ListenAddr is %q; give host:port, such as \":30303\"", n.ListenAddr)
+	if err == nil {
+		number, err := strconv.Atoi(port)
+		v.check(err == nil && number >= 0 && number <= math.MaxUint16,
+			"the port in Node.ListenAddr (--port) is %q; give 0 to 65535", port)
+	}
+	v.check(n.MaxPeers >= 0 && n.MaxPeers <= maxPeers, "Node.MaxPeers (--maxpeers) is %d; give 0 to %d", n.MaxPeers, maxPeers)
+	v.enodes("Node.BootstrapNodes (--bootnodes)", n.BootstrapNodes)
+	v.enodes("Node.StaticNodes", n.StaticNodes)
+	v.enodes("Node.TrustedNodes", n.TrustedNodes)
+	_, err = nat.Parse(n.NAT)
+	v.check(err == nil, "Node.NAT (--nat) is %q; give \"none\", \"any\", \"upnp\", \"pmp\", \"pmp:<gateway>\", \"stun\" or \"extip:<IP>\"", n.NAT)
+	_, err = netutil.ParseNetlist(n.NetRestrict)
+	v.check(err == nil, "Node.NetRestrict (--netrestrict) is %q; give CIDR masks such as \"10.0.0.0/8,192.168.0.0/16\"", n.NetRestrict)
+	if n.KeyHex != "" {
+		_, err = crypto.HexToECDSA(n.KeyHex)
+		// The key itself is a secret even when it is a wrong one.
+		v.check(err == nil, "--nodekeyhex is no secp256k1 private key; give 64 hex digits")
+		v.check(n.KeyFile == "", "--nodekeyhex and Node.KeyFile (--nodekey) are both given; give one of them")
+	}
+}
+
+func (v *problems) enodes(what string, urls []string) {
+	for _, url := range urls {
+		_, err := enode.Parse(enode.ValidSchemes, url)
+		v.check(err == nil, "%s lists %q, which is no node; give enode URLs, such as \"enode://<128 hex digits>@203.0.113.7:30303\"", what, url)
+	}
+}
+
+func (v *problems) shh(s *Shh) {
+	v.check(s.MinimumAcceptedPOW >= 0 && !math.IsInf(s.MinimumAcceptedPOW, 0) && !math.IsNaN(s.MinimumAcceptedPOW),
+		"Shh.MinimumAcceptedPOW (--shh.pow) is %v; give a number from 0", s.MinimumAcceptedPOW)
+	v.check(s.MaxMessageSize <= maxMessageSize, "Shh.MaxMessageSize (--shh.maxmessagesize) is %d; the protocol allows at most %d bytes", s.MaxMessageSize, maxMessageSize)
+}
+
+func (v *problems) push(p *Push) {
+	v.check(len(p.Provider) <= maxProviders, "there are %d [[Push.Provider]] tables; at most %d are allowed", len(p.Provider), maxProviders)
+	names := map[string]bool{}
+	for i, provider := range p.Provider {
+		v.check(provider.Type != "", "the [[Push.Provider]] table number %d has no Type; add one, such as Type = \"fcm\"", i+1)
+		v.check(!names[provider.Name], "two [[Push.Provider]] tables are named %q; give each a Name of its own", provider.Name)
+		names[provider.Name] = true
+	}
+	for _, name := range p.SkipChallenge {
+		v.check(names[name], "Push.SkipChallenge lists %q, and no [[Push.Provider]] has that name", name)
+	}
+}
+
+func (v *problems) rpc(r *RPC) {
+	v.port("RPC.HTTP.Port (--http.port)", r.HTTP.Port)
+	v.port("RPC.WS.Port (--ws.port)", r.WS.Port)
+	v.namespaces("RPC.HTTP.API (--http.api)", r.HTTP.API)
+	v.namespaces("RPC.WS.API (--ws.api)", r.WS.API)
+}
+
+func (v *problems) port(what string, port int) {
+	v.check(port >= 0 && port <= math.MaxUint16, "%s is %d; give 0 to 65535", what, port)
+}
+
+func (v *problems) namespaces(what string, names []string) {
+	for _, name := range names {
+		v.check(slices.Contains(Namespaces(), name), "%s lists %q, which is not served; %s", what, name, Suggest(name, Namespaces()))
+	}
+}
