@@ -162,7 +162,7 @@ func parseMessage(plain []byte) (*Message, error) {
 	m := new(Message)
 	flags, body := plain[0], plain[1:]
 	if flags&signedFlag != 0 {
-		if len(body) < signatureSize {
+		if len(body) <= signatureSize { // flags and signature alone are no message
 			return nil, fmt.Errorf("%w: signed message of %d bytes", ErrCannotOpen, len(plain))
 		}
 		signed := len(plain) - signatureSize
