@@ -1,0 +1,114 @@
+package mailwire_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/mailserver/mailwire"
+)
+
+func TestComplete(t *testing.T) {
+	id, last := common.Hash{1, 31: 1}, common.Hash{2, 31: 2}
+	cursor := mailwire.Cursor{Seq: 7, Until: 1600000000}
+	tests := []struct {
+		name string
+		wire string
+		want mailwire.Complete
+	}{
+		{"no more", string(id[:]) + string(last[:]), mailwire.Complete{ID: id, Last: last}},
+		{"more", string(id[:]) + string(last[:]) + string(cursor.Bytes()), mailwire.Complete{ID: id, Last: last, Cursor: cursor}},
+		{"refusal", "ERROR=" + string(id[:]) + "busy: retry after 3 s: too many", mailwire.Complete{ID: id, Refusal: mailwire.RefuseBusy(2500*time.Millisecond, "too many")}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			require.Equal(t, tt.wire, string(tt.want.Encode()))
+			got, err := mailwire.DecodeComplete([]byte(tt.wire))
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
+		})
+	}
+
+	for name, tt := range map[string]struct {
+		wire string
+		want mailwire.Complete
+	}{
+		"id only":              {string(id[:]), mailwire.Complete{ID: id}},
+		"zero cursor":          {string(id[:]) + string(last[:]) + strings.Repeat("\x00", 36), mailwire.Complete{ID: id, Last: last}},
+		"cursor of status-go":  {string(id[:]) + string(last[:]) + "\x5f\x5e\x10\x00" + string(last[:]), mailwire.Complete{ID: id, Last: last, Cursor: mailwire.Cursor{Until: 1600000000}}},
+		"error without reason": {"ERROR=" + string(id[:]), mailwire.Complete{ID: id, Refusal: "failed: no reason given"}},
+		"error with controls":  {"ERROR=" + string(id[:]) + "no\x1b[2J\n\xff", mailwire.Complete{ID: id, Refusal: "no?[2J??"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := mailwire.DecodeComplete([]byte(tt.wire))
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
+		})
+	}
+
+	for _, n := range []int{0, 31, 33, 63, 65, 99, 101, 105} {
+		_, err := mailwire.DecodeComplete(make([]byte, n))
+		require.ErrorIs(t, err, mailwire.ErrMalformed, "%d bytes", n)
+	}
+	_, err := mailwire.DecodeComplete([]byte("ERROR=too short for an id"))
+	require.ErrorIs(t, err, mailwire.ErrMalformed)
+}
+
+func TestRefusal(t *testing.T) {
+	tests := []struct {
+		refusal mailwire.Refusal
+		word    string
+		after   time.Duration
+	}{
+		{mailwire.RefuseBusy(time.Minute, "x"), "busy", time.Minute},
+		{mailwire.RefuseBusy(0, "x"), "busy", time.Second},
+		{mailwire.Refuse(mailwire.RefusedRequest, "lower is above upper"), "request", 0},
+		{"busy: retry after 99999999999999999999 s", "busy", 0},
+		{"busy: retry after 4000000000 s", "busy", 24 * time.Hour},
+		{"busy", "busy", 0},
+		{"busybody: retry after 3 s", "", 0},
+		{"query range too large", "", 0},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.refusal), func(t *testing.T) {
+			require.Equal(t, tt.word, tt.refusal.Word())
+			require.Equal(t, tt.after, tt.refusal.RetryAfter())
+		})
+	}
+	long := mailwire.Complete{Refusal: mailwire.Refusal(strings.Repeat("é", 1000))}
+	require.Len(t, long.Encode(), len("ERROR=")+32+mailwire.MaxRefusalText/2)
+}
+
+func TestParseCursor(t *testing.T) {
+	for _, c := range []mailwire.Cursor{{}, mailwire.Since(0), mailwire.Since(1 << 40), {Seq: 5}, {Until: 9}, {Seq: 1, Ascending: true, Complete: true, Log: 1 << 63}} {
+		got, err := mailwire.ParseCursor(c.Bytes())
+		require.NoError(t, err)
+		require.Equal(t, c, got)
+		require.Contains(t, []int{0, mailwire.CursorSize}, len(c.Bytes()))
+	}
+	for _, b := range []string{"x", "\xff\x77\x70\x63\x04" + strings.Repeat("\x00", 31), "\xff\x77\x70\x63\x01\xff" + strings.Repeat("\x00", 30), "\xff\x77\x70\x63" + strings.Repeat("\x00", 36)} {
+		_, err := mailwire.ParseCursor([]byte(b))
+		require.ErrorIs(t, err, mailwire.ErrMalformed)
+	}
+}
+
+func FuzzDecodeComplete(f *testing.F) {
+	f.Add(mailwire.Complete{ID: common.Hash{1}}.Encode())
+	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Since(8)}.Encode())
+	f.Add(mailwire.Complete{ID: common.Hash{1}, Refusal: mailwire.RefuseBusy(time.Hour, "x")}.Encode())
+	f.Add(make([]byte, 32))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := mailwire.DecodeComplete(b)
+		if err != nil {
+			require.ErrorIs(t, err, mailwire.ErrMalformed)
+			return
+		}
+		require.LessOrEqual(t, c.Refusal.RetryAfter(), 24*time.Hour)
+		again, err := mailwire.DecodeComplete(c.Encode())
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+	})
+}

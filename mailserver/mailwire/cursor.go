@@ -1,0 +1,106 @@
+package mailwire
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+const (
+	// CursorSize is the length of a cursor in bytes: what status-go's fixed form
+	// has room for.
+	CursorSize = 36
+	// longCursorSize is the length of the database keys of late status-go
+	// versions, which some of its clients send back whole.
+	longCursorSize = 40
+)
+
+// cursorMagic begins every cursor of ours. As the time that begins the cursors of
+// other mailservers it would be in the year 2105.
+const cursorMagic = 0xff777063
+
+const (
+	ascendingFlag = 1 << iota
+	completeFlag
+)
+
+// Cursor is where an answer stopped, or where one is to begin. The zero value
+// means the beginning.
+type Cursor struct {
+	// Seq is a receive sequence, exclusive: the answer goes on after it in
+	// ascending order and before it in descending order; 0 is no bound.
+	Seq uint64
+	// Ascending asks for the order of the log, oldest first. Otherwise the
+	// order is newest first.
+	Ascending bool
+	// Complete is set by the mailserver on the cursor of an ascending answer
+	// that reached the end of the log. It means nothing in a request.
+	Complete bool
+	// Until, if not 0, bounds the range of the request from above once more, in
+	// Unix seconds, inclusive.
+	Until uint32
+	// Log names the log that Seq counts in, so that a cursor is not applied to
+	// another one; 0 is unknown.
+	Log uint64
+}
+
+// Since returns the cursor that asks for everything committed after sequence seq,
+// oldest first; 0 means from the oldest envelope there is.
+func Since(seq uint64) Cursor { return Cursor{Seq: seq, Ascending: true} }
+
+// IsZero tells whether the cursor says nothing, which is encoded as no bytes.
+func (c Cursor) IsZero() bool { return c == Cursor{} }
+
+// Bytes returns the encoding: CursorSize bytes, or none for the zero value.
+func (c Cursor) Bytes() []byte {
+	if c.IsZero() {
+		return nil
+	}
+	b := make([]byte, 0, CursorSize)
+	b = binary.BigEndian.AppendUint32(b, cursorMagic)
+	var flags byte
+	if c.Ascending {
+		flags |= ascendingFlag
+	}
+	if c.Complete {
+		flags |= completeFlag
+	}
+	b = append(b, flags)
+	b = binary.BigEndian.AppendUint64(b, c.Seq)
+	b = binary.BigEndian.AppendUint32(b, c.Until)
+	b = binary.BigEndian.AppendUint64(b, c.Log)
+	return b[:CursorSize]
+}
+
+// ParseCursor reads a cursor. No bytes, or zeros only, are the zero value.
+//
+// A cursor of 36 or 40 bytes that is not ours comes from a client that asked
+// another mailserver before. It begins with the sent time of the last envelope
+// that one had sent; it is read as a bound on the range, so the client goes on
+// where it was, seeing at most one second again.
+func ParseCursor(b []byte) (Cursor, error) {
+	if len(b) == 0 {
+		return Cursor{}, nil
+	}
+	if len(b) != CursorSize && len(b) != longCursorSize {
+		return Cursor{}, malformed("cursor of %d bytes, not %d", len(b), CursorSize)
+	}
+	first := binary.BigEndian.Uint32(b)
+	if first != cursorMagic {
+		return Cursor{Until: first}, nil
+	}
+	flags := b[4]
+	if len(b) != CursorSize || flags > ascendingFlag|completeFlag {
+		return Cursor{}, malformed("cursor of an unknown kind")
+	}
+	c := Cursor{
+		Seq:       binary.BigEndian.Uint64(b[5:]),
+		Ascending: flags&ascendingFlag != 0,
+		Complete:  flags&completeFlag != 0,
+		Until:     binary.BigEndian.Uint32(b[13:]),
+		Log:       binary.BigEndian.Uint64(b[17:]),
+	}
+	if c.Seq > math.MaxInt64 {
+		return Cursor{}, malformed("cursor with a sequence beyond 63 bits")
+	}
+	return c, nil
+}
