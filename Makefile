@@ -1,0 +1,45 @@
+# Everything a contributor types. `make help` lists the targets.
+GO       ?= go
+FUZZTIME ?= 20s
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
+
+.PHONY: help build demo test bench lint vuln fuzz vectors clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/wnode
+	$(GO) build -o bin/wnode ./cmd/wnode
+
+demo: build ## run the whole loop once: message, push, preview
+	./bin/wnode demo
+
+test: ## all tests with the race detector, the genuine node as a peer included
+	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
+
+bench: ## the benchmarks of every package, one short round
+	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./...
+
+lint: ## gofmt, vet, staticcheck
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	cd testutil/genuine && $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+vuln: ## known vulnerabilities in what we call (needs the Internet)
+	$(GO) run $(GOVULNCHECK) ./...
+
+fuzz: ## every fuzz target for FUZZTIME (default 20s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' --exclude-dir=genuine . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | sed 's/func //'); do \
+			echo "fuzz $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done
+
+vectors: ## write the golden vectors of shh/6 anew with the genuine node
+	cd testutil/genuine && $(GO) run -ldflags=-checklinkname=0 ./cmd/vectors -out ../../whisper/testdata/genuine
+
+clean: ## remove what build made
+	rm -rf bin

@@ -1,0 +1,89 @@
+package whisperpush_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// layers names, for each package, the packages of this module that it may
+// import; a trailing /... stands for a package and all below it. A package that
+// is not listed may import nothing of ours. Only what wnode builds from the
+// others knows all of them.
+var layers = map[string][]string{
+	"whisper":               {},
+	"durable":               {},
+	"mailserver/mailwire":   {"whisper"},
+	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
+	"mailserver":            {"whisper", "durable", "mailserver/mailwire"},
+	"pushext/pushwire":      {"whisper"},
+	"pushext":               {"whisper", "durable", "pushext/pushwire"},
+	"pushext/client":        {"whisper", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
+}
+
+// outside are the parts that are held to nothing but their own names: assembly,
+// commands and test equipment.
+var outside = []string{"wnode", "cmd", "config", "testutil", "bench"}
+
+func TestImportDirections(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}}`, "./...").Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		pkg := strings.TrimPrefix(name, "whisperpush/")
+		for _, imported := range strings.Fields(imports) {
+			ours, ok := strings.CutPrefix(imported, "whisperpush/")
+			if !ok {
+				continue
+			}
+			if within(ours, "testutil") && !within(pkg, "testutil") && !within(pkg, "wnode") && !within(pkg, "bench") {
+				t.Errorf("%s imports %s: test equipment belongs in tests and in wnode's demo and emulate commands", pkg, ours)
+			}
+			if !anyWithin(pkg, outside) && !allowed(pkg, ours) {
+				t.Errorf("%s imports %s: not a direction of docs/flow.md", pkg, ours)
+			}
+		}
+	}
+}
+
+// The client goes into apps: it must bring no database and no server along.
+func TestClientIsLight(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./pushext/client").Output()
+	require.NoError(t, err)
+	for _, dep := range strings.Fields(string(out)) {
+		for _, heavy := range []string{"github.com/syndtr/goleveldb", "github.com/appleboy/gorush", "whisperpush/mailserver", "whisperpush/pushext", "whisperpush/durable", "testing"} {
+			require.NotEqual(t, heavy, dep)
+			require.False(t, strings.Contains(heavy, ".") && strings.HasPrefix(dep, heavy), "client depends on %s", dep)
+		}
+	}
+}
+
+func allowed(pkg, imported string) bool {
+	if list, ok := layers[pkg]; ok {
+		for _, l := range list {
+			if imported == l {
+				return true
+			}
+		}
+		return false
+	}
+	// A provider: a directory of pushext that imports pushext, or what several
+	// providers share, never the reverse and never the server's other parts.
+	if within(pkg, "pushext") {
+		return imported == "pushext" || within(imported, "pushext") && !within(imported, "pushext/client")
+	}
+	return within(pkg, "durable") && imported == "durable"
+}
+
+func within(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+
+func anyWithin(pkg string, dirs []string) bool {
+	for _, dir := range dirs {
+		if within(pkg, dir) {
+			return true
+		}
+	}
+	return false
+}
