@@ -1,0 +1,476 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/filter"
+	"github.com/syndtr/goleveldb/leveldb/iterator"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+	"github.com/syndtr/goleveldb/leveldb/storage"
+	"github.com/syndtr/goleveldb/leveldb/util"
+)
+
+const (
+	// DefaultWriteBuffer is the memory table's size in bytes; up to three of them
+	// live at a time while writing.
+	DefaultWriteBuffer = 4 << 20
+	// DefaultBlockCache is the cache for table blocks in bytes.
+	DefaultBlockCache = 8 << 20
+	// DefaultOpenFiles is how many table files stay open.
+	DefaultOpenFiles = 128
+
+	// reopenPause is the least time between two attempts to open a database for
+	// writing after the first of them failed: a full disk costs a few attempts a
+	// second, not a busy loop.
+	reopenPause = 200 * time.Millisecond
+	// drainTimeout is how long a reopen waits for iterators and snapshots to be
+	// released before it closes the database under them.
+	drainTimeout = 2 * time.Second
+)
+
+// Options of a database. The zero value is usable.
+type Options struct {
+	// Storage replaces the files in dir, in tests. The caller keeps it and closes
+	// it after the DB.
+	Storage storage.Storage
+	// NoCompression switches snappy off, for data that is encrypted already.
+	NoCompression bool
+	// WriteBuffer and BlockCache are sizes in bytes, 0 means the defaults above.
+	WriteBuffer, BlockCache int
+	// TableSize is the size in bytes at which a table file is ended, 0 means
+	// goleveldb's 2 MiB.
+	TableSize int
+	// BlockSize is the size in bytes of a table's block, 0 means goleveldb's 4 KiB.
+	BlockSize int
+	// OpenFiles bounds the table files kept open, 0 means DefaultOpenFiles.
+	OpenFiles int
+	// KeyFilter adds a bloom filter of 10 bits a key to each table: lookups of keys
+	// that are not there need no read.
+	KeyFilter bool
+	// Name is the metric label "db".
+	Name string
+	// Metrics may be nil.
+	Metrics *Metrics
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+func (o Options) level(readOnly bool) *opt.Options {
+	l := &opt.Options{
+		Strict:                       opt.StrictAll,
+		WriteBuffer:                  o.WriteBuffer,
+		BlockCacheCapacity:           o.BlockCache,
+		OpenFilesCacheCapacity:       o.OpenFiles,
+		CompactionTableSize:          o.TableSize,
+		BlockSize:                    o.BlockSize,
+		DisableLargeBatchTransaction: true, // everything through the journal, in order
+		DisableSeeksCompaction:       true, // reading must not cost writes
+		ReadOnly:                     readOnly,
+	}
+	if o.NoCompression {
+		l.Compression = opt.NoCompression
+	}
+	if o.KeyFilter {
+		l.Filter = filter.NewBloomFilter(10)
+	}
+	return l
+}
+
+// DB is a goleveldb database whose acknowledged writes are on disk. It is safe for
+// concurrent use.
+type DB struct {
+	dir     string
+	name    string
+	o       Options
+	metrics *Metrics
+	log     *slog.Logger
+
+	inner storage.Storage // locked while the DB is open
+	lock  storage.Locker
+	owned bool // inner was opened by us
+
+	// mu is held for reading by each short operation and for writing while the
+	// instance is replaced. It guards the following fields.
+	mu     sync.RWMutex
+	cur    *instance // nil after Close and when it could not be reopened at all
+	closed bool
+	// retryAt and cause say until when and why writes are refused without a try.
+	retryAt time.Time
+	cause   error
+
+	reopening sync.Mutex // one reopen at a time
+}
+
+// instance is one goleveldb database, from open to close.
+type instance struct {
+	db       *leveldb.DB
+	stor     *strictStorage
+	readOnly bool
+	broken   atomic.Bool // a write failed: close and reopen before the next
+	poisoned atomic.Bool // the engine panicked: its locks may be held for ever
+	pins     pins        // iterators and snapshots
+}
+
+// Open opens the database in dir, creating it when it does not exist. The error
+// is ErrLocked when another process has it open and ErrCorrupted when it is
+// damaged; the message names the directory and says what to do.
+func Open(dir string, o Options) (*DB, error) {
+	if o.WriteBuffer == 0 {
+		o.WriteBuffer = DefaultWriteBuffer
+	}
+	if o.BlockCache == 0 {
+		o.BlockCache = DefaultBlockCache
+	}
+	if o.OpenFiles == 0 {
+		o.OpenFiles = DefaultOpenFiles
+	}
+	if o.Name == "" {
+		o.Name = "unnamed"
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &DB{dir: dir, name: o.Name, o: o, metrics: o.Metrics, log: o.Logger, inner: o.Storage}
+	if d.inner == nil {
+		s, err := openFiles(dir)
+		if err != nil {
+			return nil, err
+		}
+		d.inner, d.owned = s, true
+	}
+	lock, err := d.inner.Lock()
+	if err != nil {
+		if d.owned {
+			d.inner.Close()
+		}
+		if errors.Is(err, storage.ErrLocked) {
+			err = fmt.Errorf("%w: %s", ErrLocked, dir)
+		}
+		return nil, err
+	}
+	d.lock = lock
+	if d.cur, err = d.open(false); err != nil {
+		d.release()
+		return nil, err
+	}
+	return d, nil
+}
+
+// open starts a goleveldb instance on the inner storage.
+func (d *DB) open(readOnly bool) (in *instance, err error) {
+	stor := newStrictStorage(d.inner, func(fd storage.FileDesc, dropped int) {
+		d.metrics.tornTail(d.name)
+		d.log.Warn("interrupted write cut off", "db", d.name, "dir", d.dir, "file", fd.String(), "bytes", dropped)
+	})
+	defer func() {
+		if p := recover(); p != nil {
+			stor.dead.Store(true)
+			d.metrics.panic(d.name)
+			in, err = nil, fmt.Errorf("open %s: %w: %v", d.dir, ErrPanic, p)
+		}
+	}()
+	db, err := leveldb.Open(stor, d.o.level(readOnly))
+	if err != nil {
+		stor.dead.Store(true)
+		return nil, fmt.Errorf("open database: %w", d.classify(err))
+	}
+	return &instance{db: db, stor: stor, readOnly: readOnly}, nil
+}
+
+// release gives the inner storage back.
+func (d *DB) release() {
+	d.lock.Unlock()
+	if d.owned {
+		d.inner.Close()
+	}
+}
+
+// Write writes b and returns after it was fsynced. Concurrent writers share the
+// fsync. The error wraps ErrWrite: nothing of b counts as written, the database
+// is closed and reopened before the next write, and b may be tried again.
+func (d *DB) Write(b *leveldb.Batch) error { return d.write(b, true) }
+
+// WriteUnsynced writes b without waiting for the disk: it may be lost in a power
+// cut, but only together with everything written after it.
+func (d *DB) WriteUnsynced(b *leveldb.Batch) error { return d.write(b, false) }
+
+func (d *DB) write(b *leveldb.Batch, sync bool) error {
+	for {
+		d.mu.RLock()
+		in := d.cur
+		if d.closed {
+			d.mu.RUnlock()
+			return ErrClosed
+		}
+		if in != nil && !in.readOnly && !in.broken.Load() {
+			err := d.guard(in, func() error { return in.db.Write(b, &opt.WriteOptions{Sync: sync}) })
+			if err != nil {
+				in.broken.Store(true)
+			}
+			d.mu.RUnlock()
+			if err != nil {
+				d.metrics.writeError(d.name)
+				d.log.Error("write failed; the database will be reopened", "db", d.name, "dir", d.dir, "err", err)
+				return fmt.Errorf("%w: %s: %w", ErrWrite, d.dir, d.classify(err))
+			}
+			return nil
+		}
+		d.mu.RUnlock()
+		if err := d.reopen(in); err != nil {
+			d.metrics.writeError(d.name)
+			return fmt.Errorf("%w: %s: %w", ErrWrite, d.dir, err)
+		}
+	}
+}
+
+// reopen replaces old by an instance that can write. While that fails it is
+// replaced by one that can read.
+func (d *DB) reopen(old *instance) error {
+	d.reopening.Lock()
+	defer d.reopening.Unlock()
+	d.mu.RLock()
+	done := d.cur != old && d.cur != nil && !d.cur.readOnly && !d.cur.broken.Load()
+	closed, wait, cause := d.closed, time.Until(d.retryAt), d.cause
+	d.mu.RUnlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case done:
+		return nil
+	case wait > 0:
+		return fmt.Errorf("not writable until it can be reopened: %w", cause)
+	}
+	if old != nil {
+		old.pins.wait(drainTimeout)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.metrics.reopen(d.name)
+	d.closeInstance()
+	in, err := d.open(false)
+	if err == nil {
+		d.cur, d.cause, d.retryAt = in, nil, time.Time{}
+		d.log.Warn("database reopened", "db", d.name, "dir", d.dir)
+		return nil
+	}
+	d.cause, d.retryAt = err, time.Now().Add(reopenPause)
+	var roErr error
+	if d.cur, roErr = d.open(true); roErr != nil {
+		d.log.Error("database can be neither written nor read", "db", d.name, "dir", d.dir, "err", roErr)
+	}
+	return err
+}
+
+// closeInstance closes the current instance. d.mu is held for writing.
+func (d *DB) closeInstance() error {
+	in := d.cur
+	d.cur = nil
+	if in == nil {
+		return nil
+	}
+	if in.poisoned.Load() {
+		// Close would wait for a lock that the panic left held. Its goroutines are
+		// given up; cut off from the disk they do no harm.
+		in.stor.dead.Store(true)
+		return nil
+	}
+	err := d.guard(in, in.db.Close)
+	in.stor.dead.Store(true)
+	return err
+}
+
+// guard calls fn and turns a panic of the engine into an error.
+func (d *DB) guard(in *instance, fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = d.panicked(in, p)
+		}
+	}()
+	return fn()
+}
+
+// panicked gives the instance up, to be reopened before the next write.
+func (d *DB) panicked(in *instance, p any) error {
+	in.broken.Store(true)
+	in.poisoned.Store(true)
+	d.metrics.panic(d.name)
+	d.log.Error("database engine panicked", "db", d.name, "dir", d.dir, "panic", p)
+	return fmt.Errorf("%w: %v", ErrPanic, p)
+}
+
+// current returns the instance to read from with d.mu held for reading; the
+// caller unlocks it if err is nil.
+func (d *DB) current() (*instance, error) {
+	d.mu.RLock()
+	if d.closed {
+		d.mu.RUnlock()
+		return nil, ErrClosed
+	}
+	if d.cur == nil {
+		err := d.cause
+		d.mu.RUnlock()
+		return nil, fmt.Errorf("database is not open: %w", err)
+	}
+	return d.cur, nil
+}
+
+// Get returns a copy of key's value, or leveldb.ErrNotFound.
+func (d *DB) Get(key []byte) (value []byte, err error) {
+	in, err := d.current()
+	if err != nil {
+		return nil, err
+	}
+	defer d.mu.RUnlock()
+	err = d.guard(in, func() error {
+		value, err = in.db.Get(key, nil)
+		return err
+	})
+	return value, d.classify(err)
+}
+
+// Has reports whether key exists.
+func (d *DB) Has(key []byte) (ok bool, err error) {
+	in, err := d.current()
+	if err != nil {
+		return false, err
+	}
+	defer d.mu.RUnlock()
+	err = d.guard(in, func() error {
+		ok, err = in.db.Has(key, nil)
+		return err
+	})
+	return ok, d.classify(err)
+}
+
+// NewIterator returns an iterator over r (nil = everything) as of now. Release it
+// soon: a reopen waits for it up to two seconds, then it fails.
+func (d *DB) NewIterator(r *util.Range) iterator.Iterator {
+	in, err := d.current()
+	if err != nil {
+		return iterator.NewEmptyIterator(err)
+	}
+	defer d.mu.RUnlock()
+	var it iterator.Iterator
+	if err := d.guard(in, func() error { it = in.db.NewIterator(r, nil); return nil }); err != nil {
+		return iterator.NewEmptyIterator(err)
+	}
+	in.pins.add()
+	return &guardedIterator{it: it, d: d, in: in}
+}
+
+// Snapshot returns the database as of now. Release it soon, as an iterator.
+func (d *DB) Snapshot() (*Snapshot, error) {
+	in, err := d.current()
+	if err != nil {
+		return nil, err
+	}
+	defer d.mu.RUnlock()
+	var s *leveldb.Snapshot
+	if err := d.guard(in, func() error { s, err = in.db.GetSnapshot(); return err }); err != nil {
+		return nil, d.classify(err)
+	}
+	in.pins.add()
+	return &Snapshot{s: s, d: d, in: in}, nil
+}
+
+// Compact rewrites the tables that hold r (nil ends = everything), dropping what
+// was deleted or overwritten, and flushes the memory table.
+func (d *DB) Compact(r util.Range) error {
+	in, err := d.current()
+	if err != nil {
+		return err
+	}
+	defer d.mu.RUnlock()
+	return d.classify(d.guard(in, func() error { return in.db.CompactRange(r) }))
+}
+
+// Size returns the bytes of all table files.
+func (d *DB) Size() int64 {
+	in, err := d.current()
+	if err != nil {
+		return 0
+	}
+	defer d.mu.RUnlock()
+	var stats leveldb.DBStats
+	if err := d.guard(in, func() error { return in.db.Stats(&stats) }); err != nil {
+		return 0
+	}
+	return stats.LevelSizes.Sum()
+}
+
+// Close closes the database, waiting for iterators and snapshots for a short
+// while. It may be called twice.
+func (d *DB) Close() error {
+	d.reopening.Lock()
+	defer d.reopening.Unlock()
+	d.mu.RLock()
+	in := d.cur
+	d.mu.RUnlock()
+	if in != nil {
+		in.pins.wait(drainTimeout)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	err := d.closeInstance()
+	d.release()
+	return d.classify(err)
+}
+
+// pins counts what must be released before an instance is closed.
+type pins struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when n falls to 0; nil if nobody waits
+}
+
+func (p *pins) add() {
+	p.mu.Lock()
+	p.n++
+	p.mu.Unlock()
+}
+
+func (p *pins) done() {
+	p.mu.Lock()
+	p.n--
+	if p.n == 0 && p.idle != nil {
+		close(p.idle)
+		p.idle = nil
+	}
+	p.mu.Unlock()
+}
+
+func (p *pins) wait(limit time.Duration) {
+	p.mu.Lock()
+	if p.n == 0 {
+		p.mu.Unlock()
+		return
+	}
+	if p.idle == nil {
+		p.idle = make(chan struct{})
+	}
+	idle := p.idle
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}

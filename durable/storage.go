@@ -1,0 +1,302 @@
+package durable
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
+	"github.com/syndtr/goleveldb/leveldb/storage"
+)
+
+// DirSyncer is what a storage.Storage given in Options.Storage implements when
+// its directory entries need an fsync of their own.
+type DirSyncer interface {
+	// SyncDir makes the creations, renames and removals so far durable.
+	SyncDir() error
+}
+
+// fileStorage is goleveldb's directory of files with an fsync of the directory.
+type fileStorage struct {
+	storage.Storage
+	dir string
+}
+
+// openFiles opens and locks dir, creating it durably.
+func openFiles(dir string) (*fileStorage, error) {
+	if err := mkdirDurable(dir); err != nil {
+		return nil, err
+	}
+	s, err := storage.OpenFile(dir, false)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) && lockExists(dir) {
+		return nil, fmt.Errorf("%w: %s (stop the other process or choose another directory)", ErrLocked, dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &fileStorage{Storage: s, dir: dir}, nil
+}
+
+func lockExists(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+func (s *fileStorage) SyncDir() error { return SyncDir(s.dir) }
+
+// SyncDir fsyncs the directory dir: the names in it are durable afterwards.
+func SyncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("fsync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// mkdirDurable is os.MkdirAll that fsyncs the parent of each directory it made.
+func mkdirDurable(dir string) error {
+	if fi, err := os.Stat(dir); err == nil {
+		if !fi.IsDir() {
+			return fmt.Errorf("%s is not a directory", dir)
+		}
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := mkdirDurable(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return SyncDir(parent)
+}
+
+// strictStorage is the storage one goleveldb instance gets: it fsyncs directory
+// entries, cuts torn journal tails and can be cut off from the disk for good.
+type strictStorage struct {
+	storage.Storage
+	syncDir func() error
+	// torn is told of each torn tail that was cut off.
+	torn func(fd storage.FileDesc, dropped int)
+	// dead is set when the instance was given up: nothing it still tries to write
+	// reaches the disk.
+	dead atomic.Bool
+
+	mu      sync.Mutex
+	journal *writer // the newest journal; guarded by mu
+}
+
+func newStrictStorage(s storage.Storage, torn func(storage.FileDesc, int)) *strictStorage {
+	st := &strictStorage{Storage: s, syncDir: func() error { return nil }, torn: torn}
+	if d, ok := s.(DirSyncer); ok {
+		st.syncDir = d.SyncDir
+	}
+	return st
+}
+
+// Lock always succeeds: the DB holds the inner storage's lock for as long as it
+// is open, across several goleveldb instances.
+func (s *strictStorage) Lock() (storage.Locker, error) { return nopLocker{}, nil }
+
+type nopLocker struct{}
+
+func (nopLocker) Unlock() {}
+
+// Close leaves the inner storage open: the DB owns it.
+func (s *strictStorage) Close() error { return nil }
+
+func (s *strictStorage) SetMeta(fd storage.FileDesc) error {
+	if s.dead.Load() {
+		return storage.ErrClosed
+	}
+	return s.Storage.SetMeta(fd)
+}
+
+func (s *strictStorage) Remove(fd storage.FileDesc) error {
+	if s.dead.Load() {
+		return storage.ErrClosed
+	}
+	return s.Storage.Remove(fd)
+}
+
+func (s *strictStorage) Rename(from, to storage.FileDesc) error {
+	if s.dead.Load() {
+		return storage.ErrClosed
+	}
+	if err := s.Storage.Rename(from, to); err != nil {
+		return err
+	}
+	return s.syncDir()
+}
+
+func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
+	if s.dead.Load() {
+		return nil, storage.ErrClosed
+	}
+	if fd.Type != storage.TypeJournal {
+		w, err := s.Storage.Create(fd)
+		if err != nil {
+			return nil, err
+		}
+		return &writer{Writer: w, s: s}, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Writes without fsync may still sit in the journal before this one. What is
+	// acknowledged in the new one must not outlive them.
+	if s.journal != nil {
+		if err := s.journal.syncPending(); err != nil {
+			return nil, err
+		}
+	}
+	w, err := s.Storage.Create(fd)
+	if err != nil {
+		return nil, err
+	}
+	s.journal = &writer{Writer: w, s: s}
+	return s.journal, nil
+}
+
+// Open returns journals and manifests, which goleveldb reads only when it opens a
+// database, without their torn tail.
+func (s *strictStorage) Open(fd storage.FileDesc) (storage.Reader, error) {
+	r, err := s.Storage.Open(fd)
+	if err != nil || fd.Type&(storage.TypeJournal|storage.TypeManifest) == 0 {
+		return r, err
+	}
+	data, err := io.ReadAll(r)
+	r.Close()
+	if err != nil {
+		return nil, err
+	}
+	good, state := scanJournal(data)
+	if state == journalTorn && fd.Type == storage.TypeJournal {
+		// Only the journal written last can be torn: a later one with records proves
+		// that this one had been complete.
+		later, err := s.recordsAfter(fd)
+		if err != nil {
+			return nil, err
+		}
+		if later {
+			state = journalDamaged
+		}
+	}
+	switch state {
+	case journalDamaged:
+		return nil, lerrors.NewErrCorrupted(fd, fmt.Errorf("damaged %v bytes into %d", good, len(data)))
+	case journalTorn:
+		s.torn(fd, len(data)-good)
+	}
+	return prefix{bytes.NewReader(data[:good])}, nil
+}
+
+// recordsAfter reports whether a journal newer than fd holds a record.
+func (s *strictStorage) recordsAfter(fd storage.FileDesc) (bool, error) {
+	fds, err := s.Storage.List(storage.TypeJournal)
+	if err != nil {
+		return false, err
+	}
+	for _, other := range fds {
+		if other.Num <= fd.Num {
+			continue
+		}
+		r, err := s.Storage.Open(other)
+		if err != nil {
+			return false, err
+		}
+		data, err := io.ReadAll(r)
+		r.Close()
+		if err != nil {
+			return false, err
+		}
+		if good, state := scanJournal(data); good > 0 || state == journalDamaged {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// prefix is a file of which only the first bytes are read.
+type prefix struct{ *bytes.Reader }
+
+func (prefix) Close() error { return nil }
+
+// writer makes the file's directory entry durable with its first Sync.
+type writer struct {
+	storage.Writer
+	s *strictStorage
+
+	mu      sync.Mutex
+	pending bool // written but not synced
+	named   bool // the directory entry is durable
+	closed  bool
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if w.s.dead.Load() {
+		return 0, storage.ErrClosed
+	}
+	w.mu.Lock()
+	w.pending = true
+	w.mu.Unlock()
+	return w.Writer.Write(p)
+}
+
+func (w *writer) Sync() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sync()
+}
+
+func (w *writer) sync() error {
+	if w.s.dead.Load() {
+		return storage.ErrClosed
+	}
+	if err := w.Writer.Sync(); err != nil {
+		return err
+	}
+	if !w.named {
+		if err := w.s.syncDir(); err != nil {
+			return err
+		}
+		w.named = true
+	}
+	w.pending = false
+	return nil
+}
+
+// syncPending syncs what was written without it.
+func (w *writer) syncPending() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.pending || w.closed {
+		return nil
+	}
+	return w.sync()
+}
+
+func (w *writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	return w.Writer.Close()
+}
