@@ -1,0 +1,167 @@
+// Package attempt makes the one HTTP request that a push provider needs for one
+// wake-up, and reads from it what all providers judge alike: the status, a
+// bounded body, Retry-After, and the kind of a network failure.
+//
+// A provider builds a request, calls Do, and maps the Answer to its verdict;
+// when Do fails, Failed is the verdict. Nothing here retries, follows a
+// redirect or lets a URL or a server's free text into a Reason.
+package attempt
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"whisperpush/pushext"
+)
+
+const (
+	// DefaultTimeout ends an attempt that hangs; the promise is 15 s in all.
+	DefaultTimeout = 10 * time.Second
+
+	// MaxAnswer is how many bytes of a reply are read. Error objects of the
+	// push services are below 2 KiB.
+	MaxAnswer = 16 << 10
+
+	// MaxRetryAfter bounds what a server may ask for, as a wrong clock or
+	// header must not silence a provider for longer than an outage lasts.
+	MaxRetryAfter = 6 * time.Hour
+
+	// MaxIdle is how many connections to one host are kept: http.Transport's
+	// own default of 2 costs a dial for almost every push.
+	MaxIdle = 256
+)
+
+// Answer is what a push service said.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte // at most MaxAnswer bytes
+}
+
+// Transport returns a transport for many concurrent small requests to few
+// hosts: HTTP/2 where offered, else kept connections. dial is nil for the
+// plain dialer and config nil for the system's roots.
+func Transport(config *tls.Config, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
+	return &http.Transport{
+		DialContext:            dial,
+		TLSClientConfig:        config,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+		MaxIdleConnsPerHost:    MaxIdle,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: 32 << 10,
+		DisableCompression:     true, // bodies are small, and a bomb cannot unpack
+	}
+}
+
+// Client returns a client that follows no redirects. Deadlines come from each
+// request's context.
+func Client(transport http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Post sends body to url with header and reads the answer. header is used as it
+// is and must not be shared between concurrent calls.
+func Post(ctx context.Context, client *http.Client, url string, header http.Header, body []byte) (Answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return Answer{}, err
+	}
+	req.Header = header
+	return Do(client, req)
+}
+
+// Do sends a request and reads the answer.
+func Do(client *http.Client, req *http.Request) (Answer, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer))
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+}
+
+// RetryAfter reads the header of that name (RFC 9110 section 10.2.3: seconds or
+// a date), bounded by MaxRetryAfter. It reports false if there is none, or none that
+// makes sense.
+func (a Answer) RetryAfter(now time.Time) (time.Time, bool) {
+	value := a.Header.Get("Retry-After")
+	if value == "" {
+		return time.Time{}, false
+	}
+	latest := now.Add(MaxRetryAfter)
+	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
+		switch {
+		case seconds < 0:
+			return time.Time{}, false
+		case seconds > int64(MaxRetryAfter/time.Second):
+			return latest, true
+		}
+		return now.Add(time.Duration(seconds) * time.Second), true
+	}
+	at, err := http.ParseTime(value)
+	switch {
+	case err != nil:
+		return time.Time{}, false
+	case at.Before(now):
+		return now, true
+	case at.After(latest):
+		return latest, true
+	}
+	return at, true
+}
+
+// Later is the verdict of a failure that will pass: RetryAt if the answer names
+// a time, else Retry.
+func (a Answer) Later(now time.Time, reason string) pushext.Verdict {
+	if at, ok := a.RetryAfter(now); ok {
+		return pushext.Verdict{Class: pushext.RetryAt, At: at, Reason: reason}
+	}
+	return pushext.Verdict{Class: pushext.Retry, Reason: reason}
+}
+
+// Failed is the verdict of a request without an answer. Its reason is kind and
+// one of "cancelled", "timeout", "dns", "tls" or "network".
+func Failed(kind string, err error) pushext.Verdict {
+	return pushext.Verdict{Class: pushext.Retry, Reason: kind + " " + failure(err)}
+}
+
+func failure(err error) string {
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		alert       tls.AlertError
+		record      tls.RecordHeaderError
+		wrapped     *url.Error
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "cancelled"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &wrapped) && wrapped.Timeout():
+		return "timeout"
+	case errors.As(err, &dns):
+		return "dns"
+	case errors.As(err, &certificate), errors.As(err, &alert), errors.As(err, &record):
+		return "tls"
+	}
+	return "network"
+}

@@ -1,0 +1,259 @@
+// Package fcm wakes Android devices (and whatever else a Firebase project
+// serves) through the FCM HTTP v1 API.
+//
+// The flow of one Push: gorush's builder turns the notification into Firebase's
+// message type; its JSON is posted with a cached OAuth access token; status,
+// error code and Retry-After become the verdict (verdict.go). Access tokens come
+// from the service account's key file by the JWT-bearer exchange (access.go).
+//
+// The request is posted by an http.Client of our own rather than by the Firebase
+// SDK's messaging client, which repeats every 503 and network error four times
+// over 7 s inside one call and offers no way to turn that off: a verdict would come
+// late, an attempt would be five, and a Retry-After would be waited for with a
+// lane's slot held.
+//
+// A message is data-only: the keys of the body become FCM's data strings, a
+// number or list as its JSON text. Keys that FCM reserves are refused as a bad
+// message before they are sent.
+package fcm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"firebase.google.com/go/v4/messaging"
+	"github.com/appleboy/gorush/core"
+	"github.com/appleboy/gorush/notify"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+)
+
+const (
+	// DefaultEndpoint is Google's.
+	DefaultEndpoint = "https://fcm.googleapis.com/v1"
+
+	// MaxToken is the longest device token accepted, in bytes. FCM names no limit;
+	// tokens seen have 142 to 180.
+	MaxToken = 1024
+
+	// MaxTTL is FCM's longest storage, 28 days.
+	MaxTTL = 28 * 24 * time.Hour
+
+	maxCredentials = 64 << 10 // bytes of a service account's key file; real ones have 2.4 KiB
+)
+
+// Config configures a Provider.
+type Config struct {
+	Name     string // route name; "" is "fcm"
+	Endpoint string // API base with version; "" is DefaultEndpoint, a bare host gets "/v1"
+
+	// ProjectID is the Firebase project; "" is the one in the credentials.
+	ProjectID string
+
+	// CredentialsFile is the service account's key file as the Google Cloud
+	// console gives it out. CredentialsJSON, if set, is its content instead.
+	CredentialsFile string
+	CredentialsJSON []byte
+
+	// TokenURL is the OAuth token endpoint; "" is the credentials' token_uri.
+	TokenURL string
+
+	// HTTPClient is used for messages and for the token exchange; nil is a
+	// client with kept connections, HTTP/2 and the system's roots.
+	HTTPClient *http.Client
+
+	Timeout time.Duration // of one attempt with its token exchange; 0 is attempt.DefaultTimeout
+}
+
+// Provider sends through one Firebase project.
+type Provider struct {
+	name    string
+	url     string
+	client  *http.Client
+	timeout time.Duration
+	access  *access
+}
+
+var _ pushext.Provider = (*Provider)(nil)
+
+// New checks the configuration without any network I/O. The error is one
+// sentence for the operator.
+func New(cfg Config) (*Provider, error) {
+	if cfg.Name == "" {
+		cfg.Name = "fcm"
+	}
+	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
+	account, err := readAccount(cfg.CredentialsFile, cfg.CredentialsJSON)
+	if err != nil {
+		return fail(err)
+	}
+	if cfg.ProjectID == "" {
+		cfg.ProjectID = account.ProjectID
+	}
+	if cfg.ProjectID == "" || strings.ContainsAny(cfg.ProjectID, "/?#% ") {
+		return fail(fmt.Errorf("project id %q is not a Firebase project id: set it, or use credentials that hold one", cfg.ProjectID))
+	}
+	endpoint, err := readEndpoint(cfg.Endpoint)
+	if err != nil {
+		return fail(err)
+	}
+	if cfg.TokenURL != "" {
+		account.TokenURI = cfg.TokenURL
+	}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = attempt.Client(attempt.Transport(nil, nil))
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = attempt.DefaultTimeout
+	}
+	return &Provider{
+		name:    cfg.Name,
+		url:     endpoint + "/projects/" + cfg.ProjectID + "/messages:send",
+		client:  cfg.HTTPClient,
+		timeout: cfg.Timeout,
+		access:  newAccess(account, cfg.HTTPClient, cfg.Timeout),
+	}, nil
+}
+
+// account is what is needed of a service account's key file.
+type account struct {
+	Type         string `json:"type"`
+	ProjectID    string `json:"project_id"`
+	PrivateKeyID string `json:"private_key_id"`
+	PrivateKey   string `json:"private_key"`
+	ClientEmail  string `json:"client_email"`
+	TokenURI     string `json:"token_uri"`
+}
+
+func readAccount(file string, raw []byte) (account, error) {
+	source := "credentials"
+	if raw == nil {
+		if file == "" {
+			return account{}, errors.New("credentials are missing: name the service account's JSON key file")
+		}
+		source = fmt.Sprintf("credentials file %q", file)
+		info, err := os.Stat(file)
+		switch {
+		case err != nil:
+			return account{}, fmt.Errorf("%s cannot be read: %w", source, errors.Unwrap(err))
+		case !info.Mode().IsRegular() || info.Size() > maxCredentials:
+			return account{}, fmt.Errorf("%s is not a service account's JSON key file", source)
+		}
+		if raw, err = os.ReadFile(file); err != nil {
+			return account{}, fmt.Errorf("%s cannot be read: %w", source, errors.Unwrap(err))
+		}
+	}
+	var a account
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return account{}, fmt.Errorf("%s is not JSON: download the service account's key again", source)
+	}
+	if a.Type != "service_account" || a.ClientEmail == "" || a.PrivateKey == "" || a.TokenURI == "" {
+		return account{}, fmt.Errorf("%s is not a service account's key: type, client_email, private_key or token_uri is missing or wrong", source)
+	}
+	if _, err := parseKey(a.PrivateKey); err != nil {
+		return account{}, fmt.Errorf("%s holds an unreadable private_key: %w", source, err)
+	}
+	return a, nil
+}
+
+func readEndpoint(endpoint string) (string, error) {
+	if endpoint == "" {
+		return DefaultEndpoint, nil
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("endpoint %q is not a URL such as %s", endpoint, DefaultEndpoint)
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		u.Path = "/v1"
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// Name is the route name.
+func (p *Provider) Name() string { return p.name }
+
+// Check accepts a registration token or installation id: FCM calls them
+// opaque, so only what cannot be one is refused.
+func (p *Provider) Check(addr pushext.Address) error {
+	switch {
+	case addr.Token == "":
+		return errors.New("the fcm registration token is empty")
+	case len(addr.Token) > MaxToken:
+		return fmt.Errorf("the fcm registration token has %d bytes, more than %d", len(addr.Token), MaxToken)
+	case strings.Trim(addr.Token, tokenAlphabet) != "":
+		return errors.New("the fcm registration token has characters other than letters, digits, '-', '_', ':' and '.'")
+	case len(addr.Keys) != 0:
+		return errors.New("an fcm address has no keys")
+	}
+	return nil
+}
+
+const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_:."
+
+// Push sends one message.
+func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
+	body, err := message(n)
+	if err != nil {
+		return pushext.Verdict{Class: pushext.MessageBad, Reason: "fcm " + err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	for refreshed := false; ; refreshed = true {
+		token, err := p.access.token(ctx)
+		if err != nil {
+			return accessVerdict(err, time.Now())
+		}
+		header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}
+		answer, err := attempt.Post(ctx, p.client, p.url, header, body)
+		if err != nil {
+			return attempt.Failed("fcm", err)
+		}
+		// Only an access token that Google no longer takes is worth a second
+		// request, and only one: a new token that is refused as well is our
+		// account's fault.
+		if answer.Status == http.StatusUnauthorized && errorCode(answer.Body) != "THIRD_PARTY_AUTH_ERROR" && !refreshed {
+			p.access.forget(token)
+			continue
+		}
+		return verdict(answer, time.Now())
+	}
+}
+
+// message encodes the request of projects.messages.send. The errors are fit to be reasons.
+func message(n pushext.Notification) ([]byte, error) {
+	var data notify.D
+	decoder := json.NewDecoder(bytes.NewReader(n.Body))
+	decoder.UseNumber()
+	if err := decoder.Decode(&data); err != nil {
+		return nil, errors.New("body is not a JSON object")
+	}
+	for key := range data {
+		if key == "" || key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
+			return nil, errors.New("body has a reserved key")
+		}
+	}
+	ttl := min(max(n.TTL, 0), MaxTTL)
+	priority := "normal"
+	if n.Urgent {
+		priority = "high"
+	}
+	messages := notify.GetAndroidNotification(&notify.PushNotification{
+		Platform: core.PlatFormAndroid,
+		Tokens:   []string{n.Address.Token},
+		Data:     data,
+		Android:  &messaging.AndroidConfig{CollapseKey: n.CollapseID, Priority: priority, TTL: &ttl},
+	})
+	return json.Marshal(struct {
+		Message *messaging.Message `json:"message"`
+	}{messages[0]})
+}

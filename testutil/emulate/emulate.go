@@ -1,0 +1,352 @@
+// Package emulate runs push services on the loopback interface that are as
+// strict as the real ones: they verify credentials, schemas, sizes and
+// signatures, answer in the service's own words, and can be told to fail in
+// every way a push service fails.
+//
+// The flow: StartX listens and returns; a test, the demo or an app author asks
+// NewToken for a device; a server under test pushes to URL with the emulator's
+// credentials; what the service accepts is recorded (Received) and handed to
+// the device (Pushes). Script makes the next answers fail.
+//
+// The package is free of package testing, so that commands can use it. A device
+// in another process uses the control interface below ControlPath (control.go).
+package emulate
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	maxReceived = 10_000  // pushes kept for Received; older ones are forgotten
+	maxWaiting  = 1024    // pushes kept for a device that does not read; the oldest is dropped
+	maxDevices  = 200_000 // devices of one emulator
+	maxRequest  = 1 << 20 // request body bytes read; the services' own limits are far lower
+)
+
+// Push is one notification that the emulated service accepted.
+type Push struct {
+	At         time.Time     `json:"at"`
+	Token      string        `json:"token"`       // device token, or the endpoint's path
+	ID         string        `json:"id"`          // the message id: the service's own, or the sender's where there is one
+	Body       []byte        `json:"body"`        // the JSON object as the app gets it
+	CollapseID string        `json:"collapse_id"` // collapse key, collapse id or Topic
+	TTL        time.Duration `json:"ttl"`         // 0: deliver now or drop
+	Urgent     bool          `json:"urgent"`      // wakes a sleeping device
+	Visible    bool          `json:"visible"`     // the platform shows an alert by itself
+	Header     http.Header   `json:"header"`      // request header without Authorization
+	Raw        []byte        `json:"raw"`         // whole request body as it arrived
+}
+
+// Answer is a scripted reply, or a scripted failure to reply. The zero Answer
+// handles one request normally.
+type Answer struct {
+	Times      int           `json:"times,omitempty"`       // requests it applies to: 0 is one, negative is all
+	Status     int           `json:"status,omitempty"`      // HTTP status; 0 is the one that belongs to Code
+	Code       string        `json:"code,omitempty"`        // the service's own error code: "UNAVAILABLE", "BadDeviceToken", "80300007"
+	Message    string        `json:"message,omitempty"`     // error text; "" is the service's usual one
+	RetryAfter string        `json:"retry_after,omitempty"` // Retry-After header, verbatim
+	Timestamp  time.Time     `json:"timestamp,omitzero"`    // APNs 410: dead since
+	Body       []byte        `json:"body,omitempty"`        // reply body, verbatim, instead of the service's
+	Delay      time.Duration `json:"delay,omitempty"`       // wait before the reply
+	Hang       bool          `json:"hang,omitempty"`        // never reply
+	Reset      bool          `json:"reset,omitempty"`       // break the connection instead of a reply
+	Accept     bool          `json:"accept,omitempty"`      // deliver the push first, then answer as told
+}
+
+// fails reports whether the answer replaces the service's own.
+func (a Answer) fails() bool {
+	return a.Status != 0 || a.Code != "" || a.Body != nil || a.Hang || a.Reset
+}
+
+// Service is what all emulators share. Its methods are safe for concurrent use.
+type Service struct {
+	url      string
+	listener net.Listener
+	server   *http.Server
+	authority
+	mint func() string // a fresh, well-formed device token
+
+	ctx    context.Context // ends with Close; releases hanging requests
+	cancel context.CancelFunc
+	done   sync.WaitGroup // the serve goroutine and all requests
+
+	mu       sync.Mutex // guards the following fields
+	closed   bool
+	devices  map[string]chan Push
+	received []Push
+	accepted int
+	scripts  map[string][]Answer
+}
+
+// listen starts a service. handler sees every request that is not for the
+// control interface.
+func listen(addr string, secure bool, mint func() string, handler http.Handler) (*Service, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("emulate: %w", err)
+	}
+	s := &Service{listener: l, mint: mint, devices: make(map[string]chan Push), scripts: make(map[string][]Answer)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	s.control(mux)
+	s.server = &http.Server{
+		Handler:           s.guarded(mux),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0), // a peer that resets a connection is not news here
+	}
+	s.server.Protocols = new(http.Protocols)
+	s.server.Protocols.SetHTTP1(true)
+	s.server.Protocols.SetHTTP2(true)
+	s.server.Protocols.SetUnencryptedHTTP2(true)
+	scheme := "http"
+	if secure {
+		scheme = "https"
+		if s.authority, err = newAuthority(); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("emulate: %w", err)
+		}
+		s.server.TLSConfig = s.authority.config()
+	}
+	s.url = scheme + "://" + l.Addr().String()
+	s.done.Go(func() {
+		if secure {
+			_ = s.server.ServeTLS(l, "", "")
+		} else {
+			_ = s.server.Serve(l)
+		}
+	})
+	return s, nil
+}
+
+// guarded counts running requests, so that Close can wait for them.
+func (s *Service) guarded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			panic(http.ErrAbortHandler)
+		}
+		s.done.Add(1)
+		s.mu.Unlock()
+		defer s.done.Done()
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Close stops listening, breaks open connections and waits for all requests.
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	_ = s.server.Close()
+	s.done.Wait()
+}
+
+// URL is the base URL, without a trailing slash.
+func (s *Service) URL() string { return s.url }
+
+// CertPool trusts the emulator's own certificate authority. It is nil without TLS.
+func (s *Service) CertPool() *x509.CertPool { return s.pool }
+
+// ClientTLS is a client's configuration that trusts the emulator. It is nil without TLS.
+func (s *Service) ClientTLS() *tls.Config {
+	if s.pool == nil {
+		return nil
+	}
+	return &tls.Config{RootCAs: s.pool, MinVersion: tls.VersionTLS12}
+}
+
+// CertificatePEM is the certificate authority for clients that read a file. It is nil without TLS.
+func (s *Service) CertificatePEM() []byte { return s.pem }
+
+// NewToken registers a fresh device and returns its token.
+func (s *Service) NewToken() string {
+	token := s.mint()
+	s.Register(token)
+	return token
+}
+
+// Register makes token a known device. It reports false when the emulator is full.
+func (s *Service) Register(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.devices[token]; ok {
+		return true
+	}
+	if len(s.devices) >= maxDevices {
+		return false
+	}
+	s.devices[token] = make(chan Push, maxWaiting)
+	return true
+}
+
+// Unregister makes the service answer as for a device that removed the app.
+func (s *Service) Unregister(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.devices, token)
+}
+
+// Pushes is where the device waits. A device that does not read loses the
+// oldest of more than 1024 pushes. The channel of an unknown token is nil.
+func (s *Service) Pushes(token string) <-chan Push {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.devices[token]
+}
+
+// Received returns the latest 10,000 accepted pushes, oldest first.
+func (s *Service) Received() []Push {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.received)
+}
+
+// Accepted counts all accepted pushes.
+func (s *Service) Accepted() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accepted
+}
+
+// Script queues answers for the next pushes to token, or to any token that has
+// no script of its own if token is "". Without answers it clears the queue.
+func (s *Service) Script(token string, answers ...Answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(answers) == 0 {
+		delete(s.scripts, token)
+		return
+	}
+	s.scripts[token] = append(s.scripts[token], answers...)
+}
+
+// next takes the scripted answer for a request.
+func (s *Service) next(token string) Answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range []string{token, ""} {
+		queue := s.scripts[key]
+		if len(queue) == 0 {
+			continue
+		}
+		a := queue[0]
+		switch {
+		case a.Times > 1:
+			queue[0].Times--
+		case a.Times >= 0:
+			s.scripts[key] = queue[1:]
+		}
+		return a
+	}
+	return Answer{}
+}
+
+// known reports whether a device is registered.
+func (s *Service) known(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.devices[token]
+	return ok
+}
+
+// accept records a push and hands it to its device.
+func (s *Service) accept(p Push) {
+	p.Header = p.Header.Clone()
+	p.Header.Del("Authorization")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted++
+	if len(s.received) == maxReceived {
+		s.received = slices.Delete(s.received, 0, maxReceived/10)
+	}
+	s.received = append(s.received, p)
+	device := s.devices[p.Token]
+	if device == nil {
+		return
+	}
+	for {
+		select {
+		case device <- p:
+			return
+		default:
+		}
+		select {
+		case <-device: // full: the oldest goes
+		default:
+		}
+	}
+}
+
+// perform carries out the parts of a scripted answer that are the same for
+// every service. It does not return if there is to be no reply.
+func (s *Service) perform(w http.ResponseWriter, r *http.Request, a Answer) {
+	if a.Delay > 0 {
+		timer := time.NewTimer(a.Delay)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+		case <-s.ctx.Done():
+		}
+	}
+	if a.Hang {
+		select {
+		case <-r.Context().Done():
+		case <-s.ctx.Done():
+		}
+		panic(http.ErrAbortHandler)
+	}
+	if a.Reset {
+		if h, ok := w.(http.Hijacker); ok { // HTTP/1.1: a TCP reset
+			if conn, _, err := h.Hijack(); err == nil {
+				if secure, ok := conn.(*tls.Conn); ok {
+					conn = secure.NetConn()
+				}
+				if tcp, ok := conn.(*net.TCPConn); ok {
+					_ = tcp.SetLinger(0)
+				}
+				conn.Close()
+				return
+			}
+		}
+		panic(http.ErrAbortHandler) // HTTP/2: a stream reset
+	}
+	if a.RetryAfter != "" {
+		w.Header().Set("Retry-After", a.RetryAfter)
+	}
+	if a.Body != nil {
+		if a.Status != 0 {
+			w.WriteHeader(a.Status)
+		}
+		_, _ = w.Write(a.Body)
+	}
+}
+
+// answered reports whether perform has replied completely.
+func (a Answer) answered() bool { return a.Reset || a.Body != nil }
+
+// text returns n random characters of base64url.
+func text(n int) string {
+	raw := make([]byte, n)
+	rand.Read(raw) // never fails
+	return base64.RawURLEncoding.EncodeToString(raw)[:n]
+}
