@@ -1,0 +1,299 @@
+package pushwire
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"crypto/hpke"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// Kind says what a wake-up is for.
+type Kind uint8
+
+// Kinds of a Payload.
+const (
+	Messages  Kind = 1 // envelopes wait to be fetched
+	Challenge Kind = 2 // Code is to be sent back with Confirm
+	Dismiss   Kind = 3 // Hashes were seen on another device: remove their notifications
+	Canary    Kind = 4 // a test of the way; nothing to do
+)
+
+var kinds = [...]string{Messages: "messages", Challenge: "challenge", Dismiss: "dismiss", Canary: "canary"}
+
+// String is the kind's name, such as "messages", or "unknown".
+func (k Kind) String() string {
+	if int(k) < len(kinds) && kinds[k] != "" {
+		return kinds[k]
+	}
+	return "unknown"
+}
+
+// Payload is what a device receives through its push service. It is the same
+// for every provider.
+type Payload struct {
+	Kind Kind
+	// Seq counts the wake-ups of a registration. A device that finds a number
+	// missing has missed a wake-up; the next one that arrives repeats its
+	// hashes, and More tells whether some did not fit.
+	Seq uint64
+	// More says that more envelopes wait than Hashes holds: ask for everything
+	// since the cursor.
+	More bool
+	// Hashes are all envelopes not yet fetched, the newest first: at most
+	// MaxHashes.
+	Hashes []common.Hash
+	// Code is the challenge's, CodeSize bytes, and empty in other kinds.
+	Code []byte
+}
+
+const (
+	// MaxHashes is how many hashes a Payload carries.
+	MaxHashes = 28
+	// SealedSize is the length of every sealed payload in bytes: the
+	// encapsulated key, PlainSize bytes encrypted, and the tag.
+	SealedSize = 1024
+	// PlainSize is the length of a payload before it is sealed, zeros at its
+	// end included.
+	PlainSize = SealedSize - 32 - 16
+	// BodySize is the length of every body that SealPayload returns.
+	BodySize = len(`{"v":2,"p":""}`) + (SealedSize+2)/3*4
+	// maxBody is the most that a push service carries.
+	maxBody = 4096
+)
+
+// sealInfo is the info string of HPKE.
+const sealInfo = "whisperpush/2"
+
+// ErrCannotOpen says that a body is not sealed to the key it was tried with.
+var ErrCannotOpen = errors.New("pushwire: push payload cannot be opened with this key")
+
+func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
+	return hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305()
+}
+
+// NewSealKey makes the key pair that a device's wake-ups are sealed to, X25519
+// keys of SealKeySize bytes. The private key stays on the device.
+func NewSealKey() (private, public []byte, err error) {
+	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("pushwire: seal key: %w", err)
+	}
+	return key.Bytes(), key.PublicKey().Bytes(), nil
+}
+
+// CheckSealKey says whether a public seal key can be sealed to.
+func CheckSealKey(public []byte) error {
+	kem, kdf, aead := suite()
+	key, err := kem.NewPublicKey(public)
+	if err != nil {
+		return fmt.Errorf("pushwire: seal key: %w", err)
+	}
+	// A point of small order is a key by its form, but agrees on no secret.
+	if _, _, err := hpke.NewSender(key, kdf, aead, nil); err != nil {
+		return fmt.Errorf("pushwire: seal key: %w", err)
+	}
+	return nil
+}
+
+// SealPayload returns the body of a wake-up, {"v":2,"p":"<base64>"}, sealed to
+// a device's public seal key with HPKE (RFC 9180, base mode):
+// DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. Bodies are all of
+// BodySize bytes.
+func SealPayload(p Payload, sealKey []byte) ([]byte, error) {
+	plain, err := p.encode()
+	if err != nil {
+		return nil, err
+	}
+	kem, kdf, aead := suite()
+	key, err := kem.NewPublicKey(sealKey)
+	if err != nil {
+		return nil, fmt.Errorf("pushwire: seal key: %w", err)
+	}
+	sealed, err := hpke.Seal(key, kdf, aead, []byte(sealInfo), plain)
+	if err != nil {
+		return nil, fmt.Errorf("pushwire: sealing a payload: %w", err)
+	}
+	body := make([]byte, 0, BodySize)
+	body = append(body, `{"v":2,"p":"`...)
+	body = base64.StdEncoding.AppendEncode(body, sealed)
+	return append(body, `"}`...), nil
+}
+
+// encode lays out [version, kind, seq, more, hashes, code] and fills up to
+// PlainSize with zeros.
+func (p *Payload) encode() ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	b, err := encode(func(w writer) {
+		w.WriteUint64(Version)
+		w.WriteUint64(uint64(p.Kind))
+		w.WriteUint64(p.Seq)
+		w.WriteBool(p.More)
+		writeHashes(w, p.Hashes)
+		w.WriteBytes(p.Code)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return append(b, make([]byte, PlainSize-len(b))...), nil
+}
+
+func (p *Payload) check() error {
+	switch {
+	case len(p.Hashes) > MaxHashes:
+		return fmt.Errorf("%w: %d hashes, at most %d", ErrTooLarge, len(p.Hashes), MaxHashes)
+	case p.Kind == Challenge && len(p.Code) != CodeSize:
+		return fmt.Errorf("%w: challenge with a code of %d bytes, not %d", ErrMalformed, len(p.Code), CodeSize)
+	case p.Kind != Challenge && len(p.Code) != 0:
+		return fmt.Errorf("%w: code in a payload that is no challenge", ErrMalformed)
+	}
+	return nil
+}
+
+func decodePayload(b []byte) (Payload, error) {
+	var p Payload
+	_, _, padding, err := rlp.Split(b)
+	if err != nil || len(bytes.TrimLeft(padding, "\x00")) != 0 {
+		return p, fmt.Errorf("%w: payload is not one list and zeros", ErrMalformed)
+	}
+	r := newReader(b[:len(b)-len(padding)])
+	if version := r.uint("version"); r.err == nil && version != Version {
+		r.fail(ErrVersion, "%d, not %d", version, Version)
+	}
+	p.Kind = Kind(r.small("kind", 0xff))
+	p.Seq = r.uint("sequence")
+	p.More = r.bool("more")
+	p.Hashes = readHashes(r, MaxHashes)
+	p.Code = r.maybe("code", CodeSize)
+	if r.err == nil {
+		r.err = p.check()
+	}
+	if r.err != nil {
+		return Payload{}, r.err
+	}
+	return p, nil
+}
+
+// body is a wake-up as JSON. Services that carry only strings may turn every
+// value into one, so each can be read from a string as well.
+type body struct {
+	Version number `json:"v"`
+	Sealed  string `json:"p,omitempty"`
+
+	Kind   number `json:"k,omitempty"`
+	Seq    number `json:"s,omitempty"`
+	More   number `json:"m,omitempty"` // 0 or 1
+	Hashes hashes `json:"h,omitempty"` // "0x…"
+	Code   string `json:"c,omitempty"` // hexadecimal
+}
+
+// PlainPayload returns the body for a registration that asked for the plain
+// form, {"v":2,"k":1,"s":7,"m":1,"h":["0x…"],"c":"…"}: kind, sequence, more,
+// hashes, code; what is zero is left out.
+func PlainPayload(p Payload) ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	b := body{Version: Version, Kind: number(p.Kind), Seq: number(p.Seq), Hashes: p.Hashes, Code: hex.EncodeToString(p.Code)}
+	if p.More {
+		b.More = 1
+	}
+	return json.Marshal(b)
+}
+
+// OpenPayload reads the body of a wake-up. With the device's private seal key
+// it takes the sealed form only, which nobody can make who does not know the
+// public one; without a key, nil, it takes the plain form only. It never
+// panics, and an error wraps ErrCannotOpen, ErrMalformed, ErrVersion or
+// ErrTooLarge.
+func OpenPayload(raw []byte, sealPrivate []byte) (Payload, error) {
+	if len(raw) > maxBody {
+		return Payload{}, fmt.Errorf("%w: body of %d bytes, at most %d", ErrTooLarge, len(raw), maxBody)
+	}
+	var b body
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return Payload{}, fmt.Errorf("%w: body is no JSON object of this protocol", ErrMalformed)
+	}
+	if b.Version != Version {
+		return Payload{}, fmt.Errorf("%w: %d, not %d", ErrVersion, b.Version, Version)
+	}
+	if sealPrivate == nil {
+		return b.plain()
+	}
+	sealed, err := base64.StdEncoding.DecodeString(b.Sealed)
+	if err != nil || len(sealed) != SealedSize {
+		return Payload{}, fmt.Errorf("%w: sealed part is not %d bytes in base64", ErrMalformed, SealedSize)
+	}
+	kem, kdf, aead := suite()
+	key, err := kem.NewPrivateKey(sealPrivate)
+	if err != nil {
+		return Payload{}, fmt.Errorf("%w: not a private seal key", ErrCannotOpen)
+	}
+	plain, err := hpke.Open(key, kdf, aead, []byte(sealInfo), sealed)
+	if err != nil {
+		return Payload{}, ErrCannotOpen
+	}
+	return decodePayload(plain)
+}
+
+func (b *body) plain() (Payload, error) {
+	if b.Sealed != "" {
+		return Payload{}, fmt.Errorf("%w: it is sealed, and there is no key", ErrCannotOpen)
+	}
+	if b.Kind > 0xff || b.More > 1 {
+		return Payload{}, fmt.Errorf("%w: kind or more out of range", ErrMalformed)
+	}
+	code, err := hex.DecodeString(b.Code)
+	if err != nil {
+		return Payload{}, fmt.Errorf("%w: code is not hexadecimal", ErrMalformed)
+	}
+	p := Payload{Kind: Kind(b.Kind), Seq: uint64(b.Seq), More: b.More == 1, Hashes: b.Hashes}
+	if len(code) > 0 {
+		p.Code = code
+	}
+	if err := p.check(); err != nil {
+		return Payload{}, err
+	}
+	return p, nil
+}
+
+// number is a JSON number, or the same in a string.
+type number uint64
+
+func (n *number) UnmarshalJSON(b []byte) error {
+	b = bytes.Trim(b, `"`)
+	v, err := strconv.ParseUint(string(b), 10, 64)
+	*n = number(v)
+	return err
+}
+
+// hashes is a JSON list of hashes, or the same in a string.
+type hashes []common.Hash
+
+func (h *hashes) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		var s string
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+		b = []byte(s)
+	}
+	var list []common.Hash
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		*h = list
+	}
+	return nil
+}

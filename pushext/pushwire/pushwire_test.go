@@ -1,0 +1,337 @@
+package pushwire
+
+import (
+	"context"
+	"crypto/ecdh"
+	"encoding/base64"
+	"encoding/json"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/whisper"
+)
+
+func sealPublic(t testing.TB, private []byte) []byte {
+	key, err := ecdh.X25519().NewPrivateKey(private)
+	require.NoError(t, err)
+	return key.PublicKey().Bytes()
+}
+
+func raw(t testing.TB, v any) []byte {
+	b, err := rlp.EncodeToBytes(v)
+	require.NoError(t, err)
+	return b
+}
+
+func TestDecodeRequestRefuses(t *testing.T) {
+	id := vectorID[:]
+	status := func(elements ...any) []any { return elements }
+	route := []any{"fcm", "token", []any{}}
+	register := func(change func(b []any) []any) []any {
+		body := []any{uint(1), []any{route}, make([]byte, SealKeySize), uint(0), []any{}, uint(0), []byte{}, []any{}}
+		return []any{uint(2), uint(1), id, uint(5), change(body)}
+	}
+	set := func(i int, v any) func([]any) []any {
+		return func(b []any) []any { b[i] = v; return b }
+	}
+	repeat := func(n int, v any) []any {
+		all := make([]any, n)
+		for i := range all {
+			all[i] = v
+		}
+		return all
+	}
+	topics := func(n int) []any {
+		all := make([]any, n)
+		for i := range all {
+			all[i] = []any{[]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}}
+		}
+		return all
+	}
+	for _, c := range []struct {
+		name    string
+		message any
+		want    error
+		noID    bool
+	}{
+		{"empty list", []any{}, ErrMalformed, true},
+		{"string", "hello", ErrMalformed, true},
+		{"id too short", status(uint(2), uint(5), id[:15], uint(1), []any{}), ErrMalformed, true},
+		{"version 3", status(uint(3), uint(5), id, "anything"), ErrVersion, false},
+		{"unknown kind", status(uint(2), uint(99), id, uint(1), []any{}), ErrUnsupported, false},
+		{"kind beyond a byte", status(uint(2), uint(256+5), id, uint(1), []any{}), ErrUnsupported, false},
+		{"issue time with leading zero", status(uint(2), uint(5), id, []byte{0, 1}, []any{}), ErrMalformed, false},
+		{"issue time too long", status(uint(2), uint(5), id, make([]byte, 9), []any{}), ErrMalformed, false},
+		{"body is a string", status(uint(2), uint(5), id, uint(1), "x"), ErrMalformed, false},
+		{"confirm without code", status(uint(2), uint(2), id, uint(1), []any{}), ErrMalformed, false},
+		{"confirm with a short code", status(uint(2), uint(2), id, uint(1), []any{[]byte{1}}), ErrMalformed, false},
+		{"fetch of too many", status(uint(2), uint(6), id, uint(1), []any{repeat(MaxFetch+1, common.Hash{})}), ErrTooLarge, false},
+		{"fetch of a short hash", status(uint(2), uint(6), id, uint(1), []any{[]any{"short"}}), ErrMalformed, false},
+		{"version 0", register(set(0, uint(0))), ErrMalformed, false},
+		{"no routes", register(set(1, []any{})), ErrMalformed, false},
+		{"too many routes", register(set(1, repeat(MaxRoutes+1, route))), ErrTooLarge, false},
+		{"route without address", register(set(1, []any{[]any{"fcm"}})), ErrMalformed, false},
+		{"long provider name", register(set(1, []any{[]any{strings.Repeat("a", MaxProviderName+1), "t"}})), ErrTooLarge, false},
+		{"long token", register(set(1, []any{[]any{"fcm", make([]byte, MaxToken+1)}})), ErrTooLarge, false},
+		{"too many keys", register(set(1, []any{[]any{"fcm", "t", repeat(MaxKeys+1, "k")}})), ErrTooLarge, false},
+		{"long key", register(set(1, []any{[]any{"fcm", "t", []any{make([]byte, MaxKey+1)}}})), ErrTooLarge, false},
+		{"short seal key", register(set(2, make([]byte, 31))), ErrMalformed, false},
+		{"seal key and plain", register(set(3, uint(1))), ErrMalformed, false},
+		{"neither seal key nor plain", register(set(2, "")), ErrMalformed, false},
+		{"plain is 2", register(set(3, uint(2))), ErrMalformed, false},
+		{"too many channels", register(set(4, topics(MaxChannels+1))), ErrTooLarge, false},
+		{"topic twice", register(set(4, repeat(2, []any{[]byte{1, 2, 3, 4}}))), ErrMalformed, false},
+		{"removed in register", register(set(4, []any{[]any{[]byte{1, 2, 3, 4}, uint(3)}})), ErrMalformed, false},
+		{"long group", register(set(6, make([]byte, MaxGroup+1))), ErrTooLarge, false},
+		{"root without handle", register(set(7, []any{make([]byte, RootSize)})), ErrMalformed, false},
+		{"too many revoked", register(set(7, []any{"", "", repeat(MaxRevoked+1, "x")})), ErrTooLarge, false},
+		{"notify without holder", status(uint(2), uint(8), id, uint(1), []any{vectorHandle[:], "", common.Hash{}, uint(1), common.Hash{}}), ErrMalformed, false},
+		{"notify of unknown kind", status(uint(2), uint(8), id, uint(1), []any{vectorHandle[:], "a", common.Hash{}, uint(3), common.Hash{}}), ErrUnsupported, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req, err := DecodeRequest(raw(t, c.message))
+			require.ErrorIs(t, err, c.want)
+			require.Nil(t, req.Body)
+			require.Equal(t, c.noID, req.ID == [IDSize]byte{})
+			require.NotEqual(t, OK, CodeFor(err))
+		})
+	}
+	t.Run("trailing bytes", func(t *testing.T) {
+		b, err := EncodeRequest(vectorRequests()[5].value)
+		require.NoError(t, err)
+		_, err = DecodeRequest(append(b, 0))
+		require.ErrorIs(t, err, ErrMalformed)
+	})
+	t.Run("too long", func(t *testing.T) {
+		_, err := DecodeRequest(make([]byte, MaxPayload+1))
+		require.ErrorIs(t, err, ErrTooLarge)
+	})
+}
+
+// Newer clients may say more at the end of every list.
+func TestTailsAreIgnored(t *testing.T) {
+	got, err := DecodeRequest(raw(t, []any{uint(2), uint(2), vectorID[:], uint(5), []any{vectorCode[:], "new", []any{"x"}}, "tail"}))
+	require.NoError(t, err)
+	require.Equal(t, &Confirm{Code: vectorCode}, got.Body)
+	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "tail"}))
+	require.NoError(t, err)
+	require.Equal(t, Reply{ID: vectorID, Code: 200, Text: "text", State: 9, Reason: "why"}, rep)
+	require.ErrorContains(t, rep.Error(), "code_200")
+}
+
+// An older client may leave out what it does not know.
+func TestMissingElementsAreZero(t *testing.T) {
+	got, err := DecodeRequest(raw(t, []any{uint(2), uint(1), vectorID[:], uint(5), []any{uint(1), []any{[]any{"fcm", "t"}}, "", uint(1)}}))
+	require.NoError(t, err)
+	require.Equal(t, &Register{Version: 1, Routes: []Route{{Provider: "fcm", Address: []byte("t")}}, Plain: true}, got.Body)
+	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:]}))
+	require.NoError(t, err)
+	require.Equal(t, Reply{ID: vectorID}, rep)
+	require.NoError(t, rep.Error())
+}
+
+func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
+	for _, body := range []RequestBody{
+		nil,
+		&Register{},
+		&Fetch{Hashes: make([]common.Hash, MaxFetch+1)},
+		&Register{Version: 1, Plain: true, Routes: []Route{{Provider: "fcm", Address: make([]byte, MaxToken+1)}}},
+		&Notify{Holder: ""},
+	} {
+		_, err := EncodeRequest(Request{Body: body})
+		require.Error(t, err)
+	}
+	_, err := EncodeOffer(Offer{Limits: Limits{PoW: math.NaN()}})
+	require.ErrorIs(t, err, ErrMalformed)
+	big := &StatusReply{Channels: make([]Channel, 1<<15)}
+	_, err = EncodeReply(Reply{Body: big})
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
+func TestReplyTextIsCut(t *testing.T) {
+	b, err := EncodeReply(Reply{Code: BadAddress, Text: strings.Repeat("ü", MaxText)})
+	require.NoError(t, err)
+	rep, err := DecodeReply(b)
+	require.NoError(t, err)
+	require.Equal(t, strings.Repeat("ü", MaxText/2), rep.Text)
+}
+
+func TestSealedSizes(t *testing.T) {
+	ctx := context.Background()
+	registration, push := vectorRegistrationKey, vectorPushKey
+	var lengths []int
+	for _, channels := range []int{0, 1, 50, 60, 100, 1000, MaxChannels} {
+		g := &Register{Version: 1, Plain: true, Routes: []Route{{Provider: "fcm", Address: make([]byte, 160)}}}
+		for i := range channels {
+			g.Channels = append(g.Channels, Channel{Topic: whisper.Topic{byte(i >> 8), byte(i)}, MutedUntil: math.MaxUint32})
+		}
+		env, err := SealRequest(ctx, NewRequest(g, time.Now()), registration, &push.PublicKey, 0)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(env.Data), MaxData)
+		require.Equal(t, Topic(), env.Topic)
+		lengths = append(lengths, len(env.Data)-eciesOverhead)
+		got, signer, err := OpenRequest(env, push)
+		require.NoError(t, err)
+		require.True(t, signer.Equal(&registration.PublicKey))
+		require.Equal(t, g, got.Body)
+	}
+	require.Equal(t, []int{1 << 10, 1 << 10, 1 << 10, 1 << 10, 4 << 10, 16 << 10, 64 << 10}, lengths)
+
+	for _, body := range []RequestBody{&Status{}, &Unregister{Version: 1}, &Fetch{Hashes: vectorHashes}} {
+		env, err := SealRequest(ctx, NewRequest(body, time.Now()), registration, &push.PublicKey, 0)
+		require.NoError(t, err)
+		require.Equal(t, 1<<10, len(env.Data)-eciesOverhead)
+	}
+	// A mail request of 8 bytes, padded the same way.
+	env, err := whisper.Seal(ctx, whisper.Draft{Payload: make([]byte, 8), Padding: Padding(8), Sign: registration, To: &push.PublicKey})
+	require.NoError(t, err)
+	require.Equal(t, 1<<10, len(env.Data)-eciesOverhead)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	ctx := context.Background()
+	other, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	rep, err := SealReply(ctx, Reply{ID: vectorID}, other, &vectorRegistrationKey.PublicKey)
+	require.NoError(t, err)
+	_, err = OpenReply(rep, vectorRegistrationKey, &vectorPushKey.PublicKey)
+	require.ErrorIs(t, err, ErrSigner)
+	_, err = OpenReply(rep, other, &vectorPushKey.PublicKey)
+	require.ErrorIs(t, err, whisper.ErrCannotOpen)
+
+	unsigned, err := whisper.Seal(ctx, whisper.Draft{Payload: []byte{0xc0}, To: &vectorPushKey.PublicKey})
+	require.NoError(t, err)
+	_, signer, err := OpenRequest(unsigned, vectorPushKey)
+	require.ErrorIs(t, err, ErrSigner)
+	require.Nil(t, signer)
+
+	garbage, err := whisper.Seal(ctx, whisper.Draft{Payload: []byte("hello"), To: &vectorPushKey.PublicKey, Sign: other})
+	require.NoError(t, err)
+	_, signer, err = OpenRequest(garbage, vectorPushKey)
+	require.ErrorIs(t, err, ErrMalformed)
+	require.NotNil(t, signer)
+
+	_, _, err = OpenRequest(&whisper.Envelope{Data: make([]byte, MaxData+1)}, vectorPushKey)
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
+func TestNotifyProof(t *testing.T) {
+	n := NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention)
+	require.True(t, n.Verify(vectorRoot))
+	for name, change := range map[string]func(*Notify){
+		"hash":   func(n *Notify) { n.Hash = vectorHashes[1] },
+		"kind":   func(n *Notify) { n.Type = NotifyMessage },
+		"holder": func(n *Notify) { n.Holder = "bob" },
+		"proof":  func(n *Notify) { n.Proof[31] ^= 1 },
+	} {
+		forged := *n
+		change(&forged)
+		require.False(t, forged.Verify(vectorRoot), name)
+	}
+	require.False(t, n.Verify(make([]byte, RootSize)))
+}
+
+func TestPayloadSizeIsConstant(t *testing.T) {
+	private, public, err := NewSealKey()
+	require.NoError(t, err)
+	require.NoError(t, CheckSealKey(public))
+	bodies := make(map[string]bool)
+	for _, p := range []Payload{
+		{Kind: Canary},
+		{Kind: Messages, Seq: math.MaxUint64, More: true, Hashes: make([]common.Hash, MaxHashes)},
+		{Kind: Messages, Seq: 1, Hashes: vectorHashes},
+		{Kind: Challenge, Code: vectorCode[:]},
+	} {
+		body, err := SealPayload(p, public)
+		require.NoError(t, err)
+		require.Len(t, body, BodySize)
+		require.True(t, json.Valid(body))
+		require.False(t, bodies[string(body)])
+		bodies[string(body)] = true
+		got, err := OpenPayload(body, private)
+		require.NoError(t, err)
+		require.Equal(t, p, got)
+	}
+	_, err = SealPayload(Payload{Kind: Messages, Hashes: make([]common.Hash, MaxHashes+1)}, public)
+	require.ErrorIs(t, err, ErrTooLarge)
+	_, err = SealPayload(Payload{Kind: Challenge}, public)
+	require.ErrorIs(t, err, ErrMalformed)
+	_, err = SealPayload(Payload{Kind: Messages, Code: vectorCode[:]}, public)
+	require.ErrorIs(t, err, ErrMalformed)
+	require.Error(t, CheckSealKey(make([]byte, SealKeySize)), "a point of small order")
+	require.Error(t, CheckSealKey(public[1:]))
+	_, err = SealPayload(Payload{Kind: Canary}, make([]byte, SealKeySize))
+	require.Error(t, err)
+}
+
+func TestOpenPayloadRefuses(t *testing.T) {
+	private, public, err := NewSealKey()
+	require.NoError(t, err)
+	sealed, err := SealPayload(Payload{Kind: Canary}, public)
+	require.NoError(t, err)
+	other, _, err := NewSealKey()
+	require.NoError(t, err)
+	short := base64.StdEncoding.EncodeToString(make([]byte, SealedSize-1))
+	for _, c := range []struct {
+		name string
+		body string
+		key  []byte
+		want error
+	}{
+		{"other key", string(sealed), other, ErrCannotOpen},
+		{"no key", string(sealed), nil, ErrCannotOpen},
+		{"key too short", string(sealed), private[1:], ErrCannotOpen},
+		{"bit flipped", strings.Replace(string(sealed), string(sealed[700]), "/", 1), private, ErrCannotOpen},
+		{"plain for a device with a key", `{"v":2,"k":1,"s":1}`, private, ErrMalformed},
+		{"short", `{"v":2,"p":"` + short + `"}`, private, ErrMalformed},
+		{"version 3", `{"v":3,"k":1}`, nil, ErrVersion},
+		{"no version", `{"k":1}`, nil, ErrVersion},
+		{"no JSON", `v=2`, nil, ErrMalformed},
+		{"too long", strings.Repeat(" ", maxBody+1), nil, ErrTooLarge},
+		{"kind out of range", `{"v":2,"k":256}`, nil, ErrMalformed},
+		{"code in messages", `{"v":2,"k":1,"c":"c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0"}`, nil, ErrMalformed},
+		{"challenge without code", `{"v":2,"k":2}`, nil, ErrMalformed},
+		{"hash too short", `{"v":2,"k":1,"h":["0xaa"]}`, nil, ErrMalformed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := OpenPayload([]byte(c.body), c.key)
+			require.ErrorIs(t, err, c.want)
+		})
+	}
+}
+
+// FCM and others carry strings only.
+func TestPlainPayloadOfStrings(t *testing.T) {
+	h := vectorHashes[0].Hex()
+	got, err := OpenPayload([]byte(`{"v":"2","k":"1","s":"7","m":"1","h":"[\"`+h+`\"]"}`), nil)
+	require.NoError(t, err)
+	require.Equal(t, Payload{Kind: Messages, Seq: 7, More: true, Hashes: vectorHashes[:1]}, got)
+}
+
+func TestOffer(t *testing.T) {
+	env, err := SealOffer(context.Background(), vectorOffer(), vectorPushKey, time.Hour, 0)
+	require.NoError(t, err)
+	require.EqualValues(t, 3600, env.TTL)
+	o, signer, err := OpenOffer(env)
+	require.NoError(t, err)
+	require.True(t, signer.Equal(&vectorPushKey.PublicKey))
+	require.Equal(t, vectorOffer(), o)
+}
+
+func TestNames(t *testing.T) {
+	require.Equal(t, "notify", KindNotify.String())
+	require.Equal(t, "unknown", RequestKind(0).String())
+	require.Equal(t, "work", Work.String())
+	require.Equal(t, "code_99", Code(99).String())
+	require.Equal(t, "active", Active.String())
+	require.Equal(t, "state_99", State(99).String())
+	require.Equal(t, "removed", Removed.String())
+	require.Equal(t, "dismiss", Dismiss.String())
+}

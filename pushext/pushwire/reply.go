@@ -1,0 +1,348 @@
+package pushwire
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// Code is the result of a request. A code that a client does not know is a
+// refusal.
+type Code uint8
+
+// Codes of a reply.
+const (
+	OK              Code = 0  // done
+	Malformed       Code = 1  // the bytes cannot be read; do not repeat them
+	BadVersion      Code = 2  // another version of the protocol
+	Unsupported     Code = 3  // a kind of request that this server does not know
+	Clock           Code = 4  // issued too far from the server's time, which ClockReply tells
+	Replayed        Code = 5  // the ID was used before; ask again with a new one
+	Stale           Code = 6  // the version is not greater than the one held, which RegisterReply tells
+	Unconfirmed     Code = 7  // only after Confirm
+	WrongCode       Code = 8  // the code is wrong or too old; register again for a new one
+	UnknownProvider Code = 9  // the server has no provider of that name
+	BadAddress      Code = 10 // the provider refuses the form of an address or its keys
+	Limit           Code = 11 // too many of something, see Text and Limits
+	Busy            Code = 12 // too much work at the moment; repeat later, with a new ID
+	NotRegistered   Code = 13 // no registration under this key
+	Disabled        Code = 14 // the operator has switched this off
+	Internal        Code = 15 // the server's fault, for instance a full disk; repeat later, with a new ID
+	Work            Code = 16 // more proof of work is needed, see Limits
+)
+
+var codes = [...]string{
+	"ok", "malformed", "bad_version", "unsupported", "clock", "replayed", "stale", "unconfirmed", "wrong_code",
+	"unknown_provider", "bad_address", "limit", "busy", "not_registered", "disabled", "internal", "work",
+}
+
+// String is the code's name, such as "bad_address".
+func (c Code) String() string {
+	if int(c) < len(codes) {
+		return codes[c]
+	}
+	return "code_" + strconv.Itoa(int(c))
+}
+
+// CodeFor returns the code to refuse a request with that DecodeRequest
+// returned err for.
+func CodeFor(err error) Code {
+	switch {
+	case err == nil:
+		return OK
+	case errors.Is(err, ErrVersion):
+		return BadVersion
+	case errors.Is(err, ErrUnsupported):
+		return Unsupported
+	case errors.Is(err, ErrTooLarge):
+		return Limit
+	}
+	return Malformed
+}
+
+// State is what has become of a registration.
+type State uint8
+
+// States of a registration.
+const (
+	None       State = 0 // there is none
+	Waiting    State = 1 // no route is confirmed: nothing is sent but challenges
+	Active     State = 2 // confirmed: it is woken
+	Dead       State = 3 // every route was given up, Reply.Reason says why; register again
+	Expired    State = 4 // its lifetime is over; register again
+	Terminated State = 5 // unregistered by the device
+)
+
+var states = [...]string{"none", "waiting", "active", "dead", "expired", "terminated"}
+
+// String is the state's name, such as "active".
+func (s State) String() string {
+	if int(s) < len(states) {
+		return states[s]
+	}
+	return "state_" + strconv.Itoa(int(s))
+}
+
+// Reply answers a request:
+// RLP [version, id, code, text, state, reason, kind, body].
+type Reply struct {
+	ID   [IDSize]byte // of the request; zero if it could not be read
+	Code Code
+	Text string // a sentence for people, if Code is not OK
+
+	// State is that of the asker's registration, in every reply, so that a
+	// device learns at its next request that it is not woken any more, and by
+	// Reason why.
+	State  State
+	Reason string
+
+	Body ReplyBody // may be nil
+}
+
+// Error is the refusal as a Go error, nil if the code is OK.
+func (r *Reply) Error() error {
+	if r.Code == OK {
+		return nil
+	}
+	return &RefusalError{Code: r.Code, Text: r.Text}
+}
+
+// RefusalError is a reply whose code is not OK.
+type RefusalError struct {
+	Code Code
+	Text string
+}
+
+func (e *RefusalError) Error() string {
+	return fmt.Sprintf("pushwire: server refuses: %s (%s)", e.Text, e.Code)
+}
+
+// ReplyBody is *RegisterReply, *StatusReply, *FetchReply or *ClockReply.
+type ReplyBody interface {
+	replyKind() uint8
+	encode(writer)
+	decode(*reader)
+}
+
+func newReplyBody(kind uint64) ReplyBody {
+	switch kind {
+	case 1:
+		return new(RegisterReply)
+	case 2:
+		return new(StatusReply)
+	case 3:
+		return new(FetchReply)
+	case 4:
+		return new(ClockReply)
+	}
+	return nil
+}
+
+// EncodeReply returns the payload of a reply's message. Text and reason are cut
+// to MaxText.
+func EncodeReply(rep Reply) ([]byte, error) {
+	return encode(func(w writer) {
+		w.WriteUint64(Version)
+		w.WriteBytes(rep.ID[:])
+		w.WriteUint64(uint64(rep.Code))
+		w.WriteString(clip(rep.Text))
+		w.WriteUint64(uint64(rep.State))
+		w.WriteString(clip(rep.Reason))
+		if rep.Body == nil {
+			w.WriteUint64(0)
+			w.list(func() {})
+			return
+		}
+		w.WriteUint64(uint64(rep.Body.replyKind()))
+		w.list(func() { rep.Body.encode(w) })
+	})
+}
+
+func clip(s string) string {
+	if len(s) > MaxText {
+		s = strings.ToValidUTF8(s[:MaxText], "")
+	}
+	return s
+}
+
+// DecodeReply reads the payload of a reply's message. An error wraps
+// ErrMalformed, ErrVersion or ErrTooLarge. A body of a kind that is not known
+// here is left out. The reply aliases b.
+func DecodeReply(b []byte) (Reply, error) {
+	var rep Reply
+	if len(b) > MaxPayload {
+		return rep, fmt.Errorf("%w: reply of %d bytes, at most %d", ErrTooLarge, len(b), MaxPayload)
+	}
+	r := newReader(b)
+	if version := r.uint("version"); r.err == nil && version != Version {
+		r.fail(ErrVersion, "%d, not %d", version, Version)
+	}
+	r.fixed("request id", rep.ID[:])
+	rep.Code = Code(r.small("code", math.MaxUint8))
+	rep.Text = string(r.bytes("text", MaxText))
+	rep.State = State(r.small("state", math.MaxUint8))
+	rep.Reason = string(r.bytes("reason", MaxText))
+	kind := r.uint("body kind")
+	inner := r.list("body")
+	if rep.Body = newReplyBody(kind); rep.Body != nil && inner.err == nil {
+		rep.Body.decode(inner)
+	}
+	r.leave(inner)
+	if r.err != nil {
+		return Reply{}, r.err
+	}
+	return rep, nil
+}
+
+// Limits are what a server allows: [routes, channels, lifetime, fetch, pow].
+type Limits struct {
+	Routes   uint64  // routes of a registration
+	Channels uint64  // channels of a registration
+	Lifetime uint64  // longest lifetime in seconds
+	Fetch    uint64  // hashes in one Fetch or Seen
+	PoW      float64 // least proof of work of a request's envelope, as in EIP-627
+}
+
+func (l *Limits) encode(w writer) {
+	w.list(func() {
+		w.WriteUint64(l.Routes)
+		w.WriteUint64(l.Channels)
+		w.WriteUint64(l.Lifetime)
+		w.WriteUint64(l.Fetch)
+		w.WriteUint64(math.Float64bits(l.PoW))
+	})
+}
+
+func readLimits(r *reader) Limits {
+	return sublist("limits", func(r *reader) (l Limits) {
+		l.Routes = r.uint("routes")
+		l.Channels = r.uint("channels")
+		l.Lifetime = r.uint("lifetime")
+		l.Fetch = r.uint("fetch")
+		l.PoW = math.Float64frombits(r.uint("proof of work"))
+		if !(l.PoW >= 0) || math.IsInf(l.PoW, 1) {
+			r.fail(ErrMalformed, "proof of work is no number")
+		}
+		return l
+	})(r)
+}
+
+// RegisterReply answers Register, Confirm, Channels and Unregister, and goes
+// with refusals for which it is of use: kind 1,
+// [version, expires, challenged, limits].
+type RegisterReply struct {
+	Version    uint64 // that the server holds now
+	Expires    uint64 // when the registration ends, Unix seconds
+	Challenged bool   // a challenge is on its way to at least one address
+	Limits     Limits
+}
+
+func (*RegisterReply) replyKind() uint8 { return 1 }
+
+func (b *RegisterReply) encode(w writer) {
+	w.WriteUint64(b.Version)
+	w.WriteUint64(b.Expires)
+	w.WriteBool(b.Challenged)
+	b.Limits.encode(w)
+}
+
+func (b *RegisterReply) decode(r *reader) {
+	b.Version = r.uint("version")
+	b.Expires = r.uint("expires")
+	b.Challenged = r.bool("challenged")
+	b.Limits = readLimits(r)
+}
+
+// RouteStatus is what the server holds about a route: [provider, state, reason].
+// It does not repeat the address.
+type RouteStatus struct {
+	Provider string
+	State    State  // Waiting, Active or Dead
+	Reason   string // why it is dead
+}
+
+// StatusReply answers Status: kind 2,
+// [version, expires, seq, plain, routes, channels, revoked, limits].
+type StatusReply struct {
+	Version  uint64
+	Expires  uint64 // Unix seconds
+	Seq      uint64 // sequence number of the newest wake-up
+	Plain    bool
+	Routes   []RouteStatus
+	Channels []Channel
+	Revoked  []string
+	Limits   Limits
+}
+
+func (*StatusReply) replyKind() uint8 { return 2 }
+
+func (b *StatusReply) encode(w writer) {
+	w.WriteUint64(b.Version)
+	w.WriteUint64(b.Expires)
+	w.WriteUint64(b.Seq)
+	w.WriteBool(b.Plain)
+	w.list(func() {
+		for _, route := range b.Routes {
+			w.list(func() {
+				w.WriteString(route.Provider)
+				w.WriteUint64(uint64(route.State))
+				w.WriteString(route.Reason)
+			})
+		}
+	})
+	writeChannels(w, b.Channels)
+	writeHolders(w, b.Revoked)
+	b.Limits.encode(w)
+}
+
+func (b *StatusReply) decode(r *reader) {
+	b.Version = r.uint("version")
+	b.Expires = r.uint("expires")
+	b.Seq = r.uint("sequence")
+	b.Plain = r.bool("plain")
+	b.Routes = items(r, "routes", MaxRoutes, sublist("route", func(r *reader) (s RouteStatus) {
+		s.Provider = string(r.bytes("provider name", MaxProviderName))
+		s.State = State(r.small("state", math.MaxUint8))
+		s.Reason = string(r.bytes("reason", MaxText))
+		return s
+	}))
+	b.Channels = readChannels(r, Muted)
+	b.Revoked = readHolders(r)
+	b.Limits = readLimits(r)
+}
+
+// FetchReply follows the envelopes of a Fetch: kind 3, [sent, missing, later].
+// Every hash asked for is in one of the three.
+type FetchReply struct {
+	Sent    []common.Hash // delivered just before
+	Missing []common.Hash // not in the archive, never or no longer
+	Later   []common.Hash // in the archive, but more than one answer carries; ask again
+}
+
+func (*FetchReply) replyKind() uint8 { return 3 }
+
+func (b *FetchReply) encode(w writer) {
+	writeHashes(w, b.Sent)
+	writeHashes(w, b.Missing)
+	writeHashes(w, b.Later)
+}
+
+func (b *FetchReply) decode(r *reader) {
+	b.Sent = readHashes(r, MaxFetch)
+	b.Missing = readHashes(r, MaxFetch)
+	b.Later = readHashes(r, MaxFetch)
+}
+
+// ClockReply goes with the code Clock: kind 4, [now].
+type ClockReply struct {
+	Now uint64 // the server's time, Unix milliseconds
+}
+
+func (*ClockReply) replyKind() uint8 { return 4 }
+
+func (b *ClockReply) encode(w writer)  { w.WriteUint64(b.Now) }
+func (b *ClockReply) decode(r *reader) { b.Now = r.uint("now") }

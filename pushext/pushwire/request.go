@@ -1,0 +1,219 @@
+package pushwire
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// RequestKind is the second element of a request.
+type RequestKind uint8
+
+// Kinds of requests.
+const (
+	KindRegister   RequestKind = 1
+	KindConfirm    RequestKind = 2
+	KindChannels   RequestKind = 3
+	KindUnregister RequestKind = 4
+	KindStatus     RequestKind = 5
+	KindFetch      RequestKind = 6
+	KindSeen       RequestKind = 7
+	KindNotify     RequestKind = 8
+)
+
+var requestKinds = [...]string{
+	KindRegister: "register", KindConfirm: "confirm", KindChannels: "channels", KindUnregister: "unregister",
+	KindStatus: "status", KindFetch: "fetch", KindSeen: "seen", KindNotify: "notify",
+}
+
+// String is the kind's name, such as "register", or "unknown".
+func (k RequestKind) String() string {
+	if int(k) < len(requestKinds) && requestKinds[k] != "" {
+		return requestKinds[k]
+	}
+	return "unknown"
+}
+
+// Request is what a device asks of a server:
+// RLP [version, kind, id, issued, body].
+type Request struct {
+	ID     [IDSize]byte // random; the reply repeats it, and a server answers it once
+	Issued uint64       // Unix milliseconds by the device's clock
+	Body   RequestBody
+}
+
+// NewRequest gives a body a random ID and the time.
+func NewRequest(body RequestBody, now time.Time) Request {
+	r := Request{Issued: uint64(now.UnixMilli()), Body: body}
+	rand.Read(r.ID[:])
+	return r
+}
+
+// RequestBody is *Register, *Confirm, *Channels, *Unregister, *Status, *Fetch,
+// *Seen or *Notify.
+type RequestBody interface {
+	// Kind says which of them it is.
+	Kind() RequestKind
+
+	encode(writer)
+	decode(*reader)
+}
+
+func newBody(kind RequestKind) RequestBody {
+	switch kind {
+	case KindRegister:
+		return new(Register)
+	case KindConfirm:
+		return new(Confirm)
+	case KindChannels:
+		return new(Channels)
+	case KindUnregister:
+		return new(Unregister)
+	case KindStatus:
+		return new(Status)
+	case KindFetch:
+		return new(Fetch)
+	case KindSeen:
+		return new(Seen)
+	case KindNotify:
+		return new(Notify)
+	}
+	return nil
+}
+
+// EncodeRequest returns the payload of a request's message. What exceeds a
+// limit is an error that wraps ErrTooLarge or ErrMalformed, so that nothing is
+// sent that the other end would refuse.
+func EncodeRequest(req Request) ([]byte, error) {
+	if req.Body == nil {
+		return nil, fmt.Errorf("%w: request without a body", ErrMalformed)
+	}
+	b, err := encode(func(w writer) {
+		w.WriteUint64(Version)
+		w.WriteUint64(uint64(req.Body.Kind()))
+		w.WriteBytes(req.ID[:])
+		w.WriteUint64(req.Issued)
+		w.list(func() { req.Body.encode(w) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := DecodeRequest(b); err != nil {
+		return nil, fmt.Errorf("encoding a %s request: %w", req.Body.Kind(), err)
+	}
+	return b, nil
+}
+
+// DecodeRequest reads the payload of a request's message. An error wraps
+// ErrMalformed, ErrVersion, ErrUnsupported or ErrTooLarge; the request then
+// still has its ID if that could be read, so that the refusal can name it. The
+// request aliases b.
+func DecodeRequest(b []byte) (Request, error) {
+	var req Request
+	if len(b) > MaxPayload {
+		return req, fmt.Errorf("%w: request of %d bytes, at most %d", ErrTooLarge, len(b), MaxPayload)
+	}
+	r := newReader(b)
+	version := r.uint("version")
+	kind := r.uint("kind")
+	r.fixed("request id", req.ID[:])
+	if r.err == nil && version != Version {
+		r.fail(ErrVersion, "%d, not %d", version, Version)
+	}
+	var body RequestBody
+	if r.err == nil {
+		if kind <= 0xff {
+			body = newBody(RequestKind(kind))
+		}
+		if body == nil {
+			r.fail(ErrUnsupported, "request kind %d", kind)
+		}
+	}
+	req.Issued = r.uint("issue time")
+	inner := r.list("body")
+	if inner.err == nil {
+		body.decode(inner)
+	}
+	r.leave(inner)
+	if r.err != nil {
+		return Request{ID: req.ID}, r.err
+	}
+	req.Body = body
+	return req, nil
+}
+
+// Confirm proves that the device received the challenge sent to its address:
+// [code].
+type Confirm struct {
+	Code [CodeSize]byte
+}
+
+// Kind is KindConfirm.
+func (*Confirm) Kind() RequestKind { return KindConfirm }
+
+func (c *Confirm) encode(w writer)  { w.WriteBytes(c.Code[:]) }
+func (c *Confirm) decode(r *reader) { r.fixed("code", c.Code[:]) }
+
+// Unregister ends a registration: [version]. The server forgets all but the
+// key and the version, which keeps an older Register from coming back.
+type Unregister struct {
+	Version uint64 // greater than that of any change before
+}
+
+// Kind is KindUnregister.
+func (*Unregister) Kind() RequestKind { return KindUnregister }
+
+func (u *Unregister) encode(w writer)  { w.WriteUint64(u.Version) }
+func (u *Unregister) decode(r *reader) { u.Version = r.uint("version") }
+
+// Status asks what the server holds about the registration: [].
+type Status struct{}
+
+// Kind is KindStatus.
+func (*Status) Kind() RequestKind { return KindStatus }
+
+func (*Status) encode(writer)  {}
+func (*Status) decode(*reader) {}
+
+// Fetch asks for exactly these envelopes: [hashes]. Each comes in a direct
+// message of its own, before the FetchReply. It is also the receipt for the
+// wake-ups that told of them.
+type Fetch struct {
+	Hashes []common.Hash // at most MaxFetch
+}
+
+// Kind is KindFetch.
+func (*Fetch) Kind() RequestKind { return KindFetch }
+
+func (f *Fetch) encode(w writer)  { writeHashes(w, f.Hashes) }
+func (f *Fetch) decode(r *reader) { f.Hashes = readHashes(r, MaxFetch) }
+
+// Seen says that these envelopes need no wake-up any more, for they were read
+// on, or sent by, this device: [hashes]. It holds for every device of the
+// group; those that were woken already are told to remove the notification.
+type Seen struct {
+	Hashes []common.Hash // at most MaxFetch
+}
+
+// Kind is KindSeen.
+func (*Seen) Kind() RequestKind { return KindSeen }
+
+func (s *Seen) encode(w writer)  { writeHashes(w, s.Hashes) }
+func (s *Seen) decode(r *reader) { s.Hashes = readHashes(r, MaxFetch) }
+
+func writeHashes(w writer, hashes []common.Hash) {
+	w.list(func() {
+		for i := range hashes {
+			w.WriteBytes(hashes[i][:])
+		}
+	})
+}
+
+func readHashes(r *reader, max int) []common.Hash {
+	return items(r, "hashes", max, func(r *reader) (h common.Hash) {
+		r.fixed("hash", h[:])
+		return h
+	})
+}

@@ -1,0 +1,273 @@
+package pushwire
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/whisper"
+)
+
+var update = flag.Bool("update", false, "write testdata/vectors.txt anew; what is sealed changes")
+
+const vectorFile = "testdata/vectors.txt"
+
+// Keys of the vectors; nobody else should use them.
+var (
+	vectorPushKey         = mustKey("4545454545454545454545454545454545454545454545454545454545454545")
+	vectorRegistrationKey = mustKey("7171717171717171717171717171717171717171717171717171717171717171")
+	vectorSealPrivate     = bytes.Repeat([]byte{0x5e}, SealKeySize)
+	vectorRoot            = bytes.Repeat([]byte{0x0b}, RootSize)
+	vectorHandle          = [HandleSize]byte(bytes.Repeat([]byte{0x4a}, HandleSize))
+	vectorCode            = [CodeSize]byte(bytes.Repeat([]byte{0xc0}, CodeSize))
+	vectorID              = [IDSize]byte(bytes.Repeat([]byte{0x1d}, IDSize))
+	vectorHashes          = []common.Hash{{0xaa, 31: 0x01}, {0xbb, 31: 0x02}}
+)
+
+const vectorIssued = 1_800_000_000_000
+
+func mustKey(s string) *ecdsa.PrivateKey {
+	key, err := crypto.HexToECDSA(s)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+var vectorLimits = Limits{Routes: 4, Channels: 1000, Lifetime: 2592000, Fetch: 64, PoW: 0.2}
+
+func vectorRequests() []vector[Request] {
+	request := func(body RequestBody) Request {
+		return Request{ID: vectorID, Issued: vectorIssued, Body: body}
+	}
+	return []vector[Request]{
+		{"register", `version 7; routes: fcm with the token "example-token", webpush with a URL and two keys; seal key 32 × 03;
+channels: 0x5a4ea131 every, 0x00000001 mentions, 0x00000002 muted until 1800003600; lifetime 604800; group "family";
+preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
+			Version: 7,
+			Routes: []Route{
+				{Provider: "fcm", Address: []byte("example-token")},
+				{Provider: "webpush", Address: []byte("https://push.example/abc"), Keys: [][]byte{{4, 1, 2}, {9, 8}}},
+			},
+			SealKey: bytes.Repeat([]byte{3}, SealKeySize),
+			Channels: []Channel{
+				{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}, Mode: Every},
+				{Topic: whisper.Topic{3: 1}, Mode: Mentions},
+				{Topic: whisper.Topic{3: 2}, Mode: Muted, MutedUntil: 1800003600},
+			},
+			Lifetime:    604800,
+			Group:       []byte("family"),
+			Preferences: Preferences{Root: vectorRoot, Handle: vectorHandle[:], Revoked: []string{"eve"}},
+		})},
+		{"register-plain", `version 1; route fcm with the token "example-token"; plain; channel 0x5a4ea131; nothing else`, request(&Register{
+			Version:  1,
+			Routes:   []Route{{Provider: "fcm", Address: []byte("example-token")}},
+			Plain:    true,
+			Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}}},
+		})},
+		{"confirm", "code 16 × c0", request(&Confirm{Code: vectorCode})},
+		{"channels", "version 8; 0x5a4ea131 removed, 0x00000004 every; revoked \"mallory\"", request(&Channels{
+			Version:  8,
+			Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}, Mode: Removed}, {Topic: whisper.Topic{3: 4}}},
+			Revoked:  []string{"mallory"},
+		})},
+		{"unregister", "version 9", request(&Unregister{Version: 9})},
+		{"status", "no fields", request(&Status{})},
+		{"fetch", "the hashes aa00…01 and bb00…02", request(&Fetch{Hashes: vectorHashes})},
+		{"seen", "the hash bb00…02", request(&Seen{Hashes: vectorHashes[1:]})},
+		{"notify", `holder "alice" of root 32 × 0b; handle 16 × 4a; hash aa00…01; kind mention`,
+			request(NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention))},
+	}
+}
+
+func vectorReplies() []vector[Reply] {
+	return []vector[Reply]{
+		{"register-reply", "ok, waiting; version 7, expires 1800604800, challenged, limits 4 1000 2592000 64 0.2", Reply{ID: vectorID, State: Waiting,
+			Body: &RegisterReply{Version: 7, Expires: 1800604800, Challenged: true, Limits: vectorLimits}}},
+		{"status-reply", "ok, dead because \"fcm 404 UNREGISTERED\"; version 7, expires 1800604800, sequence 12, route fcm dead, webpush waiting; channel 0x5a4ea131 every; revoked \"eve\"", Reply{ID: vectorID, State: Dead, Reason: "fcm 404 UNREGISTERED",
+			Body: &StatusReply{Version: 7, Expires: 1800604800, Seq: 12,
+				Routes:   []RouteStatus{{Provider: "fcm", State: Dead, Reason: "fcm 404 UNREGISTERED"}, {Provider: "webpush", State: Waiting}},
+				Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}}},
+				Revoked:  []string{"eve"}, Limits: vectorLimits}}},
+		{"fetch-reply", "ok, active; aa00…01 sent, bb00…02 missing", Reply{ID: vectorID, State: Active,
+			Body: &FetchReply{Sent: vectorHashes[:1], Missing: vectorHashes[1:]}}},
+		{"clock-reply", `clock, "your clock is wrong"; now 1800000600000`, Reply{ID: vectorID, Code: Clock, Text: "your clock is wrong",
+			Body: &ClockReply{Now: vectorIssued + 600_000}}},
+		{"refusal", `not registered, "there is no registration under this key"; no body`, Reply{ID: vectorID, Code: NotRegistered, Text: "there is no registration under this key"}},
+	}
+}
+
+func vectorPayloads() []vector[Payload] {
+	return []vector[Payload]{
+		{"messages", "sequence 12, more, the hashes aa00…01 and bb00…02", Payload{Kind: Messages, Seq: 12, More: true, Hashes: vectorHashes}},
+		{"challenge", "sequence 1, code 16 × c0", Payload{Kind: Challenge, Seq: 1, Code: vectorCode[:]}},
+		{"dismiss", "sequence 13, the hash bb00…02", Payload{Kind: Dismiss, Seq: 13, Hashes: vectorHashes[1:]}},
+		{"canary", "sequence 0", Payload{Kind: Canary}},
+	}
+}
+
+func vectorOffer() Offer {
+	return Offer{Issued: 1_800_000_000, Expires: 1_800_003_600,
+		Enode:     "enode://" + strings.Repeat("ab", 64) + "@192.0.2.1:30303",
+		Providers: []ProviderOffer{{Name: "fcm", Info: "sender 1234567890"}, {Name: "webhook"}},
+		Limits:    vectorLimits}
+}
+
+type vector[T any] struct {
+	name, about string
+	value       T
+}
+
+// readVectors reads testdata/vectors.txt: a line "name" that starts no
+// comment, and below it the hexadecimal bytes, indented.
+func readVectors(t testing.TB) map[string][]byte {
+	f, err := os.Open(vectorFile)
+	require.NoError(t, err)
+	defer f.Close()
+	vectors := make(map[string][]byte)
+	name := ""
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := lines.Text()
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] != ' ':
+			name = line
+		default:
+			b, err := hex.DecodeString(strings.TrimSpace(line))
+			require.NoError(t, err, name)
+			vectors[name] = append(vectors[name], b...)
+		}
+	}
+	require.NoError(t, lines.Err())
+	return vectors
+}
+
+func TestWriteVectors(t *testing.T) {
+	if !*update {
+		t.Skip("testdata/vectors.txt is written with -update only")
+	}
+	var out strings.Builder
+	out.WriteString("# Golden vectors of the push protocol, version 2. See docs/protocol.md.\n" +
+		"# Every block: what it is, a name, the bytes in hexadecimal.\n" +
+		"# Written by: go test ./pushext/pushwire -run TestWriteVectors -update\n#\n")
+	fmt.Fprintf(&out, "# push key (secp256k1, private)          %x\n", crypto.FromECDSA(vectorPushKey))
+	fmt.Fprintf(&out, "# push key (public, compressed)          %x\n", crypto.CompressPubkey(&vectorPushKey.PublicKey))
+	fmt.Fprintf(&out, "# registration key (private)             %x\n", crypto.FromECDSA(vectorRegistrationKey))
+	fmt.Fprintf(&out, "# registration key (public, compressed)  %x\n", crypto.CompressPubkey(&vectorRegistrationKey.PublicKey))
+	fmt.Fprintf(&out, "# seal key (X25519, private)             %x\n", vectorSealPrivate)
+	fmt.Fprintf(&out, "# seal key (public)                      %x\n", sealPublic(t, vectorSealPrivate))
+	fmt.Fprintf(&out, "# every request: id 16 × 1d, issued %d\n", vectorIssued)
+	block := func(name, about string, b []byte, err error) {
+		require.NoError(t, err, name)
+		fmt.Fprintf(&out, "\n# %s\n%s\n", strings.ReplaceAll(about, "\n", "\n# "), name)
+		for chunk := range slices.Chunk(b, 64) {
+			fmt.Fprintf(&out, "  %x\n", chunk)
+		}
+	}
+	for _, v := range vectorRequests() {
+		b, err := EncodeRequest(v.value)
+		block(v.name, "request: "+v.about, b, err)
+	}
+	for _, v := range vectorReplies() {
+		b, err := EncodeReply(v.value)
+		block(v.name, "reply: "+v.about, b, err)
+	}
+	b, err := EncodeOffer(vectorOffer())
+	block("offer", "offer: issued 1800000000, expires an hour later; fcm and webhook", b, err)
+	capability := Capability(vectorRoot, "alice")
+	block("capability", `capability of the holder "alice" from the root 32 × 0b`, capability[:], nil)
+	for _, v := range vectorPayloads() {
+		b, err := v.value.encode()
+		block("payload-"+v.name, "payload before it is sealed, "+v.name+": "+v.about, b, err)
+		b, err = SealPayload(v.value, sealPublic(t, vectorSealPrivate))
+		block("sealed-"+v.name, "the same as a body (JSON text), sealed to the seal key", b, err)
+		b, err = PlainPayload(v.value)
+		block("plain-"+v.name, "the same as a body (JSON text), plain", b, err)
+	}
+	req, err := SealRequest(context.Background(), vectorRequests()[0].value, vectorRegistrationKey, &vectorPushKey.PublicKey, DefaultPoW)
+	require.NoError(t, err)
+	block("envelope-register", `the request "register" as the envelope in packet 126, with a proof of work of 0.2`, req.Raw(), nil)
+	rep, err := SealReply(context.Background(), vectorReplies()[0].value, vectorPushKey, &vectorRegistrationKey.PublicKey)
+	require.NoError(t, err)
+	block("envelope-register-reply", `the reply "register-reply" as the envelope in packet 127`, rep.Raw(), nil)
+	require.NoError(t, os.WriteFile(vectorFile, []byte(out.String()), 0o644))
+}
+
+func TestVectors(t *testing.T) {
+	if *update {
+		t.Skip("the vectors are being written")
+	}
+	vectors := readVectors(t)
+	for _, v := range vectorRequests() {
+		t.Run(v.name, func(t *testing.T) {
+			b, err := EncodeRequest(v.value)
+			require.NoError(t, err)
+			require.Equal(t, hex.EncodeToString(vectors[v.name]), hex.EncodeToString(b))
+			got, err := DecodeRequest(b)
+			require.NoError(t, err)
+			require.Equal(t, v.value, got)
+		})
+	}
+	for _, v := range vectorReplies() {
+		t.Run(v.name, func(t *testing.T) {
+			b, err := EncodeReply(v.value)
+			require.NoError(t, err)
+			require.Equal(t, hex.EncodeToString(vectors[v.name]), hex.EncodeToString(b))
+			got, err := DecodeReply(b)
+			require.NoError(t, err)
+			require.Equal(t, v.value, got)
+		})
+	}
+	for _, v := range vectorPayloads() {
+		t.Run("payload "+v.name, func(t *testing.T) {
+			b, err := v.value.encode()
+			require.NoError(t, err)
+			require.Equal(t, vectors["payload-"+v.name], b)
+			plain, err := PlainPayload(v.value)
+			require.NoError(t, err)
+			require.Equal(t, string(vectors["plain-"+v.name]), string(plain))
+			got, err := OpenPayload(plain, nil)
+			require.NoError(t, err)
+			require.Equal(t, v.value, got)
+			got, err = OpenPayload(vectors["sealed-"+v.name], vectorSealPrivate)
+			require.NoError(t, err)
+			require.Equal(t, v.value, got)
+		})
+	}
+	t.Run("offer", func(t *testing.T) {
+		b, err := EncodeOffer(vectorOffer())
+		require.NoError(t, err)
+		require.Equal(t, vectors["offer"], b)
+	})
+	t.Run("capability", func(t *testing.T) {
+		c := Capability(vectorRoot, "alice")
+		require.Equal(t, vectors["capability"], c[:])
+	})
+	t.Run("envelopes", func(t *testing.T) {
+		env, err := whisper.DecodeEnvelope(vectors["envelope-register"])
+		require.NoError(t, err)
+		req, signer, err := OpenRequest(env, vectorPushKey)
+		require.NoError(t, err)
+		require.True(t, signer.Equal(&vectorRegistrationKey.PublicKey))
+		require.Equal(t, vectorRequests()[0].value, req)
+		env, err = whisper.DecodeEnvelope(vectors["envelope-register-reply"])
+		require.NoError(t, err)
+		rep, err := OpenReply(env, vectorRegistrationKey, &vectorPushKey.PublicKey)
+		require.NoError(t, err)
+		require.Equal(t, vectorReplies()[0].value, rep)
+	})
+}
