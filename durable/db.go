@@ -106,6 +106,10 @@ type DB struct {
 	cause   error
 
 	reopening sync.Mutex // one reopen at a time
+
+	queueMu sync.Mutex
+	queue   []*pendingWrite // guarded by queueMu
+	turn    chan struct{}   // holds one: who writes
 }
 
 // instance is one goleveldb database, from open to close.
@@ -114,7 +118,7 @@ type instance struct {
 	stor     *strictStorage
 	readOnly bool
 	broken   atomic.Bool // a write failed: close and reopen before the next
-	poisoned atomic.Bool // the engine panicked: its locks may be held for ever
+	poisoned atomic.Bool // the engine panicked in a write: its write lock is held for ever
 	pins     pins        // iterators and snapshots
 }
 
@@ -140,7 +144,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{dir: dir, name: o.Name, o: o, metrics: o.Metrics, log: o.Logger, inner: o.Storage}
+	d := &DB{dir: dir, name: o.Name, o: o, metrics: o.Metrics, log: o.Logger, inner: o.Storage, turn: make(chan struct{}, 1)}
 	if d.inner == nil {
 		s, err := openFiles(dir)
 		if err != nil {
@@ -179,6 +183,11 @@ func (d *DB) open(readOnly bool) (in *instance, err error) {
 			in, err = nil, fmt.Errorf("open %s: %w: %v", d.dir, ErrPanic, p)
 		}
 	}()
+	if !readOnly {
+		if err := stor.clearUnborn(); err != nil {
+			return nil, fmt.Errorf("open database %s: %w", d.dir, err)
+		}
+	}
 	db, err := leveldb.Open(stor, d.o.level(readOnly))
 	if err != nil {
 		stor.dead.Store(true)
@@ -204,7 +213,62 @@ func (d *DB) Write(b *leveldb.Batch) error { return d.write(b, true) }
 // cut, but only together with everything written after it.
 func (d *DB) WriteUnsynced(b *leveldb.Batch) error { return d.write(b, false) }
 
+// pendingWrite is a batch whose writer waits.
+type pendingWrite struct {
+	b    *leveldb.Batch
+	sync bool
+	done chan error // buffered
+}
+
+// write queues b; whoever gets the turn writes everything queued with one fsync.
+// Merging is not left to goleveldb, where a panic of the one that writes would
+// leave the others waiting for ever.
 func (d *DB) write(b *leveldb.Batch, sync bool) error {
+	w := &pendingWrite{b: b, sync: sync, done: make(chan error, 1)}
+	d.queueMu.Lock()
+	d.queue = append(d.queue, w)
+	d.queueMu.Unlock()
+	select {
+	case err := <-w.done:
+		return err
+	case d.turn <- struct{}{}:
+	}
+	d.queueMu.Lock()
+	group := d.queue
+	d.queue = nil
+	d.queueMu.Unlock()
+	d.writeGroup(group)
+	<-d.turn
+	return <-w.done
+}
+
+// writeGroup writes the batches as one and tells their writers.
+func (d *DB) writeGroup(group []*pendingWrite) {
+	var err error
+	switch len(group) {
+	case 0: // the turn came after another had written ours
+		return
+	case 1:
+		err = d.commit(group[0].b, group[0].sync)
+	default:
+		merged, sync := new(leveldb.Batch), false
+		for _, w := range group {
+			if err == nil {
+				err = w.b.Replay(merged)
+			}
+			sync = sync || w.sync
+		}
+		if err == nil {
+			err = d.commit(merged, sync)
+		}
+	}
+	for _, w := range group {
+		w.done <- err
+	}
+}
+
+// commit writes one batch. The caller has the turn.
+func (d *DB) commit(b *leveldb.Batch, sync bool) error {
 	for {
 		d.mu.RLock()
 		in := d.cur
@@ -213,9 +277,10 @@ func (d *DB) write(b *leveldb.Batch, sync bool) error {
 			return ErrClosed
 		}
 		if in != nil && !in.readOnly && !in.broken.Load() {
-			err := d.guard(in, func() error { return in.db.Write(b, &opt.WriteOptions{Sync: sync}) })
+			err := d.guard(in, func() error { return in.db.Write(b, &opt.WriteOptions{Sync: sync, NoWriteMerge: true}) })
 			if err != nil {
 				in.broken.Store(true)
+				in.poisoned.Store(errors.Is(err, ErrPanic))
 			}
 			d.mu.RUnlock()
 			if err != nil {
@@ -282,9 +347,10 @@ func (d *DB) closeInstance() error {
 		return nil
 	}
 	if in.poisoned.Load() {
-		// Close would wait for a lock that the panic left held. Its goroutines are
-		// given up; cut off from the disk they do no harm.
+		// Close stops the engine's goroutines and then waits for ever for the lock
+		// that the panic left held. Cut off from the disk it does no harm.
 		in.stor.dead.Store(true)
+		go in.db.Close()
 		return nil
 	}
 	err := d.guard(in, in.db.Close)
@@ -305,7 +371,6 @@ func (d *DB) guard(in *instance, fn func() error) (err error) {
 // panicked gives the instance up, to be reopened before the next write.
 func (d *DB) panicked(in *instance, p any) error {
 	in.broken.Store(true)
-	in.poisoned.Store(true)
 	d.metrics.panic(d.name)
 	d.log.Error("database engine panicked", "db", d.name, "dir", d.dir, "panic", p)
 	return fmt.Errorf("%w: %v", ErrPanic, p)

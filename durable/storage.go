@@ -209,6 +209,33 @@ func (s *strictStorage) Open(fd storage.FileDesc) (storage.Reader, error) {
 	return prefix{bytes.NewReader(data[:good])}, nil
 }
 
+// clearUnborn removes what a power cut during the very first open left: a manifest
+// that CURRENT does not name yet, and no record anywhere. goleveldb would take it
+// for a database whose CURRENT was lost.
+func (s *strictStorage) clearUnborn() error {
+	if _, err := s.Storage.GetMeta(); !errors.Is(err, fs.ErrNotExist) {
+		return nil // born, or an error that goleveldb will report
+	}
+	fds, err := s.Storage.List(storage.TypeAll)
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		if fd.Type == storage.TypeTable {
+			return nil
+		}
+	}
+	if records, err := s.recordsAfter(storage.FileDesc{Type: storage.TypeJournal, Num: -1}); err != nil || records {
+		return err
+	}
+	for _, fd := range fds {
+		if err := s.Storage.Remove(fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // recordsAfter reports whether a journal newer than fd holds a record.
 func (s *strictStorage) recordsAfter(fd storage.FileDesc) (bool, error) {
 	fds, err := s.Storage.List(storage.TypeJournal)
