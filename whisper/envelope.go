@@ -1,6 +1,7 @@
 package whisper
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -85,11 +86,21 @@ func DecodeEnvelopes(list []byte) (envelopes []*Envelope, bad int, err error) {
 	if len(rest) != 0 {
 		return nil, 0, malformed("list of envelopes is followed by %d bytes", len(rest))
 	}
-	envelopes = make([]*Envelope, 0, min(len(content)/typicalEnvelope, maxPreallocated))
-	for len(content) > 0 {
+	envelopes, bad, _, err = decodeSome(content, math.MaxInt)
+	if err != nil {
+		return nil, 0, err
+	}
+	return envelopes, bad, nil
+}
+
+// decodeSome reads up to most elements of the content of a list of envelopes
+// and returns the content that is left.
+func decodeSome(content []byte, most int) (envelopes []*Envelope, bad int, rest []byte, err error) {
+	envelopes = make([]*Envelope, 0, min(len(content)/typicalEnvelope, most, maxPreallocated))
+	for len(content) > 0 && len(envelopes)+bad < most {
 		_, _, rest, err := rlp.Split(content)
 		if err != nil {
-			return nil, 0, malformed("element %d of a list of envelopes: %v", len(envelopes)+bad, err)
+			return envelopes, bad, nil, malformed("element %d of a list of envelopes: %v", len(envelopes)+bad, err)
 		}
 		raw := content[: len(content)-len(rest) : len(content)-len(rest)]
 		content = rest
@@ -99,13 +110,20 @@ func DecodeEnvelopes(list []byte) (envelopes []*Envelope, bad int, err error) {
 			envelopes = append(envelopes, e)
 		}
 	}
-	return envelopes, bad, nil
+	return envelopes, bad, content, nil
 }
 
 const (
 	typicalEnvelope = 290  // bytes of RLP around a message of the least padded size
 	maxPreallocated = 4096 // envelopes to make room for before any was read
 )
+
+// detach gives the envelope bytes of its own in place of a packet's. It must not
+// be shared yet.
+func (e *Envelope) detach() {
+	e.raw = bytes.Clone(e.raw)
+	e.Data = e.raw[e.end-len(e.Data) : e.end : e.end]
+}
 
 // Raw returns the RLP as it was received or sealed. It must not be changed.
 func (e *Envelope) Raw() []byte { return e.raw }

@@ -1,0 +1,33 @@
+package whisper
+
+import "errors"
+
+// Why an envelope is refused. From the network each costs that envelope alone
+// and is counted; Post returns it, wrapped with what was wrong.
+var (
+	// ErrKnown says that the pool already holds the envelope.
+	ErrKnown = errors.New("whisper: envelope is known already")
+	// ErrExpired says that the envelope's expiry has passed.
+	ErrExpired = errors.New("whisper: envelope has expired")
+	// ErrFuture says that the envelope was sent more than 10 s ahead of the local clock.
+	ErrFuture = errors.New("whisper: envelope was sent in the future")
+	// ErrLifetime says that the TTL is 0 or larger than the expiry.
+	ErrLifetime = errors.New("whisper: envelope has no valid lifetime")
+	// ErrTooLarge says that the envelope is larger than the maximum message size.
+	ErrTooLarge = errors.New("whisper: envelope is too large")
+	// ErrLowPoW says that less work was done for the envelope than this node asks for.
+	ErrLowPoW = errors.New("whisper: envelope has too little proof of work")
+	// ErrUnwanted says that the envelope's topic is outside this node's bloom filter.
+	ErrUnwanted = errors.New("whisper: envelope is outside the bloom filter")
+	// ErrPoolFull says that the pool is full of envelopes that expire sooner.
+	ErrPoolFull = errors.New("whisper: pool is full")
+)
+
+var (
+	// ErrNotConnected says that there is no completed handshake with the peer.
+	ErrNotConnected = errors.New("whisper: peer is not connected")
+	// ErrNotRunning says that the node was not started, or was stopped.
+	ErrNotRunning = errors.New("whisper: node is not running")
+	// ErrHandshake says that a peer's status cannot be accepted.
+	ErrHandshake = errors.New("whisper: handshake failed")
+)

@@ -1,0 +1,197 @@
+package whisper
+
+import (
+	"errors"
+	"io"
+	"math"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// handler is what a node does with one packet code.
+type handler struct {
+	name   string                              // label of its metrics
+	limit  func(*settings) uint32              // largest payload in bytes
+	keeps  bool                                // handle keeps the payload
+	handle func(p *peer, payload []byte) error // an error is counted, the link stays
+}
+
+func atMost(size uint32) func(*settings) uint32 {
+	return func(*settings) uint32 { return size }
+}
+
+func oneEnvelope(s *settings) uint32 { return s.maxMessageSize + envelopeOverhead }
+
+// packetHandlers returns the packets this node understands once the handshake is over.
+func (n *Node) packetHandlers() map[uint64]handler {
+	return map[uint64]handler{
+		MessagesPacket:        {name: "messages", limit: atMost(maxMessagesPacket), handle: n.handleMessages},
+		PoWPacket:             {name: "pow", limit: atMost(maxSettingPacket), handle: n.handlePoW},
+		BloomPacket:           {name: "bloom", limit: atMost(maxSettingPacket), handle: n.handleBloom},
+		RequestCompletePacket: {name: "request_complete", limit: atMost(maxRequestCompletePacket), keeps: true, handle: n.handleRequestComplete},
+		RequestPacket:         {name: "request", limit: oneEnvelope, keeps: true, handle: n.handleRequest},
+		DirectPacket:          {name: "direct", limit: atMost(maxMessagesPacket), keeps: true, handle: n.handleDirect},
+	}
+}
+
+// readLoop handles the packets of a peer until the link ends. Nothing that a
+// peer sends makes this end ends the link: whoever relays cannot know what all
+// others find wrong with it, and a garbled packet says nothing of the next one.
+func (p *peer) readLoop() error {
+	for {
+		msg, err := p.rw.ReadMsg()
+		if err != nil {
+			return err
+		}
+		if err := p.read(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// read handles one packet. An error says that the link is broken.
+func (p *peer) read(msg p2p.Msg) error {
+	defer msg.Discard()
+	h, ok := p.node.handlers[msg.Code]
+	if !ok { // a second status, or an extension
+		p.node.metrics.ignored(msg.Size)
+		p.throttle(&p.byteBudget, int(msg.Size))
+		return nil
+	}
+	p.node.metrics.received(h.name, msg.Size)
+	if msg.Size > h.limit(p.node.settings.Load()) {
+		p.node.metrics.refusePacket(h.name)
+		p.throttle(&p.byteBudget, int(msg.Size))
+		return nil
+	}
+	payload := p.room(int(msg.Size), h.keeps)
+	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
+		return err
+	}
+	p.throttle(&p.byteBudget, len(payload))
+	if err := h.handle(p, payload); err != nil {
+		p.node.metrics.refusePacket(h.name)
+		p.node.log.Debug("refused a packet", "packet", h.name, "bytes", len(payload), "err", err)
+	}
+	return nil
+}
+
+// room returns where to read a payload: memory of its own if it is to be kept,
+// else the peer's.
+func (p *peer) room(size int, keep bool) []byte {
+	switch {
+	case keep || size > keptReadBuffer:
+		return make([]byte, size)
+	case cap(p.buffer) < size:
+		p.buffer = make([]byte, min(2*size, keptReadBuffer))
+	}
+	return p.buffer[:size]
+}
+
+func (n *Node) handleMessages(p *peer, payload []byte) error {
+	content, rest, err := rlp.SplitList(payload)
+	if err != nil {
+		return malformed("list of envelopes: %v", err)
+	}
+	if len(rest) != 0 {
+		return malformed("list of envelopes is followed by %d bytes", len(rest))
+	}
+	for len(content) > 0 {
+		envelopes, bad, rest, err := decodeSome(content, decodeBatch)
+		n.metrics.refuse(ErrMalformed, bad)
+		n.ingest(p, envelopes)
+		if err != nil {
+			return err
+		}
+		content = rest
+	}
+	return nil
+}
+
+func (n *Node) handlePoW(p *peer, payload []byte) error {
+	bits, rest, err := rlp.SplitUint64(payload)
+	if err != nil || len(rest) != 0 {
+		return malformed("minimum proof of work of %d bytes", len(payload))
+	}
+	pow := math.Float64frombits(bits)
+	if err := checkPoW(pow); err != nil {
+		return err
+	}
+	p.accept(func(w *wants) { w.minPoW = pow })
+	return nil
+}
+
+func (n *Node) handleBloom(p *peer, payload []byte) error {
+	bloom, rest, err := rlp.SplitString(payload)
+	if err != nil || len(rest) != 0 || len(bloom) != BloomSize {
+		return malformed("bloom filter of %d bytes", len(payload))
+	}
+	p.accept(func(w *wants) { w.bloom = Bloom(bloom) })
+	return nil
+}
+
+var (
+	errNoMailserver = errors.New("whisper: a mail request, but this node is no mailserver")
+	errNotTrusted   = errors.New("whisper: a direct message from a peer that is not trusted")
+)
+
+func (n *Node) handleRequest(p *peer, payload []byte) error {
+	if n.requests == nil {
+		return errNoMailserver
+	}
+	n.requests.HandleRequest(p.id, payload)
+	return nil
+}
+
+func (n *Node) handleRequestComplete(p *peer, payload []byte) error {
+	content, rest, err := rlp.SplitString(payload)
+	if err != nil || len(rest) != 0 {
+		return malformed("end mark of %d bytes", len(payload))
+	}
+	if n.direct != nil {
+		n.direct.HandleRequestComplete(p.id, content)
+	}
+	return nil
+}
+
+// handleDirect takes one envelope or, from status-go, a list of them. They come
+// from an archive, so neither expiry nor proof of work are checked; but the size
+// is, and what a subscription opens is checked like everything else it opens.
+func (n *Node) handleDirect(p *peer, payload []byte) error {
+	if !p.trusted.Load() {
+		return errNotTrusted
+	}
+	if e, err := DecodeEnvelope(payload); err == nil {
+		n.deliverDirect(p, e)
+		return nil
+	}
+	content, rest, err := rlp.SplitList(payload)
+	if err != nil || len(rest) != 0 {
+		return malformed("direct message of %d bytes", len(payload))
+	}
+	for len(content) > 0 {
+		envelopes, bad, rest, err := decodeSome(content, decodeBatch)
+		n.metrics.refuse(ErrMalformed, bad)
+		for _, e := range envelopes {
+			n.deliverDirect(p, e)
+		}
+		if err != nil {
+			return err
+		}
+		content = rest
+	}
+	return nil
+}
+
+func (n *Node) deliverDirect(p *peer, e *Envelope) {
+	if e.Size() > int(n.settings.Load().maxMessageSize) {
+		n.metrics.refuse(ErrTooLarge, 1)
+		return
+	}
+	if n.direct != nil {
+		n.direct.HandleDirect(p.id, e)
+	}
+	n.subscriptions.match(e, 0, true, time.Now())
+}

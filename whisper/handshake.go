@@ -1,0 +1,133 @@
+package whisper
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// status is what the two ends of a link tell each other first (EIP-627,
+// "Status").
+type status struct {
+	minPoW float64
+	bloom  Bloom
+	light  bool // does not pass on what it receives
+}
+
+// encode returns the payload of a status packet.
+func (s status) encode() []byte {
+	b, err := rlp.EncodeToBytes([]any{uint64(ProtocolVersion), math.Float64bits(s.minPoW), s.bloom[:], s.light})
+	if err != nil {
+		panic("whisper: internal error: status without RLP: " + err.Error())
+	}
+	return b
+}
+
+// decodeStatus reads a status packet. Only the version is mandatory; without a
+// bloom filter the peer wants every topic. Elements beyond the fourth belong to
+// extensions (status-go has one) and are not looked at. An error wraps
+// ErrHandshake.
+func decodeStatus(payload []byte) (status, error) {
+	s := status{bloom: FullBloom()}
+	content, _, err := rlp.SplitList(payload)
+	if err != nil {
+		return s, fmt.Errorf("%w: status of %d bytes: %v", ErrHandshake, len(payload), err)
+	}
+	version, content, err := rlp.SplitUint64(content)
+	if err != nil {
+		return s, fmt.Errorf("%w: version: %v", ErrHandshake, err)
+	}
+	if version != ProtocolVersion {
+		return s, fmt.Errorf("%w: version %d (!= %d)", ErrHandshake, version, ProtocolVersion)
+	}
+	if len(content) == 0 {
+		return s, nil
+	}
+	bits, content, err := rlp.SplitUint64(content)
+	if err != nil {
+		return s, fmt.Errorf("%w: proof of work: %v", ErrHandshake, err)
+	}
+	s.minPoW = math.Float64frombits(bits)
+	if err := checkPoW(s.minPoW); err != nil {
+		return s, fmt.Errorf("%w: %v", ErrHandshake, err)
+	}
+	if len(content) == 0 {
+		return s, nil
+	}
+	bloom, content, err := rlp.SplitString(content)
+	if err != nil {
+		return s, fmt.Errorf("%w: bloom filter: %v", ErrHandshake, err)
+	}
+	switch len(bloom) {
+	case BloomSize:
+		s.bloom = Bloom(bloom)
+	case 0:
+	default:
+		return s, fmt.Errorf("%w: bloom filter of %d bytes (!= %d)", ErrHandshake, len(bloom), BloomSize)
+	}
+	if len(content) == 0 {
+		return s, nil
+	}
+	light, _, err := rlp.SplitUint64(content)
+	if err != nil || light > 1 {
+		return s, fmt.Errorf("%w: light node flag is no boolean", ErrHandshake)
+	}
+	s.light = light == 1
+	return s, nil
+}
+
+// handshake exchanges the status packets, both ways at once as neither side
+// knows who is first. cut ends the link, to unblock what still waits for it.
+func handshake(ctx context.Context, rw p2p.MsgReadWriter, ours status, cut func()) (status, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	var theirs status
+	results := make(chan error, 2)
+	go func() { results <- writePacket(rw, StatusPacket, ours.encode()) }()
+	go func() {
+		var err error
+		theirs, err = readStatus(rw)
+		results <- err
+	}()
+	var failure error
+	for range 2 {
+		select {
+		case err := <-results:
+			if failure == nil {
+				failure = err
+			}
+		case <-ctx.Done():
+			failure = fmt.Errorf("%w: %w", ErrHandshake, ctx.Err())
+			cut()
+			<-results
+			ctx = context.Background()
+		}
+		if failure != nil {
+			cut()
+		}
+	}
+	return theirs, failure
+}
+
+func readStatus(r p2p.MsgReader) (status, error) {
+	msg, err := r.ReadMsg()
+	if err != nil {
+		return status{}, err
+	}
+	defer msg.Discard()
+	if msg.Code != StatusPacket {
+		return status{}, fmt.Errorf("%w: first packet has code %d (!= %d)", ErrHandshake, msg.Code, StatusPacket)
+	}
+	if msg.Size > maxStatusPacket {
+		return status{}, fmt.Errorf("%w: status of %d bytes (> %d)", ErrHandshake, msg.Size, maxStatusPacket)
+	}
+	payload := make([]byte, msg.Size)
+	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
+		return status{}, err
+	}
+	return decodeStatus(payload)
+}

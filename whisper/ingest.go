@@ -1,0 +1,126 @@
+package whisper
+
+import (
+	"context"
+	"time"
+)
+
+// ingest takes a batch that a peer sent: whatever is new and right goes into the
+// pool, to the peers, to the subscriptions and into the archive. A duplicate
+// costs a look into the pool; the rest is charged to the peer. The envelopes may
+// alias a packet; those that stay get bytes of their own, so that a long-lived
+// one does not hold on to a packet.
+//
+// It blocks while the archive is full, and with it the peer: that is the
+// backpressure on the link.
+func (n *Node) ingest(p *peer, envelopes []*Envelope) {
+	now := time.Now()
+	p.known.add(envelopes, now)
+	received := len(envelopes)
+	envelopes = n.pool.unknown(envelopes)
+	n.metrics.refuse(ErrKnown, received-len(envelopes))
+	p.throttle(&p.messageBudget, len(envelopes))
+
+	now = time.Now()
+	s := n.settings.Load()
+	batch := p.scratch[:0]
+	for _, e := range envelopes {
+		pow, err := s.check(e, now, false)
+		if err != nil {
+			n.metrics.refuse(err, 1)
+			continue
+		}
+		e.detach()
+		batch = append(batch, weighed{e, pow})
+	}
+	added, known, full := n.pool.add(batch, false)
+	n.metrics.refuse(ErrKnown, known)
+	n.metrics.refuse(ErrPoolFull, full)
+	n.publish(n.ctx, added, p, now, func(error) {})
+	clear(batch)
+	p.scratch = batch[:0]
+}
+
+// publish hands on what is new in the pool. source is nil for an own envelope;
+// archived is told how the archive took it.
+func (n *Node) publish(ctx context.Context, batch []weighed, source *peer, now time.Time, archived func(error)) {
+	if len(batch) == 0 {
+		archived(nil)
+		return
+	}
+	n.metrics.accepted.Add(float64(len(batch)))
+	if source == nil || !n.light {
+		n.relay(batch, source, now)
+	}
+	if n.subscriptions.any() {
+		for _, w := range batch {
+			n.subscriptions.match(w.Envelope, w.pow, false, now)
+		}
+	}
+	if n.archiver == nil {
+		archived(nil)
+		return
+	}
+	envelopes := make([]*Envelope, len(batch))
+	for i, w := range batch {
+		envelopes[i] = w.Envelope
+	}
+	n.archiver.Archive(ctx, envelopes, func(err error) {
+		if err != nil {
+			n.pool.forget(envelopes)
+			n.metrics.archiveFailed.Add(float64(len(envelopes)))
+			n.log.Warn("envelopes were not archived; another copy of each will be taken", "envelopes", len(envelopes), "err", err)
+		}
+		archived(err)
+	})
+}
+
+// relay queues a batch for each peer that wants it.
+func (n *Node) relay(batch []weighed, source *peer, now time.Time) {
+	for _, p := range *n.links.Load() {
+		if p == source {
+			continue
+		}
+		added, dropped := p.relay.add(batch, p.wants.Load(), now)
+		if added > 0 {
+			p.signal()
+		}
+		n.metrics.relayDropped.Add(float64(dropped))
+	}
+}
+
+// Post gives an envelope of one's own to the network: it is checked as if a peer
+// had sent it, except that it may lie outside the node's bloom filter, pooled,
+// relayed, and archived if this node has an archive, which is waited for. An
+// error wraps one of ErrKnown, ErrExpired, ErrFuture, ErrLifetime, ErrTooLarge,
+// ErrLowPoW, ErrPoolFull, ErrNotRunning, or is the archive's or the context's.
+// The envelope is shared from then on.
+func (n *Node) Post(ctx context.Context, e *Envelope) error {
+	if n.ctx.Err() != nil || !n.started.Load() {
+		return ErrNotRunning
+	}
+	now := time.Now()
+	s := n.settings.Load()
+	pow, err := s.check(e, now, true)
+	if err != nil {
+		n.metrics.refuse(err, 1)
+		return s.explain(err, e, pow, now)
+	}
+	added, known, full := n.pool.add([]weighed{{e, pow}}, true)
+	switch {
+	case known > 0:
+		n.metrics.refuse(ErrKnown, 1)
+		return ErrKnown
+	case full > 0:
+		n.metrics.refuse(ErrPoolFull, 1)
+		return ErrPoolFull
+	}
+	archived := make(chan error, 1)
+	n.publish(ctx, added, nil, now, func(err error) { archived <- err })
+	select {
+	case err := <-archived:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,424 @@
+package whisper
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Archiver stores envelopes durably.
+//
+// Archive may block while its queue is full, which holds up the peer that sent
+// them, and returns early when ctx ends. It keeps neither order nor envs to
+// itself, but may hold on to the envelopes. It calls done exactly once, from any
+// goroutine, after all of envs are fsynced (nil) or have failed (err). On err
+// the node forgets the hashes, so that another peer's copy is taken again.
+type Archiver interface {
+	Archive(ctx context.Context, envs []*Envelope, done func(error))
+}
+
+// RequestHandler gets the RLP payload of each packet 126, which it owns, on the
+// peer's read goroutine: it hands over to a bounded queue and does not block.
+type RequestHandler interface {
+	HandleRequest(peer enode.ID, payload []byte)
+}
+
+// DirectHandler gets packets 127, from trusted peers only, and the content of
+// packets 125, on the peer's read goroutine. Direct envelopes were checked for
+// nothing but their form and size: not for expiry, work, topic or receiver.
+type DirectHandler interface {
+	HandleDirect(peer enode.ID, env *Envelope)
+	HandleRequestComplete(peer enode.ID, payload []byte)
+}
+
+// Config of a Node. The zero value is a full node that accepts any work and
+// keeps the default bounds.
+type Config struct {
+	MaxMessageSize uint32  // largest Envelope.Size in bytes; 0: DefaultMaxMessageSize, at most MaxMessageSizeLimit
+	MinPoW         float64 // least proof of work; 0: any
+	Bloom          *Bloom  // filter of the topics wanted; nil: every topic
+	LightNode      bool    // pass nothing on but own envelopes
+	RestrictLight  bool    // as a light node, refuse links to light nodes
+
+	PoolEnvelopes int   // most envelopes remembered; 0: DefaultPoolEnvelopes
+	PoolBytes     int64 // most memory of the pool, bytes; 0: DefaultPoolBytes
+	PeerBytes     int   // budget of a peer, payload bytes a second; 0: none. See DefaultPeerBytes
+	PeerMessages  int   // budget of a peer, envelopes a second, duplicates apart; 0: none. See DefaultPeerMessages
+
+	Archiver Archiver       // nil: nothing is archived
+	Requests RequestHandler // nil: mail requests are ignored and counted
+	Direct   DirectHandler  // nil: direct messages reach subscriptions only
+
+	Logger     *slog.Logger          // nil: nothing is logged
+	Registerer prometheus.Registerer // nil: metrics are kept but not registered
+}
+
+// Node is one end of shh/6: give its Protocol to a p2p.Server. It is safe for
+// concurrent use.
+//
+// Each peer has a goroutine that reads and one that writes, each subscription
+// one that opens, and the node one that lets envelopes expire. Stop waits for
+// all of them.
+type Node struct {
+	light         bool
+	restrictLight bool
+	peerBytes     int
+	peerMessages  int
+	archiver      Archiver
+	requests      RequestHandler
+	direct        DirectHandler
+	log           *slog.Logger
+	metrics       *metrics
+
+	settings      atomic.Pointer[settings]
+	pool          *pool
+	subscriptions *subscriptions
+	handlers      map[uint64]handler
+
+	ctx     context.Context // ends with Stop
+	cancel  context.CancelFunc
+	started atomic.Bool
+	running sync.WaitGroup
+
+	links atomic.Pointer[[]*peer] // the values of peers, replaced with each change
+
+	mu      sync.Mutex // guards the following fields
+	stopped bool
+	peers   map[enode.ID]*peer
+	linked  map[*p2p.Peer]struct{} // every link, also before its handshake is complete
+	trusted map[enode.ID]struct{}
+	changed chan struct{} // closed and replaced when peers changes
+}
+
+// NewNode returns a node that is not started yet.
+func NewNode(cfg Config) (*Node, error) {
+	if cfg.MaxMessageSize == 0 {
+		cfg.MaxMessageSize = DefaultMaxMessageSize
+	}
+	if err := checkMaxMessageSize(cfg.MaxMessageSize); err != nil {
+		return nil, err
+	}
+	if err := checkPoW(cfg.MinPoW); err != nil {
+		return nil, err
+	}
+	if cfg.PoolEnvelopes == 0 {
+		cfg.PoolEnvelopes = DefaultPoolEnvelopes
+	}
+	if cfg.PoolBytes == 0 {
+		cfg.PoolBytes = DefaultPoolBytes
+	}
+	if cfg.PoolEnvelopes < 0 || cfg.PoolBytes < 0 || cfg.PeerBytes < 0 || cfg.PeerMessages < 0 {
+		return nil, fmt.Errorf("whisper: a bound is negative: pool %d envelopes, %d bytes, peer %d bytes/s, %d messages/s",
+			cfg.PoolEnvelopes, cfg.PoolBytes, cfg.PeerBytes, cfg.PeerMessages)
+	}
+	bloom := FullBloom()
+	if cfg.Bloom != nil {
+		bloom = *cfg.Bloom
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{
+		light:         cfg.LightNode,
+		restrictLight: cfg.RestrictLight,
+		peerBytes:     cfg.PeerBytes,
+		peerMessages:  cfg.PeerMessages,
+		archiver:      cfg.Archiver,
+		requests:      cfg.Requests,
+		direct:        cfg.Direct,
+		log:           cfg.Logger,
+		pool:          newPool(cfg.PoolEnvelopes, cfg.PoolBytes, uint32(time.Now().Unix())),
+		peers:         make(map[enode.ID]*peer),
+		linked:        make(map[*p2p.Peer]struct{}),
+		trusted:       make(map[enode.ID]struct{}),
+		changed:       make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.links.Store(new([]*peer))
+	n.settings.Store(&settings{maxMessageSize: cfg.MaxMessageSize, minPoW: cfg.MinPoW, bloom: bloom})
+	n.metrics = newMetrics(cfg.Registerer, n)
+	n.subscriptions = newSubscriptions(n.metrics.undelivered.Inc)
+	n.handlers = n.packetHandlers()
+	return n, nil
+}
+
+// Start starts the expiry of envelopes. It is called once, before the p2p.Server
+// is started.
+func (n *Node) Start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped || n.started.Swap(true) {
+		return fmt.Errorf("%w: it can be started once", ErrNotRunning)
+	}
+	n.running.Go(n.tick)
+	return nil
+}
+
+// Stop ends every link and subscription, and waits for all goroutines. It may be
+// called before Start and more than once.
+func (n *Node) Stop() {
+	n.mu.Lock()
+	n.stopped = true
+	links := slices.Collect(maps.Keys(n.linked))
+	n.mu.Unlock()
+	n.cancel()
+	for _, link := range links {
+		link.Disconnect(p2p.DiscQuitting)
+	}
+	n.running.Wait()
+	n.subscriptions.close()
+}
+
+func (n *Node) tick() {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			n.pool.expire(uint32(now.Unix()))
+			for _, p := range *n.links.Load() {
+				p.tick(now)
+			}
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// Protocol returns what p2p.Config.Protocols needs to run shh/6.
+func (n *Node) Protocol() p2p.Protocol {
+	return p2p.Protocol{
+		Name:     ProtocolName,
+		Version:  ProtocolVersion,
+		Length:   ProtocolLength,
+		Run:      n.run,
+		NodeInfo: func() any { return n.info() },
+		PeerInfo: func(id enode.ID) any {
+			if p := n.peer(id); p != nil {
+				return p.info()
+			}
+			return nil
+		},
+	}
+}
+
+// NodeInfo describes the node to an operator.
+type NodeInfo struct {
+	MinPoW         float64 `json:"minPow"`
+	MaxMessageSize uint32  `json:"maxMessageSize"`
+	Light          bool    `json:"light"`
+}
+
+func (n *Node) info() NodeInfo {
+	s := n.settings.Load()
+	return NodeInfo{MinPoW: s.minPoW, MaxMessageSize: s.maxMessageSize, Light: n.light}
+}
+
+// run is one link, from the handshake to its end.
+func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
+	if !n.enter(link) {
+		return p2p.DiscQuitting
+	}
+	defer n.leave(link)
+
+	s := n.settings.Load()
+	ours := status{minPoW: s.minPoW, bloom: s.bloom, light: n.light}
+	theirs, err := handshake(n.ctx, rw, ours, func() { link.Disconnect(p2p.DiscSubprotocolError) })
+	if err == nil && n.light && n.restrictLight && theirs.light {
+		err = fmt.Errorf("%w: both nodes are light", ErrHandshake)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(n.ctx)
+	p := newPeer(n, ctx, link, rw, theirs)
+	if err := n.addPeer(p, s); err != nil {
+		cancel()
+		return err
+	}
+	var writing sync.WaitGroup
+	writing.Go(p.writeLoop)
+	err = p.readLoop()
+	n.removePeer(p)
+	cancel()
+	writing.Wait()
+	return err
+}
+
+// enter counts a link in, so that Stop ends and awaits it.
+func (n *Node) enter(link *p2p.Peer) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stopped || !n.started.Load() {
+		return false
+	}
+	n.linked[link] = struct{}{}
+	n.running.Add(1)
+	return true
+}
+
+func (n *Node) leave(link *p2p.Peer) {
+	n.mu.Lock()
+	delete(n.linked, link)
+	n.mu.Unlock()
+	n.running.Done()
+}
+
+// addPeer makes a peer known. said are the settings it was told in the handshake.
+func (n *Node) addPeer(p *peer, said *settings) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.peers[p.id] != nil {
+		return p2p.DiscAlreadyConnected
+	}
+	if _, ok := n.trusted[p.id]; ok {
+		p.trusted.Store(true)
+	}
+	if n.settings.Load() != said {
+		p.tell(tellPoW | tellBloom)
+	}
+	n.peers[p.id] = p
+	n.peersChanged()
+	n.log.Debug("peer connected", "light", p.light, "peers", len(n.peers))
+	return nil
+}
+
+func (n *Node) removePeer(p *peer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.peers, p.id)
+	n.peersChanged()
+	n.log.Debug("peer disconnected", "peers", len(n.peers))
+}
+
+func (n *Node) peersChanged() {
+	links := slices.Collect(maps.Values(n.peers))
+	n.links.Store(&links)
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// peer returns the peer with that ID, nil if its handshake is not complete.
+func (n *Node) peer(id enode.ID) *peer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.peers[id]
+}
+
+// WaitPeer waits until the handshake with a peer is complete. It does not
+// connect to it.
+func (n *Node) WaitPeer(ctx context.Context, id enode.ID) error {
+	for {
+		n.mu.Lock()
+		_, connected := n.peers[id]
+		changed := n.changed
+		n.mu.Unlock()
+		if connected {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrNotConnected, ctx.Err())
+		case <-n.ctx.Done():
+			return ErrNotRunning
+		}
+	}
+}
+
+// Peers describes the connected peers.
+func (n *Node) Peers() []PeerInfo {
+	links := *n.links.Load()
+	infos := make([]PeerInfo, len(links))
+	for i, p := range links {
+		infos[i] = p.info()
+	}
+	return infos
+}
+
+// Pool tells what the pool holds.
+func (n *Node) Pool() PoolInfo { return n.pool.info() }
+
+// Trust has direct messages of a peer taken, and exempts it from its budget, now
+// and whenever it connects.
+func (n *Node) Trust(id enode.ID) { n.trust(id, true) }
+
+// Distrust undoes Trust.
+func (n *Node) Distrust(id enode.ID) { n.trust(id, false) }
+
+func (n *Node) trust(id enode.ID, trusted bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if trusted {
+		n.trusted[id] = struct{}{}
+	} else {
+		delete(n.trusted, id)
+	}
+	if p := n.peers[id]; p != nil {
+		p.trusted.Store(trusted)
+	}
+}
+
+// SendDirect sends envelopes to one peer, each in a packet 127, and returns when
+// all are written. The peer takes them only if it trusts this node.
+func (n *Node) SendDirect(ctx context.Context, id enode.ID, envs ...*Envelope) error {
+	packets := make([][]byte, len(envs))
+	for i, e := range envs {
+		packets[i] = e.raw
+	}
+	return n.send(ctx, id, DirectPacket, packets...)
+}
+
+// SendDirectBatch sends envelopes to one peer in lists, an extension of
+// status-go: as few packets 127 as keep each below 512 KiB.
+func (n *Node) SendDirectBatch(ctx context.Context, id enode.ID, envs []*Envelope) error {
+	var packets [][]byte
+	for len(envs) > 0 {
+		size, count := 0, 0
+		for count < len(envs) && (count == 0 || size+len(envs[count].raw) <= relayPacket) {
+			size += len(envs[count].raw)
+			count++
+		}
+		packet := appendListHead(make([]byte, 0, listHeadRoom+size), size)
+		for _, e := range envs[:count] {
+			packet = append(packet, e.raw...)
+		}
+		packets, envs = append(packets, packet), envs[count:]
+	}
+	return n.send(ctx, id, DirectPacket, packets...)
+}
+
+// SendRequest sends a mail request to one peer.
+func (n *Node) SendRequest(ctx context.Context, id enode.ID, env *Envelope) error {
+	return n.send(ctx, id, RequestPacket, env.raw)
+}
+
+// SendRequestComplete tells one peer that the answer to its mail request is
+// complete. payload is the content of the RLP string.
+func (n *Node) SendRequestComplete(ctx context.Context, id enode.ID, payload []byte) error {
+	return n.send(ctx, id, RequestCompletePacket, encodeString(payload))
+}
+
+func (n *Node) send(ctx context.Context, id enode.ID, code uint64, packets ...[]byte) error {
+	p := n.peer(id)
+	if p == nil {
+		return ErrNotConnected
+	}
+	return p.send(ctx, code, packets...)
+}
+
+// SendRequestPayload sends a mail request that is RLP but no envelope, an
+// extension of status-go.
+func (n *Node) SendRequestPayload(ctx context.Context, id enode.ID, payload rlp.RawValue) error {
+	return n.send(ctx, id, RequestPacket, payload)
+}
