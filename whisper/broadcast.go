@@ -178,7 +178,7 @@ func encodeString(content []byte) []byte {
 // offer sends the next packet from the pool.
 func (w *writer) offer(now time.Time) bool {
 	if len(w.offering) == 0 {
-		w.offering, w.walked = w.node.pool.after(w.walked, w.node.light)
+		w.offering, w.walked = w.node.pool.after(w.walked, w.node.light.Load())
 		w.walking = len(w.offering) > 0
 	}
 	wants := w.wants.Load()

@@ -49,7 +49,7 @@ func (n *Node) publish(ctx context.Context, batch []weighed, source *peer, now t
 		return
 	}
 	n.metrics.accepted.Add(float64(len(batch)))
-	if source == nil || !n.light {
+	if source == nil || !n.light.Load() {
 		n.relay(batch, source, now)
 	}
 	if n.subscriptions.any() {

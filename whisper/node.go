@@ -70,7 +70,7 @@ type Config struct {
 // one that opens, and the node one that lets envelopes expire. Stop waits for
 // all of them.
 type Node struct {
-	light         bool
+	light         atomic.Bool
 	restrictLight bool
 	peerBytes     int
 	peerMessages  int
@@ -129,7 +129,6 @@ func NewNode(cfg Config) (*Node, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	n := &Node{
-		light:         cfg.LightNode,
 		restrictLight: cfg.RestrictLight,
 		peerBytes:     cfg.PeerBytes,
 		peerMessages:  cfg.PeerMessages,
@@ -143,6 +142,7 @@ func NewNode(cfg Config) (*Node, error) {
 		trusted:       make(map[enode.ID]struct{}),
 		changed:       make(chan struct{}),
 	}
+	n.light.Store(cfg.LightNode)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.links.Store(new([]*peer))
 	n.settings.Store(&settings{maxMessageSize: cfg.MaxMessageSize, minPoW: cfg.MinPoW, bloom: bloom})
@@ -221,7 +221,7 @@ type NodeInfo struct {
 
 func (n *Node) info() NodeInfo {
 	s := n.settings.Load()
-	return NodeInfo{MinPoW: s.minPoW, MaxMessageSize: s.maxMessageSize, Light: n.light}
+	return NodeInfo{MinPoW: s.minPoW, MaxMessageSize: s.maxMessageSize, Light: n.light.Load()}
 }
 
 // run is one link, from the handshake to its end.
@@ -232,9 +232,9 @@ func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
 	defer n.leave(link)
 
 	s := n.settings.Load()
-	ours := status{minPoW: s.minPoW, bloom: s.bloom, light: n.light}
+	ours := status{minPoW: s.minPoW, bloom: s.bloom, light: n.light.Load()}
 	theirs, err := handshake(n.ctx, rw, ours, func() { link.Disconnect(p2p.DiscSubprotocolError) })
-	if err == nil && n.light && n.restrictLight && theirs.light {
+	if err == nil && ours.light && n.restrictLight && theirs.light {
 		err = fmt.Errorf("%w: both nodes are light", ErrHandshake)
 	}
 	if err != nil {

@@ -148,3 +148,10 @@ func (n *Node) change(edit func(*settings), tell uint32) {
 		p.tell(tell)
 	}
 }
+
+// LightNode tells whether the node passes nothing on but own envelopes.
+func (n *Node) LightNode() bool { return n.light.Load() }
+
+// SetLightNode changes what LightNode returns. Peers learn it in their next
+// handshake: the protocol has no packet to tell them sooner.
+func (n *Node) SetLightNode(light bool) { n.light.Store(light) }
