@@ -160,7 +160,7 @@ func decodeList(b []byte) (Request, error) {
 		}
 	}
 	if l.err != nil {
-		return Request{}, l.err
+		return Request{Form: List}, l.err
 	}
 	return r, nil
 }
@@ -202,12 +202,12 @@ func (r Request) encodeList() ([]byte, error) {
 // the packet. An error wraps ErrMalformed.
 func DecodePlain(packet []byte) (Request, error) {
 	if len(packet) > MaxPayload {
-		return Request{}, malformed("request of %d bytes, at most %d", len(packet), MaxPayload)
+		return Request{Form: Plain}, malformed("request of %d bytes, at most %d", len(packet), MaxPayload)
 	}
 	l := open(packet)
 	id := l.bytes("id")
 	if l.err == nil && len(id) != common.HashLength {
-		return Request{}, malformed("id of %d bytes, not %d", len(id), common.HashLength)
+		return Request{Form: Plain}, malformed("id of %d bytes, not %d", len(id), common.HashLength)
 	}
 	r := Request{
 		Form:   Plain,
@@ -220,10 +220,10 @@ func DecodePlain(packet []byte) (Request, error) {
 		Batch:  true,
 	}
 	if l.err == nil && l.more() {
-		return Request{}, malformed("plain request of more than six elements")
+		return Request{Form: Plain, ID: r.ID}, malformed("plain request of more than six elements")
 	}
 	if l.err != nil {
-		return Request{}, l.err
+		return Request{Form: Plain, ID: r.ID}, l.err
 	}
 	return r, nil
 }

@@ -90,7 +90,8 @@ const (
 )
 
 // DecodeRequest reads the payload of the message in a packet 126: every form but
-// Plain. It keeps nothing of the payload. An error wraps ErrMalformed.
+// Plain. It keeps nothing of the payload. An error wraps ErrMalformed; the Form
+// tells even then whether the client understands a refusal.
 func DecodeRequest(payload []byte) (Request, error) {
 	if len(payload) > MaxPayload {
 		return Request{}, malformed("request of %d bytes, at most %d", len(payload), MaxPayload)
@@ -121,7 +122,7 @@ func decodeFixed(b []byte) (Request, error) {
 	if len(b) >= cursorSize {
 		var err error
 		if r.Cursor, err = ParseCursor(b[limitSize:cursorSize]); err != nil {
-			return Request{}, err
+			return Request{Form: Fixed}, err
 		}
 	}
 	return r, nil
