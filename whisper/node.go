@@ -382,6 +382,19 @@ func (n *Node) SendDirect(ctx context.Context, id enode.ID, envs ...*Envelope) e
 // SendDirectBatch sends envelopes to one peer in lists, an extension of
 // status-go: as few packets 127 as keep each below 512 KiB.
 func (n *Node) SendDirectBatch(ctx context.Context, id enode.ID, envs []*Envelope) error {
+	return n.send(ctx, id, DirectPacket, packLists(envs)...)
+}
+
+// SendMessages sends envelopes to one peer for it to accept and relay, and
+// returns when they are written. This node neither checks nor keeps them; Post
+// is for a node that stays in the network.
+func (n *Node) SendMessages(ctx context.Context, id enode.ID, envs ...*Envelope) error {
+	return n.send(ctx, id, MessagesPacket, packLists(envs)...)
+}
+
+// packLists makes lists of envelopes, each below relayPacket where one envelope
+// is not larger by itself.
+func packLists(envs []*Envelope) [][]byte {
 	var packets [][]byte
 	for len(envs) > 0 {
 		size, count := 0, 0
@@ -395,7 +408,7 @@ func (n *Node) SendDirectBatch(ctx context.Context, id enode.ID, envs []*Envelop
 		}
 		packets, envs = append(packets, packet), envs[count:]
 	}
-	return n.send(ctx, id, DirectPacket, packets...)
+	return packets
 }
 
 // SendRequest sends a mail request to one peer.
