@@ -19,7 +19,10 @@ import (
 	"whisperpush/testutil/genuinenode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// p2p's node database: goleveldb ends this goroutine a second after Close.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+}
 
 var (
 	topic  = [4]byte{0xca, 0xfe, 0xba, 0xbe}

@@ -27,8 +27,8 @@ type Options struct {
 	MaxMessageSize uint32            // bytes; 0: the genuine default of 1 MiB
 	MaxPeers       int               // 0: 50
 	// Light starts a light client: its bloom filter is empty and grows with its
-	// subscriptions, it forwards nothing, and it hands even ordinary messages
-	// only to filters that have AllowP2P.
+	// subscriptions, and it hands even ordinary messages only to filters that
+	// have AllowP2P. It refuses other light clients, and forwards all the same.
 	Light bool
 
 	MailDir      string  // database directory; empty: no mailserver

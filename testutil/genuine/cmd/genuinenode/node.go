@@ -34,7 +34,7 @@ func serve(args []string) error {
 		nodeKey   = fs.String("nodekey", "", "node key, 64 `hex` digits (a new one)")
 		pow       = fs.Float64("pow", whisper.DefaultMinimumPoW, "minimum PoW accepted")
 		maxSize   = fs.Uint("maxsize", uint(whisper.DefaultMaxMessageSize), "maximum message size in `bytes`")
-		light     = fs.Bool("light", false, "light client: an empty bloom filter that subscriptions add to, no forwarding")
+		light     = fs.Bool("light", false, "light client with an empty bloom filter, which subscriptions add to")
 		maxPeers  = fs.Int("maxpeers", 50, "maximum number of peers")
 		db        = fs.String("db", "", "`directory` of the mailserver's database; none, no mailserver")
 		password  = fs.String("password", "", "password of mail requests")
