@@ -70,12 +70,12 @@ func TestPush(t *testing.T) {
 
 			quiet := notification(token)
 			quiet.Urgent, quiet.TTL, quiet.Visible = false, 0, true
-			quiet.Body = []byte(`{"v":2,"h":["0x01","0x02"],"s":18446744073709551615}`)
+			quiet.Body = []byte(`{"v":2,"h":["0x01","0x02"],"s":18446744073709551615,"t":"a\"\u00e9\n"}`)
 			require.Equal(t, pushext.Delivered, p.Push(t.Context(), quiet).Class)
 			got = <-e.Pushes(token)
 			require.False(t, got.Urgent)
 			require.Zero(t, got.TTL)
-			require.Equal(t, `{"h":["0x01","0x02"],"s":18446744073709551615,"v":2}`, string(got.Body))
+			require.Equal(t, `{"h":["0x01","0x02"],"s":18446744073709551615,"t":"a\"é\n","v":2}`, string(got.Body))
 			require.Equal(t, 1, e.Exchanges())
 		})
 	}
@@ -140,7 +140,7 @@ func TestPushObeysItsContext(t *testing.T) {
 func TestPushRefusesWhatFCMWould(t *testing.T) {
 	e, p := start(t, emulate.FCMConfig{})
 	token := e.NewToken()
-	for name, body := range map[string]string{"not JSON": "x", "list": "[1]", "empty": "", "from": `{"from":"x"}`, "google": `{"google.x":"1"}`, "gcm": `{"gcm":"1"}`} {
+	for name, body := range map[string]string{"not JSON": "x", "list": "[1]", "empty": "", "null": "null", "from": `{"from":"x"}`, "google": `{"google.x":"1"}`, "gcm": `{"gcm":"1"}`} {
 		n := notification(token)
 		n.Body = []byte(body)
 		require.Equal(t, pushext.MessageBad, p.Push(t.Context(), n).Class, name)
