@@ -1,6 +1,7 @@
 package mailwire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 )
@@ -38,9 +39,8 @@ type Cursor struct {
 	// Until, if not 0, bounds the range of the request from above once more, in
 	// Unix seconds, inclusive.
 	Until uint32
-	// Log names the log that Seq counts in, so that a cursor is not applied to
-	// another one; 0 is unknown.
-	Log uint64
+	// foreign is the encoding of another mailserver, which it gets back as it was.
+	foreign string
 }
 
 // Since returns the cursor that asks for everything committed after sequence seq,
@@ -50,8 +50,12 @@ func Since(seq uint64) Cursor { return Cursor{Seq: seq, Ascending: true} }
 // IsZero tells whether the cursor says nothing, which is encoded as no bytes.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
-// Bytes returns the encoding: CursorSize bytes, or none for the zero value.
+// Bytes returns the encoding: CursorSize bytes, or none for the zero value. A
+// cursor of another mailserver is returned as it was.
 func (c Cursor) Bytes() []byte {
+	if c.foreign != "" {
+		return []byte(c.foreign)
+	}
 	if c.IsZero() {
 		return nil
 	}
@@ -67,7 +71,6 @@ func (c Cursor) Bytes() []byte {
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, c.Seq)
 	b = binary.BigEndian.AppendUint32(b, c.Until)
-	b = binary.BigEndian.AppendUint64(b, c.Log)
 	return b[:CursorSize]
 }
 
@@ -86,7 +89,10 @@ func ParseCursor(b []byte) (Cursor, error) {
 	}
 	first := binary.BigEndian.Uint32(b)
 	if first != cursorMagic {
-		return Cursor{Until: first}, nil
+		if len(bytes.Trim(b, "\x00")) == 0 {
+			return Cursor{}, nil
+		}
+		return Cursor{Until: first, foreign: string(b)}, nil
 	}
 	flags := b[4]
 	if len(b) != CursorSize || flags > ascendingFlag|completeFlag {
@@ -97,7 +103,6 @@ func ParseCursor(b []byte) (Cursor, error) {
 		Ascending: flags&ascendingFlag != 0,
 		Complete:  flags&completeFlag != 0,
 		Until:     binary.BigEndian.Uint32(b[13:]),
-		Log:       binary.BigEndian.Uint64(b[17:]),
 	}
 	if c.Seq > math.MaxInt64 {
 		return Cursor{}, malformed("cursor with a sequence beyond 63 bits")

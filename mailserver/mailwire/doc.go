@@ -46,7 +46,7 @@
 // sequence, the number under which the archive committed an envelope, instead of
 // a time that senders choose:
 //
-//	magic ff 77 70 63 ‖ flags 1 ‖ sequence 8 ‖ until 4 ‖ log 8 ‖ zero 11
+//	magic ff 77 70 63 ‖ flags 1 ‖ sequence 8 ‖ until 4 ‖ zero 19
 //
 // A client of ours asks with a cursor made by Since(n) for everything that was
 // committed after sequence n, oldest first, whatever time it claims to be from:

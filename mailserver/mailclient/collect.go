@@ -1,0 +1,88 @@
+package mailclient
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"whisperpush/mailserver/mailwire"
+	"whisperpush/whisper"
+)
+
+const (
+	firstBackoff = time.Second
+	maxBackoff   = 5 * time.Minute
+)
+
+// Collect asks, and goes on with the cursor of each answer until there is no more.
+// It hands over the envelopes of each answer and asks for more only after handle
+// returned nil, so the cursor it returns, also with an error, is behind everything
+// that was handled: asking from there misses nothing and repeats at most a page.
+//
+// A mailserver that is busy or silent is asked again, later each time, as often in
+// a row as Config.Retries says. An answer that broke off is asked for again as a
+// whole.
+func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
+	for failures := 0; ; {
+		a, err := c.Ask(ctx, server, r)
+		if wait, again := retry(err, failures); again && failures < c.cfg.Retries {
+			failures++
+			c.cfg.Logger.Debug("mailserver is asked again later", "wait", wait, "err", err)
+			if err := sleep(ctx, wait); err != nil {
+				return r.Cursor, err
+			}
+			continue
+		}
+		if err != nil {
+			return r.Cursor, err
+		}
+		failures = 0
+		if len(a.Envelopes) > 0 {
+			if err := handle(a.Envelopes); err != nil {
+				return r.Cursor, err
+			}
+		}
+		if !a.More() {
+			return a.Cursor, nil
+		}
+		if a.Cursor == r.Cursor {
+			return r.Cursor, ErrNoProgress
+		}
+		r.Cursor = a.Cursor
+	}
+}
+
+// retry tells whether a question that failed with err is to be asked again, and
+// after what time: not before the mailserver said, and longer each time, with
+// jitter, so that many clients of a mailserver that was down do not come back at
+// once.
+func retry(err error, failures int) (time.Duration, bool) {
+	var refused *RefusedError
+	wait := time.Duration(0)
+	switch {
+	case errors.Is(err, ErrTimeout):
+	case errors.As(err, &refused):
+		switch refused.Refusal.Word() {
+		case mailwire.RefusedBusy, mailwire.RefusedFailed:
+			wait = refused.Refusal.RetryAfter()
+		default:
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	backoff := min(firstBackoff<<min(failures, 20), maxBackoff)
+	return wait + backoff/2 + rand.N(backoff), true
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
