@@ -11,7 +11,7 @@ var (
 	ErrExpired = errors.New("whisper: envelope has expired")
 	// ErrFuture says that the envelope was sent more than 10 s ahead of the local clock.
 	ErrFuture = errors.New("whisper: envelope was sent in the future")
-	// ErrLifetime says that the TTL is 0 or larger than the expiry.
+	// ErrLifetime says that the TTL is larger than the expiry.
 	ErrLifetime = errors.New("whisper: envelope has no valid lifetime")
 	// ErrTooLarge says that the envelope is larger than the maximum message size.
 	ErrTooLarge = errors.New("whisper: envelope is too large")

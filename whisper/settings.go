@@ -42,7 +42,7 @@ type weighed struct {
 func checkTime(e *Envelope, now time.Time) error {
 	second := now.Unix()
 	switch {
-	case e.TTL == 0 || e.TTL > e.Expiry:
+	case e.TTL > e.Expiry:
 		return ErrLifetime
 	case int64(e.Expiry) < second:
 		return ErrExpired
