@@ -1,0 +1,194 @@
+package client
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/mailserver/mailclient"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// session is one connection to the mailserver, from dialling to hanging up. It
+// is the whisper node's handler of direct messages: replies and the envelopes
+// of a fetch go to the call that waits for them, the rest to the mail client.
+type session struct {
+	identity *ecdsa.PrivateKey // registration key
+	pushKey  *ecdsa.PublicKey  // who must have signed a reply
+	server   *enode.Node
+	mailKey  []byte // of the mailserver's password; nil: requests are encrypted to its node key
+
+	node *whisper.Node
+	link *p2p.Server
+	mail *mailclient.Client
+
+	mu    sync.Mutex // guards calls
+	calls map[[pushwire.IDSize]byte]*call
+}
+
+// call is a request under way.
+type call struct {
+	wanted    map[common.Hash]bool // envelopes that are asked for; the server's word alone is not enough
+	envelopes []*whisper.Envelope
+	reply     chan pushwire.Reply // capacity 1
+}
+
+// dial connects to the mailserver with a node key made for this connection, so
+// that two connections cannot be told to be of one device. It returns when the
+// shh handshake is complete.
+func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, password string, logger *slog.Logger) (_ *session, err error) {
+	s := &session{identity: identity, pushKey: pushKey, server: server, calls: make(map[[pushwire.IDSize]byte]*call)}
+	// Requests of history are signed by keys of their own: only the connection
+	// links them to the registration.
+	s.mail = mailclient.New(mailclient.Config{Logger: logger})
+	if password != "" {
+		s.mailKey = whisper.KeyFromPassword(password)
+	}
+	nodeKey, err := crypto.GenerateKey()
+	if err != nil {
+		return nil, fmt.Errorf("client: node key: %w", err)
+	}
+	// A phone wants nothing of the network's traffic, and passes nothing on.
+	s.node, err = whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true, Direct: s, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	s.mail.Attach(s.node)
+	if err := s.node.Start(); err != nil {
+		return nil, err
+	}
+	s.node.Trust(server.ID())
+	s.link = &p2p.Server{Config: p2p.Config{
+		PrivateKey:  nodeKey,
+		Name:        "whisperpush-device",
+		MaxPeers:    1,
+		NoDiscovery: true,
+		Protocols:   []p2p.Protocol{s.node.Protocol()},
+		Logger:      silent(),
+	}}
+	if err := s.link.Start(); err != nil {
+		s.node.Stop()
+		return nil, fmt.Errorf("client: starting devp2p: %w", err)
+	}
+	s.link.AddPeer(server)
+	if err := s.node.WaitPeer(ctx, server.ID()); err != nil {
+		s.close()
+		return nil, fmt.Errorf("client: connecting to the mailserver: %w", err)
+	}
+	return s, nil
+}
+
+// mailserver is how requests of history are sent.
+func (s *session) mailserver() mailclient.Server {
+	server := mailclient.Server{ID: s.server.ID(), Key: s.mailKey, PoW: s.work()}
+	if s.mailKey == nil {
+		server.PublicKey = s.server.Pubkey()
+	}
+	return server
+}
+
+// work is the proof of work that the mailserver asks of what it is sent.
+func (s *session) work() float64 {
+	for _, peer := range s.node.Peers() {
+		if peer.ID == s.server.ID() {
+			return min(peer.MinPoW, maxPoW)
+		}
+	}
+	return 0
+}
+
+// connected tells whether the link still stands.
+func (s *session) connected() bool { return len(s.node.Peers()) > 0 }
+
+func (s *session) close() {
+	s.link.Stop()
+	s.node.Stop()
+}
+
+// do sends a request and waits for its reply and for the envelopes in wanted
+// that the server delivers before it.
+func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.Hash, pow float64) (pushwire.Reply, []*whisper.Envelope, error) {
+	env, err := pushwire.SealRequest(ctx, req, s.identity, s.pushKey, pow)
+	if err != nil {
+		return pushwire.Reply{}, nil, err
+	}
+	c := &call{wanted: make(map[common.Hash]bool, len(wanted)), reply: make(chan pushwire.Reply, 1)}
+	for _, hash := range wanted {
+		c.wanted[hash] = true
+	}
+	s.mu.Lock()
+	s.calls[req.ID] = c
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.calls, req.ID)
+		s.mu.Unlock()
+	}()
+	if err := s.node.SendRequest(ctx, s.server.ID(), env); err != nil {
+		return pushwire.Reply{}, nil, fmt.Errorf("client: %s request: %w", req.Body.Kind(), err)
+	}
+	select {
+	case reply := <-c.reply:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return reply, c.envelopes, nil
+	case <-ctx.Done():
+		return pushwire.Reply{}, nil, fmt.Errorf("client: no reply to a %s request: %w", req.Body.Kind(), context.Cause(ctx))
+	}
+}
+
+// HandleDirect implements whisper.DirectHandler.
+func (s *session) HandleDirect(from enode.ID, e *whisper.Envelope) {
+	if from != s.server.ID() {
+		return
+	}
+	if e.Topic == pushwire.Topic() {
+		reply, err := pushwire.OpenReply(e, s.identity, s.pushKey)
+		if err == nil {
+			s.mu.Lock()
+			c := s.calls[reply.ID]
+			delete(s.calls, reply.ID) // whatever comes behind the reply is too late
+			s.mu.Unlock()
+			if c != nil {
+				c.reply <- reply
+			}
+			return
+		}
+		if !errors.Is(err, whisper.ErrCannotOpen) {
+			return
+		}
+	}
+	if !s.deliver(e) {
+		s.mail.HandleDirect(from, e)
+	}
+}
+
+// HandleRequestComplete implements whisper.DirectHandler.
+func (s *session) HandleRequestComplete(from enode.ID, payload []byte) {
+	if from == s.server.ID() {
+		s.mail.HandleRequestComplete(from, payload)
+	}
+}
+
+// deliver gives an envelope to the call that asked for it.
+func (s *session) deliver(e *whisper.Envelope) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.calls {
+		if c.wanted[e.Hash()] {
+			delete(c.wanted, e.Hash())
+			c.envelopes = append(c.envelopes, e)
+			return true
+		}
+	}
+	return false
+}
