@@ -1,0 +1,90 @@
+package pushext
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// breakerThreshold is how many different devices must fail in a row before
+	// a lane pauses. Different ones: an address that fails for reasons of its
+	// own has its own backoff, and must not hold up the others of its lane.
+	breakerThreshold = 5
+	// maxPause bounds what a provider may demand with RetryAt; a wrong clock
+	// or header must not silence a lane for longer than an outage lasts.
+	maxPause = 6 * time.Hour
+)
+
+// breaker decides how many attempts a lane may make at once: all that it is
+// made for, none while it is paused, one to probe after a pause, and then twice
+// as many after each success, so that an outage does not end in a burst.
+type breaker struct {
+	limit   int // attempts at once when all is well
+	allowed int // attempts at once now, if not paused
+	opens   int // pauses since the latest success
+	until   time.Time
+	failed  []registrationID // different devices that failed since the latest success
+}
+
+func newBreaker(limit int) breaker { return breaker{limit: limit, allowed: limit} }
+
+// capacity is how many attempts may be in flight at now.
+func (b *breaker) capacity(now time.Time) int {
+	if now.Before(b.until) {
+		return 0
+	}
+	return b.allowed
+}
+
+func (b *breaker) success() {
+	b.opens = 0
+	b.failed = b.failed[:0]
+	b.allowed = min(2*b.allowed, b.limit)
+}
+
+// failure counts an attempt that failed for no lasting reason. It reports
+// whether that paused the lane.
+func (b *breaker) failure(now time.Time, id registrationID) bool {
+	if now.Before(b.until) {
+		return false // sent before the pause: its cause is known
+	}
+	if !slices.Contains(b.failed, id) {
+		b.failed = append(b.failed, id)
+	}
+	if b.opens == 0 && len(b.failed) < breakerThreshold {
+		return false
+	}
+	return b.open(now)
+}
+
+// open pauses the lane, longer each time.
+func (b *breaker) open(now time.Time) bool {
+	if now.Before(b.until) {
+		return false
+	}
+	b.opens++
+	b.allowed = 1
+	b.failed = b.failed[:0]
+	b.until = breakerBackoff.after(now, b.opens)
+	return true
+}
+
+// pause obeys a provider that says when to come back; zero is that it did not say.
+func (b *breaker) pause(now, until time.Time) bool {
+	if until.IsZero() {
+		return b.open(now)
+	}
+	if limit := now.Add(maxPause); until.After(limit) {
+		until = limit
+	}
+	if !until.After(b.until) || !until.After(now) {
+		return false
+	}
+	b.until, b.allowed = until, 1
+	return true
+}
+
+// fresh reports that nothing is remembered that a new breaker does not know.
+func (b *breaker) fresh(now time.Time) bool {
+	return b.opens == 0 && b.allowed == b.limit && !now.Before(b.until)
+}

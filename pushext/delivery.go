@@ -1,0 +1,96 @@
+package pushext
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Delivery says how devices are woken. The zero value means the defaults.
+type Delivery struct {
+	// TTL is for how long a device is to be woken for an envelope, and how
+	// long push services keep a wake-up for a device that is offline. 0 is 24 h.
+	TTL time.Duration
+
+	// SilentAfter is how many wake-ups in a row a device may leave unfetched;
+	// then it is left alone until it fetches or registers. 0 is 30, negative
+	// never.
+	SilentAfter int
+
+	// Budget is that of each device, and Budgets that of devices of a
+	// provider by name. The zero Budget is 20 at once and then one in 10 s:
+	// far below the limits of FCM (240 a minute) and APNs for what is not
+	// collapsible, and never the reason for missing the 15 s. A provider that sends
+	// FCM's collapsible messages needs {20, 3 * time.Minute} there.
+	Budget  Budget
+	Budgets map[string]Budget
+
+	// LadderDelay is how long a device with several routes may take to fetch
+	// before its next route is tried. 0 is 30 s.
+	LadderDelay time.Duration
+
+	// AttemptTimeout ends an attempt. 0 is 10 s.
+	AttemptTimeout time.Duration
+
+	// Concurrency is how many attempts a provider's lane makes at once, and
+	// HostConcurrency a lane of a provider whose addresses lead to many hosts.
+	// 0 is 64 and 4.
+	Concurrency, HostConcurrency int
+
+	// MaxInFlight bounds all attempts at once. 0 is 1024.
+	MaxInFlight int
+}
+
+var errDelivery = errors.New("bad delivery setting")
+
+// withDefaults returns d complete, or what is wrong with it.
+func (d Delivery) withDefaults() (Delivery, error) {
+	for name, v := range map[string]time.Duration{
+		"TTL": d.TTL, "LadderDelay": d.LadderDelay, "AttemptTimeout": d.AttemptTimeout, "Budget.Every": d.Budget.Every,
+	} {
+		if v < 0 {
+			return d, fmt.Errorf("%w: %s is negative: %v", errDelivery, name, v)
+		}
+	}
+	for name, v := range map[string]int{
+		"Concurrency": d.Concurrency, "HostConcurrency": d.HostConcurrency, "MaxInFlight": d.MaxInFlight, "Budget.Burst": d.Budget.Burst,
+	} {
+		if v < 0 {
+			return d, fmt.Errorf("%w: %s is negative: %d", errDelivery, name, v)
+		}
+	}
+	for name, b := range d.Budgets {
+		if b.Burst < 1 || b.Every < 0 {
+			return d, fmt.Errorf("%w: budget of provider %q: burst %d, every %v", errDelivery, name, b.Burst, b.Every)
+		}
+	}
+	set(&d.TTL, 24*time.Hour)
+	set(&d.SilentAfter, 30)
+	if d.SilentAfter < 0 {
+		d.SilentAfter = 0 // never, from here on
+	}
+	if d.Budget == (Budget{}) {
+		d.Budget = Budget{Burst: 20, Every: 10 * time.Second}
+	}
+	set(&d.LadderDelay, 30*time.Second)
+	set(&d.AttemptTimeout, 10*time.Second)
+	set(&d.Concurrency, 64)
+	set(&d.HostConcurrency, 4)
+	set(&d.MaxInFlight, 1024)
+	return d, nil
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// budget is that of devices of a provider.
+func (d *Delivery) budget(provider string) Budget {
+	if b, ok := d.Budgets[provider]; ok {
+		return b
+	}
+	return d.Budget
+}

@@ -1,0 +1,463 @@
+package pushext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/pushext/pushwire"
+)
+
+// directory is what the dispatcher needs of the registry. Both are called
+// without locks, may read the disk, and may be called at the same time.
+type directory interface {
+	get(registrationID) (registration, bool)
+	// kill ends a registration whose provider says, exactly, that its address is gone.
+	kill(id registrationID, reason string, at time.Time)
+}
+
+const (
+	// maxChallenges bounds the challenges on their way.
+	maxChallenges = 1024
+	// lobbySize is how many registrations are looked up at once.
+	lobbySize = 16
+	// sideAttempts is how often a challenge or a dismissal is tried.
+	sideAttempts = 3
+)
+
+var errBusy = errors.New("too many challenges are on their way")
+
+// line is a provider with what is known of it.
+type line struct {
+	Provider
+	name   string
+	laner  Laner // nil if it has one lane
+	budget Budget
+	queued prometheus.Gauge
+	flying prometheus.Gauge
+	gate   gate // guarded by dispatcher.mu
+	broken bool // guarded by dispatcher.mu: it was logged that the provider refuses the server
+}
+
+// dispatcher wakes devices. Everything is driven by events: a match, the end
+// of an attempt, a timer of one job or lane. A device has at most one attempt
+// in flight; what matches meanwhile goes into one more after it.
+//
+// The outbox knows what a device is to be woken for, durably; the dispatcher
+// knows when and through which provider, in memory.
+type dispatcher struct {
+	cfg   Delivery
+	dir   directory
+	box   *outbox
+	log   *slog.Logger
+	m     *metrics
+	lines map[string]*line
+
+	ctx    context.Context // of attempts
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of attempts
+
+	// mu guards the following fields, the lanes, the jobs and the gates. No
+	// other lock is taken and no provider called while it is held.
+	mu         sync.Mutex
+	jobs       map[registrationID]*job
+	lanes      map[laneKey]*lane
+	lobby      *lane   // where the registry is asked to which lane a job belongs
+	runnable   []*lane // have something queued and, as far as known, may send
+	resting    []*job  // idle, kept for their spent budget
+	flying     int
+	challenges int
+	started    bool
+	stopped    bool
+}
+
+// jobState is where a job is.
+type jobState uint8
+
+const (
+	idle    jobState = iota
+	queued           // in the queue of a lane
+	waiting          // for a timer, or for a reserved sequence number
+	flying           // an attempt is in flight
+)
+
+// job is the work for one device: its wake-ups, or one challenge. Guarded by
+// dispatcher.mu, but route, reg, found, wake and nonce belong to the attempt while one is in flight.
+type job struct {
+	id   registrationID
+	kind pushwire.Kind // Messages or Challenge
+
+	state  jobState
+	ticket uint64
+	timer  *time.Timer // of waiting
+	again  bool        // rung while flying
+	step   bool        // the ladder's delay ended while flying
+
+	route    int
+	repeat   bool              // send what was accepted already, through the next route
+	ladder   *time.Timer       // nil if no next route is to be tried
+	accepted bool              // some route accepted wake
+	dead     map[int]time.Time // routes called dead, since when
+
+	reg    *registration // as the lobby found it at found; nil if it is to be asked again
+	found  time.Time
+	wake   *wakeup // of the latest attempt
+	nonce  string  // Notification.ID of that
+	failed int     // attempts since the latest that was accepted
+	cause  string  // what holds the job up
+	spent  bucket
+
+	dismiss []common.Hash // to be dismissed, newest last
+	code    []byte        // of a challenge
+}
+
+func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Delivery, log *slog.Logger, m *metrics) (*dispatcher, error) {
+	d := &dispatcher{
+		cfg: cfg, dir: dir, box: box, log: log, m: m,
+		lines: make(map[string]*line, len(providers)),
+		jobs:  make(map[registrationID]*job),
+		lanes: make(map[laneKey]*lane),
+	}
+	d.lobby = &lane{
+		line: &line{
+			queued: prometheus.NewGauge(prometheus.GaugeOpts{}),
+			flying: prometheus.NewGauge(prometheus.GaugeOpts{}),
+		},
+		breaker: newBreaker(lobbySize),
+	}
+	for _, p := range providers {
+		name := p.Name()
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+		if d.lines[name] != nil {
+			return nil, fmt.Errorf("two providers are named %q", name)
+		}
+		laner, _ := p.(Laner)
+		d.lines[name] = &line{
+			Provider: p, name: name, laner: laner, budget: cfg.budget(name),
+			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
+		}
+	}
+	for name := range cfg.Budgets {
+		if d.lines[name] == nil {
+			return nil, fmt.Errorf("%w: budget of unknown provider %q", errDelivery, name)
+		}
+	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	box.ring = d.ring
+	box.calm = d.calm
+	return d, nil
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > pushwire.MaxProviderName {
+		return fmt.Errorf("provider name %q has %d bytes, want 1 to %d", name, len(name), pushwire.MaxProviderName)
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return fmt.Errorf("provider name %q has characters other than a-z, 0-9 and -", name)
+		}
+	}
+	return nil
+}
+
+// start lets attempts begin; what was rung before is queued.
+func (d *dispatcher) start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = true
+	d.schedule(time.Now())
+}
+
+// stop starts no more attempts, lets those in flight end until ctx does, then
+// cancels them, and returns when none is left.
+func (d *dispatcher) stop(ctx context.Context) {
+	d.mu.Lock()
+	d.stopped = true
+	for _, j := range d.jobs {
+		halt(j.timer)
+		halt(j.ladder)
+	}
+	for _, l := range d.lanes {
+		halt(l.timer)
+	}
+	d.mu.Unlock()
+	landed := make(chan struct{})
+	go func() {
+		d.wg.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+	case <-ctx.Done():
+		d.cancel()
+		<-landed
+	}
+	d.cancel()
+}
+
+func halt(t *time.Timer) {
+	if t != nil {
+		t.Stop()
+	}
+}
+
+// ring says that a device may have something to be woken for.
+func (d *dispatcher) ring(id registrationID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	switch j.state {
+	case flying:
+		j.again = true
+	case idle:
+		if j.ladder == nil {
+			j.route = 0
+		}
+		d.enqueue(j, time.Now())
+	case waiting:
+		if j.timer == nil { // for its sequence number
+			d.enqueue(j, time.Now())
+		}
+	}
+}
+
+// resume is ring for what is left from before a restart.
+func (d *dispatcher) resume(id registrationID) {
+	d.mu.Lock()
+	d.job(id).cause = causeRestart
+	d.mu.Unlock()
+	d.ring(id)
+}
+
+// calm says that a device showed a sign of life: its ladder starts anew.
+func (d *dispatcher) calm(id registrationID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.jobs[id]
+	if j == nil {
+		return
+	}
+	halt(j.ladder)
+	j.ladder, j.step, j.repeat, j.dead = nil, false, false, nil
+	switch {
+	case j.state == idle:
+		j.route = 0
+		d.finish(j, time.Now())
+	case j.state == waiting && j.timer != nil:
+		j.failed = 0
+		d.enqueue(j, time.Now())
+	}
+}
+
+// challenge sends the code that proves a route's address, and nothing else, to
+// an unconfirmed registration. The error is errBusy.
+func (d *dispatcher) challenge(id registrationID, route int, code []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped || d.challenges >= maxChallenges {
+		return errBusy
+	}
+	d.challenges++
+	d.enqueue(&job{id: id, kind: pushwire.Challenge, route: route, code: code}, time.Now())
+	return nil
+}
+
+// dismiss wakes a device, not urgently, to remove the notifications of hashes
+// that were seen elsewhere. It is kept in memory: what is lost by a crash is
+// found out by the device at its next fetch.
+func (d *dispatcher) dismiss(id registrationID, hashes []common.Hash) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	j.dismiss = append(j.dismiss, hashes...)
+	if extra := len(j.dismiss) - pushwire.MaxHashes; extra > 0 {
+		j.dismiss = append(j.dismiss[:0], j.dismiss[extra:]...)
+	}
+	switch j.state {
+	case flying:
+		j.again = true
+	case idle:
+		d.enqueue(j, time.Now())
+	}
+}
+
+// job returns the job of a device. The caller holds mu.
+func (d *dispatcher) job(id registrationID) *job {
+	j := d.jobs[id]
+	if j == nil {
+		j = &job{id: id, kind: pushwire.Messages}
+		d.jobs[id] = j
+	}
+	return j
+}
+
+// enqueue queues a job in the lobby, where its route is looked up. The caller
+// holds mu.
+func (d *dispatcher) enqueue(j *job, now time.Time) {
+	d.queue(d.lobby, j, now, false)
+}
+
+// queue puts a job into a lane, at the front if it had its turn already. The
+// caller holds mu.
+func (d *dispatcher) queue(l *lane, j *job, now time.Time, front bool) {
+	halt(j.timer)
+	j.timer = nil
+	j.ticket++ // wherever it was queued, it is not any more
+	j.state = queued
+	before := l.waiting()
+	l.push(j, front)
+	l.line.queued.Add(float64(l.waiting() - before))
+	d.offer(l)
+	d.schedule(now)
+}
+
+// admit lets a job that left the lobby into the lane of its route, as soon as
+// its budget allows. The caller holds mu.
+func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
+	line := d.lines[key.provider]
+	if pause := j.spent.wait(now, line.budget); pause > 0 && !j.repeat {
+		j.cause = causeBudget
+		d.wait(j, now.Add(pause))
+		return
+	}
+	l := d.lanes[key]
+	if l == nil {
+		limit := d.cfg.Concurrency
+		if key.host != "" {
+			limit = d.cfg.HostConcurrency
+		}
+		l = &lane{key: key, line: line, breaker: newBreaker(limit)}
+		d.lanes[key] = l
+		d.m.lanes.Set(float64(len(d.lanes)))
+	}
+	d.queue(l, j, now, false)
+}
+
+// wait lets a job come back at a time. The caller holds mu.
+func (d *dispatcher) wait(j *job, until time.Time) {
+	j.state = waiting
+	halt(j.timer)
+	ticket := j.ticket
+	j.timer = time.AfterFunc(time.Until(until), func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if j.state == waiting && j.ticket == ticket {
+			d.enqueue(j, time.Now())
+		}
+	})
+}
+
+// finish lets a job rest when nothing is left to do. The caller holds mu.
+func (d *dispatcher) finish(j *job, now time.Time) {
+	halt(j.timer)
+	j.timer, j.state, j.again = nil, idle, false
+	if j.kind == pushwire.Challenge {
+		d.challenges--
+		return
+	}
+	if j.ladder == nil {
+		d.resting = append(d.resting, j)
+	}
+	for len(d.resting) > 0 {
+		r := d.resting[0]
+		if r.state == idle && r.ladder == nil && d.jobs[r.id] == r {
+			if now.Before(r.spent.full) {
+				break // its budget is to be remembered
+			}
+			delete(d.jobs, r.id)
+		}
+		d.resting[0] = nil
+		d.resting = d.resting[1:]
+	}
+}
+
+// keyOf names the lane of a job's route, one of reg's as lookup returned it.
+// The job is flying.
+func (d *dispatcher) keyOf(reg registration, j *job) laneKey {
+	if j.route >= len(reg.routes) {
+		j.route = 0 // the registration has fewer than before
+	}
+	r := reg.routes[j.route]
+	line := d.lines[r.provider]
+	key := laneKey{provider: line.name}
+	if line.laner != nil {
+		key.host = line.laner.Lane(r.address)
+	}
+	return key
+}
+
+// offer makes a lane runnable if it has something queued. The caller holds mu.
+func (d *dispatcher) offer(l *lane) {
+	if !l.runnable && l.waiting() > 0 {
+		l.runnable = true
+		d.runnable = append(d.runnable, l)
+	}
+}
+
+// schedule starts attempts, a lane at a time in turn, up to the bounds of each
+// lane and of all. The caller holds mu.
+func (d *dispatcher) schedule(now time.Time) {
+	if !d.started || d.stopped {
+		return
+	}
+	for d.flying < d.cfg.MaxInFlight && len(d.runnable) > 0 {
+		l := d.runnable[0]
+		d.runnable[0] = nil
+		d.runnable = d.runnable[1:]
+		l.runnable = false
+		capacity := l.breaker.capacity(now)
+		if capacity == 0 {
+			d.park(l, now)
+			continue
+		}
+		if l.flying >= capacity {
+			continue // offered again when an attempt ends
+		}
+		before := l.waiting()
+		j := l.pop()
+		l.line.queued.Add(float64(l.waiting() - before))
+		if j == nil {
+			d.tidy(l, now)
+			continue
+		}
+		j.state = flying
+		l.flying++
+		d.flying++
+		l.line.flying.Inc()
+		d.wg.Add(1)
+		go d.fly(l, j)
+		d.offer(l)
+	}
+}
+
+// park offers a paused lane again when its pause ends. The caller holds mu.
+func (d *dispatcher) park(l *lane, now time.Time) {
+	halt(l.timer)
+	l.timer = time.AfterFunc(l.breaker.until.Sub(now), func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		now := time.Now()
+		d.offer(l)
+		d.tidy(l, now)
+		d.schedule(now)
+	})
+}
+
+// tidy forgets a lane to one host that has nothing to do, unless there is
+// something to remember of it. The caller holds mu.
+func (d *dispatcher) tidy(l *lane, now time.Time) {
+	if l.key.host == "" || l.flying > 0 || l.waiting() > 0 || l.breaker.capacity(now) == 0 || d.lanes[l.key] != l {
+		return
+	}
+	halt(l.timer)
+	delete(d.lanes, l.key)
+	d.m.lanes.Set(float64(len(d.lanes)))
+}

@@ -1,0 +1,156 @@
+package pushext
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/whisper"
+)
+
+// Log is the archive as the follower reads it: envelopes in the order of their
+// receive sequences, which start at 1 and have no gaps.
+type Log interface {
+	// First is the oldest sequence retained and Last the newest, 0 if the log
+	// is empty.
+	First() uint64
+	Last() uint64
+	// Follow calls fn with every entry after a sequence, in order, for ever. It
+	// returns ctx's error, fn's, or one of its own, such as that entries after
+	// the sequence are not retained any more. fn may block; it does not keep
+	// the slice.
+	Follow(ctx context.Context, after uint64, fn func([]Entry) error) error
+}
+
+// Entry is one archived envelope.
+type Entry struct {
+	Seq      uint64 // receive sequence
+	Hash     common.Hash
+	Topic    whisper.Topic
+	Received time.Time // when the archive took it
+}
+
+const (
+	// maxFanOut bounds the matches given to the outbox at once. One envelope
+	// may have more; it then takes several batches, and the cursor moves with the last.
+	maxFanOut = 4096
+	// followBackoffCap bounds the pause after the log failed.
+	followBackoffCap = 5 * time.Second
+)
+
+// matcher finds who listens to a topic.
+type matcher interface {
+	// match calls fn, which does not call back, for each registration to be woken.
+	match(t whisper.Topic, now time.Time, fn func(registrationID))
+}
+
+// follower reads the log from the outbox's cursor on and records the matches.
+type follower struct {
+	source Log
+	who    matcher
+	box    *outbox
+	log    *slog.Logger
+	m      *metrics
+
+	batch []match // owned by run
+}
+
+// begin sets the cursor of a server that never followed the log: at its end.
+// Nobody is to be woken for what was archived before push was switched on.
+func (f *follower) begin() error {
+	last := f.source.Last()
+	if err := f.box.setCursor(last); err != nil {
+		return err
+	}
+	f.log.Info("push starts at the end of the archive", "sequence", last)
+	return nil
+}
+
+// run follows until ctx ends.
+func (f *follower) run(ctx context.Context) {
+	pause := backoff{base: 100 * time.Millisecond, cap: followBackoffCap}
+	for failed := 0; ctx.Err() == nil; {
+		before := f.box.position()
+		err := f.mend()
+		if err == nil {
+			err = f.source.Follow(ctx, f.box.position(), func(entries []Entry) error { return f.take(ctx, entries) })
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if f.box.position() != before {
+			failed = 0
+		}
+		failed++
+		f.log.Error("cannot follow the archive; trying again", "cursor", f.box.position(), "err", err)
+		wait := time.NewTimer(time.Until(pause.next(time.Now(), failed, rand.Float64())))
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		}
+		wait.Stop()
+	}
+}
+
+// mend moves a cursor that does not fit the log: entries after it are gone, or
+// the log is another one.
+func (f *follower) mend() error {
+	cursor, first, last := f.box.position(), f.source.First(), f.source.Last()
+	switch {
+	case cursor > last:
+		// What the new log holds was archived under the old one's eyes, or before
+		// this program started; nobody can tell. Waking everybody for all of it
+		// would be worse than for none.
+		f.m.gaps.Inc()
+		f.log.Error("the archive ends before the place where matching left off: it was replaced; going on at its end", "cursor", cursor, "last", last)
+		return f.box.setCursor(last)
+	case first > cursor+1:
+		missed := first - cursor - 1
+		f.m.gaps.Inc()
+		f.m.missed.Add(float64(missed))
+		f.log.Error("envelopes were dropped from the archive before they were matched; nobody was woken for them", "cursor", cursor, "oldest", first, "missed", missed)
+		return f.box.setCursor(first - 1)
+	}
+	return nil
+}
+
+// take matches entries and hands them to the outbox, a bounded number of
+// matches at a time.
+func (f *follower) take(ctx context.Context, entries []Entry) error {
+	now := time.Now()
+	cursor := f.box.position()
+	for _, e := range entries {
+		if e.Seq <= cursor {
+			continue
+		}
+		f.who.match(e.Topic, now, func(id registrationID) {
+			f.batch = append(f.batch, match{id: id, hash: e.Hash, at: e.Received})
+		})
+		for len(f.batch) >= maxFanOut {
+			if err := f.hand(ctx, maxFanOut, cursor, now); err != nil {
+				return err
+			}
+		}
+		cursor = e.Seq
+	}
+	if err := f.hand(ctx, len(f.batch), cursor, now); err != nil {
+		return err
+	}
+	f.m.followed.Add(float64(len(entries)))
+	f.m.cursor.Set(float64(cursor))
+	return nil
+}
+
+// hand gives the first n matches to the outbox.
+func (f *follower) hand(ctx context.Context, n int, cursor uint64, now time.Time) error {
+	if err := f.box.match(ctx, f.batch[:n], cursor, now); err != nil {
+		f.batch = f.batch[:0]
+		return fmt.Errorf("record matches: %w", err)
+	}
+	f.batch = append(f.batch[:0], f.batch[n:]...)
+	return nil
+}

@@ -1,0 +1,565 @@
+package pushext
+
+import (
+	"container/list"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/pushext/pushwire"
+)
+
+const (
+	// commitDelay groups the outbox's writes into one fsync. Nothing waits for
+	// it but a crash: what was not written yet is read again from the log.
+	commitDelay = 20 * time.Millisecond
+	// maxUncommitted is how many matches may be ahead of the disk before the
+	// follower waits: the memory it costs, and the wake-ups a crash may repeat.
+	maxUncommitted = 16384
+	// maxCachedDevices bounds the devices kept in memory, besides those that
+	// are not on disk yet. An idle one is read again when it is needed.
+	maxCachedDevices = 65536
+)
+
+// match says that a registration listens to an archived envelope.
+type match struct {
+	id   registrationID
+	hash common.Hash
+	at   time.Time // received by the archive
+}
+
+// wakeup is the content of one wake-up for a device.
+type wakeup struct {
+	seq    uint64 // push sequence number; the same content has the same number
+	upTo   uint64 // entry.seq it covers
+	hashes []common.Hash
+	more   bool
+}
+
+var (
+	errNothing   = errors.New("nothing to wake the device for")
+	errReserving = errors.New("waits for a sequence number")
+)
+
+// outbox remembers durably what each registration has to be woken for. A match
+// is pending until a wake-up that covers it was accepted, and then sent until
+// the device fetches it, or says that it was seen, or it expires; every end is
+// counted with its reason.
+//
+// Memory is ahead of the disk by at most commitDelay and maxUncommitted: one
+// goroutine writes what changed, together with the follower's cursor, in one
+// synced batch. After a crash the follower therefore reads again what the disk
+// missed, and the worst is one repeated wake-up. Push sequence numbers are the
+// exception, they are reserved on disk before they are used.
+type outbox struct {
+	store  *store
+	log    *slog.Logger
+	m      *metrics
+	ttl    time.Duration
+	silent uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
+
+	// ring is called, without locks, when a device may have something to be
+	// woken for; also after the number it waited for was reserved.
+	ring func(registrationID)
+	// calm is called, without locks, when a device showed a sign of life.
+	calm func(registrationID)
+
+	// mu guards the following fields and the devices.
+	mu          sync.Mutex
+	devices     map[registrationID]*device
+	recent      list.List // of *device, least recently used first
+	dirty       []*device
+	removed     []registrationID
+	cursor      uint64
+	cursorDirty bool
+	uncommitted int           // matches that are not on disk
+	committed   chan struct{} // closed and replaced after each commit
+	early       earlyReads
+
+	soon chan struct{} // capacity 1: commit after commitDelay
+	now  chan struct{} // capacity 1: commit at once
+}
+
+// keyCursor holds the receive sequence (8 bytes, big-endian) up to which the
+// log was matched.
+var keyCursor = []byte{prefixMeta, 'c'}
+
+// newOutbox reads the cursor; started is false if the log was never followed.
+func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, started bool, err error) {
+	o = &outbox{
+		store: s, log: log, m: m, ttl: d.TTL, silent: uint32(d.SilentAfter),
+		ring:      func(registrationID) {},
+		calm:      func(registrationID) {},
+		devices:   make(map[registrationID]*device),
+		committed: make(chan struct{}),
+		soon:      make(chan struct{}, 1),
+		now:       make(chan struct{}, 1),
+	}
+	value, err := s.get(keyCursor)
+	switch {
+	case errors.Is(err, leveldb.ErrNotFound):
+		return o, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("read cursor: %w", err)
+	case len(value) != 8:
+		return nil, false, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
+	}
+	o.cursor = binary.BigEndian.Uint64(value)
+	return o, true, nil
+}
+
+// setCursor moves the cursor without a match, durably.
+func (o *outbox) setCursor(cursor uint64) error {
+	var b leveldb.Batch
+	b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, cursor))
+	if err := o.store.write(&b); err != nil {
+		return fmt.Errorf("write cursor: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cursor, o.cursorDirty = cursor, true // after any commit under way
+	signal(o.soon)
+	return nil
+}
+
+// position is the receive sequence up to which the log was matched.
+func (o *outbox) position() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cursor
+}
+
+// recover calls resume for every device that has something pending from before
+// a restart. It holds one record at a time.
+func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error {
+	it := o.store.scan(prefixDevice)
+	defer it.Release()
+	for it.Next() && ctx.Err() == nil {
+		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
+		d, err := decodeDevice(id, it.Value())
+		if err != nil {
+			o.log.Error("record of a registration's outbox is damaged; its pending wake-ups are lost", "registration", uint64(id), "err", err)
+			o.m.damaged.Inc()
+			continue
+		}
+		if _, pending := d.unread(); pending > 0 {
+			resume(id)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	return ctx.Err()
+}
+
+// match records that the log was matched up to cursor. It waits while the disk
+// is behind. After an error the same matches may be given again.
+func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now time.Time) error {
+	for {
+		o.mu.Lock()
+		if o.uncommitted < maxUncommitted {
+			break
+		}
+		committed := o.committed
+		o.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-committed:
+		}
+	}
+	rings := make([]registrationID, 0, len(matches))
+	defer func() {
+		for _, id := range rings {
+			o.ring(id)
+		}
+	}()
+	defer o.mu.Unlock() // before the rings
+	for _, m := range matches {
+		if o.early.take(m.id, m.hash, now) {
+			o.m.outcome(outcomeSeen, "before_match")
+			continue
+		}
+		if now.Sub(m.at) > o.ttl {
+			o.m.outcome(outcomeExpired, "catch_up")
+			continue
+		}
+		d, err := o.load(m.id)
+		if err != nil {
+			return err
+		}
+		added, dropped := d.insert(entry{hash: m.hash, at: m.at.UnixMilli()})
+		if !added {
+			continue
+		}
+		if dropped != nil {
+			o.ended(d, *dropped, outcomeOverflow, "overflow")
+		}
+		o.uncommitted++
+		o.m.matches.Inc()
+		o.touch(d)
+		if !o.silenced(d) {
+			rings = append(rings, m.id)
+		}
+	}
+	if cursor > o.cursor {
+		o.cursor, o.cursorDirty = cursor, true
+		signal(o.soon)
+	}
+	return nil
+}
+
+// compose says what to wake a device for. The error is errNothing, or
+// errReserving if a sequence number has to be reserved first, upon which ring
+// follows, or that of the disk. last is
+// the wake-up of the attempt before, if any: as long as nothing matched since,
+// the number stays. again asks for the same content although it was accepted,
+// for the next route.
+func (o *outbox) compose(id registrationID, last *wakeup, again bool) (w wakeup, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return wakeup{}, err
+	}
+	unread, pending := d.unread()
+	if unread == 0 || pending == 0 && !again || o.silenced(d) {
+		return wakeup{}, errNothing
+	}
+	w.upTo = d.newest()
+	w.hashes, w.more = d.hashes(pushwire.MaxHashes)
+	switch {
+	case last != nil && last.upTo == w.upTo:
+		w.seq = last.seq
+	case d.used < d.reserved:
+		d.used++
+		w.seq = d.used
+		if d.reserved-d.used < seqBlock/2 {
+			o.touch(d)
+		}
+	default:
+		d.waiting = true
+		o.touch(d)
+		signal(o.now)
+		return wakeup{}, errReserving
+	}
+	return w, nil
+}
+
+// accepted records that a provider took a wake-up, and returns when what it
+// newly covers was received.
+func (o *outbox) accepted(id registrationID, w wakeup, provider string, now time.Time) (received []time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		o.log.Error("cannot record an accepted wake-up; it will be repeated", "err", err)
+		return nil
+	}
+	d.provider = provider
+	if w.upTo <= d.covered {
+		return nil
+	}
+	for _, e := range d.entries {
+		if !e.read && e.seq > d.covered && e.seq <= w.upTo {
+			received = append(received, e.received())
+		}
+	}
+	d.covered = w.upTo
+	d.strikes++
+	if o.silent > 0 && d.strikes == o.silent {
+		o.m.silenced.Inc()
+	}
+	o.touch(d)
+	return received
+}
+
+// undeliverable records that a wake-up can never be sent: what it was for ends here.
+func (o *outbox) undeliverable(id registrationID, w wakeup, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		o.log.Error("cannot record an undeliverable wake-up; it will be tried again", "err", err)
+		return
+	}
+	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+		if e.read || e.seq <= d.covered || e.seq > w.upTo {
+			return false
+		}
+		o.ended(d, e, outcomeUndeliverable, reason)
+		return true
+	})
+	d.more = true
+	o.touch(d)
+}
+
+// fetched is the receipt for hashes: a sign of life that also cancels whatever
+// is pending for them. An entry of a registration in a group is kept as read.
+func (o *outbox) fetched(id registrationID, hashes []common.Hash, grouped bool) error {
+	return o.alive(id, func(d *device, now time.Time) {
+		for _, h := range hashes {
+			i := d.find(h)
+			switch {
+			case i < 0:
+				o.early.add(id, h, now)
+			case d.entries[i].read:
+			default:
+				o.ended(d, d.entries[i], outcomeFetched, "fetch")
+				if grouped {
+					d.entries[i].read = true
+				} else {
+					d.entries = slices.Delete(d.entries, i, i+1)
+				}
+			}
+		}
+	})
+}
+
+// seen drops hashes for the device that says so and for the others of its
+// group, and returns for each of those what it may be showing: it was woken
+// for it, or has fetched it.
+func (o *outbox) seen(id registrationID, others []registrationID, hashes []common.Hash) (map[registrationID][]common.Hash, error) {
+	shown := make(map[registrationID][]common.Hash)
+	drop := func(d *device, now time.Time) {
+		for _, h := range hashes {
+			i := d.find(h)
+			if i < 0 {
+				o.early.add(d.id, h, now)
+				continue
+			}
+			e := d.entries[i]
+			if !e.read {
+				o.ended(d, e, outcomeSeen, "seen")
+			}
+			if d.id != id && (e.read || e.seq <= d.covered) {
+				shown[d.id] = append(shown[d.id], h)
+			}
+			d.entries = slices.Delete(d.entries, i, i+1)
+		}
+	}
+	for _, other := range others {
+		if other == id {
+			continue
+		}
+		if err := o.update(other, drop); err != nil {
+			return shown, err
+		}
+	}
+	return shown, o.alive(id, drop)
+}
+
+// renewed is a sign of life without a receipt: the device registered, or
+// proved an address.
+func (o *outbox) renewed(id registrationID) error {
+	return o.alive(id, func(*device, time.Time) {})
+}
+
+// alive is update upon a sign of life, which ends the silence.
+func (o *outbox) alive(id registrationID, change func(*device, time.Time)) error {
+	pending := 0
+	err := o.update(id, func(d *device, now time.Time) {
+		change(d, now)
+		d.revive()
+		_, pending = d.unread()
+	})
+	if err != nil {
+		return err
+	}
+	o.calm(id)
+	if pending > 0 {
+		o.ring(id)
+	}
+	return nil
+}
+
+// update changes a device.
+func (o *outbox) update(id registrationID, change func(*device, time.Time)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return err
+	}
+	change(d, time.Now())
+	if d.matched > 0 { // else there is nothing to remember
+		o.touch(d)
+	}
+	return nil
+}
+
+// silenced reports whether a device is left alone until it shows a sign of life.
+func (o *outbox) silenced(d *device) bool { return o.silent > 0 && d.strikes >= o.silent }
+
+// drop ends everything that waits for a registration, with a reason; its
+// sequence numbers stay.
+func (o *outbox) drop(id registrationID, outcome, reason string) error {
+	return o.update(id, func(d *device, _ time.Time) {
+		for _, e := range d.entries {
+			if !e.read {
+				o.ended(d, e, outcome, reason)
+			}
+		}
+		d.entries = nil
+	})
+}
+
+// forget is drop for a registration whose id will never be used again.
+func (o *outbox) forget(id registrationID, outcome, reason string) error {
+	if err := o.drop(id, outcome, reason); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if d := o.devices[id]; d != nil {
+		o.recent.Remove(d.recent)
+		delete(o.devices, id)
+		d.forgotten = true
+	}
+	o.removed = append(o.removed, id)
+	signal(o.soon)
+	return nil
+}
+
+// outboxStatus is what Status tells a registrant about its wake-ups.
+type outboxStatus struct {
+	unread   int    // envelopes not fetched
+	pending  int    // of those, covered by no accepted wake-up
+	silenced bool   // left alone until it fetches or registers
+	lost     uint32 // matches that ended without an accepted wake-up, ever
+	reason   string // why the latest of those did
+}
+
+func (o *outbox) status(id registrationID) (outboxStatus, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return outboxStatus{}, err
+	}
+	s := outboxStatus{silenced: o.silenced(d), lost: d.lost, reason: d.reason}
+	s.unread, s.pending = d.unread()
+	return s, nil
+}
+
+// sweep ends the entries that are older than the TTL.
+func (o *outbox) sweep(ctx context.Context, now time.Time) error {
+	limit := now.Add(-o.ttl).UnixMilli()
+	stale := func(e entry) bool { return e.at < limit }
+	it := o.store.scan(prefixDevice)
+	defer it.Release()
+	for it.Next() && ctx.Err() == nil {
+		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
+		old, err := decodeDevice(id, it.Value())
+		if err != nil || !slices.ContainsFunc(old.entries, stale) {
+			continue
+		}
+		if err := o.update(id, func(d *device, _ time.Time) {
+			d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+				if stale(e) && !e.read {
+					o.expire(d, e)
+				}
+				return stale(e)
+			})
+		}); err != nil {
+			return err
+		}
+	}
+	return errors.Join(it.Error(), ctx.Err())
+}
+
+// expire ends an unread entry that is too old. The reason says what kept it
+// from being sent, or that it was.
+func (o *outbox) expire(d *device, e entry) {
+	d.more = true
+	switch {
+	case e.seq <= d.covered:
+		o.ended(d, e, outcomeExpired, "unfetched")
+	case o.silenced(d):
+		o.ended(d, e, outcomeExpired, "silenced")
+	default:
+		o.ended(d, e, outcomeExpired, "unsent")
+	}
+}
+
+// ended counts the end of an entry, and keeps the reason if it was never sent.
+func (o *outbox) ended(d *device, e entry, outcome, reason string) {
+	o.m.outcome(outcome, reason)
+	switch {
+	case outcome == outcomeFetched:
+		o.m.fetched(d.provider, time.Since(e.received()))
+	case outcome != outcomeSeen && e.seq > d.covered:
+		d.lost++
+		d.reason = reason[:min(len(reason), maxReason)]
+	}
+}
+
+// load returns a device, from memory, from disk, or a new one. The error is
+// the disk's, and says nothing of the device. The caller holds mu.
+func (o *outbox) load(id registrationID) (*device, error) {
+	if d := o.devices[id]; d != nil {
+		o.recent.MoveToBack(d.recent)
+		return d, nil
+	}
+	value, err := o.store.get(deviceKey(id))
+	d := &device{id: id}
+	switch {
+	case errors.Is(err, leveldb.ErrNotFound):
+	case err != nil:
+		return nil, fmt.Errorf("read outbox: %w", err)
+	default:
+		old, err := decodeDevice(id, value)
+		if err == nil {
+			d = old
+			break
+		}
+		// The database checks every byte it reads, so this is a fault of ours. The
+		// clock is ahead of any count of wake-ups: no number is given out twice.
+		o.log.Error("a registration's outbox is damaged; it starts anew", "registration", uint64(id), "err", err)
+		o.m.damaged.Inc()
+		d.used = uint64(time.Now().Unix())
+		d.reserved, d.more = d.used, true
+	}
+	o.devices[id] = d
+	d.recent = o.recent.PushBack(d)
+	o.evict()
+	return d, nil
+}
+
+// evict forgets the least recently used devices that are on disk as they are.
+// The caller holds mu and may hold the newest.
+func (o *outbox) evict() {
+	for e := o.recent.Front(); len(o.devices) > maxCachedDevices && e != nil && e != o.recent.Back(); {
+		d, next := e.Value.(*device), e.Next()
+		if !d.dirty && !d.writing {
+			o.recent.Remove(e)
+			delete(o.devices, d.id)
+		}
+		e = next
+	}
+}
+
+// touch marks a device as changed. The caller holds mu.
+func (o *outbox) touch(d *device) {
+	if !d.dirty {
+		d.dirty = true
+		o.dirty = append(o.dirty, d)
+	}
+	signal(o.soon)
+}
+
+// signal wakes the reader of a channel of capacity 1.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,44 @@
+package pushext
+
+import "time"
+
+// registrationID is a small local number of a registration. It never leaves
+// the server, is never a label or logged beside anything that names its owner,
+// and is never given to another registration.
+type registrationID uint64
+
+// state is where a registration is in its life.
+type state uint8
+
+const (
+	unconfirmed  state = iota // gets its challenge and nothing else
+	confirmed                 // is woken
+	dead                      // its provider said that its addresses are gone; the reason tells
+	expired                   // its lifetime ended: a tombstone
+	unregistered              // the device ended it: a tombstone
+)
+
+// route is one way to wake a device.
+type route struct {
+	provider string
+	address  Address
+	// proven says that the device confirmed the address. Until then nothing
+	// but the challenge may be sent to it.
+	proven bool
+}
+
+// registration is one device under one registration key.
+type registration struct {
+	id         registrationID
+	key        [33]byte // compressed registration public key
+	version    uint64   // of the latest Register
+	state      state
+	reason     string    // why it is not confirmed any more
+	registered time.Time // latest accepted Register, which proves the addresses current
+	expires    time.Time
+	routes     []route // in ladder order
+	sealKey    []byte  // X25519 public key; empty if plain
+	plain      bool
+	group      []byte // devices that share read state; may be empty
+	collapse   string // constant, random: the notifications' collapse id
+}

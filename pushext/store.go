@@ -1,0 +1,173 @@
+package pushext
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/iterator"
+	"github.com/syndtr/goleveldb/leveldb/util"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"whisperpush/durable"
+)
+
+// First bytes of the keys in the push database. Each prefix belongs to one
+// file, which documents what follows it.
+const (
+	prefixMeta   = 'm' // store.go: format and key check; follower.go: cursor
+	prefixDevice = 'd' // device.go: what a registration has not fetched yet
+	// 'r' and whatever else the registry keeps is declared in registry.go.
+)
+
+// DiskKeySize is the length of Config.DiskKey in bytes.
+const DiskKeySize = 32
+
+var (
+	// ErrDiskKey means that the database was written with another DiskKey.
+	ErrDiskKey = errors.New("push database was sealed with another disk key")
+	// ErrFormat means that a later version of this program wrote the database.
+	ErrFormat = errors.New("push database has an unknown format")
+	// errSealed means that one record does not open: it was damaged or moved.
+	errSealed = errors.New("sealed record does not open")
+)
+
+// storeFormat is the layout of the whole database; a record that changes
+// alone has a version byte of its own.
+const storeFormat = 1
+
+var (
+	keyFormat = []byte{prefixMeta, 'f'}
+	keyCheck  = []byte{prefixMeta, 'k'}
+)
+
+// store is the one database of the push extension: registrations, what they
+// have not fetched, and the place in the log. One database, so that one synced
+// batch moves them together. Records that hold an address, a provider or seal
+// key, or the topics of a registration are sealed under a key that is kept
+// outside the database; the rest (local ids, public hashes, counters) is not.
+type store struct {
+	db   *durable.DB
+	aead cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
+	mac  []byte
+}
+
+// openStore opens or creates the database. The error wraps ErrDiskKey,
+// ErrFormat or one of durable's.
+func openStore(dir string, diskKey []byte, o durable.Options) (*store, error) {
+	if len(diskKey) != DiskKeySize {
+		return nil, fmt.Errorf("disk key has %d bytes, want %d", len(diskKey), DiskKeySize)
+	}
+	sealKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk seal 1", chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the seal key: %w", err)
+	}
+	macKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk fingerprint 1", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("derive the fingerprint key: %w", err)
+	}
+	aead, err := chacha20poly1305.NewX(sealKey)
+	if err != nil {
+		return nil, fmt.Errorf("seal key: %w", err)
+	}
+	db, err := durable.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open push database: %w", err)
+	}
+	s := &store{db: db, aead: aead, mac: macKey}
+	if err := s.check(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// check proves that this program and this key fit the database, and marks a new one.
+func (s *store) check() error {
+	format, err := s.db.Get(keyFormat)
+	if errors.Is(err, leveldb.ErrNotFound) {
+		it := s.db.NewIterator(nil)
+		used := it.Next()
+		err := it.Error()
+		it.Release()
+		if err != nil {
+			return fmt.Errorf("read push database: %w", err)
+		}
+		if used {
+			return fmt.Errorf("%w: its format record is missing", ErrFormat)
+		}
+		var b leveldb.Batch
+		b.Put(keyFormat, []byte{storeFormat})
+		b.Put(keyCheck, s.seal(keyCheck, nil))
+		return s.db.Write(&b)
+	}
+	if err != nil {
+		return fmt.Errorf("read push database: %w", err)
+	}
+	if !bytes.Equal(format, []byte{storeFormat}) {
+		return fmt.Errorf("%w: %x (this program knows %x); use the program that wrote it", ErrFormat, format, storeFormat)
+	}
+	sealed, err := s.db.Get(keyCheck)
+	if err != nil {
+		return fmt.Errorf("read key check of push database: %w", err)
+	}
+	if _, err := s.open(keyCheck, sealed); err != nil {
+		return fmt.Errorf("%w: restore the key file that belongs to it, or remove the database to start with no registrations", ErrDiskKey)
+	}
+	return nil
+}
+
+// sealVersion is the first byte of every sealed record, so that the cipher can
+// be replaced record by record.
+const sealVersion = 1
+
+// seal encrypts plain for the record at key: version, nonce, ciphertext. The
+// key is authenticated, so a record cannot be moved to another key.
+func (s *store) seal(key, plain []byte) []byte {
+	out := make([]byte, 1+chacha20poly1305.NonceSizeX, 1+chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
+	out[0] = sealVersion
+	nonce := out[1:]
+	rand.Read(nonce) // never fails
+	return s.aead.Seal(out, nonce, plain, key)
+}
+
+// open reverses seal. The error wraps errSealed.
+func (s *store) open(key, sealed []byte) ([]byte, error) {
+	if len(sealed) < 1+chacha20poly1305.NonceSizeX || sealed[0] != sealVersion {
+		return nil, errSealed
+	}
+	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
+	plain, err := s.aead.Open(nil, nonce, box, key)
+	if err != nil {
+		return nil, errSealed
+	}
+	return plain, nil
+}
+
+// fingerprint is a keyed hash by which secrets (addresses) can be compared and
+// indexed without being kept: useless without the disk key.
+func (s *store) fingerprint(secret []byte) (f [16]byte) {
+	h := hmac.New(sha256.New, s.mac)
+	h.Write(secret)
+	copy(f[:], h.Sum(nil))
+	return f
+}
+
+// get reads one record; absent is leveldb.ErrNotFound.
+func (s *store) get(key []byte) ([]byte, error) { return s.db.Get(key) }
+
+// write commits b with an fsync. The error wraps durable.ErrWrite; the same
+// batch may be tried again.
+func (s *store) write(b *leveldb.Batch) error { return s.db.Write(b) }
+
+// scan iterates over the keys with a prefix, in order. The caller releases it.
+func (s *store) scan(prefix ...byte) iterator.Iterator {
+	return s.db.NewIterator(util.BytesPrefix(prefix))
+}
+
+func (s *store) close() error { return s.db.Close() }
