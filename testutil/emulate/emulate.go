@@ -57,6 +57,7 @@ type Answer struct {
 	Code       string        `json:"code,omitempty"`        // the service's own error code: "UNAVAILABLE", "BadDeviceToken", "80300007"
 	Message    string        `json:"message,omitempty"`     // error text; "" is the service's usual one
 	RetryAfter string        `json:"retry_after,omitempty"` // Retry-After header, verbatim
+	Header     http.Header   `json:"header,omitempty"`      // further reply headers
 	Timestamp  time.Time     `json:"timestamp,omitzero"`    // APNs 410: dead since
 	Body       []byte        `json:"body,omitempty"`        // reply body, verbatim, instead of the service's
 	Delay      time.Duration `json:"delay,omitempty"`       // wait before the reply
@@ -329,6 +330,9 @@ func (s *Service) perform(w http.ResponseWriter, r *http.Request, a Answer) {
 			}
 		}
 		panic(http.ErrAbortHandler) // HTTP/2: a stream reset
+	}
+	for name, values := range a.Header {
+		w.Header()[http.CanonicalHeaderKey(name)] = values
 	}
 	if a.RetryAfter != "" {
 		w.Header().Set("Retry-After", a.RetryAfter)

@@ -1,0 +1,32 @@
+package webhook
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+)
+
+// verdict judges by the status alone: 2xx is delivered, 404 and 410 end the
+// registration (Standard Webhooks: 410 Gone disables the endpoint), 408, 425, 429
+// and 5xx will pass, and everything else, redirects too, is the receiver's
+// refusal of this message.
+func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
+	reason := "webhook other"
+	if http.StatusText(a.Status) != "" { // a stranger's server must not make up reasons
+		reason = "webhook " + strconv.Itoa(a.Status)
+	}
+	switch {
+	case a.Status >= 200 && a.Status < 300:
+		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}
+	case a.Status == http.StatusNotFound, a.Status == http.StatusGone:
+		return pushext.Verdict{Class: pushext.TokenDead, Reason: reason}
+	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusServiceUnavailable:
+		return a.Later(now, reason)
+	case a.Status >= 500, a.Status == http.StatusRequestTimeout, a.Status == http.StatusTooEarly:
+		return pushext.Verdict{Class: pushext.Retry, Reason: reason}
+	}
+	return pushext.Verdict{Class: pushext.MessageBad, Reason: reason}
+}
