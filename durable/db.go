@@ -54,6 +54,12 @@ type Options struct {
 	// KeyFilter adds a bloom filter of 10 bits a key to each table: lookups of keys
 	// that are not there need no read.
 	KeyFilter bool
+	// ReadOnly opens an existing database without writing anything to it.
+	ReadOnly bool
+	// L0Trigger is how many fresh tables start a compaction, 0 means goleveldb's 4.
+	// LevelSize is the size in bytes of the first sorted level, 0 means goleveldb's
+	// 10 MiB. Both are for data that is written in key order and only moved.
+	L0Trigger, LevelSize int
 	// Name is the metric label "db".
 	Name string
 	// Metrics may be nil.
@@ -70,6 +76,9 @@ func (o Options) level(readOnly bool) *opt.Options {
 		OpenFilesCacheCapacity:       o.OpenFiles,
 		CompactionTableSize:          o.TableSize,
 		BlockSize:                    o.BlockSize,
+		CompactionL0Trigger:          o.L0Trigger,
+		CompactionTotalSize:          o.LevelSize,
+		ErrorIfMissing:               readOnly,
 		DisableLargeBatchTransaction: true, // everything through the journal, in order
 		DisableSeeksCompaction:       true, // reading must not cost writes
 		ReadOnly:                     readOnly,
@@ -163,7 +172,7 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, err
 	}
 	d.lock = lock
-	if d.cur, err = d.open(false); err != nil {
+	if d.cur, err = d.open(o.ReadOnly); err != nil {
 		d.release()
 		return nil, err
 	}
@@ -224,6 +233,9 @@ type pendingWrite struct {
 // Merging is not left to goleveldb, where a panic of the one that writes would
 // leave the others waiting for ever.
 func (d *DB) write(b *leveldb.Batch, sync bool) error {
+	if d.o.ReadOnly {
+		return fmt.Errorf("%w: %s is open read-only", ErrWrite, d.dir)
+	}
 	w := &pendingWrite{b: b, sync: sync, done: make(chan error, 1)}
 	d.queueMu.Lock()
 	d.queue = append(d.queue, w)
@@ -451,16 +463,8 @@ func (d *DB) Snapshot() (*Snapshot, error) {
 	return &Snapshot{s: s, d: d, in: in}, nil
 }
 
-// Compact rewrites the tables that hold r (nil ends = everything), dropping what
-// was deleted or overwritten, and flushes the memory table.
-func (d *DB) Compact(r util.Range) error {
-	in, err := d.current()
-	if err != nil {
-		return err
-	}
-	defer d.mu.RUnlock()
-	return d.classify(d.guard(in, func() error { return in.db.CompactRange(r) }))
-}
+// ReadOnly reports whether the database was opened with Options.ReadOnly.
+func (d *DB) ReadOnly() bool { return d.o.ReadOnly }
 
 // Size returns the bytes of all table files.
 func (d *DB) Size() int64 {

@@ -1,0 +1,260 @@
+package mailserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"whisperpush/durable"
+	"whisperpush/whisper"
+)
+
+// Defaults of ArchiveOptions.
+const (
+	DefaultRetention  = 30 * 24 * time.Hour
+	DefaultQueueBytes = 32 << 20
+)
+
+var (
+	// ErrArchiveClosed is returned after Close.
+	ErrArchiveClosed = errors.New("archive is closed")
+	// ErrArchiveFull refuses envelopes while the archive has MaxBytes on disk and
+	// none of its partitions may be dropped yet.
+	ErrArchiveFull = errors.New("archive has reached its size limit and nothing in it has expired")
+)
+
+// ArchiveOptions of OpenArchive. The zero value is usable.
+type ArchiveOptions struct {
+	// Retention is how long envelopes are kept after they were received; 0 means
+	// DefaultRetention, negative for ever. They are dropped by partitions of a 32nd
+	// of it, and never before they expire (but see expiryHold).
+	Retention time.Duration
+	// MaxBytes bounds the disk space, checked as data is written; 0 means no limit.
+	// Above it the oldest expired partitions go before their retention ends, and if
+	// there are none envelopes are refused with ErrArchiveFull.
+	MaxBytes int64
+	// QueueBytes bounds the envelopes that wait to be written; Archive blocks while
+	// they are more. 0 means DefaultQueueBytes.
+	QueueBytes int64
+	// Logger and Registerer may be nil.
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+
+	volume volume // tests
+}
+
+// Damage is a part of the archive that could not be used. OpenArchive logs it.
+type Damage struct {
+	// Partition is the name of the directory and SetAside what it was renamed to.
+	Partition, SetAside string
+	// From and To are the sequences that are missing because of it, inclusive. To
+	// is an upper bound.
+	From, To uint64
+	// Err says what is wrong with it, nil for sequences that are missing since
+	// before this start.
+	Err error
+}
+
+// Archive keeps envelopes, durably and numbered. Its methods may be called
+// concurrently.
+type Archive struct {
+	o       ArchiveOptions
+	vol     volume
+	width   time.Duration // of a partition, 0 = unlimited
+	log     *slog.Logger
+	metrics *archiveMetrics
+	db      *durable.Metrics
+	filters filterBudget
+	opened  time.Time
+
+	room   *semaphore.Weighted // bytes of the queue
+	ctx    context.Context     // of the goroutines
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	tail   tail
+	last   atomic.Uint64 // the newest sequence that is durable and indexed
+	full   atomic.Bool   // MaxBytes is reached
+
+	queueMu  sync.Mutex // guards the following fields
+	queue    []submission
+	stopping bool          // no more submissions
+	wake     chan struct{} // holds one: the queue is not empty
+
+	// kick holds one: look at retention and size now.
+	kick chan struct{}
+
+	// w is the writer goroutine's own.
+	w writerState
+
+	mu       sync.RWMutex // guards the following fields and partition.state
+	parts    []*partition // ascending; the last one is written to
+	run      *memoryRun   // the end of the last partition
+	frozen   *memoryRun   // being written as a run, or nil
+	unsealed []*partition // to be sealed by the flusher
+	closed   bool
+	damage   []Damage
+	flushMe  chan struct{} // holds one: frozen or unsealed was set
+}
+
+// submission is one call of Archive that waits.
+type submission struct {
+	envs   []*whisper.Envelope
+	weight int64
+	done   func(error)
+}
+
+// OpenArchive opens the archive in dir, creating it if it does not exist. A
+// damaged partition is set aside, reported by Damage, logged and counted; the
+// archive then goes on with the others, and its sequences are not given again.
+// The error is durable.ErrLocked when another process has the archive open.
+func OpenArchive(dir string, o ArchiveOptions) (*Archive, error) {
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = DefaultQueueBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Archive{
+		o: o, vol: o.volume, log: o.Logger, width: partitionWidth(o.Retention),
+		opened:  time.Now(),
+		room:    semaphore.NewWeighted(o.QueueBytes),
+		wake:    make(chan struct{}, 1),
+		kick:    make(chan struct{}, 1),
+		flushMe: make(chan struct{}, 1),
+	}
+	a.filters.left.Store(filterMemory)
+	a.tail.init()
+	var err error
+	if a.metrics, err = newArchiveMetrics(o.Registerer, a); err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	a.db = durable.NewMetrics(o.Registerer)
+	if a.vol == nil {
+		if a.vol, err = openDirectory(dir); err != nil {
+			a.metrics.unregister()
+			return nil, fmt.Errorf("open archive: %w", err)
+		}
+	}
+	if err := a.openPartitions(); err != nil {
+		a.closePartitions()
+		a.vol.close()
+		a.metrics.unregister()
+		return nil, fmt.Errorf("open archive %s: %w", dir, err)
+	}
+	a.tail.reset(a.last.Load())
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.wg.Go(a.writer)
+	a.wg.Go(a.flusher)
+	a.wg.Go(a.keeper)
+	return a, nil
+}
+
+// Damage returns what was found damaged or missing since OpenArchive, and by it.
+func (a *Archive) Damage() []Damage {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.Clone(a.damage)
+}
+
+// Archive stores envs and calls done exactly once, from any goroutine: with nil
+// after all of them are on disk and can be read, or with the error if any is not.
+// An envelope that is archived already is not stored again. Archive blocks while
+// the queue is full; done must not block.
+func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
+	s := submission{envs: envs, done: done}
+	for _, e := range envs {
+		s.weight += int64(len(e.Raw())) + envelopeOverhead
+	}
+	s.weight = min(s.weight, a.o.QueueBytes)
+	if err := a.room.Acquire(ctx, s.weight); err != nil {
+		done(fmt.Errorf("archive queue is full: %w", err))
+		return
+	}
+	if !a.enqueue(s) {
+		a.room.Release(s.weight)
+		done(ErrArchiveClosed)
+	}
+}
+
+// enqueue hands s to the writer, unless the archive is being closed.
+func (a *Archive) enqueue(s submission) bool {
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	if a.stopping {
+		return false
+	}
+	a.queue = append(a.queue, s)
+	signal(a.wake)
+	return true
+}
+
+// signal puts a token into a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// First returns the oldest sequence that is kept. It is Last()+1 when nothing is.
+func (a *Archive) First() uint64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.parts[0].first
+}
+
+// Last returns the newest sequence that was given to an envelope that is on disk,
+// 0 if there never was one.
+func (a *Archive) Last() uint64 { return a.last.Load() }
+
+// Close writes what is queued, stops the goroutines and closes the files. Calls
+// of Archive that come later fail with ErrArchiveClosed, and so do reads. It may
+// be called twice.
+func (a *Archive) Close() error {
+	a.queueMu.Lock()
+	again := a.stopping
+	a.stopping = true
+	signal(a.wake)
+	a.queueMu.Unlock()
+	if again {
+		a.wg.Wait()
+		return nil
+	}
+	a.wg.Wait()
+	a.tail.close()
+	err := a.closePartitions()
+	a.metrics.unregister()
+	return errors.Join(err, a.vol.close())
+}
+
+// closePartitions closes everything that is open.
+func (a *Archive) closePartitions() (err error) {
+	a.mu.Lock()
+	a.closed = true
+	parts := a.parts
+	a.mu.Unlock()
+	for _, p := range parts {
+		p.mu.Lock()
+		if p.db != nil {
+			err = errors.Join(err, p.db.Close())
+			p.db = nil
+		}
+		p.mu.Unlock()
+	}
+	return err
+}
+
+// now is the wall clock at OpenArchive moved on by the time since: retention does
+// not believe a clock that jumps.
+func (a *Archive) now() time.Time { return a.opened.Add(time.Since(a.opened)) }

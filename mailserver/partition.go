@@ -1,0 +1,296 @@
+package mailserver
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/durable"
+	"whisperpush/whisper"
+)
+
+const (
+	// Memory of the database that is written to: up to three write buffers under
+	// load, and the cache.
+	writeBuffer = 8 << 20
+	blockCache  = 8 << 20
+	// Memory of each of the others, of which there are some dozens.
+	sealedWriteBuffer = 64 << 10
+	sealedBlockCache  = 512 << 10
+	// openTables is how many table files a partition keeps open.
+	openTables = 64
+	// levelSize and l0Trigger: tables are only ever moved, and seldom.
+	levelSize = 1 << 40
+	l0Trigger = 6
+	// maxPartitionRecords bounds a partition's sequences, so that the sequences
+	// after a lost one are known not to have been used.
+	maxPartitionRecords = 1 << 32
+)
+
+// partition is one database: the envelopes received in a stretch of time.
+type partition struct {
+	name  string
+	first uint64
+
+	// mu is held for reading while the database is used and for writing while it is
+	// replaced. It guards db.
+	mu sync.RWMutex
+	db *durable.DB // nil once closed
+
+	// refs counts the readers, and one for the archive's list. The last one closes
+	// the database and, if dropped is set, deletes it.
+	refs    atomic.Int64
+	onClose func(*partition)
+
+	// state is the archive's, under Archive.mu.
+	runs     []*diskRun // ascending
+	received time.Time  // when the newest record came, zero if none
+	started  time.Time  // when the first record came, zero if none
+	sealed   bool
+	written  uint64 // the last sequence of the newest run on disk, even if it is not in runs
+	bytes    int64  // of its tables, when it was sealed
+}
+
+func (p *partition) acquire() { p.refs.Add(1) }
+
+func (p *partition) release() {
+	if p.refs.Add(-1) == 0 {
+		p.onClose(p)
+	}
+}
+
+// database returns the open database; the caller unlocks p.mu if err is nil.
+func (p *partition) database() (*durable.DB, error) {
+	p.mu.RLock()
+	if p.db == nil {
+		p.mu.RUnlock()
+		return nil, fmt.Errorf("partition %s: %w", p.name, durable.ErrClosed)
+	}
+	return p.db, nil
+}
+
+func (p *partition) get(key []byte) ([]byte, error) {
+	db, err := p.database()
+	if err != nil {
+		return nil, err
+	}
+	defer p.mu.RUnlock()
+	return db.Get(key)
+}
+
+func (p *partition) write(b *leveldb.Batch) error {
+	db, err := p.database()
+	if err != nil {
+		return err
+	}
+	defer p.mu.RUnlock()
+	return db.Write(b)
+}
+
+// block reads the block that begins with first.
+func (p *partition) block(first uint64) (block, error) {
+	v, err := p.get(logKey(first))
+	if errors.Is(err, leveldb.ErrNotFound) {
+		return block{}, fmt.Errorf("%w: log block %d is missing", durable.ErrCorrupted, first)
+	}
+	if err != nil {
+		return block{}, err
+	}
+	return openBlock(first, v)
+}
+
+// blocks calls fn for each block that holds sequences from from on, in order,
+// until fn returns false. It checks that there is no hole between them.
+func (p *partition) blocks(from uint64, fn func(block, []byte) bool) error {
+	db, err := p.database()
+	if err != nil {
+		return err
+	}
+	defer p.mu.RUnlock()
+	it := db.NewIterator(nil)
+	defer it.Release()
+
+	// The block that holds from begins with it or is the last before it.
+	ok := it.Seek(logKey(from))
+	if seq, kind, valid := splitKey(it.Key()); !ok || !valid || kind != kindLog || seq != from {
+		for ok = it.Prev(); ok; ok = it.Prev() {
+			if _, kind, valid := splitKey(it.Key()); valid && kind == kindLog {
+				break
+			}
+		}
+		if !ok {
+			ok = it.First()
+		}
+	}
+	next := uint64(0)
+	for ; ok; ok = it.Next() {
+		seq, kind, valid := splitKey(it.Key())
+		if !valid || kind != kindLog {
+			continue
+		}
+		value := append([]byte(nil), it.Value()...)
+		b, err := openBlock(seq, value)
+		if err != nil {
+			return err
+		}
+		if next != 0 && seq != next {
+			return fmt.Errorf("%w: log of partition %s: %d follows %d", durable.ErrCorrupted, p.name, seq, next-1)
+		}
+		next = b.last() + 1
+		if b.last() >= from && !fn(b, value) {
+			return nil
+		}
+	}
+	return it.Error()
+}
+
+// end returns the header of the newest run and the last block. Both are zero if
+// there are none.
+func (p *partition) end() (newest runHeader, last block, err error) {
+	db, err := p.database()
+	if err != nil {
+		return newest, last, err
+	}
+	defer p.mu.RUnlock()
+	it := db.NewIterator(nil)
+	defer it.Release()
+	for ok := it.Last(); ok; ok = it.Prev() {
+		seq, kind, valid := splitKey(it.Key())
+		switch {
+		case !valid:
+		case kind == kindLog && last.n == 0:
+			if last, err = openBlock(seq, append([]byte(nil), it.Value()...)); err != nil {
+				return newest, last, err
+			}
+		case kind == kindHeader && newest.last == 0:
+			if newest, err = decodeRunHeader(seq, it.Value()); err != nil {
+				return newest, last, err
+			}
+		}
+		if last.n > 0 && newest.last > 0 {
+			break
+		}
+	}
+	return newest, last, it.Error()
+}
+
+// load reads the headers and filters of the runs, the newest of which is newest.
+// A newest run that is much too short is left out, to be written again with what
+// follows it.
+func (p *partition) load(newest runHeader, budget *filterBudget) error {
+	var runs []*diskRun
+	for h := newest; h.last != 0; {
+		if h.first < p.first {
+			return fmt.Errorf("%w: partition %s has an index run from %d", durable.ErrCorrupted, p.name, h.first)
+		}
+		if len(runs) > 0 || h.count() >= runRecords/2 || p.sealed {
+			r := &diskRun{runHeader: h, part: p}
+			if budget.take(h.count() * filterBits / 8) {
+				f, err := r.get(appendKey(nil, h.last, kindFilter))
+				if err != nil {
+					return err
+				}
+				if len(f) == 0 {
+					return r.damaged("filter")
+				}
+				r.filter = f
+			}
+			runs = append(runs, r)
+		}
+		if h.prev == 0 {
+			if h.first != p.first {
+				return fmt.Errorf("%w: partition %s has no index run before %d", durable.ErrCorrupted, p.name, h.first)
+			}
+			break
+		}
+		v, err := p.get(appendKey(nil, h.prev, kindHeader))
+		if err != nil {
+			return fmt.Errorf("%w: %w at %d: %w", durable.ErrCorrupted, errRunHeader, h.prev, err)
+		}
+		before, err := decodeRunHeader(h.prev, v)
+		if err != nil {
+			return err
+		}
+		if before.last+1 != h.first {
+			return fmt.Errorf("%w: index run %d…%d follows %d", durable.ErrCorrupted, h.first, h.last, before.last)
+		}
+		h = before
+	}
+	p.runs = nil
+	for i := len(runs) - 1; i >= 0; i-- {
+		p.runs = append(p.runs, runs[i])
+	}
+	return nil
+}
+
+// indexed is the last sequence that the runs on disk cover.
+func (p *partition) indexed() uint64 {
+	if n := len(p.runs); n > 0 {
+		return p.runs[n-1].last
+	}
+	return p.first - 1
+}
+
+// rebuild indexes in memory what no run covers.
+func (p *partition) rebuild() (*memoryRun, error) {
+	run := newMemoryRun(p, p.indexed()+1)
+	err := p.readInto(run)
+	return run, err
+}
+
+// readInto adds the log's blocks after run's last sequence to run.
+func (p *partition) readInto(run *memoryRun) error {
+	var decodeErr error
+	_, last := run.bounds()
+	envs := make([]*whisper.Envelope, 0, blockRecords)
+	err := p.blocks(last+1, func(b block, _ []byte) bool {
+		if b.first != last+1 {
+			decodeErr = fmt.Errorf("%w: log of partition %s: %d follows %d", durable.ErrCorrupted, p.name, b.first, last)
+			return false
+		}
+		envs = envs[:0]
+		b.each(func(at int, _ uint32, raw []byte) bool {
+			var e *whisper.Envelope
+			if e, decodeErr = whisper.DecodeEnvelope(raw); decodeErr != nil {
+				decodeErr = fmt.Errorf("%w: log record %d: %w", durable.ErrCorrupted, b.first+uint64(at), decodeErr)
+				return false
+			}
+			envs = append(envs, e)
+			return true
+		})
+		if decodeErr != nil {
+			return false
+		}
+		run.add(b.first, envs)
+		last = b.last()
+		return true
+	})
+	return errors.Join(err, decodeErr)
+}
+
+// size is the bytes of its tables.
+func (p *partition) size() int64 {
+	db, err := p.database()
+	if err != nil {
+		return 0
+	}
+	defer p.mu.RUnlock()
+	return db.Size()
+}
+
+// filterBudget bounds the memory of all filters.
+type filterBudget struct{ left atomic.Int64 }
+
+func (b *filterBudget) take(n int) bool {
+	if b.left.Add(-int64(n)) < 0 {
+		b.left.Add(int64(n))
+		return false
+	}
+	return true
+}
+
+func (b *filterBudget) give(n int) { b.left.Add(int64(n)) }

@@ -1,0 +1,116 @@
+package mailserver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"whisperpush/durable"
+)
+
+// The archive's directory holds one directory a partition, named by its first
+// sequence, a LOCK, and what was set aside:
+//
+//	p00000000000000000001/                                a partition
+//	p00000000000000000001.corrupt-20060102T150405Z/       a damaged one, kept for "wnode recover"
+//	p00000000000000000001.dropped/                        one that is being deleted
+const (
+	partitionPrefix  = "p"
+	droppedSuffix    = ".dropped"
+	quarantineSuffix = ".corrupt-"
+	quarantineTime   = "20060102T150405Z"
+)
+
+func partitionName(first uint64) string { return fmt.Sprintf("%s%020d", partitionPrefix, first) }
+
+// parsePartition is the inverse of partitionName.
+func parsePartition(name string) (first uint64, ok bool) {
+	digits, found := strings.CutPrefix(name, partitionPrefix)
+	if !found || len(digits) != 20 {
+		return 0, false
+	}
+	first, err := strconv.ParseUint(digits, 10, 64)
+	return first, err == nil && first > 0
+}
+
+// parseQuarantined returns the first sequence of a partition that was set aside.
+func parseQuarantined(name string) (first uint64, ok bool) {
+	name, _, found := strings.Cut(name, quarantineSuffix)
+	if !found {
+		return 0, false
+	}
+	return parsePartition(name)
+}
+
+func quarantineName(name string, now time.Time) string {
+	return name + quarantineSuffix + now.UTC().Format(quarantineTime)
+}
+
+// volume is where the partitions' directories are. Tests put faults into it.
+type volume interface {
+	// list returns the names of all directories.
+	list() ([]string, error)
+	// open returns what the partition's database is opened with: its directory, or
+	// a storage in its place. It is made if it does not exist; sync makes it durable.
+	open(name string) (dir string, s storage.Storage, err error)
+	rename(from, to string) error
+	remove(name string) error
+	// sync makes the names durable.
+	sync() error
+	// close gives the volume back.
+	close() error
+}
+
+// directory is the volume in production.
+type directory struct {
+	path   string
+	unlock func()
+}
+
+func openDirectory(path string) (*directory, error) {
+	unlock, err := durable.LockDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return &directory{path: path, unlock: unlock}, nil
+}
+
+func (d *directory) list() (names []string, err error) {
+	entries, err := os.ReadDir(d.path)
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+func (d *directory) open(name string) (string, storage.Storage, error) {
+	return filepath.Join(d.path, name), nil, nil // durable.Open makes it
+}
+
+func (d *directory) rename(from, to string) error {
+	return os.Rename(filepath.Join(d.path, from), filepath.Join(d.path, to))
+}
+
+func (d *directory) remove(name string) error {
+	err := os.RemoveAll(filepath.Join(d.path, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (d *directory) sync() error { return durable.SyncDir(d.path) }
+
+func (d *directory) close() error {
+	d.unlock()
+	return nil
+}
