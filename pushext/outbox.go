@@ -431,6 +431,7 @@ func (o *outbox) forget(id registrationID, outcome, reason string) error {
 
 // outboxStatus is what Status tells a registrant about its wake-ups.
 type outboxStatus struct {
+	seq      uint64 // number of the newest wake-up
 	unread   int    // envelopes not fetched
 	pending  int    // of those, covered by no accepted wake-up
 	silenced bool   // left alone until it fetches or registers
@@ -445,7 +446,7 @@ func (o *outbox) status(id registrationID) (outboxStatus, error) {
 	if err != nil {
 		return outboxStatus{}, err
 	}
-	s := outboxStatus{silenced: o.silenced(d), lost: d.lost, reason: d.reason}
+	s := outboxStatus{seq: d.used, silenced: o.silenced(d), lost: d.lost, reason: d.reason}
 	s.unread, s.pending = d.unread()
 	return s, nil
 }

@@ -1,0 +1,171 @@
+package pushext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/durable"
+)
+
+// Extension is the push extension of a mailserver: it takes registrations, and
+// wakes devices for what the archive takes. Create it with New, then Start and
+// Stop it once.
+type Extension struct {
+	log        *slog.Logger
+	store      *store
+	registry   *registry
+	outbox     *outbox
+	dispatcher *dispatcher
+	follower   *follower
+	protocol   *protocol
+	ttl        time.Duration
+
+	cancel context.CancelFunc // of the goroutines below; nil before Start
+	wg     sync.WaitGroup     // of follower and sweeper
+	writer sync.WaitGroup     // of the outbox's writer, which goes last
+	halt   context.CancelFunc // of the writer
+	once   sync.Once
+}
+
+// New opens the push database and builds the extension; nothing runs before
+// Start. The error wraps ErrDiskKey, ErrFormat, or durable's errors, and says
+// what to do.
+func New(cfg Config) (*Extension, error) {
+	cfg, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	s, err := openStore(cfg.Dir, cfg.DiskKey, durable.Options{
+		Storage: cfg.storage, Name: "push", KeyFilter: true,
+		Logger: cfg.Logger, Metrics: durable.NewMetrics(cfg.Registerer),
+	})
+	if err != nil {
+		return nil, err
+	}
+	x, err := build(cfg, s)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return x, nil
+}
+
+func build(cfg Config, s *store) (*Extension, error) {
+	m := newMetrics(cfg.Registerer)
+	reg, err := openRegistry(s, cfg.Limits, cfg.Providers, cfg.SkipChallenge, cfg.Logger, newRegistryMetrics(cfg.Registerer))
+	if err != nil {
+		return nil, err
+	}
+	box, started, err := newOutbox(s, cfg.Delivery, cfg.Logger, m)
+	if err != nil {
+		return nil, err
+	}
+	d, err := newDispatcher(cfg.Providers, reg, box, cfg.Delivery, cfg.Logger, m)
+	if err != nil {
+		return nil, err
+	}
+	x := &Extension{
+		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, ttl: cfg.Delivery.TTL,
+		follower: &follower{source: cfg.Log, who: reg, box: box, log: cfg.Logger, m: m},
+	}
+	x.protocol = newProtocol(cfg.PushKey, cfg.Limits, reg, box, d, cfg.Envelopes, cfg.Sender, cfg.Logger, newProtocolMetrics(cfg.Registerer))
+	reg.died = func(id registrationID, reason string) {
+		if err := box.drop(id, outcomeDead, reason); err != nil {
+			x.log.Error("cannot drop the wake-ups of a dead registration", "err", err)
+		}
+	}
+	reg.gone = func(id registrationID, reason string) {
+		if err := box.forget(id, outcomeGone, reason); err != nil {
+			x.log.Error("cannot drop the wake-ups of a registration that ended", "err", err)
+		}
+	}
+	if !started {
+		if err := x.follower.begin(); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// Start begins to follow the archive, to wake devices and to answer requests.
+// ctx bounds the start alone.
+func (x *Extension) Start(ctx context.Context) error {
+	if x.cancel != nil {
+		return errors.New("push extension was started before")
+	}
+	if err := x.outbox.recover(ctx, x.dispatcher.resume); err != nil {
+		return fmt.Errorf("start push: %w", err)
+	}
+	var write, run context.Context
+	write, x.halt = context.WithCancel(context.Background())
+	run, x.cancel = context.WithCancel(context.Background())
+	x.writer.Go(func() { x.outbox.run(write) })
+	x.dispatcher.start()
+	x.protocol.start()
+	x.wg.Go(func() { x.follower.run(run) })
+	x.wg.Go(func() { x.sweep(run) })
+	return nil
+}
+
+// Stop ends everything and closes the database: it takes no more requests,
+// lets attempts in flight end, records what they brought, and returns within
+// ten seconds, or soon after ctx ends. What was not sent is sent after the next
+// Start. Further calls do nothing.
+func (x *Extension) Stop(ctx context.Context) (err error) {
+	x.once.Do(func() {
+		if x.cancel != nil {
+			ctx, cancel := context.WithTimeout(ctx, landTimeout)
+			defer cancel()
+			x.protocol.stop()
+			x.cancel()
+			x.wg.Wait()
+			x.dispatcher.stop(ctx)
+			x.halt()
+			x.writer.Wait()
+		} else {
+			x.dispatcher.cancel()
+		}
+		err = x.store.close()
+	})
+	return err
+}
+
+// HandleRequest takes the payload of a packet 126 that a peer sent; see
+// whisper.RequestHandler. It does not block.
+func (x *Extension) HandleRequest(peer enode.ID, payload []byte) {
+	x.protocol.handle(peer, payload)
+}
+
+const (
+	// registrySweep is how often registrations are looked through for those that ended.
+	registrySweep = time.Minute
+	// outboxSweeps is how often in a TTL the outbox is looked through.
+	outboxSweeps = 8
+)
+
+// sweep ends what is too old, from time to time.
+func (x *Extension) sweep(ctx context.Context) {
+	registrations := time.NewTicker(registrySweep)
+	defer registrations.Stop()
+	entries := time.NewTicker(min(max(x.ttl/outboxSweeps, time.Minute), time.Hour))
+	defer entries.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-registrations.C:
+			err = x.registry.sweep(now)
+		case now := <-entries.C:
+			err = x.outbox.sweep(ctx, now)
+		}
+		if err != nil && ctx.Err() == nil {
+			x.log.Error("cannot look for what expired; trying again later", "err", err)
+		}
+	}
+}

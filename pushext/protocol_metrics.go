@@ -1,0 +1,40 @@
+package pushext
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// protocolMetrics are those of the requests.
+type protocolMetrics struct {
+	requests      *prometheus.CounterVec // kind as pushwire.RequestKind, code as pushwire.Code
+	dropped       *prometheus.CounterVec // reason: rate, malformed, topic, size, work, queue, sealed, reply
+	notifications *prometheus.CounterVec // outcome: rung, muted, revoked, missing, gone, overflow
+	queued        prometheus.Gauge
+	fetched       prometheus.Counter
+	panics        prometheus.Counter
+	seconds       prometheus.Histogram
+}
+
+func newProtocolMetrics(r prometheus.Registerer) *protocolMetrics {
+	f := promauto.With(r)
+	return &protocolMetrics{
+		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_requests_total",
+			Help: "Requests answered, by their code."}, []string{"kind", "code"}),
+		dropped: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_requests_dropped_total",
+			Help: "Requests dropped without an answer, and replies that could not be sent."}, []string{"reason"}),
+		notifications: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_notifications_total",
+			Help: "Notify requests of holders of a capability."}, []string{"outcome"}),
+		queued: f.NewGauge(prometheus.GaugeOpts{Name: "whisperpush_pushext_requests_queued",
+			Help: "Requests that wait."}),
+		fetched: f.NewCounter(prometheus.CounterOpts{Name: "whisperpush_pushext_fetched_envelopes_total",
+			Help: "Envelopes sent in answer to Fetch."}),
+		panics: f.NewCounter(prometheus.CounterOpts{Name: "whisperpush_pushext_request_panics_total",
+			Help: "Requests that panicked."}),
+		seconds: f.NewHistogram(prometheus.HistogramOpts{Name: "whisperpush_pushext_request_seconds",
+			Help: "Time to open and answer a request.", Buckets: latencyBuckets}),
+	}
+}
+
+func (m *protocolMetrics) drop(reason string)      { m.dropped.WithLabelValues(reason).Inc() }
+func (m *protocolMetrics) notified(outcome string) { m.notifications.WithLabelValues(outcome).Inc() }

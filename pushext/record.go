@@ -1,0 +1,211 @@
+package pushext
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// mode of a channel, as on the wire.
+type mode = pushwire.Mode
+
+const every = pushwire.Every
+
+// channel is a topic that a registration listens to.
+type channel struct {
+	topic whisper.Topic
+	mode  mode
+	muted uint32 // Unix seconds until which it is silent
+}
+
+// record is all that the registry keeps of a registration.
+type record struct {
+	registration
+	channels []channel // ascending by topic
+
+	digest     [32]byte  // of the latest change: the same one again is no change
+	due        time.Time // when sweep looks at it: it expires, or its tombstone goes
+	fresh      bool      // never confirmed: gives way first, and leaves no tombstone
+	challenges []challenge
+	source     [16]byte // fingerprint of the peer it was registered through
+	root       []byte   // of the capabilities for Notify; may be empty
+	handle     []byte
+	revoked    []string
+}
+
+// challenge is a code on its way to an address.
+type challenge struct {
+	route int // in routes
+	code  [pushwire.CodeSize]byte
+	until time.Time
+}
+
+// live reports whether it is a registration and not the tombstone of one.
+func (r *record) live() bool { return r.state != expired && r.state != unregistered }
+
+// listens reports whether envelopes are matched for it: its channels are in the
+// index. One that was confirmed once goes on matching while it proves a new
+// address, and is woken for all of it afterwards.
+func (r *record) listens() bool { return r.state == confirmed || r.state == unconfirmed && !r.fresh }
+
+// bury makes a tombstone of it: nothing stays but the key, the version and why.
+func (r *record) bury(s state, reason string, now time.Time, life time.Duration) {
+	r.registration = registration{
+		id: r.id, key: r.key, version: r.version, state: s, reason: reason,
+		registered: r.registered, expires: now,
+	}
+	*r = record{registration: r.registration, digest: r.digest, due: now.Add(life)}
+}
+
+// find returns the place of a topic in channels, or where it belongs.
+func (r *record) find(t whisper.Topic) (int, bool) {
+	return slices.BinarySearchFunc(r.channels, t, func(c channel, t whisper.Topic) int {
+		return slices.Compare(c.topic[:], t[:])
+	})
+}
+
+// recordVersion is the first element of a record, recordLayout.
+const recordVersion = 1
+
+var errRecord = errors.New("registration record is damaged")
+
+// recordLayout is a record on disk, as an RLP list; it is sealed. Elements may
+// be added at its end.
+type recordLayout struct {
+	Format     uint8
+	Key        [33]byte
+	Version    uint64
+	Digest     [32]byte
+	State      uint8
+	Fresh      bool
+	Reason     string
+	Registered uint64 // Unix milliseconds, as all times
+	Expires    uint64
+	Due        uint64
+	Routes     []routeLayout
+	Challenges []challengeLayout
+	SealKey    []byte
+	Plain      bool
+	Group      []byte
+	Collapse   string
+	Source     [16]byte
+	Root       []byte
+	Handle     []byte
+	Revoked    []string
+	Tail       []rlp.RawValue `rlp:"tail"`
+}
+
+type routeLayout struct {
+	Provider string
+	Token    string
+	Keys     [][]byte
+	Proven   bool
+}
+
+type challengeLayout struct {
+	Route uint8
+	Code  [pushwire.CodeSize]byte
+	Until uint64
+}
+
+// encode returns the record without its channels.
+func (r *record) encode() []byte {
+	l := recordLayout{
+		Format: recordVersion, Key: r.key, Version: r.version, Digest: r.digest, State: uint8(r.state), Fresh: r.fresh, Reason: r.reason,
+		Registered: millis(r.registered), Expires: millis(r.expires), Due: millis(r.due),
+		SealKey: r.sealKey, Plain: r.plain, Group: r.group, Collapse: r.collapse, Source: r.source,
+		Root: r.root, Handle: r.handle, Revoked: r.revoked,
+	}
+	for _, route := range r.routes {
+		l.Routes = append(l.Routes, routeLayout{route.provider, route.address.Token, route.address.Keys, route.proven})
+	}
+	for _, c := range r.challenges {
+		l.Challenges = append(l.Challenges, challengeLayout{uint8(c.route), c.code, millis(c.until)})
+	}
+	b, err := rlp.EncodeToBytes(&l)
+	if err != nil {
+		panic(err) // every field has an encoding
+	}
+	return b
+}
+
+// decodeRecord undoes encode.
+func decodeRecord(id registrationID, b []byte) (*record, error) {
+	var l recordLayout
+	if err := rlp.DecodeBytes(b, &l); err != nil {
+		return nil, fmt.Errorf("%w: %v", errRecord, err)
+	}
+	if l.Format != recordVersion {
+		return nil, fmt.Errorf("%w: format %d, not %d", errRecord, l.Format, recordVersion)
+	}
+	if l.State > uint8(unregistered) {
+		return nil, fmt.Errorf("%w: state %d", errRecord, l.State)
+	}
+	r := &record{
+		registration: registration{
+			id: id, key: l.Key, version: l.Version, state: state(l.State), reason: l.Reason,
+			registered: fromMillis(l.Registered), expires: fromMillis(l.Expires),
+			sealKey: l.SealKey, plain: l.Plain, group: l.Group, collapse: l.Collapse,
+		},
+		digest: l.Digest, due: fromMillis(l.Due), fresh: l.Fresh, source: l.Source,
+		root: l.Root, handle: l.Handle, revoked: l.Revoked,
+	}
+	for _, on := range l.Routes {
+		r.routes = append(r.routes, route{
+			provider: on.Provider,
+			address:  Address{Token: on.Token, Keys: on.Keys},
+			proven:   on.Proven,
+		})
+	}
+	for _, c := range l.Challenges {
+		if int(c.Route) >= len(r.routes) {
+			return nil, fmt.Errorf("%w: challenge of route %d of %d", errRecord, c.Route, len(r.routes))
+		}
+		r.challenges = append(r.challenges, challenge{int(c.Route), c.Code, fromMillis(c.Until)})
+	}
+	return r, nil
+}
+
+func millis(t time.Time) uint64      { return uint64(max(0, t.UnixMilli())) }
+func fromMillis(ms uint64) time.Time { return time.UnixMilli(int64(ms)) }
+
+// Channels on disk: a version byte, and for each the topic, the mode and, big-
+// endian, until when it is muted. They are sealed.
+const (
+	channelsVersion = 1
+	channelSize     = whisper.TopicSize + 1 + 4
+)
+
+func encodeChannels(channels []channel) []byte {
+	b := make([]byte, 1, 1+len(channels)*channelSize)
+	b[0] = channelsVersion
+	for i := range channels {
+		c := &channels[i]
+		b = append(b, c.topic[:]...)
+		b = append(b, byte(c.mode))
+		b = binary.BigEndian.AppendUint32(b, c.muted)
+	}
+	return b
+}
+
+// decodeChannels appends the channels to into.
+func decodeChannels(into []channel, b []byte) ([]channel, error) {
+	if len(b) == 0 || b[0] != channelsVersion || (len(b)-1)%channelSize != 0 {
+		return nil, fmt.Errorf("%w: %d bytes of channels", errRecord, len(b))
+	}
+	for b = b[1:]; len(b) > 0; b = b[channelSize:] {
+		c := channel{topic: whisper.Topic(b[:4]), mode: mode(b[4]), muted: binary.BigEndian.Uint32(b[5:])}
+		if c.mode >= pushwire.Removed {
+			return nil, fmt.Errorf("%w: channel mode %d", errRecord, c.mode)
+		}
+		into = append(into, c)
+	}
+	return into, nil
+}
