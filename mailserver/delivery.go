@@ -1,0 +1,216 @@
+package mailserver
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/mailserver/mailwire"
+	"whisperpush/whisper"
+)
+
+// errUndelivered says that a peer did not take an answer.
+var errUndelivered = errors.New("mailserver: answer not delivered")
+
+// answer sends what the question asks for.
+func (s *Server) answer(ctx context.Context, peer enode.ID, q question) (outcome, error) {
+	if q.Form == mailwire.Classic {
+		return s.answerClassic(ctx, peer, q)
+	}
+	var (
+		end mailwire.Complete
+		err error
+	)
+	switch {
+	case len(q.Hashes) > 0:
+		end.Last, err = s.answerHashes(ctx, peer, q)
+	case q.Cursor.Ascending:
+		end.Last, end.Cursor, err = s.answerAscending(ctx, peer, q)
+	default:
+		end.Last, end.Cursor, err = s.answerDescending(ctx, peer, q)
+	}
+	if err != nil {
+		return failed, err
+	}
+	end.ID = q.id
+	if q.Batch {
+		s.metrics.batched.Inc()
+	}
+	return answered, s.complete(ctx, peer, end)
+}
+
+// answerClassic sends everything from the oldest to the newest, page after page,
+// without an end mark.
+func (s *Server) answerClassic(ctx context.Context, peer enode.ID, q question) (outcome, error) {
+	rows, size := s.limits.ClassicRows, s.limits.ClassicBytes
+	for query := q.query(s.limits, 0); ; {
+		query.MaxRows, query.MaxBytes = min(query.MaxRows, rows), min(query.MaxBytes, size)
+		page, err := s.cfg.Store.Query(ctx, query)
+		if err != nil {
+			return failed, err
+		}
+		// The order of the genuine mailserver, as far as a page reaches.
+		slices.SortFunc(page.Records, func(a, b Record) int {
+			return cmp.Or(cmp.Compare(a.Sent, b.Sent), bytes.Compare(a.Hash[:], b.Hash[:]))
+		})
+		if err := s.deliver(ctx, peer, page.Records, false); err != nil {
+			return undelivered, err
+		}
+		if page.Next == 0 {
+			return answered, nil
+		}
+		rows, size = rows-len(page.Records), size-recordBytes(page.Records)
+		if rows <= 0 || size <= 0 {
+			return truncated, nil
+		}
+		query.After = page.Next
+	}
+}
+
+// answerDescending sends one page from the newest to the oldest.
+func (s *Server) answerDescending(ctx context.Context, peer enode.ID, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+	query := q.query(s.limits, 0)
+	for windows := 1; ; windows++ {
+		page, older, err := s.window(ctx, query)
+		if err != nil {
+			return last, cursor, err
+		}
+		if older > 0 && len(page.Records) == 0 && windows < maxWindows {
+			// Nothing in this window: rather than let the asker come back for
+			// each of them, go on with the one before.
+			query.Upper, query.Before = older, 0
+			continue
+		}
+		if page.Next != 0 {
+			cursor.Seq = page.Next
+			if query.Upper < q.Upper {
+				cursor.Until = query.Upper
+			}
+		} else {
+			cursor.Until = older
+		}
+		err = s.deliver(ctx, peer, page.Records, q.Batch)
+		return lastHash(page.Records), cursor, err
+	}
+}
+
+// window returns a page of at most Limits.Range of time before the query's upper
+// bound. If it is the last one there, and there is something before that time,
+// older is the upper bound of what is left.
+func (s *Server) window(ctx context.Context, query Query) (page Page, older uint32, err error) {
+	narrow, narrowed := s.limits.narrow(query, time.Now())
+	page, err = s.cfg.Store.Query(ctx, narrow)
+	if err != nil || page.Next != 0 || !narrowed {
+		return page, 0, err
+	}
+	query.Upper, query.Before, query.MaxRows = narrow.Lower-1, 0, 1
+	rest, err := s.cfg.Store.Query(ctx, query)
+	if err != nil || len(rest.Records) == 0 && rest.Next == 0 {
+		return page, 0, err
+	}
+	return page, query.Upper, nil
+}
+
+// answerAscending sends one page in the order of the log. Its cursor always says
+// where to go on, now or when there is more.
+func (s *Server) answerAscending(ctx context.Context, peer enode.ID, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
+	page, err := s.cfg.Store.Query(ctx, q.query(s.limits, newest))
+	if err != nil {
+		return last, cursor, err
+	}
+	cursor = mailwire.Cursor{Ascending: true, Seq: page.Next, Complete: page.Next == 0}
+	if cursor.Complete {
+		cursor.Seq = newest
+		if n := len(page.Records); n > 0 {
+			cursor.Seq = max(newest, page.Records[n-1].Seq)
+		}
+	}
+	err = s.deliver(ctx, peer, page.Records, q.Batch)
+	return lastHash(page.Records), cursor, err
+}
+
+// answerHashes sends those of the named envelopes that there are.
+func (s *Server) answerHashes(ctx context.Context, peer enode.ID, q question) (last common.Hash, err error) {
+	for hashes := range slices.Chunk(q.Hashes, hashesAtOnce) {
+		found, _, err := s.cfg.Store.ByHash(ctx, hashes)
+		if err != nil {
+			return last, err
+		}
+		if err := s.deliver(ctx, peer, found, q.Batch); err != nil {
+			return last, err
+		}
+		if len(found) > 0 {
+			last = lastHash(found)
+		}
+	}
+	return last, nil
+}
+
+// deliver hands the envelopes to the peer in small parts, each of which has its
+// time: so a slow peer is given up soon, and a steady one never.
+func (s *Server) deliver(ctx context.Context, peer enode.ID, records []Record, batch bool) error {
+	for len(records) > 0 {
+		var (
+			envs []*whisper.Envelope
+			size int
+		)
+		for _, r := range records {
+			n := len(r.Envelope.Raw())
+			if len(envs) > 0 && size+n > sendBytes {
+				break
+			}
+			envs, size = append(envs, r.Envelope), size+n
+		}
+		records = records[len(envs):]
+
+		s.metrics.attempts.Inc()
+		if err := s.send(ctx, peer, envs, batch); err != nil {
+			s.metrics.failures.Inc()
+			return fmt.Errorf("%w: %w", errUndelivered, err)
+		}
+		s.metrics.envelopes.Add(float64(len(envs)))
+		s.metrics.bytes.Add(float64(size))
+	}
+	return nil
+}
+
+func (s *Server) send(ctx context.Context, peer enode.ID, envs []*whisper.Envelope, batch bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
+	defer cancel()
+	if batch {
+		return s.cfg.Sender.SendDirectBatch(ctx, peer, envs)
+	}
+	return s.cfg.Sender.SendDirect(ctx, peer, envs...)
+}
+
+// complete sends the end mark.
+func (s *Server) complete(ctx context.Context, peer enode.ID, c mailwire.Complete) error {
+	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
+	defer cancel()
+	if err := s.cfg.Sender.SendRequestComplete(ctx, peer, c.Encode()); err != nil {
+		return fmt.Errorf("%w: end mark: %w", errUndelivered, err)
+	}
+	return nil
+}
+
+func lastHash(records []Record) common.Hash {
+	if len(records) == 0 {
+		return common.Hash{}
+	}
+	return records[len(records)-1].Hash
+}
+
+func recordBytes(records []Record) (n int) {
+	for _, r := range records {
+		n += len(r.Envelope.Raw())
+	}
+	return n
+}

@@ -1,0 +1,28 @@
+// Package mailserver keeps the envelopes of the network and gives them to those
+// who ask for them later.
+//
+// # The way in
+//
+// A whisper.Node hands every envelope it accepts to the Archive, which commits
+// them in groups with one fsync each and numbers them: the receive sequence. What
+// was committed can be read by sent time, topic, bloom filter and hash (Query,
+// ByHash) and followed as a log (Follow); the push extension is such a follower.
+// An Archive needs no Server, and neither knows of push.
+//
+// # The way out
+//
+// A whisper.Node hands every packet 126 to Server.HandleRequest, which never
+// blocks: it queues the packet or refuses it. A worker opens it with the
+// mailserver's keys, demands a signature, turns it into a Query and sends what
+// that finds in packets 127, followed by a packet 125 if the form of the request
+// has one (see package mailwire for the bytes). At most one request of a peer is
+// served at a time, peers take turns, and a peer that reads slowly holds one
+// bounded page and no more.
+//
+// # Bounds
+//
+// Whatever a stranger can make grow is bounded by Limits. A request that exceeds
+// one is cut short and continued by its cursor, or refused in words if its form
+// can carry them; a classic request can only be cut short or dropped, and both
+// are counted.
+package mailserver

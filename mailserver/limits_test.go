@@ -1,0 +1,155 @@
+package mailserver
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/mailserver/mailwire"
+)
+
+// hold makes a peer take nothing until the returned function is called.
+func (b *bench) hold(peers ...enode.ID) (release func()) {
+	gate := make(chan struct{})
+	b.sender.gates = make(map[enode.ID]chan struct{})
+	for _, p := range peers {
+		b.sender.gates[p] = gate
+	}
+	return func() { close(gate) }
+}
+
+// TestOneAtATime: a peer's requests are answered one after the other, and others
+// are not kept waiting by them.
+func TestOneAtATime(t *testing.T) {
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers, cfg.Limits.PeerQueue = 2, 3 }, func(t *testing.T, b *bench) {
+		want := b.fill(3)
+		release := b.hold(bob)
+		b.ask(bob, all(mailwire.List))
+		synctest.Wait()
+		for range 4 {
+			b.ask(bob, all(mailwire.List))
+		}
+		synctest.Wait()
+		require.Equal(t, 3, b.server.queue.length(), "one is out, three wait, one was refused")
+		b.ask(carol, all(mailwire.Classic))
+		synctest.Wait()
+		got, _ := b.sender.take(carol)
+		require.Equal(t, want, got)
+
+		release()
+		synctest.Wait()
+		got, ends := b.sender.take(bob)
+		require.Len(t, got, 3*4)
+		require.Len(t, ends, 5)
+		require.Equal(t, 4, b.counted("list", answered))
+		require.Equal(t, 1, b.counted("list", busy))
+		refused := slices.DeleteFunc(ends, func(c mailwire.Complete) bool { return c.Refusal == "" })
+		require.Len(t, refused, 1)
+		require.Equal(t, crowdedRetry, refused[0].Refusal.RetryAfter())
+	})
+}
+
+// TestSlowReader: a peer that reads nothing is given up after SendTimeout, and
+// holds one worker until then.
+func TestSlowReader(t *testing.T) {
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers, cfg.Limits.SendTimeout = 1, 5*time.Second }, func(t *testing.T, b *bench) {
+		want := b.fill(3)
+		b.hold(bob)
+		b.ask(bob, all(mailwire.List))
+		synctest.Wait()
+		b.ask(carol, all(mailwire.Classic))
+		synctest.Wait()
+		require.Equal(t, 1, b.server.queue.length(), "the only worker waits for bob")
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 1, b.counted("list", undelivered))
+		got, _ := b.sender.take(carol)
+		require.Equal(t, want, got)
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Timeout = 3 * time.Second }, func(t *testing.T, b *bench) {
+		b.fill(3)
+		b.hold(bob)
+		b.ask(bob, all(mailwire.Classic))
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		require.Equal(t, 1, b.counted("classic", undelivered))
+	})
+}
+
+func TestRequestRate(t *testing.T) {
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.PeerRequests = 6 }, func(t *testing.T, b *bench) {
+		b.fill(1)
+		for range 6 {
+			_, end := b.answer(all(mailwire.List))
+			require.Empty(t, end.Refusal)
+		}
+		got, end := b.answer(all(mailwire.List))
+		require.Empty(t, got)
+		require.Equal(t, mailwire.RefusedBusy, end.Refusal.Word())
+		require.Equal(t, 10*time.Second, end.Refusal.RetryAfter())
+		got, _ = b.answer(all(mailwire.Classic))
+		require.Empty(t, got, "dropped: it cannot be refused")
+		require.Equal(t, 1, b.counted("classic", busy))
+
+		b.ask(carol, all(mailwire.Classic))
+		synctest.Wait()
+		got, _ = b.sender.take(carol)
+		require.Len(t, got, 1, "the limit is bob's")
+
+		time.Sleep(end.Refusal.RetryAfter())
+		got, _ = b.answer(all(mailwire.List))
+		require.Len(t, got, 1)
+	})
+}
+
+// TestQueueIsBounded: many peers at once, none of which reads.
+func TestQueueIsBounded(t *testing.T) {
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers, cfg.Limits.Queue = 2, 10 }, func(t *testing.T, b *bench) {
+		b.fill(1)
+		var peers []enode.ID
+		for i := range 200 {
+			peers = append(peers, enode.ID{1, byte(i)})
+		}
+		release := b.hold(peers...)
+		for _, p := range peers {
+			b.ask(p, all(mailwire.List))
+		}
+		synctest.Wait()
+		require.LessOrEqual(t, b.server.queue.length(), 10)
+		release()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		total := b.counted("list", answered) + b.counted("list", busy) + b.counted("unknown", busy)
+		require.Equal(t, 200, total, "every one is answered, refused or counted")
+		require.GreaterOrEqual(t, b.counted("list", answered), 10)
+	})
+}
+
+func TestPeersAreForgotten(t *testing.T) {
+	l, err := Limits{PeerRequests: 60}.withDefaults()
+	require.NoError(t, err)
+	q := newQueue(l)
+	now := time.Unix(1600000000, 0)
+	drain := func() {
+		for len(q.ready) > 0 {
+			peer, _, ok := q.take(t.Context())
+			require.True(t, ok)
+			q.done(peer)
+		}
+	}
+	for i := range maxTracked {
+		require.Empty(t, q.offer(enode.ID{1, byte(i >> 8), byte(i)}, nil, now))
+		drain()
+	}
+	require.NotEmpty(t, q.offer(enode.ID{2}, nil, now), "their rates are still remembered")
+	require.False(t, q.mayRefuse(enode.ID{2}))
+	require.Empty(t, q.offer(enode.ID{2}, nil, now.Add(3*time.Second)))
+	require.LessOrEqual(t, len(q.peers), 1)
+}

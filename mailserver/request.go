@@ -1,0 +1,158 @@
+package mailserver
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/mailserver/mailwire"
+	"whisperpush/whisper"
+)
+
+// question is a request together with the id that its answer repeats.
+type question struct {
+	mailwire.Request
+	id    common.Hash
+	known bool // Form is known, because the request was opened
+}
+
+// form returns the form for a metric.
+func (q question) form() string {
+	if !q.known {
+		return "unknown"
+	}
+	return q.Form.String()
+}
+
+// refusable tells whether the asker understands a refusal.
+func (q question) refusable() bool { return q.known && q.Form.EndMark() }
+
+// rejection is why a request is not answered.
+type rejection struct {
+	outcome outcome
+	refusal mailwire.Refusal // what the asker is told, if he can be told
+}
+
+func (r *rejection) Error() string { return string(r.outcome) + ": " + string(r.refusal) }
+
+func reject(o outcome, word, sentence string) error {
+	return &rejection{outcome: o, refusal: mailwire.Refuse(word, sentence)}
+}
+
+// open reads a packet 126. The question is filled in as far as it was
+// understood, also when there is an error, which is a *rejection.
+func (s *Server) open(packet []byte, now time.Time) (question, error) {
+	env, err := whisper.DecodeEnvelope(packet)
+	if err != nil {
+		return s.openPlain(packet)
+	}
+	q := question{id: env.Hash()}
+	msg, err := s.decrypt(env)
+	if err != nil {
+		return q, reject(unopened, mailwire.RefusedRequest, "not for this mailserver")
+	}
+	q.Request, err = mailwire.DecodeRequest(msg.Payload)
+	q.known = err == nil || q.Form.EndMark()
+	switch {
+	case err != nil:
+		return q, reject(malformed, mailwire.RefusedRequest, err.Error())
+	case msg.Signer == nil:
+		return q, reject(unsigned, mailwire.RefusedRequest, "not signed")
+	case s.cfg.MinPoW > 0 && env.PoW(now) < s.cfg.MinPoW:
+		return q, reject(lowPoW, mailwire.RefusedRequest, fmt.Sprintf("proof of work %.4g, at least %.4g is asked for", env.PoW(now), s.cfg.MinPoW))
+	}
+	skew := int64(s.limits.ClockSkew / time.Second)
+	if at := now.Unix(); int64(env.Expiry)+skew < at || int64(env.Sent())-skew > at {
+		return q, reject(expired, mailwire.RefusedExpired, fmt.Sprintf("sent at %d, here it is %d", env.Sent(), at))
+	}
+	return q, q.check()
+}
+
+// openPlain reads a packet 126 that is no envelope.
+func (s *Server) openPlain(packet []byte) (question, error) {
+	r, err := mailwire.DecodePlain(packet)
+	q := question{Request: r, id: r.ID, known: err == nil}
+	switch {
+	case err != nil:
+		return q, reject(malformed, mailwire.RefusedRequest, err.Error())
+	case !s.cfg.Plain:
+		return q, reject(plainOff, mailwire.RefusedRequest, "this mailserver answers only requests in envelopes made with its password or public key")
+	}
+	return q, q.check()
+}
+
+// decrypt opens an envelope with whichever key of the mailserver fits.
+func (s *Server) decrypt(env *whisper.Envelope) (*whisper.Message, error) {
+	err := errors.New("no key")
+	if s.cfg.Key != nil {
+		var msg *whisper.Message
+		if msg, err = env.OpenSymmetric(s.cfg.Key); err == nil {
+			return msg, nil
+		}
+	}
+	if s.cfg.Identity != nil {
+		return env.OpenAsymmetric(s.cfg.Identity)
+	}
+	return nil, err
+}
+
+// check fills in what the asker left to the mailserver and refuses what makes no
+// sense. A classic request with its bounds in the wrong order is simply one that
+// nothing matches, as for the genuine mailserver.
+func (q *question) check() error {
+	if q.Upper == 0 && (q.Form == mailwire.List || q.Form == mailwire.Plain) {
+		q.Upper = math.MaxUint32
+	}
+	if q.Lower > q.Upper && q.Form.EndMark() && len(q.Hashes) == 0 {
+		return reject(malformed, mailwire.RefusedRequest, fmt.Sprintf("lower bound %d is above upper bound %d", q.Lower, q.Upper))
+	}
+	if q.Bloom != nil && *q.Bloom == whisper.FullBloom() {
+		q.Bloom = nil
+	}
+	return nil
+}
+
+// query returns what to ask the archive for, for a page from the beginning of
+// the cursor on; last is the newest sequence there is.
+func (q question) query(l Limits, last uint64) Query {
+	out := Query{
+		Lower: q.Lower, Upper: q.Upper,
+		Topics: q.Topics, Bloom: q.Bloom,
+		Descending: q.Form.EndMark() && !q.Cursor.Ascending,
+		MaxRows:    l.Rows, MaxBytes: l.Bytes, MaxScan: l.Scan,
+	}
+	if q.Limit > 0 && int64(q.Limit) < int64(l.Rows) {
+		out.MaxRows = int(q.Limit)
+	}
+	if q.Cursor.Until > 0 {
+		out.Upper = min(out.Upper, q.Cursor.Until)
+	}
+	switch {
+	case out.Descending:
+		out.Before = q.Cursor.Seq
+	case q.Cursor.Seq <= last:
+		out.After = q.Cursor.Seq
+	default:
+		// The log is not the one that the cursor was made for: it is younger.
+		// Beginning anew misses nothing.
+		out.After = 0
+	}
+	return out
+}
+
+// narrow raises the lower bound of a query so that its range is not wider than a
+// page may be, and tells whether it did.
+func (l Limits) narrow(q Query, now time.Time) (Query, bool) {
+	// Nothing is from beyond a clock's error; without this bound, an upper bound
+	// of "for ever" would put the window into a future without envelopes.
+	end := min(int64(q.Upper), now.Add(l.ClockSkew).Unix())
+	floor := end - int64(l.Range/time.Second)
+	if int64(q.Lower) >= floor {
+		return q, false
+	}
+	q.Lower = uint32(floor)
+	return q, true
+}

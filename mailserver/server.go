@@ -1,0 +1,266 @@
+package mailserver
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/mailserver/mailwire"
+	"whisperpush/whisper"
+)
+
+// Store is what a Server reads. An Archive is one. Its methods are called
+// concurrently and end soon after their context.
+type Store interface {
+	// Query returns a page of what matches.
+	Query(ctx context.Context, q Query) (Page, error)
+	// ByHash returns the envelopes named, in that order, without the missing.
+	ByHash(ctx context.Context, hashes []common.Hash) (found []Record, missing []common.Hash, err error)
+	// Last returns the newest receive sequence, 0 if there is none.
+	Last() uint64
+}
+
+// Sender is how a Server answers. A whisper.Node is one. Its methods block until
+// the peer's connection took the packets, and fail if the peer is gone or the
+// context ends.
+type Sender interface {
+	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
+	SendDirectBatch(ctx context.Context, peer enode.ID, envs []*whisper.Envelope) error
+	SendRequestComplete(ctx context.Context, peer enode.ID, payload []byte) error
+}
+
+// ServerConfig configures a Server. At least one of Key, Identity and Plain is
+// needed for it to answer anything.
+type ServerConfig struct {
+	Store  Store  // not nil
+	Sender Sender // not nil
+
+	// Key opens requests made with the mailserver's password: 32 bytes, from
+	// whisper.KeyFromPassword. nil: there is no password.
+	Key []byte
+	// Identity opens requests made for the mailserver's public key. nil: there
+	// is none.
+	Identity *ecdsa.PrivateKey
+	// Plain answers requests that are not in an envelope. It lets in everybody,
+	// also those who do not know the password.
+	Plain bool
+	// MinPoW is the least proof of work of the envelope of a request; 0: none.
+	MinPoW float64
+
+	Limits     Limits
+	Logger     *slog.Logger          // nil: nothing is logged
+	Registerer prometheus.Registerer // nil: metrics are not registered
+}
+
+// Server answers mail requests. It implements whisper.RequestHandler.
+type Server struct {
+	cfg      ServerConfig
+	limits   Limits
+	log      *slog.Logger
+	metrics  *serverMetrics
+	queue    *queue
+	refusals chan refusal
+
+	mu      sync.Mutex // guards the following fields
+	running bool
+	cancel  context.CancelFunc
+	done    sync.WaitGroup // workers and refuser
+}
+
+// refusal is a packet that was not queued, and why.
+type refusal struct {
+	peer   enode.ID
+	packet []byte
+	text   mailwire.Refusal
+}
+
+// NewServer checks the configuration. The server is idle until Start.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if cfg.Store == nil || cfg.Sender == nil {
+		return nil, errors.New("mailserver: a server needs a store and a sender")
+	}
+	if cfg.Key == nil && cfg.Identity == nil && !cfg.Plain {
+		return nil, errors.New("mailserver: a server needs a password, a private key or leave to answer plain requests")
+	}
+	if cfg.Key != nil && len(cfg.Key) != whisper.SymmetricKeySize {
+		return nil, fmt.Errorf("mailserver: password key of %d bytes, not %d", len(cfg.Key), whisper.SymmetricKeySize)
+	}
+	limits, err := cfg.Limits.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:      cfg,
+		limits:   limits,
+		log:      cfg.Logger,
+		queue:    newQueue(limits),
+		refusals: make(chan refusal, maxRefusals),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.metrics, err = newServerMetrics(cfg.Registerer, func() float64 { return float64(s.queue.length()) })
+	if err != nil {
+		return nil, fmt.Errorf("mailserver: metrics: %w", err)
+	}
+	return s, nil
+}
+
+// Start begins to answer. A server is started once.
+func (s *Server) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		return
+	}
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(context.Background())
+	s.running = true
+	for range s.limits.Workers {
+		s.done.Go(func() { s.work(ctx) })
+	}
+	s.done.Go(func() { s.refuse(ctx) })
+}
+
+// Stop ends the answers under way, forgets the requests that wait, and returns
+// when no goroutine of the server is left. It may be called more than once, and
+// without Start.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	s.running = false
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.mu.Unlock()
+	s.done.Wait()
+}
+
+// HandleRequest takes the payload of a packet 126 and keeps it. It does not
+// block.
+func (s *Server) HandleRequest(peer enode.ID, payload []byte) {
+	s.mu.Lock()
+	running := s.running
+	s.mu.Unlock()
+	switch {
+	case !running:
+		s.count(question{}, stopped)
+		return
+	case len(payload) > mailwire.MaxPacket:
+		s.count(question{}, malformed)
+		return
+	}
+	text := s.queue.offer(peer, payload, time.Now())
+	if text == "" {
+		return
+	}
+	if s.queue.mayRefuse(peer) {
+		select {
+		case s.refusals <- refusal{peer, payload, text}:
+			return
+		default:
+			s.queue.refused(peer)
+		}
+	}
+	s.count(question{}, busy)
+}
+
+// refuse tells the peers whose requests were not queued, if they asked in a form
+// that lets them know.
+func (s *Server) refuse(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-s.refusals:
+			s.guard("refusal", func() {
+				defer s.queue.refused(r.peer)
+				q, _ := s.open(r.packet, time.Now())
+				s.count(q, busy)
+				if q.refusable() {
+					s.tell(ctx, r.peer, q, r.text)
+				}
+			})
+		}
+	}
+}
+
+// tell sends a refusal. That it may not arrive is nobody's concern but the
+// peer's.
+func (s *Server) tell(ctx context.Context, peer enode.ID, q question, text mailwire.Refusal) {
+	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
+	defer cancel()
+	if err := s.complete(ctx, peer, mailwire.Complete{ID: q.id, Refusal: text}); err != nil {
+		s.log.Debug("mail request refused, but the client does not know", "err", err)
+	}
+}
+
+func (s *Server) work(ctx context.Context) {
+	for {
+		peer, packet, ok := s.queue.take(ctx)
+		if !ok {
+			return
+		}
+		s.guard("request", func() {
+			defer s.queue.done(peer)
+			s.serve(ctx, peer, packet)
+		})
+	}
+}
+
+// guard keeps a mistake in the handling of one request from ending the process.
+func (s *Server) guard(what string, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.count(question{}, panicked)
+			// The value may quote the request; the stack does not.
+			s.log.Error("mailserver: panic, please report", "handling", what, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// serve answers one packet.
+func (s *Server) serve(ctx context.Context, peer enode.ID, packet []byte) {
+	start := time.Now()
+	q, err := s.open(packet, start)
+	if rejected := (*rejection)(nil); errors.As(err, &rejected) {
+		s.count(q, rejected.outcome)
+		s.log.Debug("mail request rejected", "form", q.form(), "outcome", rejected.outcome)
+		if q.refusable() {
+			s.tell(ctx, peer, q, rejected.refusal)
+		}
+		return
+	}
+	within, cancel := context.WithTimeout(ctx, s.limits.Timeout)
+	defer cancel()
+	result, err := s.answer(within, peer, q)
+	switch {
+	case errors.Is(err, errUndelivered):
+		result = undelivered
+	case err != nil && ctx.Err() != nil:
+		result = stopped
+	case err != nil:
+		result = failed
+		s.log.Warn("mail request failed", "form", q.form(), "err", err)
+		if q.refusable() {
+			s.tell(ctx, peer, q, mailwire.Refuse(mailwire.RefusedFailed, "the archive could not be read, ask again later"))
+		}
+	}
+	s.count(q, result)
+	took := time.Since(start)
+	s.metrics.seconds.WithLabelValues(q.form()).Observe(took.Seconds())
+	s.log.Debug("mail request", "form", q.form(), "outcome", result, "took", took)
+}
+
+func (s *Server) count(q question, o outcome) {
+	s.metrics.requests.WithLabelValues(q.form(), string(o)).Inc()
+}
