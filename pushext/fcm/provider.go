@@ -69,7 +69,8 @@ type Config struct {
 	TokenURL string
 
 	// HTTPClient is used for messages and for the token exchange; nil is a
-	// client with kept connections, HTTP/2 and the system's roots.
+	// client with kept connections, HTTP/2, the system's roots and the
+	// environment's proxy.
 	HTTPClient *http.Client
 
 	Timeout time.Duration // of one attempt with its token exchange; 0 is attempt.DefaultTimeout
@@ -111,7 +112,9 @@ func New(cfg Config) (*Provider, error) {
 		account.TokenURI = cfg.TokenURL
 	}
 	if cfg.HTTPClient == nil {
-		cfg.HTTPClient = attempt.Client(attempt.Transport(nil, nil))
+		transport := attempt.Transport(nil, nil)
+		transport.Proxy = http.ProxyFromEnvironment
+		cfg.HTTPClient = attempt.Client(transport)
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout

@@ -86,6 +86,7 @@ type Service struct {
 	mu       sync.Mutex // guards the following fields
 	closed   bool
 	devices  map[string]chan Push
+	gone     map[string]time.Time // devices that removed the app, and when
 	received []Push
 	accepted int
 	scripts  map[string][]Answer
@@ -101,7 +102,7 @@ func listen(addr string, secure bool, mint func() string, handler http.Handler) 
 	if err != nil {
 		return nil, fmt.Errorf("emulate: %w", err)
 	}
-	s := &Service{listener: l, mint: mint, devices: make(map[string]chan Push), scripts: make(map[string][]Answer)}
+	s := &Service{listener: l, mint: mint, devices: make(map[string]chan Push), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
@@ -192,9 +193,10 @@ func (s *Service) Register(token string) bool {
 	if _, ok := s.devices[token]; ok {
 		return true
 	}
-	if len(s.devices) >= maxDevices {
+	if len(s.devices)+len(s.gone) >= maxDevices {
 		return false
 	}
+	delete(s.gone, token)
 	s.devices[token] = make(chan Push, maxWaiting)
 	return true
 }
@@ -203,7 +205,18 @@ func (s *Service) Register(token string) bool {
 func (s *Service) Unregister(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.devices, token)
+	if _, ok := s.devices[token]; ok {
+		delete(s.devices, token)
+		s.gone[token] = time.Now()
+	}
+}
+
+// goneSince is when a device removed the app.
+func (s *Service) goneSince(token string) (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.gone[token]
+	return at, ok
 }
 
 // Pushes is where the device waits. A device that does not read loses the
