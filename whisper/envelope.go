@@ -79,38 +79,43 @@ func DecodeEnvelope(raw []byte) (*Envelope, error) {
 // element that is no envelope is left out and counted; an error, which wraps
 // ErrMalformed, says that the list itself cannot be read.
 func DecodeEnvelopes(list []byte) (envelopes []*Envelope, bad int, err error) {
-	content, rest, err := rlp.SplitList(list)
-	if err != nil {
-		return nil, 0, malformed("list of envelopes: %v", err)
-	}
-	if len(rest) != 0 {
-		return nil, 0, malformed("list of envelopes is followed by %d bytes", len(rest))
-	}
-	envelopes, bad, _, err = decodeSome(content, math.MaxInt)
+	err = readEnvelopes(list, math.MaxInt, func(e []*Envelope, b int) { envelopes, bad = e, b })
 	if err != nil {
 		return nil, 0, err
 	}
 	return envelopes, bad, nil
 }
 
-// decodeSome reads up to most elements of the content of a list of envelopes
-// and returns the content that is left.
-func decodeSome(content []byte, most int) (envelopes []*Envelope, bad int, rest []byte, err error) {
-	envelopes = make([]*Envelope, 0, min(len(content)/typicalEnvelope, most, maxPreallocated))
-	for len(content) > 0 && len(envelopes)+bad < most {
-		_, _, rest, err := rlp.Split(content)
-		if err != nil {
-			return envelopes, bad, nil, malformed("element %d of a list of envelopes: %v", len(envelopes)+bad, err)
-		}
-		raw := content[: len(content)-len(rest) : len(content)-len(rest)]
-		content = rest
-		if e, err := DecodeEnvelope(raw); err != nil {
-			bad++
-		} else {
-			envelopes = append(envelopes, e)
-		}
+// readEnvelopes is DecodeEnvelopes for a list of any length: it hands over after
+// most elements at the latest, and before an error what could be read.
+func readEnvelopes(list []byte, most int, hand func(envelopes []*Envelope, bad int)) error {
+	content, rest, err := rlp.SplitList(list)
+	if err != nil {
+		return malformed("list of envelopes: %v", err)
 	}
-	return envelopes, bad, content, nil
+	if len(rest) != 0 {
+		return malformed("list of envelopes is followed by %d bytes", len(rest))
+	}
+	for len(content) > 0 && err == nil {
+		envelopes := make([]*Envelope, 0, min(len(content)/typicalEnvelope+1, most, maxPreallocated))
+		bad := 0
+		for len(content) > 0 && len(envelopes)+bad < most {
+			_, _, rest, splitErr := rlp.Split(content)
+			if splitErr != nil {
+				err = malformed("element of a list of envelopes: %v", splitErr)
+				break
+			}
+			raw := content[: len(content)-len(rest) : len(content)-len(rest)]
+			content = rest
+			if e, err := DecodeEnvelope(raw); err != nil {
+				bad++
+			} else {
+				envelopes = append(envelopes, e)
+			}
+		}
+		hand(envelopes, bad)
+	}
+	return err
 }
 
 const (

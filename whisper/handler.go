@@ -91,23 +91,10 @@ func (p *peer) room(size int, keep bool) []byte {
 }
 
 func (n *Node) handleMessages(p *peer, payload []byte) error {
-	content, rest, err := rlp.SplitList(payload)
-	if err != nil {
-		return malformed("list of envelopes: %v", err)
-	}
-	if len(rest) != 0 {
-		return malformed("list of envelopes is followed by %d bytes", len(rest))
-	}
-	for len(content) > 0 {
-		envelopes, bad, rest, err := decodeSome(content, decodeBatch)
+	return readEnvelopes(payload, decodeBatch, func(envelopes []*Envelope, bad int) {
 		n.metrics.refuse(ErrMalformed, bad)
 		n.ingest(p, envelopes)
-		if err != nil {
-			return err
-		}
-		content = rest
-	}
-	return nil
+	})
 }
 
 func (n *Node) handlePoW(p *peer, payload []byte) error {
@@ -167,22 +154,12 @@ func (n *Node) handleDirect(p *peer, payload []byte) error {
 		n.deliverDirect(p, e)
 		return nil
 	}
-	content, rest, err := rlp.SplitList(payload)
-	if err != nil || len(rest) != 0 {
-		return malformed("direct message of %d bytes", len(payload))
-	}
-	for len(content) > 0 {
-		envelopes, bad, rest, err := decodeSome(content, decodeBatch)
+	return readEnvelopes(payload, decodeBatch, func(envelopes []*Envelope, bad int) {
 		n.metrics.refuse(ErrMalformed, bad)
 		for _, e := range envelopes {
 			n.deliverDirect(p, e)
 		}
-		if err != nil {
-			return err
-		}
-		content = rest
-	}
-	return nil
+	})
 }
 
 func (n *Node) deliverDirect(p *peer, e *Envelope) {

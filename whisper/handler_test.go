@@ -242,3 +242,30 @@ func FuzzPackets(f *testing.F) {
 		}
 	})
 }
+
+// TestPacketOfManyEnvelopes is handled in batches, and what comes before an
+// element that cannot be read is kept.
+func TestPacketOfManyEnvelopes(t *testing.T) {
+	const count = 2*decodeBatch + 10
+	a := newArchive()
+	n := startNode(t, Config{Archiver: a})
+	r := connect(t, n)
+	expiry := uint32(time.Now().Unix()) + 50
+	envelopes := make([]*Envelope, count)
+	var content []byte
+	for i := range envelopes {
+		envelopes[i] = craft(t, expiry, 50, Topic{}, []byte{byte(i), byte(i >> 8)})
+		content = append(content, envelopes[i].Raw()...)
+	}
+	content = append(content, 0xf8) // a list whose length is missing
+	r.send(MessagesPacket, append(rlpListHead(len(content)), content...))
+	for i := 0; i < count; {
+		batch := <-a.batches
+		require.LessOrEqual(t, len(batch), decodeBatch)
+		for _, e := range batch {
+			require.Equal(t, envelopes[i].Hash(), e.Hash())
+			i++
+		}
+	}
+	stillLinked(t, r, a)
+}

@@ -69,7 +69,7 @@ func (n *Node) publish(ctx context.Context, batch []weighed, source *peer, now t
 		if err != nil {
 			n.pool.forget(envelopes)
 			n.metrics.archiveFailed.Add(float64(len(envelopes)))
-			n.log.Warn("envelopes were not archived; another copy of each will be taken", "envelopes", len(envelopes), "err", err)
+			n.log.Debug("envelopes were not archived; another copy of each will be taken", "envelopes", len(envelopes), "err", err)
 		}
 		archived(err)
 	})
@@ -93,11 +93,15 @@ func (n *Node) relay(batch []weighed, source *peer, now time.Time) {
 // had sent it, except that it may lie outside the node's bloom filter, pooled,
 // relayed, and archived if this node has an archive, which is waited for. An
 // error wraps one of ErrKnown, ErrExpired, ErrFuture, ErrLifetime, ErrTooLarge,
-// ErrLowPoW, ErrPoolFull, ErrNotRunning, or is the archive's or the context's.
-// The envelope is shared from then on.
+// ErrLowPoW, ErrPoolFull, ErrNotRunning, or is the archive's or the context's;
+// after the last two the envelope may be on its way all the same. It is shared
+// from then on.
 func (n *Node) Post(ctx context.Context, e *Envelope) error {
 	if n.ctx.Err() != nil || !n.started.Load() {
 		return ErrNotRunning
+	}
+	if len(e.raw) == 0 {
+		return malformed("envelope that was neither sealed nor decoded")
 	}
 	now := time.Now()
 	s := n.settings.Load()

@@ -22,13 +22,13 @@ func TestRelayGivesEachPeerWhatItWants(t *testing.T) {
 
 	other := seal(t, Draft{Topic: Topic{1, 2, 3, 4}})
 	theirs := seal(t, Draft{Topic: collide})
-	worked := seal(t, Draft{Topic: Topic{1, 2, 3, 4}, PoW: 5, TTL: 1})
+	worked := seal(t, Draft{Topic: Topic{1, 2, 3, 4}, PoW: 5, TTL: 20})
 	source.sendEnvelopes(other, theirs, worked, other)
 	all.relays(other, theirs, worked)
 	topical.relays(theirs)
 	demanding.relays(worked)
 
-	own := seal(t, Draft{Topic: collide, PoW: 5, TTL: 1})
+	own := seal(t, Draft{Topic: collide, PoW: 5, TTL: 20})
 	require.NoError(t, n.Post(t.Context(), own))
 	for _, r := range []*remote{source, all, topical, demanding} {
 		r.relays(own)
