@@ -1,0 +1,32 @@
+package webpush
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+)
+
+// verdict judges by the status alone, RFC 8030 sections 5, 7.3 and 8.4.
+func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
+	reason := "webpush other"
+	if http.StatusText(a.Status) != "" { // a stranger's server must not make up reasons
+		reason = "webpush " + strconv.Itoa(a.Status)
+	}
+	switch {
+	case a.Status >= 200 && a.Status < 300: // 201, and what services make of it
+		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}
+	case a.Status == http.StatusNotFound, a.Status == http.StatusGone:
+		return pushext.Verdict{Class: pushext.TokenDead, Reason: reason}
+	case a.Status == http.StatusTooManyRequests, a.Status >= 500,
+		a.Status == http.StatusNotAcceptable: // how Windows' service says 429
+		return a.Later(now, reason)
+	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.Status == http.StatusRequestTimeout:
+		// Our key or clock is wrong, or this one subscription was made for
+		// another key, which anyone can do: keep the message, stop nobody.
+		return pushext.Verdict{Class: pushext.Retry, Reason: reason}
+	}
+	return pushext.Verdict{Class: pushext.MessageBad, Reason: reason}
+}
