@@ -1,0 +1,290 @@
+package wnode
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/p2p/nat"
+	"github.com/ethereum/go-ethereum/p2p/netutil"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/config"
+	"whisperpush/mailserver"
+	"whisperpush/pushext"
+	"whisperpush/whisper"
+	"whisperpush/wnode/shhrpc"
+)
+
+// server is a running node.
+type server struct {
+	link     *p2p.Server
+	whisper  *whisper.Node
+	archive  *mailserver.Archive  // nil: the mail server is off
+	push     *pushext.Extension   // nil: push is off
+	pushKey  *ecdsa.PublicKey     // nil: push is off
+	registry *prometheus.Registry // of all metrics
+	ipc      string               // path of the JSON-RPC socket; empty: none
+	http     []*httpListener      // JSON-RPC, and last the metrics, as far as they are on
+
+	stops []func() // what was started, in that order
+}
+
+// stopTimeout bounds how long the push extension may take to put its attempts under way to rest.
+const stopTimeout = 5 * time.Second
+
+// start builds and starts a node. The error is one sentence for the operator, and nothing is left running.
+func start(cfg config.Config, logger *slog.Logger) (*server, error) {
+	s := new(server)
+	if err := s.build(cfg, logger); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// build starts the parts of a node in the order of this function. After an error stop stops those that run.
+func (s *server) build(cfg config.Config, logger *slog.Logger) error {
+	// The data directory is ours before anything in it is touched.
+	unlock, err := lockDir(cfg.Node.DataDir)
+	if err != nil {
+		return err
+	}
+	s.onStop(unlock)
+	nodeKey, err := loadNodeKey(cfg)
+	if err != nil {
+		return err
+	}
+	s.registry = newRegistry()
+	requests := newRequests(s.registry)
+
+	// The archive comes before the node that fills it.
+	settings := whisper.Config{
+		MinPoW:         cfg.Shh.MinimumAcceptedPOW,
+		MaxMessageSize: cfg.Shh.MaxMessageSize,
+		Requests:       requests,
+		Logger:         logger,
+		Registerer:     s.registry,
+	}
+	withMail := cfg.Mailserver.Enabled || cfg.Push.Enabled
+	if withMail {
+		if s.archive, err = openArchive(cfg, logger, s.registry); err != nil {
+			return err
+		}
+		s.onStop(func() { logError(logger, "closing the archive", s.archive.Close()) })
+		settings.Archiver = s.archive
+	}
+	if s.whisper, err = whisper.NewNode(settings); err != nil {
+		return err
+	}
+	if err = s.whisper.Start(); err != nil {
+		return err
+	}
+	s.onStop(s.whisper.Stop)
+
+	// Then those who answer requests.
+	if withMail {
+		mail, err := newMailServer(cfg, nodeKey, s.archive, s.whisper, logger, s.registry)
+		if err != nil {
+			return err
+		}
+		mail.Start()
+		s.onStop(mail.Stop)
+		requests.mail = mail
+	}
+	if cfg.Push.Enabled {
+		providers, err := openProviders(cfg.Push.Provider)
+		if err != nil {
+			return err
+		}
+		s.onStop(func() { closeProviders(providers) })
+		if s.push, s.pushKey, err = newPush(cfg, nodeKey, providers, s.archive, s.whisper, logger, s.registry); err != nil {
+			return err
+		}
+		s.onStop(func() { logError(logger, "stopping push", stopPush(s.push)) })
+		if err = s.push.Start(context.Background()); err != nil {
+			return err
+		}
+		requests.push = s.push
+	}
+
+	// Everything stands: let the network in, then the callers.
+	if s.link, err = startLink(cfg, nodeKey, s.whisper.Protocol(), logger); err != nil {
+		return err
+	}
+	s.onStop(s.link.Stop)
+	if err = s.startRPC(cfg, logger); err != nil {
+		return err
+	}
+	if cfg.Metrics.Enabled {
+		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.healthy, logger)
+		if err != nil {
+			return err
+		}
+		s.onStop(metrics.close)
+		s.http = append(s.http, metrics)
+	}
+	return nil
+}
+
+// onStop adds what stop calls; it calls the last added first.
+func (s *server) onStop(stop func()) { s.stops = append(s.stops, stop) }
+
+// stop stops what was started, in the opposite order, and waits for it.
+func (s *server) stop() {
+	for _, stop := range slices.Backward(s.stops) {
+		stop()
+	}
+	s.stops = nil
+}
+
+func logError(logger *slog.Logger, doing string, err error) {
+	if err != nil {
+		logger.Error(doing, "err", err)
+	}
+}
+
+// loadNodeKey is the key that the settings name.
+func loadNodeKey(cfg config.Config) (*ecdsa.PrivateKey, error) {
+	if cfg.Node.KeyHex != "" {
+		return crypto.HexToECDSA(cfg.Node.KeyHex)
+	}
+	if path := cfg.Node.KeyFile; path != "" {
+		if err := mustExist(path, "Node.KeyFile (--nodekey)"); err != nil {
+			return nil, err
+		}
+		return loadOrCreateKey(path, "node key")
+	}
+	return loadOrCreateKey(filepath.Join(cfg.Node.DataDir, "nodekey"), "node key")
+}
+
+// mustExist is for files that an operator names: making one up would hide that he misspelt it.
+func mustExist(path, setting string) error {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s names the file %q, and there is none", setting, path)
+	}
+	return nil
+}
+
+func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Archive, error) {
+	retention := time.Duration(cfg.Mailserver.Retention)
+	if retention == 0 {
+		retention = -1 // for ever
+	}
+	return mailserver.OpenArchive(filepath.Join(cfg.Node.DataDir, "archive"), mailserver.ArchiveOptions{
+		Retention:  retention,
+		MaxBytes:   cfg.Mailserver.MaxBytes,
+		Logger:     logger,
+		Registerer: registry,
+	})
+}
+
+func newMailServer(cfg config.Config, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+	password := config.DefaultPassword
+	if path := cfg.Mailserver.PasswordFile; path != "" {
+		var err error
+		if password, err = readPassword(path, "Mailserver.PasswordFile (--mailserver.password)"); err != nil {
+			return nil, err
+		}
+	}
+	return mailserver.NewServer(mailserver.ServerConfig{
+		Store:      archive,
+		Sender:     node,
+		Key:        whisper.KeyFromPassword(password),
+		Identity:   nodeKey,
+		Logger:     logger,
+		Registerer: registry,
+	})
+}
+
+func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, logger *slog.Logger) (*p2p.Server, error) {
+	natm, err := nat.Parse(cfg.Node.NAT)
+	if err != nil {
+		return nil, err
+	}
+	var restrict *netutil.Netlist // an empty list would allow nobody
+	if cfg.Node.NetRestrict != "" {
+		if restrict, err = netutil.ParseNetlist(cfg.Node.NetRestrict); err != nil {
+			return nil, err
+		}
+	}
+	link := &p2p.Server{Config: p2p.Config{
+		PrivateKey:     key,
+		Name:           clientName(),
+		MaxPeers:       cfg.Node.MaxPeers,
+		ListenAddr:     cfg.Node.ListenAddr,
+		NAT:            natm,
+		NetRestrict:    restrict,
+		NoDiscovery:    cfg.Node.NoDiscovery,
+		DiscoveryV4:    !cfg.Node.NoDiscovery,
+		DiscoveryV5:    !cfg.Node.NoDiscovery,
+		BootstrapNodes: parseNodes(cfg.Node.BootstrapNodes),
+		StaticNodes:    parseNodes(cfg.Node.StaticNodes),
+		TrustedNodes:   parseNodes(cfg.Node.TrustedNodes),
+		NodeDatabase:   filepath.Join(cfg.Node.DataDir, "nodes"),
+		Protocols:      []p2p.Protocol{protocol},
+		Logger:         ethLogger(logger.With("part", "p2p")),
+	}}
+	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
+		link.StaticNodes = append(link.StaticNodes, link.BootstrapNodes...)
+	}
+	link.BootstrapNodesV5 = link.BootstrapNodes
+	if err := link.Start(); err != nil {
+		link.Stop()
+		return nil, listenError(err, "peers", portOf(cfg.Node.ListenAddr), "port", "addr")
+	}
+	return link, nil
+}
+
+// parseNodes reads enode URLs that the settings' check has passed.
+func parseNodes(urls []string) []*enode.Node {
+	var nodes []*enode.Node
+	for _, url := range urls {
+		nodes = append(nodes, enode.MustParse(url))
+	}
+	return nodes
+}
+
+// startRPC opens the JSON-RPC listeners.
+func (s *server) startRPC(cfg config.Config, logger *slog.Logger) error {
+	shh := shhrpc.New(s.whisper, logger)
+	s.onStop(shh.Close)
+	served := apis{
+		shhrpc.Namespace: shh,
+		"net":            netAPI{s.link},
+		"web3":           web3API{},
+		"admin":          adminAPI{s.link},
+	}
+	if !cfg.RPC.IPCDisable {
+		path := ipcPath(cfg)
+		stop, err := listenIPC(path, served)
+		if err != nil {
+			return err
+		}
+		s.onStop(stop)
+		s.ipc = path
+	}
+	listeners, err := listenRPC(cfg.RPC, served, logger)
+	if err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		s.onStop(l.close)
+	}
+	s.http = append(s.http, listeners...)
+	return nil
+}
+
+// healthy is what /healthz asks: nil while the node does all that it is for.
+func (s *server) healthy() error { return nil }
