@@ -1,0 +1,79 @@
+package whisper
+
+import (
+	"context"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/rlp"
+)
+
+// The Send methods write packets for one peer alone, in the order of the calls,
+// and return when they are written. They fail with ErrNotConnected, also when
+// the link ends meanwhile, or with the context's error.
+
+// SendDirect sends envelopes to one peer, each in a packet 127, and returns when
+// all are written. The peer takes them only if it trusts this node.
+func (n *Node) SendDirect(ctx context.Context, id enode.ID, envs ...*Envelope) error {
+	packets := make([][]byte, len(envs))
+	for i, e := range envs {
+		packets[i] = e.raw
+	}
+	return n.send(ctx, id, DirectPacket, packets...)
+}
+
+// SendDirectBatch sends envelopes to one peer in lists, an extension of
+// status-go: as few packets 127 as keep each below 512 KiB.
+func (n *Node) SendDirectBatch(ctx context.Context, id enode.ID, envs []*Envelope) error {
+	return n.send(ctx, id, DirectPacket, packLists(envs)...)
+}
+
+// SendMessages sends envelopes to one peer for it to accept and relay, and
+// returns when they are written. This node neither checks nor keeps them; Post
+// is for a node that stays in the network.
+func (n *Node) SendMessages(ctx context.Context, id enode.ID, envs ...*Envelope) error {
+	return n.send(ctx, id, MessagesPacket, packLists(envs)...)
+}
+
+// packLists makes lists of envelopes, each below relayPacket where one envelope
+// is not larger by itself.
+func packLists(envs []*Envelope) [][]byte {
+	var packets [][]byte
+	for len(envs) > 0 {
+		size, count := 0, 0
+		for count < len(envs) && (count == 0 || size+len(envs[count].raw) <= relayPacket) {
+			size += len(envs[count].raw)
+			count++
+		}
+		packet := appendListHead(make([]byte, 0, listHeadRoom+size), size)
+		for _, e := range envs[:count] {
+			packet = append(packet, e.raw...)
+		}
+		packets, envs = append(packets, packet), envs[count:]
+	}
+	return packets
+}
+
+// SendRequest sends a mail request to one peer.
+func (n *Node) SendRequest(ctx context.Context, id enode.ID, env *Envelope) error {
+	return n.send(ctx, id, RequestPacket, env.raw)
+}
+
+// SendRequestComplete tells one peer that the answer to its mail request is
+// complete. payload is the content of the RLP string.
+func (n *Node) SendRequestComplete(ctx context.Context, id enode.ID, payload []byte) error {
+	return n.send(ctx, id, RequestCompletePacket, encodeString(payload))
+}
+
+func (n *Node) send(ctx context.Context, id enode.ID, code uint64, packets ...[]byte) error {
+	p := n.peer(id)
+	if p == nil {
+		return ErrNotConnected
+	}
+	return p.send(ctx, code, packets...)
+}
+
+// SendRequestPayload sends a mail request that is RLP but no envelope, an
+// extension of status-go.
+func (n *Node) SendRequestPayload(ctx context.Context, id enode.ID, payload rlp.RawValue) error {
+	return n.send(ctx, id, RequestPacket, payload)
+}
