@@ -1,0 +1,308 @@
+package pushext
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"whisperpush/durable/faultstore"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+func TestMain(m *testing.M) {
+	// goleveldb returns its buffers for a second after it is closed.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+}
+
+// postbox is a provider that keeps what it is given.
+type postbox struct {
+	name string
+
+	mu   sync.Mutex
+	got  []Notification
+	dead map[string]bool // tokens to call dead
+}
+
+func (p *postbox) Name() string { return p.name }
+
+func (p *postbox) Check(a Address) error {
+	if a.Token == "bad" {
+		return errors.New("this is no token")
+	}
+	return nil
+}
+
+func (p *postbox) Push(_ context.Context, n Notification) Verdict {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.Body = bytes.Clone(n.Body)
+	p.got = append(p.got, n)
+	if p.dead[n.Address.Token] {
+		return Verdict{Class: TokenDead, Reason: "post 404 gone"}
+	}
+	return Verdict{Class: Delivered}
+}
+
+// take returns what came for a token since the last time.
+func (p *postbox) take(token string) []Notification {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var of []Notification
+	p.got = slices.DeleteFunc(p.got, func(n Notification) bool {
+		if n.Address.Token == token {
+			of = append(of, n)
+			return true
+		}
+		return false
+	})
+	return of
+}
+
+// archive is log and envelopes in memory.
+type archive struct {
+	*memLog
+	envs map[common.Hash]*whisper.Envelope
+}
+
+func (a *archive) ByHash(_ context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, h := range hashes {
+		if env := a.envs[h]; env != nil {
+			found = append(found, env)
+		} else {
+			missing = append(missing, h)
+		}
+	}
+	return found, missing, nil
+}
+
+// take archives an envelope.
+func (a *archive) take(env *whisper.Envelope) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.envs[env.Hash()] = env
+	a.entries = append(a.entries, Entry{Seq: uint64(len(a.entries) + 1), Hash: env.Hash(), Topic: env.Topic, Received: time.Now()})
+	close(a.grown)
+	a.grown = make(chan struct{})
+}
+
+// bed is an extension in a test, between a postbox, an archive and phones.
+type bed struct {
+	t       testing.TB
+	ext     *Extension
+	cfg     Config
+	disk    *faultstore.Store
+	post    *postbox
+	archive *archive
+	out     *bytes.Buffer
+
+	mu   sync.Mutex
+	sent map[enode.ID][]*whisper.Envelope
+}
+
+func (b *bed) SendDirect(_ context.Context, peer enode.ID, envs ...*whisper.Envelope) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent[peer] = append(b.sent[peer], envs...)
+	return nil
+}
+
+func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
+	t.Helper()
+	pushKey, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	b := &bed{
+		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(bytes.Buffer),
+		archive: &archive{newMemLog(), make(map[common.Hash]*whisper.Envelope)},
+		sent:    make(map[enode.ID][]*whisper.Envelope),
+	}
+	if limits.PoW == 0 {
+		limits.PoW = -1
+	}
+	b.cfg = Config{
+		PushKey: pushKey, DiskKey: testKey, Log: b.archive, Envelopes: b.archive, Sender: b,
+		Providers: []Provider{b.post, &postbox{name: "other"}}, Limits: limits, storage: b.disk,
+		Logger:     slog.New(slog.NewTextHandler(b.out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Registerer: prometheus.NewRegistry(),
+	}
+	for _, change := range more {
+		change(&b.cfg)
+	}
+	b.start()
+	return b
+}
+
+func (b *bed) start() {
+	b.t.Helper()
+	var err error
+	b.ext, err = New(b.cfg)
+	require.NoError(b.t, err)
+	require.NoError(b.t, b.ext.Start(b.t.Context()))
+}
+
+func (b *bed) stop() {
+	b.t.Helper()
+	require.NoError(b.t, b.ext.Stop(b.t.Context()))
+	time.Sleep(2 * time.Second) // goleveldb's pool lingers for one
+}
+
+func (b *bed) restart() {
+	b.t.Helper()
+	b.stop()
+	b.cfg.Registerer = prometheus.NewRegistry()
+	b.start()
+}
+
+// envelope archives a new envelope on a topic.
+func (b *bed) envelope(t whisper.Topic) *whisper.Envelope {
+	env := b.letter(t)
+	b.archive.take(env)
+	synctest.Wait()
+	return env
+}
+
+func (b *bed) letter(t whisper.Topic) *whisper.Envelope {
+	env, err := whisper.Seal(context.Background(), whisper.Draft{Payload: []byte("hi"), Topic: t, Key: testKey})
+	require.NoError(b.t, err)
+	return env
+}
+
+// phone is a device in a test.
+type phone struct {
+	*bed
+	key           *ecdsa.PrivateKey
+	peer          enode.ID
+	token         string
+	private, seal []byte
+	version       uint64
+}
+
+func (b *bed) phone(token string) *phone {
+	p := &phone{bed: b, token: token}
+	var err error
+	p.key, err = crypto.GenerateKey()
+	require.NoError(b.t, err)
+	copy(p.peer[:], crypto.Keccak256(crypto.FromECDSA(p.key)))
+	p.private, p.seal, err = pushwire.NewSealKey()
+	require.NoError(b.t, err)
+	return p
+}
+
+// send hands a request over and waits until everything is at rest; the reply
+// is nil if there is none.
+func (p *phone) send(req pushwire.Request) *pushwire.Reply {
+	p.t.Helper()
+	env, err := pushwire.SealRequest(context.Background(), req, p.key, &p.cfg.PushKey.PublicKey, 0)
+	require.NoError(p.t, err)
+	p.ext.HandleRequest(p.peer, env.Raw())
+	synctest.Wait()
+	return p.reply()
+}
+
+// reply takes the newest reply off the link.
+func (p *phone) reply() *pushwire.Reply {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sent := p.sent[p.peer]
+	if len(sent) == 0 {
+		return nil
+	}
+	rep, err := pushwire.OpenReply(sent[len(sent)-1], p.key, &p.cfg.PushKey.PublicKey)
+	require.NoError(p.t, err)
+	p.sent[p.peer] = sent[:len(sent)-1]
+	return &rep
+}
+
+// ask sends a request now and expects a reply to it.
+func (p *phone) ask(body pushwire.RequestBody) *pushwire.Reply {
+	p.t.Helper()
+	req := pushwire.NewRequest(body, time.Now())
+	rep := p.send(req)
+	require.NotNil(p.t, rep)
+	require.Equal(p.t, req.ID, rep.ID)
+	return rep
+}
+
+// registration is a Register of this phone with the next version.
+func (p *phone) registration(topics ...whisper.Topic) *pushwire.Register {
+	p.version++
+	g := &pushwire.Register{
+		Version: p.version, SealKey: p.seal,
+		Routes: []pushwire.Route{{Provider: "post", Address: []byte(p.token), Keys: [][]byte{[]byte("key of " + p.token)}}},
+	}
+	for _, t := range topics {
+		g.Channels = append(g.Channels, pushwire.Channel{Topic: t})
+	}
+	return g
+}
+
+// payloads opens what was pushed to the phone.
+func (p *phone) payloads() []pushwire.Payload {
+	p.t.Helper()
+	var all []pushwire.Payload
+	for _, n := range p.post.take(p.token) {
+		require.Len(p.t, n.Body, pushwire.BodySize)
+		payload, err := pushwire.OpenPayload(n.Body, p.private)
+		require.NoError(p.t, err)
+		all = append(all, payload)
+	}
+	return all
+}
+
+// code takes the challenge that was pushed.
+func (p *phone) code() [pushwire.CodeSize]byte {
+	p.t.Helper()
+	all := p.payloads()
+	require.Len(p.t, all, 1)
+	require.Equal(p.t, pushwire.Challenge, all[0].Kind)
+	return [pushwire.CodeSize]byte(all[0].Code)
+}
+
+// join registers and confirms.
+func (p *phone) join(g *pushwire.Register) {
+	p.t.Helper()
+	rep := p.ask(g)
+	require.Equal(p.t, pushwire.OK, rep.Code, rep.Text)
+	require.True(p.t, rep.Body.(*pushwire.RegisterReply).Challenged)
+	rep = p.ask(&pushwire.Confirm{Code: p.code()})
+	require.Equal(p.t, pushwire.OK, rep.Code, rep.Text)
+	require.Equal(p.t, pushwire.Active, rep.State)
+}
+
+// refused asks and expects a refusal.
+func (p *phone) refused(body pushwire.RequestBody, code pushwire.Code) *pushwire.Reply {
+	p.t.Helper()
+	rep := p.ask(body)
+	require.Equal(p.t, code.String(), rep.Code.String(), rep.Text)
+	require.NotEmpty(p.t, rep.Text)
+	return rep
+}
+
+// status asks for the status.
+func (p *phone) status() (*pushwire.Reply, *pushwire.StatusReply) {
+	p.t.Helper()
+	rep := p.ask(&pushwire.Status{})
+	require.Equal(p.t, pushwire.OK, rep.Code, rep.Text)
+	return rep, rep.Body.(*pushwire.StatusReply)
+}
+
+var (
+	topicA = whisper.Topic{0xa, 0xa, 0xa, 0xa}
+	topicB = whisper.Topic{0xb, 0xb, 0xb, 0xb}
+)

@@ -1,0 +1,153 @@
+package pushext
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// million channels, ten to a registration.
+const (
+	benchRegistrations = 100_000
+	benchChannels      = 10
+)
+
+func benchTopic(n uint32) whisper.Topic {
+	// Multiplication by an odd number permutes: all topics differ.
+	return whisper.Topic(binary.LittleEndian.AppendUint32(nil, n*2654435761))
+}
+
+func fillIndex(registrations int) *index {
+	x := newIndex()
+	end := time.Unix(4_000_000_000, 0)
+	channels := make([]channel, benchChannels)
+	for r := range registrations {
+		for c := range channels {
+			channels[c] = channel{topic: benchTopic(uint32(r*benchChannels + c))}
+		}
+		x.set(registrationID(r+1), end, nil, channels)
+	}
+	return x
+}
+
+// BenchmarkMatch compares, in one run, the index with a bare map that holds the
+// same topics, asked the same topics, one of ten of which somebody listens to.
+func BenchmarkMatch(b *testing.B) {
+	const all = benchRegistrations * benchChannels
+	asked := make([]whisper.Topic, 1<<20)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range asked {
+		n := uint32(all + rng.IntN(1<<31))
+		if rng.IntN(10) == 0 {
+			n = uint32(rng.IntN(all))
+		}
+		asked[i] = benchTopic(n)
+	}
+	now := time.Unix(1_800_000_000, 0)
+	b.Run(fmt.Sprintf("index/channels=%d", all), func(b *testing.B) {
+		x := fillIndex(benchRegistrations)
+		runtime.GC()
+		hits := 0
+		fn := func(registrationID) { hits++ }
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			x.match(asked[i&(len(asked)-1)], now, fn)
+			i++
+		}
+		b.ReportMetric(float64(hits)/float64(b.N), "hits/op")
+	})
+	b.Run(fmt.Sprintf("map/channels=%d", all), func(b *testing.B) {
+		m := make(map[whisper.Topic]uint32)
+		for n := range uint32(all) {
+			m[benchTopic(n)] = n
+		}
+		runtime.GC()
+		hits := 0
+		i := 0
+		for b.Loop() {
+			if _, ok := m[asked[i&(len(asked)-1)]]; ok {
+				hits++
+			}
+			i++
+		}
+		b.ReportMetric(float64(hits)/float64(b.N), "hits/op")
+	})
+}
+
+// BenchmarkChannelHeap tells the heap bytes of a channel, its part of the
+// registration included.
+func BenchmarkChannelHeap(b *testing.B) {
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		x := fillIndex(benchRegistrations)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(x)
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(benchRegistrations*benchChannels), "bytes/channel")
+}
+
+// BenchmarkOpenRegistry compares the start with a bare iteration over the same
+// database.
+func BenchmarkOpenRegistry(b *testing.B) {
+	const registrations = 20_000
+	dir := b.TempDir()
+	s, err := openStore(dir, testKey, durable.Options{})
+	require.NoError(b, err)
+	defer s.close()
+	post := &postbox{name: "post"}
+	open := func() *registry {
+		r, err := openRegistry(s, Limits{PerSource: registrations}.withDefaults(), []Provider{post}, []string{"post"}, slog.New(slog.NewTextHandler(io.Discard, nil)), newRegistryMetrics(nil))
+		require.NoError(b, err)
+		return r
+	}
+	r := open()
+	rec := record{registration: registration{
+		state: confirmed, expires: time.Unix(4_000_000_000, 0), sealKey: make([]byte, pushwire.SealKeySize), collapse: randomID(),
+		routes: []route{{provider: "post", address: Address{Token: string(make([]byte, 160))}, proven: true}},
+	}}
+	var edits []edit
+	for n := range registrations {
+		next := rec.clone()
+		next.id = registrationID(n + 1)
+		next.source = r.fingerprint(prefixSource, enode.ID{}.Bytes())
+		binary.BigEndian.PutUint32(next.key[:], uint32(n))
+		for c := range benchChannels {
+			next.channels = append(next.channels, channel{topic: benchTopic(uint32(n*benchChannels + c))})
+		}
+		edits = append(edits, edit{next: next})
+		if len(edits) == 1000 {
+			require.NoError(b, r.commit(new(leveldb.Batch), edits...))
+			edits = nil
+		}
+	}
+	b.Run(fmt.Sprintf("open/registrations=%d", registrations), func(b *testing.B) {
+		for b.Loop() {
+			open()
+		}
+	})
+	b.Run(fmt.Sprintf("scan/registrations=%d", registrations), func(b *testing.B) {
+		for b.Loop() {
+			it := s.scan(prefixRecord)
+			for it.Next() {
+			}
+			it.Release()
+		}
+	})
+}

@@ -1,0 +1,593 @@
+package pushext
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
+	"pgregory.net/rapid"
+
+	"whisperpush/durable"
+	"whisperpush/durable/faultstore"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+func TestRestartKeepsRegistrations(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob, carol, dave := b.phone("bob"), b.phone("carol"), b.phone("dave")
+		bob.join(bob.registration(topicA))
+		carol.join(carol.registration(topicA))
+		carol.version++
+		require.Equal(t, pushwire.OK, carol.ask(&pushwire.Unregister{Version: carol.version}).Code)
+		require.Equal(t, pushwire.OK, dave.ask(dave.registration(topicA)).Code)
+		code := dave.code()
+		b.restart()
+		b.envelope(topicA)
+		require.Len(t, bob.payloads(), 1)
+		require.Empty(t, carol.payloads())
+		require.Empty(t, dave.payloads())
+
+		// The tombstone holds, and a code outlives the restart.
+		carol.version = 0
+		rep := carol.refused(carol.registration(topicA), pushwire.Stale)
+		require.Equal(t, pushwire.Terminated, rep.State)
+		rep = carol.ask(&pushwire.Unregister{Version: 2})
+		require.Equal(t, pushwire.OK, rep.Code, "said before")
+		require.Equal(t, pushwire.Active, dave.ask(&pushwire.Confirm{Code: code}).State)
+
+		// Coming back needs a higher version, and proof.
+		carol.version = 10
+		carol.join(carol.registration(topicA))
+		b.envelope(topicA)
+		all := carol.payloads()
+		require.Len(t, all, 1)
+		require.Len(t, all[0].Hashes, 1, "nothing of before")
+	})
+}
+
+func TestRegisterAgain(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob := b.phone("bob")
+		first := bob.registration(topicA)
+		bob.join(first)
+		// The same again changes nothing; with a new version and the same address
+		// there is no challenge.
+		rep := bob.ask(first)
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+		rep = bob.ask(bob.registration(topicB))
+		require.Equal(t, pushwire.Active, rep.State)
+		require.False(t, rep.Body.(*pushwire.RegisterReply).Challenged)
+		require.Empty(t, bob.payloads())
+		b.envelope(topicA)
+		require.Empty(t, bob.payloads())
+		b.envelope(topicB)
+		require.Len(t, bob.payloads(), 1)
+
+		// A new token: what matches meanwhile waits for the proof.
+		bob.token = "new token of bob"
+		rep = bob.ask(bob.registration(topicB))
+		require.Equal(t, pushwire.Waiting, rep.State)
+		code := bob.code()
+		env := b.envelope(topicB)
+		require.Empty(t, bob.payloads())
+		require.Empty(t, b.post.take("bob"))
+		require.Equal(t, pushwire.Active, bob.ask(&pushwire.Confirm{Code: code}).State)
+		time.Sleep(time.Minute)
+		all := bob.payloads()
+		require.Len(t, all, 1)
+		require.Equal(t, env.Hash(), all[0].Hashes[0])
+		require.Empty(t, b.post.take("bob"))
+	})
+}
+
+// The last one who proved an address has it; nobody else can take it away.
+func TestAddressOwnership(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob, mallory := b.phone("shared token"), b.phone("shared token")
+		bob.join(bob.registration(topicA))
+
+		// A claim alone changes nothing, for the owner and for what he gets.
+		require.Equal(t, pushwire.OK, mallory.ask(mallory.registration(topicB)).Code)
+		code := mallory.code()
+		mallory.refused(&pushwire.Confirm{Code: [16]byte{1}}, pushwire.WrongCode)
+		bob.refused(&pushwire.Confirm{Code: code}, pushwire.WrongCode)
+		mallory.version++
+		require.Equal(t, pushwire.OK, mallory.ask(&pushwire.Unregister{Version: mallory.version}).Code)
+		b.envelope(topicA)
+		b.envelope(topicB)
+		all := b.post.take("shared token")
+		require.Len(t, all, 1)
+		_, err := pushwire.OpenPayload(all[0].Body, bob.private)
+		require.NoError(t, err)
+
+		// The same device under a new key proves it has the address.
+		again := b.phone("shared token")
+		again.join(again.registration(topicA))
+		rep, status := bob.status()
+		require.Equal(t, pushwire.Dead, rep.State)
+		require.Equal(t, reasonMoved, rep.Reason)
+		require.Empty(t, status.Routes)
+		b.envelope(topicA)
+		require.Len(t, again.payloads(), 1)
+	})
+}
+
+func TestDeadTokenIsToldWithTheReason(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob := b.phone("bob")
+		bob.join(bob.registration(topicA))
+		rec, err := b.ext.registry.lookup(keyOf(bob))
+		require.NoError(t, err)
+		b.ext.registry.kill(rec.id, "post 404 gone", rec.registered.Add(-time.Second))
+		rep, _ := bob.status()
+		require.Equal(t, pushwire.Active, rep.State, "the verdict is older than the registration")
+		b.ext.registry.kill(rec.id, "post 404 gone", time.Now())
+		synctest.Wait()
+		rep = bob.ask(&pushwire.Fetch{})
+		require.Equal(t, pushwire.OK, rep.Code, "fetching goes on")
+		require.Equal(t, pushwire.Dead, rep.State)
+		require.Equal(t, "post 404 gone", rep.Reason)
+		b.envelope(topicA)
+		require.Empty(t, b.post.take("bob"))
+		bob.join(bob.registration(topicA))
+		b.envelope(topicA)
+		require.Len(t, bob.payloads(), 1)
+	})
+}
+
+func keyOf(p *phone) [33]byte {
+	return [33]byte(crypto.CompressPubkey(&p.key.PublicKey))
+}
+
+func TestLifetimeEnds(t *testing.T) {
+	bedTest(t, Limits{Tombstone: 48 * time.Hour}, func(b *bed) {
+		bob := b.phone("bob")
+		g := bob.registration(topicA)
+		g.Lifetime = 3600
+		bob.join(g)
+		time.Sleep(time.Hour)
+		b.envelope(topicA)
+		require.Empty(t, bob.payloads(), "not a second longer")
+		time.Sleep(2 * time.Minute)
+		rep, status := bob.status()
+		require.Equal(t, pushwire.Expired, rep.State)
+		require.Equal(t, reasonExpired, rep.Reason)
+		require.Empty(t, status.Channels)
+		require.Zero(t, b.ext.registry.index.size())
+		require.Equal(t, [classes]int{classTomb: 1}, counts(b))
+		bob.refused(&pushwire.Fetch{}, pushwire.NotRegistered)
+		bob.join(bob.registration(topicA))
+
+		bob.version++
+		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Unregister{Version: bob.version}).Code)
+		time.Sleep(49 * time.Hour)
+		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
+		require.Equal(t, [classes]int{}, counts(b))
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, 3, count(b), "what is left is the format, the check of the disk key, and the next id")
+	})
+}
+
+// counts are the registrations by class.
+func counts(b *bed) [classes]int {
+	b.ext.registry.change.Lock()
+	defer b.ext.registry.change.Unlock()
+	return b.ext.registry.count
+}
+
+// count is how many records are on disk besides the cursor.
+func count(b *bed) (n int) {
+	it := b.ext.store.db.NewIterator(nil)
+	defer it.Release()
+	for it.Next() {
+		if string(it.Key()) != string(keyCursor) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestChallengesOfAnAddressAreFew(t *testing.T) {
+	bedTest(t, Limits{Challenges: 2}, func(b *bed) {
+		for range 2 {
+			mallory := b.phone("token of a victim")
+			require.Equal(t, pushwire.OK, mallory.ask(mallory.registration()).Code)
+		}
+		b.restart()
+		mallory := b.phone("token of a victim")
+		rep := mallory.refused(mallory.registration(), pushwire.Limit)
+		require.Equal(t, pushwire.None, rep.State)
+		require.Len(t, b.post.take("token of a victim"), 2)
+		time.Sleep(25 * time.Hour)
+		require.Equal(t, pushwire.OK, mallory.ask(mallory.registration()).Code)
+	})
+}
+
+func TestCodeGrowsOld(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob := b.phone("bob")
+		require.Equal(t, pushwire.OK, bob.ask(bob.registration(topicA)).Code)
+		code := bob.code()
+		time.Sleep(5*time.Minute + time.Second)
+		bob.refused(&pushwire.Confirm{Code: code}, pushwire.WrongCode)
+		time.Sleep(6 * time.Minute)
+		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
+		require.Equal(t, [classes]int{}, counts(b))
+	})
+}
+
+func TestRoomIsBounded(t *testing.T) {
+	ok := func(b *bed, rep *pushwire.Reply) {
+		t.Helper()
+		require.Equal(b.t, pushwire.OK, rep.Code, rep.Text)
+	}
+	t.Run("unconfirmed", func(t *testing.T) {
+		bedTest(t, Limits{Unconfirmed: 2}, func(b *bed) {
+			bob := b.phone("bob")
+			bob.join(bob.registration(topicA))
+			var flood []*phone
+			for _, token := range []string{"1", "2", "3"} {
+				p := b.phone(token)
+				time.Sleep(time.Second)
+				ok(b, p.ask(p.registration(topicA)))
+				flood = append(flood, p)
+			}
+			flood[0].refused(&pushwire.Status{}, pushwire.NotRegistered)
+			flood[1].status()
+			bob.status()
+			require.Equal(t, [classes]int{classFresh: 2, classLive: 1}, counts(b))
+		})
+	})
+	t.Run("registrations", func(t *testing.T) {
+		bedTest(t, Limits{Registrations: 2}, func(b *bed) {
+			for _, token := range []string{"1", "2"} {
+				p := b.phone(token)
+				p.join(p.registration())
+			}
+			p := b.phone("3")
+			p.refused(p.registration(), pushwire.Limit)
+		})
+	})
+	t.Run("channels", func(t *testing.T) {
+		bedTest(t, Limits{AllChannels: 3}, func(b *bed) {
+			bob, carol := b.phone("bob"), b.phone("carol")
+			bob.join(bob.registration(topicA, topicB))
+			carol.refused(carol.registration(topicA, topicB), pushwire.Limit)
+			carol.join(carol.registration(topicA))
+			bob.version++
+			bob.refused(&pushwire.Channels{Version: bob.version, Channels: []pushwire.Channel{{Topic: whisper.Topic{1}}}}, pushwire.Limit)
+		})
+	})
+	t.Run("source", func(t *testing.T) {
+		bedTest(t, Limits{PerSource: 2}, func(b *bed) {
+			for i, token := range []string{"1", "2", "3"} {
+				p := b.phone(token)
+				p.peer = enode.ID{1}
+				if i < 2 {
+					ok(b, p.ask(p.registration()))
+					ok(b, p.ask(p.registration()))
+				} else {
+					p.refused(p.registration(), pushwire.Limit)
+				}
+			}
+		})
+	})
+	t.Run("group", func(t *testing.T) {
+		bedTest(t, Limits{PerGroup: 1, PerHandle: 1}, func(b *bed) {
+			bob, carol := b.phone("bob"), b.phone("carol")
+			shared := func(p *phone) *pushwire.Register {
+				g := p.registration()
+				g.Group = []byte("group")
+				return g
+			}
+			ok(b, bob.ask(shared(bob)))
+			carol.refused(shared(carol), pushwire.Limit)
+			handled := func(p *phone) *pushwire.Register {
+				g := p.registration()
+				g.Preferences = pushwire.Preferences{Root: make([]byte, pushwire.RootSize), Handle: make([]byte, pushwire.HandleSize)}
+				return g
+			}
+			ok(b, bob.ask(handled(bob)))
+			carol.refused(handled(carol), pushwire.Limit)
+		})
+	})
+	t.Run("address", func(t *testing.T) {
+		bedTest(t, Limits{PerAddress: 2, Challenges: 9}, func(b *bed) {
+			bob, first, second, third := b.phone("token"), b.phone("token"), b.phone("token"), b.phone("token")
+			bob.join(bob.registration(topicA))
+			for _, p := range []*phone{first, second, third} {
+				ok(b, p.ask(p.registration(topicA)))
+				time.Sleep(time.Second)
+			}
+			first.refused(&pushwire.Status{}, pushwire.NotRegistered)
+			second.refused(&pushwire.Status{}, pushwire.NotRegistered)
+			third.status()
+			bob.post.take("token")
+			b.envelope(topicA)
+			require.Len(t, bob.payloads(), 1)
+		})
+	})
+	t.Run("challenged", func(t *testing.T) {
+		bedTest(t, Limits{Challenged: 1}, func(b *bed) {
+			bob, carol := b.phone("bob"), b.phone("carol")
+			ok(b, bob.ask(bob.registration()))
+			carol.refused(carol.registration(), pushwire.Busy)
+		})
+	})
+	t.Run("tombstones", func(t *testing.T) {
+		bedTest(t, Limits{Tombstones: 1}, func(b *bed) {
+			for _, token := range []string{"1", "2", "3"} {
+				p := b.phone(token)
+				p.join(p.registration(topicA))
+				p.version++
+				ok(b, p.ask(&pushwire.Unregister{Version: p.version}))
+				time.Sleep(time.Second)
+			}
+			time.Sleep(2 * time.Minute)
+			require.Equal(t, [classes]int{classTomb: 1}, counts(b))
+		})
+	})
+}
+
+func TestSkippedChallenge(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob, mallory := b.phone("token"), b.phone("token")
+		for _, p := range []*phone{bob, mallory} {
+			rep := p.ask(p.registration(topicA))
+			require.Equal(t, pushwire.Active, rep.State)
+			require.False(t, rep.Body.(*pushwire.RegisterReply).Challenged)
+		}
+		rep, _ := bob.status()
+		require.Equal(t, pushwire.Active, rep.State, "without proof nobody loses an address")
+		b.envelope(topicA)
+		require.Len(t, b.post.take("token"), 2)
+	}, func(c *Config) { c.SkipChallenge = []string{"post"} })
+}
+
+// A change that cannot be written is refused, and nothing has changed.
+func TestDiskFull(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob, carol := b.phone("bob"), b.phone("carol")
+		bob.join(bob.registration(topicA))
+		b.disk.Disk().SetFault(func(op faultstore.Op) error { return errors.New("disk full") })
+		rep := bob.refused(bob.registration(topicB), pushwire.Internal)
+		require.Equal(t, pushwire.Active, rep.State)
+		carol.refused(carol.registration(topicA), pushwire.Internal)
+		require.Empty(t, b.post.take("carol"), "no challenge for what is not on disk")
+		b.disk.Disk().SetFault(nil)
+		time.Sleep(time.Minute)
+		_, status := bob.status()
+		require.Equal(t, []pushwire.Channel{{Topic: topicA}}, status.Channels)
+		require.Equal(t, pushwire.OK, bob.ask(bob.registration(topicB)).Code)
+		carol.join(carol.registration(topicA))
+	})
+}
+
+// A damaged record costs its registration alone, and its device can come back.
+func TestDamagedRecord(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob, carol := b.phone("bob"), b.phone("carol")
+		bob.join(bob.registration(topicA))
+		carol.join(carol.registration(topicA))
+		rec, err := b.ext.registry.lookup(keyOf(bob))
+		require.NoError(t, err)
+		var batch leveldb.Batch
+		batch.Put(recordKey(rec.id, partRecord), []byte("garbage"))
+		require.NoError(t, b.ext.store.write(&batch))
+		b.restart()
+		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
+		b.envelope(topicA)
+		require.Len(t, carol.payloads(), 1)
+		require.Empty(t, b.post.take("bob"))
+		bob.join(bob.registration(topicA))
+		b.envelope(topicA)
+		require.Len(t, bob.payloads(), 1)
+	})
+}
+
+// model is what the registry should hold of one key.
+type model struct {
+	version  uint64
+	live     bool
+	channels map[whisper.Topic]bool
+}
+
+// TestRegistryModel plays requests in any order, old ones included, and checks
+// after each that the last version wins, and that index, disk and a registry
+// opened anew agree.
+func TestRegistryModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		disk := faultstore.New()
+		post := &postbox{name: "post"}
+		open := func() (*registry, *store) {
+			s, err := openStore("", testKey, durable.Options{Storage: disk})
+			require.NoError(t, err)
+			r, err := openRegistry(s, Limits{}.withDefaults(), []Provider{post}, []string{"post"}, slog.New(slog.DiscardHandler), newRegistryMetrics(nil))
+			require.NoError(t, err)
+			return r, s
+		}
+		r, s := open()
+		now := time.Unix(1_800_000_000, 0)
+		var models [3]model
+		topic := rapid.Custom(func(t *rapid.T) whisper.Topic { return whisper.Topic{rapid.Byte().Draw(t, "topic") % 4} })
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			who := rapid.IntRange(0, len(models)-1).Draw(t, "who")
+			m := &models[who]
+			key := [33]byte{byte(who)}
+			version := rapid.Uint64Range(1, 12).Draw(t, "version")
+			topics := rapid.SliceOfNDistinct(topic, 0, 3, rapid.ID[whisper.Topic]).Draw(t, "topics")
+			var channels []pushwire.Channel
+			for _, t := range topics {
+				channels = append(channels, pushwire.Channel{Topic: t})
+			}
+			newer := version > m.version
+			switch rapid.SampledFrom([]string{"register", "channels", "remove", "unregister", "reopen"}).Draw(t, "what") {
+			case "register":
+				_, _, err := r.register(key, enode.ID{}, &pushwire.Register{
+					Version: version, Plain: true, Channels: channels, Routes: []pushwire.Route{{Provider: "post", Address: []byte{'0' + byte(who)}}},
+				}, now)
+				if newer {
+					require.NoError(t, err)
+					*m = model{version, true, make(map[whisper.Topic]bool)}
+					for _, topic := range topics {
+						m.channels[topic] = true
+					}
+				}
+			case "channels", "remove":
+				remove := len(channels) > 0 && channels[0].Topic[0]%2 == 0
+				for i := range channels {
+					if remove {
+						channels[i].Mode = pushwire.Removed
+					}
+				}
+				_, err := r.update(key, &pushwire.Channels{Version: version, Channels: channels}, now)
+				if newer && m.live {
+					require.NoError(t, err)
+					m.version = version
+					for _, topic := range topics {
+						if remove {
+							delete(m.channels, topic)
+						} else {
+							m.channels[topic] = true
+						}
+					}
+				}
+			case "unregister":
+				_, err := r.unregister(key, version, now)
+				if newer && m.version > 0 {
+					require.NoError(t, err)
+					*m = model{version: version}
+				}
+			case "reopen":
+				require.NoError(t, s.close())
+				r, s = open()
+			}
+			size := 0
+			for who := range models {
+				m := &models[who]
+				rec, err := r.lookup([33]byte{byte(who)})
+				require.NoError(t, err)
+				if m.version == 0 {
+					require.Nil(t, rec)
+					continue
+				}
+				require.Equal(t, m.version, rec.version)
+				require.Equal(t, m.live, rec.live())
+				_, found := r.get(rec.id)
+				require.Equal(t, m.live, found)
+				for n := range byte(4) {
+					hit := false
+					r.match(whisper.Topic{n}, now, func(id registrationID) {
+						require.False(t, hit && id == rec.id, "twice")
+						hit = hit || id == rec.id
+					})
+					require.Equal(t, m.live && m.channels[whisper.Topic{n}], hit)
+				}
+				size += len(m.channels)
+			}
+			require.Equal(t, size, r.index.size())
+			require.Equal(t, size, r.channels)
+		}
+		require.NoError(t, s.close())
+	})
+}
+
+// The index against the plainest thing that does the same.
+func TestIndexModel(t *testing.T) {
+	x := newIndex()
+	rng := rand.New(rand.NewPCG(1, 2))
+	now := time.Unix(1_800_000_000, 0)
+	plain := make(map[registrationID][]channel)
+	for range 3000 {
+		id := registrationID(1 + rng.IntN(20))
+		if rng.IntN(4) == 0 {
+			x.remove(id, plain[id])
+			delete(plain, id)
+		} else {
+			var channels []channel
+			for n := range byte(6) {
+				switch rng.IntN(4) {
+				case 0:
+					channels = append(channels, channel{topic: whisper.Topic{n}})
+				case 1:
+					channels = append(channels, channel{topic: whisper.Topic{n}, muted: seconds(now) + 1})
+				case 2:
+					channels = append(channels, channel{topic: whisper.Topic{n}, mode: pushwire.Mentions})
+				}
+			}
+			x.set(id, now.Add(time.Hour), plain[id], channels)
+			plain[id] = channels
+		}
+		n := byte(rng.IntN(6))
+		var got, want []registrationID
+		x.match(whisper.Topic{n}, now, func(id registrationID) { got = append(got, id) })
+		for id, channels := range plain {
+			for _, c := range channels {
+				if c == (channel{topic: whisper.Topic{n}}) {
+					want = append(want, id)
+				}
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		require.Equal(t, want, got)
+	}
+	for id, channels := range plain {
+		x.remove(id, channels)
+	}
+	require.Zero(t, x.size())
+	require.Empty(t, x.heads)
+	require.LessOrEqual(t, len(x.postings), 20*6+1, "postings are used again")
+	require.LessOrEqual(t, len(x.slots), 20)
+}
+
+func TestMatchDoesNotAllocate(t *testing.T) {
+	x := newIndex()
+	x.set(1, time.Unix(2_000_000_000, 0), nil, []channel{{topic: topicA}})
+	now, hits := time.Unix(1_800_000_000, 0), 0
+	fn := func(registrationID) { hits++ }
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		x.match(topicA, now, fn)
+		x.match(topicB, now, fn)
+	}))
+	require.NotZero(t, hits)
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	rec := record{
+		registration: registration{id: 1, version: 3, state: confirmed, routes: []route{{provider: "fcm", address: Address{Token: "t", Keys: [][]byte{{1}}}, proven: true}},
+			registered: time.UnixMilli(1), expires: time.UnixMilli(2), sealKey: []byte{1}, group: []byte{2}, collapse: "c"},
+		due: time.UnixMilli(3), challenges: []challenge{{until: time.UnixMilli(4)}}, root: []byte{5}, handle: []byte{6}, revoked: []string{"eve"},
+	}
+	f.Add(rec.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := decodeRecord(1, b)
+		if err != nil {
+			require.ErrorIs(t, err, errRecord)
+			return
+		}
+		again, err := decodeRecord(1, got.encode())
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+	})
+}
+
+func TestChannelsOnDisk(t *testing.T) {
+	channels := []channel{{topicA, pushwire.Every, 0}, {topicB, pushwire.Muted, 7}}
+	got, err := decodeChannels(nil, encodeChannels(channels))
+	require.NoError(t, err)
+	require.Equal(t, channels, got)
+	for _, bad := range [][]byte{nil, {2}, {1, 0}, {1, 1, 2, 3, 4, 3, 0, 0, 0, 0}} {
+		_, err := decodeChannels(nil, bad)
+		require.ErrorIs(t, err, errRecord)
+	}
+}
