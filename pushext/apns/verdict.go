@@ -3,7 +3,6 @@ package apns
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/sideshow/apns2"
@@ -75,13 +74,9 @@ var classes = map[string]pushext.Class{
 // verdict judges an answer. A reason counts only with the status it belongs to
 // when it would end a registration.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
-	status := "other"
-	if http.StatusText(a.Status) != "" {
-		status = strconv.Itoa(a.Status)
-	}
 	r := readRefusal(a.Body)
 	class, known := classes[r.Reason]
-	v := pushext.Verdict{Class: class, Reason: "apns " + status}
+	v := pushext.Verdict{Class: class, Reason: "apns " + attempt.Status(a.Status)}
 	if known {
 		v.Reason += " " + r.Reason
 	}

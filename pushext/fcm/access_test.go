@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
 )
 
 // google plays token and message endpoint inside a synctest bubble.
@@ -147,7 +148,7 @@ func TestAccessRefused(t *testing.T) {
 				exchanges, sent := g.counts()
 				require.Equal(t, 1, exchanges, "a refusal is held, not asked for again by each push")
 				require.Zero(t, sent)
-				time.Sleep(holdRefusal)
+				time.Sleep(attempt.HoldRefusal)
 				g.mu.Lock()
 				g.refuse = 0
 				g.mu.Unlock()

@@ -82,7 +82,7 @@ type Provider struct {
 	url     string
 	client  *http.Client
 	timeout time.Duration
-	access  *access
+	access  *attempt.Access
 }
 
 var _ pushext.Provider = (*Provider)(nil)
@@ -213,9 +213,9 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	for refreshed := false; ; refreshed = true {
-		token, err := p.access.token(ctx)
+		token, err := p.access.Token(ctx)
 		if err != nil {
-			return accessVerdict(err, time.Now())
+			return attempt.Unauthorised("fcm", err, time.Now())
 		}
 		header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}
 		answer, err := attempt.Post(ctx, p.client, p.url, header, body)
@@ -226,7 +226,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 		// request, and only one: a new token that is refused as well is our
 		// account's fault.
 		if answer.Status == http.StatusUnauthorized && errorCode(answer.Body) != "THIRD_PARTY_AUTH_ERROR" && !refreshed {
-			p.access.forget(token)
+			p.access.Forget(token)
 			continue
 		}
 		return verdict(answer, time.Now())

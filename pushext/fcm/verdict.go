@@ -3,7 +3,6 @@ package fcm
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"whisperpush/pushext"
@@ -58,7 +57,7 @@ func errorCode(body []byte) string {
 // proxy, a wrong path or a wrong project answers 404 too.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	is := func(class pushext.Class, reason string) pushext.Verdict {
-		return pushext.Verdict{Class: class, Reason: "fcm " + statusText(a.Status) + reason}
+		return pushext.Verdict{Class: class, Reason: "fcm " + attempt.Status(a.Status) + reason}
 	}
 	if a.Status == http.StatusOK {
 		var sent struct {
@@ -87,9 +86,9 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		}
 		return pushext.Verdict{Class: pushext.RetryAt, At: now.Add(quotaPause), Reason: "fcm 429 QUOTA_EXCEEDED"}
 	case code == "UNSPECIFIED_ERROR":
-		return a.Later(now, "fcm "+statusText(a.Status)+" UNSPECIFIED_ERROR")
+		return a.Later(now, "fcm "+attempt.Status(a.Status)+" UNSPECIFIED_ERROR")
 	case a.Status >= 500 || a.Status == http.StatusRequestTimeout:
-		reason := "fcm " + statusText(a.Status)
+		reason := "fcm " + attempt.Status(a.Status)
 		if code == "UNAVAILABLE" || code == "INTERNAL" {
 			reason += " " + code
 		}
@@ -100,12 +99,4 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	// 401, 403, 404 without FCM's code, redirects, and whatever else is not
 	// about this message: our account, project or endpoint is wrong.
 	return is(pushext.ProviderBroken, "")
-}
-
-// statusText keeps the reasons a bounded set whatever a server answers.
-func statusText(status int) string {
-	if http.StatusText(status) == "" {
-		return "other"
-	}
-	return strconv.Itoa(status)
 }

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"whisperpush/pushext"
@@ -14,10 +13,7 @@ import (
 // and 5xx will pass, and everything else, redirects too, is the receiver's
 // refusal of this message.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
-	reason := "webhook other"
-	if http.StatusText(a.Status) != "" { // a stranger's server must not make up reasons
-		reason = "webhook " + strconv.Itoa(a.Status)
-	}
+	reason := "webhook " + attempt.Status(a.Status)
 	switch {
 	case a.Status >= 200 && a.Status < 300:
 		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}

@@ -2,7 +2,6 @@ package webpush
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"whisperpush/pushext"
@@ -11,10 +10,7 @@ import (
 
 // verdict judges by the status alone, RFC 8030 sections 5, 7.3 and 8.4.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
-	reason := "webpush other"
-	if http.StatusText(a.Status) != "" { // a stranger's server must not make up reasons
-		reason = "webpush " + strconv.Itoa(a.Status)
-	}
+	reason := "webpush " + attempt.Status(a.Status)
 	switch {
 	case a.Status >= 200 && a.Status < 300: // 201, and what services make of it
 		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}

@@ -1,0 +1,161 @@
+package attempt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"whisperpush/pushext"
+)
+
+const (
+	// refreshEarly is how long before its end an access token is replaced, while
+	// pushes go on with the old one.
+	refreshEarly = 5 * time.Minute
+
+	// HoldRefusal is how long a failed exchange answers for the next ones, so
+	// that a backlog of pushes does not become a storm of exchanges.
+	HoldRefusal = time.Second
+)
+
+// Access keeps an OAuth 2.0 access token (RFC 6749). Any number of pushes share
+// one exchange.
+type Access struct {
+	client   *http.Client
+	tokenURL string
+	form     func(now time.Time) (url.Values, error)
+	timeout  time.Duration
+	flight   singleflight.Group
+
+	mu      sync.Mutex // guards the following fields
+	current string
+	refresh time.Time // replace from here on
+	expiry  time.Time // unusable from here on
+	refused error     // of the last exchange
+	until   time.Time // refused stands until then
+}
+
+// NewAccess makes an Access that posts form to tokenURL, within timeout.
+func NewAccess(client *http.Client, tokenURL string, timeout time.Duration, form func(now time.Time) (url.Values, error)) *Access {
+	return &Access{client: client, tokenURL: tokenURL, form: form, timeout: timeout}
+}
+
+// Token returns a usable access token. It waits for an exchange only when there
+// is none; one near its end is replaced behind the caller's back.
+func (a *Access) Token(ctx context.Context) (string, error) {
+	now := time.Now()
+	a.mu.Lock()
+	current, refresh, expiry := a.current, a.refresh, a.expiry
+	refused, until := a.refused, a.until
+	a.mu.Unlock()
+	held := refused != nil && now.Before(until)
+	switch {
+	case current != "" && now.Before(refresh):
+		return current, nil
+	case current != "" && now.Before(expiry):
+		if !held {
+			a.flight.DoChan("", a.exchange)
+		}
+		return current, nil
+	case held:
+		return "", refused
+	}
+	select {
+	case result := <-a.flight.DoChan("", a.exchange):
+		if result.Err != nil {
+			return "", result.Err
+		}
+		return result.Val.(string), nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// Forget drops an access token that was refused, unless it was replaced meanwhile.
+func (a *Access) Forget(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current == token {
+		a.current = ""
+	}
+}
+
+// exchange runs apart from any one push, which may be cancelled.
+func (a *Access) exchange() (any, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
+	defer cancel()
+	token, life, err := a.request(ctx)
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err != nil {
+		a.refused, a.until = err, now.Add(HoldRefusal)
+		return "", err
+	}
+	a.refused = nil
+	a.current, a.expiry = token, now.Add(life)
+	a.refresh = a.expiry.Add(-min(refreshEarly, life/2))
+	return token, nil
+}
+
+// refusal is an exchange that the token endpoint answered otherwise than with a token.
+type refusal struct{ Answer }
+
+func (refusal) Error() string { return "the token endpoint gave no access token" }
+
+func (a *Access) request(ctx context.Context) (token string, life time.Duration, err error) {
+	form, err := a.form(time.Now())
+	if err != nil {
+		return "", 0, err
+	}
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+	answer, err := Post(ctx, a.client, a.tokenURL, header, []byte(form.Encode()))
+	if err != nil {
+		return "", 0, err
+	}
+	var granted struct {
+		AccessToken string `json:"access_token"`
+		TokenType   string `json:"token_type"`
+		ExpiresIn   int64  `json:"expires_in"` // seconds
+	}
+	if answer.Status != http.StatusOK || json.Unmarshal(answer.Body, &granted) != nil ||
+		granted.AccessToken == "" || strings.ContainsAny(granted.AccessToken, "\r\n") || !strings.EqualFold(granted.TokenType, "Bearer") {
+		return "", 0, refusal{answer}
+	}
+	return granted.AccessToken, time.Duration(min(max(granted.ExpiresIn, 0), 24*3600)) * time.Second, nil
+}
+
+// Unauthorised is the verdict of a push for which Token failed. Its reason is
+// kind, "oauth", and the status or the kind of network failure.
+func Unauthorised(kind string, err error, now time.Time) pushext.Verdict {
+	kind += " oauth"
+	refused, ok := errors.AsType[refusal](err)
+	if !ok {
+		return Failed(kind, err)
+	}
+	reason := kind + " " + Status(refused.Status)
+	switch {
+	case refused.Status == http.StatusTooManyRequests, refused.Status >= 500:
+		return refused.Later(now, reason)
+	case refused.Status == http.StatusOK:
+		return pushext.Verdict{Class: pushext.Retry, Reason: kind + " unreadable"}
+	}
+	return pushext.Verdict{Class: pushext.ProviderBroken, Reason: reason}
+}
+
+// Status is an HTTP status as part of a reason: "other" if nobody has defined
+// it, as reasons are a bounded set whatever a server answers.
+func Status(status int) string {
+	if http.StatusText(status) == "" {
+		return "other"
+	}
+	return strconv.Itoa(status)
+}
