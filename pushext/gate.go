@@ -30,8 +30,9 @@ type gate struct {
 		minute int64
 		ok     int
 	}
-	dead   map[registrationID]time.Time // latest verdict, in the window
-	frozen bool
+	dead    map[registrationID]time.Time // latest verdict, in the window as of expired
+	expired time.Time
+	frozen  bool // as last logged
 }
 
 // success counts an accepted notification.
@@ -51,13 +52,17 @@ func (g *gate) verdict(now time.Time, id registrationID) {
 	if g.dead == nil {
 		g.dead = make(map[registrationID]time.Time)
 	}
-	g.expire(now)
 	if _, known := g.dead[id]; known || len(g.dead) < gateTracked {
 		g.dead[id] = now
 	}
 }
 
+// expire forgets what left the window, now and then.
 func (g *gate) expire(now time.Time) {
+	if now.Sub(g.expired) < gateWindow/60 {
+		return
+	}
+	g.expired = now
 	for id, at := range g.dead {
 		if now.Sub(at) >= gateWindow {
 			delete(g.dead, id)
@@ -65,8 +70,9 @@ func (g *gate) expire(now time.Time) {
 	}
 }
 
-// mass reports whether too many are called dead to believe it. Call it after verdict.
+// mass reports whether too many are called dead to believe it.
 func (g *gate) mass(now time.Time) bool {
+	g.expire(now)
 	if len(g.dead) <= gateFloor {
 		return false
 	}

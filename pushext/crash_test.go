@@ -1,0 +1,274 @@
+package pushext
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/durable/faultstore"
+	"whisperpush/pushext/pushwire"
+)
+
+// cut takes the provider away from a rig that crashed: what it still does in
+// its last moments did not happen.
+type cut struct {
+	*scripted
+	off atomic.Bool
+}
+
+func (c *cut) Push(ctx context.Context, n Notification) Verdict {
+	if c.off.Load() {
+		return Verdict{Class: Retry, Reason: "off"}
+	}
+	return c.scripted.Push(ctx, n)
+}
+
+// crashed is the rig of a program that starts over after a power cut, with the
+// archive, the devices and the provider as they are.
+func (r *rig) crashed(disk *faultstore.Store, p Provider) *rig {
+	next := newRig(r.t, r.cfg, p)
+	next.log, next.dir, next.disk = r.log, r.dir, disk
+	return next
+}
+
+// oracle checks what a provider got against what was archived.
+type oracle struct {
+	crashes  int
+	archived map[string][]common.Hash // by token
+	fetched  map[common.Hash]bool
+}
+
+func (o *oracle) check(t require.TestingT, p *scripted) {
+	for token, hashes := range o.archived {
+		numbers := make(map[uint64][]common.Hash)
+		covered := make(map[common.Hash]int) // accepted wake-ups in which the hash was the newest
+		collapse := ""
+		for _, push := range p.to(token) {
+			if push.Payload.Kind != pushwire.Messages {
+				continue
+			}
+			if before, used := numbers[push.Payload.Seq]; used {
+				require.Equal(t, before, push.Payload.Hashes, "a number is used once")
+			}
+			numbers[push.Payload.Seq] = push.Payload.Hashes
+			if collapse == "" {
+				collapse = push.CollapseID
+			}
+			require.Equal(t, collapse, push.CollapseID)
+			if push.Class == Delivered {
+				covered[push.Payload.Hashes[0]]++
+				for _, h := range push.Payload.Hashes[1:] {
+					if covered[h] == 0 {
+						covered[h] = 1
+					}
+				}
+			}
+		}
+		for _, h := range hashes {
+			require.True(t, o.fetched[h] || covered[h] > 0, "neither fetched nor woken for")
+			require.LessOrEqual(t, covered[h], 1+o.crashes, "more than one repetition a crash")
+		}
+	}
+}
+
+// A power cut at every sync point of a run, each followed by a restart: every
+// match is pushed, and at most once more.
+func TestPowerCutAtEverySyncPoint(t *testing.T) {
+	for point := 1; ; point++ {
+		reached := false
+		inBubble(t, func(t *testing.T) { reached = crashAt(t, point) })
+		if !reached {
+			require.Greater(t, point, 10, "the run has sync points")
+			return
+		}
+	}
+}
+
+func crashAt(t *testing.T, point int) (reached bool) {
+	const devices = 3
+	p := &cut{scripted: &scripted{name: "fcm"}}
+	fails := 0
+	p.set(func(context.Context, Notification) Verdict {
+		if fails++; fails%5 == 0 {
+			return Verdict{Class: Retry, Reason: "fcm 500"}
+		}
+		return Verdict{Class: Delivered}
+	})
+	p.set(serial(p.answer))
+	r := newRig(t, Delivery{}, p)
+	store := r.disk.(*faultstore.Store)
+	o := &oracle{crashes: 1, archived: make(map[string][]common.Hash), fetched: make(map[common.Hash]bool)}
+	var topics [devices][4]byte
+	for i := range topics {
+		topics[i] = r.device(registrationID(i+1), fmt.Sprintf("fcm token-%d", i+1))
+	}
+	r.start()
+	var left *faultstore.Store
+	base := store.Disk().Syncs()
+	store.Disk().OnSync(func(n int) {
+		if n-base == point {
+			p.off.Store(true)
+			left = store.Disk().Crash(rand.New(rand.NewPCG(1, uint64(point)))).Store("db")
+		}
+	})
+	act := func(r *rig, round int) {
+		i := round % devices
+		token := fmt.Sprintf("token-%d", i+1)
+		o.archived[token] = append(o.archived[token], r.log.archive(topics[i]))
+		if round%4 == 3 {
+			synctest.Wait()
+			got := o.archived[token]
+			if r.box.fetched(registrationID(i+1), got, false) == nil {
+				for _, h := range got {
+					o.fetched[h] = true
+				}
+			}
+		}
+		time.Sleep(15 * time.Millisecond)
+	}
+	round := 0
+	for ; round < 20 && !p.off.Load(); round++ {
+		act(r, round)
+	}
+	reached = p.off.Load()
+	if !reached {
+		time.Sleep(time.Minute)
+		o.check(t, p.scripted)
+		r.stop()
+		return false
+	}
+	r.stop()
+	next := &cut{scripted: p.scripted}
+	after := r.crashed(left, next)
+	after.start()
+	for ; round < 25; round++ {
+		act(after, round)
+	}
+	time.Sleep(10 * time.Minute)
+	o.check(t, p.scripted)
+	after.stop()
+	return true
+}
+
+// serial lets an answer be called by one attempt at a time.
+func serial(answer func(context.Context, Notification) Verdict) func(context.Context, Notification) Verdict {
+	gate := make(chan struct{}, 1)
+	return func(ctx context.Context, n Notification) Verdict {
+		gate <- struct{}{}
+		defer func() { <-gate }()
+		return answer(ctx, n)
+	}
+}
+
+// A clean stop and start repeats nothing, skips no number and goes on where it
+// left off.
+func TestRestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token-1")
+		old := r.log.archive(topic) // before push was ever on
+		r.start()
+		a := r.log.archive(topic)
+		synctest.Wait()
+		r.stop()
+		b := r.log.archive(topic) // while it is off
+		r.start()
+		synctest.Wait()
+		got := p.all()
+		require.Len(t, got, 2)
+		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 1, Hashes: []common.Hash{a}}, got[0].Payload)
+		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 2, Hashes: []common.Hash{b, a}}, got[1].Payload)
+		require.NotContains(t, got[1].Payload.Hashes, old)
+
+		p.always(Verdict{Class: Retry, Reason: "fcm 503"})
+		c := r.log.archive(topic)
+		synctest.Wait()
+		r.stop()
+		p.set(nil)
+		r.start()
+		synctest.Wait()
+		got = p.all()
+		require.Len(t, got, 4, "what was pending is sent at once")
+		require.Equal(t, []common.Hash{c, b, a}, got[3].Payload.Hashes)
+		require.Equal(t, uint64(4), got[3].Payload.Seq)
+		r.stop()
+	})
+}
+
+// The disk fails: pushes go on, nothing is lost, and once it works again all
+// is written.
+func TestDiskFailure(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token-1")
+		disk := r.disk.(*faultstore.Store).Disk()
+		r.start()
+		a := r.log.archive(topic)
+		time.Sleep(time.Second)
+		broken := errors.New("no space left on device")
+		disk.SetFault(func(op faultstore.Op) error {
+			if op.Kind == faultstore.Write || op.Kind == faultstore.Sync {
+				return broken
+			}
+			return nil
+		})
+		b := r.log.archive(topic)
+		time.Sleep(time.Minute)
+		require.Equal(t, []common.Hash{b, a}, p.all()[1].Payload.Hashes, "a full disk does not stop wake-ups")
+		require.Positive(t, value(r.m.writeFailures))
+		disk.SetFault(nil)
+		time.Sleep(time.Minute)
+		require.NoError(t, r.box.fetched(1, []common.Hash{a}, false))
+		r.stop()
+		r.start()
+		s, err := r.box.status(1)
+		require.NoError(t, err)
+		require.Equal(t, outboxStatus{seq: 2, unread: 1}, s)
+		time.Sleep(time.Minute)
+		require.Len(t, p.all(), 2)
+		r.stop()
+	})
+}
+
+// A stop is bounded even if a provider hangs.
+func TestStopIsBounded(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		p.set(func(ctx context.Context, _ Notification) Verdict {
+			<-ctx.Done()
+			return Verdict{Class: Retry, Reason: "fcm timeout"}
+		})
+		r := newRig(t, Delivery{AttemptTimeout: time.Hour}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		r.log.archive(topic)
+		synctest.Wait()
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), landTimeout)
+		defer cancel()
+		r.cancel()
+		r.wg.Wait()
+		r.dispatcher.stop(ctx)
+		r.halt()
+		r.writer.Wait()
+		require.Equal(t, landTimeout, time.Since(begin))
+		require.NoError(t, r.store.close())
+		time.Sleep(2 * time.Second)
+
+		r.start()
+		p.set(nil)
+		time.Sleep(time.Minute)
+		require.Len(t, p.all(), 2)
+		r.stop()
+	})
+}

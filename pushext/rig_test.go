@@ -1,0 +1,318 @@
+package pushext
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"whisperpush/durable"
+	"whisperpush/durable/faultstore"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// memLog is an archive in memory.
+type memLog struct {
+	mu      sync.Mutex
+	entries []Entry
+	oldest  uint64 // first retained
+	grown   chan struct{}
+}
+
+func newMemLog() *memLog { return &memLog{oldest: 1, grown: make(chan struct{})} }
+
+func (l *memLog) First() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if int(l.oldest) > len(l.entries) {
+		return 0
+	}
+	return l.oldest
+}
+
+func (l *memLog) Last() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return uint64(len(l.entries))
+}
+
+func (l *memLog) Follow(ctx context.Context, after uint64, fn func([]Entry) error) error {
+	for {
+		l.mu.Lock()
+		fresh, grown := slices.Clone(l.entries[min(int(after), len(l.entries)):]), l.grown
+		l.mu.Unlock()
+		if len(fresh) > 0 {
+			if err := fn(fresh); err != nil {
+				return err
+			}
+			after = fresh[len(fresh)-1].Seq
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-grown:
+		}
+	}
+}
+
+// archive appends an envelope on a topic and returns its hash.
+func (l *memLog) archive(t whisper.Topic) common.Hash {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq := uint64(len(l.entries) + 1)
+	e := Entry{Seq: seq, Hash: testHash(seq), Topic: t, Received: time.Now()}
+	l.entries = append(l.entries, e)
+	close(l.grown)
+	l.grown = make(chan struct{})
+	return e.Hash
+}
+
+func testHash(n uint64) common.Hash {
+	return sha256.Sum256(binary.BigEndian.AppendUint64(nil, n))
+}
+
+// memDirectory is a registry in memory, as far as matching and dispatch need it.
+type memDirectory struct {
+	mu    sync.Mutex
+	regs  map[registrationID]registration
+	topic map[whisper.Topic][]registrationID
+	died  func(registrationID, string)
+}
+
+func (m *memDirectory) match(t whisper.Topic, _ time.Time, fn func(registrationID)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range m.topic[t] {
+		if m.regs[id].state == confirmed {
+			fn(id)
+		}
+	}
+}
+
+func (m *memDirectory) get(id registrationID) (registration, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.regs[id]
+	return r, ok
+}
+
+func (m *memDirectory) kill(id registrationID, reason string, _ time.Time) {
+	m.mu.Lock()
+	r := m.regs[id]
+	r.state, r.reason = dead, reason
+	m.regs[id] = r
+	m.mu.Unlock()
+	m.died(id, reason)
+}
+
+func (m *memDirectory) edit(id registrationID, change func(*registration)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.regs[id]
+	change(&r)
+	m.regs[id] = r
+}
+
+// push is what a provider was given.
+type push struct {
+	Notification
+	Payload pushwire.Payload
+	At      time.Time
+	Class   Class
+}
+
+// scripted is a provider that answers as told and remembers.
+type scripted struct {
+	name   string
+	answer func(ctx context.Context, n Notification) Verdict // nil: Delivered
+
+	mu     sync.Mutex
+	pushes []push
+	flying map[string]int
+	worst  int // most attempts at once for one address
+}
+
+func (s *scripted) Name() string      { return s.name }
+func (*scripted) Check(Address) error { return nil }
+func (s *scripted) Push(ctx context.Context, n Notification) Verdict {
+	s.mu.Lock()
+	if s.flying == nil {
+		s.flying = make(map[string]int)
+	}
+	s.flying[n.Address.Token]++
+	s.worst = max(s.worst, s.flying[n.Address.Token])
+	answer := s.answer
+	s.mu.Unlock()
+	v := Verdict{Class: Delivered}
+	if answer != nil {
+		v = answer(ctx, n)
+	}
+	p, err := pushwire.OpenPayload(n.Body, nil)
+	if err != nil {
+		panic(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flying[n.Address.Token]--
+	n.Body = bytes.Clone(n.Body)
+	s.pushes = append(s.pushes, push{n, p, time.Now(), v.Class})
+	return v
+}
+
+func (s *scripted) set(answer func(context.Context, Notification) Verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
+}
+
+func (s *scripted) always(v Verdict) {
+	s.set(func(context.Context, Notification) Verdict { return v })
+}
+
+func (s *scripted) all() []push {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.pushes)
+}
+
+// to lists the pushes to an address.
+func (s *scripted) to(token string) []push {
+	return slices.DeleteFunc(s.all(), func(p push) bool { return p.Address.Token != token })
+}
+
+// hosted is a scripted provider with a lane for each host: the token up to a slash.
+type hosted struct{ *scripted }
+
+func (hosted) Lane(a Address) string {
+	host, _, _ := bytes.Cut([]byte(a.Token), []byte("/"))
+	return string(host)
+}
+
+var testKey = bytes.Repeat([]byte{7}, DiskKeySize)
+
+var testNow = time.Unix(1e9, 0)
+
+// rig is outbox, dispatcher and follower over a disk in memory.
+type rig struct {
+	t    *testing.T
+	cfg  Delivery
+	log  *memLog
+	dir  *memDirectory
+	disk storage.Storage
+	out  *bytes.Buffer // the log, for canaries
+
+	providers []Provider
+
+	store      *store
+	box        *outbox
+	dispatcher *dispatcher
+	m          *metrics
+	reg        *prometheus.Registry
+	cancel     context.CancelFunc
+	halt       context.CancelFunc
+	wg, writer sync.WaitGroup
+}
+
+func newRig(t *testing.T, cfg Delivery, providers ...Provider) *rig {
+	t.Helper()
+	cfg, err := cfg.withDefaults()
+	require.NoError(t, err)
+	r := &rig{
+		t: t, cfg: cfg, log: newMemLog(), disk: faultstore.New(), providers: providers, out: new(bytes.Buffer),
+		dir: &memDirectory{regs: make(map[registrationID]registration), topic: make(map[whisper.Topic][]registrationID)},
+	}
+	return r
+}
+
+// device adds a confirmed registration that listens to its own topic, woken
+// through the routes "provider token".
+func (r *rig) device(id registrationID, routes ...string) whisper.Topic {
+	reg := registration{
+		id: id, state: confirmed, plain: true, collapse: fmt.Sprintf("collapse-%d", id),
+		registered: time.Now(), expires: time.Now().Add(1e6 * time.Hour),
+	}
+	for _, on := range routes {
+		var rt route
+		_, err := fmt.Sscan(on, &rt.provider, &rt.address.Token)
+		require.NoError(r.t, err)
+		rt.proven = true
+		reg.routes = append(reg.routes, rt)
+	}
+	t := whisper.Topic(binary.BigEndian.AppendUint32(nil, uint32(id)))
+	r.dir.mu.Lock()
+	defer r.dir.mu.Unlock()
+	r.dir.regs[id] = reg
+	r.dir.topic[t] = append(r.dir.topic[t], id)
+	return t
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	log := slog.New(slog.NewTextHandler(r.out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s, err := openStore("", testKey, durable.Options{Storage: r.disk})
+	require.NoError(r.t, err)
+	r.reg = prometheus.NewRegistry()
+	r.m = newMetrics(r.reg)
+	box, started, err := newOutbox(s, r.cfg, log, r.m)
+	require.NoError(r.t, err)
+	d, err := newDispatcher(r.providers, r.dir, box, r.cfg, log, r.m)
+	require.NoError(r.t, err)
+	r.store, r.box, r.dispatcher = s, box, d
+	r.dir.died = func(id registrationID, reason string) { _ = box.drop(id, outcomeDead, reason) }
+	f := &follower{source: r.log, who: r.dir, box: box, log: log, m: r.m}
+	if !started {
+		require.NoError(r.t, f.begin())
+	}
+	require.NoError(r.t, box.recover(r.t.Context(), d.resume))
+	var write, run context.Context
+	write, r.halt = context.WithCancel(context.Background())
+	run, r.cancel = context.WithCancel(context.Background())
+	r.writer.Go(func() { box.run(write) })
+	d.start()
+	r.wg.Go(func() { f.run(run) })
+}
+
+func (r *rig) stop() {
+	r.t.Helper()
+	r.cancel()
+	r.wg.Wait()
+	r.dispatcher.stop(r.t.Context())
+	r.halt()
+	r.writer.Wait()
+	require.NoError(r.t, r.store.close())
+	time.Sleep(2 * time.Second) // goleveldb's pool lingers for one
+}
+
+// value reads a counter or gauge.
+func value(m prometheus.Metric) float64 {
+	var d dto.Metric
+	if err := m.Write(&d); err != nil {
+		panic(err)
+	}
+	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
+}
+
+func outcomes(r *rig, outcome, reason string) float64 {
+	return value(r.m.outcomes.WithLabelValues(outcome, reason))
+}
+
+// inBubble runs a test in fake time.
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}

@@ -1,0 +1,143 @@
+package pushext
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
+	"pgregory.net/rapid"
+
+	"whisperpush/durable"
+	"whisperpush/durable/faultstore"
+)
+
+func TestStoreRefusesAnotherKeyAndFormat(t *testing.T) {
+	disk := faultstore.New()
+	open := func(key []byte) (*store, error) { return openStore("", key, durable.Options{Storage: disk}) }
+	s, err := open(testKey)
+	require.NoError(t, err)
+	require.NoError(t, s.close())
+
+	_, err = open(bytes.Repeat([]byte{8}, DiskKeySize))
+	require.ErrorIs(t, err, ErrDiskKey)
+	_, err = open(testKey[1:])
+	require.ErrorContains(t, err, "disk key has 31 bytes, want 32")
+
+	s, err = open(testKey)
+	require.NoError(t, err)
+	var b leveldb.Batch
+	b.Put(keyFormat, []byte{storeFormat + 1})
+	require.NoError(t, s.write(&b))
+	require.NoError(t, s.close())
+	_, err = open(testKey)
+	require.ErrorIs(t, err, ErrFormat)
+}
+
+func TestSealBindsARecordToItsKey(t *testing.T) {
+	s, err := openStore("", testKey, durable.Options{Storage: faultstore.New()})
+	require.NoError(t, err)
+	defer s.close()
+	secret := []byte("a token that must not be read")
+	sealed := s.seal([]byte("r1"), secret)
+	require.NotContains(t, string(sealed), "token")
+	require.NotEqual(t, sealed, s.seal([]byte("r1"), secret))
+	plain, err := s.open([]byte("r1"), sealed)
+	require.NoError(t, err)
+	require.Equal(t, secret, plain)
+	_, err = s.open([]byte("r2"), sealed)
+	require.ErrorIs(t, err, errSealed)
+	for i := range sealed {
+		bad := bytes.Clone(sealed)
+		bad[i] ^= 1
+		_, err = s.open([]byte("r1"), bad)
+		require.ErrorIs(t, err, errSealed)
+		_, err = s.open([]byte("r1"), sealed[:i])
+		require.ErrorIs(t, err, errSealed)
+	}
+	require.Equal(t, s.fingerprint(secret), s.fingerprint(bytes.Clone(secret)))
+	require.NotEqual(t, s.fingerprint(secret), s.fingerprint(secret[1:]))
+}
+
+func TestDeviceRecord(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := &device{
+			id:      9,
+			more:    rapid.Bool().Draw(t, "more"),
+			strikes: rapid.Uint32().Draw(t, "strikes"),
+			lost:    rapid.Uint32().Draw(t, "lost"),
+			reason:  rapid.StringN(0, 10, maxReason).Draw(t, "reason"),
+			used:    rapid.Uint64Range(0, 1<<60).Draw(t, "used"),
+			entries: []entry{},
+		}
+		for i := range rapid.IntRange(0, 2*maxEntries).Draw(t, "entries") {
+			d.insert(entry{hash: testHash(uint64(i)), at: rapid.Int64Range(0, 1<<50).Draw(t, "at"), read: rapid.Bool().Draw(t, "read")})
+		}
+		d.covered = rapid.Uint64Range(0, d.matched).Draw(t, "covered")
+		b := d.record(d.used + seqBlock)
+		got, err := decodeDevice(9, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.used += seqBlock
+		d.reserved = d.used
+		require.Equal(t, d, got)
+		for i := range b {
+			_, err := decodeDevice(9, b[:i])
+			require.ErrorIs(t, err, errDeviceRecord)
+		}
+	})
+}
+
+func FuzzDecodeDevice(f *testing.F) {
+	d := &device{id: 1, more: true, strikes: 3, reason: "fcm 404", used: 77}
+	f.Add(d.record(100))
+	d.insert(entry{hash: testHash(1), at: 1e12})
+	d.insert(entry{hash: testHash(2), at: 2e12, read: true})
+	f.Add(d.record(1 << 40))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := decodeDevice(1, b)
+		if err != nil {
+			return
+		}
+		again, err := decodeDevice(1, d.record(d.reserved))
+		require.NoError(t, err)
+		require.Equal(t, d, again)
+	})
+}
+
+func TestDeviceInsert(t *testing.T) {
+	d := &device{}
+	for i := range maxEntries {
+		added, dropped := d.insert(entry{hash: testHash(uint64(i)), read: i == 3})
+		require.True(t, added)
+		require.Nil(t, dropped)
+	}
+	added, _ := d.insert(entry{hash: testHash(5)})
+	require.False(t, added, "a hash is there once")
+	_, dropped := d.insert(entry{hash: testHash(1000)})
+	require.Nil(t, dropped, "what was read goes first")
+	require.False(t, d.more)
+	_, dropped = d.insert(entry{hash: testHash(1001)})
+	require.Equal(t, testHash(0), dropped.hash, "then the oldest")
+	require.True(t, d.more)
+	hashes, more := d.hashes(2)
+	require.Equal(t, []common.Hash{testHash(1001), testHash(1000)}, hashes)
+	require.True(t, more)
+}
+
+func TestEarlyReadsAreBounded(t *testing.T) {
+	var r earlyReads
+	now := testNow
+	for i := range 2 * maxEarly {
+		r.add(1, testHash(uint64(i)), now)
+	}
+	require.Len(t, r.at, maxEarly)
+	require.Len(t, r.ring, maxEarly)
+	require.False(t, r.take(1, testHash(0), now), "forgotten")
+	require.True(t, r.take(1, testHash(maxEarly), now))
+	require.False(t, r.take(1, testHash(maxEarly), now), "once")
+	require.False(t, r.take(2, testHash(maxEarly+1), now), "another's")
+	require.False(t, r.take(1, testHash(maxEarly+1), now.Add(earlyLife)), "too old")
+}
