@@ -1,0 +1,320 @@
+package client
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// The process-wide ticker of go-ethereum's metrics and the lingering pool
+		// goroutine of devp2p's in-memory node table.
+		goleak.IgnoreAnyFunction("github.com/ethereum/go-ethereum/metrics.(*meterTicker).loop"),
+		goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+}
+
+func route() Registration {
+	return Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte("a token")}}}
+}
+
+func TestRegisterAndConfirm(t *testing.T) {
+	s := startScripted(t)
+	code := [pushwire.CodeSize]byte{1, 2, 3}
+	var sealKey []byte
+	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		switch body := req.Body.(type) {
+		case *pushwire.Register:
+			sealKey = body.SealKey
+			return pushwire.Reply{State: pushwire.Waiting, Body: &pushwire.RegisterReply{Version: body.Version, Challenged: true}}, nil, true
+		case *pushwire.Confirm:
+			if body.Code != code {
+				return pushwire.Reply{Code: pushwire.WrongCode, Text: "wrong code", State: pushwire.Waiting}, nil, true
+			}
+		}
+		return accepted(1), nil, true
+	}
+	store := new(MemoryStore)
+	d := s.open(t, store)
+	require.NoError(t, d.Register(t.Context(), route()))
+	require.False(t, d.Active())
+	require.Equal(t, []pushwire.Channel{{Topic: family().Topic}}, s.seen()[0].Body.(*pushwire.Register).Channels)
+
+	wrong, err := pushwire.SealPayload(pushwire.Payload{Kind: pushwire.Challenge, Code: make([]byte, pushwire.CodeSize)}, sealKey)
+	require.NoError(t, err)
+	_, err = d.Receive(t.Context(), wrong)
+	require.True(t, IsRefused(err, pushwire.WrongCode), "%v", err)
+	require.False(t, d.Active())
+
+	right, err := pushwire.SealPayload(pushwire.Payload{Kind: pushwire.Challenge, Code: code[:]}, sealKey)
+	require.NoError(t, err)
+	event, err := d.Receive(t.Context(), right)
+	require.NoError(t, err)
+	require.Equal(t, pushwire.Challenge, event.Kind)
+	require.True(t, d.Active())
+
+	// The account outlives the process.
+	again := s.open(t, store)
+	require.True(t, again.Active())
+	require.Equal(t, d.state.RegistrationKey, again.state.RegistrationKey)
+}
+
+func TestReceiveShowsWhatWasAskedForOnce(t *testing.T) {
+	s := startScripted(t)
+	first, second := letter(t, "first", 2*time.Second), letter(t, "second", time.Second)
+	unasked := letter(t, "unasked", 0)
+	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		fetch := req.Body.(*pushwire.Fetch)
+		// The server slips in an envelope, and one of them twice.
+		return pushwire.Reply{State: pushwire.Active, Body: &pushwire.FetchReply{Sent: fetch.Hashes[:2], Missing: fetch.Hashes[2:]}},
+			[]*whisper.Envelope{second, unasked, first, first}, true
+	}
+	d := s.open(t, nil)
+	gone := common.Hash{9}
+	body, err := pushwire.SealPayload(pushwire.Payload{
+		Kind: pushwire.Messages, Seq: 1, Hashes: []common.Hash{second.Hash(), first.Hash(), gone},
+	}, d.state.SealPublicKey)
+	require.NoError(t, err)
+
+	event, err := d.Receive(t.Context(), body)
+	require.NoError(t, err)
+	require.False(t, event.Gap)
+	require.Equal(t, []common.Hash{gone}, event.Missing)
+	require.Len(t, event.Previews, 2)
+	require.Equal(t, "first", event.Previews[0].Text, "oldest first")
+	require.Equal(t, "second", event.Previews[1].Text)
+	require.Equal(t, "family", event.Previews[0].Chat)
+	require.Contains(t, event.Previews[0].Link(), first.Hash().Hex())
+
+	event, err = d.Receive(t.Context(), body)
+	require.NoError(t, err)
+	require.Empty(t, event.Previews, "the same push again shows nothing")
+	require.Len(t, s.seen(), 2, "and the receipt is given again")
+}
+
+func TestRepeatsWhatMaySucceed(t *testing.T) {
+	var limits pushwire.Limits
+	limits.PoW = 0.4
+	ahead := 20 * time.Minute
+	for name, refusal := range map[string]struct {
+		reply   pushwire.Reply
+		silence bool
+	}{
+		"busy":     {reply: pushwire.Reply{Code: pushwire.Busy, Text: "busy"}},
+		"internal": {reply: pushwire.Reply{Code: pushwire.Internal, Text: "disk full"}},
+		"clock":    {reply: pushwire.Reply{Code: pushwire.Clock, Text: "clock", Body: &pushwire.ClockReply{Now: uint64(time.Now().Add(ahead).UnixMilli())}}},
+		"work":     {reply: pushwire.Reply{Code: pushwire.Work, Text: "more work", Body: &pushwire.RegisterReply{Limits: limits}}},
+		"silence":  {silence: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startScripted(t)
+			s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+				if len(s.requests) == 1 {
+					return refusal.reply, nil, !refusal.silence
+				}
+				return accepted(1), nil, true
+			}
+			d := s.open(t, nil)
+			require.NoError(t, d.Register(t.Context(), route()))
+			requests := s.seen()
+			require.Len(t, requests, 2)
+			require.NotEqual(t, requests[0].ID, requests[1].ID, "an ID is used once")
+			require.Equal(t, requests[0].Body, requests[1].Body, "the change is the same")
+			switch name {
+			case "clock":
+				require.InDelta(t, float64(time.Now().Add(ahead).UnixMilli()), float64(requests[1].Issued), 60_000)
+			case "work":
+				require.Equal(t, limits.PoW, d.pow)
+			}
+		})
+	}
+}
+
+func TestStaleVersionIsRaisedOnce(t *testing.T) {
+	s := startScripted(t)
+	held := uint64(time.Now().Add(time.Hour).UnixMilli())
+	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		if v := req.Body.(*pushwire.Register).Version; v <= held {
+			return pushwire.Reply{Code: pushwire.Stale, Text: "stale", Body: &pushwire.RegisterReply{Version: held}}, nil, true
+		}
+		return accepted(req.Body.(*pushwire.Register).Version), nil, true
+	}
+	d := s.open(t, nil)
+	require.NoError(t, d.Register(t.Context(), route()))
+	require.Equal(t, held+1, s.seen()[1].Body.(*pushwire.Register).Version)
+
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return pushwire.Reply{Code: pushwire.Stale, Text: "stale", Body: &pushwire.RegisterReply{Version: held}}, nil, true
+	}
+	require.True(t, IsRefused(d.Register(t.Context(), route()), pushwire.Stale), "a server that lies is not asked for ever")
+}
+
+func TestRefusalReachesTheApp(t *testing.T) {
+	s := startScripted(t)
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return pushwire.Reply{Code: pushwire.UnknownProvider, Text: "there is no provider fcm"}, nil, true
+	}
+	d := s.open(t, nil)
+	err := d.Register(t.Context(), route())
+	require.True(t, IsRefused(err, pushwire.UnknownProvider))
+	require.ErrorContains(t, err, "there is no provider fcm")
+	require.Len(t, s.seen(), 1, "what cannot succeed is not repeated")
+}
+
+func TestForgedReplyIsIgnored(t *testing.T) {
+	s := startScripted(t)
+	forger := newTestKey(t)
+	honest := s.key
+	s.answer = func(req pushwire.Request, from *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		reply := accepted(1)
+		reply.ID = req.ID
+		forged, err := pushwire.SealReply(context.Background(), reply, forger, from)
+		require.NoError(t, err)
+		return pushwire.Reply{Code: pushwire.Limit, Text: "the honest reply"}, []*whisper.Envelope{forged}, true
+	}
+	require.Equal(t, honest, s.key)
+	d := s.open(t, nil)
+	require.True(t, IsRefused(d.Register(t.Context(), route()), pushwire.Limit))
+}
+
+func TestSetChatsTellsTheDifference(t *testing.T) {
+	s := startScripted(t)
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return accepted(1), nil, true
+	}
+	d := s.open(t, nil)
+	work := Chat{Name: "work", Topic: whisper.TopicFor("work"), Key: make([]byte, 32)}
+	require.NoError(t, d.SetChats(t.Context(), []Chat{family(), work}))
+	require.Equal(t, []pushwire.Channel{{Topic: work.Topic}}, s.seen()[0].Body.(*pushwire.Channels).Channels)
+
+	quiet := work
+	quiet.Mode = pushwire.Muted
+	require.NoError(t, d.SetChats(t.Context(), []Chat{quiet}))
+	require.ElementsMatch(t, []pushwire.Channel{{Topic: work.Topic, Mode: pushwire.Muted}, {Topic: family().Topic, Mode: pushwire.Removed}},
+		s.seen()[1].Body.(*pushwire.Channels).Channels)
+	require.NoError(t, d.SetChats(t.Context(), []Chat{quiet}))
+	require.Len(t, s.seen(), 2, "nothing to tell")
+}
+
+func TestDismiss(t *testing.T) {
+	s := startScripted(t)
+	e := letter(t, "read elsewhere", 0)
+	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return pushwire.Reply{State: pushwire.Active, Body: &pushwire.FetchReply{Sent: req.Body.(*pushwire.Fetch).Hashes}}, []*whisper.Envelope{e}, true
+	}
+	d := s.open(t, nil)
+	dismiss, err := pushwire.SealPayload(pushwire.Payload{Kind: pushwire.Dismiss, Seq: 1, Hashes: []common.Hash{e.Hash()}}, d.state.SealPublicKey)
+	require.NoError(t, err)
+	event, err := d.Receive(t.Context(), dismiss)
+	require.NoError(t, err)
+	require.Equal(t, []common.Hash{e.Hash()}, event.Dismissed)
+	previews, _, err := d.Fetch(t.Context(), []common.Hash{e.Hash()})
+	require.NoError(t, err)
+	require.Empty(t, previews, "what was read elsewhere does not ring here any more")
+}
+
+func TestReceiveRefusesGarbage(t *testing.T) {
+	s := startScripted(t)
+	d := s.open(t, nil)
+	for _, body := range []string{"", "{}", "null", `{"v":2,"p":"!"}`, `{"v":9,"p":""}`} {
+		_, err := d.Receive(t.Context(), []byte(body))
+		require.Error(t, err, body)
+	}
+	require.Empty(t, s.seen())
+	require.NoError(t, d.Close())
+	_, err := d.Status(t.Context())
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+func TestOpenRefuses(t *testing.T) {
+	good := Config{
+		Server:  "enode://" + "95e92cf0652f075c08d6e9a7b7a0418bef6311b67c4491eab00c0c06bb0e2def1de3254acb2d306c94394f92a94f3111e5cf9faa805471d44cd6805a4d49ae19@127.0.0.1:1",
+		PushKey: "0495e92cf0652f075c08d6e9a7b7a0418bef6311b67c4491eab00c0c06bb0e2def1de3254acb2d306c94394f92a94f3111e5cf9faa805471d44cd6805a4d49ae19",
+	}
+	_, err := Open(t.Context(), good)
+	require.NoError(t, err)
+	for name, change := range map[string]func(*Config){
+		"no server":        func(c *Config) { c.Server = "" },
+		"no enode":         func(c *Config) { c.Server = "http://example.org" },
+		"no push key":      func(c *Config) { c.PushKey = "" },
+		"half a key":       func(c *Config) { c.PushKey = c.PushKey[:20] },
+		"chat without key": func(c *Config) { c.Chats = []Chat{{Name: "x"}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			change(&cfg)
+			_, err := Open(t.Context(), cfg)
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestFileStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "device.json")
+	store := FileStore(path)
+	first, err := loadState(t.Context(), store)
+	require.NoError(t, err)
+	require.NoError(t, first.save(t.Context(), store))
+	second, err := loadState(t.Context(), store)
+	require.NoError(t, err)
+	require.Equal(t, first, second)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it holds private keys")
+
+	require.NoError(t, os.WriteFile(path, []byte(`{"registrationKey":"0x00"}`), 0o600))
+	_, err = loadState(t.Context(), store)
+	require.ErrorContains(t, err, "damaged")
+	require.Error(t, FileStore(filepath.Join(path, "below-a-file")).Save(t.Context(), nil))
+}
+
+func TestShownIsBounded(t *testing.T) {
+	var s state
+	for i := range maxShown + 10 {
+		require.True(t, s.show(common.Hash{byte(i), byte(i >> 8), 1}))
+	}
+	require.Len(t, s.Shown, maxShown)
+	require.False(t, s.show(s.Shown[0]))
+}
+
+func TestPrintable(t *testing.T) {
+	for _, c := range [][2]string{
+		{"hello", "hello"},
+		{"two\nlines\tand a tab", "two lines and a tab"},
+		{"bell\a and \x1b[31mcolour", "bell and [31mcolour"},
+		{"\u202eright to left", "right to left"},
+		{"broken \xff\xfe", "broken �"},
+	} {
+		require.Equal(t, c[1], printable([]byte(c[0])))
+	}
+	long := printable(make300())
+	require.Len(t, []rune(long), PreviewLength+1)
+}
+
+func make300() []byte {
+	b := make([]byte, 0, 600)
+	for range 300 {
+		b = append(b, "é"...)
+	}
+	return b
+}
+
+func newTestKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	s := new(state)
+	require.NoError(t, s.create(time.Now()))
+	key, err := s.identity()
+	require.NoError(t, err)
+	return key
+}
