@@ -1,0 +1,178 @@
+package pushext
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// sink is a provider that accepts at once and tells when.
+type sink struct {
+	took func()
+}
+
+func (sink) Name() string        { return "sink" }
+func (sink) Check(Address) error { return nil }
+func (s sink) Push(context.Context, Notification) Verdict {
+	s.took()
+	return Verdict{Class: Delivered, Reason: "sink"}
+}
+
+// bench is follower, outbox and dispatcher on a real disk, with a device for
+// each of n topics.
+type bench struct {
+	box   *outbox
+	d     *dispatcher
+	f     *follower
+	close func()
+}
+
+func newBench(b *testing.B, n int, sealed bool, took func()) *bench {
+	cfg, err := Delivery{SilentAfter: -1, Budget: Budget{Burst: 1 << 30}}.withDefaults()
+	require.NoError(b, err)
+	log := slog.New(slog.DiscardHandler)
+	s, err := openStore(b.TempDir(), testKey, durable.Options{})
+	require.NoError(b, err)
+	dir := &memDirectory{regs: make(map[registrationID]registration), topic: make(map[whisper.Topic][]registrationID)}
+	_, public, err := pushwire.NewSealKey()
+	require.NoError(b, err)
+	for i := range n {
+		id := registrationID(i + 1)
+		dir.regs[id] = registration{
+			id: id, state: confirmed, plain: !sealed, sealKey: public, collapse: "c",
+			routes: []route{{provider: "sink", address: Address{Token: fmt.Sprint(i)}, proven: true}},
+		}
+		dir.topic[topicNumber(i)] = []registrationID{id}
+	}
+	m := newMetrics(nil)
+	box, _, err := newOutbox(s, cfg, log, m)
+	require.NoError(b, err)
+	d, err := newDispatcher([]Provider{sink{took}}, dir, box, cfg, log, m)
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var writer sync.WaitGroup
+	writer.Go(func() { box.run(ctx) })
+	return &bench{box, d, &follower{who: dir, box: box, log: log, m: m}, func() {
+		d.stop(context.Background())
+		cancel()
+		writer.Wait()
+		require.NoError(b, s.close())
+	}}
+}
+
+func topicNumber(i int) whisper.Topic {
+	return whisper.Topic{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+}
+
+func benchBatch(from uint64, n int, topic func(i int) whisper.Topic) []Entry {
+	entries := make([]Entry, n)
+	now := time.Now()
+	for i := range entries {
+		seq := from + uint64(i)
+		entries[i] = Entry{Seq: seq, Hash: testHash(seq), Topic: topic(int(seq)), Received: now}
+	}
+	return entries
+}
+
+// BenchmarkFollower matches envelopes, one in ten for somebody, and records the
+// matches durably; nothing is pushed.
+func BenchmarkFollower(b *testing.B) {
+	const devices, batch = 10_000, 256
+	s := newBench(b, devices, false, func() {})
+	defer s.close()
+	s.box.ring = func(registrationID) {}
+	seq := uint64(1)
+	for b.Loop() {
+		b.StopTimer()
+		entries := benchBatch(seq, batch, func(i int) whisper.Topic { return topicNumber(i % (10 * devices)) })
+		seq += batch
+		b.StartTimer()
+		if err := s.f.take(b.Context(), entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds(), "envelopes/s")
+}
+
+// BenchmarkDispatch sends everything that is matched to a provider that accepts
+// at once.
+func BenchmarkDispatch(b *testing.B) {
+	for _, sealed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sealed=%v", sealed), func(b *testing.B) {
+			const devices, batch = 10_000, 256
+			var pushed atomic.Int64
+			done := make(chan struct{}, 1)
+			goal := int64(0)
+			s := newBench(b, devices, sealed, func() {
+				if pushed.Add(1)%batch == 0 {
+					done <- struct{}{}
+				}
+			})
+			defer s.close()
+			s.d.start()
+			seq := uint64(1)
+			for b.Loop() {
+				// Each device once in a round, and all it was told is fetched after.
+				entries := benchBatch(seq, batch, func(i int) whisper.Topic { return topicNumber(i % devices) })
+				seq += batch
+				goal += batch
+				if err := s.f.take(b.Context(), entries); err != nil {
+					b.Fatal(err)
+				}
+				<-done
+			}
+			b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds(), "pushes/s")
+		})
+	}
+}
+
+// BenchmarkPipeline rings 2,000 matched envelopes a second, in groups as an
+// archive commits them, and reports how long after the group each provider call
+// begins.
+func BenchmarkPipeline(b *testing.B) {
+	const devices, rate, group = 10_000, 2000, 10
+	var mu sync.Mutex
+	var begin time.Time
+	var took []time.Duration
+	s := newBench(b, devices, true, func() {
+		now := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		took = append(took, now.Sub(begin))
+	})
+	defer s.close()
+	s.d.start()
+	seq := uint64(1)
+	tick := time.NewTicker(time.Second * group / rate)
+	defer tick.Stop()
+	for b.Loop() {
+		<-tick.C
+		entries := benchBatch(seq, group, func(i int) whisper.Topic { return topicNumber(i % devices) })
+		seq += group
+		mu.Lock()
+		begin = time.Now()
+		mu.Unlock()
+		if err := s.f.take(b.Context(), entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	slices.Sort(took)
+	if len(took) > 0 {
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+		b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), "pushes/s")
+	}
+}

@@ -1,0 +1,139 @@
+package pushext
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/durable/faultstore"
+)
+
+func TestFollowerGoesOnAtTheOldestAfterAGap(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		r.log.archive(topic)
+		synctest.Wait()
+		r.stop()
+		for range 10 {
+			r.log.archive(topic)
+		}
+		r.log.oldest = 8 // 2 to 7 fell out of the archive
+		r.start()
+		defer r.stop()
+		synctest.Wait()
+		got := p.all()
+		require.Len(t, got, 2)
+		require.Len(t, got[1].Payload.Hashes, 1+4)
+		require.Equal(t, 1.0, value(r.m.gaps))
+		require.Equal(t, 6.0, value(r.m.missed))
+		require.Contains(t, r.out.String(), "dropped from the archive before they were matched")
+	})
+}
+
+func TestFollowerOfAnArchiveThatWasReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		for range 5 {
+			r.log.archive(topic)
+		}
+		synctest.Wait()
+		r.stop()
+		n := len(p.all())
+		r.log = newMemLog()
+		r.start()
+		defer r.stop()
+		synctest.Wait()
+		require.Contains(t, r.out.String(), "it was replaced")
+		r.log.archive(r.device(2, "fcm token-2"))
+		synctest.Wait()
+		require.Len(t, p.all(), n+1)
+	})
+}
+
+// An envelope that everybody listens to takes several batches, and a crash
+// between them costs nobody his wake-up.
+func TestFanOut(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const devices = maxFanOut + 100
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token")
+		for id := registrationID(2); id <= devices; id++ {
+			r.device(id, "fcm token")
+			r.dir.topic[topic] = append(r.dir.topic[topic], id)
+		}
+		r.start()
+		defer r.stop()
+		r.log.archive(topic)
+		time.Sleep(time.Minute)
+		require.Len(t, p.all(), devices)
+		require.Equal(t, uint64(1), r.box.position())
+	})
+}
+
+// The disk does not keep up: the follower waits instead of filling memory.
+func TestBackpressure(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token")
+		for id := registrationID(2); id <= 1000; id++ {
+			r.device(id, "fcm token")
+			r.dir.topic[topic] = append(r.dir.topic[topic], id)
+		}
+		r.start()
+		defer r.stop()
+		disk := r.disk.(*faultstore.Store).Disk()
+		disk.SetFault(func(op faultstore.Op) error {
+			if op.Kind == faultstore.Sync {
+				return errors.New("no")
+			}
+			return nil
+		})
+		for range 100 {
+			r.log.archive(topic)
+		}
+		time.Sleep(10 * time.Second)
+		r.box.mu.Lock()
+		uncommitted := r.box.uncommitted
+		r.box.mu.Unlock()
+		require.GreaterOrEqual(t, uncommitted, maxUncommitted)
+		require.LessOrEqual(t, uncommitted, maxUncommitted+maxFanOut)
+		disk.SetFault(nil)
+		time.Sleep(time.Minute)
+		require.Equal(t, uint64(100), r.box.position())
+		s, err := r.box.status(999)
+		require.NoError(t, err)
+		require.Equal(t, maxEntries, s.unread)
+	})
+}
+
+// Off for long: what is older than the TTL is not pushed, and is counted.
+func TestCatchUpSkipsWhatIsTooOld(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{TTL: time.Hour}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		r.stop()
+		r.log.archive(topic)
+		time.Sleep(2 * time.Hour)
+		fresh := r.log.archive(topic)
+		r.start()
+		defer r.stop()
+		synctest.Wait()
+		require.Len(t, p.all(), 1)
+		require.Equal(t, fresh, p.all()[0].Payload.Hashes[0])
+		require.Len(t, p.all()[0].Payload.Hashes, 1)
+		require.Equal(t, 1.0, outcomes(r, outcomeExpired, "catch_up"))
+	})
+}
