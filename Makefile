@@ -4,7 +4,7 @@ FUZZTIME ?= 20s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo test bench lint vuln fuzz vectors clean
+.PHONY: help build demo test bench bench-full microbench lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,13 @@ demo: build ## run the whole loop once: message, push, preview
 test: ## all tests with the race detector, the genuine node as a peer included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
 
-bench: ## the benchmarks of every package, one short round
+bench: ## measure beside the genuine node and the bare machine, some minutes
+	$(GO) run ./bench
+
+bench-full: ## the same with the sizes of docs/performance.md
+	$(GO) run ./bench -full
+
+microbench: ## the benchmarks of every package, one short round
 	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./...
 
 lint: ## gofmt, vet, staticcheck

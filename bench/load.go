@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"whisperpush/testutil/genuinenode"
+	"whisperpush/whisper"
+)
+
+const (
+	// dataSize is the data of an envelope whose symmetric message is padded to 256 bytes.
+	dataSize = 256 + 12 + 16
+	// perPacket is how many envelopes travel in one packet, some 170 KiB: far
+	// below what the genuine node takes, and it gains nothing from more.
+	perPacket = 500
+	// loadTTL is longer than any run takes, in seconds.
+	loadTTL = 3600
+)
+
+// envelopes makes the load l, or finds it made, and returns its file. The
+// genuine node's code makes it, so both sides get the same bytes.
+func (s *suite) envelopes(ctx context.Context, l genuinenode.Load) (string, error) {
+	if path, ok := s.loads[l]; ok {
+		return path, nil
+	}
+	path := filepath.Join(s.dir, "envelopes-"+strconv.Itoa(len(s.loads)))
+	if err := genuinenode.WriteLoad(ctx, l, path); err != nil {
+		return "", err
+	}
+	s.loads[l] = path
+	return path, nil
+}
+
+// fresh is a load that is sent now.
+func (s *suite) fresh(count, topics int) genuinenode.Load {
+	return genuinenode.Load{Count: count, Seed: s.seed, Topics: topics, Size: dataSize, From: uint32(time.Now().Unix()), TTL: loadTTL}
+}
+
+// readRaw reads the envelopes of a file as they are.
+func readRaw(path string) ([][]byte, error) {
+	all, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var raws [][]byte
+	for len(all) > 0 {
+		_, _, rest, err := rlp.Split(all)
+		if err != nil {
+			return nil, err
+		}
+		n := len(all) - len(rest)
+		raws = append(raws, all[:n:n])
+		all = rest
+	}
+	return raws, nil
+}
+
+// decode makes envelopes of raws, as if they had come from a peer.
+func decode(raws [][]byte) ([]*whisper.Envelope, error) {
+	envs := make([]*whisper.Envelope, len(raws))
+	for i, raw := range raws {
+		e, err := whisper.DecodeEnvelope(raw)
+		if err != nil {
+			return nil, err
+		}
+		envs[i] = e
+	}
+	return envs, nil
+}
+
+// packets makes the payloads of packets 1 that carry raws.
+func packets(raws [][]byte, each int) ([][]byte, error) {
+	var out [][]byte
+	for len(raws) > 0 {
+		n := min(each, len(raws))
+		list := make([]rlp.RawValue, n)
+		for i, raw := range raws[:n] {
+			list[i] = raw
+		}
+		packet, err := rlp.EncodeToBytes(list)
+		if err != nil {
+			return nil, err
+		}
+		out, raws = append(out, packet), raws[n:]
+	}
+	return out, nil
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"whisperpush/testutil/genuinenode"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// sizes are how much each benchmark does.
+type sizes struct {
+	pairs      int           // alternating runs of each side
+	ingest     int           // envelopes over one link
+	archive    int           // envelopes into the archive in process
+	archived   int           // envelopes in an archive that is queried
+	queries    int           // of the genuine node
+	fetches    int           // of 10 envelopes by hash, and as many pings
+	channels   int           // registered, for matching and starting
+	idle       int           // channels of an idle node
+	ring       time.Duration // of wake-ups at ringRate
+	pushes     int           // through the provider, and by the bare loop
+	hops       int           // messages from one node to the next
+	perChannel int           // channels a registration
+}
+
+var (
+	shortSizes = sizes{pairs: 2, ingest: 100_000, archive: 200_000, archived: 300_000, queries: 3, fetches: 1500,
+		channels: 1_000_000, idle: 100_000, ring: 15 * time.Second, pushes: 10_000, hops: 40, perChannel: 100}
+	fullSizes = sizes{pairs: 5, ingest: 300_000, archive: 300_000, archived: 1_000_000, queries: 5, fetches: 5000,
+		channels: 1_000_000, idle: 100_000, ring: 60 * time.Second, pushes: 40_000, hops: 150, perChannel: 20}
+)
+
+// suite is what the benchmarks share.
+type suite struct {
+	sizes
+	seed     int64
+	dir      string    // all files of the run
+	wnode    string    // our executable
+	progress io.Writer // says what is going on
+	report   *report
+	loads    map[genuinenode.Load]string // files of envelopes made so far
+	large    *large                      // once it is made
+}
+
+// benchmark measures one or more names, which share their preparation.
+type benchmark struct {
+	names []string
+	run   func(*suite, context.Context) error
+}
+
+// benchmarks in the order of the run: those that need a quiet disk first.
+var benchmarks = []benchmark{
+	{[]string{"wire_ingest_ratio"}, (*suite).wireIngest},
+	{[]string{"archive_ratio", "archive_vs_disk"}, (*suite).archiveThroughput},
+	{[]string{"topic_query_ratio", "bloom_query_ratio"}, (*suite).mailQueries},
+	{[]string{"hash_fetch_vs_ping"}, (*suite).hashFetch},
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	full := flags.Bool("full", false, "the large sizes instead of the short ones")
+	only := flags.String("only", "", "measure only these `NAMES`, comma-separated; a beginning of a name is enough")
+	seed := flags.Int64("seed", 1, "of all envelopes and keys that are made")
+	tmp := flags.String("tmp", "", "`DIRECTORY` for the databases, on the disk to be measured (default: the system's)")
+	docs := flags.String("docs", "", "also write the results into performance.md and performance.svg in this `DIRECTORY`")
+	note := flags.String("note", "", "a `SENTENCE` about this run, for the documents")
+	cpu := flags.String("cpuprofile", "", "write a CPU profile of this process to `FILE`; our node is another process unless the name says in-process")
+	size := shortSizes
+	override := sizeFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("there is no argument %q; name benchmarks with -only", flags.Arg(0))
+	}
+	if *full {
+		size = fullSizes
+	}
+	if err := override(&size); err != nil {
+		return err
+	}
+	chosen, err := choose(*only)
+	if err != nil {
+		return err
+	}
+	if *cpu != "" {
+		f, err := os.Create(*cpu)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+
+	s := &suite{sizes: size, seed: *seed, progress: stderr, loads: make(map[genuinenode.Load]string)}
+	if s.dir, err = os.MkdirTemp(*tmp, "whisperpush-bench-"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	s.report = newReport(*full, *seed, *note, args)
+	fmt.Fprintf(stderr, "seed %d, %d CPUs, %s\n", *seed, runtime.NumCPU(), runtime.Version())
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	for _, b := range chosen {
+		if err := s.measure(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(b.names, ", "), err)
+		}
+	}
+	if err := s.report.print(stdout); err != nil {
+		return err
+	}
+	if *docs != "" {
+		return s.report.document(*docs)
+	}
+	return nil
+}
+
+// measure runs one benchmark in a directory of its own.
+func (s *suite) measure(ctx context.Context, b benchmark) error {
+	start := time.Now()
+	s.say("%s …", strings.Join(b.names, ", "))
+	if err := b.run(s, ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	s.say("  %v", time.Since(start).Round(time.Second))
+	return nil
+}
+
+func (s *suite) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
+
+// build compiles both nodes.
+func (s *suite) build(ctx context.Context) error {
+	s.wnode = filepath.Join(s.dir, "wnode")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.wnode, "whisperpush/cmd/wnode").CombinedOutput(); err != nil {
+		return fmt.Errorf("build wnode (run inside the whisperpush checkout): %w\n%s", err, out)
+	}
+	_, err := genuinenode.Build(ctx)
+	return err
+}
+
+// temp makes a new directory of the run. The caller may remove it early.
+func (s *suite) temp() (string, error) { return os.MkdirTemp(s.dir, "") }
+
+// choose picks the benchmarks that measure the names given.
+func choose(only string) ([]benchmark, error) {
+	if only == "" {
+		return benchmarks, nil
+	}
+	var names, known []string
+	for _, b := range benchmarks {
+		known = append(known, b.names...)
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		name = strings.TrimSpace(name)
+		found := false
+		for _, k := range known {
+			if strings.HasPrefix(k, name) {
+				names, found = append(names, k), true
+			}
+		}
+		if name == "" || !found {
+			return nil, fmt.Errorf("-only %q names no benchmark; there are %s", name, strings.Join(known, ", "))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(benchmarks), func(b benchmark) bool {
+		return !slices.ContainsFunc(b.names, func(n string) bool { return slices.Contains(names, n) })
+	}), nil
+}
+
+// sizeFlags adds a flag for each size; the function returned lays those that
+// were given over the sizes.
+func sizeFlags(flags *flag.FlagSet) func(*sizes) error {
+	numbers := []struct {
+		name, usage string
+		field       func(*sizes) *int
+	}{
+		{"pairs", "alternating runs of each side", func(s *sizes) *int { return &s.pairs }},
+		{"ingest", "envelopes over one link", func(s *sizes) *int { return &s.ingest }},
+		{"archive", "envelopes into the archive in process", func(s *sizes) *int { return &s.archive }},
+		{"archived", "envelopes in the archive that is queried", func(s *sizes) *int { return &s.archived }},
+		{"queries", "queries of the genuine node", func(s *sizes) *int { return &s.queries }},
+		{"fetches", "fetches by hash, and pings", func(s *sizes) *int { return &s.fetches }},
+		{"channels", "channels to match and to start with", func(s *sizes) *int { return &s.channels }},
+		{"perchannel", "channels of one registration", func(s *sizes) *int { return &s.perChannel }},
+		{"idle", "channels of the idle node", func(s *sizes) *int { return &s.idle }},
+		{"pushes", "pushes through the provider", func(s *sizes) *int { return &s.pushes }},
+		{"hops", "messages between two nodes", func(s *sizes) *int { return &s.hops }},
+	}
+	values := make([]*int, len(numbers))
+	for i, n := range numbers {
+		values[i] = flags.Int(n.name, 0, n.usage+" (default: as -full says)")
+	}
+	ring := flags.Duration("ring", 0, "how long wake-ups are sent (default: as -full says)")
+	return func(s *sizes) error {
+		for i, n := range numbers {
+			switch v := *values[i]; {
+			case v < 0:
+				return fmt.Errorf("-%s %d: give a positive number", n.name, v)
+			case v > 0:
+				*n.field(s) = v
+			}
+		}
+		if *ring < 0 {
+			return fmt.Errorf("-ring %v: give a positive duration", *ring)
+		}
+		if *ring > 0 {
+			s.ring = *ring
+		}
+		return nil
+	}
+}

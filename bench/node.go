@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+)
+
+// mailPassword is the password for requests to either node.
+const mailPassword = "status-offline-inbox"
+
+// node is our node: a wnode process.
+type node struct {
+	self    *enode.Node
+	metrics string // URL
+	serving time.Duration
+
+	cmd    *exec.Cmd
+	log    *logBuffer
+	ended  chan struct{} // closed when the process is gone
+	err    error         // valid once ended is closed
+	client http.Client
+}
+
+// startNode runs wnode on a data directory with more flags; it returns when
+// the node serves, which is when it has printed what others need to reach it.
+func (s *suite) startNode(ctx context.Context, dir string, flags ...string) (*node, error) {
+	args := append([]string{
+		"--datadir", dir, "--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover", "--ipcdisable",
+		"--shh.pow", "0", "--metrics", "--metrics.port", "0", "--verbosity", "3",
+	}, flags...)
+	n := &node{cmd: exec.Command(s.wnode, args...), log: new(logBuffer), ended: make(chan struct{})}
+	n.cmd.Stderr = n.log
+	stdout, err := n.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	if err := n.cmd.Start(); err != nil {
+		return nil, err
+	}
+	announced := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			if url, ok := strings.CutPrefix(lines.Text(), "enode:"); ok {
+				n.serving = time.Since(start)
+				announced <- strings.TrimSpace(url)
+			}
+		}
+		io.Copy(io.Discard, stdout)
+		n.err = n.cmd.Wait()
+		close(n.ended)
+	}()
+	select {
+	case url := <-announced:
+		if n.self, err = enode.ParseV4(url); err == nil {
+			n.metrics, err = n.log.await(ctx, metricsAddr)
+		}
+	case <-n.ended:
+		err = fmt.Errorf("wnode ended: %w\n%s", n.err, n.log)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		n.stop()
+		return nil, err
+	}
+	return n, nil
+}
+
+// metricsAddr finds where the node serves metrics in its log.
+var metricsAddr = regexp.MustCompile(`metrics (127\.0\.0\.1:\d+)`)
+
+// stop ends the process, by force if it does not within some seconds.
+func (n *node) stop() {
+	n.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-n.ended:
+	case <-time.After(20 * time.Second):
+		n.cmd.Process.Kill()
+		<-n.ended
+	}
+	n.client.CloseIdleConnections()
+}
+
+// metric reads a counter or gauge of the node.
+func (n *node) metric(ctx context.Context, name string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.metrics+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := n.client.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("%w\n%s", err, n.log)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(text) {
+		if value, ok := bytes.CutPrefix(line, []byte(name+" ")); ok {
+			return strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
+		}
+	}
+	return 0, fmt.Errorf("our node has no metric %s", name)
+}
+
+// pollEvery is how exactly the moment is known at which a metric is reached.
+const pollEvery = 10 * time.Millisecond
+
+// await returns once a metric is at least value.
+func (n *node) await(ctx context.Context, name string, value float64) error {
+	for {
+		v, err := n.metric(ctx, name)
+		if err != nil {
+			return err
+		}
+		if v >= value {
+			return nil
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-n.ended:
+			return fmt.Errorf("wnode ended: %w\n%s", n.err, n.log)
+		case <-ctx.Done():
+			return fmt.Errorf("%s is %.0f, not %.0f: %w\n%s", name, v, value, context.Cause(ctx), n.log)
+		}
+	}
+}
+
+// logBuffer keeps the end of a node's log.
+type logBuffer struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = append(b.text, p...)
+	if over := len(b.text) - 1<<14; over > 0 {
+		b.text = append(b.text[:0], b.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.text)
+}
+
+// await waits for a line and returns its first group.
+func (b *logBuffer) await(ctx context.Context, line *regexp.Regexp) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("wnode does not say where its metrics are"))
+	defer cancel()
+	for {
+		if m := line.FindStringSubmatch(b.String()); m != nil {
+			return m[1], nil
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return "", fmt.Errorf("%w; its log:\n%s", context.Cause(ctx), b)
+		}
+	}
+}
+
+// explain adds what the node logged to an error.
+func (n *node) explain(err error) error {
+	return fmt.Errorf("our node: %w; the end of its log:\n%s", err, n.log)
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// target is what a number has to reach.
+type target struct {
+	unit  string
+	limit float64
+	most  bool   // the limit is the most, else the least
+	what  string // for the table
+}
+
+// targets of all names.
+var targets = map[string]target{
+	"wire_ingest_ratio":  {"ratio", 3, false, "envelopes/s over one link until fsynced, ours ÷ genuine"},
+	"archive_ratio":      {"ratio", 1.2, false, "archive in process, 8 writers, ours fsynced ÷ genuine"},
+	"archive_vs_disk":    {"ratio", 0.8, false, "the same ÷ bare goleveldb with fsync"},
+	"topic_query_ratio":  {"ratio", 1000, false, "time to all envelopes of a topic, genuine ÷ ours"},
+	"bloom_query_ratio":  {"ratio", 20, false, "time to all envelopes of a bloom filter, genuine ÷ ours"},
+	"hash_fetch_vs_ping": {"ratio", 5, true, "p99 of 10 envelopes by hash while archiving ÷ p99 of a ping"},
+	"match_vs_map":       {"ratio", 0.5, false, "envelopes/s matched ÷ a bare map lookup"},
+	"channel_bytes":      {"bytes", 100, true, "heap for a registered channel"},
+	"startup_vs_scan":    {"ratio", 2, true, "exec to serving ÷ bare iteration of the registrations"},
+	"ring_p50_vs_floor":  {"ratio", 3, true, "envelope to wake-up, median ÷ one fsync + one POST"},
+	"ring_p99_vs_floor":  {"ratio", 10, true, "envelope to wake-up, p99 ÷ one fsync + one POST"},
+	"ring_late":          {"share", 0, true, "wake-ups later than 15 s"},
+	"push_vs_http":       {"ratio", 0.8, false, "pushes/s through the FCM provider ÷ a bare HTTP loop"},
+	"relay_p50_ratio":    {"ratio", 50, false, "one hop, median, genuine ÷ ours"},
+	"rss_idle":           {"MiB", 200, true, "resident with everything loaded and no traffic"},
+}
+
+// met tells whether a value reaches its target.
+func (t target) met(v float64) bool {
+	if t.most {
+		return v <= t.limit
+	}
+	return v >= t.limit
+}
+
+func (t target) String() string {
+	sign := "≥"
+	if t.most {
+		sign = "≤"
+	}
+	return sign + " " + number(t.limit)
+}
+
+// detail is a number behind a result, with a name of its own.
+type detail struct {
+	name  string
+	value float64
+	unit  string
+}
+
+// result is what one name came to.
+type result struct {
+	name   string
+	value  float64
+	behind []detail
+}
+
+// report collects the results of a run.
+type report struct {
+	started time.Time
+	seed    int64
+	note    string
+	command string
+	machine string
+	results []result
+}
+
+func newReport(full bool, seed int64, note string, args []string) *report {
+	command := "make bench"
+	if full {
+		command = "make bench-full"
+	}
+	if extra := strings.Join(args, " "); strings.Contains(extra, "-only") {
+		command = "go run ./bench " + extra
+	}
+	return &report{
+		started: time.Now(), seed: seed, note: note, command: command,
+		machine: fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
+	}
+}
+
+// processor names the machine's CPU where the system tells.
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+// load is the machine's load average over a minute, or nothing.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
+}
+
+// add takes a result; a name may come only once.
+func (r *report) add(name string, value float64, behind ...detail) {
+	if _, ok := targets[name]; !ok {
+		panic("bench: no target for " + name)
+	}
+	r.results = append(r.results, result{name, value, behind})
+}
+
+// print writes the table, and then the lines for machines.
+func (r *report) print(w io.Writer) error {
+	fmt.Fprintf(w, "\n%s, seed %d, %s\n%s; load average at the end %s\n\n", r.command, r.seed, r.started.Format(time.DateTime), r.machine, load())
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tVALUE\tTARGET\t\tBEHIND IT")
+	for _, res := range r.results {
+		t := targets[res.name]
+		verdict := "met"
+		if !t.met(res.value) {
+			verdict = "MISSED"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%v\t%s\t%s\n", res.name, number(res.value), t, verdict, behind(res.behind))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	for _, res := range r.results {
+		fmt.Fprintf(w, "bench %s %s %s\n", res.name, number(res.value), targets[res.name].unit)
+	}
+	for _, res := range r.results {
+		for _, d := range res.behind {
+			if _, err := fmt.Fprintf(w, "bench %s %s %s\n", d.name, number(d.value), d.unit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// behind lists details for people: without the names' common beginnings.
+func behind(details []detail) string {
+	texts := make([]string, len(details))
+	for i, d := range details {
+		texts[i] = fmt.Sprintf("%s %s %s", strings.ReplaceAll(d.name, "_", " "), number(d.value), d.unit)
+	}
+	return strings.Join(texts, "; ")
+}
+
+// number formats with three significant digits, large ones as a whole.
+func number(v float64) string {
+	if math.Abs(v) >= 100 || v == math.Trunc(v) {
+		return strconv.FormatFloat(math.Round(v), 'f', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
+
+// The results stand between these lines of performance.md.
+const (
+	resultsBegin = "<!-- results: written by go run ./bench -docs docs -->\n"
+	resultsEnd   = "<!-- end of results -->\n"
+)
+
+// document replaces the results in performance.md and draws performance.svg.
+func (r *report) document(dir string) error {
+	path := filepath.Join(dir, "performance.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), resultsBegin)
+	_, after, ok2 := strings.Cut(rest, resultsEnd)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the results: it needs the lines %q and %q", path, resultsBegin, resultsEnd)
+	}
+	if err := r.plot(filepath.Join(dir, "performance.svg")); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(before+resultsBegin+r.markdown()+resultsEnd+after), 0o644)
+}
+
+func (r *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s, `%s`, seed %d. %s. Load average at the end: %s.", r.started.Format(time.DateOnly), r.command, r.seed, r.machine, load())
+	if r.note != "" {
+		b.WriteString(" " + r.note)
+	}
+	b.WriteString("\n\n| name | what | value | target | | behind it |\n|---|---|---|---|---|---|\n")
+	for _, res := range r.results {
+		t := targets[res.name]
+		verdict := "met"
+		if !t.met(res.value) {
+			verdict = "**missed**"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s %s | %v | %s | %s |\n", res.name, t.what, number(res.value), t.unit, t, verdict, behind(res.behind))
+	}
+	b.WriteString("\n")
+	return b.String()
+}
