@@ -94,6 +94,8 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 			v.At = time.UnixMilli(r.Timestamp)
 		}
 		return v
+	case r.Reason == apns2.ReasonTooManyRequests:
+		return a.LaterHere(now, v.Reason)
 	case class == pushext.Retry && known, a.Status >= 500, a.Status == http.StatusTooManyRequests && !known:
 		return a.Later(now, v.Reason)
 	case known:

@@ -139,6 +139,14 @@ func (a Answer) Later(now time.Time, reason string) pushext.Verdict {
 	return pushext.Verdict{Class: pushext.Retry, Reason: reason}
 }
 
+// LaterHere is Later for a failure that concerns this address alone: Retry, not
+// before the time that the answer names, and the lane goes on.
+func (a Answer) LaterHere(now time.Time, reason string) pushext.Verdict {
+	v := a.Later(now, reason)
+	v.Class = pushext.Retry
+	return v
+}
+
 // Failed is the verdict of a request without an answer. Its reason is kind and
 // one of "cancelled", "timeout", "dns", "tls" or "network".
 func Failed(kind string, err error) pushext.Verdict {

@@ -3,12 +3,15 @@ package fcm_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +30,16 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
+// accountKey is one for all tests, as making it takes long.
+var accountKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // start runs an emulator and a provider for it.
 func start(t testing.TB, cfg emulate.FCMConfig) (*emulate.FCM, *fcm.Provider) {
+	if cfg.Key == nil {
+		key, err := accountKey()
+		require.NoError(t, err)
+		cfg.Key = key
+	}
 	e, err := emulate.StartFCM(cfg)
 	require.NoError(t, err)
 	client := attempt.Client(attempt.Transport(e.ClientTLS(), nil))
@@ -172,7 +183,9 @@ func TestRevokedAccessCostsNoPush(t *testing.T) {
 
 func TestWrongAccountOrProject(t *testing.T) {
 	e, _ := start(t, emulate.FCMConfig{})
-	other, _ := start(t, emulate.FCMConfig{})
+	foreign, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	other, _ := start(t, emulate.FCMConfig{Key: foreign})
 	client := attempt.Client(attempt.Transport(nil, nil))
 	defer client.CloseIdleConnections()
 	p, err := fcm.New(fcm.Config{Endpoint: e.URL(), CredentialsJSON: other.CredentialsJSON(), TokenURL: e.URL() + "/token", HTTPClient: client})

@@ -16,8 +16,10 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}
 	case a.Status == http.StatusNotFound, a.Status == http.StatusGone:
 		return pushext.Verdict{Class: pushext.TokenDead, Reason: reason}
-	case a.Status == http.StatusTooManyRequests, a.Status >= 500,
-		a.Status == http.StatusNotAcceptable: // how Windows' service says 429
+	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusNotAcceptable:
+		// Of this subscription, as UnifiedPush says. 406 is how Windows' service says it.
+		return a.LaterHere(now, reason)
+	case a.Status >= 500:
 		return a.Later(now, reason)
 	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.Status == http.StatusRequestTimeout:
 		// Our key or clock is wrong, or this one subscription was made for

@@ -22,6 +22,8 @@ type FCMConfig struct {
 	TLS           bool          // HTTPS with HTTP/2 and a certificate authority of its own
 	ProjectID     string        // "" is "emulated-project"
 	TokenLifetime time.Duration // life of an OAuth access token; 0 is an hour
+
+	Key *rsa.PrivateKey // of the service account; nil is a new one
 }
 
 // FCM emulates the FCM HTTP v1 API and Google's OAuth token endpoint, which
@@ -47,11 +49,13 @@ func StartFCM(cfg FCMConfig) (*FCM, error) {
 	if cfg.TokenLifetime == 0 {
 		cfg.TokenLifetime = time.Hour
 	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, fmt.Errorf("emulate: %w", err)
+	var err error
+	if cfg.Key == nil {
+		if cfg.Key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			return nil, fmt.Errorf("emulate: %w", err)
+		}
 	}
-	f := &FCM{config: cfg, key: key, keyID: text(40), email: "pusher@" + cfg.ProjectID + ".iam.gserviceaccount.com", access: make(map[string]time.Time)}
+	f := &FCM{config: cfg, key: cfg.Key, keyID: text(40), email: "pusher@" + cfg.ProjectID + ".iam.gserviceaccount.com", access: make(map[string]time.Time)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", f.exchange)
 	mux.HandleFunc("POST /v1/projects/{project}/{method}", f.send)

@@ -35,7 +35,7 @@ type Webhook struct {
 
 	mu      sync.Mutex // guards the following fields
 	secrets map[string][]byte
-	seen    map[string]int64 // accepted webhook-id to its timestamp
+	seen    map[string]int64 // accepted endpoint, id and body to its timestamp
 	repeats int
 }
 
@@ -142,7 +142,9 @@ func (h *Webhook) verify(r *http.Request, token string, raw []byte) (status int,
 	if !authentic {
 		return http.StatusUnauthorized, false
 	}
-	last, seen := h.seen[id]
+	digest := sha256.Sum256(raw)
+	message := token + id + string(digest[:])
+	last, seen := h.seen[message]
 	switch {
 	case seen && seconds <= last && time.Since(time.Unix(seconds, 0)) > maxSameSecond:
 		return http.StatusConflict, false // a replay: not a byte differs
@@ -151,6 +153,6 @@ func (h *Webhook) verify(r *http.Request, token string, raw []byte) (status int,
 	case len(h.seen) >= maxReceived:
 		clear(h.seen) // bounded; a replay is limited by its timestamp as well
 	}
-	h.seen[id] = seconds
+	h.seen[message] = seconds
 	return http.StatusNoContent, !seen
 }

@@ -1,0 +1,34 @@
+package webpush_test
+
+import (
+	"testing"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/providertest"
+	"whisperpush/testutil/emulate"
+	"whisperpush/testutil/emulatetest"
+)
+
+func TestConformance(t *testing.T) {
+	providertest.Run(t, providertest.Harness{
+		New: func(t *testing.T) (pushext.Provider, providertest.Backend) {
+			e, p := start(t, true)
+			return p, &emulatetest.Backend{
+				Service: e.Service,
+				NewDevice: func() (pushext.Address, string) {
+					n, token := subscribe(t, e, p)
+					return n.Address, token
+				},
+				Answers: map[providertest.Fault]emulate.Answer{
+					providertest.Unavailable: {Status: 503},
+					providertest.Throttled:   {Status: 429},
+					providertest.Gone:        {Status: 410},
+					providertest.Malformed:   {Status: 400},
+					providertest.Garbage:     {Status: 799, Body: []byte("<html>")},
+				},
+			}
+		},
+		Lacks:        []providertest.Fault{providertest.Refused}, // each receiver speaks for itself alone
+		BadAddresses: map[string]pushext.Address{"no keys": {Token: "https://example.org/"}},
+	})
+}
