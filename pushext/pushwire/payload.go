@@ -41,9 +41,10 @@ func (k Kind) String() string {
 // for every provider.
 type Payload struct {
 	Kind Kind
-	// Seq counts the wake-ups of a registration. A device that finds a number
-	// missing has missed a wake-up; the next one that arrives repeats its
-	// hashes, and More tells whether some did not fit.
+	// Seq counts the wake-ups of kind Messages of a registration, from 1; it is
+	// 0 in the others. One that is tried again keeps its number. A device that
+	// finds a number missing has missed a wake-up; the next one that arrives
+	// repeats its hashes, and More tells whether some did not fit.
 	Seq uint64
 	// More says that more envelopes wait than Hashes holds: ask for everything
 	// since the cursor.

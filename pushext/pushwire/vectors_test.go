@@ -112,9 +112,9 @@ func vectorReplies() []vector[Reply] {
 func vectorPayloads() []vector[Payload] {
 	return []vector[Payload]{
 		{"messages", "sequence 12, more, the hashes aa00…01 and bb00…02", Payload{Kind: Messages, Seq: 12, More: true, Hashes: vectorHashes}},
-		{"challenge", "sequence 1, code 16 × c0", Payload{Kind: Challenge, Seq: 1, Code: vectorCode[:]}},
-		{"dismiss", "sequence 13, the hash bb00…02", Payload{Kind: Dismiss, Seq: 13, Hashes: vectorHashes[1:]}},
-		{"canary", "sequence 0", Payload{Kind: Canary}},
+		{"challenge", "code 16 × c0", Payload{Kind: Challenge, Code: vectorCode[:]}},
+		{"dismiss", "the hash bb00…02", Payload{Kind: Dismiss, Hashes: vectorHashes[1:]}},
+		{"canary", "nothing else", Payload{Kind: Canary}},
 	}
 }
 
