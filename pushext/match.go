@@ -19,10 +19,10 @@ import (
 type index struct {
 	// mu guards the following.
 	mu       sync.RWMutex
-	heads    map[uint32]uint32 // topic → its first posting
-	postings []posting         // [0] is unused, so that 0 ends a chain
-	free     uint32            // chain of unused postings
-	used     int               // postings in use
+	heads    table     // topic → its first posting
+	postings []posting // [0] is unused, so that 0 ends a chain
+	free     uint32    // chain of unused postings
+	used     int       // postings in use
 	slots    []slot
 	spare    []uint32                  // unused slots
 	byID     map[registrationID]uint32 // registration → slot
@@ -43,7 +43,7 @@ type slot struct {
 
 func newIndex() *index {
 	return &index{
-		heads:    make(map[uint32]uint32),
+		heads:    newTable(),
 		postings: make([]posting, 1),
 		byID:     make(map[registrationID]uint32),
 	}
@@ -54,7 +54,7 @@ func newIndex() *index {
 func (x *index) match(t whisper.Topic, now time.Time, fn func(registrationID)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	if p := x.heads[topicKey(t)]; p != 0 {
+	if p := x.heads.get(topicKey(t)); p != 0 {
 		x.walk(p, seconds(now), fn)
 	}
 }
@@ -131,7 +131,7 @@ func (x *index) newSlot() uint32 {
 
 func (x *index) add(t whisper.Topic, p posting) {
 	key := topicKey(t)
-	p.next = x.heads[key]
+	p.next = x.heads.get(key)
 	at := x.free
 	if at != 0 {
 		x.free = x.postings[at].next
@@ -140,7 +140,7 @@ func (x *index) add(t whisper.Topic, p posting) {
 		at = uint32(len(x.postings))
 		x.postings = append(x.postings, p)
 	}
-	x.heads[key] = at
+	x.heads.set(key, at)
 	x.used++
 }
 
@@ -148,7 +148,7 @@ func (x *index) add(t whisper.Topic, p posting) {
 func (x *index) drop(t whisper.Topic, slot uint32) {
 	key := topicKey(t)
 	var before uint32
-	for at := x.heads[key]; at != 0; before, at = at, x.postings[at].next {
+	for at := x.heads.get(key); at != 0; before, at = at, x.postings[at].next {
 		p := &x.postings[at]
 		if p.slot != slot {
 			continue
@@ -157,9 +157,9 @@ func (x *index) drop(t whisper.Topic, slot uint32) {
 		case before != 0:
 			x.postings[before].next = p.next
 		case p.next != 0:
-			x.heads[key] = p.next
+			x.heads.set(key, p.next)
 		default:
-			delete(x.heads, key)
+			x.heads.remove(key)
 		}
 		*p = posting{next: x.free}
 		x.free = at
@@ -168,7 +168,7 @@ func (x *index) drop(t whisper.Topic, slot uint32) {
 	}
 }
 
-// topicKey makes a topic a number: maps of 32-bit keys are the fastest.
+// topicKey makes a topic a number.
 func topicKey(t whisper.Topic) uint32 {
 	return uint32(t[0]) | uint32(t[1])<<8 | uint32(t[2])<<16 | uint32(t[3])<<24
 }

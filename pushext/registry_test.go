@@ -545,9 +545,36 @@ func TestIndexModel(t *testing.T) {
 		x.remove(id, channels)
 	}
 	require.Zero(t, x.size())
-	require.Empty(t, x.heads)
+	require.Zero(t, x.heads.used)
 	require.LessOrEqual(t, len(x.postings), 20*6+1, "postings are used again")
 	require.LessOrEqual(t, len(x.slots), 20)
+}
+
+// The table against a map, with keys that crowd.
+func TestTable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, keys := range []int{1, 12, 100, 3000} {
+		x, plain := newTable(), make(map[uint32]uint32)
+		for range 20_000 {
+			key, value := uint32(rng.IntN(keys))<<uint(rng.IntN(2)*16), 1+rng.Uint32N(100)
+			if rng.IntN(3) == 0 {
+				x.remove(key)
+				delete(plain, key)
+			} else {
+				x.set(key, value)
+				plain[key] = value
+			}
+			require.Equal(t, len(plain), x.used)
+			probe := uint32(rng.IntN(keys))
+			require.Equal(t, plain[probe], x.get(probe))
+		}
+		for key, value := range plain {
+			require.Equal(t, value, x.get(key))
+			x.remove(key)
+		}
+		require.Zero(t, x.used)
+		require.LessOrEqual(t, len(x.words), tableMin)
+	}
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
