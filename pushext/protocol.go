@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -383,7 +384,8 @@ func (p *protocol) fetch(ctx context.Context, peer enode.ID, key [33]byte, body 
 		result.Sent = append(result.Sent, env.Hash())
 	}
 	p.m.fetched.Add(float64(len(result.Sent)))
-	if err := p.box.fetched(rec.id, result.Sent, len(rec.group) > 0); err != nil {
+	// What is missing will not come back: no more wake-ups for it either.
+	if err := p.box.fetched(rec.id, slices.Concat(result.Sent, missing), len(rec.group) > 0); err != nil {
 		return p.failed(rec, err)
 	}
 	return answer{rec: rec, body: result}
