@@ -1,0 +1,169 @@
+package hms_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/hms"
+	"whisperpush/pushext/providertest"
+	"whisperpush/testutil/emulate"
+	"whisperpush/testutil/emulatetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t testing.TB) (*emulate.HMS, *hms.Provider, *http.Client) {
+	e, err := emulate.StartHMS(emulate.HMSConfig{TLS: true})
+	require.NoError(t, err)
+	client := attempt.Client(attempt.Transport(e.ClientTLS(), nil))
+	t.Cleanup(func() {
+		client.CloseIdleConnections()
+		e.Close()
+	})
+	p, err := hms.New(hms.Config{Endpoint: e.URL(), TokenURL: e.TokenURL(), AppID: e.AppID(), AppSecret: e.AppSecret(), HTTPClient: client})
+	require.NoError(t, err)
+	return e, p, client
+}
+
+func notification(token string) pushext.Notification {
+	return pushext.Notification{Address: pushext.Address{Token: token}, Body: []byte(`{"v":2,"p":"c2VhbGVk"}`), TTL: time.Hour, Urgent: true, ID: "id"}
+}
+
+func TestConformance(t *testing.T) {
+	providertest.Run(t, providertest.Harness{
+		New: func(t *testing.T) (pushext.Provider, providertest.Backend) {
+			e, p, _ := start(t)
+			return p, &emulatetest.Backend{
+				Service: e.Service,
+				NewDevice: func() (pushext.Address, string) {
+					token := e.NewToken()
+					return pushext.Address{Token: token}, token
+				},
+				Answers: map[providertest.Fault]emulate.Answer{
+					providertest.Unavailable: {Code: "81000001"},
+					providertest.Throttled:   {Status: 429, Body: []byte("slow down")},
+					providertest.Gone:        {Code: "80300007"},
+					providertest.Malformed:   {Code: "80100003"},
+					providertest.Refused:     {Code: "80300002"},
+					providertest.Garbage:     {Status: 200, Body: []byte("Service")},
+				},
+			}
+		},
+	})
+}
+
+func TestPush(t *testing.T) {
+	e, p, _ := start(t)
+	token := e.NewToken()
+	require.Equal(t, pushext.Verdict{Class: pushext.Delivered, Reason: "hms 80000000"}, p.Push(t.Context(), notification(token)))
+	got := <-e.Pushes(token)
+	require.JSONEq(t, fmt.Sprintf(`{"validate_only":false,"message":{"token":[%q],"data":"{\"v\":2,\"p\":\"c2VhbGVk\"}",
+		"android":{"urgency":"HIGH","ttl":"3600s","collapse_key":1}}}`, token), string(got.Raw))
+	now := notification(token)
+	now.TTL, now.Urgent = 0, false
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), now).Class)
+	got = <-e.Pushes(token)
+	require.Equal(t, time.Second, got.TTL)
+	require.False(t, got.Urgent)
+	long := notification(token)
+	long.TTL = 365 * 24 * time.Hour
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), long).Class)
+	require.Equal(t, hms.MaxTTL, (<-e.Pushes(token)).TTL)
+	require.Equal(t, 1, e.Exchanges())
+
+	e.RevokeAccess()
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class, "an expired access token costs no push")
+	require.Equal(t, 2, e.Exchanges())
+
+	big := notification(token)
+	big.Body = []byte(`{"p":"` + strings.Repeat("x", 4096) + `"}`)
+	require.Equal(t, pushext.Verdict{Class: pushext.MessageBad, Reason: "hms 80300008"}, p.Push(t.Context(), big))
+	e.Unregister(token)
+	require.Equal(t, pushext.Verdict{Class: pushext.TokenDead, Reason: "hms 80300007"}, p.Push(t.Context(), notification(token)))
+}
+
+func TestPushVerdicts(t *testing.T) {
+	e, p, _ := start(t)
+	for _, tt := range []struct {
+		answer emulate.Answer
+		class  pushext.Class
+		reason string
+		heeds  bool
+	}{
+		{emulate.Answer{Code: "80300007"}, pushext.TokenDead, "hms 80300007", false},
+		{emulate.Answer{Code: "80100000", Message: `{"success":0,"failure":1,"illegal_tokens":["TOKEN"]}`}, pushext.TokenDead, "hms 80100000 illegal", false},
+		{emulate.Answer{Code: "80100000", Message: `{"success":1,"failure":1,"illegal_tokens":["another"]}`}, pushext.Delivered, "hms 80100000", false},
+		{emulate.Answer{Code: "80100000", Message: `Some tokens`}, pushext.Retry, "hms 80100000", false},
+		{emulate.Answer{Code: "80200001", Times: 2}, pushext.ProviderBroken, "hms 80200001", false},
+		{emulate.Answer{Code: "80200003", Status: 401, Times: 2}, pushext.ProviderBroken, "hms 80200003", false},
+		{emulate.Answer{Code: "80300002"}, pushext.ProviderBroken, "hms 80300002", false},
+		{emulate.Answer{Code: "80100001", Status: 400}, pushext.MessageBad, "hms 80100001", false},
+		{emulate.Answer{Code: "80100003", Status: 400}, pushext.MessageBad, "hms 80100003", false},
+		{emulate.Answer{Code: "80300008"}, pushext.MessageBad, "hms 80300008", false},
+		{emulate.Answer{Code: "80300010"}, pushext.MessageBad, "hms 80300010", false},
+		{emulate.Answer{Code: "80300011"}, pushext.MessageBad, "hms 80300011", false},
+		{emulate.Answer{Code: "89999999"}, pushext.MessageBad, "hms other code", false},
+		{emulate.Answer{Code: "80600003"}, pushext.Retry, "hms 80600003", true},
+		{emulate.Answer{Code: "81000001", Status: 500}, pushext.Retry, "hms 81", true},
+		{emulate.Answer{Status: 503, Body: []byte("Service")}, pushext.Retry, "hms 503", true},
+		{emulate.Answer{Status: 404, Body: []byte("-")}, pushext.ProviderBroken, "hms 404", false},
+		{emulate.Answer{Status: 302, Body: []byte("-")}, pushext.ProviderBroken, "hms 302", false},
+	} {
+		for _, after := range []string{"", "7"} {
+			t.Run(tt.reason+"/retry-after="+after, func(t *testing.T) {
+				token := e.NewToken()
+				a := tt.answer
+				a.RetryAfter, a.Message = after, strings.ReplaceAll(a.Message, "TOKEN", token)
+				e.Script(token, a)
+				before := time.Now()
+				v := p.Push(t.Context(), notification(token))
+				require.Equal(t, tt.reason, v.Reason)
+				if tt.heeds && after != "" {
+					require.Equal(t, pushext.RetryAt, v.Class)
+					require.WithinRange(t, v.At, before.Add(7*time.Second), time.Now().Add(7*time.Second))
+				} else {
+					require.Equal(t, tt.class, v.Class)
+					require.Zero(t, v.At)
+				}
+				require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
+			})
+		}
+	}
+}
+
+func TestWrongSecretAndUnverifiedTLS(t *testing.T) {
+	e, _, client := start(t)
+	cfg := hms.Config{Endpoint: e.URL(), TokenURL: e.TokenURL(), AppID: e.AppID(), AppSecret: "wrong", HTTPClient: client}
+	p, err := hms.New(cfg)
+	require.NoError(t, err)
+	require.Equal(t, pushext.Verdict{Class: pushext.ProviderBroken, Reason: "hms oauth 400"}, p.Push(t.Context(), notification(e.NewToken())))
+	stranger := attempt.Client(attempt.Transport(nil, nil)) // does not know the emulator's authority
+	defer stranger.CloseIdleConnections()
+	cfg.AppSecret, cfg.HTTPClient = e.AppSecret(), stranger
+	p, err = hms.New(cfg)
+	require.NoError(t, err)
+	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "hms oauth tls"}, p.Push(t.Context(), notification(e.NewToken())))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, pushext.Retry, p.Push(ctx, notification(e.NewToken())).Class)
+}
+
+func TestNewExplainsItself(t *testing.T) {
+	for want, cfg := range map[string]hms.Config{
+		"push provider hms: app id and app secret are missing": {},
+		`app id "a/b" is not a number`:                         {AppID: "a/b", AppSecret: "x"},
+		"is not a URL such as":                                 {AppID: "1", AppSecret: "x", Endpoint: "push-api"},
+	} {
+		_, err := hms.New(cfg)
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -1,0 +1,90 @@
+package hms
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+)
+
+// result is Push Kit's answer, with HTTP 200 and with errors alike.
+type result struct {
+	Code string `json:"code"`
+	Msg  string `json:"msg"`
+}
+
+// classes are Push Kit's codes, Huawei: "Push Kit server result codes". Codes
+// that begin with 81 are internal errors.
+var classes = map[string]pushext.Class{
+	"80000000": pushext.Delivered,
+	"80300007": pushext.TokenDead, // all tokens invalid; also with a wrong app id: believed only while others succeed
+
+	"80200001": pushext.ProviderBroken, // OAuth failed
+	"80200003": pushext.ProviderBroken, // access token expired, after a refresh
+	"80300002": pushext.ProviderBroken, // no permission to send to these tokens
+
+	"80100001": pushext.MessageBad, // parameter error
+	"80100003": pushext.MessageBad, // structure
+	"80100004": pushext.MessageBad, // time to live
+	"80300008": pushext.MessageBad, // body over 4096 bytes
+	"80300010": pushext.MessageBad, // too many tokens
+	"80300011": pushext.MessageBad, // no right to high priority
+
+	"80600003": pushext.Retry, // their OAuth service failed
+}
+
+// expired reports whether an answer asks for a new access token.
+func expired(a attempt.Answer) bool {
+	var r result
+	if json.Unmarshal(a.Body, &r) == nil && r.Code != "" {
+		return r.Code == "80200001" || r.Code == "80200003"
+	}
+	return a.Status == http.StatusUnauthorized
+}
+
+// verdict judges the answer to a message for one token. The code decides where there is one.
+func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
+	var r result
+	_ = json.Unmarshal(a.Body, &r)
+	class, known := classes[r.Code]
+	is := func(class pushext.Class, detail string) pushext.Verdict {
+		return pushext.Verdict{Class: class, Reason: "hms " + detail}
+	}
+	switch {
+	case known && class == pushext.Retry:
+		return a.Later(now, "hms "+r.Code)
+	case known:
+		return is(class, r.Code)
+	case r.Code == "80100000": // some tokens are bad, and there was one
+		return partial(r.Msg, token)
+	case len(r.Code) == 8 && strings.HasPrefix(r.Code, "81"):
+		return a.Later(now, "hms 81")
+	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
+		return a.Later(now, "hms "+attempt.Status(a.Status))
+	case r.Code != "":
+		return is(pushext.MessageBad, "other code") // of the future
+	case a.Status == http.StatusOK:
+		return is(pushext.Retry, "200 unreadable")
+	}
+	return is(pushext.ProviderBroken, attempt.Status(a.Status))
+}
+
+// partial reads the message of code 80100000, itself JSON, which lists the tokens that are bad.
+func partial(msg, token string) pushext.Verdict {
+	var detail struct {
+		Success int      `json:"success"`
+		Illegal []string `json:"illegal_tokens"`
+	}
+	err := json.Unmarshal([]byte(msg), &detail)
+	switch {
+	case err == nil && slices.Contains(detail.Illegal, token):
+		return pushext.Verdict{Class: pushext.TokenDead, Reason: "hms 80100000 illegal"}
+	case err == nil && detail.Success > 0:
+		return pushext.Verdict{Class: pushext.Delivered, Reason: "hms 80100000"}
+	}
+	return pushext.Verdict{Class: pushext.Retry, Reason: "hms 80100000"}
+}
