@@ -7,7 +7,7 @@ import (
 
 // ControlPath is below which every emulator lets other processes play device:
 //
-//	POST   {ControlPath}devices                 registers a device: {"token":"…"}
+//	POST   {ControlPath}devices                 registers a device: {"token":"…","address":"…","keys":["base64",…]}
 //	DELETE {ControlPath}devices?token=T         removes the app from it
 //	GET    {ControlPath}pushes?token=T          its pushes as JSON lines, as they come, until the caller hangs up
 //	POST   {ControlPath}script?token=T          [Answer, …] for its next pushes; without token for all devices
@@ -17,7 +17,19 @@ const ControlPath = "/-/"
 
 func (s *Service) control(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+ControlPath+"devices", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, http.StatusOK, map[string]string{"token": s.NewToken()})
+		device := Device{}
+		var err error
+		if s.subscribe != nil {
+			device, err = s.subscribe()
+		} else {
+			device.Token = s.NewToken()
+			device.Address = device.Token
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		reply(w, http.StatusOK, device)
 	})
 	mux.HandleFunc("DELETE "+ControlPath+"devices", func(w http.ResponseWriter, r *http.Request) {
 		s.Unregister(r.FormValue("token"))

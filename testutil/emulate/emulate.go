@@ -77,7 +77,8 @@ type Service struct {
 	listener net.Listener
 	server   *http.Server
 	authority
-	mint func() string // a fresh, well-formed device token
+	mint      func() string          // a fresh, well-formed device token
+	subscribe func() (Device, error) // a fresh device with all that its app knows; nil: mint is all
 
 	ctx    context.Context // ends with Close; releases hanging requests
 	cancel context.CancelFunc
@@ -90,6 +91,7 @@ type Service struct {
 	received []Push
 	accepted int
 	scripts  map[string][]Answer
+	watch    func(Push) // sees each accepted push; may be nil
 }
 
 // listen starts a service. handler sees every request that is not for the
@@ -241,6 +243,14 @@ func (s *Service) Accepted() int {
 	return s.accepted
 }
 
+// Watch calls f with each push as it is accepted, one at a time and before its
+// device gets it; nil ends that. f must not call the emulator.
+func (s *Service) Watch(f func(Push)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch = f
+}
+
 // Script queues answers for the next pushes to token, or to any token that has
 // no script of its own if token is "". Without answers it clears the queue.
 func (s *Service) Script(token string, answers ...Answer) {
@@ -293,6 +303,9 @@ func (s *Service) accept(p Push) {
 		s.received = slices.Delete(s.received, 0, maxReceived/10)
 	}
 	s.received = append(s.received, p)
+	if s.watch != nil {
+		s.watch(p)
+	}
 	device := s.devices[p.Token]
 	if device == nil {
 		return
