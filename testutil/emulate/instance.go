@@ -1,0 +1,187 @@
+package emulate
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Instance is an emulator of any type, together with what a node and a device
+// need to use it. It is what `wnode emulate` and the load generators run.
+type Instance struct {
+	*Service
+	Type string
+
+	// Options are the keys of the node's [[Push.Provider]] table, but for those
+	// that name files.
+	Options map[string]any
+	// Files are the files that the table names, by the table's key.
+	Files map[string]File
+
+	newDevice func() (Device, error)
+}
+
+// File is a credential for the node to read.
+type File struct {
+	Name    string // proposed
+	Content []byte
+	Secret  bool // only its owner may read it
+}
+
+// Device is how a server reaches an emulated device: what an app on it would
+// put into its registration's route.
+type Device struct {
+	Token   string   `json:"token"`   // for Pushes, Script and Unregister
+	Address string   `json:"address"` // the route's address: the token, or a URL
+	Keys    [][]byte `json:"keys,omitempty"`
+}
+
+// kinds are the emulators by the type of provider they are for.
+var kinds = []struct {
+	name  string
+	start func(addr string) (*Instance, error)
+}{
+	{"fcm", startFCM},
+	{"apns", startAPNS},
+	{"webpush", startWebPush},
+	{"webhook", startWebhook},
+}
+
+// Types lists the types that Start knows.
+func Types() []string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Start starts an emulator for a type of provider at addr; "" is 127.0.0.1 at a
+// free port.
+func Start(kind, addr string) (*Instance, error) {
+	for _, k := range kinds {
+		if k.name != kind {
+			continue
+		}
+		i, err := k.start(addr)
+		if err != nil {
+			return nil, err
+		}
+		i.Type = kind
+		i.Service.subscribe = i.newDevice
+		return i, nil
+	}
+	return nil, fmt.Errorf("emulate: there is no emulator of type %q, only of %s", kind, strings.Join(Types(), ", "))
+}
+
+// NewDevice registers a fresh device.
+func (i *Instance) NewDevice() (Device, error) { return i.newDevice() }
+
+// TokenDevice is NewDevice for services whose address is the device's token.
+func (i *Instance) tokenDevice() (Device, error) {
+	token := i.NewToken()
+	return Device{Token: token, Address: token}, nil
+}
+
+func startFCM(addr string) (*Instance, error) {
+	f, err := StartFCM(FCMConfig{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{
+		Service: f.Service,
+		Options: map[string]any{"Endpoint": f.Endpoint()},
+		Files:   map[string]File{"CredentialsFile": {Name: "fcm-service-account.json", Content: f.CredentialsJSON(), Secret: true}},
+	}
+	i.newDevice = i.tokenDevice
+	return i, nil
+}
+
+func startAPNS(addr string) (*Instance, error) {
+	a, err := StartAPNS(APNSConfig{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{
+		Service: a.Service,
+		Options: map[string]any{"Endpoint": a.URL(), "Topic": a.Topic(), "TeamID": a.TeamID(), "KeyID": a.KeyID()},
+		Files: map[string]File{
+			"KeyFile": {Name: "apns-key.p8", Content: a.KeyPEM(), Secret: true},
+			"CAFile":  {Name: "apns-ca.pem", Content: a.CertificatePEM()},
+		},
+	}
+	i.newDevice = i.tokenDevice
+	return i, nil
+}
+
+func startWebPush(addr string) (*Instance, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("emulate: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("emulate: %w", err)
+	}
+	p, err := StartWebPush(WebPushConfig{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	return &Instance{
+		Service: p.Service,
+		Options: map[string]any{"Contact": "mailto:operator@example.org", "AllowHTTP": true, "AllowPrivate": true},
+		Files: map[string]File{
+			"KeyFile": {Name: "webpush-vapid.pem", Content: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), Secret: true},
+		},
+		newDevice: func() (Device, error) {
+			s, err := p.Subscribe("")
+			if err != nil {
+				return Device{}, err
+			}
+			return Device{Token: s.Token, Address: s.Endpoint, Keys: [][]byte{s.P256dh, s.Auth}}, nil
+		},
+	}, nil
+}
+
+func startWebhook(addr string) (*Instance, error) {
+	h, err := StartWebhook(WebhookConfig{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	return &Instance{
+		Service: h.Service,
+		Options: map[string]any{"AllowHTTP": true, "AllowPrivate": true},
+		newDevice: func() (Device, error) {
+			url, token, secret := h.NewEndpoint()
+			return Device{Token: token, Address: url, Keys: [][]byte{secret}}, nil
+		},
+	}, nil
+}
+
+// Table is the instance's [[Push.Provider]] table for the settings of a node,
+// given the paths that its files were written to, by the table's key.
+func (i *Instance) Table(paths map[string]string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[[Push.Provider]]\nName = %q\nType = %q\n", i.Type, i.Type)
+	for _, key := range sorted(i.Options) {
+		fmt.Fprintf(&b, "%s = %#v\n", key, i.Options[key])
+	}
+	for _, key := range sorted(paths) {
+		fmt.Fprintf(&b, "%s = %q\n", key, paths[key])
+	}
+	return b.String()
+}
+
+func sorted[V any](m map[string]V) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
