@@ -30,7 +30,7 @@ import (
 
 const (
 	maxReceived = 10_000  // pushes kept for Received; older ones are forgotten
-	maxWaiting  = 1024    // pushes kept for a device that does not read; the oldest is dropped
+	maxWaiting  = 128     // pushes kept for a device that does not read; the oldest is dropped
 	maxDevices  = 200_000 // devices of one emulator
 	maxRequest  = 1 << 20 // request body bytes read; the services' own limits are far lower
 )
@@ -68,7 +68,7 @@ type Answer struct {
 
 // fails reports whether the answer replaces the service's own.
 func (a Answer) fails() bool {
-	return a.Status != 0 || a.Code != "" || a.Body != nil || a.Hang || a.Reset
+	return a.Status != 0 || a.Code != "" || a.Message != "" || a.Body != nil || a.Hang || a.Reset
 }
 
 // Service is what all emulators share. Its methods are safe for concurrent use.
@@ -222,7 +222,7 @@ func (s *Service) goneSince(token string) (time.Time, bool) {
 }
 
 // Pushes is where the device waits. A device that does not read loses the
-// oldest of more than 1024 pushes. The channel of an unknown token is nil.
+// oldest of more than 128 pushes. The channel of an unknown token is nil.
 func (s *Service) Pushes(token string) <-chan Push {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,6 +23,10 @@ type Instance struct {
 	// Files are the files that the table names, by the table's key.
 	Files map[string]File
 
+	// Codes are the service's own error codes, for Answer.Code. A service without
+	// any is told HTTP statuses.
+	Codes []string
+
 	newDevice func() (Device, error)
 }
 
@@ -97,6 +101,7 @@ func startFCM(addr string) (*Instance, error) {
 		Service: f.Service,
 		Options: map[string]any{"Endpoint": f.Endpoint()},
 		Files:   map[string]File{"CredentialsFile": {Name: "fcm-service-account.json", Content: f.CredentialsJSON(), Secret: true}},
+		Codes:   sorted(fcmErrors),
 	}
 	i.newDevice = i.tokenDevice
 	return i, nil
@@ -114,6 +119,7 @@ func startAPNS(addr string) (*Instance, error) {
 			"KeyFile": {Name: "apns-key.p8", Content: a.KeyPEM(), Secret: true},
 			"CAFile":  {Name: "apns-ca.pem", Content: a.CertificatePEM()},
 		},
+		Codes: sorted(apnsStatus),
 	}
 	i.newDevice = i.tokenDevice
 	return i, nil

@@ -1,0 +1,168 @@
+// Package gorush wakes devices through an operator's own gorush server, over its
+// HTTP API. It is for those who run one already; providers fcm and apns see more.
+//
+// The flow of one Push: one notification for one token is posted to /api/push of
+// a server in sync mode, which answers 200 whatever happened and lists failures as
+// log lines; no line means accepted, a line's text becomes the verdict (verdict.go).
+//
+// What gorush cannot say, this package does not claim. For Huawei it reports nothing
+// when all tokens are invalid, so that platform is refused: use provider hms. Without sync
+// mode it answers before it sends, so an answer that does not count the notification is no success.
+// FCM's words for a dead token are also those for other missing things, so a registration is kept.
+package gorush
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"firebase.google.com/go/v4/messaging"
+	"github.com/appleboy/gorush/core"
+	"github.com/appleboy/gorush/notify"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+)
+
+const (
+	// Android and IOS are the values of Config.Platform.
+	Android = "android"
+	IOS     = "ios"
+
+	// DefaultFallback is what the user of an Apple device reads if the app could
+	// not open the payload in time.
+	DefaultFallback = "New message"
+
+	// MaxToken is the longest device token accepted, in bytes.
+	MaxToken = 1024
+
+	maxTTL = 28 * 24 * time.Hour // FCM's and, near enough, APNs'
+)
+
+// Config configures a Provider.
+type Config struct {
+	Name     string // route name; "" is "gorush"
+	Endpoint string // the server's base URL; it must run with sync = true
+	Platform string // Android or IOS: tokens do not tell
+
+	Topic      string // IOS: the app's bundle id
+	Production bool   // IOS: APNs' production environment
+	Fallback   string // IOS: "" is DefaultFallback
+
+	HTTPClient *http.Client  // nil is one with kept connections
+	Timeout    time.Duration // of one attempt; 0 is attempt.DefaultTimeout. A gorush with a full queue never answers
+}
+
+// Provider sends through one gorush server to one platform.
+type Provider struct {
+	cfg Config
+	url string
+}
+
+var _ pushext.Provider = (*Provider)(nil)
+
+// New checks the configuration without any network I/O.
+func New(cfg Config) (*Provider, error) {
+	if cfg.Name == "" {
+		cfg.Name = "gorush"
+	}
+	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
+	switch {
+	case cfg.Platform == "huawei":
+		return fail(errors.New("gorush cannot tell whether Huawei took a push: use provider hms"))
+	case cfg.Platform != Android && cfg.Platform != IOS:
+		return fail(fmt.Errorf("platform %q is neither %q nor %q", cfg.Platform, Android, IOS))
+	case cfg.Platform == IOS && cfg.Topic == "":
+		return fail(errors.New("the topic is missing: it is the app's bundle id"))
+	}
+	u, err := url.Parse(cfg.Endpoint)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" {
+		return fail(errors.New("the endpoint is not a URL such as http://localhost:8088"))
+	}
+	if cfg.Fallback == "" {
+		cfg.Fallback = DefaultFallback
+	}
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = attempt.Client(attempt.Transport(nil, nil))
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = attempt.DefaultTimeout
+	}
+	return &Provider{cfg: cfg, url: strings.TrimRight(cfg.Endpoint, "/") + "/api/push"}, nil
+}
+
+// Name is the route name.
+func (p *Provider) Name() string { return p.cfg.Name }
+
+// Check accepts a device token.
+func (p *Provider) Check(addr pushext.Address) error {
+	switch {
+	case addr.Token == "" || len(addr.Token) > MaxToken:
+		return fmt.Errorf("a device token has 1 to %d characters", MaxToken)
+	case strings.Trim(addr.Token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_:.") != "":
+		return errors.New("the device token has characters other than letters, digits, '-', '_', ':' and '.'")
+	case len(addr.Keys) != 0:
+		return errors.New("a gorush address has no keys")
+	}
+	return nil
+}
+
+// Push sends one notification.
+func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
+	now := time.Now()
+	req, err := p.request(n, now)
+	if err != nil {
+		return pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush " + err.Error()}
+	}
+	body, err := json.Marshal(notify.RequestPush{Notifications: []notify.PushNotification{req}})
+	if err != nil {
+		return pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush body cannot be encoded"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	answer, err := attempt.Post(ctx, p.cfg.HTTPClient, p.url, http.Header{"Content-Type": {"application/json"}}, body)
+	if err != nil {
+		return attempt.Failed("gorush", err)
+	}
+	return verdict(answer, p.cfg.Platform, now)
+}
+
+// request builds the notification. The errors are fit to be reasons.
+func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNotification, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(n.Body, &members); err != nil || members == nil {
+		return notify.PushNotification{}, errors.New("body is not a JSON object")
+	}
+	data := make(notify.D, len(members))
+	for key, value := range members {
+		data[key] = value
+	}
+	ttl := min(max(n.TTL, 0), maxTTL)
+	req := notify.PushNotification{ID: n.ID, Tokens: []string{n.Address.Token}, Data: data, Priority: "normal"}
+	if p.cfg.Platform == Android {
+		req.Platform = core.PlatFormAndroid
+		if n.Urgent {
+			req.Priority = notify.HIGH
+		}
+		req.Android = &messaging.AndroidConfig{CollapseKey: n.CollapseID, Priority: req.Priority, TTL: &ttl}
+		return req, nil
+	}
+	// gorush cannot send expiration 0; a second is as near.
+	expiration := now.Add(max(ttl, time.Second)).Unix()
+	req.Platform, req.Topic, req.CollapseID, req.Expiration = core.PlatFormIos, p.cfg.Topic, n.CollapseID, &expiration
+	req.Production, req.Development = p.cfg.Production, !p.cfg.Production
+	if n.Visible {
+		req.PushType, req.Message, req.MutableContent, req.Sound = "alert", p.cfg.Fallback, true, "default"
+		if n.Urgent {
+			req.Priority = notify.HIGH
+		}
+	} else {
+		req.PushType, req.ContentAvailable = "background", true
+	}
+	return req, nil
+}

@@ -1,0 +1,136 @@
+package gorush_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/gorush"
+	"whisperpush/pushext/providertest"
+	"whisperpush/testutil/emulate"
+	"whisperpush/testutil/emulatetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t testing.TB, platform string) (*emulate.Gorush, *gorush.Provider) {
+	number := map[string]int{gorush.IOS: 1, gorush.Android: 2}[platform]
+	e, err := emulate.StartGorush(emulate.GorushConfig{Platform: number})
+	require.NoError(t, err)
+	client := attempt.Client(attempt.Transport(nil, nil))
+	t.Cleanup(func() {
+		client.CloseIdleConnections()
+		e.Close()
+	})
+	cfg := gorush.Config{Endpoint: e.URL() + "/", Platform: platform, HTTPClient: client}
+	if platform == gorush.IOS {
+		cfg.Topic = "org.example.app"
+	}
+	p, err := gorush.New(cfg)
+	require.NoError(t, err)
+	return e, p
+}
+
+func notification(token string) pushext.Notification {
+	return pushext.Notification{Address: pushext.Address{Token: token}, Body: []byte(`{"v":2,"p":"c2VhbGVk"}`), CollapseID: "abc", TTL: time.Hour, Urgent: true, Visible: true, ID: "id"}
+}
+
+func TestConformance(t *testing.T) {
+	for platform, gone := range map[string]string{
+		gorush.Android: "The registration token is not a valid FCM registration token",
+		gorush.IOS:     "Unregistered",
+	} {
+		t.Run(platform, func(t *testing.T) {
+			refused := emulate.Answer{Status: 401, Body: []byte(`{}`)}
+			if platform == gorush.IOS {
+				refused = emulate.Answer{Message: "InvalidProviderToken"}
+			}
+			providertest.Run(t, providertest.Harness{
+				New: func(t *testing.T) (pushext.Provider, providertest.Backend) {
+					e, p := start(t, platform)
+					return p, &emulatetest.Backend{
+						Service: e.Service,
+						NewDevice: func() (pushext.Address, string) {
+							token := e.NewToken()
+							return pushext.Address{Token: token}, token
+						},
+						Answers: map[providertest.Fault]emulate.Answer{
+							providertest.Unavailable: {Message: "InternalServerError"},
+							providertest.Throttled:   {Status: 429},
+							providertest.Gone:        {Message: gone},
+							providertest.Malformed:   {Status: 400},
+							providertest.Refused:     refused,
+							providertest.Garbage:     {Status: 200, Body: []byte("<html>")},
+						},
+					}
+				},
+			})
+		})
+	}
+}
+
+func TestPush(t *testing.T) {
+	e, p := start(t, gorush.IOS)
+	token := e.NewToken()
+	require.Equal(t, pushext.Verdict{Class: pushext.Delivered, Reason: "gorush 200"}, p.Push(t.Context(), notification(token)))
+	got := <-e.Pushes(token)
+	require.True(t, got.Visible)
+	require.Contains(t, string(got.Raw), `"mutable_content":true`)
+	e.Unregister(token)
+	require.Equal(t, pushext.Verdict{Class: pushext.TokenDead, Reason: "gorush Unregistered"}, p.Push(t.Context(), notification(token)))
+
+	e, p = start(t, gorush.Android)
+	token = e.NewToken()
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
+	require.False(t, (<-e.Pushes(token)).Visible)
+	e.Unregister(token)
+	require.Equal(t, pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush not found"}, p.Push(t.Context(), notification(token)), "not exact enough to end a registration")
+}
+
+func TestPushVerdicts(t *testing.T) {
+	for _, platform := range []string{gorush.Android, gorush.IOS} {
+		e, p := start(t, platform)
+		for _, tt := range []struct {
+			answer emulate.Answer
+			only   string
+			want   pushext.Verdict
+		}{
+			{emulate.Answer{Status: 200, Body: []byte(`{"success":"ok","counts":0,"logs":[]}`)}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush 200 unreadable"}},
+			{emulate.Answer{Status: 200, Body: []byte(`{"success":"no","counts":1}`)}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush 200 unreadable"}},
+			{emulate.Answer{Message: "dial tcp 1.2.3.4: secret"}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}},
+			{emulate.Answer{Message: "SenderId mismatch"}, gorush.Android, pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush sender mismatch"}},
+			{emulate.Answer{Message: "Quota exceeded."}, gorush.Android, pushext.Verdict{Class: pushext.Retry, Reason: "gorush quota"}},
+			{emulate.Answer{Message: "Unregistered"}, gorush.Android, pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}},
+			{emulate.Answer{Message: "BadDeviceToken"}, gorush.IOS, pushext.Verdict{Class: pushext.TokenDead, Reason: "gorush BadDeviceToken"}},
+			{emulate.Answer{Message: "TopicDisallowed"}, gorush.IOS, pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush TopicDisallowed"}},
+			{emulate.Answer{Message: "TooManyRequests"}, gorush.IOS, pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}},
+			{emulate.Answer{Status: 500}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush 500"}},
+			{emulate.Answer{Status: 400}, "", pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush 400"}},
+			{emulate.Answer{Status: 404}, "", pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush 404"}},
+		} {
+			if tt.only != "" && tt.only != platform {
+				continue
+			}
+			token := e.NewToken()
+			e.Script(token, tt.answer)
+			require.Equal(t, tt.want, p.Push(t.Context(), notification(token)))
+			require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
+		}
+	}
+}
+
+func TestNewExplainsItself(t *testing.T) {
+	for want, cfg := range map[string]gorush.Config{
+		"use provider hms":                      {Platform: "huawei", Endpoint: "http://x"},
+		`platform "" is neither`:                {Endpoint: "http://x"},
+		"bundle id":                             {Platform: gorush.IOS, Endpoint: "http://x"},
+		"push provider gorush: the endpoint is": {Platform: gorush.Android},
+	} {
+		_, err := gorush.New(cfg)
+		require.ErrorContains(t, err, want)
+	}
+}
