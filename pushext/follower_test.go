@@ -99,7 +99,8 @@ func TestBackpressure(t *testing.T) {
 			}
 			return nil
 		})
-		for range 100 {
+		const envelopes = 2 + maxUncommitted/1000 + maxFanOut/1000
+		for range envelopes {
 			r.log.archive(topic)
 		}
 		time.Sleep(10 * time.Second)
@@ -110,10 +111,10 @@ func TestBackpressure(t *testing.T) {
 		require.LessOrEqual(t, uncommitted, maxUncommitted+maxFanOut)
 		disk.SetFault(nil)
 		time.Sleep(time.Minute)
-		require.Equal(t, uint64(100), r.box.position())
+		require.Equal(t, uint64(envelopes), r.box.position())
 		s, err := r.box.status(999)
 		require.NoError(t, err)
-		require.Equal(t, maxEntries, s.unread)
+		require.Equal(t, envelopes, s.unread)
 	})
 }
 

@@ -208,6 +208,9 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 		o.touch(d)
 		if !o.silenced(d) {
 			rings = append(rings, m.id)
+			if d.used == d.reserved {
+				signal(o.now) // its wake-up will wait for a number
+			}
 		}
 	}
 	if cursor > o.cursor {
