@@ -144,7 +144,7 @@ func BenchmarkOpenRegistry(b *testing.B) {
 	})
 	b.Run(fmt.Sprintf("scan/registrations=%d", registrations), func(b *testing.B) {
 		for b.Loop() {
-			it := s.scan(prefixRecord)
+			it := s.scan(prefixListening)
 			for it.Next() {
 			}
 			it.Release()

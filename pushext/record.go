@@ -176,18 +176,27 @@ func decodeRecord(id registrationID, b []byte) (*record, error) {
 func millis(t time.Time) uint64      { return uint64(max(0, t.UnixMilli())) }
 func fromMillis(ms uint64) time.Time { return time.UnixMilli(int64(ms)) }
 
-// Channels on disk: a version byte, and for each the topic, the mode and, big-
-// endian, until when it is muted. They are sealed.
+// What the index needs of a record is apart on disk, so that the start of the
+// server reads nothing else: a version byte, the state, whether it is fresh, the
+// expiry in Unix milliseconds (big-endian), and for each channel the topic, the
+// mode and until when it is muted. It is sealed.
 const (
-	channelsVersion = 1
-	channelSize     = whisper.TopicSize + 1 + 4
+	listeningVersion = 1
+	listeningHeader  = 1 + 1 + 1 + 8
+	channelSize      = whisper.TopicSize + 1 + 4
 )
 
-func encodeChannels(channels []channel) []byte {
-	b := make([]byte, 1, 1+len(channels)*channelSize)
-	b[0] = channelsVersion
-	for i := range channels {
-		c := &channels[i]
+// encodeListening returns state, expiry and channels.
+func (r *record) encodeListening() []byte {
+	b := make([]byte, 0, listeningHeader+len(r.channels)*channelSize)
+	fresh := byte(0)
+	if r.fresh {
+		fresh = 1
+	}
+	b = append(b, listeningVersion, byte(r.state), fresh)
+	b = binary.BigEndian.AppendUint64(b, millis(r.expires))
+	for i := range r.channels {
+		c := &r.channels[i]
 		b = append(b, c.topic[:]...)
 		b = append(b, byte(c.mode))
 		b = binary.BigEndian.AppendUint32(b, c.muted)
@@ -195,17 +204,21 @@ func encodeChannels(channels []channel) []byte {
 	return b
 }
 
-// decodeChannels appends the channels to into.
-func decodeChannels(into []channel, b []byte) ([]channel, error) {
-	if len(b) == 0 || b[0] != channelsVersion || (len(b)-1)%channelSize != 0 {
-		return nil, fmt.Errorf("%w: %d bytes of channels", errRecord, len(b))
+// decodeListening fills in what encodeListening wrote, and uses the room of
+// r.channels for the channels.
+func (r *record) decodeListening(b []byte) error {
+	if len(b) < listeningHeader || b[0] != listeningVersion || b[1] > byte(unregistered) || b[2] > 1 || (len(b)-listeningHeader)%channelSize != 0 {
+		return fmt.Errorf("%w: %d bytes of channels", errRecord, len(b))
 	}
-	for b = b[1:]; len(b) > 0; b = b[channelSize:] {
+	r.state, r.fresh = state(b[1]), b[2] == 1
+	r.expires = fromMillis(binary.BigEndian.Uint64(b[3:]))
+	r.channels = r.channels[:0]
+	for b = b[listeningHeader:]; len(b) > 0; b = b[channelSize:] {
 		c := channel{topic: whisper.Topic(b[:4]), mode: mode(b[4]), muted: binary.BigEndian.Uint32(b[5:])}
 		if c.mode >= pushwire.Removed {
-			return nil, fmt.Errorf("%w: channel mode %d", errRecord, c.mode)
+			return fmt.Errorf("%w: channel mode %d", errRecord, c.mode)
 		}
-		into = append(into, c)
+		r.channels = append(r.channels, c)
 	}
-	return into, nil
+	return nil
 }

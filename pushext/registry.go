@@ -17,7 +17,8 @@ import (
 // Keys of the registry in the push database. Numbers are big-endian; every
 // fingerprint is keyed, so that nothing can be looked up without the disk key.
 const (
-	prefixRecord     = 'r' // id 8, 0: the record; id 8, 1: its channels. Both are sealed
+	prefixRecord     = 'r' // id 8: the record, sealed
+	prefixListening  = 'l' // id 8: its state, expiry and channels, sealed
 	prefixKey        = 'k' // fingerprint of the registration key: id 8
 	prefixAddress    = 'a' // fingerprint of provider and token, id 8: 1 if it owns the address, 0 if it claims it
 	prefixGroup      = 'g' // fingerprint of the group id, id 8
@@ -30,11 +31,6 @@ const (
 // keyNextID holds the id of the next registration (8 bytes): an id is never
 // given out twice.
 var keyNextID = []byte{prefixMeta, 'n'}
-
-const (
-	partRecord   = 0
-	partChannels = 1
-)
 
 // Classes of prefixDue.
 const (
@@ -121,45 +117,27 @@ func openRegistry(s *store, limits Limits, providers []Provider, skip []string, 
 // load fills the index and the counters.
 func (r *registry) load() error {
 	r.index = newIndex()
-	it := r.store.scan(prefixRecord)
+	it := r.store.scan(prefixListening)
 	defer it.Release()
-	var rec *record
-	damaged := func(id registrationID, err error) {
-		r.log.Error("a registration is damaged and left out; its device has to register again", "registration", uint64(id), "err", err)
-		r.m.damaged.Inc()
-	}
+	var rec record
 	for it.Next() {
 		key := it.Key()
-		if len(key) != 10 {
+		if len(key) != 9 {
 			return fmt.Errorf("%w: key of %d bytes", errRecord, len(key))
 		}
-		id := registrationID(binary.BigEndian.Uint64(key[1:]))
+		rec.id = registrationID(binary.BigEndian.Uint64(key[1:]))
 		plain, err := r.store.open(key, it.Value())
-		if key[9] == partRecord {
-			rec = nil
-			if err == nil {
-				rec, err = decodeRecord(id, plain)
-			}
-			if err != nil {
-				damaged(id, err)
-				continue
-			}
-			r.count[rec.class()]++
-			continue
-		}
-		if rec == nil || rec.id != id {
-			continue // of a record that is damaged
-		}
 		if err == nil {
-			rec.channels, err = decodeChannels(rec.channels, plain)
+			err = rec.decodeListening(plain)
 		}
 		if err != nil {
-			damaged(id, err)
+			r.damaged(rec.id, err)
 			continue
 		}
+		r.count[rec.class()]++
 		r.channels += len(rec.channels)
 		if rec.listens() {
-			r.index.set(id, rec.expires, nil, rec.channels)
+			r.index.set(rec.id, rec.expires, nil, rec.channels)
 		}
 	}
 	if err := it.Error(); err != nil {
@@ -251,35 +229,42 @@ func (r *registry) byHandle(handle []byte) ([]*record, error) {
 // read returns a record, with its channels if asked; nil if there is none or
 // it is damaged, which is logged. The error is the disk's.
 func (r *registry) read(id registrationID, channels bool) (*record, error) {
-	open := func(part byte) ([]byte, error) {
-		key := recordKey(id, part)
-		sealed, err := r.store.get(key)
-		if err != nil {
-			return nil, err
-		}
-		return r.store.open(key, sealed)
+	plain, err := r.open(prefixRecord, id)
+	if errors.Is(err, leveldb.ErrNotFound) {
+		return nil, nil
 	}
-	plain, err := open(partRecord)
 	var rec *record
 	if err == nil {
 		rec, err = decodeRecord(id, plain)
 	}
-	if err == nil && channels && rec.live() {
-		if plain, err = open(partChannels); err == nil {
-			rec.channels, err = decodeChannels(nil, plain)
+	if err == nil && channels {
+		if plain, err = r.open(prefixListening, id); err == nil {
+			err = rec.decodeListening(plain)
 		}
 	}
 	switch {
 	case err == nil:
 		return rec, nil
-	case errors.Is(err, leveldb.ErrNotFound) && rec == nil:
-		return nil, nil
 	case errors.Is(err, leveldb.ErrNotFound), errors.Is(err, errSealed), errors.Is(err, errRecord):
-		r.log.Error("a registration is damaged; its device has to register again", "registration", uint64(id), "err", err)
-		r.m.damaged.Inc()
+		r.damaged(id, err)
 		return nil, nil
 	}
 	return nil, fmt.Errorf("read a registration: %w", err)
+}
+
+// open reads and opens one sealed part of a registration.
+func (r *registry) open(prefix byte, id registrationID) ([]byte, error) {
+	key := idKey(prefix, id)
+	sealed, err := r.store.get(key)
+	if err != nil {
+		return nil, err
+	}
+	return r.store.open(key, sealed)
+}
+
+func (r *registry) damaged(id registrationID, err error) {
+	r.log.Error("a registration is damaged and left out; its device has to register again", "registration", uint64(id), "err", err)
+	r.m.damaged.Inc()
 }
 
 // member is a registration found by a secondary key, and that key's value.
@@ -330,17 +315,14 @@ func (r *registry) commit(b *leveldb.Batch, edits ...edit) error {
 			b.Put([]byte(key), value)
 		}
 		if e.next == nil {
-			b.Delete(recordKey(e.old.id, partRecord))
-			b.Delete(recordKey(e.old.id, partChannels))
+			b.Delete(idKey(prefixRecord, e.old.id))
+			b.Delete(idKey(prefixListening, e.old.id))
 			continue
 		}
-		key := recordKey(e.next.id, partRecord)
+		key := idKey(prefixRecord, e.next.id)
 		b.Put(key, r.store.seal(key, e.next.encode()))
-		if key := recordKey(e.next.id, partChannels); e.next.live() {
-			b.Put(key, r.store.seal(key, encodeChannels(e.next.channels)))
-		} else {
-			b.Delete(key)
-		}
+		key = idKey(prefixListening, e.next.id)
+		b.Put(key, r.store.seal(key, e.next.encodeListening()))
 	}
 	if err := r.store.write(b); err != nil {
 		r.m.writeFailures.Inc()
@@ -435,8 +417,8 @@ func (r *registry) keys(rec *record) map[string][]byte {
 	return keys
 }
 
-func recordKey(id registrationID, part byte) []byte {
-	return append(binary.BigEndian.AppendUint64([]byte{prefixRecord}, uint64(id)), part)
+func idKey(prefix byte, id registrationID) []byte {
+	return binary.BigEndian.AppendUint64([]byte{prefix}, uint64(id))
 }
 
 func dueKey(class int, due time.Time, id registrationID) []byte {

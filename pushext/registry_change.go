@@ -549,12 +549,14 @@ func (r *registry) sweepClass(class byte, now time.Time) (int, error) {
 	var b leveldb.Batch
 	var edits []edit
 	for _, key := range due {
-		old, err := r.read(registrationID(binary.BigEndian.Uint64(key[len(key)-8:])), true)
+		id := registrationID(binary.BigEndian.Uint64(key[len(key)-8:]))
+		old, err := r.read(id, true)
 		switch {
 		case err != nil:
 			return 0, err
-		case old == nil: // damaged
+		case old == nil:
 			b.Delete(key)
+			r.discard(&b, id)
 			continue
 		case class == classLive:
 			next := old.clone()
@@ -577,6 +579,21 @@ func (r *registry) sweepClass(class byte, now time.Time) (int, error) {
 		r.m.ended.WithLabelValues("expired").Add(float64(len(edits)))
 	}
 	return len(due), nil
+}
+
+// discard removes a registration whose record is damaged. Its channels may
+// still be in the index. The caller holds change.
+func (r *registry) discard(b *leveldb.Batch, id registrationID) {
+	if plain, err := r.open(prefixListening, id); err == nil {
+		rec := &record{registration: registration{id: id}}
+		if rec.decodeListening(plain) == nil {
+			r.index.remove(id, rec.channels)
+			r.channels -= len(rec.channels)
+			r.count[rec.class()]--
+		}
+	}
+	b.Delete(idKey(prefixRecord, id))
+	b.Delete(idKey(prefixListening, id))
 }
 
 // due lists the keys at prefixDue of a class that are due, the oldest first,

@@ -374,14 +374,14 @@ func TestDiskFull(t *testing.T) {
 
 // A damaged record costs its registration alone, and its device can come back.
 func TestDamagedRecord(t *testing.T) {
-	bedTest(t, Limits{}, func(b *bed) {
+	bedTest(t, Limits{Lifetime: time.Hour, Tombstone: time.Hour}, func(b *bed) {
 		bob, carol := b.phone("bob"), b.phone("carol")
 		bob.join(bob.registration(topicA))
 		carol.join(carol.registration(topicA))
 		rec, err := b.ext.registry.lookup(keyOf(bob))
 		require.NoError(t, err)
 		var batch leveldb.Batch
-		batch.Put(recordKey(rec.id, partRecord), []byte("garbage"))
+		batch.Put(idKey(prefixRecord, rec.id), []byte("garbage"))
 		require.NoError(t, b.ext.store.write(&batch))
 		b.restart()
 		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
@@ -391,6 +391,14 @@ func TestDamagedRecord(t *testing.T) {
 		bob.join(bob.registration(topicA))
 		b.envelope(topicA)
 		require.Len(t, bob.payloads(), 1)
+		require.Equal(t, 3, b.ext.registry.index.size())
+		carol.version++
+		require.Equal(t, pushwire.OK, carol.ask(&pushwire.Unregister{Version: carol.version}).Code)
+		bob.version++
+		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Unregister{Version: bob.version}).Code)
+		time.Sleep(3 * time.Hour)
+		require.Zero(t, b.ext.registry.index.size(), "what is left of it goes when its lifetime is over")
+		require.Equal(t, [classes]int{}, counts(b))
 	})
 }
 
@@ -608,13 +616,16 @@ func FuzzDecodeRecord(f *testing.F) {
 	})
 }
 
-func TestChannelsOnDisk(t *testing.T) {
-	channels := []channel{{topicA, pushwire.Every, 0}, {topicB, pushwire.Muted, 7}}
-	got, err := decodeChannels(nil, encodeChannels(channels))
-	require.NoError(t, err)
-	require.Equal(t, channels, got)
-	for _, bad := range [][]byte{nil, {2}, {1, 0}, {1, 1, 2, 3, 4, 3, 0, 0, 0, 0}} {
-		_, err := decodeChannels(nil, bad)
-		require.ErrorIs(t, err, errRecord)
-	}
+func FuzzDecodeListening(f *testing.F) {
+	rec := record{registration: registration{state: confirmed, expires: time.UnixMilli(5)}, fresh: true,
+		channels: []channel{{topicA, pushwire.Every, 0}, {topicB, pushwire.Muted, 7}}}
+	f.Add(rec.encodeListening())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var got record
+		if err := got.decodeListening(b); err != nil {
+			require.ErrorIs(t, err, errRecord)
+			return
+		}
+		require.Equal(t, b, got.encodeListening())
+	})
 }
