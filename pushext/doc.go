@@ -1,0 +1,55 @@
+// Package pushext makes a mailserver ring: devices register how they are to be
+// woken and for which topics, and when the archive takes an envelope for one of
+// them, a push provider is asked to wake it. It reads no payload and knows
+// nothing of mail delivery; the command joins it with the archive.
+//
+// # Flow
+//
+// Registering: a packet 126 reaches Extension.HandleRequest → protocol
+// (decrypt, check, answer by packet 127) → registry (on disk, fsynced, then in
+// the index of topics) → dispatcher (the challenge that proves an address).
+//
+// Ringing: the archive's Log → follower (from a durable cursor on) → index
+// (topic to registrations) → outbox (what each device has not fetched yet) →
+// dispatcher (when, and through which route) → a lane → Provider → verdict.
+//
+// Receipt: a Fetch or Seen → protocol → outbox, which cancels what is pending
+// for those hashes.
+//
+// The parts, a file each: protocol*.go, registry*.go, record.go and match.go
+// for registrations; follower.go, outbox.go, device.go, early.go and commit.go
+// for what is to be sent; dispatcher.go, flight.go, lane.go, breaker.go,
+// backoff.go, budget.go and gate.go for the sending; store.go for the disk.
+//
+// # Promises
+//
+// A match ends in one of few ways, each counted with its reason: fetched, seen,
+// expired, dead, gone, overflow, undeliverable. Until then, a wake-up for it is
+// accepted by a provider at least once, or is still being tried. A crash repeats at most one
+// wake-up per device, with the same collapse id. Push sequence numbers are
+// never used for two contents.
+//
+// Memory runs ahead of the disk by 20 ms at most while the disk works; the
+// outbox and the cursor are written in one synced batch, and what a crash
+// takes is read from the log again. Registrations are synced before they are
+// answered.
+//
+// # Disk
+//
+// One goleveldb database in Config.Dir, opened through package durable. The
+// first byte of a key says whose it is:
+//
+//	m  store.go, outbox.go, registry.go: format, key check, cursor, next id
+//	d  device.go: what a registration has not fetched; numbers reserved
+//	r  registry.go: registrations and their channels, sealed
+//	k a g h s e q  registry.go: secondary keys, by keyed fingerprints
+//
+// What holds an address, a key or the topics of a registration is sealed with
+// XChaCha20-Poly1305 under Config.DiskKey, which is kept outside the database.
+//
+// # Goroutines
+//
+// Extension owns: the follower, the outbox's writer, the sweeper, the
+// protocol's workers; the dispatcher starts one goroutine an attempt, at most
+// Delivery.MaxInFlight. Everything else is driven by timers. Stop waits for all.
+package pushext
