@@ -43,7 +43,7 @@ type sizes struct {
 	fetches    int           // of 10 envelopes by hash, and as many pings
 	channels   int           // registered, for matching and starting
 	idle       int           // channels of an idle node
-	ring       time.Duration // of wake-ups at ringRate
+	ringFor    time.Duration // wake-ups at ringRate
 	pushes     int           // through the provider, and by the bare loop
 	hops       int           // messages from one node to the next
 	perChannel int           // channels a registration
@@ -51,9 +51,9 @@ type sizes struct {
 
 var (
 	shortSizes = sizes{pairs: 2, ingest: 100_000, archive: 200_000, archived: 300_000, queries: 3, fetches: 1500,
-		channels: 1_000_000, idle: 100_000, ring: 15 * time.Second, pushes: 10_000, hops: 40, perChannel: 100}
+		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perChannel: 100}
 	fullSizes = sizes{pairs: 5, ingest: 300_000, archive: 300_000, archived: 1_000_000, queries: 5, fetches: 5000,
-		channels: 1_000_000, idle: 100_000, ring: 60 * time.Second, pushes: 40_000, hops: 150, perChannel: 20}
+		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 40_000, hops: 150, perChannel: 20}
 )
 
 // suite is what the benchmarks share.
@@ -80,6 +80,12 @@ var benchmarks = []benchmark{
 	{[]string{"archive_ratio", "archive_vs_disk"}, (*suite).archiveThroughput},
 	{[]string{"topic_query_ratio", "bloom_query_ratio"}, (*suite).mailQueries},
 	{[]string{"hash_fetch_vs_ping"}, (*suite).hashFetch},
+	{[]string{"match_vs_map"}, (*suite).match},
+	{[]string{"channel_bytes", "startup_vs_scan"}, (*suite).channelsAndStart},
+	{[]string{"rss_idle"}, (*suite).idleMemory},
+	{[]string{"relay_p50_ratio"}, (*suite).relay},
+	{[]string{"push_vs_http"}, (*suite).pushThroughput},
+	{[]string{"ring_p50_vs_floor", "ring_p99_vs_floor", "ring_late"}, (*suite).ring},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
@@ -238,7 +244,7 @@ func sizeFlags(flags *flag.FlagSet) func(*sizes) error {
 			return fmt.Errorf("-ring %v: give a positive duration", *ring)
 		}
 		if *ring > 0 {
-			s.ring = *ring
+			s.ringFor = *ring
 		}
 		return nil
 	}

@@ -372,7 +372,7 @@ func (a *asker) fetch(ctx context.Context, hashes []common.Hash) (time.Duration,
 	return took, nil
 }
 
-// drip sends one packet each tick until stop is closed or there are no more.
+// drip sends one packet each tick until there are no more, or stop is closed.
 func drip(l *link, load [][]byte, tick time.Duration, stop <-chan struct{}, sent func(int)) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -391,6 +391,5 @@ func drip(l *link, load [][]byte, tick time.Duration, stop <-chan struct{}, sent
 			}
 		}
 	}
-	<-stop
 	return nil
 }

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/opt"
+	"github.com/syndtr/goleveldb/leveldb/util"
+
+	"whisperpush/mailserver"
+	"whisperpush/testutil/emulate"
+)
+
+// match compares the topic index with a bare map, both of a million channels and
+// asked for the same topics, of which one in ten has a listener. The index is
+// not exported, so its package's own benchmark does it, in turns.
+func (s *suite) match(ctx context.Context) error {
+	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkMatch$",
+		"-benchtime", "1s", "-cpu", "1", "-count", strconv.Itoa(s.pairs), "whisperpush/pushext").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test: %w\n%s", err, out)
+	}
+	var index, bare []float64
+	for line := range bytes.Lines(out) {
+		fields := strings.Fields(string(line))
+		if len(fields) < 4 || fields[3] != "ns/op" {
+			continue
+		}
+		ns, err := strconv.ParseFloat(fields[2], 64)
+		if err != nil {
+			return fmt.Errorf("go test printed %q: %w", line, err)
+		}
+		switch name := fields[0]; {
+		case strings.HasPrefix(name, "BenchmarkMatch/index/"):
+			index = append(index, 1e9/ns)
+		case strings.HasPrefix(name, "BenchmarkMatch/map/"):
+			bare = append(bare, 1e9/ns)
+		}
+	}
+	if len(index) != s.pairs || len(bare) != s.pairs {
+		return fmt.Errorf("go test printed %d and %d results, not %d:\n%s", len(index), len(bare), s.pairs, out)
+	}
+	s.report.add("match_vs_map", ratio(index, bare), detail{"match_ours", median(index), "envelopes/s"}, detail{"match_map", median(bare), "envelopes/s"})
+	return nil
+}
+
+// registered fills a data directory with channels, beside the large archive.
+func (s *suite) registered(ctx context.Context, channels int) (*registrar, error) {
+	m, err := s.largeArchive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	archive := filepath.Join(m.dir, "archive")
+	last, err := lastSequence(archive)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := s.temp()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(archive, filepath.Join(dir, "archive")); err != nil {
+		return nil, err
+	}
+	service, err := emulate.StartFCM(emulate.FCMConfig{})
+	if err != nil {
+		return nil, err
+	}
+	defer service.Close()
+	r, err := newRegistrar(dir, service)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.fill(ctx, channels/s.perChannel, s.perChannel, last, deviceToken)
+}
+
+func lastSequence(archive string) (uint64, error) {
+	a, err := mailserver.OpenArchive(archive, mailserver.ArchiveOptions{})
+	if err != nil {
+		return 0, err
+	}
+	last := a.Last()
+	return last, a.Close()
+}
+
+// channelsAndStart registers a million channels and measures the heap that
+// they take, and how long a node needs from its exec until it serves, beside a
+// bare iteration over the records that it has to read for that.
+func (s *suite) channelsAndStart(ctx context.Context) error {
+	r, err := s.registered(ctx, s.channels)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(r.dir)
+	held := s.channels / s.perChannel * s.perChannel
+
+	before := heap()
+	x, err := r.open(0, nil, make(replies))
+	if err != nil {
+		return err
+	}
+	after := heap()
+	if err := x.Stop(ctx); err != nil {
+		return err
+	}
+	s.report.add("channel_bytes", float64(after-before)/float64(held), detail{"channels", float64(held), "channels"},
+		detail{"channels_per_registration", float64(s.perChannel), "channels"})
+
+	start := func() (float64, error) {
+		n, err := s.startNode(ctx, r.dir, "--push", "--config", r.path("node.toml"))
+		if err != nil {
+			return 0, err
+		}
+		n.stop()
+		return milliseconds(n.serving), nil
+	}
+	records := 0
+	scan := func() (_ float64, err error) {
+		took, n, err := scanRecords(r.path("push"))
+		records = n
+		return milliseconds(took), err
+	}
+	if _, err := start(); err != nil { // once for the caches, and to leave no journal to be replayed
+		return err
+	}
+	starts, scans, err := pairs(s.pairs, start, scan)
+	if err != nil {
+		return err
+	}
+	s.report.add("startup_vs_scan", ratio(starts, scans), detail{"startup", median(starts), "ms"}, detail{"startup_scan", median(scans), "ms"},
+		detail{"startup_records", float64(records), "records"}, detail{"startup_archived", float64(s.archived), "envelopes"})
+	return nil
+}
+
+// heap is what is reachable.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what finalizers let go
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// scanRecords opens a push database with goleveldb alone and iterates over the
+// registrations in it, doing nothing with them. The opening is not in the time.
+func scanRecords(dir string) (took time.Duration, records int, err error) {
+	db, err := leveldb.OpenFile(dir, &opt.Options{ReadOnly: true, ErrorIfMissing: true})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer db.Close()
+	start := time.Now()
+	it := db.NewIterator(util.BytesPrefix([]byte{'r'}), nil)
+	defer it.Release()
+	for it.Next() {
+		records++
+	}
+	return time.Since(start), records, it.Error()
+}
+
+// idleAfter is how long a node is left alone before its memory is measured.
+const idleAfter = 10 * time.Second
+
+// idle measures what a node without traffic takes of memory.
+func (s *suite) idleMemory(ctx context.Context) error {
+	r, err := s.registered(ctx, s.idle)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(r.dir)
+	n, err := s.startNode(ctx, r.dir, "--push", "--config", r.path("node.toml"))
+	if err != nil {
+		return err
+	}
+	defer n.stop()
+	first, err := resident(n.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(idleAfter):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	later, err := resident(n.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	s.report.add("rss_idle", max(first, later), detail{"rss_at_start", first, "MiB"}, detail{"rss_later", later, "MiB"},
+		detail{"rss_channels", float64(s.idle), "channels"}, detail{"rss_archived", float64(s.archived), "envelopes"})
+	return nil
+}
+
+// resident is the resident set of a process in MiB.
+func resident(pid int) (float64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("the memory of a process can be measured on Linux only: %w", err)
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "VmRSS:" {
+			kib, err := strconv.ParseFloat(fields[1], 64)
+			return kib / 1024, err
+		}
+	}
+	return 0, errors.New("/proc does not tell the resident memory")
+}

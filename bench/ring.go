@@ -1,0 +1,351 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/fcm"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/emulate"
+)
+
+const (
+	// ringRate is how many envelopes a second arrive, each for one device, and
+	// ringTick how often a packet with some of them is sent.
+	ringRate = 2000
+	ringTick = 5 * time.Millisecond
+	// ringsPerDevice is how many envelopes each device is woken for: below the 20
+	// at once that a device's budget allows, as budgets are not what is measured.
+	ringsPerDevice = 10
+	// promised is when a wake-up is late.
+	promised = 15 * time.Second
+	// floorSamples is how often the floor is measured.
+	floorSamples = 300
+)
+
+// ring sends envelopes to a node, each of which somebody listens to, and times
+// each from the moment its packet is written to the FCM request that first names
+// it. Nobody fetches, so every wake-up repeats the hashes of those before it.
+func (s *suite) ring(ctx context.Context) error {
+	service, err := emulate.StartFCM(emulate.FCMConfig{})
+	if err != nil {
+		return err
+	}
+	defer service.Close()
+	dir, err := s.temp()
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	r, err := newRegistrar(dir, service)
+	if err != nil {
+		return err
+	}
+	count := int(ringRate * s.ringFor / time.Second)
+	devices := max(count/ringsPerDevice, 1)
+	tokens := make([]string, devices)
+	for i := range tokens {
+		tokens[i] = service.NewToken()
+	}
+	if err := r.fill(ctx, devices, 1, 0, func(i int) string { return tokens[i] }); err != nil {
+		return err
+	}
+	load, hashes, err := ringLoad(count, devices)
+	if err != nil {
+		return err
+	}
+	floor, err := ringFloor(ctx, dir, service, tokens[0])
+	if err != nil {
+		return err
+	}
+	drain(service.Pushes(tokens[0]), func(emulate.Push) {}) // the floor's
+
+	n, err := s.startNode(ctx, dir, "--push", "--config", r.path("node.toml"))
+	if err != nil {
+		return err
+	}
+	defer n.stop()
+	l, err := dial(ctx, n.self)
+	if err != nil {
+		return n.explain(err)
+	}
+	defer l.close()
+
+	perTick := int(ringRate * ringTick / time.Second)
+	sent := make(map[common.Hash]time.Time, count)
+	if err := drip(l, load, ringTick, nil, func(i int) {
+		now := time.Now()
+		for _, h := range hashes[i*perTick : min((i+1)*perTick, len(hashes))] {
+			sent[h] = now
+		}
+	}); err != nil {
+		return n.explain(err)
+	}
+	rung, err := s.rings(ctx, service, tokens, r.private, len(sent))
+	if err != nil {
+		return err
+	}
+	var waits []float64
+	late := 0
+	for h, at := range sent {
+		wait := promised + time.Second // those that never came
+		if first, ok := rung[h]; ok {
+			wait = first.Sub(at)
+		}
+		if wait > promised {
+			late++
+		}
+		waits = append(waits, milliseconds(wait))
+	}
+	s.report.add("ring_p50_vs_floor", median(waits)/floor.both(), detail{"ring_p50", median(waits), "ms"},
+		detail{"ring_floor", floor.both(), "ms"}, detail{"ring_floor_fsync", floor.fsync, "ms"}, detail{"ring_floor_post", floor.post, "ms"})
+	s.report.add("ring_p99_vs_floor", quantile(waits, 0.99)/floor.both(), detail{"ring_p99", quantile(waits, 0.99), "ms"},
+		detail{"ring_max", quantile(waits, 1), "ms"})
+	s.report.add("ring_late", float64(late)/float64(len(sent)), detail{"ring_envelopes", float64(len(sent)), "envelopes"},
+		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(service.Accepted() - floorSamples), "pushes"})
+	return nil
+}
+
+// ringLoad makes the packets, and the hashes in them in order: envelope i is
+// for device i modulo devices.
+func ringLoad(count, devices int) (load [][]byte, hashes []common.Hash, err error) {
+	expiry := uint32(time.Now().Unix()) + loadTTL
+	raws := make([][]byte, count)
+	for i := range raws {
+		data := make([]byte, dataSize)
+		copy(data, crypto.Keccak256(fmt.Append(nil, i))) // the rest is zeros: random bytes would only tax the sender
+		if raws[i], err = rlp.EncodeToBytes([]any{expiry, uint32(loadTTL), channelTopic(i % devices), data, uint64(i)}); err != nil {
+			return nil, nil, err
+		}
+		hashes = append(hashes, crypto.Keccak256Hash(raws[i]))
+	}
+	load, err = packets(raws, int(ringRate*ringTick/time.Second))
+	return load, hashes, err
+}
+
+// rings waits until all envelopes were rung for, or the last of them is late, and
+// returns when each was named first.
+func (s *suite) rings(ctx context.Context, service *emulate.FCM, tokens []string, private []byte, all int) (map[common.Hash]time.Time, error) {
+	first := make(map[common.Hash]time.Time, all)
+	deadline := time.Now().Add(promised + time.Second)
+	var failure error
+	for len(first) < all && time.Now().Before(deadline) {
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		for _, token := range tokens {
+			drain(service.Pushes(token), func(p emulate.Push) {
+				payload, err := pushwire.OpenPayload(p.Body, private)
+				if err != nil {
+					failure = err
+					return
+				}
+				for _, h := range payload.Hashes {
+					if at, ok := first[h]; !ok || p.At.Before(at) {
+						first[h] = p.At
+					}
+				}
+			})
+		}
+		if failure != nil {
+			return nil, failure
+		}
+	}
+	return first, nil
+}
+
+// drain takes what waits in a device's channel.
+func drain(pushes <-chan emulate.Push, take func(emulate.Push)) {
+	for {
+		select {
+		case p := <-pushes:
+			take(p)
+		default:
+			return
+		}
+	}
+}
+
+// floor is what a wake-up costs at least, in milliseconds, one at a time: to make
+// the envelope durable, and to tell the push service.
+type floor struct{ fsync, post float64 }
+
+func (f floor) both() float64 { return f.fsync + f.post }
+
+func ringFloor(ctx context.Context, dir string, service *emulate.FCM, token string) (f floor, err error) {
+	file, err := os.Create(filepath.Join(dir, "floor"))
+	if err != nil {
+		return f, err
+	}
+	defer file.Close()
+	record := make([]byte, dataSize+60)
+	poster, err := newPoster(ctx, service, token)
+	if err != nil {
+		return f, err
+	}
+	defer poster.client.CloseIdleConnections()
+	var fsyncs, posts []float64
+	for range floorSamples - 1 { // newPoster posted once
+		start := time.Now()
+		if _, err := file.Write(record); err != nil {
+			return f, err
+		}
+		if err := file.Sync(); err != nil {
+			return f, err
+		}
+		fsyncs = append(fsyncs, milliseconds(time.Since(start)))
+		start = time.Now()
+		if err := poster.post(ctx); err != nil {
+			return f, err
+		}
+		posts = append(posts, milliseconds(time.Since(start)))
+	}
+	return floor{median(fsyncs), median(posts)}, nil
+}
+
+// poster posts one FCM message again and again with nothing but net/http.
+type poster struct {
+	client *http.Client
+	url    string
+	access string
+	body   []byte
+}
+
+// newPoster has the provider push once, to post from then on what it posted.
+func newPoster(ctx context.Context, service *emulate.FCM, token string) (*poster, error) {
+	provider, n, err := providerFor(service, token)
+	if err != nil {
+		return nil, err
+	}
+	if v := provider.Push(ctx, n); v.Class != pushext.Delivered {
+		return nil, fmt.Errorf("the emulated FCM did not take a push: %s", v.Reason)
+	}
+	received := service.Received()
+	return &poster{
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushers, MaxConnsPerHost: pushers}},
+		url:    service.Endpoint() + "/projects/" + service.ProjectID() + "/messages:send",
+		access: service.NewAccess(),
+		body:   received[len(received)-1].Raw,
+	}, nil
+}
+
+func (p *poster) post(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(p.body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+p.access)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := p.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var answer struct{ Name string }
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK || answer.Name == "" {
+		return fmt.Errorf("the emulated FCM answered %s", response.Status)
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
+}
+
+// pushers is how many pushes are under way at once, as in a node.
+const pushers = 64
+
+// providerFor is the FCM provider with a notification of the usual size.
+func providerFor(service *emulate.FCM, token string) (*fcm.Provider, pushext.Notification, error) {
+	_, public, err := pushwire.NewSealKey()
+	if err != nil {
+		return nil, pushext.Notification{}, err
+	}
+	body, err := pushwire.SealPayload(pushwire.Payload{Kind: pushwire.Messages, Seq: 1, Hashes: make([]common.Hash, 1)}, public)
+	if err != nil {
+		return nil, pushext.Notification{}, err
+	}
+	provider, err := fcm.New(fcm.Config{Endpoint: service.Endpoint(), CredentialsJSON: service.CredentialsJSON()})
+	return provider, pushext.Notification{
+		Address: pushext.Address{Token: token}, Body: body, CollapseID: strings.Repeat("c", 22), TTL: 24 * time.Hour, Urgent: true, ID: strings.Repeat("i", 22),
+	}, err
+}
+
+// pushThroughput compares the FCM provider with a bare loop that posts the same
+// bodies to the same emulator over as many connections.
+func (s *suite) pushThroughput(ctx context.Context) error {
+	service, err := emulate.StartFCM(emulate.FCMConfig{})
+	if err != nil {
+		return err
+	}
+	defer service.Close()
+	token := service.NewToken()
+	provider, n, err := providerFor(service, token)
+	if err != nil {
+		return err
+	}
+	bare, err := newPoster(ctx, service, token)
+	if err != nil {
+		return err
+	}
+	defer bare.client.CloseIdleConnections()
+	ours := func() (float64, error) {
+		return s.rate(func() error {
+			if v := provider.Push(ctx, n); v.Class != pushext.Delivered {
+				return fmt.Errorf("a push was not delivered: %s", v.Reason)
+			}
+			return nil
+		})
+	}
+	theirs := func() (float64, error) { return s.rate(func() error { return bare.post(ctx) }) }
+	if _, _, err := pairs(1, ours, theirs); err != nil { // to connect
+		return err
+	}
+	as, bs, err := pairs(max(s.pairs, 3), ours, theirs)
+	if err != nil {
+		return err
+	}
+	s.report.add("push_vs_http", ratio(as, bs), detail{"push_ours", median(as), "pushes/s"}, detail{"push_http", median(bs), "pushes/s"})
+	return nil
+}
+
+// rate is how often a second fn can be done by as many goroutines as there are
+// pushers.
+func (s *suite) rate(fn func() error) (float64, error) {
+	var workers sync.WaitGroup
+	failures := make(chan error, pushers)
+	start := time.Now()
+	for w := range pushers {
+		workers.Go(func() {
+			for i := w; i < s.pushes; i += pushers {
+				if err := fn(); err != nil {
+					failures <- err
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	select {
+	case err := <-failures:
+		return 0, err
+	default:
+		return float64(s.pushes) / time.Since(start).Seconds(), nil
+	}
+}
