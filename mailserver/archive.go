@@ -48,7 +48,8 @@ type ArchiveOptions struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 
-	volume volume // tests
+	volume     volume // tests
+	runRecords int    // tests; 0 means runRecords
 }
 
 // Damage is a part of the archive that could not be used. OpenArchive logs it.
@@ -121,6 +122,9 @@ func OpenArchive(dir string, o ArchiveOptions) (*Archive, error) {
 	}
 	if o.QueueBytes <= 0 {
 		o.QueueBytes = DefaultQueueBytes
+	}
+	if o.runRecords == 0 {
+		o.runRecords = runRecords
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -3,11 +3,7 @@ package mailserver
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"math"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -216,8 +212,3 @@ func TestArchiveConcurrently(t *testing.T) {
 	require.Len(t, seen, writers*each)
 	require.NoError(t, a.Close())
 }
-
-var _ = rand.N[int]
-var _ = os.Stat
-var _ = filepath.Join
-var _ = fmt.Sprint

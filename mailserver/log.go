@@ -134,7 +134,7 @@ func (a *Archive) commit(group []submission) (err error) {
 		a.w.unseen = 0
 		signal(a.kick)
 	}
-	if a.run.count() >= runRecords {
+	if a.run.count() >= a.o.runRecords {
 		a.freeze()
 	}
 	return nil
@@ -142,16 +142,20 @@ func (a *Archive) commit(group []submission) (err error) {
 
 // written publishes blocks that are on disk and indexed.
 func (a *Archive) written(p *partition, blocks []newBlock) {
-	now := time.Now()
-	a.mu.Lock()
-	if p.started.IsZero() {
-		p.started = now
-	}
-	p.received = now
-	a.mu.Unlock()
+	a.stamp(p)
 	end := blocks[len(blocks)-1]
 	// The tail first: a follower that sees the new last sequence finds it there.
 	a.tail.push(blocks, func() { a.last.Store(end.first + uint64(len(end.envs)) - 1) })
+}
+
+// stamp notes that p has just received something.
+func (a *Archive) stamp(p *partition) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.received = a.now()
+	if p.started.IsZero() {
+		p.started = p.received
+	}
 }
 
 // build makes the blocks of a group, without what is archived already.
@@ -245,6 +249,7 @@ func (a *Archive) resync() error {
 			_, last := a.run.bounds()
 			if last > before {
 				a.log.Warn("envelopes of a failed write are on disk after all", "envelopes", last-before)
+				a.stamp(p)
 			}
 			a.tail.reset(last)
 			a.last.Store(last)

@@ -179,15 +179,15 @@ func (p *partition) end() (newest runHeader, last block, err error) {
 }
 
 // load reads the headers and filters of the runs, the newest of which is newest.
-// A newest run that is much too short is left out, to be written again with what
-// follows it.
-func (p *partition) load(newest runHeader, budget *filterBudget) error {
+// A newest run of less than short records is left out, to be written again with
+// what follows it.
+func (p *partition) load(newest runHeader, short int, budget *filterBudget) error {
 	var runs []*diskRun
 	for h := newest; h.last != 0; {
 		if h.first < p.first {
 			return fmt.Errorf("%w: partition %s has an index run from %d", durable.ErrCorrupted, p.name, h.first)
 		}
-		if len(runs) > 0 || h.count() >= runRecords/2 || p.sealed {
+		if len(runs) > 0 || h.count() >= short || p.sealed {
 			r := &diskRun{runHeader: h, part: p}
 			if budget.take(h.count() * filterBits / 8) {
 				f, err := r.get(appendKey(nil, h.last, kindFilter))

@@ -130,8 +130,8 @@ func (a *Archive) openPartitions() error {
 // openPartition opens one partition. newer is how many there are after it: only
 // the newest goes on being written, and the one before it may not have been sealed
 // yet. The run covers the end of its log and is empty for a sealed one.
-func (a *Archive) openPartition(first uint64, newer int) (p *partition, run *memoryRun, err error) {
-	p = &partition{name: partitionName(first), first: first, sealed: newer > 0}
+func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *memoryRun, err error) {
+	p := &partition{name: partitionName(first), first: first, sealed: newer > 0}
 	p.onClose = a.partitionClosed
 	p.acquire()
 	defer func() {
@@ -171,7 +171,7 @@ func (a *Archive) loadPartition(p *partition) (*memoryRun, error) {
 		return nil, err
 	}
 	p.written = newest.last
-	if err := p.load(newest, &a.filters); err != nil {
+	if err := p.load(newest, a.o.runRecords/2, &a.filters); err != nil {
 		return nil, err
 	}
 	run, err := p.rebuild()
@@ -182,14 +182,22 @@ func (a *Archive) loadPartition(p *partition) (*memoryRun, error) {
 		return nil, fmt.Errorf("%w: log of partition %s ends at %d, its index at %d", durable.ErrCorrupted, p.name, lastBlock.last(), last)
 	}
 	if lastBlock.n > 0 {
-		p.received = lastBlock.received
+		// A time from a clock that was wrong must not keep the partition for ever.
+		p.received = earlier(lastBlock.received, a.opened)
 		if b, err := p.block(p.first); err != nil {
 			return nil, err
 		} else {
-			p.started = b.received
+			p.started = earlier(b.received, a.opened)
 		}
 	}
 	return run, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // finish writes the rest of a partition's index and opens it for reading only.
