@@ -69,6 +69,30 @@ func TestRegisterAndConfirm(t *testing.T) {
 	require.Equal(t, d.state.RegistrationKey, again.state.RegistrationKey)
 }
 
+// A device that asked for the plain form understands it, also after a restart,
+// and one that did not is not fooled by it.
+func TestPlainForm(t *testing.T) {
+	s := startScripted(t)
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return accepted(1), nil, true
+	}
+	challenge, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Challenge, Code: make([]byte, pushwire.CodeSize)})
+	require.NoError(t, err)
+	store := new(MemoryStore)
+	d := s.open(t, store)
+	_, err = d.Receive(t.Context(), challenge)
+	require.ErrorIs(t, err, pushwire.ErrMalformed)
+	plain := route()
+	plain.Plain = true
+	require.NoError(t, d.Register(t.Context(), plain))
+	again := s.open(t, store)
+	for _, d := range []*Device{d, again} {
+		event, err := d.Receive(t.Context(), challenge)
+		require.NoError(t, err)
+		require.Equal(t, pushwire.Challenge, event.Kind)
+	}
+}
+
 func TestReceiveShowsWhatWasAskedForOnce(t *testing.T) {
 	s := startScripted(t)
 	first, second := letter(t, "first", 2*time.Second), letter(t, "second", time.Second)
@@ -286,6 +310,36 @@ func TestShownIsBounded(t *testing.T) {
 	}
 	require.Len(t, s.Shown, maxShown)
 	require.False(t, s.show(s.Shown[0]))
+}
+
+// Who watches the encrypted link sees sizes: a registration has that of a
+// question for mail, of a status, and of a fetch.
+func TestLinkObserver(t *testing.T) {
+	s := startScripted(t)
+	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		if fetch, ok := req.Body.(*pushwire.Fetch); ok {
+			return pushwire.Reply{Body: &pushwire.FetchReply{Missing: fetch.Hashes}}, nil, true
+		}
+		return accepted(1), nil, true
+	}
+	d := s.open(t, nil)
+	require.NoError(t, d.Register(t.Context(), route()))
+	_, err := d.Status(t.Context())
+	require.NoError(t, err)
+	_, _, err = d.Fetch(t.Context(), make([]common.Hash, 20))
+	require.NoError(t, err)
+	require.NoError(t, d.Unregister(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	s.mail = cancel // nobody answers; the question is enough
+	_, err = d.History(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Len(t, s.sizes, 5)
+	for _, size := range s.sizes {
+		require.Equal(t, s.sizes[0], size)
+	}
 }
 
 func TestPrintable(t *testing.T) {

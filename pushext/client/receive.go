@@ -50,7 +50,11 @@ func (x *exchange) wanted() []common.Hash {
 func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	payload, err := pushwire.OpenPayload(body, d.state.SealKey)
+	key := d.state.SealKey
+	if d.state.Plain {
+		key = nil
+	}
+	payload, err := pushwire.OpenPayload(body, key)
 	if err != nil {
 		return Event{}, fmt.Errorf("client: push of %d bytes: %w", len(body), err)
 	}

@@ -52,6 +52,7 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		body.SealKey = d.state.SealPublicKey
 	}
 	body.Channels = d.channels()
+	d.state.Plain = r.Plain
 	_, err := d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
 		return body

@@ -27,10 +27,13 @@ type scripted struct {
 	// are delivered before it.
 	answer func(req pushwire.Request, from *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool)
 
+	mail func() // called for a request of mail
+
 	wg sync.WaitGroup
 
-	mu       sync.Mutex // guards requests
+	mu       sync.Mutex // guards the following
 	requests []pushwire.Request
+	sizes    []int // of the data in every envelope of packets 126
 }
 
 func startScripted(t *testing.T) *scripted {
@@ -47,7 +50,16 @@ func startScripted(t *testing.T) *scripted {
 func (s *scripted) HandleRequest(peer enode.ID, payload []byte) {
 	s.wg.Go(func() {
 		env, err := whisper.DecodeEnvelope(payload)
-		if err != nil || env.Topic != pushwire.Topic() {
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.sizes = append(s.sizes, len(env.Data))
+		s.mu.Unlock()
+		if env.Topic != pushwire.Topic() {
+			if s.mail != nil {
+				s.mail()
+			}
 			return
 		}
 		req, from, err := pushwire.OpenRequest(env, s.key)

@@ -47,9 +47,10 @@ type call struct {
 // shh handshake is complete.
 func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, password string, logger *slog.Logger) (_ *session, err error) {
 	s := &session{identity: identity, pushKey: pushKey, server: server, calls: make(map[[pushwire.IDSize]byte]*call)}
-	// Requests of history are signed by keys of their own: only the connection
-	// links them to the registration.
-	s.mail = mailclient.New(mailclient.Config{Logger: logger})
+	// Requests of history are signed by keys of their own, so that only the
+	// connection links them to the registration, and are as long as requests of
+	// push, so that who watches the link cannot tell them apart.
+	s.mail = mailclient.New(mailclient.Config{Padding: pushwire.Padding, Logger: logger})
 	if password != "" {
 		s.mailKey = whisper.KeyFromPassword(password)
 	}

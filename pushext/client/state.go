@@ -27,8 +27,9 @@ type state struct {
 	SealKey         hexutil.Bytes `json:"sealKey"`         // X25519, private
 	SealPublicKey   hexutil.Bytes `json:"sealPublicKey"`
 
-	Version uint64 `json:"version"` // of the newest change asked for
-	Active  bool   `json:"active"`  // the server confirmed the registration
+	Version uint64 `json:"version"`         // of the newest change asked for
+	Active  bool   `json:"active"`          // the server confirmed the registration
+	Plain   bool   `json:"plain,omitempty"` // wake-ups were asked for in the plain form
 
 	Seq    uint64        `json:"seq"`              // of the newest wake-up opened
 	Since  uint32        `json:"since,omitempty"`  // when the history begins, Unix seconds, before there is a cursor
