@@ -1,0 +1,169 @@
+//go:build linux
+
+package torture
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	firstDevices = 10
+	mostDevices  = 40
+)
+
+// TestKillNode runs the whole loop against a real node and kills it with
+// SIGKILL at a random moment while it archives, registers, matches and
+// dispatches, or while it starts; then it starts it again on the same files,
+// checks, and goes on.
+func TestKillNode(t *testing.T) {
+	w := newWorld(t)
+	p := &progress{t: t}
+	w.rise()
+	for i := range firstDevices {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		require.NoError(t, w.enrol(ctx, fmt.Sprintf("device %d", i)))
+		cancel()
+	}
+	slowest, starts := time.Duration(0), 0
+	for round := range *roundsFlag {
+		w.storm(round)
+		if w.rng.IntN(5) == 0 { // again, while it starts
+			process, _ := w.site.spawn()
+			time.Sleep(between(w.rng, time.Millisecond, 400*time.Millisecond))
+			process.kill()
+			starts++
+		}
+		w.rise()
+		slowest = max(slowest, w.process.took)
+		w.aftermath()
+		wakeups, repeated := w.judge()
+		p.line("round %d of %d: %d envelopes, %d registrations acknowledged; %d wake-ups, %d repeated; 0 lost",
+			round+1, *roundsFlag, len(w.acked), len(w.devices), wakeups, repeated)
+	}
+	w.auditAll()
+	wakeups, repeated := w.judge()
+	w.process.stop()
+	w.link.Stop()
+	result(t, "%d kills (%d while starting), %d envelopes and %d registrations acknowledged, 0 lost; %d wake-ups, %d repeated, 0 missed; slowest start %v",
+		*roundsFlag+starts, starts, len(w.acked), len(w.devices), wakeups, repeated, slowest.Round(time.Millisecond))
+}
+
+// storm does everything at once for a moment and kills the node in the midst of it.
+func (w *world) storm(round int) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var wg sync.WaitGroup
+	loop := func(pause time.Duration, act func() error) {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				act() // fails when the node is gone
+				select {
+				case <-ctx.Done():
+				case <-time.After(pause):
+				}
+			}
+		})
+	}
+	topics := w.topics()
+	fetchers, changer := w.some(3), w.some(1)[0]
+	names := w.rng.Perm(1000)
+	written := 0
+	loop(time.Duration(1+w.rng.IntN(8))*time.Millisecond, func() error {
+		topic := whisper.TopicFor(fmt.Sprintf("noise %d", names[written%10]))
+		if written%4 > 0 {
+			topic = topics[names[written%len(names)]%len(topics)]
+		}
+		written++
+		return w.write(ctx, topic, fmt.Sprintf("round %d, message %d", round, written))
+	})
+	loop(5*time.Millisecond, func() error { return w.audit(ctx) })
+	loop(5*time.Millisecond, func() error {
+		for _, d := range fetchers {
+			w.fetch(ctx, d)
+		}
+		return nil
+	})
+	if len(w.devices) < mostDevices {
+		wg.Go(func() { w.enrol(ctx, fmt.Sprintf("device of round %d", round)) })
+	} else {
+		wg.Go(func() { w.change(ctx, changer, fmt.Sprintf("topic of round %d", round)) })
+	}
+	time.Sleep(between(w.rng, 5*time.Millisecond, 700*time.Millisecond))
+	w.fall()
+	cancel()
+	wg.Wait()
+}
+
+// topics are those that devices listen to.
+func (w *world) topics() (topics []whisper.Topic) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.devices {
+		topics = append(topics, whisper.TopicFor(d.name)) // in a fixed order
+	}
+	return topics
+}
+
+// aftermath checks a node that has just come back.
+func (w *world) aftermath() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*patience)
+	defer cancel()
+	// What was acknowledged has its place in the archive's order: going on from
+	// the last cursor must repeat nothing.
+	require.NoError(w.t, w.audit(ctx))
+	w.mu.Lock()
+	for h, n := range w.isAcked {
+		require.Equal(w.t, 1, n, "%x was served twice by a cursor that moves on", h[:4])
+	}
+	w.mu.Unlock()
+	w.settle()
+
+	var wg sync.WaitGroup
+	errs := make(chan error, mostDevices)
+	for _, d := range w.some(8) {
+		wg.Go(func() {
+			defer d.Sleep()
+			d.Sleep() // the connection is of the life before
+			if err := w.fetch(ctx, d); err != nil {
+				errs <- fmt.Errorf("%s: fetch: %w", d.name, err)
+				return
+			}
+			status, err := d.Status(ctx)
+			if err != nil {
+				errs <- fmt.Errorf("%s: status: %w", d.name, err)
+				return
+			}
+			listens := make(map[whisper.Topic]bool)
+			for _, c := range status.Channels {
+				listens[c.Topic] = true
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if status.State != pushwire.Active || status.Reason != "" {
+				errs <- fmt.Errorf("%s: state %v, reason %q", d.name, status.State, status.Reason)
+			}
+			for topic := range d.topics {
+				if !listens[topic] {
+					errs <- fmt.Errorf("%s: an acknowledged channel is lost", d.name)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		require.NoError(w.t, err, w.process.stderr)
+	}
+	if w.crashes%25 == 0 {
+		w.auditAll()
+	}
+}
