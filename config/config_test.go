@@ -108,7 +108,7 @@ func TestLoadRefuses(t *testing.T) {
 		"no table":        {"MaxPeers = 1\n", `line 1: there is no setting "MaxPeers"; did you mean "Node.MaxPeers"?`},
 		"unknown table":   {"\n[Whisper]\nMaxPeers = 1\n", `line 2: there is no setting "Whisper"; did you mean "`},
 		"dotted key":      {"Node.Maxpeerz = 1\n", `line 1: there is no setting "Node.Maxpeerz"; did you mean "Node.MaxPeers"?`},
-		"wrong type":      {"[Node]\nMaxPeers = \"many\"\n", `: the value of Node.MaxPeers is of type string; give one of type integer`},
+		"wrong type":      {"[Node]\nMaxPeers = \"many\"\n", `line 2: the value of Node.MaxPeers is of type string; give one of type integer`},
 		"syntax":          {"[Node\nMaxPeers = 1", `line 2: expected`},
 		"duration":        {"[Mailserver]\nRetention = \"1 month\"\n", `"1 month" is no duration; write it like "30d", "36h" or "90m"`},
 		"duplicate":       {"[Node]\nMaxPeers = 1\nMaxPeers = 2\n", `line 3: `},

@@ -61,6 +61,9 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	s.onStop(unlock)
+	if err := checkListeners(cfg); err != nil {
+		return err
+	}
 	nodeKey, err := loadNodeKey(cfg)
 	if err != nil {
 		return err
@@ -72,6 +75,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	settings := whisper.Config{
 		MinPoW:         cfg.Shh.MinimumAcceptedPOW,
 		MaxMessageSize: cfg.Shh.MaxMessageSize,
+		RestrictLight:  cfg.Shh.RestrictConnectionBetweenLightClients,
 		Requests:       requests,
 		Logger:         logger,
 		Registerer:     s.registry,

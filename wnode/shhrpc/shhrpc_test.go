@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -54,6 +55,21 @@ func converse(t *testing.T, script string) {
 	_, conn := start(t)
 	answers := json.NewDecoder(conn)
 	known := map[string]any{}
+	var waiting []map[string]any
+	// receive returns the next notification, or the next answer: one may overtake the other.
+	receive := func(notification bool) map[string]any {
+		for i := 0; ; i++ {
+			if i == len(waiting) {
+				var got map[string]any
+				require.NoError(t, answers.Decode(&got))
+				waiting = append(waiting, got)
+			}
+			if got := waiting[i]; (got["method"] != nil) == notification {
+				waiting = slices.Delete(waiting, i, i+1)
+				return got
+			}
+		}
+	}
 	variable := regexp.MustCompile(`"\$[a-zA-Z]+"`)
 	for n, line := range strings.Split(script, "\n") {
 		switch {
@@ -70,10 +86,10 @@ func converse(t *testing.T, script string) {
 			_, err := conn.Write([]byte(request + "\n"))
 			require.NoError(t, err)
 		case strings.HasPrefix(line, "<-- "):
-			var got, want any
-			require.NoError(t, answers.Decode(&got), "line %d", n+1)
+			var want map[string]any
 			require.NoError(t, json.Unmarshal([]byte(line[4:]), &want), "line %d", n+1)
-			require.Equal(t, resolve(want, got, known), got, "line %d", n+1)
+			got := receive(want["method"] != nil)
+			require.Equal(t, resolve(want, got, known), any(got), "line %d", n+1)
 		default:
 			t.Fatalf("line %d is neither a comment, nor sent, nor received", n+1)
 		}

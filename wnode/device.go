@@ -1,0 +1,389 @@
+package wnode
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/urfave/cli/v2"
+
+	"whisperpush/pushext/client"
+	"whisperpush/pushext/pushwire"
+)
+
+// maxPushBody bounds what device receive reads: what any push service carries.
+const maxPushBody = 4096
+
+func deviceCommand() *cli.Command {
+	dir := func() cli.Flag {
+		return &cli.StringFlag{Name: "dir", Usage: "`DIRECTORY` of the device's keys and settings", Value: defaultDeviceDir(), DefaultText: "~/.whisperpush-device"}
+	}
+	timeout := func(usage string, value time.Duration) cli.Flag {
+		return &cli.DurationFlag{Name: "timeout", Usage: usage, Value: value}
+	}
+	asJSON := func() cli.Flag {
+		return &cli.BoolFlag{Name: "json", Usage: "print one JSON object a line", DisableDefaultText: true}
+	}
+	return &cli.Command{
+		Name:      "device",
+		Usage:     "be a device on the command line: register, wait for pushes, fetch, show",
+		UsageText: "wnode device <command> [flags]",
+		Description: "It plays the phone: it registers with a mail server, is woken by pushes, fetches exactly what they tell of,\n" +
+			"and prints previews. What register learnt is kept in --dir, so the other commands need nothing else.\n\n" +
+			"Pushes reach it through an emulated FCM (--emulator), as web-hooks to a port of this computer (--webhook), or by\n" +
+			"hand: a real device's token (--provider, --token) and the body of each push on the standard input of device receive.",
+		Subcommands: []*cli.Command{
+			{
+				Name:      "register",
+				Usage:     "register with a mail server and answer its challenge",
+				UsageText: "wnode device register --server ENODE --pushkey KEY --chat NAME=PASSWORD (--emulator URL | --webhook ADDR | --token TOKEN) [flags]",
+				Description: "Registering again replaces the registration.\n\n" +
+					"Example:\n   wnode device register --server enode://…@127.0.0.1:30303 --pushkey 0x04… --chat 'family=our secret' --webhook 127.0.0.1:9000",
+				Flags:  append([]cli.Flag{dir(), timeout("give up on the challenge after this `DURATION`", time.Minute)}, registerFlags()...),
+				Action: deviceRegister,
+			},
+			{
+				Name:  "listen",
+				Usage: "wait for pushes, fetch what they tell of, print previews",
+				Flags: []cli.Flag{dir(), asJSON(),
+					&cli.IntFlag{Name: "count", Usage: "end after this `NUMBER` of previews; 0: never"},
+					timeout("end, with an error if there is a --count, after this `DURATION`; 0: never", 0)},
+				Action: deviceListen,
+			},
+			{
+				Name:   "receive",
+				Usage:  "handle one push whose body is on standard input",
+				Flags:  []cli.Flag{dir(), asJSON(), timeout("give up after this `DURATION`", time.Minute)},
+				Action: deviceReceive,
+			},
+			{
+				Name:      "fetch",
+				Usage:     "fetch envelopes by hash and print previews of those not shown before",
+				UsageText: "wnode device fetch [flags] HASH…",
+				Flags:     []cli.Flag{dir(), asJSON(), timeout("give up after this `DURATION`", time.Minute)},
+				Action:    deviceFetch,
+			},
+			{
+				Name:   "history",
+				Usage:  "fetch everything since the last time and print previews of what was not shown before",
+				Flags:  []cli.Flag{dir(), asJSON(), timeout("give up after this `DURATION`", time.Minute)},
+				Action: deviceHistory,
+			},
+			{
+				Name:      "seen",
+				Usage:     "say that messages were read: nobody is woken for them any more",
+				UsageText: "wnode device seen [flags] HASH…",
+				Flags:     []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
+				Action:    deviceSeen,
+			},
+			{
+				Name:   "show",
+				Usage:  "print what the server holds about the device",
+				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
+				Action: deviceShow,
+			},
+			{
+				Name:   "unregister",
+				Usage:  "end the registration",
+				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
+				Action: deviceUnregister,
+			},
+		},
+	}
+}
+
+// withDevice runs do with the device in --dir, within --timeout if it is not 0.
+func withDevice(c *cli.Context, do func(ctx context.Context, settings *deviceSettings, device *client.Device) error) error {
+	settings, err := loadDevice(c.String("dir"))
+	if err != nil {
+		return err
+	}
+	ctx := c.Context
+	if timeout := c.Duration("timeout"); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	device, err := settings.open(ctx, c.String("dir"))
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	return do(ctx, settings, device)
+}
+
+func deviceRegister(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	settings, err := registerSettings(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	defer cancel()
+	source, err := settings.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer source.close()
+	if err := settings.save(c.String("dir")); err != nil {
+		return err
+	}
+	device, err := settings.open(ctx, c.String("dir"))
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	err = device.Register(ctx, client.Registration{Routes: []pushwire.Route{settings.route()}, Plain: settings.Plain, Group: settings.Group})
+	if err != nil {
+		return timedOut(ctx, err, "the mail server at --server did not answer; is it running with --push, and are the enode URL and the push key right?")
+	}
+	out := c.App.Writer
+	if device.Active() {
+		fmt.Fprintln(out, "registered")
+		return nil
+	}
+	if settings.byHand() {
+		fmt.Fprintln(out, "registered; the push that comes now is the challenge: give its body to wnode device receive")
+		return nil
+	}
+	fmt.Fprintln(out, "registered; waiting for the challenge")
+	err = source.each(ctx, func(body []byte) error {
+		if _, err := device.Receive(ctx, body); err != nil {
+			return err
+		}
+		if device.Active() {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		return timedOut(ctx, err, "the challenge did not come; does the mail server have this provider, and can it reach this device?")
+	}
+	fmt.Fprintln(out, "confirmed: the device is woken from now on")
+	return nil
+}
+
+// errEnough ends waiting for pushes.
+var errEnough = errors.New("enough pushes")
+
+func deviceListen(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
+		if settings.byHand() {
+			return errors.New("this device gets its pushes by hand; give each body to wnode device receive")
+		}
+		source, err := settings.connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer source.close()
+		wanted, got := c.Int("count"), 0
+		err = source.each(ctx, func(body []byte) error {
+			event, err := device.Receive(ctx, body)
+			device.Sleep()
+			if err != nil && ctx.Err() == nil {
+				fmt.Fprintf(c.App.ErrWriter, "wnode: a push was not handled; the next one names the same messages: %s\n", redact(err.Error()))
+			}
+			got += len(event.Previews)
+			if err := printEvent(c, event); err != nil {
+				return err
+			}
+			if wanted > 0 && got >= wanted {
+				return errEnough
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, errEnough), c.Context.Err() != nil:
+			return nil
+		case ctx.Err() != nil && wanted > 0:
+			return fmt.Errorf("%d of %d messages came in time", got, wanted)
+		case ctx.Err() != nil:
+			return nil
+		}
+		return err
+	})
+}
+
+func deviceReceive(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	body, err := io.ReadAll(io.LimitReader(c.App.Reader, maxPushBody+1))
+	if err != nil {
+		return fmt.Errorf("read the push from standard input: %w", err)
+	}
+	if len(body) > maxPushBody {
+		return fmt.Errorf("standard input has more than the %d bytes of a push", maxPushBody)
+	}
+	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
+		event, err := device.Receive(ctx, body)
+		if err != nil {
+			return err
+		}
+		if event.Kind == pushwire.Challenge {
+			_, err := fmt.Fprintln(c.App.Writer, "confirmed: the device is woken from now on")
+			return err
+		}
+		return printEvent(c, event)
+	})
+}
+
+func deviceFetch(c *cli.Context) error {
+	hashes, err := hashArguments(c)
+	if err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
+		previews, missing, err := device.Fetch(ctx, hashes)
+		if err != nil {
+			return err
+		}
+		return printEvent(c, client.Event{Kind: pushwire.Messages, Previews: previews, Missing: missing})
+	})
+}
+
+func deviceHistory(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
+		previews, err := device.History(ctx)
+		if err != nil {
+			return err
+		}
+		return printEvent(c, client.Event{Kind: pushwire.Messages, Previews: previews})
+	})
+}
+
+func deviceSeen(c *cli.Context) error {
+	hashes, err := hashArguments(c)
+	if err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
+		return device.Seen(ctx, hashes)
+	})
+}
+
+func deviceShow(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
+		status, err := device.Status(ctx)
+		if err != nil && status.State == pushwire.None {
+			return err
+		}
+		out := c.App.Writer
+		fmt.Fprintf(out, "state:    %s\n", status.State)
+		if status.Reason != "" {
+			fmt.Fprintf(out, "reason:   %s\n", status.Reason)
+		}
+		if status.Expires > 0 {
+			fmt.Fprintf(out, "expires:  %s\n", time.Unix(int64(status.Expires), 0).Format(time.DateTime))
+		}
+		fmt.Fprintf(out, "wake-ups: %d\n", status.Seq)
+		for _, route := range status.Routes {
+			fmt.Fprintf(out, "route:    %s %s %s\n", route.Provider, route.State, route.Reason)
+		}
+		names := map[string]string{}
+		for _, chat := range settings.Chats {
+			names[chat.Topic.String()] = chat.Name
+		}
+		for _, channel := range status.Channels {
+			fmt.Fprintf(out, "channel:  %s %s\n", channel.Topic, names[channel.Topic.String()])
+		}
+		return nil
+	})
+}
+
+func deviceUnregister(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
+		if err := device.Unregister(ctx); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(c.App.Writer, "unregistered")
+		return err
+	})
+}
+
+// hashArguments reads envelope hashes.
+func hashArguments(c *cli.Context) ([]common.Hash, error) {
+	if c.NArg() == 0 {
+		return nil, fmt.Errorf("%s needs the hash of at least one envelope", c.Command.HelpName)
+	}
+	var hashes []common.Hash
+	for _, arg := range c.Args().Slice() {
+		hash, err := hexutil.Decode(arg)
+		if err != nil || len(hash) != common.HashLength {
+			return nil, fmt.Errorf("%q is no envelope hash; give 0x and 64 hex digits", arg)
+		}
+		hashes = append(hashes, common.Hash(hash))
+	}
+	return hashes, nil
+}
+
+// line is one line of a device's output with --json.
+type line struct {
+	Event  string    `json:"event"` // message, dismissed, missing
+	Hash   string    `json:"hash"`
+	Chat   string    `json:"chat,omitempty"`
+	Sender string    `json:"sender,omitempty"` // public key of the signer
+	Text   string    `json:"text,omitempty"`
+	Sent   time.Time `json:"sent,omitzero"`
+	Link   string    `json:"link,omitempty"`
+}
+
+// printEvent prints what a push brought, a line each.
+func printEvent(c *cli.Context, event client.Event) error {
+	var lines []line
+	for _, p := range event.Previews {
+		l := line{Event: "message", Hash: p.Hash.Hex(), Chat: p.Chat, Text: p.Text, Sent: p.Sent, Link: p.Link()}
+		if p.Sender != nil {
+			l.Sender = hexutil.Encode(crypto.FromECDSAPub(p.Sender))
+		}
+		lines = append(lines, l)
+	}
+	for _, hash := range event.Dismissed {
+		lines = append(lines, line{Event: "dismissed", Hash: hash.Hex()})
+	}
+	for _, hash := range event.Missing {
+		lines = append(lines, line{Event: "missing", Hash: hash.Hex()})
+	}
+	for _, l := range lines {
+		if err := l.print(c.App.Writer, c.Bool("json")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l line) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(l)
+	}
+	var err error
+	switch {
+	case l.Event != "message":
+		_, err = fmt.Fprintf(w, "%s %s\n", l.Event, l.Hash)
+	case l.Sender == "":
+		_, err = fmt.Fprintf(w, "%s  %s: %s  %s\n", l.Sent.Format(time.DateTime), l.Chat, l.Text, l.Link)
+	default:
+		_, err = fmt.Fprintf(w, "%s  %s, %s…: %s  %s\n", l.Sent.Format(time.DateTime), l.Chat, l.Sender[:12], l.Text, l.Link)
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+package wnode
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/config"
+	"whisperpush/testutil/emulate"
+)
+
+// wnodeOK runs a command in this process and returns what it printed.
+func wnodeOK(t *testing.T, stdin io.Reader, args ...string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := Main(t.Context(), append([]string{"wnode"}, args...), stdin, &stdout, &stderr)
+	require.Equal(t, 0, code, "wnode %s: %s%s", strings.Join(args, " "), &stdout, &stderr)
+	require.Empty(t, stderr.String())
+	return stdout.String()
+}
+
+// A device on the command line, for each way pushes reach it: it registers, is woken, shows, and ends.
+func TestDevice(t *testing.T) {
+	noLeaks(t)
+	fcm, err := emulate.StartFCM(emulate.FCMConfig{})
+	require.NoError(t, err)
+	t.Cleanup(fcm.Close)
+	credentials := filepath.Join(t.TempDir(), "account.json")
+	require.NoError(t, os.WriteFile(credentials, fcm.CredentialsJSON(), 0o600))
+
+	cfg := loopback(t)
+	cfg.Push.Enabled = true
+	cfg.Push.Provider = []config.Provider{
+		{Name: "fcm", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}},
+		{Name: "webhook", Type: "webhook", Options: map[string]any{"AllowHTTP": true, "AllowPrivate": true}},
+	}
+	s := run(t, cfg)
+	server, pushKey := s.link.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.pushKey))
+
+	for name, way := range map[string][]string{"emulator": {"--emulator", fcm.URL()}, "webhook": {"--webhook", "127.0.0.1:0"}} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "device")
+			device := func(args ...string) string {
+				return wnodeOK(t, nil, append([]string{"device", args[0], "--dir", dir}, args[1:]...)...)
+			}
+			chat := name + " family"
+			out := device(append([]string{"register", "--server", server, "--pushkey", pushKey, "--chat", chat + "=a, secret"}, way...)...)
+			require.Equal(t, "registered; waiting for the challenge\nconfirmed: the device is woken from now on\n", out)
+			require.Contains(t, device("show"), "state:    active\n")
+
+			sent := wnodeOK(t, nil, "send", "--server", server, "--topic", chat, "--password", "a, secret", "--payload", "Dinner at 7")
+			hash := strings.TrimSpace(strings.TrimPrefix(sent, "sent "))
+			out = device("listen", "--count", "1", "--timeout", "30s")
+			require.Regexp(t, regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  `+chat+`: Dinner at 7  whisper:0x[0-9a-f]{8}/`+hash+"\n$"), out)
+
+			require.Empty(t, device("fetch", hash), "it was shown before")
+			missing := "0x" + strings.Repeat("77", 32)
+			require.Equal(t, "missing "+missing+"\n", device("fetch", missing))
+			require.Empty(t, device("seen", hash))
+			require.Equal(t, "unregistered\n", device("unregister"))
+			require.Contains(t, device("show"), "state:    terminated\n")
+		})
+	}
+}
+
+func TestDeviceRefuses(t *testing.T) {
+	const server = "enode://6332792c4a00e3e4ee0926ed89e0d27ef985424d97b6a45bf0f23e51f0dcb5e66b875777506458aea7af6f9e4ffb69f43f3778ee73c81ed9d34c51c4b16b0b0f@127.0.0.1:3"
+	key := hexKey(&newKey(t).PublicKey)
+	known := []string{"register", "--server", server, "--pushkey", key, "--chat", "a=b"}
+	for want, args := range map[string][]string{
+		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, unregister": {},
+		`there is no command "dance"; the commands are register, listen`:                                            {"dance"},
+		"--server is missing":                                        {"register"},
+		"--pushkey is missing":                                       {"register", "--server", server},
+		"--pushkey is no public key":                                 {"register", "--server", server, "--pushkey", "04"},
+		"give exactly one of --emulator, --webhook and --token":      known,
+		"give at least one --chat or --inbox":                        {"register", "--server", server, "--pushkey", key, "--token", "t"},
+		"a --chat is a name, = and a password":                       {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "a"},
+		`--chat is "0x12"`:                                           {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "0x12=b"},
+		`--inbox names the file "nowhere", and there is none`:        {"register", "--server", server, "--pushkey", key, "--token", "t", "--inbox", "a=nowhere"},
+		"--group is no secret":                                       append(known[:len(known):len(known)], "--token", "t", "--group", "xyz"),
+		"there is no emulated push service at --emulator":            append(known[:len(known):len(known)], "--emulator", "http://127.0.0.1:1"),
+		"the mail server at --server did not answer":                 append(known[:len(known):len(known)], "--token", "t", "--timeout", "200ms"),
+		"web-hooks cannot listen on an interface":                    append(known[:len(known):len(known)], "--webhook", "192.0.2.1:0"),
+		"there is no device in ":                                     {"listen"},
+		`"0x00" is no envelope hash; give 0x and 64 hex digits`:      {"fetch", "0x00"},
+		"wnode device fetch needs the hash of at least one envelope": {"fetch"},
+		`there is no flag --shout; did you mean "--timeout"?`:        {"show", "--shout"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			if len(args) > 0 && args[0] != "dance" {
+				args = append([]string{args[0], "--dir", filepath.Join(t.TempDir(), "device")}, args[1:]...)
+			}
+			var stdout, stderr bytes.Buffer
+			require.Equal(t, 1, Main(t.Context(), append([]string{"wnode", "device"}, args...), strings.NewReader(""), &stdout, &stderr))
+			require.Contains(t, stderr.String(), want)
+			require.Equal(t, 1, strings.Count(stderr.String(), "\n"))
+		})
+	}
+}

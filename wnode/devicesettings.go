@@ -1,0 +1,210 @@
+package wnode
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/urfave/cli/v2"
+
+	"whisperpush/config"
+	"whisperpush/pushext/client"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// deviceSettings is what a device on the command line remembers from its register, beside the state that the
+// client package keeps. Both files are in the device's directory, for their owner alone.
+type deviceSettings struct {
+	Server       string        `json:"server"`       // enode URL of the mail server
+	PushKey      string        `json:"pushKey"`      // its push key
+	MailPassword string        `json:"mailPassword"` // for requests of history
+	Chats        []deviceChat  `json:"chats"`
+	Provider     string        `json:"provider"`           // name of the server's provider
+	Token        string        `json:"token"`              // address at that provider
+	Secret       hexutil.Bytes `json:"secret,omitempty"`   // that signs web-hooks
+	Emulator     string        `json:"emulator,omitempty"` // URL of the emulated push service
+	Listen       string        `json:"listen,omitempty"`   // where web-hooks are received, host:port
+	Path         string        `json:"path,omitempty"`     // of the web-hook's URL
+	Plain        bool          `json:"plain,omitempty"`
+	Group        hexutil.Bytes `json:"group,omitempty"`
+}
+
+// deviceChat is a client.Chat in a file. It has either Key or Identity.
+type deviceChat struct {
+	Name     string        `json:"name"`
+	Topic    whisper.Topic `json:"topic"`
+	Key      hexutil.Bytes `json:"key,omitempty"`      // symmetric, 32 bytes
+	Identity hexutil.Bytes `json:"identity,omitempty"` // secp256k1 private key
+}
+
+const (
+	settingsFile = "settings.json"
+	stateFile    = "state.json"
+)
+
+func defaultDeviceDir() string {
+	return filepath.Join(filepath.Dir(config.DefaultDataDir()), ".whisperpush-device")
+}
+
+// byHand tells whether pushes reach the device by device receive only.
+func (s *deviceSettings) byHand() bool { return s.Emulator == "" && s.Listen == "" }
+
+func (s *deviceSettings) route() pushwire.Route {
+	route := pushwire.Route{Provider: s.Provider, Address: []byte(s.Token)}
+	if len(s.Secret) > 0 {
+		route.Keys = [][]byte{s.Secret}
+	}
+	return route
+}
+
+// registerFlags are the flags of device register that become settings.
+func registerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "server", Usage: "`ENODE` URL of the mail server"},
+		&cli.StringFlag{Name: "pushkey", Usage: "the mail server's push `KEY`, as it printed when it started"},
+		&cli.StringSliceFlag{Name: "chat", Usage: "listen to a chat whose members share a password, `NAME=PASSWORD`; its topic is made of the name, or is the name if that is 0x and 8 hex digits; may be repeated"},
+		&cli.StringSliceFlag{Name: "inbox", Usage: "listen for messages to a private key, `NAME=FILE` with 64 hex digits; the topic as with --chat; may be repeated"},
+		&cli.StringFlag{Name: "emulator", Usage: "be a device of the emulated push service at this `URL`"},
+		&cli.StringFlag{Name: "webhook", Usage: "receive web-hooks on this `ADDRESS`, host:port; the server's provider must allow http and private addresses"},
+		&cli.StringFlag{Name: "token", Usage: "a device `TOKEN` from elsewhere; pushes are given to device receive by hand"},
+		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, else fcm)"},
+		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
+		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
+		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
+	}
+}
+
+// registerSettings reads the flags of device register.
+func registerSettings(c *cli.Context) (*deviceSettings, error) {
+	if _, err := nodeFlag(c, "server"); err != nil {
+		return nil, err
+	}
+	s := &deviceSettings{
+		Server: c.String("server"), PushKey: c.String("pushkey"), MailPassword: config.DefaultPassword,
+		Provider: c.String("provider"), Token: c.String("token"), Emulator: strings.TrimSuffix(c.String("emulator"), "/"),
+		Listen: c.String("webhook"), Plain: c.Bool("plain"),
+	}
+	if s.PushKey == "" {
+		return nil, errors.New("--pushkey is missing; give the push key that the mail server printed when it started")
+	}
+	if _, err := client.ParsePublicKey(s.PushKey); err != nil {
+		return nil, errors.New("--pushkey is no public key; give the one that the mail server printed when it started")
+	}
+	ways := 0
+	for _, flag := range []string{"emulator", "webhook", "token"} {
+		if c.String(flag) != "" {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return nil, errors.New("a device is reached one way; give exactly one of --emulator, --webhook and --token")
+	}
+	if s.Provider == "" {
+		s.Provider = "fcm"
+		if s.Listen != "" {
+			s.Provider = "webhook"
+		}
+	}
+	if path := c.String("mailpassword"); path != "" {
+		var err error
+		if s.MailPassword, err = readPassword(path, "--mailpassword"); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.Group, err = hex.DecodeString(strings.TrimPrefix(c.String("group"), "0x")); err != nil || len(s.Group) > pushwire.MaxGroup {
+		return nil, fmt.Errorf("--group is no secret; give at most %d bytes in hex", pushwire.MaxGroup)
+	}
+	if s.Chats, err = chatFlags(c); err != nil {
+		return nil, err
+	}
+	// Another registration at the same web-hook receiver keeps its URL.
+	if former, err := loadDevice(c.String("dir")); err == nil && s.Listen != "" && former.Listen == s.Listen {
+		s.Path, s.Secret = former.Path, former.Secret
+	}
+	return s, nil
+}
+
+// chatFlags reads --chat and --inbox.
+func chatFlags(c *cli.Context) ([]deviceChat, error) {
+	var chats []deviceChat
+	for _, flag := range []string{"chat", "inbox"} {
+		for _, text := range c.StringSlice(flag) {
+			name, value, ok := strings.Cut(text, "=")
+			if !ok || name == "" || value == "" {
+				return nil, fmt.Errorf("a --%s is a name, = and a %s", flag, map[string]string{"chat": "password", "inbox": "file"}[flag])
+			}
+			topic, err := parseTopic(name, flag)
+			if err != nil {
+				return nil, err
+			}
+			chat := deviceChat{Name: name, Topic: topic}
+			if flag == "chat" {
+				chat.Key = whisper.KeyFromPassword(value)
+			} else if chat.Identity, err = readSecret(value, "--inbox"); err != nil {
+				return nil, err
+			}
+			chats = append(chats, chat)
+		}
+	}
+	if len(chats) == 0 {
+		return nil, errors.New("there is nothing to listen to; give at least one --chat or --inbox")
+	}
+	return chats, nil
+}
+
+func loadDevice(dir string) (*deviceSettings, error) {
+	path := filepath.Join(dir, settingsFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no device in %s; make one with wnode device register, or name its directory with --dir", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := new(deviceSettings)
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("the device's settings in %s are damaged; register it again: %w", path, err)
+	}
+	return s, nil
+}
+
+func (s *deviceSettings) save(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("--dir: %w", err)
+	}
+	text, err := json.MarshalIndent(s, "", "\t")
+	if err != nil {
+		return err
+	}
+	return client.FileStore(filepath.Join(dir, settingsFile)).Save(context.Background(), text)
+}
+
+// open makes the client's device of the settings and of its state in dir.
+func (s *deviceSettings) open(ctx context.Context, dir string) (*client.Device, error) {
+	cfg := client.Config{
+		Server: s.Server, PushKey: s.PushKey, MailPassword: s.MailPassword,
+		Store: client.FileStore(filepath.Join(dir, stateFile)),
+	}
+	for _, chat := range s.Chats {
+		c := client.Chat{Name: chat.Name, Topic: chat.Topic, Key: chat.Key}
+		if len(chat.Identity) > 0 {
+			identity, err := crypto.ToECDSA(chat.Identity)
+			if err != nil {
+				return nil, fmt.Errorf("the private key of %q is no secp256k1 private key", chat.Name)
+			}
+			c.Key, c.Identity = nil, identity
+		}
+		cfg.Chats = append(cfg.Chats, c)
+	}
+	return client.Open(ctx, cfg)
+}

@@ -1,0 +1,126 @@
+package wnode
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/crypto"
+)
+
+// secretSize is the size in bytes of each key kept in a file: secp256k1 scalars and the disk key.
+const secretSize = 32
+
+// loadOrCreateKey reads the secp256k1 private key in the file at path, and makes one if there is no file.
+// what is the key's name in error texts, such as "node key".
+func loadOrCreateKey(path, what string) (*ecdsa.PrivateKey, error) {
+	secret, err := loadOrCreateSecret(path, what, func() ([]byte, error) {
+		key, err := crypto.GenerateKey()
+		if err != nil {
+			return nil, err
+		}
+		return crypto.FromECDSA(key), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	key, err := crypto.ToECDSA(secret)
+	if err != nil {
+		return nil, fmt.Errorf("the %s in %s is no secp256k1 private key; put the right file there, or remove it to get a new key", what, path)
+	}
+	return key, nil
+}
+
+// loadOrCreateSecret reads the 32 bytes in hex in the file at path, and makes them if there is no file.
+func loadOrCreateSecret(path, what string, generate func() ([]byte, error)) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		secret, err := generate()
+		if err != nil {
+			return nil, fmt.Errorf("make the %s: %w", what, err)
+		}
+		if err := writeSecret(path, secret); err != nil {
+			return nil, fmt.Errorf("keep the %s: %w", what, err)
+		}
+		return secret, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the %s: %w", what, err)
+	}
+	secret, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(secret) != secretSize {
+		return nil, fmt.Errorf("the %s in %s is not %d hex digits; put the right file there, or remove it to get a new key", what, path, 2*secretSize)
+	}
+	return secret, nil
+}
+
+func randomSecret() ([]byte, error) {
+	secret := make([]byte, secretSize)
+	rand.Read(secret) // never fails
+	return secret, nil
+}
+
+// writeSecret writes the file at path so that after a crash it is there whole or not at all. Only its owner may
+// read it. It never replaces a file.
+func writeSecret(path string, secret []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.WriteString(hex.EncodeToString(secret) + "\n")
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Link(file.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// readSecret reads the 32 bytes in hex in the file at path, which flag named.
+func readSecret(path, flag string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s names the file %q, and there is none", flag, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	secret, err := hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(text)), "0x"))
+	if err != nil || len(secret) != secretSize {
+		return nil, fmt.Errorf("%s: the file %q does not hold %d hex digits", flag, path, 2*secretSize)
+	}
+	return secret, nil
+}
+
+// readPassword is the first line of the file at path.
+func readPassword(path, flag string) (string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s names the file %q, and there is none; put the password into a file and name it", flag, path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", flag, err)
+	}
+	password, _, _ := strings.Cut(string(text), "\n")
+	password = strings.TrimRight(password, "\r")
+	if password == "" {
+		return "", fmt.Errorf("%s: the first line of %q is empty; it must be the password", flag, path)
+	}
+	return password, nil
+}

@@ -1,0 +1,179 @@
+// Package wnode is the node's command line and its assembly: the only package that knows all others.
+//
+// Main picks a command. The one without a name, serve, builds the parts from a config.Config in the order that
+// server.go shows: the data directory's lock, keys, archive, mail server, push extension, Whisper node, devp2p
+// server, JSON-RPC, metrics; and stops them in the opposite order. The other commands are files of their own:
+// send, device, demo, emulate, doctor, dumpconfig, version.
+//
+// Packet 126 reaches requests.go, which tells push requests from mail requests by their topic. pushlog.go shows
+// the archive to the push extension. providers.go lists the push providers: adding one is a line there.
+//
+// In the data directory:
+//
+//	LOCK            held while a node runs
+//	nodekey         the node's identity, hex, 0600
+//	nodes/          peers seen, to be dialled again
+//	archive/        the mail server's envelopes
+//	pushkey         the key registrations are encrypted to, hex, 0600
+//	push.disk.key   the key that seals tokens at rest, hex, 0600
+//	push/           registrations and the outbox
+//	whisperpush.ipc the JSON-RPC socket
+package wnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"whisperpush/config"
+)
+
+// Main runs the command in args, of which the first is the program's name, and returns the exit code: 0 when it
+// did what it was told, 1 with a sentence on stderr otherwise. It ends early, and cleanly, when ctx does or at the
+// first SIGINT or SIGTERM; a second one ends the process at once.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // back to the default, so that the second signal kills
+
+	err := newApp(stdin, stdout, stderr).RunContext(ctx, args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "wnode: %s\n", err)
+	return 1
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:      "wnode",
+		Usage:     "a Whisper node that keeps mail and wakes the devices it is for",
+		UsageText: "wnode [flags]            run the node until it is interrupted\n   wnode <command> [flags]  see wnode <command> --help",
+		Description: "Without a command the node relays Whisper (shh/6) messages. With --mailserver it also archives them and\n" +
+			"answers mail requests; with --push it wakes registered devices when something for them was archived.\n" +
+			"On standard output it prints two lines, its enode URL and, with --push, its push public key; it logs to\n" +
+			"standard error. SIGTERM and SIGINT stop it cleanly.\n\n" +
+			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
+		Version:                   version(),
+		HideVersion:               true,
+		HideHelpCommand:           true,
+		Reader:                    stdin,
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		Flags:                     settingFlags(),
+		Action:                    serveAction,
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), dumpconfigCommand(), versionCommand()},
+		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
+		DisableSliceFlagSeparator: true,                         // a password may have a comma
+	}
+	app.OnUsageError = usageError
+	var prepare func(commands []*cli.Command)
+	prepare = func(commands []*cli.Command) {
+		for _, command := range commands {
+			command.OnUsageError = usageError
+			command.HideHelpCommand = true
+			if command.Action == nil {
+				command.Action = needSubcommand
+			}
+			prepare(command.Subcommands)
+		}
+	}
+	prepare(app.Commands)
+	return app
+}
+
+// serveAction is what wnode does without a command.
+func serveAction(c *cli.Context) error {
+	if word := c.Args().First(); word != "" {
+		return unknownCommand(word, c.App.Commands)
+	}
+	cfg, err := settingsOf(c)
+	if err != nil {
+		return err
+	}
+	return serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
+}
+
+// needSubcommand is the action of a command that only has commands below it.
+func needSubcommand(c *cli.Context) error {
+	if word := c.Args().First(); word != "" {
+		return unknownCommand(word, c.Command.Subcommands)
+	}
+	return fmt.Errorf("%s needs one of its commands: %s", c.Command.HelpName, strings.Join(commandNames(c.Command.Subcommands), ", "))
+}
+
+func unknownCommand(word string, commands []*cli.Command) error {
+	return fmt.Errorf("there is no command %q; the commands are %s", word, strings.Join(commandNames(commands), ", "))
+}
+
+func commandNames(commands []*cli.Command) []string {
+	var names []string
+	for _, command := range commands {
+		if !command.Hidden {
+			names = append(names, command.Name)
+		}
+	}
+	return names
+}
+
+// What the flag parser says when it stops.
+var (
+	unknownFlag   = regexp.MustCompile(`^flag provided but not defined: -+(.*)$`)
+	missingValue  = regexp.MustCompile(`^flag needs an argument: -+(.*)$`)
+	unusableValue = regexp.MustCompile(`^invalid (?:boolean )?value "(.*)" for (?:flag )?-+([\w.-]+): `)
+)
+
+// usageError turns what the flag parser says into one sentence; without it the parser prints the whole help.
+func usageError(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if m := unknownFlag.FindStringSubmatch(text); m != nil {
+		var known []string
+		for _, flag := range flagsOf(c) {
+			known = append(known, "--"+flag.Names()[0])
+		}
+		return fmt.Errorf("there is no flag --%s; %s", m[1], config.Suggest("--"+m[1], known))
+	}
+	if m := missingValue.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("--%s needs a value", m[1])
+	}
+	if m := unusableValue.FindStringSubmatch(text); m != nil {
+		return fmt.Errorf("--%s cannot be %q; %s", m[2], m[1], wantedValue(flagsOf(c), m[2]))
+	}
+	return errors.New(text)
+}
+
+// wantedValue says what a flag takes.
+func wantedValue(flags []cli.Flag, name string) string {
+	for _, flag := range flags {
+		if flag.Names()[0] != name {
+			continue
+		}
+		switch flag.(type) {
+		case *cli.BoolFlag:
+			return "give true or false"
+		case *cli.IntFlag, *cli.UintFlag:
+			return "give a whole number"
+		case *cli.Float64Flag:
+			return "give a number"
+		case *cli.DurationFlag:
+			return "give a duration, such as 30s or 5m"
+		}
+	}
+	return "give another value"
+}
+
+// flagsOf lists the flags that c's command takes.
+func flagsOf(c *cli.Context) []cli.Flag {
+	if c.Command != nil && len(c.Command.Flags) > 0 {
+		return c.Command.Flags
+	}
+	return c.App.Flags
+}

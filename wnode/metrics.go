@@ -1,0 +1,47 @@
+package wnode
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"whisperpush/config"
+)
+
+// newRegistry is where every package registers its metrics, with those of the process and the Go runtime in it.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "whisperpush_wnode_info",
+		Help:        "1, with the version of the program as a label.",
+		ConstLabels: prometheus.Labels{"version": version()},
+	})
+	build.Set(1)
+	registry.MustRegister(build)
+	return registry
+}
+
+// listenMetrics serves /metrics for Prometheus, and /healthz, which answers 200 while healthy returns nil.
+func listenMetrics(settings config.Metrics, registry *prometheus.Registry, healthy func() error, logger *slog.Logger) (*httpListener, error) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		MaxRequestsInFlight: 4,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := healthy(); err != nil {
+			http.Error(w, redact(err.Error()), http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Write([]byte("ok\n"))
+	})
+	return listenHTTP(whatMetrics, "metrics", settings.Addr, settings.Port, mux, logger)
+}

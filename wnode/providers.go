@@ -1,0 +1,184 @@
+package wnode
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"whisperpush/config"
+	"whisperpush/pushext"
+	"whisperpush/pushext/apns"
+	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/fcm"
+	"whisperpush/pushext/webhook"
+	"whisperpush/pushext/webpush"
+)
+
+// providerType makes an instance from the keys of its [[Push.Provider]] table.
+type providerType struct {
+	name string
+	open func(p config.Provider) (pushext.Provider, error)
+}
+
+// providerTypes are the types a [[Push.Provider]] may have. Adding one is a line here and a function below.
+func providerTypes() []providerType {
+	return []providerType{
+		{"fcm", openFCM},
+		{"apns", openAPNS},
+		{"webpush", openWebPush},
+		{"webhook", openWebhook},
+	}
+}
+
+// openProviders makes the instances that the settings list.
+func openProviders(listed []config.Provider) ([]pushext.Provider, error) {
+	types := providerTypes()
+	var providers []pushext.Provider
+	for _, p := range listed {
+		i := slices.IndexFunc(types, func(t providerType) bool { return t.name == p.Type })
+		if i < 0 {
+			var known []string
+			for _, t := range types {
+				known = append(known, t.name)
+			}
+			return nil, fmt.Errorf("the provider %q has the type %q, which there is not; give one of %s", p.Name, p.Type, strings.Join(known, ", "))
+		}
+		provider, err := types[i].open(p)
+		if err != nil {
+			return nil, err
+		}
+		providers = append(providers, provider)
+	}
+	return providers, nil
+}
+
+// closeProviders lets go of the connections that providers keep.
+func closeProviders(providers []pushext.Provider) {
+	for _, provider := range providers {
+		if closer, ok := provider.(interface{ Close() }); ok {
+			closer.Close()
+		}
+	}
+}
+
+func openFCM(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		Endpoint        string // API base; empty: Google's
+		ProjectID       string // empty: the one in the credentials
+		CredentialsFile string // service account key file, JSON
+		TokenURL        string // OAuth token endpoint; empty: the one in the credentials
+		Timeout         config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	return fcm.New(fcm.Config{
+		Name:            p.Name,
+		Endpoint:        options.Endpoint,
+		ProjectID:       options.ProjectID,
+		CredentialsFile: options.CredentialsFile,
+		TokenURL:        options.TokenURL,
+		Timeout:         time.Duration(options.Timeout),
+	})
+}
+
+func openWebhook(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		AllowHTTP    bool // http:// addresses too
+		AllowPrivate bool // addresses of private networks and of this computer too; for tests
+		Timeout      config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	return webhook.New(webhook.Config{
+		Name:         p.Name,
+		AllowHTTP:    options.AllowHTTP,
+		AllowPrivate: options.AllowPrivate,
+		Timeout:      time.Duration(options.Timeout),
+	})
+}
+
+func openAPNS(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		Endpoint string // base URL; empty: Apple's
+		Sandbox  bool   // development builds of the app
+		Topic    string // the app's bundle id
+		TeamID   string // of the developer account
+		KeyID    string // of the key
+		KeyFile  string // .p8 file of an APNs authentication key
+		CAFile   string // PEM certificates to trust instead of the system's, for an emulator or a gateway
+		Fallback string // what the user reads if the app could not open the push; empty: New message
+		Timeout  config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	cfg := apns.Config{
+		Name:     p.Name,
+		Endpoint: options.Endpoint,
+		Sandbox:  options.Sandbox,
+		Topic:    options.Topic,
+		TeamID:   options.TeamID,
+		KeyID:    options.KeyID,
+		KeyFile:  options.KeyFile,
+		Fallback: options.Fallback,
+		Timeout:  time.Duration(options.Timeout),
+	}
+	trust, err := trustedRoots(p.Name, options.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	if trust != nil {
+		cfg.HTTPClient = attempt.Client(attempt.Transport(trust, nil))
+	}
+	return apns.New(cfg)
+}
+
+func openWebPush(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		KeyFile      string // VAPID private key, PEM or base64url
+		Contact      string // where push services find the operator: mailto: or https:
+		AllowHTTP    bool   // http:// endpoints too
+		AllowPrivate bool   // endpoints in private networks and on this computer too
+		CAFile       string // PEM certificates to trust instead of the system's, for distributors in a home network
+		Timeout      config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	trust, err := trustedRoots(p.Name, options.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	return webpush.New(webpush.Config{
+		Name:         p.Name,
+		KeyFile:      options.KeyFile,
+		Contact:      options.Contact,
+		AllowHTTP:    options.AllowHTTP,
+		AllowPrivate: options.AllowPrivate,
+		TLS:          trust,
+		Timeout:      time.Duration(options.Timeout),
+	})
+}
+
+// trustedRoots trusts the certificates in a PEM file and no others; nil without a file.
+func trustedRoots(provider, path string) (*tls.Config, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("push provider %s: CAFile %q cannot be read: %w", provider, path, errors.Unwrap(err))
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("push provider %s: CAFile %q holds no PEM certificate", provider, path)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}

@@ -1,0 +1,40 @@
+package wnode
+
+import (
+	"context"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/mailserver"
+	"whisperpush/pushext"
+	"whisperpush/whisper"
+)
+
+// pushLog shows the archive to the push extension, which knows no mail server.
+type pushLog struct{ *mailserver.Archive }
+
+var (
+	_ pushext.Log       = pushLog{}
+	_ pushext.Envelopes = pushLog{}
+)
+
+// Follow implements pushext.Log. The entries are only valid during the call of fn.
+func (l pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
+	var entries []pushext.Entry
+	return l.Archive.Follow(ctx, after, func(records []mailserver.Record) error {
+		entries = entries[:0]
+		for _, r := range records {
+			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received})
+		}
+		return fn(entries)
+	})
+}
+
+// ByHash implements pushext.Envelopes.
+func (l pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
+	records, missing, err := l.Archive.ByHash(ctx, hashes)
+	for _, r := range records {
+		found = append(found, r.Envelope)
+	}
+	return found, missing, err
+}

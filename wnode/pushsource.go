@@ -1,0 +1,118 @@
+package wnode
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"whisperpush/testutil/emulate"
+)
+
+// pushSource is where a device on the command line gets its pushes from.
+type pushSource struct {
+	each  func(ctx context.Context, handle func(body []byte) error) error // until ctx ends or handle returns an error
+	close func()
+}
+
+// connect makes the device reachable, and fills in the address at which it is.
+func (s *deviceSettings) connect(ctx context.Context) (*pushSource, error) {
+	switch {
+	case s.Emulator != "":
+		return s.connectEmulator(ctx)
+	case s.Listen != "":
+		return s.listenWebhook()
+	}
+	return &pushSource{close: func() {}}, nil
+}
+
+// connectEmulator uses the control interface of an emulated push service; see emulate.ControlPath.
+func (s *deviceSettings) connectEmulator(ctx context.Context) (*pushSource, error) {
+	base := s.Emulator + emulate.ControlPath
+	if s.Token == "" {
+		var device struct{ Token string }
+		answer, err := request(ctx, http.MethodPost, base+"devices")
+		if err != nil {
+			return nil, err
+		}
+		defer answer.Body.Close()
+		if err := json.NewDecoder(answer.Body).Decode(&device); err != nil || device.Token == "" {
+			return nil, errors.New("what answers at --emulator is no emulated push service")
+		}
+		s.Token = device.Token
+	}
+	each := func(ctx context.Context, handle func(body []byte) error) error {
+		answer, err := request(ctx, http.MethodGet, base+"pushes?token="+url.QueryEscape(s.Token))
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		for pushes := json.NewDecoder(answer.Body); ; {
+			var push emulate.Push
+			if err := pushes.Decode(&push); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				return errors.New("the emulated push service hung up")
+			}
+			if err := handle(push.Body); err != nil {
+				return err
+			}
+		}
+	}
+	return &pushSource{each: each, close: http.DefaultClient.CloseIdleConnections}, nil
+}
+
+func request(ctx context.Context, method, url string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
+	if err != nil {
+		return nil, errors.New("--emulator is no URL; give one like http://127.0.0.1:9001")
+	}
+	answer, err := http.DefaultClient.Do(r)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, errors.New("there is no emulated push service at --emulator; start it first, or give its URL")
+	case answer.StatusCode == http.StatusNotFound:
+		answer.Body.Close()
+		return nil, errors.New("the emulated push service does not know this device; register it again")
+	case answer.StatusCode != http.StatusOK:
+		answer.Body.Close()
+		return nil, fmt.Errorf("the emulated push service answered %s", answer.Status)
+	}
+	return answer, nil
+}
+
+// listenWebhook receives web-hooks and verifies their signatures.
+func (s *deviceSettings) listenWebhook() (*pushSource, error) {
+	hook, err := emulate.StartWebhook(emulate.WebhookConfig{Addr: s.Listen})
+	if err != nil {
+		return nil, listenError(err, "web-hooks", portOf(s.Listen), "webhook", "webhook")
+	}
+	if s.Path == "" {
+		s.Token, s.Path, s.Secret = hook.NewEndpoint()
+		s.Listen = strings.TrimPrefix(hook.URL(), "http://") // with the port, if it was 0
+	} else {
+		hook.Register(s.Path)
+		hook.SetSecret(s.Path, s.Secret)
+		s.Token = hook.URL() + s.Path
+	}
+	pushes := hook.Pushes(s.Path)
+	each := func(ctx context.Context, handle func(body []byte) error) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case push := <-pushes:
+				if err := handle(push.Body); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return &pushSource{each: each, close: hook.Close}, nil
+}

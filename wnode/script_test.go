@@ -1,0 +1,158 @@
+package wnode
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"wnode": func() { os.Exit(Main(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+// The scripts run the program as a process. Beside testscript's commands there are:
+//
+//	refuses REGEXP ARGS…  run wnode, in this process to save time, so files are named by $WORK: it must return 1,
+//	                      print nothing, and say one line on stderr that matches
+//	up NAME ARGS…         run wnode in the background, on a free port of the loopback interface without discovery,
+//	                      until it is up; $ENODE and $PUSHKEY are what it printed
+//	occupy                listen on a port of the loopback interface; $BUSY is its number
+//	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Values["nodes"] = map[string]*process{}
+			env.Setenv("HOME", env.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"refuses": refusesCmd,
+			"up":      upCmd,
+			"down":    downCmd,
+			"occupy":  occupyCmd,
+		},
+	})
+}
+
+// process is a node in the background.
+type process struct {
+	cmd      *exec.Cmd
+	out, err *bytes.Buffer
+	read     chan struct{} // closed when out is complete
+}
+
+func refusesCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: refuses REGEXP ARGS…")
+	}
+	var stdout, stderr bytes.Buffer
+	if code := Main(context.Background(), append([]string{"wnode"}, args[1:]...), nil, &stdout, &stderr); code != 1 {
+		ts.Fatalf("wnode %s: exit code is %d, not 1", strings.Join(args[1:], " "), code)
+	}
+	if stdout.Len() > 0 {
+		ts.Fatalf("stdout is not empty: %s", &stdout)
+	}
+	said := stderr.String()
+	ts.Logf("%s", said)
+	if !strings.HasPrefix(said, "wnode: ") || strings.Count(said, "\n") != 1 || !strings.HasSuffix(said, "\n") {
+		ts.Fatalf("stderr is not one line of wnode's: %q", said)
+	}
+	if !regexp.MustCompile(args[0]).MatchString(strings.TrimSuffix(said, "\n")) {
+		ts.Fatalf("stderr does not match %s: %s", args[0], said)
+	}
+}
+
+func occupyCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { listener.Close() })
+	ts.Setenv("BUSY", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+}
+
+func upCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: up NAME ARGS…")
+	}
+	flags := append([]string{"--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover"}, args[1:]...)
+	p := &process{cmd: exec.Command("wnode", flags...), out: new(bytes.Buffer), err: new(bytes.Buffer), read: make(chan struct{})}
+	p.cmd.Dir = ts.MkAbs(".")
+	p.cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
+	p.cmd.Stderr = p.err
+	stdout, err := p.cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(p.cmd.Start())
+	nodes := ts.Value("nodes").(map[string]*process)
+	nodes[args[0]] = p
+	ts.Defer(func() {
+		p.cmd.Process.Kill() // if the script has not stopped it
+		<-p.read
+		p.cmd.Wait()
+	})
+	lines := bufio.NewReader(stdout)
+	expected := []string{"enode:"}
+	if slices.Contains(args, "--push") {
+		expected = append(expected, "pushkey:")
+	}
+	failed := false
+	for _, name := range expected {
+		line, err := lines.ReadString('\n')
+		p.out.WriteString(line)
+		words := strings.Fields(line)
+		if err != nil || len(words) != 2 || words[0] != name {
+			failed = true
+			break
+		}
+		ts.Setenv(strings.ToUpper(strings.TrimSuffix(name, ":")), words[1])
+	}
+	go func() {
+		defer close(p.read)
+		io.Copy(p.out, lines)
+	}()
+	if failed {
+		p.cmd.Process.Kill()
+		<-p.read
+		p.cmd.Wait()
+		ts.Fatalf("wnode %s did not start: %s%s", strings.Join(flags, " "), p.out, p.err)
+	}
+}
+
+func downCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: down NAME [SIGNAL]")
+	}
+	nodes := ts.Value("nodes").(map[string]*process)
+	p := nodes[args[0]]
+	if p == nil {
+		ts.Fatalf("there is no node %q", args[0])
+	}
+	signal := syscall.SIGTERM
+	if len(args) > 1 && args[1] == "SIGINT" {
+		signal = syscall.SIGINT
+	}
+	ts.Check(p.cmd.Process.Signal(signal))
+	watchdog := time.AfterFunc(time.Minute, func() { p.cmd.Process.Signal(syscall.SIGQUIT) })
+	defer watchdog.Stop()
+	<-p.read
+	err := p.cmd.Wait()
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), p.out.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), p.err.Bytes(), 0o600))
+	if err != nil {
+		ts.Fatalf("%s ended with %v: %s", args[0], err, p.err)
+	}
+}

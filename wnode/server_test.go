@@ -1,0 +1,382 @@
+package wnode
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/rlp"
+	"github.com/ethereum/go-ethereum/rpc"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"whisperpush/config"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+	"whisperpush/wnode/shhrpc"
+)
+
+// loopback is the settings of a node for tests: any port of the loopback interface, nobody looked for.
+func loopback(t *testing.T) config.Config {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "wnode") // shorter than t.TempDir: a socket's path must fit
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	cfg := config.Defaults()
+	cfg.Node.DataDir = dir
+	cfg.Node.ListenAddr = "127.0.0.1:0"
+	cfg.Node.NAT = "none"
+	cfg.Node.NoDiscovery = true
+	cfg.RPC.HTTP.Port, cfg.RPC.WS.Port, cfg.Metrics.Port = 0, 0, 0
+	return cfg
+}
+
+func run(t *testing.T, cfg config.Config) *server {
+	t.Helper()
+	require.NoError(t, cfg.Validate())
+	s, err := start(cfg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(s.stop)
+	return s
+}
+
+// noLeaks checks at the end of the test that no goroutine is left but one that goleveldb lets linger for a second.
+func noLeaks(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		goleak.VerifyNone(t, before, goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+	})
+}
+
+func TestEverythingStartsAndStops(t *testing.T) {
+	noLeaks(t)
+	cfg := loopback(t)
+	cfg.Push.Enabled = true
+	cfg.Push.Provider = []config.Provider{{Name: "webhook", Type: "webhook"}}
+	cfg.RPC.HTTP.Enabled, cfg.RPC.WS.Enabled, cfg.Metrics.Enabled = true, true, true
+	for range 2 {
+		s, err := start(cfg, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		s.stop()
+	}
+}
+
+// A start that fails leaves nothing behind, wherever it fails.
+func TestFailedStartLeavesNothing(t *testing.T) {
+	for name, fail := range map[string]func(*config.Config){
+		"password": func(c *config.Config) { c.Mailserver.Enabled, c.Mailserver.PasswordFile = true, "/nowhere" },
+		"provider": func(c *config.Config) { c.Push.Enabled, c.Push.Provider = true, []config.Provider{{Type: "x"}} },
+		"link":     func(c *config.Config) { c.Node.ListenAddr = "192.0.2.1:0" },
+		"ipc":      func(c *config.Config) { c.RPC.IPCPath = "/" + strings.Repeat("x", 200) },
+		"http":     func(c *config.Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.Addr = true, "192.0.2.1" },
+		"ws":       func(c *config.Config) { c.RPC.HTTP.Enabled, c.RPC.WS.Enabled, c.RPC.WS.Addr = true, true, "192.0.2.1" },
+		"metrics":  func(c *config.Config) { c.Metrics.Enabled, c.Metrics.Addr = true, "192.0.2.1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name != "link" { // p2p.Server keeps its node database open when it cannot listen
+				noLeaks(t)
+			}
+			cfg := loopback(t)
+			cfg.Mailserver.Enabled = true
+			fail(&cfg)
+			_, err := start(cfg, slog.New(slog.DiscardHandler))
+			require.Error(t, err)
+			unlock, err := lockDir(cfg.Node.DataDir)
+			require.NoError(t, err)
+			unlock()
+		})
+	}
+}
+
+func TestKeyFilesArePrivate(t *testing.T) {
+	cfg := loopback(t)
+	cfg.Push.Enabled = true
+	run(t, cfg)
+	for _, name := range []string{"nodekey", "pushkey", "push.disk.key"} {
+		info, err := os.Stat(filepath.Join(cfg.Node.DataDir, name))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
+	}
+	for _, name := range []string{"nodekey", "push.disk.key"} {
+		inside, err := filepath.Glob(filepath.Join(cfg.Node.DataDir, "push", name))
+		require.NoError(t, err)
+		require.Empty(t, inside)
+	}
+}
+
+func TestDamagedKeyFile(t *testing.T) {
+	for name, text := range map[string]string{"short": "00ff", "no hex": strings.Repeat("x", 64), "zero": strings.Repeat("0", 64), "empty": ""} {
+		t.Run(name, func(t *testing.T) {
+			cfg := loopback(t)
+			path := filepath.Join(cfg.Node.DataDir, "nodekey")
+			require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+			_, err := start(cfg, slog.New(slog.DiscardHandler))
+			require.ErrorContains(t, err, "the node key in "+path)
+			require.ErrorContains(t, err, "put the right file there, or remove it to get a new key")
+			kept, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, text, string(kept), "a key file is never overwritten")
+		})
+	}
+}
+
+func TestRPC(t *testing.T) {
+	noLeaks(t)
+	cfg := loopback(t)
+	cfg.RPC.HTTP.Enabled, cfg.RPC.WS.Enabled = true, true
+	cfg.RPC.HTTP.CORSDomain = []string{"https://app.example"}
+	cfg.RPC.HTTP.API = []string{"shh", "admin"}
+	s := run(t, cfg)
+	require.Len(t, s.http, 1, "the same address and port are one listener")
+	plain := s.http[0].url()
+	for transport, url := range map[string]string{"ipc": s.ipc, "http": plain, "ws": strings.Replace(plain, "http:", "ws:", 1)} {
+		t.Run(transport, func(t *testing.T) {
+			client, err := rpc.DialContext(t.Context(), url)
+			require.NoError(t, err)
+			defer client.Close()
+			var version string
+			require.NoError(t, client.CallContext(t.Context(), &version, "shh_version"))
+			require.Equal(t, "6.0", version)
+
+			var id string
+			require.NoError(t, client.CallContext(t.Context(), &id, "shh_newSymKey"))
+			messages := make(chan *shhrpc.Message, 1)
+			sub, err := client.Subscribe(t.Context(), "shh", messages, "messages", map[string]any{"symKeyID": id, "topics": []string{"0x01020304"}})
+			if transport == "http" {
+				require.ErrorIs(t, err, rpc.ErrNotificationsUnsupported)
+				return
+			}
+			require.NoError(t, err)
+			defer sub.Unsubscribe()
+			var hash string
+			require.NoError(t, client.CallContext(t.Context(), &hash, "shh_post", map[string]any{
+				"symKeyID": id, "topic": "0x01020304", "ttl": 10, "payload": "0x68656c6c6f", "powTime": 5, "powTarget": 0.3,
+			}))
+			select {
+			case m := <-messages:
+				require.Equal(t, "hello", string(m.Payload))
+				require.Equal(t, hash, m.Hash.Hex())
+			case <-time.After(10 * time.Second):
+				t.Fatal("the message did not come")
+			}
+		})
+	}
+	t.Run("namespaces", func(t *testing.T) {
+		client, err := rpc.DialContext(t.Context(), plain)
+		require.NoError(t, err)
+		defer client.Close()
+		var info struct{ Enode, Name string }
+		require.NoError(t, client.CallContext(t.Context(), &info, "admin_nodeInfo"))
+		require.Equal(t, s.link.Self().URLv4(), info.Enode)
+		require.True(t, strings.HasPrefix(info.Name, "whisperpush/v"))
+		var name string
+		require.ErrorContains(t, client.CallContext(t.Context(), &name, "web3_clientVersion"), "does not exist", "it was not asked for over HTTP")
+	})
+	t.Run("hosts", func(t *testing.T) {
+		for host, want := range map[string]int{"localhost": 200, "LOCALHOST:8545": 200, "127.0.0.1": 200, "[::1]:1": 200, "evil.example": 403} {
+			require.Equal(t, want, post(t, plain, func(r *http.Request) { r.Host = host }).StatusCode, host)
+		}
+	})
+	t.Run("origins", func(t *testing.T) {
+		answer := post(t, plain, func(r *http.Request) { r.Header.Set("Origin", "https://app.example") })
+		require.Equal(t, "https://app.example", answer.Header.Get("Access-Control-Allow-Origin"))
+		answer = post(t, plain, func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") })
+		require.Empty(t, answer.Header.Get("Access-Control-Allow-Origin"))
+		preflight := func(r *http.Request) {
+			r.Method, r.Body, r.ContentLength = http.MethodOptions, nil, 0
+			r.Header.Set("Origin", "https://app.example")
+			r.Header.Set("Access-Control-Request-Method", "POST")
+		}
+		answer = post(t, plain, preflight)
+		require.Equal(t, http.StatusNoContent, answer.StatusCode)
+		require.Contains(t, answer.Header.Get("Access-Control-Allow-Methods"), "POST")
+	})
+	t.Run("socket", func(t *testing.T) {
+		info, err := os.Stat(s.ipc)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	})
+}
+
+func post(t *testing.T, url string, change func(*http.Request)) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"shh_version"}`))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Close = true
+	change(r)
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(t, err)
+	answer.Body.Close()
+	return answer
+}
+
+func TestMetricsEndpoint(t *testing.T) {
+	cfg := loopback(t)
+	cfg.Push.Enabled, cfg.Metrics.Enabled = true, true
+	s := run(t, cfg)
+	get := func(path string) string {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.http[0].addr.String()+path, nil)
+		require.Error(t, err)
+		r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.http[0].addr.String()+path, nil)
+		require.NoError(t, err)
+		r.Close = true
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		require.Equal(t, 200, answer.StatusCode)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		return string(body)
+	}
+	require.Equal(t, "ok\n", get("/healthz"))
+	text := get("/metrics")
+	for _, name := range []string{"whisperpush_wnode_info", "whisperpush_wnode_requests_total", "whisperpush_whisper_", "whisperpush_mailserver_", "whisperpush_pushext_", "go_goroutines"} {
+		require.Contains(t, text, name)
+	}
+}
+
+// recorder is a handler of requests that remembers them.
+type recorder struct{ payloads [][]byte }
+
+func (r *recorder) HandleRequest(_ enode.ID, payload []byte) {
+	r.payloads = append(r.payloads, payload)
+}
+
+func TestRequests(t *testing.T) {
+	seal := func(topic whisper.Topic) []byte {
+		env, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("x"), Topic: topic, Key: make([]byte, 32)})
+		require.NoError(t, err)
+		return env.Raw()
+	}
+	plain, err := rlp.EncodeToBytes([]any{make([]byte, 32), uint(1), uint(2)})
+	require.NoError(t, err)
+	push, mail := seal(pushwire.Topic()), seal(whisper.TopicFor("mail"))
+	count := func(r *requests, destination string) float64 {
+		return testutil.ToFloat64(r.counted.WithLabelValues(destination))
+	}
+
+	var toPush, toMail recorder
+	r := newRequests(prometheus.NewRegistry())
+	r.push, r.mail = &toPush, &toMail
+	for _, payload := range [][]byte{push, mail, plain, {0xff}, nil} {
+		r.HandleRequest(enode.ID{}, payload)
+	}
+	require.Equal(t, [][]byte{push}, toPush.payloads)
+	require.Equal(t, [][]byte{mail, plain, {0xff}, nil}, toMail.payloads)
+	require.Equal(t, []float64{1, 4, 0}, []float64{count(r, "push"), count(r, "mail"), count(r, "ignored")})
+
+	// Push off: its requests are ignored and counted, and the mail server does not see them.
+	toMail = recorder{}
+	r = newRequests(prometheus.NewRegistry())
+	r.mail = &toMail
+	for _, payload := range [][]byte{push, mail} {
+		r.HandleRequest(enode.ID{}, payload)
+	}
+	require.Equal(t, [][]byte{mail}, toMail.payloads)
+	require.Equal(t, []float64{0, 1, 1}, []float64{count(r, "push"), count(r, "mail"), count(r, "ignored")})
+
+	// Both off.
+	r = newRequests(prometheus.NewRegistry())
+	r.HandleRequest(enode.ID{}, mail)
+	require.Equal(t, 1.0, count(r, "ignored"))
+}
+
+// What send sends is what a subscriber of the node receives, whichever way it was encrypted.
+func TestSend(t *testing.T) {
+	noLeaks(t)
+	s := run(t, loopback(t))
+	signer, receiver, key := newKey(t), newKey(t), bytes.Repeat([]byte{7}, 32)
+	dir := t.TempDir()
+	file := func(name string, secret []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, writeSecret(path, secret))
+		return path
+	}
+	signFile, keyFile := file("sign", crypto.FromECDSA(signer)), file("key", key)
+
+	for name, test := range map[string]struct {
+		filter whisper.Filter
+		args   []string
+		stdin  string
+	}{
+		"password":       {whisper.Filter{Key: whisper.KeyFromPassword("family")}, []string{"--topic", "family", "--password", "family", "--payload", "Dinner at 7"}, ""},
+		"key, signed":    {whisper.Filter{Key: key, From: &signer.PublicKey}, []string{"--topic", "0x01020304", "--key", keyFile, "--sign", signFile, "--payload", "Dinner at 7", "--pow", "0.5"}, ""},
+		"public key":     {whisper.Filter{Identity: receiver}, []string{"--topic", "family", "--to", hexKey(&receiver.PublicKey), "--ttl", "5"}, "Dinner at 7"},
+		"compressed key": {whisper.Filter{Identity: receiver}, []string{"--topic", "family", "--to", "0x" + strings.TrimPrefix(compressedHex(&receiver.PublicKey), "0x")}, "Dinner at 7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sub, err := s.whisper.Subscribe(test.filter, 1)
+			require.NoError(t, err)
+			defer sub.Close()
+			var stdout, stderr bytes.Buffer
+			args := append([]string{"wnode", "send", "--server", s.link.Self().URLv4()}, test.args...)
+			require.Equal(t, 0, Main(t.Context(), args, strings.NewReader(test.stdin), &stdout, &stderr), stderr.String())
+			require.Empty(t, stderr.String())
+			select {
+			case received := <-sub.C():
+				require.Equal(t, "Dinner at 7", string(received.Payload))
+				require.Equal(t, "sent "+received.Envelope.Hash().Hex()+"\n", stdout.String())
+			case <-time.After(10 * time.Second):
+				t.Fatal("the message did not come")
+			}
+		})
+	}
+	t.Run("too little work", func(t *testing.T) {
+		var stdout, stderr bytes.Buffer
+		args := []string{"wnode", "send", "--server", s.link.Self().URLv4(), "--topic", "t", "--password", "p", "--payload", "x", "--pow", "0.1"}
+		require.Equal(t, 1, Main(t.Context(), args, nil, &stdout, &stderr))
+		require.Equal(t, "wnode: --pow is 0.1, and the node takes no message with less than 0.2\n", stderr.String())
+	})
+}
+
+// Main in this process: it ends with its context, and leaves nothing.
+func TestMainEndsWithItsContext(t *testing.T) {
+	noLeaks(t)
+	cfg := loopback(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stdout, announced := io.Pipe()
+	var stderr bytes.Buffer
+	code := make(chan int)
+	go func() {
+		code <- Main(ctx, []string{"wnode", "--datadir", cfg.Node.DataDir, "--addr", "127.0.0.1", "--port", "0", "--nat", "none",
+			"--nodiscover", "--log.format", "json"}, nil, announced, &stderr)
+	}()
+	line := make([]byte, 1024)
+	n, err := stdout.Read(line)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(line[:n]), "enode:   enode://"))
+	cancel(errors.New("enough"))
+	require.Equal(t, 0, <-code)
+	for record := range strings.Lines(stderr.String()) {
+		require.True(t, json.Valid([]byte(record)), record)
+	}
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	return key
+}
+
+func hexKey(key *ecdsa.PublicKey) string { return hex.EncodeToString(crypto.FromECDSAPub(key)) }
+
+func compressedHex(key *ecdsa.PublicKey) string {
+	return hex.EncodeToString(crypto.CompressPubkey(key))
+}
