@@ -83,6 +83,10 @@ type Config struct {
 	// Sign signs the requests. nil: each is signed by a key of its own, so that
 	// nothing but the connection links them.
 	Sign *ecdsa.PrivateKey
+	// Padding returns what follows a payload of so many bytes in a request, so
+	// that its size tells what the caller wants it to tell. nil: up to a multiple
+	// of 256 bytes, as every message.
+	Padding func(payload int) []byte
 	// Timeout is the longest time without any progress of an answer that has an
 	// end mark; 0: DefaultTimeout.
 	Timeout time.Duration
@@ -260,9 +264,11 @@ func (c *Client) seal(ctx context.Context, server Server, r mailwire.Request) (*
 			return nil, common.Hash{}, fmt.Errorf("mailclient: key for a request: %w", err)
 		}
 	}
-	env, err := whisper.Seal(ctx, whisper.Draft{
-		Payload: payload, Sign: sign, Key: server.Key, To: server.PublicKey, PoW: server.PoW,
-	})
+	draft := whisper.Draft{Payload: payload, Sign: sign, Key: server.Key, To: server.PublicKey, PoW: server.PoW}
+	if c.cfg.Padding != nil {
+		draft.Padding = c.cfg.Padding(len(payload))
+	}
+	env, err := whisper.Seal(ctx, draft)
 	if err != nil {
 		return nil, common.Hash{}, fmt.Errorf("mailclient: request: %w", err)
 	}
