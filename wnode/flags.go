@@ -34,7 +34,7 @@ const configFlag = "config"
 func settings() []setting {
 	d := config.Defaults()
 	return []setting{
-		text("datadir", nodeFlags, "`DIRECTORY` of keys, archive, registrations and socket", d.Node.DataDir,
+		text("datadir", nodeFlags, "`DIRECTORY` of keys, archive, registrations and socket (default: ~/.whisperpush)", "",
 			func(c *config.Config) *string { return &c.Node.DataDir }),
 		text("addr", nodeFlags, "`INTERFACE` to listen on for peers (default: all)", "", nil).
 			applied(func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) }),
