@@ -57,6 +57,10 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		body.Version = version
 		return body
 	})
+	var refusal *pushwire.RefusalError
+	if errors.As(err, &refusal) {
+		d.state.Plain = former
+	}
 	return err
 }
 
