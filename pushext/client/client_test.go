@@ -231,30 +231,6 @@ func TestSetChatsTellsTheDifference(t *testing.T) {
 	require.Len(t, s.seen(), 2, "nothing to tell")
 }
 
-func TestPlainPushes(t *testing.T) {
-	s := startScripted(t)
-	e := letter(t, "in the open", 0)
-	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
-		if _, ok := req.Body.(*pushwire.Fetch); ok {
-			return pushwire.Reply{Body: &pushwire.FetchReply{Sent: []common.Hash{e.Hash()}}}, []*whisper.Envelope{e}, true
-		}
-		require.Empty(t, req.Body.(*pushwire.Register).SealKey)
-		return accepted(1), nil, true
-	}
-	plain, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Messages, Seq: 1, Hashes: []common.Hash{e.Hash()}})
-	require.NoError(t, err)
-	d := s.open(t, nil)
-	_, err = d.Receive(t.Context(), plain)
-	require.Error(t, err, "nobody asked for it")
-
-	r := route()
-	r.Plain = true
-	require.NoError(t, d.Register(t.Context(), r))
-	event, err := d.Receive(t.Context(), plain)
-	require.NoError(t, err)
-	require.Equal(t, "in the open", event.Previews[0].Text)
-}
-
 func TestDismiss(t *testing.T) {
 	s := startScripted(t)
 	e := letter(t, "read elsewhere", 0)

@@ -57,10 +57,6 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		body.Version = version
 		return body
 	})
-	var refusal *pushwire.RefusalError
-	if errors.As(err, &refusal) {
-		d.state.Plain = former
-	}
 	return err
 }
 

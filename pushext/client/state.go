@@ -70,14 +70,6 @@ func (s *state) create(now time.Time) error {
 	return nil
 }
 
-// opener is the key that pushes are opened with; nil: they are plain.
-func (s *state) opener() []byte {
-	if s.Plain {
-		return nil
-	}
-	return s.SealKey
-}
-
 func (s *state) identity() (*ecdsa.PrivateKey, error) { return crypto.ToECDSA(s.RegistrationKey) }
 
 func (s *state) save(ctx context.Context, store Store) error {
