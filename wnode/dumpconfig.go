@@ -6,9 +6,12 @@ import (
 	"whisperpush/config"
 )
 
+// dumpconfigName is the command that takes the node's flags too.
+const dumpconfigName = "dumpconfig"
+
 func dumpconfigCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "dumpconfig",
+		Name:  dumpconfigName,
 		Usage: "print the settings as a TOML file with comments",
 		Description: "The file holds every setting: its default, or what --config and the other flags make of it.\n" +
 			"Secrets are not in it, only the names of the files that hold them.\n\n" +

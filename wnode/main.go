@@ -56,7 +56,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:      "wnode",
 		Usage:     "a Whisper node that keeps mail and wakes the devices it is for",
-		UsageText: "wnode [flags]            run the node until it is interrupted\n   wnode <command> [flags]  see wnode <command> --help",
+		UsageText: "wnode [flags]            run the node until it is interrupted\nwnode <command> [flags]  see wnode <command> --help",
 		Description: "Without a command the node relays Whisper (shh/6) messages. With --mailserver it also archives them and\n" +
 			"answers mail requests; with --push it wakes registered devices when something for them was archived.\n" +
 			"On standard output it prints two lines, its enode URL and, with --push, its push public key; it logs to\n" +
@@ -83,6 +83,9 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			if command.Action == nil {
 				command.Action = needSubcommand
 			}
+			if command.Name != dumpconfigName {
+				command.Before = refuseNodeFlags
+			}
 			prepare(command.Subcommands)
 		}
 	}
@@ -100,6 +103,19 @@ func serveAction(c *cli.Context) error {
 		return err
 	}
 	return serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
+}
+
+// refuseNodeFlags is for commands that the node's flags, given before their name, would mean nothing to.
+func refuseNodeFlags(c *cli.Context) error {
+	for _, level := range c.Lineage() {
+		if level.Command == nil || level.Command.Name != c.App.Name {
+			continue
+		}
+		for _, name := range level.LocalFlagNames() {
+			return fmt.Errorf("--%s before %s is a flag of the node, which %s does not run; leave it out, or see wnode %s --help", name, c.Command.Name, c.Command.Name, c.Command.Name)
+		}
+	}
+	return nil
 }
 
 // needSubcommand is the action of a command that only has commands below it.

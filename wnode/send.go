@@ -41,7 +41,7 @@ func sendCommand() *cli.Command {
 			&cli.StringFlag{Name: "payload", Usage: "the message, `TEXT` (default: what standard input holds)"},
 			&cli.StringFlag{Name: "sign", Usage: "sign with the secp256k1 private key in this `FILE`, 64 hex digits"},
 			&cli.UintFlag{Name: "ttl", Usage: "how long the message lives in the network, in `SECONDS`", Value: whisper.DefaultTTL},
-			&cli.Float64Flag{Name: "pow", Usage: "proof of work, a `NUMBER` (default: what the node asks for)", DefaultText: "the node's minimum"},
+			&cli.Float64Flag{Name: "pow", Usage: "proof of work, a `NUMBER`", DefaultText: "what the node asks for"},
 			&cli.DurationFlag{Name: "timeout", Usage: "give up after this `DURATION`", Value: time.Minute},
 		},
 		Action: func(c *cli.Context) error {

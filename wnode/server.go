@@ -31,6 +31,7 @@ type server struct {
 	link     *p2p.Server
 	whisper  *whisper.Node
 	archive  *mailserver.Archive  // nil: the mail server is off
+	health   *archiveHealth       // nil: the mail server is off
 	push     *pushext.Extension   // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off
 	registry *prometheus.Registry // of all metrics
@@ -86,7 +87,8 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 			return err
 		}
 		s.onStop(func() { logError(logger, "closing the archive", s.archive.Close()) })
-		settings.Archiver = s.archive
+		s.health = &archiveHealth{Archiver: s.archive}
+		settings.Archiver = s.health
 	}
 	if s.whisper, err = whisper.NewNode(settings); err != nil {
 		return err
@@ -131,7 +133,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	if cfg.Metrics.Enabled {
-		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.healthy, logger)
+		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.health.check, logger)
 		if err != nil {
 			return err
 		}
@@ -289,6 +291,3 @@ func (s *server) startRPC(cfg config.Config, logger *slog.Logger) error {
 	s.http = append(s.http, listeners...)
 	return nil
 }
-
-// healthy is what /healthz asks: nil while the node does all that it is for.
-func (s *server) healthy() error { return nil }
