@@ -32,7 +32,7 @@ func openDisk(disk *faultstore.Disk) (*Archive, error) {
 // and found by hash, topic and range.
 func TestArchivePowerCutAtEverySyncPoint(t *testing.T) {
 	noLeaks(t)
-	const ops = 200
+	const ops = 120
 	type cut struct {
 		disk  *faultstore.Disk
 		acked int

@@ -127,7 +127,7 @@ func (a *Archive) commit(group []submission) (err error) {
 		a.run.add(b.first, b.envs)
 		records += len(b.envs)
 	}
-	a.written(p, a.w.blocks)
+	a.written(p, a.w.blocks, int64(bytes))
 	a.metrics.archived.Add(float64(records))
 	a.metrics.bytes.Add(float64(bytes))
 	if a.w.unseen += int64(bytes); a.o.MaxBytes > 0 && a.w.unseen > a.o.MaxBytes/64 {
@@ -141,18 +141,19 @@ func (a *Archive) commit(group []submission) (err error) {
 }
 
 // written publishes blocks that are on disk and indexed.
-func (a *Archive) written(p *partition, blocks []newBlock) {
-	a.stamp(p)
+func (a *Archive) written(p *partition, blocks []newBlock, bytes int64) {
+	a.stamp(p, bytes)
 	end := blocks[len(blocks)-1]
 	// The tail first: a follower that sees the new last sequence finds it there.
 	a.tail.push(blocks, func() { a.last.Store(end.first + uint64(len(end.envs)) - 1) })
 }
 
 // stamp notes that p has just received something.
-func (a *Archive) stamp(p *partition) {
+func (a *Archive) stamp(p *partition, bytes int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.received = a.now()
+	p.bytes += bytes
 	if p.started.IsZero() {
 		p.started = p.received
 	}
@@ -249,7 +250,7 @@ func (a *Archive) resync() error {
 			_, last := a.run.bounds()
 			if last > before {
 				a.log.Warn("envelopes of a failed write are on disk after all", "envelopes", last-before)
-				a.stamp(p)
+				a.stamp(p, 0)
 			}
 			a.tail.reset(last)
 			a.last.Store(last)
@@ -343,10 +344,10 @@ func (a *Archive) flusher() {
 // freezeLast freezes the index in memory unless all of it is on disk.
 func (a *Archive) freezeLast() bool {
 	a.mu.RLock()
-	_, last := a.run.bounds()
+	first, last := a.run.bounds()
 	written := a.run.part.written
 	a.mu.RUnlock()
-	if last <= written {
+	if last < first || last <= written {
 		return false
 	}
 	a.freeze()

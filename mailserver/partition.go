@@ -52,7 +52,7 @@ type partition struct {
 	started  time.Time  // when the first record came, zero if none
 	sealed   bool
 	written  uint64 // the last sequence of the newest run on disk, even if it is not in runs
-	bytes    int64  // of its tables, when it was sealed
+	bytes    int64  // about what it takes on disk
 }
 
 func (p *partition) acquire() { p.refs.Add(1) }

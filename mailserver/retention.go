@@ -151,6 +151,7 @@ func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *mem
 		return nil, nil, err
 	}
 	if !p.sealed {
+		p.bytes = p.size()
 		return p, run, nil
 	}
 	if run.count() > 0 || newer == 1 {
@@ -371,12 +372,9 @@ func (a *Archive) rollIfDue() error {
 		return nil // nothing in it yet
 	}
 	a.mu.RLock()
-	age := a.now().Sub(p.started)
+	due := a.now().Sub(p.started) >= a.width || last-p.first >= maxPartitionRecords-maxRunRecords ||
+		a.o.MaxBytes > 0 && p.bytes > a.o.MaxBytes/sizedPartitions
 	a.mu.RUnlock()
-	due := age >= a.width || last-p.first >= maxPartitionRecords-maxRunRecords
-	if !due && a.o.MaxBytes > 0 && a.w.unseen == 0 { // just looked at
-		due = p.size() > a.o.MaxBytes/sizedPartitions
-	}
 	if !due {
 		return nil
 	}
@@ -466,11 +464,7 @@ func (a *Archive) oldest() (*partition, int64) {
 	defer a.mu.RUnlock()
 	total := int64(0)
 	for _, p := range a.parts {
-		if p.bytes > 0 {
-			total += p.bytes
-		} else {
-			total += p.size()
-		}
+		total += p.bytes
 	}
 	if p := a.parts[0]; len(a.parts) > 1 && p.sealed && !slices.Contains(a.unsealed, p) {
 		return p, total
