@@ -77,6 +77,8 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		MinPoW:         cfg.Shh.MinimumAcceptedPOW,
 		MaxMessageSize: cfg.Shh.MaxMessageSize,
 		RestrictLight:  cfg.Shh.RestrictConnectionBetweenLightClients,
+		PeerBytes:      whisper.DefaultPeerBytes,
+		PeerMessages:   whisper.DefaultPeerMessages,
 		Requests:       requests,
 		Logger:         logger,
 		Registerer:     s.registry,

@@ -18,6 +18,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 const (
@@ -50,11 +51,11 @@ type Config struct {
 // Device is one installation of an app. Its methods may be called from any
 // goroutine and take turns.
 type Device struct {
-	server       *enode.Node
-	pushKey      *ecdsa.PublicKey
-	mailPassword string
-	store        Store
-	logger       *slog.Logger
+	server  *enode.Node
+	pushKey *ecdsa.PublicKey
+	mailKey func() []byte // of the mail password, derived when it is needed first; nil: there is none
+	store   Store
+	logger  *slog.Logger
 
 	mu      sync.Mutex // guards the following, and is held during requests
 	state   *state
@@ -94,10 +95,14 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Device{
-		server: server, pushKey: pushKey, mailPassword: cfg.MailPassword, store: cfg.Store, logger: cfg.Logger,
+	d := &Device{
+		server: server, pushKey: pushKey, store: cfg.Store, logger: cfg.Logger,
 		state: s, chats: slices.Clone(cfg.Chats), pow: pushwire.DefaultPoW,
-	}, nil
+	}
+	if cfg.MailPassword != "" {
+		d.mailKey = sync.OnceValue(func() []byte { return whisper.KeyFromPassword(cfg.MailPassword) })
+	}
+	return d, nil
 }
 
 // ParsePublicKey reads a public key in hexadecimal, compressed (33 bytes) or not
@@ -153,7 +158,7 @@ func (d *Device) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.session, err = dial(ctx, d.server, identity, d.pushKey, d.mailPassword, d.logger)
+	d.session, err = dial(ctx, d.server, identity, d.pushKey, d.mailKey, d.logger)
 	return d.session, err
 }
 

@@ -25,7 +25,7 @@ type session struct {
 	identity *ecdsa.PrivateKey // registration key
 	pushKey  *ecdsa.PublicKey  // who must have signed a reply
 	server   *enode.Node
-	mailKey  []byte // of the mailserver's password; nil: requests are encrypted to its node key
+	mailKey  func() []byte // of the mailserver's password; nil: requests are encrypted to its node key
 
 	node *whisper.Node
 	link *p2p.Server
@@ -45,15 +45,12 @@ type call struct {
 // dial connects to the mailserver with a node key made for this connection, so
 // that two connections cannot be told to be of one device. It returns when the
 // shh handshake is complete.
-func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, password string, logger *slog.Logger) (_ *session, err error) {
-	s := &session{identity: identity, pushKey: pushKey, server: server, calls: make(map[[pushwire.IDSize]byte]*call)}
+func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, logger *slog.Logger) (_ *session, err error) {
+	s := &session{identity: identity, pushKey: pushKey, server: server, mailKey: mailKey, calls: make(map[[pushwire.IDSize]byte]*call)}
 	// Requests of history are signed by keys of their own, so that only the
 	// connection links them to the registration, and are as long as requests of
 	// push, so that who watches the link cannot tell them apart.
 	s.mail = mailclient.New(mailclient.Config{Padding: pushwire.Padding, Logger: logger})
-	if password != "" {
-		s.mailKey = whisper.KeyFromPassword(password)
-	}
 	nodeKey, err := crypto.GenerateKey()
 	if err != nil {
 		return nil, fmt.Errorf("client: node key: %w", err)
@@ -90,8 +87,10 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 
 // mailserver is how requests of history are sent.
 func (s *session) mailserver() mailclient.Server {
-	server := mailclient.Server{ID: s.server.ID(), Key: s.mailKey, PoW: s.work()}
-	if s.mailKey == nil {
+	server := mailclient.Server{ID: s.server.ID(), PoW: s.work()}
+	if s.mailKey != nil {
+		server.Key = s.mailKey()
+	} else {
 		server.PublicKey = s.server.Pubkey()
 	}
 	return server
