@@ -1,0 +1,121 @@
+package mailserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/durable"
+	"whisperpush/whisper"
+)
+
+// recoveredSuffix marks a partition that was set aside and has been salvaged since.
+const recoveredSuffix = ".recovered"
+
+// Recovered is what RecoverArchive did with one partition that had been set aside.
+type Recovered struct {
+	Partition string // the name of its directory before
+	Kept      string // the directory that still holds the damaged files
+	Envelopes int    // read and archived again, or known already
+	Unread    int    // blocks of the log that are damaged themselves
+	Losses    []string
+}
+
+// RecoverArchive salvages what can be read of the partitions of the archive in dir
+// that were set aside, and archives it again: with new sequences, as envelopes that
+// arrive late, so that clients and followers with a cursor see them. The damaged
+// files are kept. The archive must not be open elsewhere. progress may be nil.
+func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, progress func(done, total int64)) (out []Recovered, err error) {
+	a, err := OpenArchive(dir, o) // sets aside what is damaged now
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	names, err := a.vol.list()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if _, ok := parseQuarantined(name); !ok || strings.HasSuffix(name, recoveredSuffix) || strings.Count(name, quarantineSuffix) > 1 {
+			continue
+		}
+		r, err := a.recoverPartition(ctx, dir, name, progress)
+		if err != nil {
+			return out, fmt.Errorf("recover %s: %w", name, err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (a *Archive) recoverPartition(ctx context.Context, dir, name string, progress func(done, total int64)) (Recovered, error) {
+	r := Recovered{Partition: name}
+	path := filepath.Join(dir, name)
+	salvaged, err := durable.Recover(ctx, path, progress)
+	if err != nil {
+		return r, err
+	}
+	r.Losses = salvaged.Losses
+	db, err := durable.Open(path, durable.Options{ReadOnly: true, Name: "archive", Metrics: a.db, Logger: a.log})
+	if err != nil {
+		return r, err
+	}
+	err = a.archiveAgain(ctx, db, &r)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return r, err
+	}
+	// The salvaged copy is in the archive now; the damaged files take its name.
+	r.Kept = name + recoveredSuffix
+	return r, errors.Join(
+		os.RemoveAll(path),
+		os.Rename(salvaged.Aside, filepath.Join(dir, r.Kept)),
+		durable.SyncDir(dir),
+	)
+}
+
+// archiveAgain archives the envelopes in the log of db.
+func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, r *Recovered) error {
+	it := db.NewIterator(nil)
+	defer it.Release()
+	for it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		seq, kind, ok := splitKey(it.Key())
+		if !ok || kind != kindLog {
+			continue
+		}
+		b, err := openBlock(seq, append([]byte(nil), it.Value()...))
+		if err != nil {
+			r.Unread++
+			continue
+		}
+		records, err := b.records(nil, seq)
+		if err != nil {
+			r.Unread++
+		}
+		fresh := make([]*whisper.Envelope, 0, len(records))
+		for _, rec := range records {
+			// An interrupted recovery may have archived it already.
+			_, missing, err := a.ByHash(ctx, []common.Hash{rec.Hash})
+			if err != nil {
+				return err
+			}
+			if len(missing) > 0 {
+				fresh = append(fresh, rec.Envelope)
+			}
+		}
+		done := make(chan error, 1)
+		a.Archive(ctx, fresh, func(err error) { done <- err })
+		if err := <-done; err != nil {
+			return err
+		}
+		r.Envelopes += len(records)
+	}
+	return it.Error()
+}

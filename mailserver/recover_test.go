@@ -1,0 +1,55 @@
+package mailserver
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/whisper"
+)
+
+func TestRecoverArchive(t *testing.T) {
+	noLeaks(t)
+	dir := t.TempDir()
+	a := openArchive(t, dir, ArchiveOptions{})
+	const n = 2000
+	for i := range uint64(n / 20) {
+		var envs []*whisper.Envelope
+		for j := range uint64(20) {
+			envs = append(envs, testEnvelope(i*20+j, topicOf(j), 100, 50, 500))
+		}
+		require.NoError(t, store(a, envs...))
+	}
+	require.NoError(t, a.Close())
+	journals, err := filepath.Glob(filepath.Join(dir, partitionName(1), "*.log"))
+	require.NoError(t, err)
+	require.Len(t, journals, 1)
+	data, err := os.ReadFile(journals[0])
+	require.NoError(t, err)
+	data[len(data)/2] ^= 1
+	require.NoError(t, os.WriteFile(journals[0], data, 0o600))
+
+	a = openArchive(t, dir, ArchiveOptions{})
+	require.Len(t, a.Damage(), 1)
+	require.Empty(t, readAll(t, a))
+	before := a.Last()
+	require.NoError(t, store(a, numbered(1<<40)))
+	require.NoError(t, a.Close())
+
+	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil)
+	require.NoError(t, err)
+	require.Len(t, recovered, 1)
+	require.NotEmpty(t, recovered[0].Losses)
+	require.Greater(t, recovered[0].Envelopes, n/2)
+	require.DirExists(t, filepath.Join(dir, recovered[0].Kept))
+
+	again, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil)
+	require.NoError(t, err)
+	require.Empty(t, again, "once is enough")
+	a = openArchive(t, dir, ArchiveOptions{})
+	records := readAll(t, a)
+	require.Len(t, records, recovered[0].Envelopes+1)
+	require.Equal(t, before+1, records[0].Seq, "a follower sees them as late arrivals")
+}
