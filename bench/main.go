@@ -35,25 +35,25 @@ func main() {
 
 // sizes are how much each benchmark does.
 type sizes struct {
-	pairs      int           // alternating runs of each side
-	ingest     int           // envelopes over one link
-	archive    int           // envelopes into the archive in process
-	archived   int           // envelopes in an archive that is queried
-	queries    int           // of the genuine node
-	fetches    int           // of 10 envelopes by hash, and as many pings
-	channels   int           // registered, for matching and starting
-	idle       int           // channels of an idle node
-	ringFor    time.Duration // wake-ups at ringRate
-	pushes     int           // through the provider, and by the bare loop
-	hops       int           // messages from one node to the next
-	perChannel int           // channels a registration
+	pairs           int           // alternating runs of each side
+	ingest          int           // envelopes over one link
+	archive         int           // envelopes into the archive in process
+	archived        int           // envelopes in an archive that is queried
+	queries         int           // of the genuine node
+	fetches         int           // of 10 envelopes by hash, and as many pings
+	channels        int           // registered, for matching and starting
+	idle            int           // channels of an idle node
+	ringFor         time.Duration // wake-ups at ringRate
+	pushes          int           // through the provider, and by the bare loop
+	hops            int           // messages from one node to the next
+	perRegistration int           // channels
 }
 
 var (
 	shortSizes = sizes{pairs: 2, ingest: 100_000, archive: 200_000, archived: 300_000, queries: 3, fetches: 1500,
-		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perChannel: 100}
+		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perRegistration: 20}
 	fullSizes = sizes{pairs: 5, ingest: 300_000, archive: 300_000, archived: 1_000_000, queries: 5, fetches: 5000,
-		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 40_000, hops: 150, perChannel: 20}
+		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 10}
 )
 
 // suite is what the benchmarks share.
@@ -97,7 +97,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	tmp := flags.String("tmp", "", "`DIRECTORY` for the databases, on the disk to be measured (default: the system's)")
 	docs := flags.String("docs", "", "also write the results into performance.md and performance.svg in this `DIRECTORY`")
 	note := flags.String("note", "", "a `SENTENCE` about this run, for the documents")
-	cpu := flags.String("cpuprofile", "", "write a CPU profile of this process to `FILE`; our node is another process unless the name says in-process")
+	wnode := flags.String("wnode", "", "measure this `EXECUTABLE` instead of building one")
+	cpu := flags.String("cpuprofile", "", "write a CPU profile of this process to `FILE`; our node is another process")
 	size := shortSizes
 	override := sizeFlags(flags)
 	if err := flags.Parse(args); err != nil {
@@ -128,7 +129,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		defer pprof.StopCPUProfile()
 	}
 
-	s := &suite{sizes: size, seed: *seed, progress: stderr, loads: make(map[genuinenode.Load]string)}
+	s := &suite{sizes: size, seed: *seed, wnode: *wnode, progress: stderr, loads: make(map[genuinenode.Load]string)}
 	if s.dir, err = os.MkdirTemp(*tmp, "whisperpush-bench-"); err != nil {
 		return err
 	}
@@ -170,9 +171,11 @@ func (s *suite) say(format string, args ...any) { fmt.Fprintf(s.progress, format
 
 // build compiles both nodes.
 func (s *suite) build(ctx context.Context) error {
-	s.wnode = filepath.Join(s.dir, "wnode")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.wnode, "whisperpush/cmd/wnode").CombinedOutput(); err != nil {
-		return fmt.Errorf("build wnode (run inside the whisperpush checkout): %w\n%s", err, out)
+	if s.wnode == "" {
+		s.wnode = filepath.Join(s.dir, "wnode")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.wnode, "whisperpush/cmd/wnode").CombinedOutput(); err != nil {
+			return fmt.Errorf("build wnode (run inside the whisperpush checkout): %w\n%s", err, out)
+		}
 	}
 	_, err := genuinenode.Build(ctx)
 	return err
@@ -221,7 +224,7 @@ func sizeFlags(flags *flag.FlagSet) func(*sizes) error {
 		{"queries", "queries of the genuine node", func(s *sizes) *int { return &s.queries }},
 		{"fetches", "fetches by hash, and pings", func(s *sizes) *int { return &s.fetches }},
 		{"channels", "channels to match and to start with", func(s *sizes) *int { return &s.channels }},
-		{"perchannel", "channels of one registration", func(s *sizes) *int { return &s.perChannel }},
+		{"perregistration", "channels of one registration", func(s *sizes) *int { return &s.perRegistration }},
 		{"idle", "channels of the idle node", func(s *sizes) *int { return &s.idle }},
 		{"pushes", "pushes through the provider", func(s *sizes) *int { return &s.pushes }},
 		{"hops", "messages between two nodes", func(s *sizes) *int { return &s.hops }},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,13 +22,13 @@ import (
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/emulate"
+	"whisperpush/whisper"
 )
 
 const (
-	// ringRate is how many envelopes a second arrive, each for one device, and
-	// ringTick how often a packet with some of them is sent.
+	// ringRate is how many envelopes a second arrive, each for one device. They come
+	// one by one at random moments, as from many senders.
 	ringRate = 2000
-	ringTick = 5 * time.Millisecond
 	// ringsPerDevice is how many envelopes each device is woken for: below the 20
 	// at once that a device's budget allows, as budgets are not what is measured.
 	ringsPerDevice = 10
@@ -85,15 +86,20 @@ func (s *suite) ring(ctx context.Context) error {
 	}
 	defer l.close()
 
-	perTick := int(ringRate * ringTick / time.Second)
 	sent := make(map[common.Hash]time.Time, count)
-	if err := drip(l, load, ringTick, nil, func(i int) {
-		now := time.Now()
-		for _, h := range hashes[i*perTick : min((i+1)*perTick, len(hashes))] {
-			sent[h] = now
+	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
+	due := time.Now()
+	for i, packet := range load {
+		due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / ringRate))
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-	}); err != nil {
-		return n.explain(err)
+		sent[hashes[i]] = time.Now()
+		if err := l.send(whisper.MessagesPacket, packet); err != nil {
+			return n.explain(err)
+		}
 	}
 	rung, err := s.rings(ctx, service, tokens, r.private, len(sent))
 	if err != nil {
@@ -133,7 +139,7 @@ func ringLoad(count, devices int) (load [][]byte, hashes []common.Hash, err erro
 		}
 		hashes = append(hashes, crypto.Keccak256Hash(raws[i]))
 	}
-	load, err = packets(raws, int(ringRate*ringTick/time.Second))
+	load, err = packets(raws, 1)
 	return load, hashes, err
 }
 
