@@ -221,6 +221,9 @@ func (noEnvelopes) ByHash(_ context.Context, hashes []common.Hash) ([]*whisper.E
 	return nil, hashes, nil
 }
 
+// Connected implements pushext.Sender.
+func (replies) Connected(enode.ID) bool { return true }
+
 // replies counts what the extension answers.
 type replies chan struct{}
 

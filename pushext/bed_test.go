@@ -112,15 +112,26 @@ type bed struct {
 	archive *archive
 	out     *bytes.Buffer
 
-	mu   sync.Mutex
-	sent map[enode.ID][]*whisper.Envelope
+	mu        sync.Mutex
+	sent      map[enode.ID][]*whisper.Envelope
+	unplugged map[enode.ID]bool
 }
 
 func (b *bed) SendDirect(_ context.Context, peer enode.ID, envs ...*whisper.Envelope) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.unplugged[peer] {
+		return whisper.ErrNotConnected
+	}
 	b.sent[peer] = append(b.sent[peer], envs...)
 	return nil
+}
+
+// Connected tells of every peer that was not unplugged.
+func (b *bed) Connected(peer enode.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.unplugged[peer]
 }
 
 func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
@@ -130,7 +141,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 	b := &bed{
 		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(bytes.Buffer),
 		archive: &archive{newMemLog(), make(map[common.Hash]*whisper.Envelope)},
-		sent:    make(map[enode.ID][]*whisper.Envelope),
+		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool),
 	}
 	if limits.PoW == 0 {
 		limits.PoW = -1

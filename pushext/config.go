@@ -26,6 +26,8 @@ type Envelopes interface {
 // Sender sends envelopes to one peer as packets 127.
 type Sender interface {
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
+	// Connected tells whether there is a link to the peer.
+	Connected(peer enode.ID) bool
 }
 
 // Config of an Extension. Fields without a stated zero are required.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,13 +37,14 @@ var errBusy = errors.New("too many challenges are on their way")
 // line is a provider with what is known of it.
 type line struct {
 	Provider
-	name   string
-	laner  Laner // nil if it has one lane
-	budget Budget
-	queued prometheus.Gauge
-	flying prometheus.Gauge
-	gate   gate // guarded by dispatcher.mu
-	broken bool // guarded by dispatcher.mu: it was logged that the provider refuses the server
+	name     string
+	laner    Laner         // nil if it has one lane
+	patience time.Duration // how long a device may take to fetch before its next route is tried
+	budget   Budget
+	queued   prometheus.Gauge
+	flying   prometheus.Gauge
+	gate     gate // guarded by dispatcher.mu
+	broken   bool // guarded by dispatcher.mu: it was logged that the provider refuses the server
 }
 
 // dispatcher wakes devices. Everything is driven by events: a match, the end
@@ -107,11 +109,11 @@ type job struct {
 
 	reg    *registration // as the lobby found it at found; nil if it is to be asked again
 	found  time.Time
-	wake   *wakeup // of the latest attempt
-	nonce  string  // Notification.ID of that
-	failed int     // attempts since the latest that was accepted
-	cause  string  // what holds the job up
-	spent  bucket
+	wake   *wakeup                    // of the latest attempt
+	nonce  string                     // Notification.ID of that
+	failed int                        // attempts since the latest that was accepted
+	cause  string                     // what holds the job up
+	spent  [pushwire.MaxRoutes]bucket // by route: each push service has limits of its own
 
 	dismiss []common.Hash // to be dismissed, newest last
 	code    []byte        // of a challenge
@@ -140,8 +142,12 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 			return nil, fmt.Errorf("two providers are named %q", name)
 		}
 		laner, _ := p.(Laner)
+		patience := cfg.LadderDelay
+		if _, linked := p.(Linked); linked {
+			patience = cfg.LinkDelay
+		}
 		d.lines[name] = &line{
-			Provider: p, name: name, laner: laner, budget: cfg.budget(name),
+			Provider: p, name: name, laner: laner, patience: patience, budget: cfg.budget(name),
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
 	}
@@ -237,6 +243,23 @@ func (d *dispatcher) resume(id registrationID) {
 	d.ring(id)
 }
 
+// reach says that a device has come through a link of its own: it is rung for
+// everything that it has not fetched, also for what was accepted elsewhere.
+func (d *dispatcher) reach(id registrationID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	halt(j.ladder)
+	j.ladder, j.step, j.repeat = nil, false, true
+	switch j.state {
+	case flying:
+		j.again = true // through whatever route; the ladder begins anew after it
+	case idle, waiting:
+		j.route, j.failed = 0, 0
+		d.enqueue(j, time.Now())
+	}
+}
+
 // calm says that a device showed a sign of life: its ladder starts anew.
 func (d *dispatcher) calm(id registrationID) {
 	d.mu.Lock()
@@ -323,7 +346,7 @@ func (d *dispatcher) queue(l *lane, j *job, now time.Time, front bool) {
 // its budget allows. The caller holds mu.
 func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 	line := d.lines[key.provider]
-	if pause := j.spent.wait(now, line.budget); pause > 0 && !j.repeat {
+	if pause := j.spent[j.route].wait(now, line.budget); pause > 0 {
 		j.cause = causeBudget
 		d.wait(j, now.Add(pause))
 		return
@@ -369,7 +392,7 @@ func (d *dispatcher) finish(j *job, now time.Time) {
 	for len(d.resting) > 0 {
 		r := d.resting[0]
 		if r.state == idle && r.ladder == nil && d.jobs[r.id] == r {
-			if now.Before(r.spent.full) {
+			if slices.ContainsFunc(r.spent[:], func(b bucket) bool { return now.Before(b.full) }) {
 				break // its budget is to be remembered
 			}
 			delete(d.jobs, r.id)

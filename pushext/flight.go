@@ -18,6 +18,10 @@ import (
 // regFresh is for how long an attempt relies on what the lobby was told.
 const regFresh = 100 * time.Millisecond
 
+// absentPause is how often a device that can be reached over its link alone is
+// looked for while it is away. Its coming back rings at once.
+const absentPause = time.Hour
+
 // cargo is what one attempt carries.
 type cargo struct {
 	kind    pushwire.Kind
@@ -325,7 +329,7 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 	case pushwire.Challenge:
 		return d.nextChallenge(l, j, v, now)
 	case pushwire.Dismiss:
-		if v.Class == Delivered || v.Class == MessageBad || j.failed+1 >= sideAttempts {
+		if v.Class == Delivered || v.Class == MessageBad || v.Class == Absent && c.last() || j.failed+1 >= sideAttempts {
 			if v.Class != Delivered {
 				d.m.dropped.WithLabelValues("dismiss").Inc()
 			}
@@ -336,15 +340,15 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 			j.accepted = false
 		}
 		j.wake = &c.wake
-		if j.ladder == nil && !c.last() && v.Class != TokenDead && v.Class != MessageBad {
-			d.climb(j)
+		if j.ladder == nil && !c.last() && v.Class != TokenDead && v.Class != MessageBad && v.Class != Absent {
+			d.climb(j, l.line.patience)
 		}
 	}
 	again, step := j.again, j.step
 	j.again, j.step = false, false
 	switch v.Class {
 	case Delivered:
-		j.spent.take(now, l.line.budget)
+		j.spent[c.route].take(now, l.line.budget)
 		j.failed, j.cause, j.repeat = 0, "", false
 		delete(j.dead, c.route)
 		j.accepted = j.accepted || c.kind == pushwire.Messages
@@ -367,6 +371,10 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 			return false
 		}
 		j.failed, j.cause, j.repeat = 0, "", false
+	case Absent:
+		if d.absent(l, j, c, v, now) {
+			return false
+		}
 	default:
 		j.failed++
 		switch {
@@ -393,6 +401,29 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 		d.finish(j, now)
 	}
 	return false
+}
+
+// absent goes on with a job whose device has no link. It reports whether the
+// job was sent on. The caller holds mu.
+func (d *dispatcher) absent(l *lane, j *job, c cargo, v Verdict, now time.Time) bool {
+	switch {
+	case !c.last():
+		// At once, and it is no step of the ladder: nothing was accepted yet.
+		j.route = c.route + 1
+		d.enqueue(j, now)
+	case c.kind == pushwire.Dismiss, j.accepted:
+		j.repeat = false // it finds out with its next fetch; or another route took it
+		return false
+	case c.route > 0:
+		j.route = 0 // no route took it: all of them again
+		j.failed++
+		v.Class = Retry
+		d.later(l, j, v, now)
+	default:
+		j.cause = causeAbsent
+		d.wait(j, now.Add(absentPause)) // or until it is there
+	}
+	return true
 }
 
 // nextChallenge goes on with a challenge. The caller holds mu.
@@ -470,9 +501,9 @@ func (d *dispatcher) buried(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 func older(v Verdict, c cargo) bool { return !v.At.IsZero() && v.At.Before(c.reg.registered) }
 
 // climb lets the next route be tried if no fetch comes in time. The caller holds mu.
-func (d *dispatcher) climb(j *job) {
+func (d *dispatcher) climb(j *job, patience time.Duration) {
 	var t *time.Timer
-	t = time.AfterFunc(d.cfg.LadderDelay, func() {
+	t = time.AfterFunc(patience, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if j.ladder != t || d.stopped {

@@ -366,6 +366,12 @@ func (o *outbox) renewed(id registrationID) error {
 	return o.alive(id, func(*device, time.Time) {})
 }
 
+// arrived ends the silence of a device that connected by itself. It is no
+// receipt: what it has not fetched stays unfetched.
+func (o *outbox) arrived(id registrationID) error {
+	return o.update(id, func(d *device, _ time.Time) { d.strikes = 0 })
+}
+
 // alive is update upon a sign of life, which ends the silence.
 func (o *outbox) alive(id registrationID, change func(*device, time.Time)) error {
 	pending := 0

@@ -153,6 +153,7 @@ func (p *protocol) serve(ctx context.Context, in incoming) {
 	if a.after != nil {
 		a.after()
 	}
+	p.heard(in.peer, a.rec)
 	p.m.seconds.Observe(time.Since(start).Seconds())
 }
 
@@ -347,7 +348,7 @@ func (p *protocol) known(key [33]byte) (*record, error) {
 		return nil, err
 	case rec == nil || !rec.live():
 		return rec, errNotRegistered
-	case rec.fresh:
+	case rec.fresh && rec.state != confirmed:
 		return rec, refuse(pushwire.Unconfirmed, "confirm the registration first")
 	}
 	return rec, nil

@@ -117,12 +117,17 @@ const (
 	// provider now: credentials refused, sender mismatch, wrong project. The
 	// whole lane pauses and its notifications wait.
 	ProviderBroken
+	// Absent means that the device has no connection of its own to this server
+	// now, which is nobody's fault: the next route is tried at once. Without
+	// one, the notification waits until the device is there again. Only a
+	// Linked provider says it.
+	Absent
 )
 
-var classNames = [...]string{"retry", "delivered", "retry_at", "message_bad", "token_dead", "provider_broken"}
+var classNames = [...]string{"retry", "delivered", "retry_at", "message_bad", "token_dead", "provider_broken", "absent"}
 
 // String is the class as a metric label: "retry", "delivered", "retry_at",
-// "message_bad", "token_dead" or "provider_broken".
+// "message_bad", "token_dead", "provider_broken" or "absent".
 func (c Class) String() string {
 	if c < 0 || int(c) >= len(classNames) {
 		return "class_" + strconv.Itoa(int(c))

@@ -32,7 +32,7 @@ type record struct {
 
 	digest     [32]byte  // of the latest change: the same one again is no change
 	due        time.Time // when sweep looks at it: it expires, or its tombstone goes
-	fresh      bool      // never confirmed: gives way first, and leaves no tombstone
+	fresh      bool      // no address was ever proven, but the link to itself: gives way first, and leaves no tombstone
 	challenges []challenge
 	source     [16]byte // fingerprint of the peer it was registered through
 	root       []byte   // of the capabilities for Notify; may be empty

@@ -358,7 +358,7 @@ func (r *registry) settle(e edit) {
 		r.index.remove(old.id, old.channels)
 	}
 	switch {
-	case old == nil || old.fresh || !old.live():
+	case old == nil || !old.live():
 	case next == nil:
 		r.gone(old.id, e.reason)
 	case !next.live():

@@ -25,6 +25,7 @@ const (
 	reasonUnregistered = "unregistered by the device"
 	reasonMoved        = "its address was confirmed by another registration"
 	reasonAnew         = "registered anew"
+	reasonEvicted      = "gave way to another registration"
 )
 
 // challengeDay is the time in which an address gets at most Limits.Challenges.
@@ -36,7 +37,7 @@ const challengeDay = 24 * time.Hour
 // is a *refusal, which leaves everything as it was and comes with the record
 // held, if any; or the disk's.
 func (r *registry) register(key [33]byte, peer enode.ID, g *pushwire.Register, now time.Time) (*record, []challenge, error) {
-	routes, err := r.checkRoutes(g)
+	routes, err := r.checkRoutes(key, g)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +115,7 @@ func (r *registry) register(key [33]byte, peer enode.ID, g *pushwire.Register, n
 }
 
 // checkRoutes judges what needs no look at other registrations.
-func (r *registry) checkRoutes(g *pushwire.Register) ([]route, error) {
+func (r *registry) checkRoutes(key [33]byte, g *pushwire.Register) ([]route, error) {
 	if len(g.Routes) > r.limits.Routes {
 		return nil, refuse(pushwire.Limit, "%d routes, at most %d", len(g.Routes), r.limits.Routes)
 	}
@@ -138,6 +139,9 @@ func (r *registry) checkRoutes(g *pushwire.Register) ([]route, error) {
 		}
 		if err := provider.Check(next.address); err != nil {
 			return nil, refuse(pushwire.BadAddress, "route %d: %v", i+1, err)
+		}
+		if r.linked(next.provider) && next.address.Token != string(key[:]) {
+			return nil, refuse(pushwire.BadAddress, "route %d: the address must be the registration key that signs the request", i+1)
 		}
 		routes = append(routes, next)
 	}
@@ -168,7 +172,7 @@ func (r *registry) admit(rec, old *record) ([]edit, error) {
 			return nil, refuse(pushwire.Limit, "this server has no room for another registration")
 		}
 		r.m.ended.WithLabelValues("evicted").Inc()
-		edits = append(edits, edit{old: oldest})
+		edits = append(edits, edit{old: oldest, reason: reasonEvicted})
 	}
 	return edits, nil
 }
@@ -231,7 +235,7 @@ func (r *registry) checkShares(rec, old *record) ([]edit, error) {
 				return nil, refuse(pushwire.Limit, "route %d: too many registrations claim this address", i+1)
 			}
 			r.m.ended.WithLabelValues("evicted").Inc()
-			edits = append(edits, edit{old: gives})
+			edits = append(edits, edit{old: gives, reason: reasonEvicted})
 		}
 	}
 	return edits, nil
@@ -281,7 +285,7 @@ func dedupe(edits []edit) []edit {
 func (r *registry) challenge(rec *record, b *leveldb.Batch, now time.Time) error {
 	for i := range rec.routes {
 		route := &rec.routes[i]
-		if r.skip[route.provider] {
+		if r.unchallenged(route.provider) {
 			route.proven = true
 		}
 		if route.proven {
@@ -318,10 +322,11 @@ func (r *registry) challenge(rec *record, b *leveldb.Batch, now time.Time) error
 func (r *registry) decide(rec *record, now time.Time) {
 	rec.state, rec.reason = unconfirmed, ""
 	if slices.ContainsFunc(rec.routes, func(route route) bool { return route.proven }) {
-		rec.state, rec.fresh = confirmed, false
+		rec.state = confirmed
+		rec.fresh = rec.fresh && !r.provenElsewhere(rec)
 	}
 	rec.due = rec.expires
-	if rec.fresh {
+	if rec.fresh && rec.state == unconfirmed {
 		// Time for the challenge to arrive, be it at the last moment.
 		if due := now.Add(2 * r.limits.ChallengeLife); due.Before(rec.due) {
 			rec.due = due
@@ -563,7 +568,7 @@ func (r *registry) sweepClass(class byte, now time.Time) (int, error) {
 			next.bury(expired, reasonExpired, now, r.limits.Tombstone)
 			edits = append(edits, edit{old: old, next: next})
 		default:
-			edits = append(edits, edit{old: old})
+			edits = append(edits, edit{old: old, reason: reasonExpired})
 		}
 	}
 	if len(due) == 0 {

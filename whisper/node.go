@@ -314,21 +314,35 @@ func (n *Node) peer(id enode.ID) *peer {
 	return n.peers[id]
 }
 
+// Connected tells whether the handshake with a peer is complete and its link
+// stands.
+func (n *Node) Connected(id enode.ID) bool { return n.peer(id) != nil }
+
 // WaitPeer waits until the handshake with a peer is complete. It does not
 // connect to it.
 func (n *Node) WaitPeer(ctx context.Context, id enode.ID) error {
+	if err := n.waitPeer(ctx, id, true); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	return nil
+}
+
+// WaitGone waits until there is no link to a peer.
+func (n *Node) WaitGone(ctx context.Context, id enode.ID) error { return n.waitPeer(ctx, id, false) }
+
+func (n *Node) waitPeer(ctx context.Context, id enode.ID, wanted bool) error {
 	for {
 		n.mu.Lock()
 		_, connected := n.peers[id]
 		changed := n.changed
 		n.mu.Unlock()
-		if connected {
+		if connected == wanted {
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ErrNotConnected, ctx.Err())
+			return ctx.Err()
 		case <-n.ctx.Done():
 			return ErrNotRunning
 		}

@@ -14,7 +14,11 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/direct"
 	"whisperpush/pushext/fcm"
+	"whisperpush/pushext/gorush"
+	"whisperpush/pushext/hms"
+	"whisperpush/pushext/pushy"
 	"whisperpush/pushext/webhook"
 	"whisperpush/pushext/webpush"
 )
@@ -30,8 +34,12 @@ func providerTypes() []providerType {
 	return []providerType{
 		{"fcm", openFCM},
 		{"apns", openAPNS},
+		{"hms", openHMS},
+		{"pushy", openPushy},
+		{"gorush", openGorush},
 		{"webpush", openWebPush},
 		{"webhook", openWebhook},
+		{"direct", openDirect},
 	}
 }
 
@@ -104,6 +112,17 @@ func openWebhook(p config.Provider) (pushext.Provider, error) {
 	})
 }
 
+func openDirect(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		MaxLinks int // devices whose link is remembered; 0: 65536
+		Timeout  config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	return direct.New(direct.Config{Name: p.Name, MaxLinks: options.MaxLinks, Timeout: time.Duration(options.Timeout)})
+}
+
 func openAPNS(p config.Provider) (pushext.Provider, error) {
 	var options struct {
 		Endpoint string // base URL; empty: Apple's
@@ -138,6 +157,77 @@ func openAPNS(p config.Provider) (pushext.Provider, error) {
 		cfg.HTTPClient = attempt.Client(attempt.Transport(trust, nil))
 	}
 	return apns.New(cfg)
+}
+
+func openHMS(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		Endpoint      string // API base; empty: Huawei's
+		TokenURL      string // OAuth token endpoint; empty: Huawei's
+		AppID         string // of the app in AppGallery Connect
+		AppSecretFile string // file whose first line is the app's secret
+		Timeout       config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	secret, err := providerSecret(p.Name, "AppSecretFile", options.AppSecretFile)
+	if err != nil {
+		return nil, err
+	}
+	return hms.New(hms.Config{
+		Name:      p.Name,
+		Endpoint:  options.Endpoint,
+		TokenURL:  options.TokenURL,
+		AppID:     options.AppID,
+		AppSecret: secret,
+		Timeout:   time.Duration(options.Timeout),
+	})
+}
+
+func openPushy(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		Endpoint   string // API base; empty: Pushy's
+		APIKeyFile string // file whose first line is the app's Secret API Key
+		Fallback   string // what users of Apple devices read if the app could not open the push; empty: no alert
+		Timeout    config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	key, err := providerSecret(p.Name, "APIKeyFile", options.APIKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return pushy.New(pushy.Config{
+		Name:     p.Name,
+		Endpoint: options.Endpoint,
+		APIKey:   key,
+		Fallback: options.Fallback,
+		Timeout:  time.Duration(options.Timeout),
+	})
+}
+
+func openGorush(p config.Provider) (pushext.Provider, error) {
+	var options struct {
+		Endpoint   string // base URL of a gorush server with core.sync = true
+		Platform   string // android or ios; an instance each
+		Topic      string // ios: the app's bundle id
+		Production bool   // ios: release builds of the app
+		Fallback   string // ios: what the user reads if the app could not open the push; empty: New message
+		Timeout    config.Duration
+	}
+	if err := p.Decode(&options); err != nil {
+		return nil, err
+	}
+	return gorush.New(gorush.Config{
+		Name:       p.Name,
+		Endpoint:   options.Endpoint,
+		Platform:   options.Platform,
+		Topic:      options.Topic,
+		Production: options.Production,
+		Fallback:   options.Fallback,
+		Timeout:    time.Duration(options.Timeout),
+	})
 }
 
 func openWebPush(p config.Provider) (pushext.Provider, error) {
@@ -181,4 +271,14 @@ func trustedRoots(provider, path string) (*tls.Config, error) {
 		return nil, fmt.Errorf("push provider %s: CAFile %q holds no PEM certificate", provider, path)
 	}
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+// providerSecret reads a secret of a provider that is a line of text. It is in a file of its own, for the settings
+// are printed and shared.
+func providerSecret(provider, key, path string) (string, error) {
+	setting := fmt.Sprintf("push provider %s: %s", provider, key)
+	if path == "" {
+		return "", fmt.Errorf("%s is missing; put the secret into a file and name it", setting)
+	}
+	return readLine(path, setting, "secret")
 }

@@ -97,12 +97,12 @@ func Run(t *testing.T, h Harness) {
 	t.Run("delivered", h.delivered)
 	t.Run("plain", h.plain)
 	for f, want := range map[Fault][]pushext.Class{
-		Unavailable: {pushext.Retry, pushext.RetryAt},
+		Unavailable: {pushext.Retry, pushext.RetryAt, pushext.Absent},
 		Throttled:   {pushext.RetryAt, pushext.Retry},
 		Gone:        {pushext.TokenDead},
 		Malformed:   {pushext.MessageBad},
 		Refused:     {pushext.ProviderBroken},
-		Reset:       {pushext.Retry},
+		Reset:       {pushext.Retry, pushext.Absent},
 		Garbage:     {pushext.Retry, pushext.MessageBad, pushext.ProviderBroken},
 	} {
 		t.Run(f.String(), func(t *testing.T) { h.fault(t, f, want) })

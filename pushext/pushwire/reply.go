@@ -121,7 +121,7 @@ func (e *RefusalError) Error() string {
 	return fmt.Sprintf("pushwire: server refuses: %s (%s)", e.Text, e.Code)
 }
 
-// ReplyBody is *RegisterReply, *StatusReply, *FetchReply or *ClockReply.
+// ReplyBody is *RegisterReply, *StatusReply, *FetchReply, *ClockReply or *Ring.
 type ReplyBody interface {
 	replyKind() uint8
 	encode(writer)
@@ -138,6 +138,8 @@ func newReplyBody(kind uint64) ReplyBody {
 		return new(FetchReply)
 	case 4:
 		return new(ClockReply)
+	case 5:
+		return new(Ring)
 	}
 	return nil
 }
@@ -346,3 +348,16 @@ func (*ClockReply) replyKind() uint8 { return 4 }
 
 func (b *ClockReply) encode(w writer)  { w.WriteUint64(b.Now) }
 func (b *ClockReply) decode(r *reader) { b.Now = r.uint("now") }
+
+// Ring is a wake-up over the device's own link instead of a push service. It
+// answers no request, so the reply's ID is zero: kind 5, [body].
+type Ring struct {
+	// Body is what a push service would have carried, see OpenPayload; at most
+	// 4096 bytes.
+	Body []byte
+}
+
+func (*Ring) replyKind() uint8 { return 5 }
+
+func (b *Ring) encode(w writer)  { w.WriteBytes(b.Body) }
+func (b *Ring) decode(r *reader) { b.Body = r.bytes("ring", maxBody) }

@@ -105,6 +105,7 @@ func vectorReplies() []vector[Reply] {
 			Body: &FetchReply{Sent: vectorHashes[:1], Missing: vectorHashes[1:]}}},
 		{"clock-reply", `clock, "your clock is wrong"; now 1800000600000`, Reply{ID: vectorID, Code: Clock, Text: "your clock is wrong",
 			Body: &ClockReply{Now: vectorIssued + 600_000}}},
+		{"ring", "ok, active; no request's id; body \"{\"v\":2,\"k\":4}\"", Reply{State: Active, Body: &Ring{Body: []byte(`{"v":2,"k":4}`)}}},
 		{"refusal", `not registered, "there is no registration under this key"; no body`, Reply{ID: vectorID, Code: NotRegistered, Text: "there is no registration under this key"}},
 	}
 }
