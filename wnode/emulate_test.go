@@ -63,7 +63,7 @@ func TestEmulate(t *testing.T) {
 type emulation struct {
 	url     string
 	devices []string
-	table   string // TOML
+	table   string      // TOML
 	lines   chan string // further output; closed at its end
 	stop    context.CancelFunc
 	code    chan int

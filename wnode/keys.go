@@ -108,19 +108,23 @@ func readSecret(path, flag string) ([]byte, error) {
 	return secret, nil
 }
 
-// readPassword is the first line of the file at path.
-func readPassword(path, flag string) (string, error) {
+// readPassword is the first line of the file at path, which flag named.
+func readPassword(path, flag string) (string, error) { return readLine(path, flag, "password") }
+
+// readLine is the first line of the file at path, which setting named: a secret that people choose or are given.
+// what it is called is for error texts.
+func readLine(path, setting, what string) (string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s names the file %q, and there is none; put the password into a file and name it", flag, path)
+		return "", fmt.Errorf("%s names the file %q, and there is none; put the %s into a file and name it", setting, path, what)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", flag, err)
+		return "", fmt.Errorf("%s: %w", setting, err)
 	}
-	password, _, _ := strings.Cut(string(text), "\n")
-	password = strings.TrimRight(password, "\r")
-	if password == "" {
-		return "", fmt.Errorf("%s: the first line of %q is empty; it must be the password", flag, path)
+	line, _, _ := strings.Cut(string(text), "\n")
+	line = strings.TrimRight(line, "\r")
+	if line == "" {
+		return "", fmt.Errorf("%s: the first line of %q is empty; it must be the %s", setting, path, what)
 	}
-	return password, nil
+	return line, nil
 }

@@ -52,6 +52,9 @@ var kinds = []struct {
 }{
 	{"fcm", startFCM},
 	{"apns", startAPNS},
+	{"hms", startHMS},
+	{"pushy", startPushy},
+	{"gorush", startGorush},
 	{"webpush", startWebPush},
 	{"webhook", startWebhook},
 }
@@ -121,6 +124,51 @@ func startAPNS(addr string) (*Instance, error) {
 		},
 		Codes: sorted(apnsStatus),
 	}
+	i.newDevice = i.tokenDevice
+	return i, nil
+}
+
+func startHMS(addr string) (*Instance, error) {
+	h, err := StartHMS(HMSConfig{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{
+		Service: h.Service,
+		Options: map[string]any{"Endpoint": h.URL(), "TokenURL": h.TokenURL(), "AppID": h.AppID()},
+		Files:   map[string]File{"AppSecretFile": {Name: "hms-app-secret", Content: []byte(h.AppSecret() + "\n"), Secret: true}},
+		Codes: []string{
+			"80100001", "80100003", "80100004", "80200001", "80200003", "80300002", "80300007", "80300008", "80300010", "80300011",
+			"80600003", "81000001",
+		},
+	}
+	i.newDevice = i.tokenDevice
+	return i, nil
+}
+
+func startPushy(addr string) (*Instance, error) {
+	p, err := StartPushy(PushyConfig{Addr: addr})
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{
+		Service: p.Service,
+		Options: map[string]any{"Endpoint": p.URL()},
+		Files:   map[string]File{"APIKeyFile": {Name: "pushy-api-key", Content: []byte(p.APIKey() + "\n"), Secret: true}},
+		Codes:   sorted(pushyStatus),
+	}
+	i.newDevice = i.tokenDevice
+	return i, nil
+}
+
+// startGorush starts a gorush with a Firebase project. Its own failures are lines of text, which --fail has no way
+// to say; HTTP statuses it has.
+func startGorush(addr string) (*Instance, error) {
+	g, err := StartGorush(GorushConfig{Addr: addr, Platform: 2})
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{Service: g.Service, Options: map[string]any{"Endpoint": g.URL(), "Platform": "android"}}
 	i.newDevice = i.tokenDevice
 	return i, nil
 }
