@@ -85,6 +85,58 @@ func scanJournal(data []byte) (good int, state journalState) {
 	return good, journalWhole
 }
 
+// wholeRecords returns every record of a journal whose chunks all have the right
+// checksum, and how many places are damaged; a torn tail is one of them. Behind
+// each it goes on with the next whole chunk.
+func wholeRecords(data []byte) (records [][]byte, damaged int) {
+	var record []byte
+	inRecord := false
+	for pos := 0; pos < len(data); {
+		blockEnd := min(pos-pos%journalBlock+journalBlock, len(data))
+		if blockEnd-pos < journalHeader {
+			pos = blockEnd // padding
+			continue
+		}
+		kind, payload, ok := chunkAt(data, pos, blockEnd)
+		if !ok {
+			if zeros(data[pos:]) {
+				break
+			}
+			damaged++
+			inRecord = false
+			for pos++; pos < blockEnd; pos++ {
+				if _, _, ok := chunkAt(data, pos, blockEnd); ok {
+					break
+				}
+			}
+			continue
+		}
+		if kind == chunkFull || kind == chunkFirst {
+			record, inRecord = nil, true
+		}
+		record = append(record, payload...)
+		if inRecord && (kind == chunkFull || kind == chunkLast) {
+			records = append(records, record)
+			inRecord = false
+		}
+		pos += journalHeader + len(payload)
+	}
+	return records, damaged
+}
+
+// chunkAt returns the whole chunk that begins at pos and ends before blockEnd.
+func chunkAt(data []byte, pos, blockEnd int) (kind byte, payload []byte, ok bool) {
+	if blockEnd-pos < journalHeader {
+		return 0, nil, false
+	}
+	kind = data[pos+6]
+	end := pos + journalHeader + int(binary.LittleEndian.Uint16(data[pos+4:]))
+	if kind < chunkFull || kind > chunkLast || end > blockEnd || chunkSum(data[pos+6:end]) != binary.LittleEndian.Uint32(data[pos:]) {
+		return 0, nil, false
+	}
+	return kind, data[pos+journalHeader : end], true
+}
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // chunkSum is LevelDB's masked CRC-32C.
@@ -97,12 +149,8 @@ func chunkSum(typeAndPayload []byte) uint32 {
 // within the block that holds from.
 func validChunkAfter(data []byte, from int) bool {
 	blockEnd := min(from-from%journalBlock+journalBlock, len(data))
-	for pos := from; pos+journalHeader <= blockEnd; pos++ {
-		if k := data[pos+6]; k < chunkFull || k > chunkLast {
-			continue
-		}
-		end := pos + journalHeader + int(binary.LittleEndian.Uint16(data[pos+4:]))
-		if end <= blockEnd && chunkSum(data[pos+6:end]) == binary.LittleEndian.Uint32(data[pos:]) {
+	for pos := from; pos < blockEnd; pos++ {
+		if _, _, ok := chunkAt(data, pos, blockEnd); ok {
 			return true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/journal"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
@@ -28,7 +30,7 @@ type Recovery struct {
 	Keys   int      // keys in the salvaged database
 	Bytes  int64    // of keys and values in it
 	Aside  string   // the directory that holds the damaged database, untouched
-	Losses []string // what could not be read: file and reason, as the engine says it
+	Losses []string // what could not be read: file and reason, mostly in the engine's words
 }
 
 // Recover salvages the damaged database in dir: what can be read of it is copied
@@ -42,6 +44,10 @@ func Recover(ctx context.Context, dir string, progress func(done, total int64)) 
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
+	dir = filepath.Clean(dir)
+	if err := resume(dir); err != nil {
+		return r, err
+	}
 	if _, err := os.Stat(dir); err != nil {
 		return r, err
 	}
@@ -50,14 +56,13 @@ func Recover(ctx context.Context, dir string, progress func(done, total int64)) 
 		return r, err
 	}
 	defer unlock()
-	dir = filepath.Clean(dir)
 	salvaged, fresh := dir+salvageSuffix, dir+recoveringSuffix
 	clear := func() error { return errors.Join(os.RemoveAll(salvaged), os.RemoveAll(fresh)) }
 	if err := clear(); err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, clear()) }()
-	total, err := copyDatabase(ctx, dir, salvaged, progress)
+	total, err := r.copyDatabase(ctx, dir, salvaged, progress)
 	if err != nil {
 		return r, fmt.Errorf("recover %s: %w", dir, err)
 	}
@@ -74,8 +79,24 @@ func Recover(ctx context.Context, dir string, progress func(done, total int64)) 
 	return r, SyncDir(filepath.Dir(dir))
 }
 
-// copyDatabase copies the files of a database but its lock and log.
-func copyDatabase(ctx context.Context, from, to string, progress func(done, total int64)) (total int64, err error) {
+// resume ends a Recover that was interrupted between its two renames: what it
+// salvaged is complete, for the damaged database is aside already.
+func resume(dir string) error {
+	_, missing := os.Stat(dir)
+	_, err := os.Stat(dir + recoveringSuffix)
+	if !errors.Is(missing, fs.ErrNotExist) || err != nil {
+		return nil
+	}
+	if err := os.Rename(dir+recoveringSuffix, dir); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(dir))
+}
+
+// copyDatabase copies the files of a database but its lock and log. Of journals
+// it copies the records that are whole: the engine would skip up to 32 KiB behind
+// a damaged one.
+func (r *Recovery) copyDatabase(ctx context.Context, from, to string, progress func(done, total int64)) (total int64, err error) {
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		return 0, err
@@ -100,7 +121,16 @@ func copyDatabase(ctx context.Context, from, to string, progress func(done, tota
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		n, err := copyFile(filepath.Join(from, name), filepath.Join(to, name))
+		source, target := filepath.Join(from, name), filepath.Join(to, name)
+		var n int64
+		if filepath.Ext(name) == ".log" {
+			var lost int
+			if n, lost, err = copyJournal(source, target); lost > 0 {
+				r.Losses = append(r.Losses, fmt.Sprintf("journal %s: corrupted in %d places", name, lost))
+			}
+		} else {
+			n, err = copyFile(source, target)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -126,6 +156,32 @@ func copyFile(from, to string) (n int64, err error) {
 	return n, errors.Join(err, out.Close())
 }
 
+// copyJournal copies what is whole of a journal and returns the bytes read and
+// the number of damaged places.
+func copyJournal(from, to string) (n int64, lost int, err error) {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return 0, 0, err
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return 0, 0, err
+	}
+	records, lost := wholeRecords(data)
+	j := journal.NewWriter(out)
+	for _, record := range records {
+		w, err := j.Next()
+		if err == nil {
+			_, err = w.Write(record)
+		}
+		if err != nil {
+			out.Close()
+			return 0, 0, err
+		}
+	}
+	return int64(len(data)), lost, errors.Join(j.Close(), out.Sync(), out.Close())
+}
+
 // salvage makes the engine drop what it cannot read of the copy in dir and writes
 // the rest to a new database in fresh. What the engine repaired is not used as it
 // is: it writes the index of a repaired table in the wrong order, so that reading
@@ -141,7 +197,7 @@ func (r *Recovery) salvage(ctx context.Context, dir, fresh string, total int64, 
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", ErrPanic, p)
 		}
-		r.Losses = stor.losses
+		r.Losses = append(r.Losses, stor.losses...)
 	}()
 	// Checksums are verified, but a bad block loses itself and not everything. Any
 	// compaction would only touch the copy, and there is no need for one.
