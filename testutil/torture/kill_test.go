@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/pushwire"
@@ -18,6 +19,7 @@ import (
 const (
 	firstDevices = 10
 	mostDevices  = 40
+	restless     = 10 // wake-ups after which a device fetches for sure
 )
 
 // TestKillNode runs the whole loop against a real node and kills it with
@@ -77,7 +79,9 @@ func (w *world) storm(round int) {
 	names := w.rng.Perm(1000)
 	written := 0
 	loop(time.Duration(1+w.rng.IntN(8))*time.Millisecond, func() error {
-		for range 3 {
+		// Not more than a wake-up can name, for then it names no hash but says that
+		// there are more.
+		for range min(3, 12*len(topics)-written) {
 			topic := whisper.TopicFor(fmt.Sprintf("noise %d", names[written%10]))
 			if written%4 > 0 {
 				topic = topics[names[written%len(names)]%len(topics)]
@@ -130,6 +134,19 @@ func (w *world) aftermath() {
 		require.Equal(w.t, 1, n, "%x was served twice by a cursor that moves on", h[:4])
 	}
 	w.mu.Unlock()
+	// Who was woken too often without a fetch is left alone, which is a recorded
+	// reason; with the fetch he must be woken for the rest.
+	var wg sync.WaitGroup
+	for _, d := range w.some(mostDevices) {
+		if d.unfetched >= restless {
+			wg.Go(func() {
+				d.Sleep() // the connection is of the life before
+				assert.NoError(w.t, w.fetch(ctx, d), d.name)
+				d.Sleep()
+			})
+		}
+	}
+	wg.Wait()
 	w.settle()
 
 	everything := w.crashes%25 == 0
@@ -138,7 +155,6 @@ func (w *world) aftermath() {
 		asked = w.some(mostDevices)
 		w.auditAll()
 	}
-	var wg sync.WaitGroup
 	errs := make(chan error, len(asked))
 	for i, d := range asked {
 		wg.Go(func() {

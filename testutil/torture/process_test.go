@@ -176,6 +176,27 @@ func (p *process) metric(prefix string) (sum float64) {
 	return sum
 }
 
+// autopsy ends the process and returns its counters, its log and what its
+// goroutines were doing.
+func (p *process) autopsy() string {
+	var report strings.Builder
+	client := http.Client{Timeout: 20 * time.Second}
+	if answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", p.site.metrics)); err == nil {
+		for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+			if line := lines.Text(); strings.HasPrefix(line, "whisperpush_") && !strings.Contains(line, "_bucket{") && !strings.HasSuffix(line, " 0") {
+				report.WriteString(line + "\n")
+			}
+		}
+		answer.Body.Close()
+	}
+	p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.exited:
+	case <-time.After(10 * time.Second):
+	}
+	return report.String() + p.stderr.String()
+}
+
 // peakMemory is the most memory the process ever had resident, in bytes.
 func (p *process) peakMemory() int64 {
 	p.site.t.Helper()

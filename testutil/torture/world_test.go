@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ type device struct {
 	unfetched int                  // wake-ups since the last fetch
 	wakeups   int
 	repeated  map[int]int // wake-ups with nothing new, by the number of crashes before
+	history   []string    // every wake-up, for people
 	wrong     []string    // what no wake-up may do
 }
 
@@ -264,6 +266,8 @@ func (w *world) pushed(d *device, push emulate.Push) {
 			d.wrong = append(d.wrong, "wake-up without a hash")
 			return
 		}
+		d.history = append(d.history, fmt.Sprintf("after crash %d, %s: number %d, %d hashes, newest %x, new %t",
+			w.crashes, push.At.Format("15:04:05.000"), payload.Seq, len(payload.Hashes), payload.Hashes[0][:4], !d.covered[payload.Hashes[0]]))
 		if d.covered[payload.Hashes[0]] { // the newest: so nothing in it is new
 			d.repeated[w.crashes]++
 		}
@@ -377,7 +381,7 @@ func (w *world) settle() {
 			return
 		}
 		if time.Now().After(deadline) {
-			require.FailNow(w.t, "archived, and nobody was woken", "%d matches, such as %v\n%s", len(missed), missed[:min(len(missed), 8)], w.process.stderr)
+			require.FailNow(w.t, "archived, and nobody was woken", "%d matches, such as %v\n%s", len(missed), missed[:min(len(missed), 8)], w.process.autopsy())
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -397,7 +401,8 @@ func (w *world) judge() (wakeups, repeated int) {
 		require.Empty(w.t, d.wrong, d.name)
 		for crash, n := range d.repeated {
 			require.Positive(w.t, crash, "%s: repeated without a crash", d.name)
-			require.LessOrEqual(w.t, n, 1, "%s: repeated more than once after crash %d", d.name, crash)
+			require.LessOrEqual(w.t, n, 1, "%s: repeated more than once after crash %d:\n%s", d.name, crash,
+				strings.Join(d.history[max(0, len(d.history)-15):], "\n"))
 			repeated += n
 		}
 		wakeups += d.wakeups
