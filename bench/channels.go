@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,30 +25,28 @@ import (
 // asked for the same topics, of which one in ten has a listener. The index is
 // not exported, so its package's own benchmark does it, in turns.
 func (s *suite) match(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkMatch$",
-		"-benchtime", "1s", "-cpu", "1", "-count", strconv.Itoa(s.pairs), "whisperpush/pushext").CombinedOutput()
+	binary := filepath.Join(s.dir, "pushext.test")
+	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "whisperpush/pushext").CombinedOutput(); err != nil {
+		return fmt.Errorf("build the benchmark: %w\n%s", err, out)
+	}
+	round := func(name string) func() (float64, error) {
+		return func() (float64, error) {
+			out, err := exec.CommandContext(ctx, binary, "-test.run", "^$", "-test.bench", "^BenchmarkMatch$/^"+name+"$", "-test.benchtime", "1s", "-test.cpu", "1").CombinedOutput()
+			if err != nil {
+				return 0, fmt.Errorf("run the benchmark: %w\n%s", err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				if fields := strings.Fields(line); len(fields) >= 4 && fields[3] == "ns/op" {
+					ns, err := strconv.ParseFloat(fields[2], 64)
+					return 1e9 / ns, err
+				}
+			}
+			return 0, fmt.Errorf("the benchmark %s printed no time:\n%s", name, out)
+		}
+	}
+	index, bare, err := pairs(max(s.pairs, 3), round("index"), round("map"))
 	if err != nil {
-		return fmt.Errorf("go test: %w\n%s", err, out)
-	}
-	var index, bare []float64
-	for line := range bytes.Lines(out) {
-		fields := strings.Fields(string(line))
-		if len(fields) < 4 || fields[3] != "ns/op" {
-			continue
-		}
-		ns, err := strconv.ParseFloat(fields[2], 64)
-		if err != nil {
-			return fmt.Errorf("go test printed %q: %w", line, err)
-		}
-		switch name := fields[0]; {
-		case strings.HasPrefix(name, "BenchmarkMatch/index/"):
-			index = append(index, 1e9/ns)
-		case strings.HasPrefix(name, "BenchmarkMatch/map/"):
-			bare = append(bare, 1e9/ns)
-		}
-	}
-	if len(index) != s.pairs || len(bare) != s.pairs {
-		return fmt.Errorf("go test printed %d and %d results, not %d:\n%s", len(index), len(bare), s.pairs, out)
+		return err
 	}
 	s.report.add("match_vs_map", ratio(index, bare), detail{"match_ours", median(index), "envelopes/s"}, detail{"match_map", median(bare), "envelopes/s"})
 	return nil

@@ -54,6 +54,10 @@ func (s *suite) largeArchive(ctx context.Context) (*large, error) {
 	if err != nil {
 		return nil, err
 	}
+	envs, err := decode(raws)
+	if err != nil {
+		return nil, err
+	}
 	if m.dir, err = s.temp(); err != nil {
 		return nil, err
 	}
@@ -61,7 +65,7 @@ func (s *suite) largeArchive(ctx context.Context) (*large, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := archiveAll(ctx, a, raws, archiveWriters); err != nil {
+	if err := archiveAll(ctx, a, envs, archiveWriters, func(*whisper.Envelope) {}); err != nil {
 		a.Close()
 		return nil, err
 	}
