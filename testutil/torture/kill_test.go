@@ -42,6 +42,9 @@ func TestKillNode(t *testing.T) {
 			process, _ := w.site.spawn()
 			time.Sleep(between(w.rng, time.Millisecond, 400*time.Millisecond))
 			process.kill()
+			w.mu.Lock()
+			w.crashes++
+			w.mu.Unlock()
 			starts++
 		}
 		w.rise()
