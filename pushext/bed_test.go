@@ -230,14 +230,16 @@ func (p *phone) send(req pushwire.Request) *pushwire.Reply {
 func (p *phone) reply() *pushwire.Reply {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	sent := p.sent[p.peer]
-	if len(sent) == 0 {
-		return nil
+	for i, env := range slices.Backward(p.sent[p.peer]) {
+		rep, err := pushwire.OpenReply(env, p.key, &p.cfg.PushKey.PublicKey)
+		require.NoError(p.t, err)
+		if _, ring := rep.Body.(*pushwire.Ring); ring {
+			continue // nobody asked for it
+		}
+		p.sent[p.peer] = slices.Delete(p.sent[p.peer], i, i+1)
+		return &rep
 	}
-	rep, err := pushwire.OpenReply(sent[len(sent)-1], p.key, &p.cfg.PushKey.PublicKey)
-	require.NoError(p.t, err)
-	p.sent[p.peer] = sent[:len(sent)-1]
-	return &rep
+	return nil
 }
 
 // ask sends a request now and expects a reply to it.

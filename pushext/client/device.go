@@ -56,6 +56,7 @@ type Device struct {
 	mailKey func() []byte // of the mail password, derived when it is needed first; nil: there is none
 	store   Store
 	logger  *slog.Logger
+	rings   chan []byte // that wait for Listen
 
 	mu      sync.Mutex // guards the following, and is held during requests
 	state   *state
@@ -96,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{
-		server: server, pushKey: pushKey, store: cfg.Store, logger: cfg.Logger,
+		server: server, pushKey: pushKey, store: cfg.Store, logger: cfg.Logger, rings: make(chan []byte, maxRings),
 		state: s, chats: slices.Clone(cfg.Chats), pow: pushwire.DefaultPoW,
 	}
 	if cfg.MailPassword != "" {
@@ -158,7 +159,7 @@ func (d *Device) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.session, err = dial(ctx, d.server, identity, d.pushKey, d.mailKey, d.logger)
+	d.session, err = dial(ctx, d.server, identity, d.pushKey, d.mailKey, d.rings, d.logger)
 	return d.session, err
 }
 

@@ -37,6 +37,10 @@
 // light node that wants no traffic, and hangs up on Sleep and Close. Register,
 // Receive and the others may be called at any time and connect by themselves.
 //
+// An app that is in the foreground, or on a device without any push service, may
+// stay connected: with DirectRoute among its routes, Listen is handed each
+// wake-up over the device's own link.
+//
 // # What is kept
 //
 // The registration key, which is the account and is never used with another

@@ -27,6 +27,8 @@ type session struct {
 	server   *enode.Node
 	mailKey  func() []byte // of the mailserver's password; nil: requests are encrypted to its node key
 
+	rings chan []byte // of the device
+
 	node *whisper.Node
 	link *p2p.Server
 	mail *mailclient.Client
@@ -45,8 +47,8 @@ type call struct {
 // dial connects to the mailserver with a node key made for this connection, so
 // that two connections cannot be told to be of one device. It returns when the
 // shh handshake is complete.
-func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, logger *slog.Logger) (_ *session, err error) {
-	s := &session{identity: identity, pushKey: pushKey, server: server, mailKey: mailKey, calls: make(map[[pushwire.IDSize]byte]*call)}
+func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, logger *slog.Logger) (_ *session, err error) {
+	s := &session{identity: identity, pushKey: pushKey, server: server, mailKey: mailKey, rings: rings, calls: make(map[[pushwire.IDSize]byte]*call)}
 	// Requests of history are signed by keys of their own, so that only the
 	// connection links them to the registration, and are as long as requests of
 	// push, so that who watches the link cannot tell them apart.
@@ -154,6 +156,10 @@ func (s *session) HandleDirect(from enode.ID, e *whisper.Envelope) {
 	if e.Topic == pushwire.Topic() {
 		reply, err := pushwire.OpenReply(e, s.identity, s.pushKey)
 		if err == nil {
+			if ring, ok := reply.Body.(*pushwire.Ring); ok {
+				rang(s.rings, ring.Body)
+				return
+			}
 			s.mu.Lock()
 			c := s.calls[reply.ID]
 			delete(s.calls, reply.ID) // whatever comes behind the reply is too late

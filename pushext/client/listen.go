@@ -1,0 +1,136 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/pushext/pushwire"
+)
+
+const (
+	// maxRings is how many rings wait for Listen; then the oldest go, for the
+	// newest names all that waits.
+	maxRings = 16
+	// showEvery is how often a listening device shows that it is there, so that
+	// it finds out when the server has forgotten it.
+	showEvery = 4 * time.Minute
+	// maxListenPause bounds the growing pause before a lost link is dialled again.
+	maxListenPause = time.Minute
+)
+
+// errLost says that the link on which the device listened has ended.
+var errLost = errors.New("client: link lost")
+
+// DirectRoute is the route by which a server rings the device over its own
+// connection, with no push service; provider is the server's name for it, usually
+// "direct". Put it before the others: they are rung when the device is not
+// connected.
+func (d *Device) DirectRoute(provider string) (pushwire.Route, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key, err := d.state.identity()
+	if err != nil {
+		return pushwire.Route{}, err
+	}
+	return pushwire.Route{Provider: provider, Address: crypto.CompressPubkey(&key.PublicKey)}, nil
+}
+
+// Listen stays connected, and hands the body of each wake-up that the server
+// rings over the link to ring, which usually gives it to Receive, until ctx ends
+// or ring fails. It connects again by itself when the link is lost, and is then
+// rung for what was missed. It also ends with the server's refusal when the
+// server does not wake the device any more: Register, and listen again.
+func (d *Device) Listen(ctx context.Context, ring func(body []byte) error) error {
+	for pause := firstPause; ; {
+		s, err := d.appear(ctx)
+		var refusal *pushwire.RefusalError
+		switch {
+		case err == nil:
+			pause = firstPause
+			if err := d.hear(ctx, s, ring); !errors.Is(err, errLost) {
+				return err
+			}
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ErrClosed), errors.Is(err, ErrInactive), errors.As(err, &refusal) && refusal.Code == pushwire.NotRegistered:
+			return err
+		default:
+			d.logger.Debug("cannot listen now, trying again", "err", err)
+			if err := wait(ctx, pause); err != nil {
+				return err
+			}
+			pause = min(2*pause, maxListenPause)
+		}
+	}
+}
+
+// ErrInactive says that the server holds a registration of the device and does
+// not wake it; the text tells why.
+var ErrInactive = errors.New("client: the server does not wake this device")
+
+// appear connects where needed, and shows the server at which end of the link
+// the device is: every request does.
+func (d *Device) appear(ctx context.Context) (*session, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x, err := d.ask(ctx, new(pushwire.Status))
+	switch {
+	case err != nil:
+		return nil, err
+	case x.reply.Error() != nil:
+		return nil, fmt.Errorf("client: listen: %w", x.reply.Error())
+	case x.reply.State != pushwire.Active:
+		return nil, fmt.Errorf("%w: it is %s %s", ErrInactive, x.reply.State, x.reply.Reason)
+	}
+	return d.session, nil
+}
+
+// hear handles rings until the link ends.
+func (d *Device) hear(ctx context.Context, s *session, ring func(body []byte) error) error {
+	linked, cancel := context.WithCancelCause(ctx)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = s.node.WaitGone(linked, s.server.ID()) // or it was hung up
+		cancel(errLost)
+	}()
+	defer func() {
+		cancel(nil)
+		<-gone
+	}()
+	show := time.NewTicker(showEvery)
+	defer show.Stop()
+	for {
+		select {
+		case body := <-d.rings:
+			if err := ring(body); err != nil {
+				return err
+			}
+		case <-show.C:
+			if now, err := d.appear(linked); err != nil || now != s {
+				return errLost // Listen finds out what it is
+			}
+		case <-linked.Done():
+			return context.Cause(linked)
+		}
+	}
+}
+
+// rang keeps a ring for Listen.
+func rang(rings chan []byte, body []byte) {
+	for {
+		select {
+		case rings <- body:
+			return
+		default:
+		}
+		select {
+		case <-rings:
+		default:
+		}
+	}
+}

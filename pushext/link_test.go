@@ -1,0 +1,229 @@
+package pushext
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/pushext/pushwire"
+)
+
+// wires is a Linked provider that believes what it hears.
+type wires struct {
+	mu    sync.Mutex
+	links map[string]Link
+	rung  int
+}
+
+func (*wires) Name() string        { return "direct" }
+func (*wires) Check(Address) error { return nil }
+func (w *wires) Heard(a Address, l Link) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	fresh := w.links[a.Token] != l
+	w.links[a.Token] = l
+	return fresh
+}
+
+func (w *wires) Push(ctx context.Context, n Notification) Verdict {
+	w.mu.Lock()
+	link := w.links[n.Address.Token]
+	w.mu.Unlock()
+	if link == nil || !link.Up() || link.Ring(ctx, n.Body) != nil {
+		return Verdict{Class: Absent, Reason: "direct not connected"}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rung++
+	return Verdict{Class: Delivered}
+}
+
+func linkTest(t *testing.T, test func(b *bed)) {
+	bedTest(t, Limits{}, test, func(c *Config) {
+		c.Providers = append(c.Providers, &wires{links: make(map[string]Link)})
+	})
+}
+
+func (p *phone) directRoute() pushwire.Route {
+	return pushwire.Route{Provider: "direct", Address: crypto.CompressPubkey(&p.key.PublicKey)}
+}
+
+// rings takes what came over the phone's link without being asked for.
+func (p *phone) rings() []pushwire.Payload {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []pushwire.Payload
+	for _, env := range p.sent[p.peer] {
+		rep, err := pushwire.OpenReply(env, p.key, &p.cfg.PushKey.PublicKey)
+		if err != nil {
+			continue // a fetched envelope
+		}
+		ring, ok := rep.Body.(*pushwire.Ring)
+		if !ok {
+			continue
+		}
+		require.Zero(p.t, rep.ID)
+		require.Len(p.t, ring.Body, pushwire.BodySize)
+		payload, err := pushwire.OpenPayload(ring.Body, p.private)
+		require.NoError(p.t, err)
+		all = append(all, payload)
+	}
+	p.sent[p.peer] = nil
+	return all
+}
+
+// plug gives the phone a new connection, or none.
+func (p *phone) plug(peer byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unplugged[p.peer] = true
+	p.peer = enode.ID{peer}
+	p.unplugged[p.peer] = peer == 0
+}
+
+func TestLinkIsRungFirst(t *testing.T) {
+	linkTest(t, func(b *bed) {
+		p := b.phone("token")
+		g := p.registration(topicA)
+		g.Routes = append([]pushwire.Route{p.directRoute()}, g.Routes...)
+		p.join(g)
+		p.rings()
+
+		// It is there: only its link is rung, and the fetch ends it.
+		env := b.envelope(topicA)
+		rings := p.rings()
+		require.Len(t, rings, 1)
+		require.Equal(t, pushwire.Messages, rings[0].Kind)
+		require.Equal(t, env.Hash(), rings[0].Hashes[0])
+		require.Equal(t, pushwire.OK, p.ask(&pushwire.Fetch{Hashes: rings[0].Hashes}).Code)
+		time.Sleep(time.Minute)
+		require.Empty(t, p.payloads(), "the push service learns nothing at all")
+
+		// It is there and does not fetch: the next route, with the same number.
+		b.envelope(topicA)
+		rings = p.rings()
+		require.Len(t, rings, 1)
+		time.Sleep(5*time.Second - time.Millisecond)
+		require.Empty(t, p.payloads())
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, rings, p.payloads())
+		time.Sleep(time.Hour)
+		require.Empty(t, p.rings())
+		require.Empty(t, p.payloads())
+
+		// It is not there: the next route at once.
+		p.plug(0)
+		b.envelope(topicA)
+		require.Len(t, p.payloads(), 1)
+
+		// It is back, and is rung for what it missed, whatever it asks.
+		p.plug(7)
+		require.Equal(t, pushwire.OK, p.ask(&pushwire.Status{}).Code)
+		rings = p.rings()
+		require.Len(t, rings, 1)
+		require.Len(t, rings[0].Hashes, 2)
+		require.Equal(t, pushwire.OK, p.ask(&pushwire.Fetch{Hashes: rings[0].Hashes}).Code)
+		time.Sleep(time.Hour)
+		require.Empty(t, p.payloads())
+		p.ask(&pushwire.Status{})
+		require.Empty(t, p.rings(), "the same link is no news")
+	})
+}
+
+// A device that has only its link is registered at once, and what it misses
+// waits for it.
+func TestLinkAlone(t *testing.T) {
+	linkTest(t, func(b *bed) {
+		p := b.phone("none")
+		g := p.registration(topicA)
+		g.Routes, g.Lifetime = []pushwire.Route{p.directRoute()}, 24*3600
+		rep := p.ask(g)
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+		require.Equal(t, pushwire.Active, rep.State)
+		require.False(t, rep.Body.(*pushwire.RegisterReply).Challenged)
+		b.envelope(topicA)
+		require.Len(t, p.rings(), 1)
+		p.plug(0)
+		time.Sleep(time.Hour)
+		b.envelope(topicA)
+		time.Sleep(10 * time.Hour)
+		p.plug(9)
+		require.Equal(t, pushwire.Active, p.ask(&pushwire.Status{}).State)
+		rings := p.rings()
+		require.Len(t, rings, 1)
+		require.Len(t, rings[0].Hashes, 2)
+
+		// After a restart of the server it has to show itself again.
+		b.restart()
+		b.cfg.Providers[2].(*wires).links = make(map[string]Link)
+		b.envelope(topicA)
+		require.Empty(t, p.rings())
+		require.Equal(t, pushwire.Active, p.ask(&pushwire.Status{}).State)
+		rings = p.rings()
+		require.Len(t, rings, 1)
+		require.Len(t, rings[0].Hashes, 3)
+
+		// When its time is over nothing of it is left.
+		time.Sleep(25 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, pushwire.NotRegistered, p.ask(&pushwire.Status{}).Code)
+		it := b.ext.store.scan(prefixDevice)
+		defer it.Release()
+		require.False(t, it.Next())
+	})
+}
+
+// Nobody is rung through another's link: the address is the key that signs.
+func TestLinkOfAnother(t *testing.T) {
+	linkTest(t, func(b *bed) {
+		victim, thief := b.phone("v"), b.phone("t")
+		g := victim.registration(topicA)
+		g.Routes = []pushwire.Route{victim.directRoute()}
+		victim.ask(g)
+		g = thief.registration(topicB)
+		g.Routes = []pushwire.Route{victim.directRoute()}
+		thief.refused(g, pushwire.BadAddress)
+
+		// Nor does a request that was seen before move the link, or one that is
+		// sent by somebody who has no key.
+		req := pushwire.NewRequest(&pushwire.Status{}, time.Now())
+		require.Equal(t, pushwire.OK, victim.send(req).Code)
+		env, err := pushwire.SealRequest(t.Context(), req, victim.key, &b.cfg.PushKey.PublicKey, 0)
+		require.NoError(t, err)
+		b.ext.HandleRequest(thief.peer, env.Raw())
+		synctest.Wait()
+		b.envelope(topicA)
+		require.Len(t, victim.rings(), 1)
+	})
+}
+
+// Registrations that cost nothing do not keep out those that prove an address.
+func TestLinksGiveWay(t *testing.T) {
+	bedTest(t, Limits{Unconfirmed: 20, PerSource: 1000, PeerRate: 1e6, PeerBurst: 1e6}, func(b *bed) {
+		honest := b.phone("honest")
+		honest.join(honest.registration(topicA))
+		var last *phone
+		for range 100 {
+			last = b.phone("x")
+			g := last.registration(topicB)
+			g.Routes = []pushwire.Route{last.directRoute()}
+			require.Equal(t, pushwire.OK, last.ask(g).Code)
+		}
+		require.LessOrEqual(t, b.ext.registry.count[classFresh], 20)
+		_, channels := honest.status()
+		require.Len(t, channels.Channels, 1)
+		late := b.phone("late")
+		late.join(late.registration(topicA))
+		b.envelope(topicA)
+		require.Len(t, late.payloads(), 1)
+		require.Len(t, honest.payloads(), 1)
+	}, func(c *Config) { c.Providers = append(c.Providers, &wires{links: make(map[string]Link)}) })
+}
