@@ -18,10 +18,12 @@ type Delivery struct {
 	SilentAfter int
 
 	// Budget is that of each device, and Budgets that of devices of a
-	// provider by name. The zero Budget is 20 at once and then one in 10 s:
-	// far below the limits of FCM (240 a minute) and APNs for what is not
-	// collapsible, and never the reason for missing the 15 s. A provider that sends
-	// FCM's collapsible messages needs {20, 3 * time.Minute} there.
+	// provider by name. The zero Budget is 20 at once and then one in 10 s: far
+	// below what FCM (240 a minute) and APNs take, and never the reason for
+	// missing the 15 s of a device that fetches. FCM's limit of 20 and then one
+	// in 3 minutes is no budget of ours: it is for collapsible messages alone,
+	// a device that fetches is sent none (Notification.Fresh), and waiting
+	// 3 minutes here would miss what FCM might still deliver in time.
 	Budget  Budget
 	Budgets map[string]Budget
 

@@ -36,6 +36,8 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 2, Hashes: []common.Hash{b, a}}, got[1].Payload)
 		require.Equal(t, begin, got[0].At, "no polling on the way")
 		require.Equal(t, got[0].CollapseID, got[1].CollapseID)
+		require.True(t, got[0].Fresh)
+		require.False(t, got[1].Fresh, "the first waits at the service, as far as we know")
 		require.NotEqual(t, got[0].ID, got[1].ID)
 		require.True(t, got[0].Urgent)
 		require.Len(t, p.to("token-2"), 1)
@@ -47,6 +49,7 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 		got = p.to("token-1")
 		require.Len(t, got, 3)
 		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 3, Hashes: []common.Hash{c}}, got[2].Payload)
+		require.True(t, got[2].Fresh)
 		require.Equal(t, 2.0, outcomes(r, outcomeFetched, "fetch"))
 	})
 }

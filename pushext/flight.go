@@ -148,7 +148,7 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 	switch c.kind {
 	case pushwire.Messages:
 		p.Seq, p.Hashes, p.More = c.wake.seq, c.wake.hashes, c.wake.more
-		n.Visible = true
+		n.Visible, n.Fresh = true, c.wake.fresh
 	case pushwire.Dismiss:
 		// An id of its own: it must not replace a wake-up that waits for the device.
 		p.Hashes = c.dismiss

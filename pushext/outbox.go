@@ -42,6 +42,7 @@ type wakeup struct {
 	upTo   uint64 // entry.seq it covers
 	hashes []common.Hash
 	more   bool
+	fresh  bool // the device has fetched all that it was woken for before
 }
 
 var (
@@ -239,6 +240,7 @@ func (o *outbox) compose(id registrationID, last *wakeup, again bool) (w wakeup,
 	}
 	w.upTo = d.newest()
 	w.hashes, w.more = d.hashes(pushwire.MaxHashes)
+	w.fresh = d.strikes == 0
 	switch {
 	case last != nil && last.upTo == w.upTo:
 		w.seq = last.seq

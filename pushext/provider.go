@@ -75,6 +75,12 @@ type Notification struct {
 	// one that has the same id.
 	CollapseID string
 
+	// Fresh says that the device has fetched all that it was woken for, so no
+	// older wake-up waits that this one could replace. A service that is slow
+	// with what is collapsible (FCM: 20 at once, then one in 3 minutes) is sent
+	// such a wake-up without CollapseID.
+	Fresh bool
+
 	// TTL is how long the service may keep the notification for a device that
 	// is offline. 0 means deliver now or drop.
 	TTL time.Duration

@@ -247,6 +247,10 @@ func message(n pushext.Notification) ([]byte, error) {
 		data[key] = dataString(value)
 	}
 	ttl := min(max(n.TTL, 0), MaxTTL)
+	collapse := n.CollapseID
+	if n.Fresh { // there is nothing to replace, and collapsible messages are throttled
+		collapse = ""
+	}
 	priority := "normal"
 	if n.Urgent {
 		priority = "high"
@@ -255,7 +259,7 @@ func message(n pushext.Notification) ([]byte, error) {
 		Platform: core.PlatFormAndroid,
 		Tokens:   []string{n.Address.Token},
 		Data:     data,
-		Android:  &messaging.AndroidConfig{CollapseKey: n.CollapseID, Priority: priority, TTL: &ttl},
+		Android:  &messaging.AndroidConfig{CollapseKey: collapse, Priority: priority, TTL: &ttl},
 	})
 	return json.Marshal(request{(*payload)(messages[0])})
 }

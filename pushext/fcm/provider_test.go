@@ -79,6 +79,11 @@ func TestPush(t *testing.T) {
 			require.JSONEq(t, fmt.Sprintf(`{"message":{"token":%q,"data":{"v":"2","p":"c2VhbGVk"},
 				"android":{"collapse_key":"abcdefghijklmnop","priority":"high","ttl":"90s"}}}`, token), string(got.Raw))
 
+			fresh := notification(token)
+			fresh.Fresh = true
+			require.Equal(t, pushext.Delivered, p.Push(t.Context(), fresh).Class)
+			require.Empty(t, (<-e.Pushes(token)).CollapseID, "not collapsible, as nothing waits")
+
 			quiet := notification(token)
 			quiet.Urgent, quiet.TTL, quiet.Visible = false, 0, true
 			quiet.Body = []byte(`{"v":2,"h":["0x01","0x02"],"s":18446744073709551615,"t":"a\"\u00e9\n"}`)

@@ -149,7 +149,11 @@ func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNo
 		if n.Urgent {
 			req.Priority = notify.HIGH
 		}
-		req.Android = &messaging.AndroidConfig{CollapseKey: n.CollapseID, Priority: req.Priority, TTL: &ttl}
+		collapse := n.CollapseID
+		if n.Fresh { // there is nothing to replace, and FCM throttles what is collapsible
+			collapse = ""
+		}
+		req.Android = &messaging.AndroidConfig{CollapseKey: collapse, Priority: req.Priority, TTL: &ttl}
 		return req, nil
 	}
 	// gorush cannot send expiration 0; a second is as near.
