@@ -53,7 +53,7 @@ var (
 	shortSizes = sizes{pairs: 2, ingest: 100_000, archive: 200_000, archived: 300_000, queries: 3, fetches: 1500,
 		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perRegistration: 20}
 	fullSizes = sizes{pairs: 5, ingest: 300_000, archive: 300_000, archived: 1_000_000, queries: 5, fetches: 5000,
-		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 10}
+		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 20}
 )
 
 // suite is what the benchmarks share.
@@ -134,7 +134,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
-	s.report = newReport(*full, *seed, *note, args)
+	s.report = newReport(*seed, *note, command(flags))
 	fmt.Fprintf(stderr, "seed %d, %d CPUs, %s\n", *seed, runtime.NumCPU(), runtime.Version())
 	if err := s.build(ctx); err != nil {
 		return err
@@ -151,6 +151,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return s.report.document(*docs)
 	}
 	return nil
+}
+
+// command is how to repeat the run.
+func command(flags *flag.FlagSet) string {
+	target, rest := "make bench", ""
+	flags.Visit(func(f *flag.Flag) {
+		switch f.Name {
+		case "docs", "note", "tmp", "wnode", "cpuprofile": // no influence on what is measured
+		case "full":
+			target = "make bench-full"
+			fallthrough
+		default:
+			rest += " -" + f.Name + "=" + f.Value.String()
+		}
+	})
+	if rest == "" || rest == " -full=true" {
+		return target
+	}
+	return "go run ./bench" + rest
 }
 
 // measure runs one benchmark in a directory of its own.

@@ -80,14 +80,7 @@ type report struct {
 	results []result
 }
 
-func newReport(full bool, seed int64, note string, args []string) *report {
-	command := "make bench"
-	if full {
-		command = "make bench-full"
-	}
-	if extra := strings.Join(args, " "); strings.Contains(extra, "-only") {
-		command = "go run ./bench " + extra
-	}
+func newReport(seed int64, note, command string) *report {
 	return &report{
 		started: time.Now(), seed: seed, note: note, command: command,
 		machine: fmt.Sprintf("%s, %d cores, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
