@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -26,12 +27,16 @@ type Recovered struct {
 	Losses    []string
 }
 
-// RecoverArchive salvages what can be read of the partitions of the archive in dir
-// that were set aside, and archives it again: with new sequences, as envelopes that
+// RecoverArchive reads the whole archive in dir, sets aside what is damaged,
+// salvages what can be read of that and of what had been set aside before, and
+// archives it again: with new sequences, as envelopes that
 // arrive late, so that clients and followers with a cursor see them. The damaged
 // files are kept. The archive must not be open elsewhere. progress may be nil.
 func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, progress func(done, total int64)) (out []Recovered, err error) {
-	a, err := OpenArchive(dir, o) // sets aside what is damaged now
+	if err := setDamagedAside(ctx, dir, progress); err != nil {
+		return nil, err
+	}
+	a, err := OpenArchive(dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +56,33 @@ func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, progress 
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// setDamagedAside looks through every partition: OpenArchive reads no more of them
+// than it needs.
+func setDamagedAside(ctx context.Context, dir string, progress func(done, total int64)) (err error) {
+	vol, err := openDirectory(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, vol.close()) }()
+	names, err := vol.list()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, ok := parsePartition(name); !ok {
+			continue
+		}
+		_, err := durable.Check(ctx, filepath.Join(dir, name), progress)
+		if errors.Is(err, durable.ErrCorrupted) {
+			err = errors.Join(vol.rename(name, quarantineName(name, time.Now())), vol.sync())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Archive) recoverPartition(ctx context.Context, dir, name string, progress func(done, total int64)) (Recovered, error) {
