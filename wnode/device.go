@@ -36,13 +36,13 @@ func deviceCommand() *cli.Command {
 		UsageText: "wnode device <command> [flags]",
 		Description: "It plays the phone: it registers with a mail server, is woken by pushes, fetches exactly what they tell of,\n" +
 			"and prints previews. What register learnt is kept in --dir, so the other commands need nothing else.\n\n" +
-			"Pushes reach it through an emulated FCM (--emulator), as web-hooks to a port of this computer (--webhook), or by\n" +
-			"hand: a real device's token (--provider, --token) and the body of each push on the standard input of device receive.",
+			"Pushes reach it through an emulated FCM (--emulator), as web-hooks to a port of this computer (--webhook),\n" +
+			"over its own connection to the mail server with no push service (--direct), or by hand: a real device's token (--provider, --token) and the body of each push on the standard input of device receive.",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "register",
 				Usage:     "register with a mail server and answer its challenge",
-				UsageText: "wnode device register --server ENODE --pushkey KEY --chat NAME=PASSWORD (--emulator URL | --webhook ADDR | --token TOKEN) [flags]",
+				UsageText: "wnode device register --server ENODE --pushkey KEY --chat NAME=PASSWORD (--emulator URL | --webhook ADDR | --direct | --token TOKEN) [flags]",
 				Description: "Registering again replaces the registration.\n\n" +
 					"Example:\n   wnode device register --server enode://…@127.0.0.1:30303 --pushkey 0x04… --chat 'family=our secret' --webhook 127.0.0.1:9000",
 				Flags:  append([]cli.Flag{dir(), timeout("give up on the challenge after this `DURATION`", time.Minute)}, registerFlags()...),
@@ -141,7 +141,11 @@ func deviceRegister(c *cli.Context) error {
 		return err
 	}
 	defer device.Close()
-	err = device.Register(ctx, client.Registration{Routes: []pushwire.Route{settings.route()}, Plain: settings.Plain, Group: settings.Group})
+	route, err := settings.route(device)
+	if err != nil {
+		return err
+	}
+	err = device.Register(ctx, client.Registration{Routes: []pushwire.Route{route}, Plain: settings.Plain, Group: settings.Group})
 	if err != nil {
 		return timedOut(ctx, err, "the mail server at --server did not answer; is it running with --push, and are the enode URL and the push key right?")
 	}
@@ -187,10 +191,16 @@ func deviceListen(c *cli.Context) error {
 			return err
 		}
 		defer source.close()
+		wait := source.each
+		if settings.Direct {
+			wait = device.Listen
+		}
 		wanted, got := c.Int("count"), 0
-		err = source.each(ctx, func(body []byte) error {
+		err = wait(ctx, func(body []byte) error {
 			event, err := device.Receive(ctx, body)
-			device.Sleep()
+			if !settings.Direct {
+				device.Sleep()
+			}
 			if err != nil && ctx.Err() == nil {
 				fmt.Fprintf(c.App.ErrWriter, "wnode: a push was not handled; the next one names the same messages: %s\n", redact(err.Error()))
 			}

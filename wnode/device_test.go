@@ -41,11 +41,12 @@ func TestDevice(t *testing.T) {
 	cfg.Push.Provider = []config.Provider{
 		{Name: "fcm", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}},
 		{Name: "webhook", Type: "webhook", Options: map[string]any{"AllowHTTP": true, "AllowPrivate": true}},
+		{Name: "direct", Type: "direct"},
 	}
 	s := run(t, cfg)
 	server, pushKey := s.link.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.pushKey))
 
-	for name, way := range map[string][]string{"emulator": {"--emulator", fcm.URL()}, "webhook": {"--webhook", "127.0.0.1:0"}} {
+	for name, way := range map[string][]string{"emulator": {"--emulator", fcm.URL()}, "webhook": {"--webhook", "127.0.0.1:0"}, "direct": {"--direct"}} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "device")
 			device := func(args ...string) string {
@@ -53,7 +54,11 @@ func TestDevice(t *testing.T) {
 			}
 			chat := name + " family"
 			out := device(append([]string{"register", "--server", server, "--pushkey", pushKey, "--chat", chat + "=a, secret"}, way...)...)
-			require.Equal(t, "registered; waiting for the challenge\nconfirmed: the device is woken from now on\n", out)
+			if name == "direct" {
+				require.Equal(t, "registered\n", out, "the link itself is the proof")
+			} else {
+				require.Equal(t, "registered; waiting for the challenge\nconfirmed: the device is woken from now on\n", out)
+			}
 			require.Contains(t, device("show"), "state:    active\n")
 
 			sent := wnodeOK(t, nil, "send", "--server", server, "--topic", chat, "--password", "a, secret", "--payload", "Dinner at 7")
@@ -78,22 +83,22 @@ func TestDeviceRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, unregister": {},
 		`there is no command "dance"; the commands are register, listen`:                                            {"dance"},
-		"--server is missing":                                        {"register"},
-		"--pushkey is missing":                                       {"register", "--server", server},
-		"--pushkey is no public key":                                 {"register", "--server", server, "--pushkey", "04"},
-		"give exactly one of --emulator, --webhook and --token":      known,
-		"give at least one --chat or --inbox":                        {"register", "--server", server, "--pushkey", key, "--token", "t"},
-		"a --chat is a name, = and a password":                       {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "a"},
-		`--chat is "0x12"`:                                           {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "0x12=b"},
-		`--inbox names the file "nowhere", and there is none`:        {"register", "--server", server, "--pushkey", key, "--token", "t", "--inbox", "a=nowhere"},
-		"--group is no secret":                                       append(known[:len(known):len(known)], "--token", "t", "--group", "xyz"),
-		"there is no emulated push service at --emulator":            append(known[:len(known):len(known)], "--emulator", "http://127.0.0.1:1"),
-		"the mail server at --server did not answer":                 append(known[:len(known):len(known)], "--token", "t", "--timeout", "200ms"),
-		"web-hooks cannot listen on an interface":                    append(known[:len(known):len(known)], "--webhook", "192.0.2.1:0"),
-		"there is no device in ":                                     {"listen"},
-		`"0x00" is no envelope hash; give 0x and 64 hex digits`:      {"fetch", "0x00"},
-		"wnode device fetch needs the hash of at least one envelope": {"fetch"},
-		`there is no flag --shout; did you mean "--timeout"?`:        {"show", "--shout"},
+		"--server is missing":        {"register"},
+		"--pushkey is missing":       {"register", "--server", server},
+		"--pushkey is no public key": {"register", "--server", server, "--pushkey", "04"},
+		"give exactly one of --emulator, --webhook, --direct and --token": known,
+		"give at least one --chat or --inbox":                             {"register", "--server", server, "--pushkey", key, "--token", "t"},
+		"a --chat is a name, = and a password":                            {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "a"},
+		`--chat is "0x12"`:                                                {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "0x12=b"},
+		`--inbox names the file "nowhere", and there is none`:             {"register", "--server", server, "--pushkey", key, "--token", "t", "--inbox", "a=nowhere"},
+		"--group is no secret":                                            append(known[:len(known):len(known)], "--token", "t", "--group", "xyz"),
+		"there is no emulated push service at --emulator":                 append(known[:len(known):len(known)], "--emulator", "http://127.0.0.1:1"),
+		"the mail server at --server did not answer":                      append(known[:len(known):len(known)], "--token", "t", "--timeout", "200ms"),
+		"web-hooks cannot listen on an interface":                         append(known[:len(known):len(known)], "--webhook", "192.0.2.1:0"),
+		"there is no device in ":                                          {"listen"},
+		`"0x00" is no envelope hash; give 0x and 64 hex digits`:           {"fetch", "0x00"},
+		"wnode device fetch needs the hash of at least one envelope":      {"fetch"},
+		`there is no flag --shout; did you mean "--timeout"?`:             {"show", "--shout"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			if len(args) > 0 && args[0] != "dance" {

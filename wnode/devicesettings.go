@@ -34,6 +34,7 @@ type deviceSettings struct {
 	Emulator     string        `json:"emulator,omitempty"` // URL of the emulated push service
 	Listen       string        `json:"listen,omitempty"`   // where web-hooks are received, host:port
 	Path         string        `json:"path,omitempty"`     // of the web-hook's URL
+	Direct       bool          `json:"direct,omitempty"`   // rung over its own connection
 	Plain        bool          `json:"plain,omitempty"`
 	Group        hexutil.Bytes `json:"group,omitempty"`
 }
@@ -56,14 +57,17 @@ func defaultDeviceDir() string {
 }
 
 // byHand tells whether pushes reach the device by device receive only.
-func (s *deviceSettings) byHand() bool { return s.Emulator == "" && s.Listen == "" }
+func (s *deviceSettings) byHand() bool { return s.Emulator == "" && s.Listen == "" && !s.Direct }
 
-func (s *deviceSettings) route() pushwire.Route {
+func (s *deviceSettings) route(device *client.Device) (pushwire.Route, error) {
+	if s.Direct {
+		return device.DirectRoute(s.Provider)
+	}
 	route := pushwire.Route{Provider: s.Provider, Address: []byte(s.Token)}
 	if len(s.Secret) > 0 {
 		route.Keys = [][]byte{s.Secret}
 	}
-	return route
+	return route, nil
 }
 
 // registerFlags are the flags of device register that become settings.
@@ -75,8 +79,9 @@ func registerFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "inbox", Usage: "listen for messages to a private key, `NAME=FILE` with 64 hex digits; the topic as with --chat; may be repeated"},
 		&cli.StringFlag{Name: "emulator", Usage: "be a device of the emulated push service at this `URL`"},
 		&cli.StringFlag{Name: "webhook", Usage: "receive web-hooks on this `ADDRESS`, host:port; the server's provider must allow http and private addresses"},
+		&cli.BoolFlag{Name: "direct", Usage: "no push service: be rung over the connection that device listen keeps", DisableDefaultText: true},
 		&cli.StringFlag{Name: "token", Usage: "a device `TOKEN` from elsewhere; pushes are given to device receive by hand"},
-		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, else fcm)"},
+		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct, else fcm)"},
 		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
 		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
 		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
@@ -91,7 +96,7 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 	s := &deviceSettings{
 		Server: c.String("server"), PushKey: c.String("pushkey"), MailPassword: config.DefaultPassword,
 		Provider: c.String("provider"), Token: c.String("token"), Emulator: strings.TrimSuffix(c.String("emulator"), "/"),
-		Listen: c.String("webhook"), Plain: c.Bool("plain"),
+		Listen: c.String("webhook"), Direct: c.Bool("direct"), Plain: c.Bool("plain"),
 	}
 	if s.PushKey == "" {
 		return nil, errors.New("--pushkey is missing; give the push key that the mail server printed when it started")
@@ -100,18 +105,21 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 		return nil, errors.New("--pushkey is no public key; give the one that the mail server printed when it started")
 	}
 	ways := 0
-	for _, flag := range []string{"emulator", "webhook", "token"} {
-		if c.String(flag) != "" {
+	for _, way := range []bool{s.Emulator != "", s.Listen != "", s.Token != "", s.Direct} {
+		if way {
 			ways++
 		}
 	}
 	if ways != 1 {
-		return nil, errors.New("a device is reached one way; give exactly one of --emulator, --webhook and --token")
+		return nil, errors.New("a device is reached one way; give exactly one of --emulator, --webhook, --direct and --token")
 	}
 	if s.Provider == "" {
 		s.Provider = "fcm"
 		if s.Listen != "" {
 			s.Provider = "webhook"
+		}
+		if s.Direct {
+			s.Provider = "direct"
 		}
 	}
 	if path := c.String("mailpassword"); path != "" {
