@@ -76,6 +76,11 @@ type Mailserver struct {
 	Retention Duration
 	// Most bytes of archived envelopes; the oldest go first. 0: no limit.
 	MaxBytes int64
+	// Mail requests that a peer may send a minute, and at once.
+	RequestsPerMinute int
+	// Most bytes of envelopes in the whole answer to a request without a cursor, as geth's clients send them; the
+	// rest is cut off. Requests with a cursor get a page at a time.
+	MaxAnswerBytes int
 }
 
 // Push is the push extension.
@@ -90,8 +95,17 @@ type Push struct {
 	DiskKeyFile string
 	// Names of providers whose registrations count without answering the challenge. For test networks only.
 	SkipChallenge []string
+	// Tell the whole network every few minutes that this server takes registrations: its enode URL, push key,
+	// providers and limits. Off, only those can use it whom you tell its enode URL and push key.
+	Announce bool
+	// What a registration and all of them together may take.
+	Limits Limits
+	// How devices are woken.
+	Delivery Delivery
 	// The services that wake devices: one [[Push.Provider]] table each. Name is what a registration calls it and
-	// is its Type unless given; the other keys depend on the Type, see docs/providers.md. For instance:
+	// is its Type unless given. Burst and Every replace those of [Push.Delivery] for its devices, and Info is told
+	// to apps where the server is announced: what they need to get an address, such as a Firebase sender id. The
+	// other keys depend on the Type, see docs/providers.md. For instance:
 	//
 	//   [[Push.Provider]]
 	//   Type = "fcm"
@@ -100,6 +114,36 @@ type Push struct {
 	//   [[Push.Provider]]
 	//   Type = "webhook"
 	Provider []Provider
+}
+
+// Limits bounds registrations.
+type Limits struct {
+	// Most registrations, dead ones not counted.
+	Registrations int
+	// Most channels of one registration, at most 4096.
+	Channels int
+	// Longest time until a registration has to be renewed, such as "30d".
+	Lifetime Duration
+	// Most registrations through one peer. Raise it for a relay behind which many devices are.
+	PerSource int
+	// Least proof of work of a push request; devices are told and do it. 0: none.
+	PoW float64
+}
+
+// Delivery is how devices are woken.
+type Delivery struct {
+	// How long a device is to be woken for an envelope, and how long push services keep a wake-up for a device
+	// that is offline.
+	TTL Duration
+	// Wake-ups in a row that a device may leave unfetched before it is left alone until it fetches again. 0: any.
+	SilentAfter int
+	// How long a device with several routes has to fetch before its next route is tried.
+	LadderDelay Duration
+	// Wake-ups that one device may have at once; then it has one each Every.
+	Burst int
+	// Time until a device may have one more wake-up; what matches meanwhile is in that one. Above 15s a message may
+	// wait longer than the 15 seconds promised. 0: no limit.
+	Every Duration
 }
 
 // RPC is the JSON-RPC interface.

@@ -34,10 +34,13 @@ func TestDumpRoundTrip(t *testing.T) {
 	full.Node.DataDir = `/data "quoted" \ here`
 	full.Node.StaticNodes = []string{"enode://a@127.0.0.1:1", "enode://b@127.0.0.1:2"}
 	full.Mailserver.Retention = Duration(36 * time.Hour)
-	full.Push.Enabled = true
+	full.Mailserver.RequestsPerMinute, full.Mailserver.MaxAnswerBytes = 7, 1<<30
+	full.Push.Enabled, full.Push.Announce = true, true
+	full.Push.Limits = Limits{Registrations: 1, Channels: 2, Lifetime: Duration(day), PerSource: 3, PoW: 0.5}
+	full.Push.Delivery = Delivery{TTL: Duration(time.Hour), SilentAfter: 4, LadderDelay: Duration(time.Minute), Burst: 5, Every: Duration(6 * time.Second)}
 	full.Push.Provider = []Provider{
 		{Name: "fcm", Type: "fcm", Options: map[string]any{"CredentialsFile": "/x", "Timeout": int64(3)}},
-		{Name: "fcm-eu", Type: "fcm", Options: map[string]any{"List": []any{"a", "b"}, "Nested": map[string]any{"Key": true}}},
+		{Name: "fcm-eu", Type: "fcm", Burst: 5, Every: Duration(time.Minute), Info: "sender 1234", Options: map[string]any{"List": []any{"a", "b"}, "Nested": map[string]any{"Key": true}}},
 	}
 	for name, c := range map[string]Config{"defaults": Defaults(), "full": full} {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +116,9 @@ func TestLoadRefuses(t *testing.T) {
 		"duration":        {"[Mailserver]\nRetention = \"1 month\"\n", `"1 month" is no duration; write it like "30d", "36h" or "90m"`},
 		"duplicate":       {"[Node]\nMaxPeers = 1\nMaxPeers = 2\n", `line 3: `},
 		"provider scalar": {"[Push]\nProvider = [1]\n", `a provider is a [[Push.Provider]] table`},
+		"provider burst":  {"[[Push.Provider]]\nType = \"fcm\"\nBurst = \"many\"\n", `Burst of a [[Push.Provider]] is a whole number, not many`},
+		"provider every":  {"[[Push.Provider]]\nType = \"fcm\"\nEvery = 3\n", `Every of a [[Push.Provider]] is a duration such as "10s", not 3`},
+		"provider pause":  {"[[Push.Provider]]\nType = \"fcm\"\nEvery = \"3 s\"\n", `Every of a [[Push.Provider]]: `},
 		"provider name":   {"[[Push.Provider]]\nName = 1\n", `Name of a [[Push.Provider]] is a string, not 1`},
 		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; did you mean "Node.KeyFile"?`},
 	} {
@@ -146,13 +152,30 @@ func TestValidate(t *testing.T) {
 		"message size":   {func(c *Config) { c.Shh.MaxMessageSize = 11 << 20 }, `at most 10485760 bytes`},
 		"bytes":          {func(c *Config) { c.Mailserver.MaxBytes = -1 }, `Mailserver.MaxBytes is -1`},
 		"provider type":  {func(c *Config) { c.Push.Provider = []Provider{{}} }, `table number 1 has no Type`},
-		"provider names": {func(c *Config) { c.Push.Provider = []Provider{{"a", "fcm", nil}, {"a", "fcm", nil}} }, `named "a"; give each a Name`},
-		"challenge":      {func(c *Config) { c.Push.SkipChallenge = []string{"b"} }, `lists "b", and no [[Push.Provider]]`},
-		"http port":      {func(c *Config) { c.RPC.HTTP.Port = -1 }, `(--http.port) is -1`},
-		"ws api":         {func(c *Config) { c.RPC.WS.API = []string{"shhh"} }, `lists "shhh", which is not served; did you mean "shh"?`},
-		"metrics port":   {func(c *Config) { c.Metrics.Port = 65536 }, `(--metrics.port) is 65536`},
-		"verbosity":      {func(c *Config) { c.Log.Verbosity = 9 }, `(--verbosity) is 9`},
-		"format":         {func(c *Config) { c.Log.Format = "xml" }, `(--log.format) is "xml"`},
+		"provider names": {func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm"}, {Name: "a", Type: "fcm"}} }, `named "a"; give each a Name`},
+		"mail requests":  {func(c *Config) { c.Mailserver.RequestsPerMinute = 0 }, `Mailserver.RequestsPerMinute is 0; give 1 to`},
+		"mail answers":   {func(c *Config) { c.Mailserver.MaxAnswerBytes = 1 }, `Mailserver.MaxAnswerBytes is 1; give at least 10485760`},
+		"provider burst": {func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm", Burst: -1}} }, `Burst of the provider "a" is -1`},
+		"provider every": {func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm", Every: Duration(day)}} }, `Every of the provider "a" is 1d; give 0s to 1h`},
+		"provider info": {func(c *Config) {
+			c.Push.Provider = []Provider{{Name: "a", Type: "fcm", Info: strings.Repeat("x", 513)}}
+		}, `Info of the provider "a" has 513 bytes`},
+		"registrations": {func(c *Config) { c.Push.Limits.Registrations = 0 }, `Push.Limits.Registrations is 0; give 1 to`},
+		"channels":      {func(c *Config) { c.Push.Limits.Channels = 4097 }, `Push.Limits.Channels is 4097; give 1 to 4096`},
+		"lifetime":      {func(c *Config) { c.Push.Limits.Lifetime = 1 }, `Push.Limits.Lifetime is 1ns; give 1h`},
+		"per source":    {func(c *Config) { c.Push.Limits.PerSource = 0 }, `Push.Limits.PerSource is 0`},
+		"push work":     {func(c *Config) { c.Push.Limits.PoW = 11 }, `Push.Limits.PoW is 11; give 0 to 10`},
+		"ttl":           {func(c *Config) { c.Push.Delivery.TTL = 0 }, `Push.Delivery.TTL is 0s; give 1m`},
+		"silence":       {func(c *Config) { c.Push.Delivery.SilentAfter = -1 }, `Push.Delivery.SilentAfter is -1`},
+		"ladder":        {func(c *Config) { c.Push.Delivery.LadderDelay = 0 }, `Push.Delivery.LadderDelay is 0s`},
+		"burst":         {func(c *Config) { c.Push.Delivery.Burst = 0 }, `Push.Delivery.Burst is 0; give 1 to 1000`},
+		"every":         {func(c *Config) { c.Push.Delivery.Every = Duration(2 * time.Hour) }, `Push.Delivery.Every is 2h`},
+		"challenge":     {func(c *Config) { c.Push.SkipChallenge = []string{"b"} }, `lists "b", and no [[Push.Provider]]`},
+		"http port":     {func(c *Config) { c.RPC.HTTP.Port = -1 }, `(--http.port) is -1`},
+		"ws api":        {func(c *Config) { c.RPC.WS.API = []string{"shhh"} }, `lists "shhh", which is not served; did you mean "shh"?`},
+		"metrics port":  {func(c *Config) { c.Metrics.Port = 65536 }, `(--metrics.port) is 65536`},
+		"verbosity":     {func(c *Config) { c.Log.Verbosity = 9 }, `(--verbosity) is 9`},
+		"format":        {func(c *Config) { c.Log.Format = "xml" }, `(--log.format) is "xml"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Defaults()

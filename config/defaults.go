@@ -26,11 +26,27 @@ func Defaults() Config {
 			MaxMessageSize:     1 << 20,
 		},
 		Mailserver: Mailserver{
-			Retention: Duration(30 * 24 * time.Hour),
+			Retention:         Duration(30 * 24 * time.Hour),
+			RequestsPerMinute: 120,
+			MaxAnswerBytes:    256 << 20,
 		},
 		Push: Push{
 			SkipChallenge: []string{},
-			Provider:      []Provider{},
+			Limits: Limits{
+				Registrations: 1_000_000,
+				Channels:      1000,
+				Lifetime:      Duration(30 * 24 * time.Hour),
+				PerSource:     256,
+				PoW:           0.2,
+			},
+			Delivery: Delivery{
+				TTL:         Duration(24 * time.Hour),
+				SilentAfter: 30,
+				LadderDelay: Duration(30 * time.Second),
+				Burst:       20,
+				Every:       Duration(10 * time.Second),
+			},
+			Provider: []Provider{},
 		},
 		RPC: RPC{
 			IPCPath: "whisperpush.ipc",

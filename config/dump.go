@@ -75,11 +75,16 @@ func (d *dumper) table(path string, v reflect.Value) error {
 func (d *dumper) providers(name string, providers []Provider) error {
 	for _, p := range providers {
 		fmt.Fprintf(&d.text, "[[%s]]\n", name)
-		if err := d.encode(map[string]any{"Name": p.Name}); err != nil {
-			return err
-		}
-		if err := d.encode(map[string]any{"Type": p.Type}); err != nil {
-			return err
+		for _, pair := range []struct {
+			key   string
+			value any
+		}{{"Name", p.Name}, {"Type", p.Type}, {"Burst", p.Burst}, {"Every", p.Every}, {"Info", p.Info}} {
+			if pair.key != "Name" && pair.key != "Type" && reflect.ValueOf(pair.value).IsZero() {
+				continue // not given
+			}
+			if err := d.encode(map[string]any{pair.key: pair.value}); err != nil {
+				return err
+			}
 		}
 		if err := d.options(name, p.Options); err != nil {
 			return err

@@ -14,6 +14,11 @@ type Provider struct {
 	Name string
 	// Type picks the implementation.
 	Type string
+	// Burst and Every replace those of Push.Delivery for the instance's devices. 0: they do not.
+	Burst int
+	Every Duration
+	// Info is what an app needs to get an address, told in announcements.
+	Info string
 	// Options are the other keys of the table. Decode reads them.
 	Options map[string]any
 }
@@ -25,15 +30,31 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		return fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)
 	}
 	keys = maps.Clone(keys)
-	for name, into := range map[string]*string{"Name": &p.Name, "Type": &p.Type} {
-		value, given := keys[name]
-		if !given {
-			continue
+	for name, into := range map[string]*string{"Name": &p.Name, "Type": &p.Type, "Info": &p.Info} {
+		if value, given := keys[name]; given {
+			if *into, ok = value.(string); !ok {
+				return fmt.Errorf("%s of a [[Push.Provider]] is a string, not %v", name, value)
+			}
+			delete(keys, name)
 		}
-		if *into, ok = value.(string); !ok {
-			return fmt.Errorf("%s of a [[Push.Provider]] is a string, not %v", name, value)
+	}
+	if value, given := keys["Burst"]; given {
+		burst, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("Burst of a [[Push.Provider]] is a whole number, not %v", value)
 		}
-		delete(keys, name)
+		p.Burst = int(burst)
+		delete(keys, "Burst")
+	}
+	if value, given := keys["Every"]; given {
+		text, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("Every of a [[Push.Provider]] is a duration such as \"10s\", not %v", value)
+		}
+		if err := p.Every.UnmarshalText([]byte(text)); err != nil {
+			return fmt.Errorf("Every of a [[Push.Provider]]: %w", err)
+		}
+		delete(keys, "Every")
 	}
 	if p.Name == "" {
 		p.Name = p.Type

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -19,7 +20,21 @@ const (
 	maxMessageSize = 10 << 20 // the protocol's own, see Shh.MaxMessageSize
 	maxPeers       = 10_000
 	maxVerbosity   = 5
-	maxProviders   = 32
+
+	maxRequestsPerMinute = 1_000_000
+
+	maxProviders     = 32   // the protocol's own
+	maxInfo          = 512  // bytes, the protocol's own
+	maxChannels      = 4096 // the protocol's own
+	maxRegistrations = 100_000_000
+	maxPushPoW       = 10 // the client's own
+	minLifetime      = time.Hour
+	maxLifetime      = 10 * 365 * day
+	maxTTL           = 28 * day // for how long FCM keeps a message, the longest of all services
+	maxSilentAfter   = 1_000_000
+	maxLadderDelay   = time.Hour
+	maxBurst         = 1000
+	maxEvery         = time.Hour
 )
 
 // Namespaces are the JSON-RPC name spaces that RPC.HTTP.API and RPC.WS.API may list.
@@ -32,6 +47,8 @@ func (c *Config) Validate() error {
 	v.node(&c.Node)
 	v.shh(&c.Shh)
 	v.check(c.Mailserver.MaxBytes >= 0, "Mailserver.MaxBytes is %d; give a number of bytes, or 0 for no limit", c.Mailserver.MaxBytes)
+	v.number("Mailserver.RequestsPerMinute", c.Mailserver.RequestsPerMinute, 1, maxRequestsPerMinute)
+	v.check(c.Mailserver.MaxAnswerBytes >= maxMessageSize, "Mailserver.MaxAnswerBytes is %d; give at least %d, for the largest envelope must fit", c.Mailserver.MaxAnswerBytes, maxMessageSize)
 	v.check(c.Mailserver.Retention >= 0, "Mailserver.Retention (--mailserver.retention) is negative; give a duration such as \"30d\", or 0 to keep mail for ever")
 	v.push(&c.Push)
 	v.rpc(&c.RPC)
@@ -95,6 +112,21 @@ func (v *problems) push(p *Push) {
 		v.check(!names[provider.Name], "two [[Push.Provider]] tables are named %q; give each a Name of its own", provider.Name)
 		names[provider.Name] = true
 	}
+	for _, provider := range p.Provider {
+		v.check(provider.Burst >= 0 && provider.Burst <= maxBurst, "Burst of the provider %q is %d; give 1 to %d", provider.Name, provider.Burst, maxBurst)
+		v.duration("Every of the provider "+strconv.Quote(provider.Name), provider.Every, 0, maxEvery)
+		v.check(len(provider.Info) <= maxInfo, "Info of the provider %q has %d bytes; give at most %d", provider.Name, len(provider.Info), maxInfo)
+	}
+	v.number("Push.Limits.Registrations", p.Limits.Registrations, 1, maxRegistrations)
+	v.number("Push.Limits.Channels", p.Limits.Channels, 1, maxChannels)
+	v.duration("Push.Limits.Lifetime", p.Limits.Lifetime, minLifetime, maxLifetime)
+	v.number("Push.Limits.PerSource", p.Limits.PerSource, 1, maxRegistrations)
+	v.check(p.Limits.PoW >= 0 && p.Limits.PoW <= maxPushPoW, "Push.Limits.PoW is %v; give 0 to %d, which is about a second of a phone", p.Limits.PoW, maxPushPoW)
+	v.duration("Push.Delivery.TTL", p.Delivery.TTL, time.Minute, maxTTL)
+	v.number("Push.Delivery.SilentAfter", p.Delivery.SilentAfter, 0, maxSilentAfter)
+	v.duration("Push.Delivery.LadderDelay", p.Delivery.LadderDelay, time.Second, maxLadderDelay)
+	v.number("Push.Delivery.Burst", p.Delivery.Burst, 1, maxBurst)
+	v.duration("Push.Delivery.Every", p.Delivery.Every, 0, maxEvery)
 	for _, name := range p.SkipChallenge {
 		v.check(names[name], "Push.SkipChallenge lists %q, and no [[Push.Provider]] has that name", name)
 	}
@@ -109,6 +141,14 @@ func (v *problems) rpc(r *RPC) {
 
 func (v *problems) port(what string, port int) {
 	v.check(port >= 0 && port <= math.MaxUint16, "%s is %d; give 0 to 65535", what, port)
+}
+
+func (v *problems) number(what string, n, least, most int) {
+	v.check(n >= least && n <= most, "%s is %d; give %d to %d", what, n, least, most)
+}
+
+func (v *problems) duration(what string, d Duration, least, most time.Duration) {
+	v.check(time.Duration(d) >= least && time.Duration(d) <= most, "%s is %v; give %v to %v", what, d, Duration(least), Duration(most))
 }
 
 func (v *problems) namespaces(what string, names []string) {

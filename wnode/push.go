@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -49,6 +50,8 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		Sender:        node,
 		Providers:     providers,
 		SkipChallenge: cfg.Push.SkipChallenge,
+		Limits:        pushLimits(cfg.Push.Limits),
+		Delivery:      pushDelivery(cfg.Push),
 		Logger:        logger,
 		Registerer:    registry,
 	})
@@ -59,6 +62,49 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
 	}
 	return extension, &key.PublicKey, nil
+}
+
+// pushLimits are the settings' limits; the others have their defaults.
+func pushLimits(l config.Limits) pushext.Limits {
+	limits := pushext.Limits{
+		Registrations: l.Registrations,
+		Channels:      l.Channels,
+		Lifetime:      time.Duration(l.Lifetime),
+		PerSource:     l.PerSource,
+		PoW:           l.PoW,
+	}
+	if limits.PoW == 0 {
+		limits.PoW = -1 // none
+	}
+	return limits
+}
+
+// pushDelivery is the settings' delivery, with the budgets of the providers that have their own.
+func pushDelivery(p config.Push) pushext.Delivery {
+	budget := pushext.Budget{Burst: p.Delivery.Burst, Every: time.Duration(p.Delivery.Every)}
+	delivery := pushext.Delivery{
+		TTL:         time.Duration(p.Delivery.TTL),
+		SilentAfter: p.Delivery.SilentAfter,
+		LadderDelay: time.Duration(p.Delivery.LadderDelay),
+		Budget:      budget,
+		Budgets:     map[string]pushext.Budget{},
+	}
+	if delivery.SilentAfter == 0 {
+		delivery.SilentAfter = -1 // never
+	}
+	for _, provider := range p.Provider {
+		own := budget
+		if provider.Burst > 0 {
+			own.Burst = provider.Burst
+		}
+		if provider.Every > 0 {
+			own.Every = time.Duration(provider.Every)
+		}
+		if own != budget {
+			delivery.Budgets[provider.Name] = own
+		}
+	}
+	return delivery
 }
 
 // pushSecret is the path of a secret's file: the one the operator named, which must be there, or the one of ours.

@@ -207,10 +207,14 @@ func newMailServer(cfg config.Config, nodeKey *ecdsa.PrivateKey, archive *mailse
 		}
 	}
 	return mailserver.NewServer(mailserver.ServerConfig{
-		Store:      archive,
-		Sender:     node,
-		Key:        whisper.KeyFromPassword(password),
-		Identity:   nodeKey,
+		Store:    archive,
+		Sender:   node,
+		Key:      whisper.KeyFromPassword(password),
+		Identity: nodeKey,
+		Limits: mailserver.Limits{
+			PeerRequests: cfg.Mailserver.RequestsPerMinute,
+			ClassicBytes: cfg.Mailserver.MaxAnswerBytes,
+		},
 		Logger:     logger,
 		Registerer: registry,
 	})

@@ -1,0 +1,34 @@
+package wnode
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/config"
+	"whisperpush/pushext"
+)
+
+func TestPushDelivery(t *testing.T) {
+	p := config.Defaults().Push
+	p.Provider = []config.Provider{
+		{Name: "fcm", Type: "fcm"},
+		{Name: "rare", Type: "fcm", Every: config.Duration(time.Minute)},
+		{Name: "few", Type: "apns", Burst: 3},
+	}
+	require.Equal(t, pushext.Delivery{
+		TTL:         24 * time.Hour,
+		SilentAfter: 30,
+		LadderDelay: 30 * time.Second,
+		Budget:      pushext.Budget{Burst: 20, Every: 10 * time.Second},
+		Budgets: map[string]pushext.Budget{
+			"rare": {Burst: 20, Every: time.Minute},
+			"few":  {Burst: 3, Every: 10 * time.Second},
+		},
+	}, pushDelivery(p))
+
+	p.Delivery.SilentAfter = 0
+	require.Negative(t, pushDelivery(p).SilentAfter, "0 is never")
+	require.Negative(t, pushLimits(config.Limits{}).PoW, "0 is none")
+}
