@@ -61,6 +61,21 @@ type store struct {
 // openStore opens or creates the database. The error wraps ErrDiskKey,
 // ErrFormat or one of durable's.
 func openStore(dir string, diskKey []byte, o durable.Options) (*store, error) {
+	s, err := newStore(diskKey)
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = durable.Open(dir, o); err != nil {
+		return nil, fmt.Errorf("open push database: %w", err)
+	}
+	if err := s.check(); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	return s, nil
+}
+
+// newStore derives the keys of a store that is not open yet.
+func newStore(diskKey []byte) (*store, error) {
 	if len(diskKey) != DiskKeySize {
 		return nil, fmt.Errorf("disk key has %d bytes, want %d", len(diskKey), DiskKeySize)
 	}
@@ -76,15 +91,7 @@ func openStore(dir string, diskKey []byte, o durable.Options) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal key: %w", err)
 	}
-	db, err := durable.Open(dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("open push database: %w", err)
-	}
-	s := &store{db: db, aead: aead, mac: macKey}
-	if err := s.check(); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return s, nil
+	return &store{aead: aead, mac: macKey}, nil
 }
 
 // check proves that this program and this key fit the database, and marks a new one.

@@ -1,0 +1,101 @@
+package pushext
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/durable"
+)
+
+// skippedIDs is how many registration ids a recovery leaves out that has lost the
+// place to go on from: more than can have been given to registrations that are
+// lost themselves.
+const skippedIDs = 1 << 32
+
+// Recover checks the push database in dir and, if it is damaged, salvages it as
+// durable.Recover does and completes it, so that New can open it again. sound
+// says that there was nothing to do. Registrations that are lost find out with
+// their next request and register again. If the place in the archive is lost,
+// all that is still archived and younger than Delivery.TTL is matched again:
+// devices may then be woken a second time for it. The error wraps ErrDiskKey or
+// one of durable's.
+func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done, total int64)) (r durable.Recovery, sound bool, err error) {
+	switch _, err := durable.Check(ctx, dir, progress); {
+	case errors.Is(err, durable.ErrCorrupted):
+		if r, err = durable.Recover(ctx, dir, progress); err != nil {
+			return r, false, err
+		}
+	case err != nil:
+		return r, false, err
+	default:
+		sound = true
+	}
+	s, err := newStore(diskKey)
+	if err != nil {
+		return r, sound, err
+	}
+	if s.db, err = durable.Open(dir, durable.Options{Name: "push", KeyFilter: true}); err != nil {
+		return r, sound, err
+	}
+	if sound = sound && !s.lost(keyFormat); !sound { // the latter if completing it was interrupted
+		err = s.complete()
+	}
+	return r, sound, errors.Join(err, s.db.Close())
+}
+
+// lost reports whether a record that every database has is not there.
+func (s *store) lost(key []byte) bool {
+	_, err := s.get(key)
+	return errors.Is(err, leveldb.ErrNotFound)
+}
+
+// complete writes what a salvaged database must have and has lost.
+func (s *store) complete() error {
+	var b leveldb.Batch
+	if s.lost(keyFormat) || s.lost(keyCheck) {
+		if err := s.opensSomething(); err != nil {
+			return err
+		}
+		b.Put(keyFormat, []byte{storeFormat})
+		b.Put(keyCheck, s.seal(keyCheck, nil))
+	}
+	if s.lost(keyCursor) {
+		b.Put(keyCursor, make([]byte, 8))
+	}
+	if s.lost(keyNextID) {
+		newest := uint64(0)
+		for _, prefix := range []byte{prefixRecord, prefixListening, prefixDevice} {
+			it := s.scan(prefix)
+			if it.Last() && len(it.Key()) == 9 {
+				newest = max(newest, binary.BigEndian.Uint64(it.Key()[1:]))
+			}
+			it.Release()
+		}
+		if newest > 0 {
+			b.Put(keyNextID, binary.BigEndian.AppendUint64(nil, newest+skippedIDs))
+		}
+	}
+	return s.write(&b)
+}
+
+// opensSomething proves the disk key by the sealed records that are left.
+func (s *store) opensSomething() error {
+	it := s.scan(prefixRecord)
+	defer it.Release()
+	for it.Next() {
+		if _, err := s.open(it.Key(), it.Value()); err == nil {
+			return nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if it.Last() {
+		return fmt.Errorf("%w: restore the key file that belongs to it", ErrDiskKey)
+	}
+	return nil // there are none
+}
