@@ -139,6 +139,10 @@ type Delivery struct {
 	SilentAfter int
 	// How long a device with several routes has to fetch before its next route is tried.
 	LadderDelay Duration
+	// A wake-up waits for the next full Batch of the clock, when those of all devices leave, and then for a random
+	// part of Jitter, so that push services learn less from the time which envelope it was for. It costs half of
+	// both on average and all at most; together above 10s, the 15 seconds promised are not kept. 0: no wait.
+	Jitter, Batch Duration
 	// Wake-ups that one device may have at once; then it has one each Every.
 	Burst int
 	// Time until a device may have one more wake-up; what matches meanwhile is in that one. Above 15s a message may

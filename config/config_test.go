@@ -37,7 +37,7 @@ func TestDumpRoundTrip(t *testing.T) {
 	full.Mailserver.RequestsPerMinute, full.Mailserver.MaxAnswerBytes = 7, 1<<30
 	full.Push.Enabled, full.Push.Announce = true, true
 	full.Push.Limits = Limits{Registrations: 1, Channels: 2, Lifetime: Duration(day), PerSource: 3, PoW: 0.5}
-	full.Push.Delivery = Delivery{TTL: Duration(time.Hour), SilentAfter: 4, LadderDelay: Duration(time.Minute), Burst: 5, Every: Duration(6 * time.Second)}
+	full.Push.Delivery = Delivery{TTL: Duration(time.Hour), SilentAfter: 4, LadderDelay: Duration(time.Minute), Jitter: Duration(time.Second), Batch: Duration(2 * time.Second), Burst: 5, Every: Duration(6 * time.Second)}
 	full.Push.Provider = []Provider{
 		{Name: "fcm", Type: "fcm", Options: map[string]any{"CredentialsFile": "/x", "Timeout": int64(3)}},
 		{Name: "fcm-eu", Type: "fcm", Burst: 5, Every: Duration(time.Minute), Info: "sender 1234", Options: map[string]any{"List": []any{"a", "b"}, "Nested": map[string]any{"Key": true}}},
@@ -167,6 +167,8 @@ func TestValidate(t *testing.T) {
 		"push work":     {func(c *Config) { c.Push.Limits.PoW = 11 }, `Push.Limits.PoW is 11; give 0 to 10`},
 		"ttl":           {func(c *Config) { c.Push.Delivery.TTL = 0 }, `Push.Delivery.TTL is 0s; give 1m`},
 		"silence":       {func(c *Config) { c.Push.Delivery.SilentAfter = -1 }, `Push.Delivery.SilentAfter is -1`},
+		"jitter":        {func(c *Config) { c.Push.Delivery.Jitter = -1 }, `Push.Delivery.Jitter is`},
+		"batch":         {func(c *Config) { c.Push.Delivery.Batch = Duration(2 * time.Hour) }, `Push.Delivery.Batch is`},
 		"ladder":        {func(c *Config) { c.Push.Delivery.LadderDelay = 0 }, `Push.Delivery.LadderDelay is 0s`},
 		"burst":         {func(c *Config) { c.Push.Delivery.Burst = 0 }, `Push.Delivery.Burst is 0; give 1 to 1000`},
 		"every":         {func(c *Config) { c.Push.Delivery.Every = Duration(2 * time.Hour) }, `Push.Delivery.Every is 2h`},

@@ -33,6 +33,7 @@ const (
 	maxTTL           = 28 * day // for how long FCM keeps a message, the longest of all services
 	maxSilentAfter   = 1_000_000
 	maxLadderDelay   = time.Hour
+	maxBlur          = time.Hour
 	maxBurst         = 1000
 	maxEvery         = time.Hour
 )
@@ -125,6 +126,8 @@ func (v *problems) push(p *Push) {
 	v.duration("Push.Delivery.TTL", p.Delivery.TTL, time.Minute, maxTTL)
 	v.number("Push.Delivery.SilentAfter", p.Delivery.SilentAfter, 0, maxSilentAfter)
 	v.duration("Push.Delivery.LadderDelay", p.Delivery.LadderDelay, time.Second, maxLadderDelay)
+	v.duration("Push.Delivery.Jitter", p.Delivery.Jitter, 0, maxBlur)
+	v.duration("Push.Delivery.Batch", p.Delivery.Batch, 0, maxBlur)
 	v.number("Push.Delivery.Burst", p.Delivery.Burst, 1, maxBurst)
 	v.duration("Push.Delivery.Every", p.Delivery.Every, 0, maxEvery)
 	for _, name := range p.SkipChallenge {

@@ -3,6 +3,7 @@ package pushext
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
@@ -36,6 +37,16 @@ type Delivery struct {
 	// thirds of PromisedLatency.
 	LinkDelay time.Duration
 
+	// Jitter and Batch blur when a wake-up leaves for a push service, so that who
+	// sees the service's side and the public envelopes learns less from the time
+	// which of them it was for. A wake-up waits for the next full Batch of the
+	// clock, when those of all devices leave together, and then for a random
+	// part of Jitter. What matches meanwhile goes with it. The cost is latency:
+	// Batch/2 + Jitter/2 on average, Batch + Jitter at most; above about 10 s
+	// PromisedLatency is not kept. Rings over a device's own link do not wait:
+	// nobody else sees them. 0, the default, is no wait.
+	Jitter, Batch time.Duration
+
 	// AttemptTimeout ends an attempt. 0 is 10 s.
 	AttemptTimeout time.Duration
 
@@ -54,6 +65,7 @@ var errDelivery = errors.New("bad delivery setting")
 func (d Delivery) withDefaults() (Delivery, error) {
 	for name, v := range map[string]time.Duration{
 		"TTL": d.TTL, "LadderDelay": d.LadderDelay, "LinkDelay": d.LinkDelay, "AttemptTimeout": d.AttemptTimeout, "Budget.Every": d.Budget.Every,
+		"Jitter": d.Jitter, "Batch": d.Batch,
 	} {
 		if v < 0 {
 			return d, fmt.Errorf("%w: %s is negative: %v", errDelivery, name, v)
@@ -93,6 +105,17 @@ func set[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// leave is when a wake-up that is ready at now may leave for a push service.
+func (d *Delivery) leave(now time.Time) time.Time {
+	if d.Batch > 0 {
+		now = now.Truncate(d.Batch).Add(d.Batch)
+	}
+	if d.Jitter > 0 {
+		now = now.Add(rand.N(d.Jitter))
+	}
+	return now
 }
 
 // budget is that of devices of a provider.

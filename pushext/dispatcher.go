@@ -39,6 +39,7 @@ type line struct {
 	Provider
 	name     string
 	laner    Laner         // nil if it has one lane
+	linked   bool          // it is a Linked
 	patience time.Duration // how long a device may take to fetch before its next route is tried
 	budget   Budget
 	queued   prometheus.Gauge
@@ -102,6 +103,7 @@ type job struct {
 	step   bool        // the ladder's delay ended while flying
 
 	route    int
+	blurred  bool              // it has waited for Jitter and Batch
 	repeat   bool              // send what was accepted already, through the next route
 	ladder   *time.Timer       // nil if no next route is to be tried
 	accepted bool              // some route accepted wake
@@ -143,11 +145,12 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 		}
 		laner, _ := p.(Laner)
 		patience := cfg.LadderDelay
-		if _, linked := p.(Linked); linked {
+		_, linked := p.(Linked)
+		if linked {
 			patience = cfg.LinkDelay
 		}
 		d.lines[name] = &line{
-			Provider: p, name: name, laner: laner, patience: patience, budget: cfg.budget(name),
+			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name),
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
 	}
@@ -250,7 +253,7 @@ func (d *dispatcher) reach(id registrationID) {
 	defer d.mu.Unlock()
 	j := d.job(id)
 	halt(j.ladder)
-	j.ladder, j.step, j.repeat = nil, false, true
+	j.ladder, j.step, j.repeat, j.blurred = nil, false, true, false
 	switch j.state {
 	case flying:
 		j.again = true // through whatever route; the ladder begins anew after it
@@ -274,7 +277,7 @@ func (d *dispatcher) calm(id registrationID) {
 	case j.state == idle:
 		j.route = 0
 		d.finish(j, time.Now())
-	case j.state == waiting && j.timer != nil:
+	case j.state == waiting && j.timer != nil && j.cause != causeBlur:
 		j.failed = 0
 		d.enqueue(j, time.Now())
 	}
@@ -351,6 +354,14 @@ func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 		d.wait(j, now.Add(pause))
 		return
 	}
+	if j.kind == pushwire.Messages && !j.blurred && !line.linked {
+		j.blurred = true
+		if at := d.cfg.leave(now); at.After(now) {
+			j.cause = causeBlur
+			d.wait(j, at)
+			return
+		}
+	}
 	l := d.lanes[key]
 	if l == nil {
 		limit := d.cfg.Concurrency
@@ -381,7 +392,7 @@ func (d *dispatcher) wait(j *job, until time.Time) {
 // finish lets a job rest when nothing is left to do. The caller holds mu.
 func (d *dispatcher) finish(j *job, now time.Time) {
 	halt(j.timer)
-	j.timer, j.state, j.again = nil, idle, false
+	j.timer, j.state, j.again, j.blurred = nil, idle, false, false
 	if j.kind == pushwire.Challenge {
 		d.challenges--
 		return

@@ -349,7 +349,7 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 	switch v.Class {
 	case Delivered:
 		j.spent[c.route].take(now, l.line.budget)
-		j.failed, j.cause, j.repeat = 0, "", false
+		j.failed, j.cause, j.repeat, j.blurred = 0, "", false, false
 		delete(j.dead, c.route)
 		j.accepted = j.accepted || c.kind == pushwire.Messages
 	case TokenDead:
@@ -444,7 +444,9 @@ func (d *dispatcher) nextChallenge(l *lane, j *job, v Verdict, now time.Time) (k
 }
 
 // later tries again: after the device's own backoff if only it failed, and
-// with its turn kept if the lane did. The caller holds mu.
+// with the lane if that is paused: with its turn kept if the provider spoke for
+// the whole lane, else behind the others, who may fare better as the next probe.
+// The caller holds mu.
 func (d *dispatcher) later(l *lane, j *job, v Verdict, now time.Time) {
 	if v.Class != Retry {
 		j.cause = causeLane
@@ -452,7 +454,15 @@ func (d *dispatcher) later(l *lane, j *job, v Verdict, now time.Time) {
 		return
 	}
 	j.cause = causeProvider
-	at := retryBackoff.after(now, j.failed)
+	if v.At.IsZero() && l.breaker.capacity(now) == 0 {
+		d.queue(l, j, now, false)
+		return
+	}
+	failed := j.failed
+	if failed > 3 {
+		failed-- // 1, 2, 4, 4 s, then 8, 16 …: an attempt before PromisedLatency is over
+	}
+	at := retryBackoff.after(now, failed)
 	if limit := now.Add(maxPause); v.At.After(limit) {
 		at = limit
 	} else if v.At.After(at) {

@@ -29,6 +29,7 @@ const (
 	causeProvider = "provider" // attempts failed
 	causeLane     = "lane"     // the lane was paused or busy
 	causeBudget   = "budget"   // the device's budget was spent
+	causeBlur     = "blur"     // it waited for Jitter and Batch, as it was set
 	causeAbsent   = "absent"   // the device was not connected, and has no other route
 	causeRestart  = "restart"  // the server was down
 	causeDisk     = "disk"     // a sequence number could not be reserved

@@ -253,12 +253,17 @@ func (r *rig) device(id registrationID, routes ...string) whisper.Topic {
 		rt.proven = true
 		reg.routes = append(reg.routes, rt)
 	}
-	t := whisper.Topic(binary.BigEndian.AppendUint32(nil, uint32(id)))
+	t := topicOf(id)
 	r.dir.mu.Lock()
 	defer r.dir.mu.Unlock()
 	r.dir.regs[id] = reg
 	r.dir.topic[t] = append(r.dir.topic[t], id)
 	return t
+}
+
+// topicOf is the topic that a device of a rig listens to.
+func topicOf(id registrationID) whisper.Topic {
+	return whisper.Topic(binary.BigEndian.AppendUint32(nil, uint32(id)))
 }
 
 func (r *rig) start() {

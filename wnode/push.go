@@ -86,6 +86,8 @@ func pushDelivery(p config.Push) pushext.Delivery {
 		TTL:         time.Duration(p.Delivery.TTL),
 		SilentAfter: p.Delivery.SilentAfter,
 		LadderDelay: time.Duration(p.Delivery.LadderDelay),
+		Jitter:      time.Duration(p.Delivery.Jitter),
+		Batch:       time.Duration(p.Delivery.Batch),
 		Budget:      budget,
 		Budgets:     map[string]pushext.Budget{},
 	}

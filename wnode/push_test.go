@@ -28,6 +28,10 @@ func TestPushDelivery(t *testing.T) {
 		},
 	}, pushDelivery(p))
 
+	p.Delivery.Jitter, p.Delivery.Batch = config.Duration(time.Second), config.Duration(2*time.Second)
+	require.Equal(t, time.Second, pushDelivery(p).Jitter)
+	require.Equal(t, 2*time.Second, pushDelivery(p).Batch)
+
 	p.Delivery.SilentAfter = 0
 	require.Negative(t, pushDelivery(p).SilentAfter, "0 is never")
 	require.Negative(t, pushLimits(config.Limits{}).PoW, "0 is none")
