@@ -33,6 +33,9 @@ type session struct {
 	link *p2p.Server
 	mail *mailclient.Client
 
+	life context.Context // ends when the connection breaks, with the cause
+	lost context.CancelCauseFunc
+
 	mu    sync.Mutex // guards calls
 	calls map[[pushwire.IDSize]byte]*call
 }
@@ -67,15 +70,21 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 		return nil, err
 	}
 	s.node.Trust(server.ID())
+	s.life, s.lost = context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.life, func() { cancel(context.Cause(s.life)) })()
 	s.link = &p2p.Server{Config: p2p.Config{
 		PrivateKey:  nodeKey,
 		Name:        "whisperpush-device",
 		MaxPeers:    1,
 		NoDiscovery: true,
+		Dialer:      dialer{s.lost},
 		Protocols:   []p2p.Protocol{s.node.Protocol()},
 		Logger:      silent(),
 	}}
 	if err := s.link.Start(); err != nil {
+		s.lost(nil)
 		s.node.Stop()
 		return nil, fmt.Errorf("client: starting devp2p: %w", err)
 	}
@@ -112,6 +121,7 @@ func (s *session) work() float64 {
 func (s *session) connected() bool { return len(s.node.Peers()) > 0 }
 
 func (s *session) close() {
+	s.lost(errBroken)
 	s.link.Stop()
 	s.node.Stop()
 }
@@ -143,6 +153,15 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return reply, c.envelopes, nil
+	case <-s.life.Done():
+		select { // the reply may have been the last thing that came
+		case reply := <-c.reply:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return reply, c.envelopes, nil
+		default:
+		}
+		return pushwire.Reply{}, nil, fmt.Errorf("client: no reply to a %s request: %w", req.Body.Kind(), context.Cause(s.life))
 	case <-ctx.Done():
 		return pushwire.Reply{}, nil, fmt.Errorf("client: no reply to a %s request: %w", req.Body.Kind(), context.Cause(ctx))
 	}
