@@ -10,6 +10,10 @@ const (
 	// a lane pauses. Different ones: an address that fails for reasons of its
 	// own has its own backoff, and must not hold up the others of its lane.
 	breakerThreshold = 5
+	// probeOpens is how far the pauses of a lane grow (to 2 s) while what waits
+	// for it can still be delivered within PromisedLatency. One probe every two
+	// seconds is no load for a push service, and a short outage stays short.
+	probeOpens = 2
 	// maxPause bounds what a provider may demand with RetryAt; a wrong clock
 	// or header must not silence a lane for longer than an outage lasts.
 	maxPause = 6 * time.Hour
@@ -19,9 +23,10 @@ const (
 // made for, none while it is paused, one to probe after a pause, and then twice
 // as many after each success, so that an outage does not end in a burst.
 type breaker struct {
-	limit   int // attempts at once when all is well
-	allowed int // attempts at once now, if not paused
-	opens   int // pauses since the latest success
+	limit   int       // attempts at once when all is well
+	allowed int       // attempts at once now, if not paused
+	opens   int       // pauses since the latest success, as far as they make the next one longer
+	since   time.Time // of the first of those
 	until   time.Time
 	failed  []registrationID // different devices that failed since the latest success
 }
@@ -53,6 +58,11 @@ func (b *breaker) failure(now time.Time, id registrationID) bool {
 	}
 	if b.opens == 0 && len(b.failed) < breakerThreshold {
 		return false
+	}
+	if b.opens == 0 {
+		b.since = now
+	} else if now.Sub(b.since) < PromisedLatency {
+		b.opens = min(b.opens, probeOpens-1) // what waits can still be in time
 	}
 	return b.open(now)
 }

@@ -68,15 +68,23 @@ func TestBreaker(t *testing.T) {
 	require.Zero(t, b.capacity(now))
 	require.False(t, b.failure(now, 100), "sent before the pause")
 
-	for i := range 10 {
+	// While what waits can still be in time it is tried every two seconds, and
+	// then ever more seldom.
+	opened, want := now, time.Second
+	for range 20 {
 		pause := b.until.Sub(now)
-		want := min(time.Second<<i, time.Minute)
 		require.LessOrEqual(t, pause, want)
 		require.GreaterOrEqual(t, pause, want*3/4)
 		now = b.until
 		require.Equal(t, 1, b.capacity(now), "one probe")
 		require.True(t, b.failure(now, 1))
+		if now.Sub(opened) < PromisedLatency {
+			want = 2 * time.Second
+		} else {
+			want = min(2*want, time.Minute)
+		}
 	}
+	require.Equal(t, time.Minute, want)
 	now = b.until
 	for want := 2; want <= 64; want *= 2 {
 		b.success()
