@@ -4,7 +4,7 @@ FUZZTIME ?= 20s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo test bench bench-full microbench lint vuln fuzz vectors clean
+.PHONY: help build demo test bench bench-full microbench slo lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ bench-full: ## the same with the sizes of docs/performance.md
 
 microbench: ## the benchmarks of every package, one short round
 	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./...
+
+slo: ## the promise of 15 s, measured: 10,000 messages to 1,000 devices through bad networks and failing providers
+	$(GO) run ./testutil/slo $(SLO)
 
 lint: ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi

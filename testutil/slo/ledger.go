@@ -1,0 +1,99 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// message is what is known of one message.
+type message struct {
+	device   int
+	written  time.Time
+	accepted time.Time // a push service accepted a wake-up that names it; zero: none yet
+	shown    time.Time // its device shows the preview; zero: not yet
+	again    int       // times it was shown once more
+}
+
+// ledger is what happened. Its methods are safe for concurrent use.
+type ledger struct {
+	mu       sync.Mutex // guards the following fields
+	messages map[common.Hash]*message
+	missing  int           // messages not shown yet
+	done     chan struct{} // closed when everything planned was shown
+	planned  int
+
+	wakeups   int   // pushes that reached a device, challenges apart
+	repeated  int   // of those, the ones that named nothing that was new
+	pushBytes int64 // their bodies
+	strangers int   // previews of messages that nobody wrote
+	failed    int   // wake-ups that a device could not handle at once
+}
+
+func newLedger(planned int) *ledger {
+	return &ledger{messages: make(map[common.Hash]*message, planned), missing: planned, done: make(chan struct{}), planned: planned}
+}
+
+// wrote notes that a message is about to be written.
+func (l *ledger) wrote(hash common.Hash, device int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages[hash] = &message{device: device, written: time.Now()}
+}
+
+// woke notes an accepted push with what it names.
+func (l *ledger) woke(at time.Time, size int, hashes []common.Hash) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wakeups++
+	l.pushBytes += int64(size)
+	fresh := false
+	for _, hash := range hashes {
+		m := l.messages[hash]
+		if m == nil {
+			continue
+		}
+		if m.accepted.IsZero() {
+			m.accepted, fresh = at, true
+		}
+	}
+	if !fresh {
+		l.repeated++
+	}
+}
+
+// showed notes a preview.
+func (l *ledger) showed(hash common.Hash, at time.Time, woken time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := l.messages[hash]
+	switch {
+	case m == nil:
+		l.strangers++
+		return
+	case !m.shown.IsZero():
+		m.again++
+		return
+	}
+	m.shown = at
+	if m.accepted.IsZero() { // told of by a wake-up that said "more"
+		m.accepted = woken
+	}
+	if l.missing--; l.missing == 0 {
+		close(l.done)
+	}
+}
+
+func (l *ledger) stumbled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed++
+}
+
+// progress counts messages written and shown.
+func (l *ledger) progress() (written, shown int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.messages), l.planned - l.missing
+}
