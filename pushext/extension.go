@@ -11,6 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/durable"
+	"whisperpush/pushext/pushwire"
 )
 
 // Extension is the push extension of a mailserver: it takes registrations, and
@@ -91,6 +92,9 @@ func build(cfg Config, s *store) (*Extension, error) {
 	}
 	return x, nil
 }
+
+// Limits are what the server tells clients that it allows.
+func (x *Extension) Limits() pushwire.Limits { return x.protocol.limits.wire() }
 
 // Start begins to follow the archive, to wake devices and to answer requests.
 // ctx bounds the start alone.

@@ -18,7 +18,7 @@ import (
 )
 
 // newPush builds the push extension with its keys and providers. Nothing of it is on the disk before.
-func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushext.Extension, *ecdsa.PublicKey, error) {
+func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushext.Extension, *ecdsa.PrivateKey, error) {
 	dir := filepath.Join(cfg.Node.DataDir, "push")
 	keyPath, err := pushSecret(cfg.Push.KeyFile, "Push.KeyFile", filepath.Join(cfg.Node.DataDir, "pushkey"), dir,
 		"no registered device would find its mail server again")
@@ -61,7 +61,7 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 	if len(providers) == 0 {
 		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
 	}
-	return extension, &key.PublicKey, nil
+	return extension, key, nil
 }
 
 // pushLimits are the settings' limits; the others have their defaults.

@@ -110,14 +110,22 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		s.onStop(mail.Stop)
 		requests.mail = mail
 	}
+	var announce *announcer // nil: not asked for
 	if cfg.Push.Enabled {
 		providers, err := openProviders(cfg.Push.Provider)
 		if err != nil {
 			return err
 		}
 		s.onStop(func() { closeProviders(providers) })
-		if s.push, s.pushKey, err = newPush(cfg, nodeKey, providers, s.archive, s.whisper, logger, s.registry); err != nil {
+		push, key, err := newPush(cfg, nodeKey, providers, s.archive, s.whisper, logger, s.registry)
+		if err != nil {
 			return err
+		}
+		s.push, s.pushKey = push, &key.PublicKey
+		if cfg.Push.Announce {
+			announce = &announcer{
+				key: key, providers: describeProviders(cfg.Push.Provider, providers), limits: push.Limits(), node: s.whisper, logger: logger,
+			}
 		}
 		s.onStop(func() { logError(logger, "stopping push", stopPush(s.push)) })
 		if err = s.push.Start(context.Background()); err != nil {
@@ -131,6 +139,10 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	s.onStop(s.link.Stop)
+	if announce != nil {
+		announce.self = s.link.Self
+		s.onStop(inBackground(announce.run))
+	}
 	if err = s.startRPC(cfg, logger); err != nil {
 		return err
 	}
@@ -147,6 +159,20 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 
 // onStop adds what stop calls; it calls the last added first.
 func (s *server) onStop(stop func()) { s.stops = append(s.stops, stop) }
+
+// inBackground runs f until what it returns is called, which waits for it.
+func inBackground(f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
 
 // stop stops what was started, in the opposite order, and waits for it.
 func (s *server) stop() {

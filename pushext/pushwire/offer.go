@@ -20,6 +20,11 @@ func OfferTopic() whisper.Topic { return whisper.TopicFor(offerName) }
 // offerKey is public: it is there because a Whisper message needs a key.
 func offerKey() []byte { return crypto.Keccak256([]byte(offerName)) }
 
+// OfferFilter subscribes to offers.
+func OfferFilter() whisper.Filter {
+	return whisper.Filter{Topics: []whisper.Topic{OfferTopic()}, Key: offerKey()}
+}
+
 // Offer is how a server announces itself: a Whisper message on OfferTopic,
 // symmetric with the key Keccak-256("whisperpush/2/offer"), signed by the push
 // key, whose payload is

@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// maxDiscovered bounds the servers that one Discover remembers: anybody can
+	// announce any number.
+	maxDiscovered = 1024
+	// maxOfferSkew is how far in the future an offer may be issued.
+	maxOfferSkew = 5 * time.Minute
+)
+
+// Discovered is a mailserver with push that announced itself.
+type Discovered struct {
+	pushwire.Offer
+	PushKey *ecdsa.PublicKey // who signed the offer, and therefore the account's server
+}
+
+// Discover listens on the discovery topic, through the Whisper nodes with these
+// enode URLs, and hands each server that announces itself to found, a later offer
+// of the same server again. It returns nil as soon as found returns true, and
+// else an error when ctx ends. Servers announce themselves every few minutes, and
+// a node passes on at once what it has heard.
+//
+// An offer that reaches found was signed by its push key, has not expired and
+// names a node. Nothing vouches for the server behind it: whoever runs it sees
+// when the device is woken, so let people choose whom they trust.
+func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found func(Discovered) (enough bool)) error {
+	var peers []*enode.Node
+	for _, url := range nodes {
+		peer, err := enode.ParseV4(url)
+		if err != nil {
+			return fmt.Errorf("client: %.40q is not an enode URL: %w", url, err)
+		}
+		peers = append(peers, peer)
+	}
+	if len(peers) == 0 {
+		return errors.New("client: discovery needs a Whisper node to listen through")
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		return fmt.Errorf("client: node key: %w", err)
+	}
+	bloom := pushwire.OfferTopic().Bloom()
+	node, err := whisper.NewNode(whisper.Config{Bloom: &bloom, LightNode: true, Logger: logger})
+	if err != nil {
+		return err
+	}
+	if err := node.Start(); err != nil {
+		return err
+	}
+	defer node.Stop()
+	offers, err := node.Subscribe(pushwire.OfferFilter(), maxDiscovered)
+	if err != nil {
+		return err
+	}
+	defer offers.Close()
+	link := &p2p.Server{Config: p2p.Config{
+		PrivateKey:  key,
+		Name:        "whisperpush-device",
+		MaxPeers:    len(peers),
+		NoDiscovery: true,
+		StaticNodes: peers,
+		Protocols:   []p2p.Protocol{node.Protocol()},
+		Logger:      silent(),
+	}}
+	if err := link.Start(); err != nil {
+		return fmt.Errorf("client: starting devp2p: %w", err)
+	}
+	defer link.Stop()
+
+	newest := make(map[[pushwire.PushKeySize]byte]uint64) // issue times by push key
+	for {
+		select {
+		case received := <-offers.C():
+			server, err := readOffer(received.Envelope, time.Now())
+			if err != nil {
+				logger.Debug("an offer of no use", "err", err)
+				continue
+			}
+			id := [pushwire.PushKeySize]byte(crypto.CompressPubkey(server.PushKey))
+			last, known := newest[id]
+			if known && last >= server.Issued || !known && len(newest) >= maxDiscovered {
+				continue
+			}
+			newest[id] = server.Issued
+			if found(server) {
+				return nil
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// readOffer opens an offer and checks what can be checked of it.
+func readOffer(env *whisper.Envelope, now time.Time) (Discovered, error) {
+	offer, pushKey, err := pushwire.OpenOffer(env)
+	if err != nil {
+		return Discovered{}, err
+	}
+	if uint64(now.Unix()) >= offer.Expires {
+		return Discovered{}, errors.New("client: offer has expired")
+	}
+	if offer.Issued > uint64(now.Add(maxOfferSkew).Unix()) {
+		return Discovered{}, errors.New("client: offer of the future")
+	}
+	if _, err := enode.Parse(enode.ValidSchemes, offer.Enode); err != nil {
+		return Discovered{}, errors.New("client: offer names no node")
+	}
+	return Discovered{offer, pushKey}, nil
+}
