@@ -1,0 +1,14 @@
+//go:build unix
+
+package wnode
+
+import "syscall"
+
+// freeSpace is how many bytes this user may still write where dir is.
+func freeSpace(dir string) (uint64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return 0, err
+	}
+	return uint64(s.Bavail) * uint64(s.Bsize), nil
+}

@@ -1,0 +1,386 @@
+package wnode
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/urfave/cli/v2"
+
+	"whisperpush/config"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushwire"
+)
+
+const (
+	// doctorFree is the least free space, in bytes, that doctor is content with: an archive that fills up is no
+	// mail server any more.
+	doctorFree = 1 << 30
+	// doctorSkew is how wrong the clock may be. Push services refuse tokens signed more than a minute or so in the
+	// future, and devices' requests are refused outside five minutes.
+	doctorSkew = 30 * time.Second
+	// doctorTimeout ends one question to a push service.
+	doctorTimeout = 15 * time.Second
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "doctor",
+		Usage:     "check settings, keys, disk, clock, ports and push services, and say what is wrong",
+		UsageText: "wnode doctor [flags of the node] [--canary NAME=ADDRESS[,KEY…]]",
+		Description: "Give it the flags, or the --config file, that the node runs with. It changes nothing. For each push service it\n" +
+			"pushes a canary: to the address that --canary gives for the provider of that name, which an app ignores, or\n" +
+			"else to a made-up one, of which the service says that it is unknown if it believes the server's credentials.\n" +
+			"KEYs, in base64url, are those of a Web Push subscription (p256dh, auth) or a web-hook (secret).\n\n" +
+			"It prints a line for each check. The exit code is 0 if all is well and 1 if a line begins with BAD.\n\n" +
+			"Example:\n   wnode doctor --config /etc/whisperpush/node.toml --canary fcm=dGhlIHRva2Vu…",
+		Flags: append(settingFlags(), &cli.StringSliceFlag{Name: "canary", Usage: "push a canary to `NAME=ADDRESS[,KEY…]`; may be repeated"}),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			cfg, err := settingsOf(c)
+			if err != nil {
+				return err
+			}
+			canaries, err := parseCanaries(c.StringSlice("canary"), cfg)
+			if err != nil {
+				return err
+			}
+			d := &doctor{out: c.App.Writer, cfg: cfg, canaries: canaries}
+			d.examine(c.Context)
+			if d.bad > 0 {
+				return fmt.Errorf("%d of %d checks failed", d.bad, d.checks)
+			}
+			return nil
+		},
+	}
+}
+
+// doctor is one examination.
+type doctor struct {
+	out      io.Writer
+	cfg      config.Config
+	canaries map[string]pushext.Address
+	checks   int
+	bad      int
+}
+
+// report prints one check. err says what is wrong and what to do; nil is well.
+func (d *doctor) report(what string, err error, well string, args ...any) {
+	d.checks++
+	if err != nil {
+		d.bad++
+		fmt.Fprintf(d.out, "BAD  %s: %v\n", what, err)
+		return
+	}
+	fmt.Fprintf(d.out, "ok   %s: %s\n", what, fmt.Sprintf(well, args...))
+}
+
+// examine makes all checks.
+func (d *doctor) examine(ctx context.Context) {
+	running := d.dataDir()
+	d.disk()
+	d.keys()
+	if running {
+		d.report("ports", nil, "not tried, as a node runs")
+	} else {
+		d.report("ports", checkListeners(d.cfg), "free")
+	}
+	if !d.cfg.Push.Enabled {
+		d.report("push", nil, "off")
+		return
+	}
+	d.clock(ctx)
+	if len(d.cfg.Push.Provider) == 0 {
+		d.report("push", errors.New("there is no provider, so nobody can register; add a [[Push.Provider]] table to the --config file"), "")
+	}
+	for _, p := range d.cfg.Push.Provider {
+		d.provider(ctx, p)
+	}
+}
+
+// dataDir checks the data directory, and reports whether a node runs in it.
+func (d *doctor) dataDir() (running bool) {
+	dir := d.cfg.Node.DataDir
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.report("data directory", nil, "%s is made at the first start", dir)
+		return false
+	case err == nil && !info.IsDir():
+		err = fmt.Errorf("%s is no directory; choose another with --datadir", dir)
+	case err == nil:
+		if _, missing := os.Stat(filepath.Join(dir, "LOCK")); missing == nil {
+			unlock, inUse := lockDir(dir)
+			if inUse == nil {
+				unlock()
+			}
+			running = inUse != nil
+		}
+		var probe *os.File
+		if probe, err = os.CreateTemp(dir, ".doctor-*"); err == nil {
+			probe.Close()
+			os.Remove(probe.Name())
+		} else {
+			err = fmt.Errorf("%s cannot be written by this user; run as the node's user, or give it the directory with chown", dir)
+		}
+	}
+	if running {
+		d.report("data directory", err, "%s is in use by a running node", dir)
+	} else {
+		d.report("data directory", err, "%s", dir)
+	}
+	return running
+}
+
+// disk checks the free space where the data directory is or will be.
+func (d *doctor) disk() {
+	dir := d.cfg.Node.DataDir
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	free, err := freeSpace(dir)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the free space of %s cannot be told: %w", dir, err)
+	case free < doctorFree:
+		err = fmt.Errorf("only %d MiB are free at %s; make room, or set Mailserver.MaxBytes or a shorter --mailserver.retention", free>>20, dir)
+	}
+	d.report("disk", err, "%d MiB free", free>>20)
+}
+
+// keys reads the keys that are there. It makes none.
+func (d *doctor) keys() {
+	dir := d.cfg.Node.DataDir
+	or := func(named, ours string) string {
+		if named != "" {
+			return named
+		}
+		return filepath.Join(dir, ours)
+	}
+	nodeKey := or(d.cfg.Node.KeyFile, "nodekey")
+	if d.cfg.Node.KeyHex == "" {
+		d.key("node key", nodeKey, d.cfg.Node.KeyFile != "")
+	}
+	if !d.cfg.Push.Enabled {
+		return
+	}
+	pushKey := or(d.cfg.Push.KeyFile, "pushkey")
+	d.key("push key", pushKey, d.cfg.Push.KeyFile != "")
+	d.key("disk key", or(d.cfg.Push.DiskKeyFile, "push.disk.key"), d.cfg.Push.DiskKeyFile != "")
+	a, errA := os.ReadFile(nodeKey)
+	b, errB := os.ReadFile(pushKey)
+	if errA == nil && errB == nil && strings.TrimSpace(string(a)) == strings.TrimSpace(string(b)) {
+		d.report("push key", errors.New("it is the node key too; they must differ, so that a registration tells nothing of the node"), "")
+	}
+}
+
+// key checks one key's file, which named says that the operator chose.
+func (d *doctor) key(what, path string, named bool) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		if entries, _ := os.ReadDir(filepath.Join(d.cfg.Node.DataDir, "push")); what != "node key" && len(entries) > 0 {
+			d.report(what, fmt.Errorf("%s is missing, and the registrations need it; put it back from your backup", path), "")
+			return
+		}
+		d.report(what, nil, "made at the first start")
+		return
+	}
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("others on this computer can read %s; do chmod 600 %s", path, path)
+	}
+	if err == nil {
+		_, err = loadOrCreateSecret(path, what, randomSecret) // it is there, so none is made
+	}
+	if err == nil && what != "disk key" {
+		if _, keyErr := crypto.LoadECDSA(path); keyErr != nil {
+			err = fmt.Errorf("%s holds no secp256k1 private key; put the right file there", path)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no file %s, which the settings name", path)
+	}
+	d.report(what, err, "%s", path)
+}
+
+// doctorEndpoints are where the push services listen, for settings that name no Endpoint.
+var doctorEndpoints = map[string]string{
+	"fcm": "https://fcm.googleapis.com/", "hms": "https://push-api.cloud.huawei.com/", "pushy": "https://api.pushy.me/",
+}
+
+// clock compares the clock with that of a push service, which is what must agree with it.
+func (d *doctor) clock(ctx context.Context) {
+	for _, p := range d.cfg.Push.Provider {
+		url, _ := p.Options["Endpoint"].(string)
+		if url == "" {
+			url = doctorEndpoints[p.Type]
+		}
+		there, ok := clockAt(ctx, url)
+		if !ok {
+			continue
+		}
+		var err error
+		if skew := time.Since(there); skew.Abs() > doctorSkew {
+			err = fmt.Errorf("this computer's clock is %v off that of provider %s; turn on time synchronisation (timedatectl set-ntp true)", skew.Round(time.Second), p.Name)
+		}
+		d.report("clock", err, "agrees with provider %s", p.Name)
+		return
+	}
+	d.report("clock", nil, "not checked, as no push service tells the time")
+}
+
+// clockAt asks an HTTP server for the time, to the second.
+func clockAt(ctx context.Context, url string) (time.Time, bool) {
+	if url == "" {
+		return time.Time{}, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
+	if err != nil {
+		return time.Time{}, false
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
+	answer, err := client.Do(request)
+	if err != nil {
+		return time.Time{}, false
+	}
+	answer.Body.Close()
+	at, err := http.ParseTime(answer.Header.Get("Date"))
+	return at, err == nil
+}
+
+// madeUp are addresses in the form of each push service's that no device has. Services of addresses that are URLs
+// have none: their addresses are all there is to ask.
+func madeUp(kind string) string {
+	raw := make([]byte, 128)
+	rand.Read(raw) // never fails
+	text := base64.RawURLEncoding.EncodeToString(raw)
+	switch kind {
+	case "fcm":
+		return text[:22] + ":APA91b" + text[22:156]
+	case "apns":
+		return hex.EncodeToString(raw[:32])
+	case "hms":
+		return "IQAAAA" + text[:120]
+	case "pushy":
+		return hex.EncodeToString(raw[:11])
+	}
+	return ""
+}
+
+// provider opens a provider and pushes a canary through it.
+func (d *doctor) provider(ctx context.Context, p config.Provider) {
+	what := "provider " + p.Name
+	opened, err := openProviders([]config.Provider{p})
+	if err != nil {
+		d.report(what, err, "")
+		return
+	}
+	defer closeProviders(opened)
+	address, real := d.canaries[p.Name]
+	if !real {
+		address.Token = madeUp(p.Type)
+	}
+	if address.Token == "" {
+		d.report(what, nil, "well configured; give --canary %s=ADDRESS to push through it", p.Name)
+		return
+	}
+	if err := opened[0].Check(address); err != nil {
+		d.report(what, fmt.Errorf("the canary's address cannot be right: %w", err), "")
+		return
+	}
+	body, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Canary})
+	if err != nil {
+		d.report(what, err, "")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	began := time.Now()
+	v := opened[0].Push(ctx, pushext.Notification{
+		Address: address, Body: body, CollapseID: "canary", TTL: time.Minute, Urgent: true, ID: "canary",
+	})
+	took := time.Since(began).Round(time.Millisecond)
+	if real {
+		d.report(what, verdictHelp(v), "accepted a canary in %v", took)
+		return
+	}
+	// Unknown is what a made-up address is; whoever says so has believed the server.
+	if v.Class == pushext.TokenDead || v.Class == pushext.MessageBad || unknownAddress(v.Reason) {
+		d.report(what, nil, "believes this server (%s to a made-up address, in %v)", v.Reason, took)
+		return
+	}
+	d.report(what, verdictHelp(v), "accepted a canary to a made-up address in %v", took)
+}
+
+// unknownAddress recognises the verdicts about an address that are held back because they might be mistaken.
+func unknownAddress(reason string) bool {
+	for _, part := range []string{"BadDeviceToken", "INVALID_ARGUMENT", "80300007", "80100000"} {
+		if strings.Contains(reason, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// verdictHelp says in plain words what is wrong and what to do; nil for an accepted canary.
+func verdictHelp(v pushext.Verdict) error {
+	switch v.Class {
+	case pushext.Delivered:
+		return nil
+	case pushext.ProviderBroken:
+		return fmt.Errorf("it refuses this server (%s); check that key, project or app belong together and were not revoked, and that the service is enabled", v.Reason)
+	case pushext.RetryAt:
+		return fmt.Errorf("it asks to come back at %s (%s); the quota is used up, so wait, and ask for more if this is usual", v.At.Format(time.TimeOnly), v.Reason)
+	case pushext.TokenDead:
+		return fmt.Errorf("the canary's device is gone (%s); open the app on it and give its new address", v.Reason)
+	case pushext.MessageBad:
+		return fmt.Errorf("it refuses the canary's form (%s); compare the provider's settings with docs/providers.md", v.Reason)
+	}
+	return fmt.Errorf("there is no usable answer (%s); check Endpoint, name resolution, firewall and proxy, and whether the service is down", v.Reason)
+}
+
+// parseCanaries reads --canary: NAME=ADDRESS[,KEY…].
+func parseCanaries(list []string, cfg config.Config) (map[string]pushext.Address, error) {
+	known := make(map[string]bool)
+	for _, p := range cfg.Push.Provider {
+		known[p.Name] = true
+	}
+	canaries := make(map[string]pushext.Address)
+	for i, text := range list {
+		name, rest, ok := strings.Cut(text, "=")
+		if !ok || rest == "" {
+			return nil, fmt.Errorf("--canary number %d is not of the form NAME=ADDRESS[,KEY…]", i+1)
+		}
+		if !known[name] {
+			return nil, fmt.Errorf("--canary is for %q, and no [[Push.Provider]] has that name", name)
+		}
+		parts := strings.Split(rest, ",")
+		address := pushext.Address{Token: parts[0]}
+		for _, part := range parts[1:] {
+			key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(part, "="))
+			if err != nil {
+				return nil, fmt.Errorf("--canary for %s has a key that is not base64url", name)
+			}
+			address.Keys = append(address.Keys, key)
+		}
+		canaries[name] = address
+	}
+	return canaries, nil
+}

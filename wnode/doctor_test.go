@@ -1,0 +1,165 @@
+package wnode
+
+import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/testutil/emulate"
+)
+
+// clinic is a node's settings with every emulated push service.
+type clinic struct {
+	t        *testing.T
+	dir      string
+	file     string
+	services map[string]*emulate.Instance
+}
+
+func newClinic(t *testing.T, kinds ...string) *clinic {
+	t.Helper()
+	c := &clinic{t: t, dir: t.TempDir(), services: make(map[string]*emulate.Instance)}
+	text := ""
+	for _, kind := range kinds {
+		service, err := emulate.Start(kind, "")
+		require.NoError(t, err)
+		t.Cleanup(service.Close)
+		c.services[kind] = service
+		paths, err := writeCredentials(c.dir, service.Files)
+		require.NoError(t, err)
+		text += service.Table(paths) + "\n"
+	}
+	c.file = filepath.Join(c.dir, "node.toml")
+	require.NoError(t, os.WriteFile(c.file, []byte(text), 0o600))
+	require.NoError(t, os.Mkdir(c.data(), 0o700))
+	return c
+}
+
+func (c *clinic) data() string { return filepath.Join(c.dir, "data") }
+
+// examine runs wnode doctor.
+func (c *clinic) examine(args ...string) (code int, said, complained string) {
+	var out, err bytes.Buffer
+	code = Main(c.t.Context(), append([]string{"wnode", "doctor", "--config", c.file, "--datadir", c.data(), "--push",
+		"--addr", "127.0.0.1", "--port", "0", "--nodiscover"}, args...), nil, &out, &err)
+	return code, out.String(), err.String()
+}
+
+// well and sick demand a line that begins so, and the exit code that belongs to it.
+func (c *clinic) well(want string, args ...string) string {
+	c.t.Helper()
+	code, said, complained := c.examine(args...)
+	require.Zero(c.t, code, said+complained)
+	require.Contains(c.t, said, "ok   "+want)
+	return said
+}
+
+func (c *clinic) sick(want string, args ...string) {
+	c.t.Helper()
+	code, said, complained := c.examine(args...)
+	require.Equal(c.t, 1, code, said)
+	require.Contains(c.t, said, "BAD  "+want)
+	require.Contains(c.t, complained, " checks failed\n")
+}
+
+// canary is a device for --canary.
+func (c *clinic) canary(kind string) (flag string, device emulate.Device) {
+	device, err := c.services[kind].NewDevice()
+	require.NoError(c.t, err)
+	flag = "--canary=" + kind + "=" + device.Address
+	for _, key := range device.Keys {
+		flag += "," + base64.RawURLEncoding.EncodeToString(key)
+	}
+	return flag, device
+}
+
+func TestDoctorFindsAllWell(t *testing.T) {
+	c := newClinic(t, emulate.Types()...)
+	said := c.well("data directory")
+	for _, kind := range emulate.Types() {
+		require.Contains(t, said, "ok   provider "+kind, said)
+	}
+	require.Contains(t, said, "ok   clock: agrees")
+	entries, err := os.ReadDir(c.data())
+	require.NoError(t, err)
+	require.Empty(t, entries, "it changes nothing")
+
+	for _, kind := range emulate.Types() {
+		flag, device := c.canary(kind)
+		said := c.well("provider "+kind+": accepted a canary", flag)
+		require.NotContains(t, said, device.Address, "addresses are secrets")
+		require.Len(t, c.services[kind].Pushes(device.Token), 1)
+	}
+}
+
+// Each failure of a push service, and the words for it.
+func TestDoctorOfProviders(t *testing.T) {
+	c := newClinic(t, "fcm", "webhook")
+	fcm := c.services["fcm"]
+	flag, device := c.canary("fcm")
+	for _, test := range []struct {
+		answer emulate.Answer
+		want   string
+	}{
+		{emulate.Answer{Code: "UNREGISTERED"}, "the canary's device is gone (fcm 404 UNREGISTERED); open the app"},
+		{emulate.Answer{Code: "QUOTA_EXCEEDED", RetryAfter: "60"}, "it asks to come back at "},
+		{emulate.Answer{Code: "UNAVAILABLE"}, "there is no usable answer (fcm 503"},
+		{emulate.Answer{Reset: true}, "there is no usable answer (fcm network); check Endpoint"},
+		{emulate.Answer{Code: "THIRD_PARTY_AUTH_ERROR"}, "it refuses this server (fcm 401"},
+	} {
+		fcm.Script(device.Token, test.answer)
+		c.sick("provider fcm: "+test.want, flag)
+	}
+	fcm.Close()
+	c.sick("provider fcm: there is no usable answer")
+	c.sick("provider webhook: the canary's address cannot be right: ", "--canary=webhook=ftp://example.org")
+
+	require.NoError(t, os.Remove(filepath.Join(c.dir, "fcm-service-account.json")))
+	c.sick("provider fcm: push provider fcm: ")
+}
+
+func TestDoctorOfKeys(t *testing.T) {
+	c := newClinic(t, "webhook")
+	write := func(name, text string, mode os.FileMode) {
+		path := filepath.Join(c.data(), name)
+		os.Remove(path)
+		require.NoError(t, os.WriteFile(path, []byte(text), mode))
+	}
+	one, two := strings.Repeat("1", 64), strings.Repeat("2", 64)
+	write("nodekey", one, 0o600)
+	write("pushkey", two, 0o600)
+	write("push.disk.key", one, 0o600)
+	c.well("push key")
+	write("pushkey", one, 0o600)
+	c.sick("push key: it is the node key too")
+	write("pushkey", two, 0o644)
+	c.sick("push key: others on this computer can read ")
+	write("pushkey", "no key", 0o600)
+	c.sick("push key: ")
+	write("pushkey", strings.Repeat("0", 64), 0o600)
+	c.sick("push key: ")
+	require.NoError(t, os.Remove(filepath.Join(c.data(), "pushkey")))
+	c.well("push key: made at the first start")
+	require.NoError(t, os.MkdirAll(filepath.Join(c.data(), "push", "x"), 0o700))
+	c.sick("push key: ")
+}
+
+func TestDoctorOfANodeThatRuns(t *testing.T) {
+	c := newClinic(t, "webhook")
+	unlock, err := lockDir(c.data())
+	require.NoError(t, err)
+	defer unlock()
+	require.Contains(t, c.well("data directory"), "is in use by a running node")
+}
+
+func TestDoctorOfAFileForADirectory(t *testing.T) {
+	c := newClinic(t, "webhook")
+	require.NoError(t, os.Remove(c.data()))
+	require.NoError(t, os.WriteFile(c.data(), nil, 0o600))
+	c.sick("data directory: ")
+}
