@@ -23,6 +23,9 @@ const (
 	DefaultQueueBytes = 32 << 20
 )
 
+// envelopeOverhead is what an envelope weighs in the queue besides its bytes.
+const envelopeOverhead = 256
+
 var (
 	// ErrArchiveClosed is returned after Close.
 	ErrArchiveClosed = errors.New("archive is closed")

@@ -251,6 +251,92 @@ func TestArchiveFailedSync(t *testing.T) {
 	}
 }
 
+// TestArchiveFailedWriteUnderTheNextGroup: the group that was built while another
+// one was being written survives the failure of that write, and is numbered anew.
+func TestArchiveFailedWriteUnderTheNextGroup(t *testing.T) {
+	noLeaks(t)
+	for _, kind := range []faultstore.Kind{faultstore.Write, faultstore.Sync} {
+		disk := faultstore.NewDisk()
+		// One run, in which every duplicate is seen.
+		a, err := OpenArchive("mem", ArchiveOptions{volume: memVolume{disk}, Retention: -1})
+		require.NoError(t, err)
+		var ops atomic.Int64
+		started, queued := make(chan struct{}), make(chan struct{})
+		disk.SetFault(func(op faultstore.Op) error {
+			if op.Kind != kind || op.File.Type != storage.TypeJournal {
+				return nil
+			}
+			switch ops.Add(1) {
+			case 1: // of the first group: the others queue behind it
+				close(started)
+				<-queued
+			case 2:
+				return syscall.EIO
+			}
+			return nil
+		})
+		const submissions, each = 6, 40
+		first := numbered(1 << 40)
+		done := make([]error, submissions)
+		var pending sync.WaitGroup
+		archive := func(envs []*whisper.Envelope, err *error) {
+			pending.Add(1)
+			a.Archive(t.Context(), envs, func(e error) { *err = e; pending.Done() })
+		}
+		var firstErr error
+		archive([]*whisper.Envelope{first}, &firstErr)
+		<-started
+		want := []common.Hash{first.Hash()}
+		var all []*whisper.Envelope
+		for i := range done {
+			var envs []*whisper.Envelope
+			for range each {
+				n := uint64(len(all))
+				e := testEnvelope(n, topicOf(n%7), uint32(n), 50, groupBytes/each/2)
+				envs, all, want = append(envs, e), append(all, e), append(want, e.Hash())
+			}
+			// It counts on what the group before it stores.
+			archive(append(envs, all[max(0, len(all)-2*each)]), &done[i])
+		}
+		close(queued)
+		pending.Wait()
+		require.NoError(t, firstErr)
+		failed := 0
+		for i, err := range done {
+			if err == nil {
+				for _, e := range all[i*each : (i+1)*each] {
+					found, _, err := a.ByHash(t.Context(), []common.Hash{e.Hash()})
+					require.NoError(t, err)
+					require.Len(t, found, 1)
+				}
+				continue
+			}
+			require.ErrorIs(t, err, syscall.EIO)
+			failed++
+			require.NoError(t, store(a, all[i*each:(i+1)*each]...))
+		}
+		require.NotZero(t, failed)
+		require.Less(t, failed, submissions/2, "only the group whose write failed")
+		check := func() {
+			records := readAll(t, a)
+			require.ElementsMatch(t, want, hashes(records))
+			require.Equal(t, uint64(len(want)), a.Last())
+			for i, r := range records {
+				require.Equal(t, uint64(i+1), r.Seq)
+			}
+			page, err := a.Query(t.Context(), Query{Upper: math.MaxUint32, Topics: []whisper.Topic{topicOf(0)}, MaxBytes: 1 << 30})
+			require.NoError(t, err)
+			require.Len(t, page.Records, (len(all)+6)/7)
+		}
+		check()
+		require.NoError(t, a.Close())
+		a, err = openDisk(disk.Crash(nil))
+		require.NoError(t, err)
+		check()
+		require.NoError(t, a.Close())
+	}
+}
+
 // TestArchiveCorruptionWhileRunning: when the database turns out to be damaged on
 // reopening, the archive goes on in a new partition with new sequences.
 func TestArchiveCorruptionWhileRunning(t *testing.T) {

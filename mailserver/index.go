@@ -52,13 +52,6 @@ type span struct {
 	minSent, maxSent uint32
 }
 
-// posting is one envelope in a topic's list.
-type posting struct {
-	offset uint32 // of the sequence in the run
-	sent   uint32
-	at     uint8
-}
-
 // segment is a part of the index: a run on disk or the one in memory.
 type segment interface {
 	// span is what it covers; first > last if it is empty.
@@ -91,8 +84,8 @@ func (m *match) topic(t whisper.Topic) bool {
 
 func (m *match) sent(lower, upper uint32) bool { return lower <= m.upper && upper >= m.lower }
 
-// group turns places, in any order, into picks.
-func group(places []place) []pick {
+// placesToPicks turns places, in any order, into picks.
+func placesToPicks(places []place) []pick {
 	slices.SortFunc(places, func(a, b place) int {
 		if a.seq < b.seq {
 			return -1
@@ -127,24 +120,42 @@ func spansToPicks(spans []span, last uint64, m *match) (picks []pick) {
 	return picks
 }
 
-// memoryRun indexes the end of a partition's log that no run on disk covers.
+// memoryRun indexes the end of a partition's log that no run on disk covers, and
+// in the run that is written to also what is on its way into the log: sequences
+// above Archive.Last, which readers pass over.
+//
+// It holds no pointers for each envelope, so that the garbage collector has
+// nothing to look at.
 type memoryRun struct {
 	part  *partition
 	first uint64
 
-	mu               sync.RWMutex // guards the following fields
-	last             uint64       // first-1 while empty
-	hashes           map[common.Hash]place
-	topics           map[whisper.Topic]*[]posting
+	mu               sync.RWMutex                 // guards the following fields
+	entries          []entry                      // by sequence, from first on
+	hashes           map[common.Hash]uint32       // to entries
+	topics           map[whisper.Topic]entryIndex // the topic's newest entry
 	spans            []span
 	minSent, maxSent uint32
 	maxExpiry        uint32
 }
 
-func newMemoryRun(p *partition, first uint64) *memoryRun {
+// entry is one envelope in a memoryRun.
+type entry struct {
+	topic whisper.Topic
+	older entryIndex // the one before it on its topic
+	sent  uint32
+	at    uint8 // its position in its block
+}
+
+// entryIndex is an index into memoryRun.entries, plus one; 0 is none.
+type entryIndex uint32
+
+// newMemoryRun returns an empty run with room for size envelopes.
+func newMemoryRun(p *partition, first uint64, size int) *memoryRun {
 	return &memoryRun{
-		part: p, first: first, last: first - 1,
-		hashes: make(map[common.Hash]place), topics: make(map[whisper.Topic]*[]posting),
+		part: p, first: first,
+		entries: make([]entry, 0, size),
+		hashes:  make(map[common.Hash]uint32, size), topics: make(map[whisper.Topic]entryIndex),
 		minSent: math.MaxUint32,
 	}
 }
@@ -154,14 +165,23 @@ func (r *memoryRun) log() *partition { return r.part }
 func (r *memoryRun) count() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return int(r.last - r.first + 1)
+	return len(r.entries)
 }
 
 func (r *memoryRun) bounds() (first, last uint64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.first, r.last
+	return r.first, r.nextSeq() - 1
 }
+
+// next returns the sequence that the next envelope gets.
+func (r *memoryRun) next() uint64 {
+	_, last := r.bounds()
+	return last + 1
+}
+
+// nextSeq is next with the lock held.
+func (r *memoryRun) nextSeq() uint64 { return r.first + uint64(len(r.entries)) }
 
 func (r *memoryRun) sentRange() (lower, upper uint32) {
 	r.mu.RLock()
@@ -177,33 +197,53 @@ func (r *memoryRun) has(h common.Hash) bool {
 	return ok
 }
 
-// add indexes the block that begins with first. It is visible at once.
-func (r *memoryRun) add(first uint64, envs []*whisper.Envelope) {
+// add indexes e, the record at a position of a block, as the next sequence.
+func (r *memoryRun) add(e *whisper.Envelope, at uint8) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := span{first: first, minSent: math.MaxUint32}
-	for i, e := range envs {
-		seq, sent := first+uint64(i), e.Sent()
-		r.hashes[e.Hash()] = place{seq, uint8(i)}
-		list := r.topics[e.Topic]
-		if list == nil {
-			list = new([]posting)
-			r.topics[e.Topic] = list
-		}
-		*list = append(*list, posting{offset: uint32(seq - r.first), sent: sent, at: uint8(i)})
-		s.minSent, s.maxSent = min(s.minSent, sent), max(s.maxSent, sent)
-		r.maxExpiry = max(r.maxExpiry, e.Expiry)
+	sent := e.Sent()
+	if at == 0 {
+		r.spans = append(r.spans, span{first: r.nextSeq(), minSent: sent, maxSent: sent})
 	}
-	r.spans = append(r.spans, s)
-	r.minSent, r.maxSent = min(r.minSent, s.minSent), max(r.maxSent, s.maxSent)
-	r.last = first + uint64(len(envs)) - 1
+	s := &r.spans[len(r.spans)-1]
+	s.minSent, s.maxSent = min(s.minSent, sent), max(s.maxSent, sent)
+	r.minSent, r.maxSent = min(r.minSent, sent), max(r.maxSent, sent)
+	r.maxExpiry = max(r.maxExpiry, e.Expiry)
+	r.hashes[e.Hash()] = uint32(len(r.entries))
+	r.entries = append(r.entries, entry{topic: e.Topic, older: r.topics[e.Topic], sent: sent, at: at})
+	r.topics[e.Topic] = entryIndex(len(r.entries))
+}
+
+// removeLast undoes the adding of envs, which are whole blocks, the last ones. The
+// range of times stays as wide as they made it.
+func (r *memoryRun) removeLast(envs []*whisper.Envelope) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range slices.Backward(envs) {
+		last := r.entries[len(r.entries)-1]
+		r.entries = r.entries[:len(r.entries)-1]
+		delete(r.hashes, e.Hash())
+		if last.older == 0 {
+			delete(r.topics, last.topic)
+		} else {
+			r.topics[last.topic] = last.older
+		}
+		if last.at == 0 {
+			r.spans = r.spans[:len(r.spans)-1]
+		}
+	}
+}
+
+// place returns where the entry with index i is.
+func (r *memoryRun) place(i uint32) place {
+	return place{r.first + uint64(i), r.entries[i].at}
 }
 
 func (r *memoryRun) lookup(h common.Hash) ([]place, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if p, ok := r.hashes[h]; ok {
-		return []place{p}, nil
+	if i, ok := r.hashes[h]; ok {
+		return []place{r.place(i)}, nil
 	}
 	return nil, nil
 }
@@ -212,18 +252,16 @@ func (r *memoryRun) find(m *match) ([]pick, int, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if m.everything() {
-		return spansToPicks(r.spans, r.last, m), 0, nil
+		return spansToPicks(r.spans, r.nextSeq()-1, m), 0, nil
 	}
 	var places []place
 	scanned := 0
-	collect := func(list *[]posting) {
-		if list == nil {
-			return
-		}
-		scanned += len(*list)
-		for _, p := range *list {
-			if seq := r.first + uint64(p.offset); seq > m.after && seq < m.before && m.sent(p.sent, p.sent) {
-				places = append(places, place{seq, p.at})
+	collect := func(i entryIndex) {
+		for ; i != 0; i = r.entries[i-1].older {
+			scanned++
+			sent := r.entries[i-1].sent
+			if p := r.place(uint32(i - 1)); p.seq > m.after && p.seq < m.before && m.sent(sent, sent) {
+				places = append(places, p)
 			}
 		}
 	}
@@ -235,13 +273,13 @@ func (r *memoryRun) find(m *match) ([]pick, int, error) {
 		}
 	} else {
 		scanned = len(r.topics)
-		for t, list := range r.topics {
+		for t, newest := range r.topics {
 			if m.topic(t) {
-				collect(list)
+				collect(newest)
 			}
 		}
 	}
-	return group(places), scanned, nil
+	return placesToPicks(places), scanned, nil
 }
 
 // bucketBits is how many bits name a bucket if n entries are spread over buckets.
@@ -263,11 +301,10 @@ func topicBucket(t whisper.Topic, bits uint8) uint32 {
 func (r *memoryRun) encode(prev uint64) (runHeader, filter, *leveldb.Batch) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	n := int(r.last - r.first + 1)
 	h := runHeader{
-		first: r.first, last: r.last, prev: prev,
+		first: r.first, last: r.nextSeq() - 1, prev: prev,
 		minSent: r.minSent, maxSent: r.maxSent, maxExpiry: r.maxExpiry,
-		hashBits: bucketBits(len(r.hashes)), topicBits: bucketBits(n),
+		hashBits: bucketBits(len(r.hashes)), topicBits: bucketBits(len(r.entries)),
 	}
 	batch := new(leveldb.Batch)
 
@@ -280,33 +317,40 @@ func (r *memoryRun) encode(prev uint64) (runHeader, filter, *leveldb.Batch) {
 		directory = binary.AppendUvarint(directory, uint64(s.maxSent-s.minSent))
 		previous = s
 	}
-	batch.Put(appendKey(nil, r.last, kindDirectory), directory)
+	batch.Put(appendKey(nil, h.last, kindDirectory), directory)
 
 	f := newFilter(len(r.hashes))
 	buckets := make([][]byte, 1<<h.hashBits)
-	for hash, p := range r.hashes {
+	for hash, i := range r.hashes {
 		f.add(hash)
 		b := &buckets[hashBucket(hash, h.hashBits)]
 		*b = append(*b, hash[:8]...)
-		*b = binary.BigEndian.AppendUint32(*b, uint32(p.seq-r.first)<<8|uint32(p.at))
+		*b = binary.BigEndian.AppendUint32(*b, i<<8|uint32(r.entries[i].at))
 	}
-	batch.Put(appendKey(nil, r.last, kindFilter), f)
+	batch.Put(appendKey(nil, h.last, kindFilter), f)
 	for i, b := range buckets {
-		batch.Put(bucketKey(r.last, kindHashes, uint32(i)), b)
+		batch.Put(bucketKey(h.last, kindHashes, uint32(i)), b)
 	}
 
-	batch.Put(appendKey(nil, r.last, kindHeader), h.encode())
+	batch.Put(appendKey(nil, h.last, kindHeader), h.encode())
 
 	buckets = make([][]byte, 1<<h.topicBits)
-	var list []byte
-	for topic, postings := range r.topics {
+	var (
+		list     []byte
+		postings []uint32 // of one topic, the newest first
+	)
+	for topic, newest := range r.topics {
+		postings = postings[:0]
+		for i := newest; i != 0; i = r.entries[i-1].older {
+			postings = append(postings, uint32(i-1))
+		}
 		list = list[:0]
-		var last posting
-		for _, p := range *postings {
-			list = binary.AppendUvarint(list, uint64(p.offset-last.offset))
-			list = append(list, p.at)
-			list = binary.AppendVarint(list, int64(p.sent)-int64(last.sent))
-			last = p
+		var offset, sent uint32 // of the one before it
+		for _, i := range slices.Backward(postings) {
+			list = binary.AppendUvarint(list, uint64(i-offset))
+			list = append(list, r.entries[i].at)
+			list = binary.AppendVarint(list, int64(r.entries[i].sent)-int64(sent))
+			offset, sent = i, r.entries[i].sent
 		}
 		b := &buckets[topicBucket(topic, h.topicBits)]
 		*b = append(*b, topic[:]...)
@@ -314,7 +358,7 @@ func (r *memoryRun) encode(prev uint64) (runHeader, filter, *leveldb.Batch) {
 		*b = append(*b, list...)
 	}
 	for i, b := range buckets {
-		batch.Put(bucketKey(r.last, kindTopics, uint32(i)), b)
+		batch.Put(bucketKey(h.last, kindTopics, uint32(i)), b)
 	}
 	return h, f, batch
 }
@@ -423,7 +467,7 @@ func (r *diskRun) find(m *match) ([]pick, int, error) {
 			}
 		}
 	}
-	return group(places), scanned, nil
+	return placesToPicks(places), scanned, nil
 }
 
 // postings appends the places of one topic's list that match m.

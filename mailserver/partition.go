@@ -237,7 +237,7 @@ func (p *partition) indexed() uint64 {
 
 // rebuild indexes in memory what no run covers.
 func (p *partition) rebuild() (*memoryRun, error) {
-	run := newMemoryRun(p, p.indexed()+1)
+	run := newMemoryRun(p, p.indexed()+1, 0)
 	err := p.readInto(run)
 	return run, err
 }
@@ -265,7 +265,9 @@ func (p *partition) readInto(run *memoryRun) error {
 		if decodeErr != nil {
 			return false
 		}
-		run.add(b.first, envs)
+		for at, e := range envs {
+			run.add(e, uint8(at))
+		}
 		last = b.last()
 		return true
 	})

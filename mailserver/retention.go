@@ -159,7 +159,7 @@ func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *mem
 			return nil, nil, err
 		}
 		_, last := run.bounds()
-		run = newMemoryRun(p, last+1)
+		run = newMemoryRun(p, last+1, 0)
 	}
 	p.bytes = p.size()
 	return p, run, nil
@@ -265,7 +265,7 @@ func (a *Archive) begin(first uint64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.parts = append(a.parts, p)
-	a.run = newMemoryRun(p, first)
+	a.run = newMemoryRun(p, first, 0)
 	return nil
 }
 
@@ -363,29 +363,26 @@ func (a *Archive) replaceActive(cause error) error {
 	return nil
 }
 
-// rollIfDue begins a new partition when the current one is old or large enough.
-// Only the writer calls it.
-func (a *Archive) rollIfDue() error {
-	p := a.active()
-	last := a.Last()
+// rollDue reports whether the current partition is old or large enough.
+func (a *Archive) rollDue() bool {
+	p, last := a.active(), a.Last()
 	if last < p.first {
-		return nil // nothing in it yet
+		return false // nothing in it yet
 	}
 	a.mu.RLock()
-	due := a.now().Sub(p.started) >= a.width || last-p.first >= maxPartitionRecords-maxRunRecords ||
+	defer a.mu.RUnlock()
+	return a.now().Sub(p.started) >= a.width || last-p.first >= maxPartitionRecords-2*maxRunRecords ||
 		a.o.MaxBytes > 0 && p.bytes > a.o.MaxBytes/sizedPartitions
-	a.mu.RUnlock()
-	if !due {
-		return nil
-	}
+}
+
+// roll begins a new partition. Only the writer calls it.
+func (a *Archive) roll() error {
 	a.freeze()
-	a.mu.RLock()
-	busy := a.run.count() > 0
-	a.mu.RUnlock()
-	if busy {
-		return nil // an index is being written; the next commit tries again
+	if a.run.count() > 0 {
+		return nil // an index is being written; this is tried again
 	}
-	if err := a.begin(last + 1); err != nil {
+	p := a.active()
+	if err := a.begin(a.Last() + 1); err != nil {
 		return err
 	}
 	a.mu.Lock()

@@ -1,0 +1,83 @@
+package mailserver
+
+import "time"
+
+// flushRetry is the pause after an index could not be written or a partition not
+// be sealed.
+const flushRetry = time.Second
+
+// flusher writes frozen indexes as runs and seals partitions. When the archive
+// closes it writes what is indexed in memory as the last run.
+func (a *Archive) flusher() {
+	for {
+		a.mu.RLock()
+		frozen, unsealed := a.frozen, a.unsealed
+		a.mu.RUnlock()
+		var err error
+		switch {
+		case frozen != nil:
+			if err = a.flush(frozen); err != nil {
+				a.log.Error("index not written", "err", err)
+			}
+		case len(unsealed) > 0:
+			if err = a.seal(unsealed[0]); err != nil {
+				a.log.Error("partition not sealed", "partition", unsealed[0].name, "err", err)
+			}
+		default:
+			select {
+			case <-a.flushMe:
+			case <-a.ctx.Done():
+				if !a.freezeLast() {
+					return
+				}
+			}
+		}
+		if err != nil {
+			select {
+			case <-time.After(flushRetry):
+			case <-a.ctx.Done():
+				return // the next start does it
+			}
+		}
+	}
+}
+
+// freezeLast freezes the index in memory unless all of it is on disk.
+func (a *Archive) freezeLast() bool {
+	a.mu.RLock()
+	first, last := a.run.bounds()
+	written := a.run.part.written
+	a.mu.RUnlock()
+	if last < first || last <= written {
+		return false
+	}
+	a.freeze()
+	return true
+}
+
+// flush writes one run and puts it in the place of the index in memory.
+func (a *Archive) flush(frozen *memoryRun) error {
+	start := time.Now()
+	p := frozen.part
+	a.mu.RLock()
+	prev := uint64(0)
+	if len(p.runs) > 0 {
+		prev = p.indexed()
+	}
+	a.mu.RUnlock()
+	h, f, batch := frozen.encode(prev)
+	if err := p.write(batch); err != nil {
+		return err
+	}
+	r := &diskRun{runHeader: h, part: p}
+	if a.filters.take(len(f)) {
+		r.filter = f
+	}
+	a.mu.Lock()
+	p.runs = append(p.runs, r)
+	p.written = h.last
+	a.frozen = nil
+	a.mu.Unlock()
+	a.metrics.flushSeconds.Observe(time.Since(start).Seconds())
+	return nil
+}
