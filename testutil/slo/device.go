@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 	"whisperpush/testutil/faultproxy"
 	"whisperpush/whisper"
 )
+
+var errUnanswered = errors.New("the challenge is not answered yet")
 
 // device is a phone: the real client SDK, woken by an emulated push service.
 type device struct {
@@ -53,8 +56,14 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.sdk.Register(ctx, client.Registration{Routes: []pushwire.Route{d.route}}); err != nil {
-		return err
+	for { // as an app does, until the network lets it
+		err := d.sdk.Register(ctx, client.Registration{Routes: []pushwire.Route{d.route}})
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return err
+		}
 	}
 	text, err := d.store.Load(ctx)
 	if err != nil {
@@ -70,8 +79,10 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 	for !d.sdk.Active() {
 		select {
 		case push := <-d.pushes:
-			if _, err := d.sdk.Receive(ctx, push.Body); err != nil {
-				return err
+			for err := errUnanswered; err != nil; {
+				if _, err = d.sdk.Receive(ctx, push.Body); ctx.Err() != nil {
+					return err
+				}
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("no challenge came: %w", context.Cause(ctx))

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	registering = 64               // devices that register at a time
+	registering = 24               // devices that register at a time
 	startTime   = 2 * time.Minute  // for one device to register
 	patience    = 60 * time.Second // for what is still missing when everything is written
 )

@@ -63,7 +63,7 @@ func (n *node) start() error {
 		return err
 	}
 	n.cmd = exec.Command(self, "--datadir", filepath.Join(n.dir, "data"), "--config", filepath.Join(n.dir, "node.toml"),
-		"--push", "--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover", "--ipcdisable", "--maxpeers", "600",
+		"--push", "--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover", "--ipcdisable", "--maxpeers", "600", "--shh.pow", fmt.Sprint(work),
 		"--metrics", "--metrics.port", strconv.Itoa(n.metrics), "--verbosity", "3")
 	n.cmd.Env = append(os.Environ(), childVar+"=1")
 	n.cmd.Stderr = n.log
