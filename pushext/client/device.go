@@ -22,8 +22,10 @@ import (
 )
 
 const (
-	// attemptTimeout is how long one request waits for its reply.
-	attemptTimeout = 5 * time.Second
+	// attemptTimeout is how long one request waits for its reply, dialling
+	// included: on 2G the handshakes alone take three seconds. A link that is
+	// refused or breaks ends the attempt at once.
+	attemptTimeout = 8 * time.Second
 	// maxAttempts is how often a request is sent; each time under a new ID.
 	maxAttempts = 4
 	// firstPause is how long a device waits before the second attempt; each
