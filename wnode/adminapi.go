@@ -42,6 +42,10 @@ func onPeer(url string, do func(*enode.Node)) (bool, error) {
 // netAPI is the name space net.
 type netAPI struct{ server *p2p.Server }
 
+// Version is the id of the network as a decimal number. Whisper has one network, and programs made for geth know
+// the main one's: 1.
+func (netAPI) Version(context.Context) string { return "1" }
+
 // Listening tells whether the node takes connections.
 func (netAPI) Listening(context.Context) bool { return true }
 

@@ -31,6 +31,12 @@ func BuildWnode(ctx context.Context) (string, error) {
 	return build(ctx, "wnode", "github.com/ethereum/go-ethereum/cmd/wnode")
 }
 
+// BuildSHHClient does the same for a command that makes every call of the genuine client of shh's JSON-RPC: to the
+// node whose URL is its argument, or without one to a genuine node in its own process.
+func BuildSHHClient(ctx context.Context) (string, error) {
+	return build(ctx, "shhclient", "./cmd/shhclient")
+}
+
 func build(ctx context.Context, name, pkg string) (string, error) {
 	src, err := moduleDir(ctx)
 	if err != nil {

@@ -59,11 +59,8 @@ func (a *API) subscribe(c Criteria) (*whisper.Subscription, error) {
 	}
 	var err error
 	if c.SymKeyID != "" {
-		if len(c.Topics) == 0 {
-			return nil, errNoTopics
-		}
 		if f.Key, err = a.keys.symmetricKey(c.SymKeyID); err != nil {
-			return nil, errInvalidSymKey
+			return nil, err
 		}
 	} else if f.Identity, err = a.keys.pair(c.PrivateKeyID); err != nil {
 		return nil, err
@@ -142,6 +139,9 @@ func (a *API) Messages(ctx context.Context, c Criteria) (*rpc.Subscription, erro
 	notifier, ok := rpc.NotifierFromContext(ctx)
 	if !ok {
 		return nil, rpc.ErrNotificationsUnsupported
+	}
+	if c.SymKeyID != "" && len(c.Topics) == 0 { // a filter may do without, as geth's
+		return nil, errNoTopics
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -18,8 +18,12 @@ import (
 // maxKeys bounds the keys of each kind that callers can leave here.
 const maxKeys = 100_000
 
+// What geth answers, word for word.
 var (
-	errNoSuchKey   = errors.New("there is no key with this id")
+	errNoSuchPair = errors.New("invalid id")
+	errNoSuchKey  = errors.New("non-existent key ID")
+	errNoPrivate  = errors.New("invalid length, need 256 bits")
+
 	errTooManyKeys = fmt.Errorf("there are %d keys already; delete some", maxKeys)
 )
 
@@ -65,19 +69,19 @@ func add[K any](kept map[string]K, key K) (string, error) {
 func (k *keys) pair(id string) (*ecdsa.PrivateKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return get(k.pairs, id)
+	key, ok := k.pairs[id]
+	if !ok {
+		return nil, errNoSuchPair
+	}
+	return key, nil
 }
 
 func (k *keys) symmetricKey(id string) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return get(k.symmetric, id)
-}
-
-func get[K any](kept map[string]K, id string) (K, error) {
-	key, ok := kept[id]
+	key, ok := k.symmetric[id]
 	if !ok {
-		return key, errNoSuchKey
+		return nil, errNoSuchKey
 	}
 	return key, nil
 }
@@ -95,7 +99,7 @@ func (a *API) NewKeyPair(context.Context) (string, error) {
 func (a *API) AddPrivateKey(_ context.Context, privateKey hexutil.Bytes) (string, error) {
 	key, err := crypto.ToECDSA(privateKey)
 	if err != nil {
-		return "", errors.New("invalid private key; give 32 bytes")
+		return "", errNoPrivate
 	}
 	return a.keys.addPair(key)
 }
@@ -105,7 +109,7 @@ func (a *API) DeleteKeyPair(_ context.Context, id string) (bool, error) {
 	a.keys.mu.Lock()
 	defer a.keys.mu.Unlock()
 	if _, ok := a.keys.pairs[id]; !ok {
-		return false, errNoSuchKey
+		return false, fmt.Errorf("key pair %.64s not found", id)
 	}
 	delete(a.keys.pairs, id)
 	return true, nil
@@ -145,7 +149,7 @@ func (a *API) NewSymKey(context.Context) (string, error) {
 // AddSymKey keeps a symmetric key of 32 bytes and returns its id.
 func (a *API) AddSymKey(_ context.Context, key hexutil.Bytes) (string, error) {
 	if len(key) != whisper.SymmetricKeySize {
-		return "", fmt.Errorf("invalid symmetric key of %d bytes; give %d", len(key), whisper.SymmetricKeySize)
+		return "", fmt.Errorf("wrong key size: %d", len(key))
 	}
 	return a.keys.addSymmetric(key)
 }

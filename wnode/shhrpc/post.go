@@ -15,7 +15,6 @@ import (
 // What geth answers, word for word where programs may compare it.
 var (
 	errOneKey           = errors.New("specify either a symmetric or an asymmetric key")
-	errInvalidSymKey    = errors.New("invalid symmetric key")
 	errInvalidPublicKey = errors.New("invalid public key")
 	errInvalidSigner    = errors.New("invalid signing public key")
 	errLowPoW           = errors.New("message rejected, PoW too low")
@@ -63,7 +62,7 @@ func (a *API) Post(ctx context.Context, m NewMessage) (hexutil.Bytes, error) {
 			return nil, errNoTopics
 		}
 		if draft.Key, err = a.keys.symmetricKey(m.SymKeyID); err != nil {
-			return nil, errInvalidSymKey
+			return nil, err
 		}
 	} else if draft.To, err = crypto.UnmarshalPubkey(m.PublicKey); err != nil {
 		return nil, errInvalidPublicKey

@@ -18,12 +18,12 @@
 <-- {"jsonrpc":"2.0","id":7,"result":true}
 --> {"jsonrpc":"2.0","id":8,"method":"shh_hasKeyPair","params":["$copy"]}
 <-- {"jsonrpc":"2.0","id":8,"result":false}
---> {"jsonrpc":"2.0","id":9,"method":"shh_deleteKeyPair","params":["$copy"]}
-<-- {"jsonrpc":"2.0","id":9,"error":{"code":-32000,"message":"there is no key with this id"}}
+--> {"jsonrpc":"2.0","id":9,"method":"shh_deleteKeyPair","params":["no such id"]}
+<-- {"jsonrpc":"2.0","id":9,"error":{"code":-32000,"message":"key pair no such id not found"}}
 --> {"jsonrpc":"2.0","id":10,"method":"shh_getPrivateKey","params":["no such id"]}
-<-- {"jsonrpc":"2.0","id":10,"error":{"code":-32000,"message":"there is no key with this id"}}
+<-- {"jsonrpc":"2.0","id":10,"error":{"code":-32000,"message":"invalid id"}}
 --> {"jsonrpc":"2.0","id":11,"method":"shh_addPrivateKey","params":["0x00"]}
-<-- {"jsonrpc":"2.0","id":11,"error":{"code":-32000,"message":"invalid private key; give 32 bytes"}}
+<-- {"jsonrpc":"2.0","id":11,"error":{"code":-32000,"message":"invalid length, need 256 bits"}}
 
 // Symmetric keys. The key of a password is the one that every Whisper node derives.
 --> {"jsonrpc":"2.0","id":12,"method":"shh_generateSymKeyFromPassword","params":["status-offline-inbox"]}
@@ -43,6 +43,6 @@
 --> {"jsonrpc":"2.0","id":19,"method":"shh_hasSymKey","params":["$sym"]}
 <-- {"jsonrpc":"2.0","id":19,"result":false}
 --> {"jsonrpc":"2.0","id":20,"method":"shh_addSymKey","params":["0x01"]}
-<-- {"jsonrpc":"2.0","id":20,"error":{"code":-32000,"message":"invalid symmetric key of 1 bytes; give 32"}}
+<-- {"jsonrpc":"2.0","id":20,"error":{"code":-32000,"message":"wrong key size: 1"}}
 --> {"jsonrpc":"2.0","id":21,"method":"shh_newSymKey","params":[]}
 <-- {"jsonrpc":"2.0","id":21,"result":"$random"}
