@@ -29,6 +29,12 @@ func (h *archiveHealth) Archive(ctx context.Context, envs []*whisper.Envelope, d
 	})
 }
 
+// healthy returns what is wrong with the node. It does not return at all while the node hangs.
+func (s *server) healthy() error {
+	s.whisper.Peers()
+	return s.health.check()
+}
+
 // check returns what is wrong with the archive. There is nothing wrong with none.
 func (h *archiveHealth) check() error {
 	if h == nil {

@@ -25,6 +25,7 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	}
 	logger.Info("the node runs", "mailserver", s.archive != nil, "push", s.push != nil, "ipc", s.ipc, "listening", s.urls())
 	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
+	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, s.healthy, logger) })()
 
 	<-ctx.Done()
 	daemon.SdNotify(false, daemon.SdNotifyStopping)

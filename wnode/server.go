@@ -147,7 +147,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	if cfg.Metrics.Enabled {
-		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.health.check, logger)
+		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.healthy, logger)
 		if err != nil {
 			return err
 		}
