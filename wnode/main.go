@@ -70,7 +70,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		Flags:                     settingFlags(),
 		Action:                    serveAction,
-		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), dumpconfigCommand(), versionCommand()},
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), recoverCommand(), dumpconfigCommand(), versionCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
 		DisableSliceFlagSeparator: true,                         // a password may have a comma
 	}

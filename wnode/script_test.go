@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 //	                      print nothing, and say one line on stderr that matches
 //	up NAME ARGS…         run wnode in the background, on a free port of the loopback interface without discovery,
 //	                      until it is up; $ENODE and $PUSHKEY are what it printed
+//	damage DIR            flip a bit in the middle of the manifest in DIR
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
 func TestScripts(t *testing.T) {
@@ -46,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"up":      upCmd,
 			"down":    downCmd,
 			"occupy":  occupyCmd,
+			"damage":  damageCmd,
 		},
 	})
 }
@@ -75,6 +78,17 @@ func refusesCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if !regexp.MustCompile(args[0]).MatchString(strings.TrimSuffix(said, "\n")) {
 		ts.Fatalf("stderr does not match %s: %s", args[0], said)
+	}
+}
+
+func damageCmd(ts *testscript.TestScript, _ bool, args []string) {
+	manifests, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "MANIFEST-*"))
+	ts.Check(err)
+	for _, name := range manifests {
+		data, err := os.ReadFile(name)
+		ts.Check(err)
+		data[len(data)/2] ^= 1
+		ts.Check(os.WriteFile(name, data, 0o600))
 	}
 }
 

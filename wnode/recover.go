@@ -1,0 +1,180 @@
+package wnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+
+	"whisperpush/config"
+	"whisperpush/mailserver"
+	"whisperpush/pushext"
+)
+
+func recoverCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "recover",
+		Usage:     "look through the archive and the registrations, and salvage what is damaged",
+		UsageText: "wnode recover --datadir DIRECTORY",
+		Description: "The node must not run. Everything in its databases is read. What is sound is left alone; of what is damaged,\n" +
+			"or was set aside when the node met it, everything that can be read is put back, and the damaged files are\n" +
+			"kept beside it. It may be interrupted and run again; when nothing is damaged it changes nothing.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "datadir", Usage: "`DIRECTORY` of the node", Value: config.Defaults().Node.DataDir, DefaultText: config.Defaults().Node.DataDir},
+			&cli.StringFlag{Name: "diskkey", Usage: "`FILE` with the key of the registrations (default: push.disk.key in the data directory)"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			r := recovery{dir: c.String("datadir"), diskKey: c.String("diskkey"), out: c.App.Writer, err: c.App.ErrWriter}
+			return r.run(c.Context)
+		},
+	}
+}
+
+// recovery is one run of the command.
+type recovery struct {
+	dir, diskKey string
+	out, err     io.Writer
+}
+
+func (r *recovery) run(ctx context.Context) error {
+	if _, err := os.Stat(r.dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no data directory %s; name the node's with --datadir", r.dir)
+	}
+	unlock, err := lockDir(r.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return errors.Join(r.archive(ctx), r.push(ctx))
+}
+
+// say prints one sentence.
+func (r *recovery) say(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
+
+func (r *recovery) archive(ctx context.Context) error {
+	dir := filepath.Join(r.dir, "archive")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		r.say("There is no archive.")
+		return nil
+	}
+	bars := r.bars("archive")
+	// Retention is the node's business: nothing is dropped here.
+	recovered, err := mailserver.RecoverArchive(ctx, dir, mailserver.ArchiveOptions{Retention: -1}, bars.progress)
+	bars.close()
+	for _, p := range recovered {
+		r.say("The archive's partition %s was damaged: %d envelopes were read and are archived again.", p.Partition, p.Envelopes)
+		r.losses(p.Losses)
+		if p.Unread > 0 {
+			r.say("  %d blocks of envelopes could not be read.", p.Unread)
+		}
+		r.say("  The damaged files are kept in %s; remove them when you no longer want them.", filepath.Join(dir, p.Kept))
+	}
+	if err != nil {
+		return fmt.Errorf("the archive could not be recovered: %w", err)
+	}
+	if len(recovered) == 0 {
+		r.say("The archive is sound.")
+	}
+	return nil
+}
+
+func (r *recovery) push(ctx context.Context) error {
+	dir := filepath.Join(r.dir, "push")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		r.say("There are no registrations.")
+		return nil
+	}
+	path := r.diskKey
+	if path == "" {
+		path = filepath.Join(r.dir, "push.disk.key")
+	}
+	key, err := readSecret(path, "--diskkey")
+	if err != nil {
+		return err
+	}
+	bars := r.bars("registrations")
+	salvaged, sound, err := pushext.Recover(ctx, dir, key, bars.progress)
+	bars.close()
+	if err != nil {
+		return fmt.Errorf("the registrations could not be recovered: %w", err)
+	}
+	if sound {
+		r.say("The registrations are sound.")
+		return nil
+	}
+	r.say("The registrations were damaged: %d records were read and are in place again.", salvaged.Keys)
+	r.losses(salvaged.Losses)
+	r.say("  Devices whose registration is lost register again when they next ask; some may be woken twice.")
+	if salvaged.Aside != "" {
+		r.say("  The damaged files are kept in %s; remove them when you no longer want them.", salvaged.Aside)
+	}
+	return nil
+}
+
+// mostLosses bounds the report.
+const mostLosses = 10
+
+func (r *recovery) losses(list []string) {
+	for _, loss := range list[:min(len(list), mostLosses)] {
+		r.say("  Lost: %s", loss)
+	}
+	if more := len(list) - mostLosses; more > 0 {
+		r.say("  And %d more.", more)
+	}
+}
+
+// bars shows a bar for each database that is gone through, if there is somebody
+// at a terminal to see it.
+type bars struct {
+	what  string
+	w     io.Writer
+	bar   *progressbar.ProgressBar
+	total int64
+}
+
+func (r *recovery) bars(what string) *bars {
+	b := &bars{what: what}
+	if f, ok := r.err.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			b.w = f
+		}
+	}
+	return b
+}
+
+// progress is told of bytes done and bytes in all.
+func (b *bars) progress(done, total int64) {
+	if b.w == nil {
+		return
+	}
+	if b.bar == nil || total != b.total {
+		b.close()
+		b.total = total
+		b.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(b.w),
+			progressbar.OptionSetDescription(b.what),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish(),
+		)
+	}
+	b.bar.Set64(done) // fails for more than all only
+}
+
+func (b *bars) close() {
+	if b.bar != nil {
+		b.bar.Finish()
+		b.bar = nil
+	}
+}
