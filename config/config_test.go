@@ -214,3 +214,12 @@ func TestDuration(t *testing.T) {
 		require.Equal(t, d, got)
 	})
 }
+
+// What an operator is told to start from works.
+func TestDeployedSettings(t *testing.T) {
+	c := Defaults()
+	require.NoError(t, Load(filepath.Join("..", "deploy", "node.toml"), &c))
+	require.NoError(t, c.Validate())
+	require.True(t, c.Push.Enabled)
+	require.False(t, c.Push.Announce)
+}
