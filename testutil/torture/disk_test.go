@@ -1,0 +1,394 @@
+//go:build linux
+
+package torture
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/durable"
+	"whisperpush/mailserver"
+	"whisperpush/whisper"
+)
+
+// archived fills an archive in dir and returns the hashes by sequence, from 1.
+func archived(t testing.TB, dir string, n int) (want []common.Hash) {
+	t.Helper()
+	a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+	require.NoError(t, err)
+	for i := range n {
+		e := envelope(uint64(i), 300)
+		want = append(want, e.Hash())
+		require.NoError(t, put(a, e))
+		if i == n/2 { // what is before it is in tables
+			require.NoError(t, a.Close())
+			a, err = mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+			require.NoError(t, err)
+		}
+	}
+	require.NoError(t, a.Close())
+	return want
+}
+
+// put archives envelopes and waits for the word.
+func put(a *mailserver.Archive, envs ...*whisper.Envelope) error {
+	done := make(chan error, 1)
+	a.Archive(context.Background(), envs, func(err error) { done <- err })
+	return <-done
+}
+
+// readable reads the archive in every way and demands that nothing wrong is served:
+// the result is how many it has, and err if it says that something is damaged.
+func readable(t testing.TB, a *mailserver.Archive, want []common.Hash, where string) (n int, err error) {
+	t.Helper()
+	if len(a.Damage()) > 0 {
+		err = a.Damage()[0].Err
+	}
+	for after, more := uint64(0), true; more; {
+		page, failed := a.Query(t.Context(), mailserver.Query{Upper: math.MaxUint32, After: after})
+		if failed != nil {
+			require.ErrorIs(t, failed, durable.ErrCorrupted, where)
+			return n, failed
+		}
+		for _, r := range page.Records {
+			require.LessOrEqual(t, r.Seq, uint64(len(want)), where)
+			require.Equal(t, want[r.Seq-1], r.Envelope.Hash(), where)
+			n++
+		}
+		after, more = page.Next, page.Next != 0
+	}
+	_, missing, found := a.ByHash(t.Context(), want[:min(32, len(want))])
+	if found != nil {
+		require.ErrorIs(t, found, durable.ErrCorrupted, where)
+		return n, found
+	}
+	if len(missing) > 0 && err == nil {
+		require.Empty(t, missing, where)
+	}
+	return n, err
+}
+
+// TestBitFlips flips one random bit in a random file of an archive and of a
+// push database, as real files: what is read then is right, or the damage is
+// told, loudly, and what it is in is set aside.
+func TestBitFlips(t *testing.T) {
+	t.Run("archive", func(t *testing.T) {
+		rng, p := newRand(t), &progress{t: t}
+		image := filepath.Join(t.TempDir(), "archive")
+		const n = 400
+		want := archived(t, image, n)
+		told := 0
+		for seed := range *flipsFlag {
+			dir := filepath.Join(t.TempDir(), "archive")
+			copyDir(t, image, dir)
+			where := flip(t, rng, dir)
+			var log bytes.Buffer
+			a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			require.NoError(t, err, where)
+			got, err := readable(t, a, want, where)
+			if err == nil {
+				require.Equal(t, n, got, "%s: lost in silence", where)
+			} else {
+				told++
+				if len(a.Damage()) > 0 {
+					require.Contains(t, log.String(), "DAMAGED", where)
+					require.NoError(t, put(a, envelope(1<<40, 100)), "%s: it goes on", where)
+					require.Greater(t, a.Last(), uint64(n), "%s: a sequence is given again", where)
+				}
+			}
+			require.NoError(t, a.Close(), where)
+			require.NoError(t, os.RemoveAll(dir))
+			p.line("%d of %d bits, %d told", seed+1, *flipsFlag, told)
+		}
+		result(t, "%d bits flipped: %d told, %d harmless, 0 silent, 0 wrong envelopes", *flipsFlag, told, *flipsFlag-told)
+	})
+	t.Run("push", func(t *testing.T) {
+		rng, p := newRand(t), &progress{t: t}
+		image := filepath.Join(t.TempDir(), "push")
+		const n = 400
+		o := durable.Options{Name: "push", KeyFilter: true, WriteBuffer: 32 << 10}
+		value := func(i int) []byte { return bytes.Repeat(fmt.Appendf(nil, "<%d>", i), 30) }
+		d, err := durable.Open(image, o)
+		require.NoError(t, err)
+		for i := range n {
+			var b leveldb.Batch
+			b.Put(fmt.Appendf(nil, "%06d", i), value(i))
+			require.NoError(t, d.Write(&b))
+		}
+		require.NoError(t, d.Close())
+		told := 0
+		for seed := range *flipsFlag {
+			dir := filepath.Join(t.TempDir(), "push")
+			copyDir(t, image, dir)
+			where := flip(t, rng, dir)
+			err := func() error {
+				d, err := durable.Open(dir, o)
+				if err != nil {
+					return err
+				}
+				defer d.Close()
+				for i := range n {
+					v, err := d.Get(fmt.Appendf(nil, "%06d", i))
+					if err != nil {
+						require.NotErrorIs(t, err, leveldb.ErrNotFound, "%s: lost in silence", where)
+						return err
+					}
+					require.Equal(t, value(i), v, where)
+				}
+				return nil
+			}()
+			if err != nil {
+				require.ErrorIs(t, err, durable.ErrCorrupted, where)
+				require.ErrorContains(t, err, "wnode recover", where)
+				told++
+				r, err := durable.Recover(t.Context(), dir, nil)
+				require.NoError(t, err, where)
+				require.DirExists(t, r.Aside)
+				_, err = durable.Check(t.Context(), dir, nil)
+				require.NoError(t, err, where)
+			}
+			require.NoError(t, os.RemoveAll(filepath.Dir(dir)))
+			p.line("%d of %d bits, %d told", seed+1, *flipsFlag, told)
+		}
+		result(t, "%d bits flipped: %d told and recovered, %d harmless, 0 silent, 0 wrong values", *flipsFlag, told, *flipsFlag-told)
+	})
+}
+
+// flip flips a bit of a file that holds data, weighted by nothing: each file is
+// as likely as another.
+func flip(t testing.TB, rng interface{ IntN(int) int }, dir string) (where string) {
+	t.Helper()
+	var files []string
+	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if name := filepath.Base(path); err == nil && !d.IsDir() && !strings.HasPrefix(name, "LO") {
+			if info, err := d.Info(); err == nil && info.Size() > 0 {
+				files = append(files, path)
+			}
+		}
+		return err
+	}))
+	path := files[rng.IntN(len(files))]
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	bit := rng.IntN(len(data) * 8)
+	data[bit/8] ^= 1 << (bit % 8)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	return fmt.Sprintf("bit %d of %s", bit, filepath.Base(path))
+}
+
+// TestTornJournal truncates the journal of an archive at every byte of its last
+// two records: it opens, without damage, with what is before the cut.
+func TestTornJournal(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "archive")
+	a, err := mailserver.OpenArchive(image, mailserver.ArchiveOptions{Retention: -1})
+	require.NoError(t, err)
+	const n = 60
+	var want []common.Hash
+	var sizes []int64
+	journal := func(dir string) string {
+		names, err := filepath.Glob(filepath.Join(dir, "p*", "*.log"))
+		require.NoError(t, err)
+		require.Len(t, names, 1)
+		return names[0]
+	}
+	for i := range n {
+		info, err := os.Stat(journal(image))
+		require.NoError(t, err)
+		sizes = append(sizes, info.Size())
+		e := envelope(uint64(i), 40)
+		want = append(want, e.Hash())
+		require.NoError(t, put(a, e))
+	}
+	killed := filepath.Join(t.TempDir(), "archive")
+	copyDir(t, image, killed)
+	require.NoError(t, a.Close())
+	info, err := os.Stat(journal(killed))
+	require.NoError(t, err)
+	end := info.Size()
+	for size := sizes[n-2]; size <= end; size++ {
+		dir := filepath.Join(t.TempDir(), "archive")
+		copyDir(t, killed, dir)
+		require.NoError(t, os.Truncate(journal(dir), size))
+		a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+		require.NoError(t, err)
+		require.Empty(t, a.Damage(), "cut at %d of %d", size, end)
+		whole := n - 2
+		if size >= sizes[n-1] {
+			whole++
+		}
+		if size == end {
+			whole++
+		}
+		got, err := readable(t, a, want, "")
+		require.NoError(t, err)
+		require.Equal(t, whole, got, "cut at %d of %d", size, end)
+		require.NoError(t, a.Close())
+		require.NoError(t, os.RemoveAll(dir))
+	}
+	result(t, "%d cuts, an exact prefix after each", end-sizes[n-2]+1)
+}
+
+// smallDisk mounts a tmpfs of its own.
+func smallDisk(t testing.TB, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		fmt.Printf("torture: %s: not run: a tmpfs cannot be mounted here: %v\n", t.Name(), err)
+		t.Skipf("a tmpfs cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
+	return dir
+}
+
+// TestFullDisk fills a small tmpfs while an archive writes, writes its index and
+// begins and drops partitions: nothing is acknowledged that is not there, reads go
+// on, and when there is space again it goes on by itself. Some rounds crash (copy
+// the files) while the disk is full.
+func TestFullDisk(t *testing.T) {
+	rng := newRand(t)
+	dir := filepath.Join(smallDisk(t, "48m"), "archive")
+	// At most 8 MiB: it keeps beginning partitions and wants to drop old ones.
+	o := mailserver.ArchiveOptions{Retention: time.Hour, MaxBytes: 32 << 20}
+	a, err := mailserver.OpenArchive(dir, o)
+	require.NoError(t, err)
+	number, refused := uint64(0), 0
+	acked := make(map[common.Hash]uint64)
+	store := func() error {
+		envs := make([]*whisper.Envelope, 50)
+		for i := range envs {
+			envs[i] = envelope(number, 1000)
+			number++
+		}
+		err := put(a, envs...)
+		if err == nil {
+			for _, e := range envs {
+				acked[e.Hash()] = number
+			}
+		}
+		return err
+	}
+	check := func(a *mailserver.Archive) {
+		var sample []common.Hash
+		for h := range acked { // in a random order
+			if sample = append(sample, h); len(sample) == 64 {
+				break
+			}
+		}
+		_, missing, err := a.ByHash(t.Context(), sample)
+		require.NoError(t, err)
+		require.Empty(t, missing, "acknowledged envelopes are lost")
+	}
+	for range 100 {
+		require.NoError(t, store())
+	}
+	ballast := filepath.Join(filepath.Dir(dir), "ballast")
+	const rounds = 6
+	for round := range rounds {
+		var st syscall.Statfs_t
+		require.NoError(t, syscall.Statfs(dir, &st))
+		free := int64(st.Bavail) * st.Bsize
+		leave := int64(rng.IntN(512 << 10))
+		require.NoError(t, os.WriteFile(ballast, make([]byte, max(0, free-leave)), 0o600))
+		deadline := time.Now().Add(patience)
+		var full error
+		for full == nil {
+			require.True(t, time.Now().Before(deadline))
+			full = store()
+		}
+		require.ErrorIs(t, full, durable.ErrWrite)
+		require.ErrorIs(t, full, syscall.ENOSPC)
+		refused++
+		check(a) // reads go on
+		if round%2 == 1 {
+			image := filepath.Join(t.TempDir(), "archive")
+			copyDir(t, dir, image)
+			b, err := mailserver.OpenArchive(image, o)
+			require.NoError(t, err)
+			require.Empty(t, b.Damage())
+			check(b)
+			require.NoError(t, b.Close())
+		}
+		require.NoError(t, os.Remove(ballast))
+		require.Eventually(t, func() bool { return store() == nil }, patience, 10*time.Millisecond, "it does not recover by itself")
+		check(a)
+	}
+	require.NoError(t, a.Close())
+	a, err = mailserver.OpenArchive(dir, o)
+	require.NoError(t, err)
+	require.Empty(t, a.Damage())
+	check(a)
+	require.NoError(t, a.Close())
+	result(t, "%d times full, %d envelopes acknowledged, 0 lost", refused, len(acked))
+}
+
+// TestFailingFsync runs an archiving process under strace, which makes its k-th
+// fsync fail with EIO: what had been acknowledged is there, and the process says
+// that it could not write.
+func TestFailingFsync(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		fmt.Printf("torture: %s: not run: there is no strace\n", t.Name())
+		t.Skip("there is no strace")
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	fails := min(*killsFlag, 50)
+	total := 0
+	for k := range fails {
+		dir := filepath.Join(t.TempDir(), "archive")
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		cmd := exec.CommandContext(ctx, strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync",
+			"-e", fmt.Sprintf("inject=fsync,fdatasync:error=EIO:when=%d", 10+k), self, dir, "0")
+		cmd.Env = append(os.Environ(), childVar+"=archive")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		cancel()
+		require.Error(t, err, "an fsync failed, and nobody was told")
+		if strings.Contains(stderr.String(), "PTRACE") || strings.Contains(stderr.String(), "ptrace") {
+			fmt.Printf("torture: %s: not run: strace may not trace here\n", t.Name())
+			t.Skip("strace may not trace here")
+		}
+		require.Contains(t, stderr.String(), "input/output error")
+		acked := make(map[common.Hash]bool)
+		for b := stdout.Bytes(); len(b) >= common.HashLength; b = b[common.HashLength:] {
+			acked[common.Hash(b[:common.HashLength])] = true
+		}
+		total += len(acked)
+		checkArchive(t, dir, acked)
+	}
+	result(t, "%d failed fsyncs, %d envelopes acknowledged, 0 lost", fails, total)
+}
+
+// TestTwoProcesses: the second process on a data directory refuses in words, and
+// the first is unharmed.
+func TestTwoProcesses(t *testing.T) {
+	s := newSite(t, nil)
+	first := s.start()
+	other := *s
+	other.port, other.metrics = freePort(t), freePort(t)
+	second, _ := other.spawn()
+	require.Error(t, second.cmd.Wait())
+	require.Equal(t, 1, second.cmd.ProcessState.ExitCode())
+	require.Contains(t, second.stderr.String(), "is in use by another node")
+	_, err := mailserver.OpenArchive(filepath.Join(s.dir, "archive"), mailserver.ArchiveOptions{})
+	require.ErrorIs(t, err, durable.ErrLocked)
+	_, err = durable.Open(filepath.Join(s.dir, "push"), durable.Options{})
+	require.ErrorIs(t, err, durable.ErrLocked)
+	require.True(t, first.alive())
+	first.stop()
+}
