@@ -117,7 +117,7 @@ func (o *outbox) settle(c change) {
 	o.m.cached.Set(float64(len(o.devices)))
 	o.mu.Unlock()
 	for _, id := range rings {
-		o.ring(id)
+		o.ring(id, true) // it was queued in its turn before
 	}
 }
 

@@ -28,6 +28,11 @@ type Delivery struct {
 	Budget  Budget
 	Budgets map[string]Budget
 
+	// FanOut is how many registrations are woken for one envelope at most: who
+	// is left out, by lot, finds it with his next fetch, and it is counted.
+	// 0 is 100,000, negative no bound.
+	FanOut int
+
 	// LadderDelay is how long a device with several routes may take to fetch
 	// before its next route is tried. 0 is 30 s.
 	LadderDelay time.Duration
@@ -88,6 +93,8 @@ func (d Delivery) withDefaults() (Delivery, error) {
 	if d.SilentAfter < 0 {
 		d.SilentAfter = 0 // never, from here on
 	}
+	set(&d.FanOut, 100_000)
+	d.FanOut = max(d.FanOut, 0) // no bound, from here on
 	if d.Budget == (Budget{}) {
 		d.Budget = Budget{Burst: 20, Every: 10 * time.Second}
 	}

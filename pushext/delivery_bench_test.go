@@ -91,7 +91,7 @@ func BenchmarkFollower(b *testing.B) {
 	const devices, batch = 10_000, 256
 	s := newBench(b, devices, false, func() {})
 	defer s.close()
-	s.box.ring = func(registrationID) {}
+	s.box.ring = func(registrationID, bool) {}
 	seq := uint64(1)
 	for b.Loop() {
 		b.StopTimer()

@@ -86,6 +86,16 @@ func (d *device) insert(e entry) (added bool, dropped *entry) {
 	return true, dropped
 }
 
+// skip notes matches that are not even remembered: a wake-up says "more".
+func (d *device) skip(n uint32) {
+	d.more = true
+	d.lost += n
+	d.reason = reasonCrowd
+}
+
+// reasonCrowd is why matches end that came too fast for too many.
+const reasonCrowd = "crowd"
+
 // find returns the index of a hash, or -1.
 func (d *device) find(h common.Hash) int {
 	return slices.IndexFunc(d.entries, func(e entry) bool { return e.hash == h })

@@ -97,6 +97,8 @@ type job struct {
 	kind pushwire.Kind // Messages or Challenge
 
 	state  jobState
+	lane   *lane // where it was queued last
+	crowd  bool  // one of very many that are to be woken for the same: the others go first
 	ticket uint64
 	timer  *time.Timer // of waiting
 	again  bool        // rung while flying
@@ -219,11 +221,18 @@ func halt(t *time.Timer) {
 }
 
 // ring says that a device may have something to be woken for.
-func (d *dispatcher) ring(id registrationID) {
+// As one of a crowd it lets the others go first.
+func (d *dispatcher) ring(id registrationID, crowd bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)
+	promoted := j.crowd && !crowd
+	j.crowd = j.crowd && crowd || crowd && j.state == idle && j.ladder == nil
 	switch j.state {
+	case queued:
+		if promoted {
+			d.queue(j.lane, j, time.Now(), false)
+		}
 	case flying:
 		j.again = true
 	case idle:
@@ -243,7 +252,7 @@ func (d *dispatcher) resume(id registrationID) {
 	d.mu.Lock()
 	d.job(id).cause = causeRestart
 	d.mu.Unlock()
-	d.ring(id)
+	d.ring(id, true) // what is new goes first
 }
 
 // reach says that a device has come through a link of its own: it is rung for
@@ -339,6 +348,7 @@ func (d *dispatcher) queue(l *lane, j *job, now time.Time, front bool) {
 	j.ticket++ // wherever it was queued, it is not any more
 	j.state = queued
 	before := l.waiting()
+	j.lane = l
 	l.push(j, front)
 	l.line.queued.Add(float64(l.waiting() - before))
 	d.offer(l)
@@ -392,7 +402,8 @@ func (d *dispatcher) wait(j *job, until time.Time) {
 // finish lets a job rest when nothing is left to do. The caller holds mu.
 func (d *dispatcher) finish(j *job, now time.Time) {
 	halt(j.timer)
-	j.timer, j.state, j.again, j.blurred = nil, idle, false, false
+	j.timer, j.lane, j.state = nil, nil, idle
+	j.again, j.blurred, j.crowd = false, false, false
 	if j.kind == pushwire.Challenge {
 		d.challenges--
 		return

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -35,8 +37,7 @@ type Entry struct {
 }
 
 const (
-	// maxFanOut bounds the matches given to the outbox at once. One envelope
-	// may have more; it then takes several batches, and the cursor moves with the last.
+	// maxFanOut bounds the matches given to the outbox at once.
 	maxFanOut = 4096
 	// followBackoffCap bounds the pause after the log failed.
 	followBackoffCap = 5 * time.Second
@@ -56,6 +57,9 @@ type follower struct {
 	log    *slog.Logger
 	m      *metrics
 
+	crowds crowds
+	read   atomic.Uint64 // receive sequence up to which the log was read; what of it waits is in crowds
+
 	batch []match // owned by run
 }
 
@@ -73,10 +77,14 @@ func (f *follower) begin() error {
 // run follows until ctx ends.
 func (f *follower) run(ctx context.Context) {
 	pause := backoff{base: 100 * time.Millisecond, cap: followBackoffCap}
+	var fans sync.WaitGroup
+	fans.Go(func() { f.fanOut(ctx) })
+	defer fans.Wait()
 	for failed := 0; ctx.Err() == nil; {
 		before := f.box.position()
 		err := f.mend()
 		if err == nil {
+			f.read.Store(f.box.position())
 			err = f.source.Follow(ctx, f.box.position(), func(entries []Entry) error { return f.take(ctx, entries) })
 		}
 		if ctx.Err() != nil {
@@ -122,14 +130,23 @@ func (f *follower) mend() error {
 // matches at a time.
 func (f *follower) take(ctx context.Context, entries []Entry) error {
 	now := time.Now()
-	cursor := f.box.position()
+	cursor := f.read.Load()
 	for _, e := range entries {
 		if e.Seq <= cursor {
 			continue
 		}
+		if f.crowds.add(e, false, now) {
+			cursor = e.Seq
+			continue
+		}
+		before := len(f.batch)
 		f.who.match(e.Topic, now, func(id registrationID) {
 			f.batch = append(f.batch, match{id: id, hash: e.Hash, at: e.Received})
 		})
+		if len(f.batch)-before > crowdSize {
+			f.batch = f.batch[:before]
+			f.crowds.add(e, true, now)
+		}
 		for len(f.batch) >= maxFanOut {
 			if err := f.hand(ctx, maxFanOut, cursor, now); err != nil {
 				return err
@@ -140,6 +157,7 @@ func (f *follower) take(ctx context.Context, entries []Entry) error {
 	if err := f.hand(ctx, len(f.batch), cursor, now); err != nil {
 		return err
 	}
+	f.read.Store(cursor)
 	f.m.followed.Add(float64(len(entries)))
 	f.m.cursor.Set(float64(cursor))
 	return nil
@@ -147,7 +165,7 @@ func (f *follower) take(ctx context.Context, entries []Entry) error {
 
 // hand gives the first n matches to the outbox.
 func (f *follower) hand(ctx context.Context, n int, cursor uint64, now time.Time) error {
-	if err := f.box.match(ctx, f.batch[:n], cursor, now); err != nil {
+	if err := f.box.match(ctx, f.batch[:n], f.crowds.limit(cursor), now); err != nil {
 		f.batch = f.batch[:0]
 		return fmt.Errorf("record matches: %w", err)
 	}

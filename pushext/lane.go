@@ -11,59 +11,98 @@ type laneKey struct {
 // lane is the queue of everything that goes to one provider, or to one host of
 // a provider whose addresses lead to many. Lanes share nothing but the bound
 // on all attempts in flight, for which they take turns.
+//
+// Jobs of a crowd queue apart, and get one turn in crowdTurn while others wait:
+// ten thousand devices that listen to a flooded topic do not hold up the one
+// that does not, and are not starved by it.
 type lane struct {
 	key      laneKey
 	line     *line
 	breaker  breaker
-	queue    []ticket // from head
-	head     int
+	queue    fifo // of jobs that are alone
+	crowd    fifo // of jobs that are one of very many
+	turn     int  // pops since the latest of the crowd's
 	flying   int
 	runnable bool // in dispatcher.runnable
 	timer    *time.Timer
 }
 
-// ticket is a place in a lane's queue. A job that went elsewhere meanwhile has
-// a newer one; the old is skipped.
+// crowdTurn is how many pops there are for each of the crowd's, while others wait.
+const crowdTurn = 4
+
+// push queues a job, at the front if it had its turn already.
+func (l *lane) push(j *job, front bool) {
+	if j.crowd {
+		l.crowd.push(j, front)
+		return
+	}
+	l.queue.push(j, front)
+}
+
+// pop returns the next job, or nil.
+func (l *lane) pop() *job {
+	l.turn++
+	if l.turn >= crowdTurn {
+		if j := l.crowd.pop(); j != nil {
+			l.turn = 0
+			return j
+		}
+	}
+	if j := l.queue.pop(); j != nil {
+		return j
+	}
+	l.turn = 0
+	return l.crowd.pop()
+}
+
+// waiting is how many tickets are queued, outdated ones included.
+func (l *lane) waiting() int { return l.queue.waiting() + l.crowd.waiting() }
+
+// ticket is a place in a queue. A job that went elsewhere meanwhile has a newer
+// one; the old is skipped.
 type ticket struct {
 	job    *job
 	number uint64
 }
 
-// push queues a job, at the front if it had its turn already.
-func (l *lane) push(j *job, front bool) {
+// fifo is a queue of jobs.
+type fifo struct {
+	tickets []ticket // from head
+	head    int
+}
+
+func (q *fifo) push(j *job, front bool) {
 	t := ticket{j, j.ticket}
 	switch {
-	case front && l.head > 0:
-		l.head--
-		l.queue[l.head] = t
+	case front && q.head > 0:
+		q.head--
+		q.tickets[q.head] = t
 	case front:
-		l.queue = append([]ticket{t}, l.queue...)
+		q.tickets = append([]ticket{t}, q.tickets...)
 	default:
-		l.queue = append(l.queue, t)
+		q.tickets = append(q.tickets, t)
 	}
 }
 
-// pop returns the next job, or nil.
-func (l *lane) pop() *job {
-	for l.head < len(l.queue) {
-		t := l.queue[l.head]
-		l.queue[l.head] = ticket{}
-		l.head++
-		if l.head > 64 && l.head*2 > len(l.queue) {
-			n := copy(l.queue, l.queue[l.head:])
-			clear(l.queue[n:])
-			l.queue, l.head = l.queue[:n], 0
+func (q *fifo) pop() *job {
+	for q.head < len(q.tickets) {
+		t := q.tickets[q.head]
+		q.tickets[q.head] = ticket{}
+		q.head++
+		if q.head > 64 && q.head*2 > len(q.tickets) {
+			n := copy(q.tickets, q.tickets[q.head:])
+			clear(q.tickets[n:])
+			q.tickets, q.head = q.tickets[:n], 0
 		}
 		if t.job.ticket == t.number && t.job.state == queued {
 			return t.job
 		}
 	}
-	if cap(l.queue) > 1024 {
-		l.queue = nil
+	if cap(q.tickets) > 1024 {
+		q.tickets = nil
 	}
-	l.queue, l.head = l.queue[:0], 0
+	q.tickets, q.head = q.tickets[:0], 0
 	return nil
 }
 
-// waiting is how many tickets are queued, outdated ones included.
-func (l *lane) waiting() int { return len(l.queue) - l.head }
+func (q *fifo) waiting() int { return len(q.tickets) - q.head }

@@ -34,6 +34,11 @@ type match struct {
 	id   registrationID
 	hash common.Hash
 	at   time.Time // received by the archive
+
+	// crowd is set for an envelope that very many are to be woken for: they wait
+	// in a queue of their own. left says how many before it were left out.
+	crowd bool
+	left  uint32
 }
 
 // wakeup is the content of one wake-up for a device.
@@ -66,10 +71,12 @@ type outbox struct {
 	m      *metrics
 	ttl    time.Duration
 	silent uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
+	fanOut int    // registrations woken for one envelope at most, 0 = no bound
 
 	// ring is called, without locks, when a device may have something to be
-	// woken for; also after the number it waited for was reserved.
-	ring func(registrationID)
+	// woken for; also after the number it waited for was reserved. crowd says
+	// that it is one of very many, and that those who are not go first.
+	ring func(id registrationID, crowd bool)
 	// calm is called, without locks, when a device showed a sign of life.
 	calm func(registrationID)
 
@@ -96,8 +103,8 @@ var keyCursor = []byte{prefixMeta, 'c'}
 // newOutbox reads the cursor; started is false if the log was never followed.
 func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, started bool, err error) {
 	o = &outbox{
-		store: s, log: log, m: m, ttl: d.TTL, silent: uint32(d.SilentAfter),
-		ring:      func(registrationID) {},
+		store: s, log: log, m: m, ttl: d.TTL, silent: uint32(d.SilentAfter), fanOut: d.FanOut,
+		ring:      func(registrationID, bool) {},
 		calm:      func(registrationID) {},
 		devices:   make(map[registrationID]*device),
 		committed: make(chan struct{}),
@@ -177,10 +184,12 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 		case <-committed:
 		}
 	}
-	rings := make([]registrationID, 0, len(matches))
+	rings := make([]match, 0, len(matches))
 	defer func() {
-		for _, id := range rings {
-			o.ring(id)
+		for i, m := range rings {
+			if i == 0 || rings[i-1].id != m.id {
+				o.ring(m.id, m.crowd)
+			}
 		}
 	}()
 	defer o.mu.Unlock() // before the rings
@@ -197,6 +206,15 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 		if err != nil {
 			return err
 		}
+		if m.left > 0 {
+			d.skip(m.left)
+			o.m.outcomes.WithLabelValues(outcomeOverflow, reasonCrowd).Add(float64(m.left))
+			o.touch(d)
+		}
+		if m.crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {
+			o.m.outcome(outcomeOverflow, reasonCrowd) // it will ask for everything, once it asks
+			continue
+		}
 		added, dropped := d.insert(entry{hash: m.hash, at: m.at.UnixMilli()})
 		if !added {
 			continue
@@ -208,7 +226,7 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 		o.m.matches.Inc()
 		o.touch(d)
 		if !o.silenced(d) {
-			rings = append(rings, m.id)
+			rings = append(rings, m)
 			if d.used == d.reserved {
 				signal(o.now) // its wake-up will wait for a number
 			}
@@ -387,7 +405,7 @@ func (o *outbox) alive(id registrationID, change func(*device, time.Time)) error
 	}
 	o.calm(id)
 	if pending > 0 {
-		o.ring(id)
+		o.ring(id, false)
 	}
 	return nil
 }
