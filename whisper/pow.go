@@ -2,6 +2,7 @@ package whisper
 
 import (
 	"context"
+	"encoding"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,22 +65,44 @@ func (e *Envelope) mine(ctx context.Context, fields []byte, target float64) erro
 	if target <= 0 {
 		return nil
 	}
-	input := append(append(rlpListHead(len(fields)), fields...), make([]byte, 8)...)
-	nonce := input[len(input)-8:]
-	size := len(input) - 8
-	var hash common.Hash
-	keccak := crypto.NewKeccakState()
+	head := rlpListHead(len(fields))
+	size := len(head) + len(fields)
+	// All tries begin with the same bytes, so those are absorbed once: a try
+	// costs the last block of the sponge, not all of the envelope.
+	keccak := keccakSponge{crypto.NewKeccakState()}
+	keccak.Write(head)
+	keccak.Write(fields)
+	common := keccak.save()
+	var hash [32]byte
+	var nonce [8]byte
 	for n := uint64(0); ; n++ {
 		if n%minesBetweenChecks == 0 && ctx.Err() != nil {
 			return fmt.Errorf("%w: %g after %d tries: %v", ErrWorkNotDone, target, n, context.Cause(ctx))
 		}
-		binary.BigEndian.PutUint64(nonce, n)
-		keccak.Reset()
-		keccak.Write(input)
+		binary.BigEndian.PutUint64(nonce[:], n)
+		keccak.restore(common)
+		keccak.Write(nonce[:])
 		keccak.Read(hash[:])
 		if powValue(leadingZeros(hash[:]), size, uint64(e.TTL)) >= target {
 			e.Nonce = n
 			return nil
 		}
+	}
+}
+
+// keccakSponge is a hash whose state can be put back to an earlier one.
+type keccakSponge struct{ crypto.KeccakState }
+
+func (k keccakSponge) save() []byte {
+	state, err := k.KeccakState.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil {
+		panic("whisper: internal error: " + err.Error()) // it fails for no state
+	}
+	return state
+}
+
+func (k keccakSponge) restore(state []byte) {
+	if err := k.KeccakState.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
+		panic("whisper: internal error: " + err.Error()) // it is of save
 	}
 }
