@@ -100,6 +100,7 @@ func TestBatchLeavesTogether(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, p.to("2"), 1)
 		time.Sleep(9 * time.Second)
+		synctest.Wait()
 		require.Len(t, p.to("2"), 2)
 		require.Equal(t, []common.Hash{hash}, p.to("2")[1].Payload.Hashes)
 		hash = r.log.archive(topics[2])
