@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/ethereum/go-ethereum/p2p"
@@ -71,12 +72,27 @@ func (p *peer) read(msg p2p.Msg) error {
 		return err
 	}
 	p.throttle(&p.byteBudget, len(payload))
-	if err := h.handle(p, payload); err != nil {
+	if err := h.guarded(p, payload); err != nil {
 		p.node.metrics.refusePacket(h.name)
 		p.node.log.Debug("refused a packet", "packet", h.name, "bytes", len(payload), "err", err)
 	}
 	return nil
 }
+
+// guarded handles a packet, and turns a panic into an error: a mistake in this
+// program must not let a stranger end it.
+func (h handler) guarded(p *peer, payload []byte) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.node.metrics.panics.WithLabelValues(h.name).Inc()
+			p.node.log.Error("panic while handling a packet", "packet", h.name, "panic", cause, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return h.handle(p, payload)
+}
+
+var errPanic = errors.New("whisper: a panic while handling a packet")
 
 // room returns where to read a payload: memory of its own if it is to be kept,
 // else the peer's.

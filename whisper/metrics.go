@@ -13,6 +13,7 @@ type metrics struct {
 	packets       *prometheus.CounterVec // packet, direction: in, out
 	bytes         *prometheus.CounterVec // packet, direction
 	badPackets    *prometheus.CounterVec // packet
+	panics        *prometheus.CounterVec // packet
 	accepted      prometheus.Counter
 	refused       map[error]prometheus.Counter
 	relays        prometheus.Counter
@@ -51,6 +52,7 @@ func newMetrics(r prometheus.Registerer, n *Node) *metrics {
 		packets:       vector("packets_total", "Packets by code and direction.", "packet", "direction"),
 		bytes:         vector("packet_bytes_total", "Payload bytes of packets by code and direction.", "packet", "direction"),
 		badPackets:    vector("bad_packets_total", "Packets thrown away: oversized, malformed or not served here.", "packet"),
+		panics:        vector("panics_total", "Packets whose handling panicked: mistakes in this program.", "packet"),
 		accepted:      counter("envelopes_accepted_total", "Envelopes that were new and right."),
 		refused:       make(map[error]prometheus.Counter),
 		relays:        counter("envelopes_relayed_total", "Envelopes written to peers."),
