@@ -265,8 +265,8 @@ func TestStopIsBounded(t *testing.T) {
 		require.NoError(t, r.store.close())
 		time.Sleep(2 * time.Second)
 
-		r.start()
 		p.set(nil)
+		r.start()
 		time.Sleep(time.Minute)
 		require.Len(t, p.all(), 2)
 		r.stop()
