@@ -56,7 +56,9 @@ func (d *Device) history(ctx context.Context) ([]Preview, error) {
 		request.Topics = topics
 	}
 	var previews []Preview
-	cursor, err = s.mail.Collect(ctx, s.mailserver(), request, func(page []*whisper.Envelope) error {
+	linked, cancel := s.during(ctx)
+	defer cancel()
+	cursor, err = s.mail.Collect(linked, s.mailserver(), request, func(page []*whisper.Envelope) error {
 		previews = append(previews, d.show(page)...)
 		return nil
 	})

@@ -71,9 +71,8 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 	}
 	s.node.Trust(server.ID())
 	s.life, s.lost = context.WithCancelCause(context.Background())
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(s.life, func() { cancel(context.Cause(s.life)) })()
+	ctx, cancel := s.during(ctx)
+	defer cancel()
 	s.link = &p2p.Server{Config: p2p.Config{
 		PrivateKey:  nodeKey,
 		Name:        "whisperpush-device",
@@ -115,6 +114,16 @@ func (s *session) work() float64 {
 		}
 	}
 	return 0
+}
+
+// during is ctx for as long as the connection stands.
+func (s *session) during(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { cancel(context.Cause(s.life)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // connected tells whether the link still stands.
