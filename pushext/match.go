@@ -130,17 +130,15 @@ func (x *index) newSlot() uint32 {
 }
 
 func (x *index) add(t whisper.Topic, p posting) {
-	key := topicKey(t)
-	p.next = x.heads.get(key)
 	at := x.free
 	if at != 0 {
 		x.free = x.postings[at].next
-		x.postings[at] = p
 	} else {
 		at = uint32(len(x.postings))
-		x.postings = append(x.postings, p)
+		x.postings = append(x.postings, posting{})
 	}
-	x.heads.set(key, at)
+	p.next = x.heads.swap(topicKey(t), at)
+	x.postings[at] = p
 	x.used++
 }
 

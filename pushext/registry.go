@@ -114,47 +114,6 @@ func openRegistry(s *store, limits Limits, providers []Provider, skip []string, 
 	return r, nil
 }
 
-// load fills the index and the counters.
-func (r *registry) load() error {
-	r.index = newIndex()
-	it := r.store.scan(prefixListening)
-	defer it.Release()
-	var rec record
-	for it.Next() {
-		key := it.Key()
-		if len(key) != 9 {
-			return fmt.Errorf("%w: key of %d bytes", errRecord, len(key))
-		}
-		rec.id = registrationID(binary.BigEndian.Uint64(key[1:]))
-		plain, err := r.store.open(key, it.Value())
-		if err == nil {
-			err = rec.decodeListening(plain)
-		}
-		if err != nil {
-			r.damaged(rec.id, err)
-			continue
-		}
-		r.count[rec.class()]++
-		r.channels += len(rec.channels)
-		if rec.listens() {
-			r.index.set(rec.id, rec.expires, nil, rec.channels)
-		}
-	}
-	if err := it.Error(); err != nil {
-		return fmt.Errorf("read registrations: %w", err)
-	}
-	days := r.store.scan(prefixChallenged)
-	defer days.Release()
-	for days.Next() {
-		r.challenged++
-	}
-	if err := days.Error(); err != nil {
-		return fmt.Errorf("read challenged addresses: %w", err)
-	}
-	r.gauge()
-	return nil
-}
-
 // match calls fn for every registration that is to be woken for an envelope on
 // a topic: it was confirmed, is not over, and its channel for the topic is in the
 // mode Every and not muted at now. fn must not call back into the registry.

@@ -144,12 +144,15 @@ func (s *store) seal(key, plain []byte) []byte {
 }
 
 // open reverses seal. The error wraps errSealed.
-func (s *store) open(key, sealed []byte) ([]byte, error) {
+func (s *store) open(key, sealed []byte) ([]byte, error) { return s.openInto(nil, key, sealed) }
+
+// openInto is open in the room of buf, as far as that is enough.
+func (s *store) openInto(buf, key, sealed []byte) ([]byte, error) {
 	if len(sealed) < 1+chacha20poly1305.NonceSizeX || sealed[0] != sealVersion {
 		return nil, errSealed
 	}
 	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
-	plain, err := s.aead.Open(nil, nonce, box, key)
+	plain, err := s.aead.Open(buf[:0], nonce, box, key)
 	if err != nil {
 		return nil, errSealed
 	}

@@ -73,6 +73,35 @@ func (t *table) remove(key uint32) {
 	}
 }
 
+// swap is set; it returns the value before, 0 if there was none.
+func (t *table) swap(key, value uint32) uint32 {
+	i := t.find(key)
+	if old := uint32(t.words[i]); old != 0 {
+		t.words[i] = uint64(key)<<32 | uint64(value)
+		return old
+	}
+	t.set(key, value)
+	return 0
+}
+
+// reserve makes the table as large as n keys need, and all that it holds.
+func (t *table) reserve(n int) {
+	size := tableMin
+	for n = max(n, t.used); n*4 > size*3; {
+		size *= 2
+	}
+	if size != len(t.words) {
+		t.resize(size)
+	}
+}
+
+// regions is into how many parts region divides a table.
+const regions = 256
+
+// region is the part of the table in which a key is, whatever the table's size:
+// keys set in the order of their regions are set near each other.
+func (t *table) region(key uint32) int { return int(uint64(key) * t.mul >> 56) }
+
 func (t *table) resize(size int) {
 	old := t.words
 	t.words = make([]uint64, size)

@@ -1,0 +1,91 @@
+package pushext
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+
+	"github.com/syndtr/goleveldb/leveldb/util"
+	"golang.org/x/sync/errgroup"
+)
+
+// load fills the index and the counters. Most of it is opening the sealed
+// records: each core reads and opens a range of the ids.
+func (r *registry) load() error {
+	parts := make([]loaded, runtime.GOMAXPROCS(0))
+	var readers errgroup.Group
+	start := []byte{prefixListening}
+	for i := range parts {
+		limit := idKey(prefixListening, r.next/registrationID(len(parts))*registrationID(i+1))
+		if i == len(parts)-1 {
+			limit = []byte{prefixListening + 1}
+		}
+		keys := util.Range{Start: start, Limit: limit}
+		readers.Go(func() (err error) {
+			parts[i], err = r.loadRange(&keys)
+			return err
+		})
+		start = limit
+	}
+	if err := readers.Wait(); err != nil {
+		return err
+	}
+	listening := make([]listeners, len(parts))
+	for i := range parts {
+		for class, n := range parts[i].count {
+			r.count[class] += n
+		}
+		r.channels += parts[i].channels
+		listening[i] = parts[i].listeners
+	}
+	r.index = buildIndex(listening)
+	days := r.store.scan(prefixChallenged)
+	defer days.Release()
+	for days.Next() {
+		r.challenged++
+	}
+	if err := days.Error(); err != nil {
+		return fmt.Errorf("read challenged addresses: %w", err)
+	}
+	r.gauge()
+	return nil
+}
+
+// loaded is what load found in a range.
+type loaded struct {
+	count     [classes]int
+	channels  int
+	listeners listeners
+}
+
+func (r *registry) loadRange(keys *util.Range) (found loaded, err error) {
+	it := r.store.db.NewIterator(keys)
+	defer it.Release()
+	var rec record
+	var plain []byte
+	for it.Next() {
+		key := it.Key()
+		if len(key) != 9 {
+			return loaded{}, fmt.Errorf("%w: key of %d bytes", errRecord, len(key))
+		}
+		rec.id = registrationID(binary.BigEndian.Uint64(key[1:]))
+		opened, err := r.store.openInto(plain, key, it.Value())
+		if err == nil {
+			plain = opened
+			err = rec.decodeListening(plain)
+		}
+		if err != nil {
+			r.damaged(rec.id, err)
+			continue
+		}
+		found.count[rec.class()]++
+		found.channels += len(rec.channels)
+		if rec.listens() {
+			found.listeners.add(rec.id, rec.expires, rec.channels)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return loaded{}, fmt.Errorf("read registrations: %w", err)
+	}
+	return found, nil
+}
