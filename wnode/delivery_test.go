@@ -134,6 +134,7 @@ func (w *town) counted(name, label, value string) (sum float64) {
 // The first route's service takes the wake-up and the device does not hear it: the next route is rung with the
 // same number, and when the first push comes after all, the client shows nothing twice.
 func TestLadderEndToEnd(t *testing.T) {
+	t.Parallel()
 	w := newTown(t, "fcm", "webpush")
 	d := w.settle("ladder", "fcm", "webpush")
 	w.write(d, "hello")
@@ -156,6 +157,7 @@ func TestLadderEndToEnd(t *testing.T) {
 
 // What matches while a device has not fetched is named by the next wake-up too: one push repairs the one before.
 func TestCoalescingEndToEnd(t *testing.T) {
+	t.Parallel()
 	w := newTown(t, "webhook")
 	d := w.settle("coalesce", "webhook")
 	w.write(d, "one")
@@ -172,6 +174,7 @@ func TestCoalescingEndToEnd(t *testing.T) {
 
 // On 2026-09-01 FCM called every token invalid for a while. Nobody is to lose his registration by that.
 func TestOutageDeletesNobody(t *testing.T) {
+	t.Parallel()
 	w := newTown(t, "fcm")
 	var devices []*inhabitant
 	for i := range 12 { // above the number that a small server may lose at once
@@ -197,6 +200,7 @@ func TestOutageDeletesNobody(t *testing.T) {
 
 // A provider that hangs holds up nobody else's wake-ups.
 func TestLanesAreApart(t *testing.T) {
+	t.Parallel()
 	w := newTown(t, "fcm", "webhook")
 	var stuck []*inhabitant
 	for i := range 3 {

@@ -16,6 +16,7 @@ import (
 // learns nothing; when it is gone, the push service is asked at once; when it is
 // back, it is told over the link what it missed.
 func TestRungOverTheLinkFirst(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.cfg.Push.Provider = append(w.cfg.Push.Provider, config.Provider{Name: "direct", Type: "direct"})
 	w.restart(t, true)

@@ -79,6 +79,7 @@ func (c *clinic) canary(kind string) (flag string, device emulate.Device) {
 }
 
 func TestDoctorFindsAllWell(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, emulate.Types()...)
 	said := c.well("data directory")
 	for _, kind := range emulate.Types() {
@@ -99,6 +100,7 @@ func TestDoctorFindsAllWell(t *testing.T) {
 
 // Each failure of a push service, and the words for it.
 func TestDoctorOfProviders(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t, "fcm", "webhook")
 	fcm := c.services["fcm"]
 	flag, device := c.canary("fcm")

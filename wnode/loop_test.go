@@ -160,6 +160,7 @@ func shows(t *testing.T, d *client.Device, push []byte) []string {
 // A message that the genuine node sends makes Bob's device ring, and shows who
 // wrote what.
 func TestGenuineNodeRings(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.restart(t, true)
 	d := w.register(t)
@@ -186,6 +187,7 @@ func TestGenuineNodeRings(t *testing.T) {
 // and mail goes on. Turned on it starts at the end of the log; off and on again
 // it resumes where it was.
 func TestPushOffAndOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.restart(t, false)
 	require.Nil(t, w.push)
@@ -226,6 +228,7 @@ func TestPushOffAndOn(t *testing.T) {
 // Invariant 3: no token, endpoint, topic or key in a log, a metric or, unsealed,
 // on the disk, whatever happens.
 func TestCanaries(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.restart(t, true)
 	d := w.register(t)

@@ -64,11 +64,11 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
 		Version:                   version(),
 		HideVersion:               true,
-		HideHelpCommand:           true,
+		HideHelp:                  true, // helpFlag is there instead
 		Reader:                    stdin,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
-		Flags:                     settingFlags(),
+		Flags:                     append(settingFlags(), helpFlag()),
 		Action:                    serveAction,
 		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), recoverCommand(), dumpconfigCommand(), versionCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
@@ -79,7 +79,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	prepare = func(commands []*cli.Command) {
 		for _, command := range commands {
 			command.OnUsageError = usageError
-			command.HideHelpCommand = true
+			command.HideHelp = true
+			command.Flags = append(command.Flags, helpFlag())
 			if command.Action == nil {
 				command.Action = needSubcommand
 			}
@@ -91,6 +92,12 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	}
 	prepare(app.Commands)
 	return app
+}
+
+// helpFlag is a --help of its own for each command: the library's is one for all, which two runs in a process, as in
+// tests, would write to at the same time.
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
 }
 
 // serveAction is what wnode does without a command.

@@ -22,6 +22,7 @@ const observed = 12
 // The platform as an observer: it has every push, and knows every envelope of
 // the network. All it learns is that a token was woken.
 func TestPlatformObserver(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.restart(t, true)
 	d := w.register(t)
