@@ -139,8 +139,8 @@ func TestPlainOnlyWhenAsked(t *testing.T) {
 // Thousands of registrations from one source: few are taken, the disk
 // stays small, and who is registered notices nothing.
 func TestRegistrationFlood(t *testing.T) {
-	const flood = 10_000
-	bedTest(t, Limits{PeerRate: 1e9, PeerBurst: 1e9, Unconfirmed: 500}, func(b *bed) {
+	const flood, sources = 10_000 / scale, 2000 / scale
+	bedTest(t, Limits{PeerRate: 1e9, PeerBurst: 1e9, Unconfirmed: sources/2 + 156}, func(b *bed) {
 		honest := b.phone("honest")
 		honest.join(honest.registration(topicA))
 		r := b.ext.registry
@@ -173,14 +173,14 @@ func TestRegistrationFlood(t *testing.T) {
 
 		// From as many sources as he likes: the room for the unproven is bounded,
 		// and they push out each other.
-		for i := range 2000 {
+		for i := range sources {
 			token := binary.BigEndian.AppendUint32([]byte("other"), uint32(i))
 			g.Routes = []pushwire.Route{{Provider: "post", Address: token, Keys: [][]byte{{1}}}}
 			_, _, err := r.register(key(flood+i), enode.ID{byte(i), byte(i >> 8), 1}, g, now.Add(time.Duration(i)*time.Millisecond))
 			require.NoError(t, err)
 		}
-		require.Equal(t, 500, r.count[classFresh])
-		require.Less(t, size()-before, 2000*64+500*1024)
+		require.Equal(t, min(256+sources, sources/2+156), r.count[classFresh])
+		require.Less(t, size()-before, sources*64+r.count[classFresh]*1024)
 
 		// One token, named by many: eight may claim it, and three challenges go
 		// there in a day.

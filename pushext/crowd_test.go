@@ -19,7 +19,7 @@ import (
 // through the same push service, which takes its time.
 func TestFloodedTopic(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		const devices, seconds, attempt, silent = 10_000, 2, 50 * time.Millisecond, 1
+		const devices, seconds, attempt, silent = 10_000 / scale, 2, 50 * time.Millisecond, 1
 		p := &scripted{name: "fcm"}
 		p.set(func(context.Context, Notification) Verdict {
 			time.Sleep(attempt)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package pushext
+
+const scale = 1
