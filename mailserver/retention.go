@@ -231,7 +231,8 @@ func (a *Archive) finish(p *partition, run *memoryRun) error {
 	return a.reopen(p, true)
 }
 
-// reopen closes a sealed partition's database and opens it again.
+// reopen closes a sealed partition's database and opens it again. If it cannot be
+// opened for writing, on a full disk for instance, reads go on.
 func (a *Archive) reopen(p *partition, readOnly bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,11 +243,13 @@ func (a *Archive) reopen(p *partition, readOnly bool) error {
 		p.db = nil
 	}
 	db, err := a.openDB(p.name, true, readOnly)
-	if err != nil {
-		return err
+	if err != nil && !readOnly {
+		var worse error
+		db, worse = a.openDB(p.name, true, true)
+		err = errors.Join(err, worse)
 	}
 	p.db = db
-	return nil
+	return err
 }
 
 // begin makes the partition that starts with sequence first and writes to it.
@@ -406,6 +409,7 @@ func (a *Archive) seal(p *partition) error {
 	p.bytes, p.sealed = size, true
 	a.unsealed = slices.DeleteFunc(a.unsealed, func(q *partition) bool { return q == p })
 	a.mu.Unlock()
+	signal(a.kick) // it may be dropped now, and an archive at its limit waits for that
 	return nil
 }
 
