@@ -25,12 +25,22 @@ import (
 	"whisperpush/whisper"
 )
 
-// envelope makes the envelope of a number: a valid one that no key opens.
+// envelope makes the envelope of a number: one that no key opens, and that has
+// not expired for years.
 func envelope(number uint64, size int) *whisper.Envelope {
+	return makeEnvelope(number, 1_900_000_000, size)
+}
+
+// expired makes one that has expired long ago.
+func expired(number uint64, size int) *whisper.Envelope {
+	return makeEnvelope(number, 1_600_000_000, size)
+}
+
+func makeEnvelope(number, expiry uint64, size int) *whisper.Envelope {
 	topic := whisper.Topic{1, 2, 3, byte(number % 7)}
 	data := make([]byte, max(size, 8))
 	rand.NewChaCha8([32]byte(binary.BigEndian.AppendUint64(make([]byte, 24), number))).Read(data)
-	raw, err := rlp.EncodeToBytes([]any{uint32(1_900_000_000 + number%1000), uint32(3600), topic, data, number})
+	raw, err := rlp.EncodeToBytes([]any{uint32(expiry + number%1000), uint32(3600), topic, data, number})
 	if err != nil {
 		panic(err) // every field has an encoding
 	}

@@ -5,6 +5,7 @@ package torture
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -261,57 +262,70 @@ func smallDisk(t testing.TB, size string) string {
 func TestFullDisk(t *testing.T) {
 	rng := newRand(t)
 	dir := filepath.Join(smallDisk(t, "48m"), "archive")
-	// At most 8 MiB: it keeps beginning partitions and wants to drop old ones.
-	o := mailserver.ArchiveOptions{Retention: time.Hour, MaxBytes: 32 << 20}
+	// Much is written for so few bytes: it keeps beginning partitions and dropping
+	// old ones, whose envelopes have expired.
+	o := mailserver.ArchiveOptions{Retention: time.Hour, MaxBytes: 8 << 20}
 	a, err := mailserver.OpenArchive(dir, o)
 	require.NoError(t, err)
 	number, refused := uint64(0), 0
-	acked := make(map[common.Hash]uint64)
+	var acked []common.Hash
 	store := func() error {
 		envs := make([]*whisper.Envelope, 50)
 		for i := range envs {
-			envs[i] = envelope(number, 1000)
+			envs[i] = expired(number, 1000)
 			number++
 		}
 		err := put(a, envs...)
 		if err == nil {
 			for _, e := range envs {
-				acked[e.Hash()] = number
+				acked = append(acked, e.Hash())
 			}
 		}
 		return err
 	}
+	// sure stores something; while retention has not caught up with the size limit
+	// it is refused.
+	sure := func() {
+		require.Eventually(t, func() bool {
+			err := store()
+			if err != nil {
+				require.ErrorIs(t, err, mailserver.ErrArchiveFull)
+			}
+			return err == nil
+		}, patience, 10*time.Millisecond)
+	}
 	check := func(a *mailserver.Archive) {
 		var sample []common.Hash
-		for h := range acked { // in a random order
-			if sample = append(sample, h); len(sample) == 64 {
-				break
-			}
+		for range 64 { // of the latest, which no size limit drops
+			sample = append(sample, acked[len(acked)-1-rng.IntN(1500)])
 		}
 		_, missing, err := a.ByHash(t.Context(), sample)
 		require.NoError(t, err)
 		require.Empty(t, missing, "acknowledged envelopes are lost")
 	}
-	for range 100 {
-		require.NoError(t, store())
+	for range 200 {
+		sure()
 	}
 	ballast := filepath.Join(filepath.Dir(dir), "ballast")
-	const rounds = 6
+	rounds := max(6, *flipsFlag/20)
 	for round := range rounds {
 		var st syscall.Statfs_t
 		require.NoError(t, syscall.Statfs(dir, &st))
 		free := int64(st.Bavail) * st.Bsize
 		leave := int64(rng.IntN(512 << 10))
 		require.NoError(t, os.WriteFile(ballast, make([]byte, max(0, free-leave)), 0o600))
-		deadline := time.Now().Add(patience)
-		var full error
-		for full == nil {
-			require.True(t, time.Now().Before(deadline))
+		// The disk is full, or so full that no partition can be closed and dropped,
+		// and then the size limit comes first.
+		limit := time.Now().Add(2 * time.Second)
+		full := store()
+		for full == nil || errors.Is(full, mailserver.ErrArchiveFull) && time.Now().Before(limit) {
 			full = store()
 		}
-		require.ErrorIs(t, full, durable.ErrWrite)
-		require.ErrorIs(t, full, syscall.ENOSPC)
-		refused++
+		if !errors.Is(full, mailserver.ErrArchiveFull) {
+			require.ErrorIs(t, full, durable.ErrWrite)
+			require.ErrorIs(t, full, syscall.ENOSPC)
+			refused++
+		}
 		check(a) // reads go on
 		if round%2 == 1 {
 			image := filepath.Join(t.TempDir(), "archive")
@@ -324,15 +338,20 @@ func TestFullDisk(t *testing.T) {
 		}
 		require.NoError(t, os.Remove(ballast))
 		require.Eventually(t, func() bool { return store() == nil }, patience, 10*time.Millisecond, "it does not recover by itself")
+		for range 60 {
+			sure()
+		}
 		check(a)
 	}
+	require.Greater(t, a.First(), uint64(1), "nothing was dropped")
+	require.Positive(t, refused)
 	require.NoError(t, a.Close())
 	a, err = mailserver.OpenArchive(dir, o)
 	require.NoError(t, err)
 	require.Empty(t, a.Damage())
 	check(a)
 	require.NoError(t, a.Close())
-	result(t, "%d times full, %d envelopes acknowledged, 0 lost", refused, len(acked))
+	result(t, "%d times full in %d rounds, %d envelopes acknowledged, 0 lost", refused, rounds, len(acked))
 }
 
 // TestFailingFsync runs an archiving process under strace, which makes its k-th

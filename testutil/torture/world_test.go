@@ -78,9 +78,16 @@ type device struct {
 	fetched   map[common.Hash]bool // fetch acknowledged
 	unfetched int                  // wake-ups since the last fetch
 	wakeups   int
-	repeated  map[int]int // wake-ups with nothing new, by the number of crashes before
-	history   []string    // every wake-up, for people
-	wrong     []string    // what no wake-up may do
+	repeated  map[repetition]int
+	history   []string // every wake-up, for people
+	wrong     []string // what no wake-up may do
+}
+
+// repetition is a wake-up with nothing new in it: its newest envelope, and the
+// number of crashes before.
+type repetition struct {
+	crash  int
+	newest common.Hash
 }
 
 // secret opens every message of a test.
@@ -209,7 +216,7 @@ func (w *world) enrol(ctx context.Context, name string) error {
 	}
 	d := &device{
 		Device: c, name: name, token: w.fcm.NewToken(), codes: make(chan []byte, 16), topics: map[whisper.Topic]bool{topic: true},
-		covered: make(map[common.Hash]bool), fetched: make(map[common.Hash]bool), repeated: make(map[int]int),
+		covered: make(map[common.Hash]bool), fetched: make(map[common.Hash]bool), repeated: make(map[repetition]int),
 	}
 	w.t.Cleanup(func() { c.Close() })
 	go w.listen(d)
@@ -269,7 +276,7 @@ func (w *world) pushed(d *device, push emulate.Push) {
 		d.history = append(d.history, fmt.Sprintf("after crash %d, %s: number %d, %d hashes, newest %x, new %t",
 			w.crashes, push.At.Format("15:04:05.000"), payload.Seq, len(payload.Hashes), payload.Hashes[0][:4], !d.covered[payload.Hashes[0]]))
 		if d.covered[payload.Hashes[0]] { // the newest: so nothing in it is new
-			d.repeated[w.crashes]++
+			d.repeated[repetition{w.crashes, payload.Hashes[0]}]++
 		}
 		d.wakeups++
 		d.unfetched++
@@ -392,16 +399,16 @@ func (w *world) settle() {
 }
 
 // judge holds every wake-up against the rules: one collapse id, and at most one
-// repetition a crash.
+// repetition of a wake-up a crash.
 func (w *world) judge() (wakeups, repeated int) {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, d := range w.devices {
 		require.Empty(w.t, d.wrong, d.name)
-		for crash, n := range d.repeated {
-			require.Positive(w.t, crash, "%s: repeated without a crash", d.name)
-			require.LessOrEqual(w.t, n, 1, "%s: repeated more than once after crash %d:\n%s", d.name, crash,
+		for r, n := range d.repeated {
+			require.Positive(w.t, r.crash, "%s: repeated without a crash", d.name)
+			require.LessOrEqual(w.t, n, 1, "%s: repeated more than once after crash %d:\n%s", d.name, r.crash,
 				strings.Join(d.history[max(0, len(d.history)-15):], "\n"))
 			repeated += n
 		}
