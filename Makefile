@@ -2,9 +2,10 @@
 GO       ?= go
 FUZZTIME ?= 20s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
+FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo test bench bench-full microbench slo lint vuln fuzz vectors clean
+.PHONY: help build demo test torture torture-short bench bench-full microbench slo lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,14 @@ demo: build ## run the whole loop once: message, push, preview
 
 test: ## all tests with the race detector, the genuine node as a peer included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
+
+torture-short: ## kill, fill, flip and overload a node for about two minutes
+	$(GO) test -v -count=1 -timeout 15m ./testutil/torture -torture.rounds 12 -torture.kills 30 -torture.flips 100 -torture.scale 5
+	$(GO) test -count=1 -timeout 15m -run $(FAULTS) ./durable ./mailserver ./pushext ./whisper
+
+torture: ## the same with 200 kills and 1,000 flips, about half an hour
+	$(GO) test -v -count=1 -timeout 3h ./testutil/torture -torture.rounds 200 -torture.kills 200 -torture.flips 1000 -torture.scale 100
+	$(GO) test -v -count=1 -timeout 1h -run $(FAULTS) ./durable ./mailserver ./pushext ./whisper
 
 bench: ## measure beside the genuine node and the bare machine, some minutes
 	$(GO) run ./bench
