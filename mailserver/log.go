@@ -263,7 +263,7 @@ func (a *Archive) upkeep() error {
 	}
 	if a.rollDue() {
 		if err := a.roll(); err != nil {
-			return fmt.Errorf("new partition: %w", err)
+			return fmt.Errorf("new partition: %w: %w", durable.ErrWrite, err)
 		}
 	}
 	if a.run.count() >= a.o.runRecords {

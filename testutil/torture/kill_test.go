@@ -141,7 +141,10 @@ func (w *world) aftermath() {
 	// reason; with the fetch he must be woken for the rest.
 	var wg sync.WaitGroup
 	for _, d := range w.some(mostDevices) {
-		if d.unfetched >= restless {
+		w.mu.Lock()
+		silent := d.unfetched >= restless
+		w.mu.Unlock()
+		if silent {
 			wg.Go(func() {
 				d.Sleep() // the connection is of the life before
 				assert.NoError(w.t, w.fetch(ctx, d), d.name)
