@@ -226,7 +226,7 @@ func TestForeignCursor(t *testing.T) {
 
 func TestBatch(t *testing.T) {
 	inBench(t, nil, func(t *testing.T, b *bench) {
-		big := make([]byte, 100<<10)
+		big := make([]byte, 25<<10)
 		var want []common.Hash
 		for i := range 7 {
 			e, err := whisper.Seal(t.Context(), whisper.Draft{Payload: append(big, byte(i)), Key: serverKey})

@@ -63,8 +63,9 @@ type Limits struct {
 
 const (
 	// sendBytes is how much is handed to a peer at a time, and the size of a
-	// batch: well below the least maximum message size in the field, 1 MiB.
-	sendBytes = 256 << 10
+	// batch: well below the least maximum message size in the field, 1 MiB. The
+	// buffers that devp2p keeps for each link grow to some times this.
+	sendBytes = 64 << 10
 	// hashesAtOnce is how many envelopes are read by hash at a time.
 	hashesAtOnce = 8
 	// maxWindows is how many stretches of Limits.Range without envelopes are

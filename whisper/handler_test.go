@@ -141,7 +141,7 @@ func TestRequestsAndAnswers(t *testing.T) {
 	require.Equal(t, packet{DirectPacket, e.Raw()}, r.next())
 	require.ErrorIs(t, n.SendDirect(t.Context(), enode.ID{1}, e), ErrNotConnected)
 
-	large := craft(t, 2, 1, Topic{}, make([]byte, 200<<10))
+	large := craft(t, 2, 1, Topic{}, make([]byte, 50<<10))
 	require.NoError(t, n.SendDirectBatch(t.Context(), r.id, []*Envelope{large, large, large}))
 	require.Equal(t, packet{DirectPacket, messages(t, large, large)}, r.next())
 	require.Equal(t, packet{DirectPacket, messages(t, large)}, r.next())

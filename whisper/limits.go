@@ -37,7 +37,8 @@ const (
 	keptReadBuffer = 1 << 20
 
 	// relayPacket is the size from which envelopes for a peer go into the next packet.
-	relayPacket = 512 << 10
+	// The buffers that devp2p keeps for each link grow to some times this.
+	relayPacket = 128 << 10
 	// plausibleMaxPacket is what every peer takes: a genuine node with the
 	// default maximum message size cuts the link on larger packets.
 	plausibleMaxPacket = DefaultMaxMessageSize

@@ -27,8 +27,8 @@ import (
 )
 
 // memoryBound is how much memory a node may have resident at any time while it is
-// overloaded, in bytes.
-const memoryBound = 768 << 20
+// overloaded by 250 peers, in bytes. Most of it are the buffers of their links.
+const memoryBound = 1 << 30
 
 // scaled is the part of a full overload that this run makes.
 func scaled(full, least int) int { return max(full**scaleFlag/100, least) }
