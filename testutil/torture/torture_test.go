@@ -19,9 +19,9 @@ import (
 // How much is done. The defaults are for an ordinary go test.
 var (
 	seedFlag   = flag.Uint64("torture.seed", 0, "seed of the run; 0: a random one, which is printed")
-	roundsFlag = flag.Int("torture.rounds", 4, "kill -9 of the whole node, this many times")
-	killsFlag  = flag.Int("torture.kills", 8, "kill -9 of a process that archives, this many times")
-	flipsFlag  = flag.Int("torture.flips", 40, "bit flips in each of the archive and the push database")
+	roundsFlag = flag.Int("torture.rounds", 3, "kill -9 of the whole node, this many times")
+	killsFlag  = flag.Int("torture.kills", 4, "kill -9 of a process that archives, this many times")
+	flipsFlag  = flag.Int("torture.flips", 20, "bit flips in each of the archive and the push database")
 	scaleFlag  = flag.Int("torture.scale", 1, "size of the overload, in percent of the full one")
 )
 
