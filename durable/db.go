@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -198,6 +199,10 @@ func (d *DB) open(readOnly bool) (in *instance, err error) {
 		}
 	}
 	db, err := leveldb.Open(stor, d.o.level(readOnly))
+	if readOnly && errors.Is(err, io.EOF) {
+		stor.oneJournal = true
+		db, err = leveldb.Open(stor, d.o.level(readOnly))
+	}
 	if err != nil {
 		stor.dead.Store(true)
 		return nil, fmt.Errorf("open database: %w", d.classify(err))

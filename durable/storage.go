@@ -2,17 +2,20 @@ package durable
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	lerrors "github.com/syndtr/goleveldb/leveldb/errors"
+	"github.com/syndtr/goleveldb/leveldb/journal"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
@@ -97,6 +100,9 @@ type strictStorage struct {
 	syncDir func() error
 	// torn is told of each torn tail that was cut off.
 	torn func(fd storage.FileDesc, dropped int)
+	// oneJournal shows all journals as one, the newest: goleveldb cannot open a
+	// database read-only that has several (it takes the end of one for an error).
+	oneJournal bool
 	// dead is set when the instance was given up: nothing it still tries to write
 	// reaches the disk.
 	dead atomic.Bool
@@ -179,6 +185,64 @@ func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 // Open returns journals and manifests, which goleveldb reads only when it opens a
 // database, without their torn tail.
 func (s *strictStorage) Open(fd storage.FileDesc) (storage.Reader, error) {
+	if s.oneJournal && fd.Type == storage.TypeJournal {
+		return s.joined()
+	}
+	return s.open(fd)
+}
+
+// List implements storage.Storage.
+func (s *strictStorage) List(kinds storage.FileType) ([]storage.FileDesc, error) {
+	fds, err := s.Storage.List(kinds)
+	if !s.oneJournal || kinds&storage.TypeJournal == 0 {
+		return fds, err
+	}
+	newest := int64(-1)
+	for _, fd := range fds {
+		if fd.Type == storage.TypeJournal {
+			newest = max(newest, fd.Num)
+		}
+	}
+	return slices.DeleteFunc(fds, func(fd storage.FileDesc) bool { return fd.Type == storage.TypeJournal && fd.Num != newest }), err
+}
+
+// joined returns the records of all journals as one journal.
+func (s *strictStorage) joined() (storage.Reader, error) {
+	fds, err := s.Storage.List(storage.TypeJournal)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(fds, func(a, b storage.FileDesc) int { return cmp.Compare(a.Num, b.Num) })
+	var all bytes.Buffer
+	w := journal.NewWriter(&all)
+	for _, fd := range fds {
+		r, err := s.open(fd)
+		if err != nil {
+			return nil, err
+		}
+		data, err := io.ReadAll(r)
+		r.Close()
+		if err != nil {
+			return nil, err
+		}
+		records, _ := wholeRecords(data) // open has refused what is damaged
+		for _, record := range records {
+			next, err := w.Next()
+			if err == nil {
+				_, err = next.Write(record)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return prefix{bytes.NewReader(all.Bytes())}, nil
+}
+
+func (s *strictStorage) open(fd storage.FileDesc) (storage.Reader, error) {
 	r, err := s.Storage.Open(fd)
 	if err != nil || fd.Type&(storage.TypeJournal|storage.TypeManifest) == 0 {
 		return r, err
