@@ -120,9 +120,7 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Fallback = DefaultFallback
 	}
 	if cfg.HTTPClient == nil {
-		transport := attempt.Transport(nil, nil)
-		transport.Proxy = http.ProxyFromEnvironment
-		cfg.HTTPClient = attempt.Client(transport)
+		cfg.HTTPClient = attempt.DefaultClient()
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout
@@ -183,9 +181,9 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 
 // request builds header and payload. The errors are fit to be reasons.
 func (p *Provider) request(n pushext.Notification, now time.Time) (http.Header, []byte, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(n.Body, &members); err != nil || members == nil {
-		return nil, nil, errors.New("body is not a JSON object")
+	members, err := attempt.Members(n.Body)
+	if err != nil {
+		return nil, nil, err
 	}
 	data := make(notify.D, len(members))
 	for key, value := range members {

@@ -26,8 +26,8 @@ const (
 	HoldRefusal = time.Second
 )
 
-// Access keeps an OAuth 2.0 access token (RFC 6749). Any number of pushes share
-// one exchange.
+// Access keeps an OAuth 2.0 access token (RFC 6749) and posts with it. Any number
+// of pushes share one exchange.
 type Access struct {
 	client   *http.Client
 	tokenURL string
@@ -85,6 +85,30 @@ func (a *Access) Forget(token string) {
 	defer a.mu.Unlock()
 	if a.current == token {
 		a.current = ""
+	}
+}
+
+// Post sends a JSON body to url with an access token and has judge make the
+// verdict of the answer. An answer for which stale is true says that the token
+// is no longer taken: that alone is worth a second request, with a new token, and
+// only one, for a new token that is refused as well is the account's fault.
+// Without a token or an answer the reason of the verdict begins with kind.
+func (a *Access) Post(ctx context.Context, kind, url string, body []byte, stale func(Answer) bool, judge func(Answer, time.Time) pushext.Verdict) pushext.Verdict {
+	for renewed := false; ; renewed = true {
+		token, err := a.Token(ctx)
+		if err != nil {
+			return Unauthorised(kind, err, time.Now())
+		}
+		header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}
+		answer, err := Post(ctx, a.client, url, header, body)
+		if err != nil {
+			return Failed(kind, err)
+		}
+		if stale(answer) && !renewed {
+			a.Forget(token)
+			continue
+		}
+		return judge(answer, time.Now())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -73,6 +74,25 @@ func Client(transport http.RoundTripper) *http.Client {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// DefaultClient returns the client of a provider that was configured without
+// one: many small requests to one push service, through the proxy that the
+// environment names.
+func DefaultClient() *http.Client {
+	transport := Transport(nil, nil)
+	transport.Proxy = http.ProxyFromEnvironment
+	return Client(transport)
+}
+
+// Members reads the body of a notification as the JSON object that it has to
+// be. The error is fit to be part of a reason.
+func Members(body []byte) (map[string]json.RawMessage, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return nil, errors.New("body is not a JSON object")
+	}
+	return members, nil
 }
 
 // Post sends body to url with header and reads the answer. header is used as it

@@ -80,7 +80,6 @@ type Config struct {
 type Provider struct {
 	name    string
 	url     string
-	client  *http.Client
 	timeout time.Duration
 	access  *attempt.Access
 }
@@ -112,9 +111,7 @@ func New(cfg Config) (*Provider, error) {
 		account.TokenURI = cfg.TokenURL
 	}
 	if cfg.HTTPClient == nil {
-		transport := attempt.Transport(nil, nil)
-		transport.Proxy = http.ProxyFromEnvironment
-		cfg.HTTPClient = attempt.Client(transport)
+		cfg.HTTPClient = attempt.DefaultClient()
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout
@@ -122,7 +119,6 @@ func New(cfg Config) (*Provider, error) {
 	return &Provider{
 		name:    cfg.Name,
 		url:     endpoint + "/projects/" + cfg.ProjectID + "/messages:send",
-		client:  cfg.HTTPClient,
 		timeout: cfg.Timeout,
 		access:  newAccess(account, cfg.HTTPClient, cfg.Timeout),
 	}, nil
@@ -212,32 +208,20 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	for refreshed := false; ; refreshed = true {
-		token, err := p.access.Token(ctx)
-		if err != nil {
-			return attempt.Unauthorised("fcm", err, time.Now())
-		}
-		header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}
-		answer, err := attempt.Post(ctx, p.client, p.url, header, body)
-		if err != nil {
-			return attempt.Failed("fcm", err)
-		}
-		// Only an access token that Google no longer takes is worth a second
-		// request, and only one: a new token that is refused as well is our
-		// account's fault.
-		if answer.Status == http.StatusUnauthorized && errorCode(answer.Body) != "THIRD_PARTY_AUTH_ERROR" && !refreshed {
-			p.access.Forget(token)
-			continue
-		}
-		return verdict(answer, time.Now())
-	}
+	return p.access.Post(ctx, "fcm", p.url, body, stale, verdict)
+}
+
+// stale says that Google no longer takes our access token; the other 401 is
+// about the key of another service.
+func stale(answer attempt.Answer) bool {
+	return answer.Status == http.StatusUnauthorized && errorCode(answer.Body) != "THIRD_PARTY_AUTH_ERROR"
 }
 
 // message encodes the request of projects.messages.send. The errors are fit to be reasons.
 func message(n pushext.Notification) ([]byte, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(n.Body, &members); err != nil || members == nil {
-		return nil, errors.New("body is not a JSON object")
+	members, err := attempt.Members(n.Body)
+	if err != nil {
+		return nil, err
 	}
 	data := make(notify.D, len(members))
 	for key, value := range members {

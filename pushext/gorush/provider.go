@@ -134,9 +134,9 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 
 // request builds the notification. The errors are fit to be reasons.
 func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNotification, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(n.Body, &members); err != nil || members == nil {
-		return notify.PushNotification{}, errors.New("body is not a JSON object")
+	members, err := attempt.Members(n.Body)
+	if err != nil {
+		return notify.PushNotification{}, err
 	}
 	data := make(notify.D, len(members))
 	for key, value := range members {

@@ -58,7 +58,6 @@ type Config struct {
 type Provider struct {
 	name    string
 	url     string
-	client  *http.Client
 	timeout time.Duration
 	access  *attempt.Access
 }
@@ -89,9 +88,7 @@ func New(cfg Config) (*Provider, error) {
 		}
 	}
 	if cfg.HTTPClient == nil {
-		transport := attempt.Transport(nil, nil)
-		transport.Proxy = http.ProxyFromEnvironment
-		cfg.HTTPClient = attempt.Client(transport)
+		cfg.HTTPClient = attempt.DefaultClient()
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout
@@ -100,7 +97,6 @@ func New(cfg Config) (*Provider, error) {
 	return &Provider{
 		name:    cfg.Name,
 		url:     strings.TrimRight(cfg.Endpoint, "/") + "/v1/" + cfg.AppID + "/messages:send",
-		client:  cfg.HTTPClient,
 		timeout: cfg.Timeout,
 		access:  attempt.NewAccess(cfg.HTTPClient, cfg.TokenURL, cfg.Timeout, func(time.Time) (url.Values, error) { return form, nil }),
 	}, nil
@@ -134,29 +130,15 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	for refreshed := false; ; refreshed = true {
-		token, err := p.access.Token(ctx)
-		if err != nil {
-			return attempt.Unauthorised("hms", err, time.Now())
-		}
-		header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}
-		answer, err := attempt.Post(ctx, p.client, p.url, header, body)
-		if err != nil {
-			return attempt.Failed("hms", err)
-		}
-		if expired(answer) && !refreshed {
-			p.access.Forget(token)
-			continue
-		}
-		return verdict(answer, n.Address.Token, time.Now())
-	}
+	return p.access.Post(ctx, "hms", p.url, body, expired, func(answer attempt.Answer, now time.Time) pushext.Verdict {
+		return verdict(answer, n.Address.Token, now)
+	})
 }
 
 // message encodes the request. The errors are fit to be reasons.
 func message(n pushext.Notification) ([]byte, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(n.Body, &members); err != nil || members == nil {
-		return nil, errors.New("body is not a JSON object")
+	if _, err := attempt.Members(n.Body); err != nil {
+		return nil, err
 	}
 	priority := ""
 	if n.Urgent {

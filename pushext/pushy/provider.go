@@ -76,9 +76,7 @@ func New(cfg Config) (*Provider, error) {
 		return fail(errors.New("the endpoint is not a URL such as " + DefaultEndpoint))
 	}
 	if cfg.HTTPClient == nil {
-		transport := attempt.Transport(nil, nil)
-		transport.Proxy = http.ProxyFromEnvironment
-		cfg.HTTPClient = attempt.Client(transport)
+		cfg.HTTPClient = attempt.DefaultClient()
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout
@@ -125,12 +123,11 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	bad := func(reason string) pushext.Verdict {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "pushy " + reason}
 	}
-	var members map[string]json.RawMessage
-	switch err := json.Unmarshal(n.Body, &members); {
+	switch _, err := attempt.Members(n.Body); {
 	case p.Check(n.Address) != nil:
 		return bad("bad address")
-	case err != nil || members == nil:
-		return bad("body is not a JSON object")
+	case err != nil:
+		return bad(err.Error())
 	case len(n.Body) > MaxData:
 		return bad("PAYLOAD_LIMIT_EXCEEDED")
 	}
