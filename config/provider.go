@@ -30,37 +30,49 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		return fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)
 	}
 	keys = maps.Clone(keys)
-	for name, into := range map[string]*string{"Name": &p.Name, "Type": &p.Type, "Info": &p.Info} {
-		if value, given := keys[name]; given {
-			if *into, ok = value.(string); !ok {
-				return fmt.Errorf("%s of a [[Push.Provider]] is a string, not %v", name, value)
-			}
-			delete(keys, name)
+	for _, text := range []struct {
+		key  string
+		into *string
+	}{{"Name", &p.Name}, {"Type", &p.Type}, {"Info", &p.Info}} {
+		if _, err := take(keys, text.key, "a string", text.into); err != nil {
+			return err
 		}
 	}
-	if value, given := keys["Burst"]; given {
-		burst, ok := value.(int64)
-		if !ok {
-			return fmt.Errorf("Burst of a [[Push.Provider]] is a whole number, not %v", value)
-		}
+	var burst int64
+	if given, err := take(keys, "Burst", "a whole number", &burst); err != nil {
+		return err
+	} else if given {
 		p.Burst = int(burst)
-		delete(keys, "Burst")
 	}
-	if value, given := keys["Every"]; given {
-		text, ok := value.(string)
-		if !ok {
-			return fmt.Errorf("Every of a [[Push.Provider]] is a duration such as \"10s\", not %v", value)
+	const everyKey = "Every"
+	var every string
+	if given, err := take(keys, everyKey, `a duration such as "10s"`, &every); err != nil {
+		return err
+	} else if given {
+		if err := p.Every.UnmarshalText([]byte(every)); err != nil {
+			return fmt.Errorf("%s of a [[Push.Provider]]: %w", everyKey, err)
 		}
-		if err := p.Every.UnmarshalText([]byte(text)); err != nil {
-			return fmt.Errorf("Every of a [[Push.Provider]]: %w", err)
-		}
-		delete(keys, "Every")
 	}
 	if p.Name == "" {
 		p.Name = p.Type
 	}
 	p.Options = keys
 	return nil
+}
+
+// take moves the value of a key out of keys and tells whether it was there. kind
+// is what the value has to be, in words.
+func take[T any](keys map[string]any, key, kind string, into *T) (given bool, err error) {
+	value, given := keys[key]
+	if !given {
+		return false, nil
+	}
+	var ok bool
+	if *into, ok = value.(T); !ok {
+		return true, fmt.Errorf("%s of a [[Push.Provider]] is %s, not %v", key, kind, value)
+	}
+	delete(keys, key)
+	return true, nil
 }
 
 // Decode fills the struct that options points to from the provider's own keys; a key it has no field for is an
