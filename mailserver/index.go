@@ -100,7 +100,7 @@ func placesToPicks(places []place) []pick {
 		if n := len(picks); n > 0 && picks[n-1].first == first {
 			picks[n-1].at = picks[n-1].at[:len(picks[n-1].at)+1]
 		} else {
-			picks = append(picks, pick{first: first, at: ats[len(ats)-1 : len(ats)]})
+			picks = append(picks, pick{first: first, at: ats[len(ats)-1:]})
 		}
 	}
 	return picks

@@ -104,7 +104,6 @@ type round struct {
 	*crowd
 	entries []Entry
 	left    uint32
-	from    uint64 // crowd.oldest after it, 0 = nothing waits
 }
 
 // next returns the round that is due first, nil if ctx ends before.

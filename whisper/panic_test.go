@@ -14,9 +14,11 @@ import (
 // faulty panics in everything that a packet of a stranger reaches.
 type faulty struct{}
 
-func (faulty) HandleRequest(enode.ID, []byte)                    { panic("request") }
-func (faulty) HandleDirect(enode.ID, *Envelope)                  { panic("direct") }
-func (faulty) HandleRequestComplete(enode.ID, []byte)            { panic("request complete") }
+func (faulty) HandleRequest(enode.ID, []byte)         { panic("request") }
+func (faulty) HandleDirect(enode.ID, *Envelope)       { panic("direct") }
+func (faulty) HandleRequestComplete(enode.ID, []byte) { panic("request complete") }
+
+//lint:ignore SA5000 the panic is the point, and it is to be a runtime error
 func (faulty) Archive(context.Context, []*Envelope, func(error)) { var m map[int]int; m[0] = 1 }
 
 // A panic in any handler is counted, and costs neither the process nor the link.

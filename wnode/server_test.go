@@ -231,9 +231,9 @@ func TestMetricsEndpoint(t *testing.T) {
 	cfg.Push.Enabled, cfg.Metrics.Enabled = true, true
 	s := run(t, cfg)
 	get := func(path string) string {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.http[0].addr.String()+path, nil)
+		_, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.http[0].addr.String()+path, nil)
 		require.Error(t, err)
-		r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.http[0].addr.String()+path, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.http[0].addr.String()+path, nil)
 		require.NoError(t, err)
 		r.Close = true
 		answer, err := http.DefaultTransport.RoundTrip(r)
