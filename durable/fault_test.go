@@ -73,17 +73,21 @@ func TestPowerCutAtEverySyncPoint(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	s := faultstore.New()
-	var acked atomic.Int64
+	var mu sync.Mutex // a compaction syncs beside the writer
 	var cuts []cut
+	acked := 0
 	s.Disk().OnSync(func(int) {
-		n := int(acked.Load())
-		cuts = append(cuts, cut{s.Disk().Crash(nil), n}, cut{s.Disk().Crash(rng), n})
+		mu.Lock()
+		defer mu.Unlock()
+		cuts = append(cuts, cut{s.Disk().Crash(nil), acked}, cut{s.Disk().Crash(rng), acked})
 	})
 	d, err := openStore(s)
 	require.NoError(t, err)
 	for i := range ops {
 		require.NoError(t, writeOne(d, i))
-		acked.Add(1)
+		mu.Lock()
+		acked++
+		mu.Unlock()
 	}
 	require.NoError(t, d.Close())
 	s.Disk().OnSync(nil)

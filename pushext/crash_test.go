@@ -138,6 +138,8 @@ func crashAt(t *testing.T, point int) (reached bool) {
 	for ; round < 20 && !p.off.Load(); round++ {
 		act(r, round)
 	}
+	store.Disk().OnSync(nil) // or the point is reached while the rest waits
+	synctest.Wait()
 	reached = p.off.Load()
 	if !reached {
 		time.Sleep(time.Minute)
