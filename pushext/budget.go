@@ -11,6 +11,11 @@ type Budget struct {
 	Every time.Duration // until one more is allowed; 0 is no limit
 }
 
+// collapsible is what FCM takes of collapsible messages to one device before it
+// delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
+// 20 at once, then one in 3 minutes).
+var collapsible = Budget{Burst: 20, Every: 3 * time.Minute}
+
 // bucket is the token bucket of one device under a Budget. The zero value is
 // full. It keeps the time at which it will be full again, nothing else.
 type bucket struct {

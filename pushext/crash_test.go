@@ -49,8 +49,8 @@ type oracle struct {
 func (o *oracle) check(t require.TestingT, p *scripted) {
 	for token, hashes := range o.archived {
 		numbers := make(map[uint64][]common.Hash)
-		covered := make(map[common.Hash]int) // accepted wake-ups in which the hash was the newest
-		collapse := ""
+		covered := make(map[common.Hash]bool)
+		collapse, repeated := "", 0
 		for _, push := range p.to(token) {
 			if push.Payload.Kind != pushwire.Messages {
 				continue
@@ -63,19 +63,21 @@ func (o *oracle) check(t require.TestingT, p *scripted) {
 				collapse = push.CollapseID
 			}
 			require.Equal(t, collapse, push.CollapseID)
+			require.NotEmpty(t, push.CollapseID)
 			if push.Class == Delivered {
-				covered[push.Payload.Hashes[0]]++
-				for _, h := range push.Payload.Hashes[1:] {
-					if covered[h] == 0 {
-						covered[h] = 1
-					}
+				if covered[push.Payload.Hashes[0]] { // the newest: so nothing in it is new
+					repeated++
+					require.False(t, push.Fresh, "a repetition goes out with the collapse id")
+				}
+				for _, h := range push.Payload.Hashes {
+					covered[h] = true
 				}
 			}
 		}
 		for _, h := range hashes {
-			require.True(t, o.fetched[h] || covered[h] > 0, "neither fetched nor woken for")
-			require.LessOrEqual(t, covered[h], 1+o.crashes, "more than one repetition a crash")
+			require.True(t, o.fetched[h] || covered[h], "neither fetched nor woken for")
 		}
+		require.LessOrEqual(t, repeated, o.crashes, "more than one repetition a crash")
 	}
 }
 
@@ -167,6 +169,143 @@ func serial(answer func(context.Context, Notification) Verdict) func(context.Con
 		gate <- struct{}{}
 		defer func() { <-gate }()
 		return answer(ctx, n)
+	}
+}
+
+// powerCut ends a rig at once, and returns one that starts over.
+func (r *rig) powerCut(p *cut, seed uint64) *rig {
+	r.t.Helper()
+	left := r.disk.(*faultstore.Store).Disk().Crash(rand.New(rand.NewPCG(1, seed))).Store("db")
+	p.off.Store(true)
+	r.stop()
+	p.off.Store(false)
+	return r.crashed(left, p)
+}
+
+// Two wake-ups were accepted in the moment before a crash, and neither is on
+// disk: one goes out after it, with the collapse id even if those before had none.
+func TestACrashRepeatsOneWakeupADevice(t *testing.T) {
+	for _, spent := range []int{0, 20} {
+		inBubble(t, func(t *testing.T) {
+			p := &cut{scripted: &scripted{name: "fcm"}}
+			r := newRig(t, Delivery{Budget: Budget{Burst: 100}}, p)
+			topic := r.device(1, "fcm token-1")
+			r.start()
+			for range spent {
+				h := r.log.archive(topic)
+				time.Sleep(time.Second)
+				require.NoError(t, r.box.fetched(1, []common.Hash{h}, false))
+			}
+			time.Sleep(time.Second)
+			a := r.log.archive(topic)
+			time.Sleep(commitDelay / 4)
+			b := r.log.archive(topic)
+			synctest.Wait()
+			got := p.all()[spent:]
+			require.Len(t, got, 2)
+			require.Equal(t, spent > 0, got[0].Fresh)
+			r = r.powerCut(p, 1)
+			r.start()
+			time.Sleep(time.Hour)
+			got = p.all()[spent+2:]
+			require.Len(t, got, 1, "one repetition")
+			require.Equal(t, []common.Hash{b, a}, got[0].Payload.Hashes)
+			require.False(t, got[0].Fresh)
+			r.stop()
+		})
+	}
+}
+
+// An archive that cannot be read holds up what is to be sent for a moment only.
+func TestStartDoesNotWaitForAnArchiveThatCannotBeRead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		p.always(Verdict{Class: Retry, Reason: "fcm 503"})
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		a := r.log.archive(topic)
+		time.Sleep(time.Second)
+		r.stop()
+		p.set(nil)
+		n := len(p.all())
+		b := r.log.archive(topic)
+		r.log.broken = errors.New("input/output error")
+		begin := time.Now()
+		r.start()
+		time.Sleep(catchUpLimit)
+		synctest.Wait()
+		got := p.all()
+		require.Len(t, got, n+1)
+		require.Equal(t, []common.Hash{a}, got[n].Payload.Hashes)
+		require.Equal(t, begin.Add(catchUpLimit), got[n].At)
+		require.Less(t, catchUpLimit, PromisedLatency)
+		r.log.mu.Lock()
+		r.log.broken = nil
+		r.log.mu.Unlock()
+		time.Sleep(time.Minute)
+		require.Equal(t, []common.Hash{b, a}, p.all()[n+1].Payload.Hashes)
+		r.stop()
+	})
+}
+
+// A device that was woken and has not fetched is woken through its next route,
+// whatever the program does meanwhile, and not through the one before.
+func TestLadderGoesOnAfterARestart(t *testing.T) {
+	for _, how := range []string{"stop", "power cut"} {
+		t.Run(how, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				first, second := &cut{scripted: &scripted{name: "up"}}, &scripted{name: "fcm"}
+				third := &scripted{name: "pushy"}
+				r := newRig(t, Delivery{}, first, second, third)
+				topic := r.device(1, "up a", "fcm b", "pushy c")
+				single := r.device(2, "up d")
+				again := func() {
+					if how == "stop" {
+						r.stop()
+					} else {
+						r = r.powerCut(first, 1)
+						r.providers = []Provider{first, second, third}
+					}
+					r.start()
+				}
+				r.start()
+				a := r.log.archive(topic)
+				r.log.archive(single)
+				time.Sleep(10 * time.Second)
+				again()
+				begin := time.Now()
+				time.Sleep(40 * time.Second)
+				require.Len(t, second.all(), 1)
+				require.Equal(t, begin.Add(30*time.Second), second.all()[0].At)
+				require.Equal(t, []common.Hash{a}, second.all()[0].Payload.Hashes)
+				again()
+				second.always(Verdict{Class: Retry, Reason: "503"})
+				third.always(Verdict{Class: Retry, Reason: "503"})
+				time.Sleep(time.Hour)
+				require.Len(t, second.all(), 1, "it was accepted there")
+				require.Len(t, third.all(), sideAttempts, "another route accepted it")
+				third.set(nil)
+				again()
+				time.Sleep(time.Hour)
+				require.Len(t, third.all(), sideAttempts+1)
+				again()
+				time.Sleep(time.Hour)
+				require.Len(t, first.all(), 2, "one for each device")
+				require.Len(t, third.all(), sideAttempts+1, "the ladder ends")
+
+				// What was fetched is not repeated.
+				second.set(nil)
+				b := r.log.archive(topic)
+				time.Sleep(time.Second)
+				require.NoError(t, r.box.fetched(1, []common.Hash{a, b}, false))
+				time.Sleep(time.Second)
+				again()
+				time.Sleep(time.Hour)
+				require.Len(t, second.all(), 1)
+				r.stop()
+			})
+		})
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext/pushwire"
 )
 
 // maxEntries bounds what is remembered for one registration. A wake-up carries
@@ -50,6 +52,11 @@ type device struct {
 	lost    uint32  // entries that ended without a wake-up that was accepted
 	reason  string  // why the latest of those was lost
 	used    uint64  // last push sequence number given out
+	climb   uint8   // the route to be tried next if no fetch comes, 0 = none
+
+	// collapsed is spent by the wake-ups that push services were given with the
+	// collapse id.
+	collapsed bucket
 
 	// Not on disk:
 	reserved  uint64        // numbers up to this one are durably reserved
@@ -116,7 +123,7 @@ func (d *device) unread() (unread, pending int) {
 }
 
 // revive ends the silence: the device showed a sign of life.
-func (d *device) revive() { d.strikes, d.more = 0, false }
+func (d *device) revive() { d.strikes, d.climb, d.more = 0, 0, false }
 
 // newest is the seq of the newest unread entry, 0 if there is none.
 func (d *device) newest() uint64 {
@@ -145,11 +152,12 @@ func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 }
 
 // The record at prefixDevice|id(8, big-endian): version, flags, then uvarints
-// reserved, matched, covered, strikes, lost, the reason (length, bytes), the number of
+// reserved, matched, covered, strikes, lost, since version 2 climb and when
+// collapsed will be full (unix ms), the reason (length, bytes), the number of
 // entries, and for each: flags, uvarint seq (difference to the one before),
 // uvarint received (unix ms), hash.
 const (
-	deviceVersion  = 1
+	deviceVersion  = 2
 	flagMore       = 1
 	flagRead       = 1
 	maxReason      = 64 // bytes kept of a reason
@@ -175,6 +183,8 @@ func (d *device) record(reserved uint64) []byte {
 	b = binary.AppendUvarint(b, d.covered)
 	b = binary.AppendUvarint(b, uint64(d.strikes))
 	b = binary.AppendUvarint(b, uint64(d.lost))
+	b = binary.AppendUvarint(b, uint64(d.climb))
+	b = binary.AppendUvarint(b, uint64(max(d.collapsed.full.UnixMilli(), 0)))
 	b = binary.AppendUvarint(b, uint64(len(d.reason)))
 	b = append(b, d.reason...)
 	b = binary.AppendUvarint(b, uint64(len(d.entries)))
@@ -198,9 +208,10 @@ func decodeDevice(id registrationID, b []byte) (*device, error) {
 	bad := func(what string) (*device, error) {
 		return nil, fmt.Errorf("%w: %s", errDeviceRecord, what)
 	}
-	if len(b) < 2 || b[0] != deviceVersion {
+	if len(b) < 2 || b[0] < 1 || b[0] > deviceVersion {
 		return bad("version")
 	}
+	version := b[0]
 	d := &device{id: id, more: b[1]&flagMore != 0}
 	b = b[2:]
 	ok := true
@@ -219,6 +230,12 @@ func decodeDevice(id registrationID, b []byte) (*device, error) {
 	d.covered = next()
 	d.strikes = uint32(next())
 	d.lost = uint32(next())
+	if version >= 2 {
+		d.climb = uint8(min(next(), pushwire.MaxRoutes))
+		if full := next(); full > 0 {
+			d.collapsed.full = time.UnixMilli(int64(full))
+		}
+	}
 	size := next()
 	if !ok || size > uint64(min(len(b), maxReason)) {
 		return bad("header")

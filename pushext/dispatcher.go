@@ -107,6 +107,7 @@ type job struct {
 	route    int
 	blurred  bool              // it has waited for Jitter and Batch
 	repeat   bool              // send what was accepted already, through the next route
+	heir     bool              // what it sends may have been sent before a restart
 	ladder   *time.Timer       // nil if no next route is to be tried
 	accepted bool              // some route accepted wake
 	dead     map[int]time.Time // routes called dead, since when
@@ -226,6 +227,7 @@ func (d *dispatcher) ring(id registrationID, crowd bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)
+	j.heir = j.heir || !d.started
 	promoted := j.crowd && !crowd
 	j.crowd = j.crowd && crowd || crowd && j.state == idle && j.ladder == nil
 	switch j.state {
@@ -253,6 +255,16 @@ func (d *dispatcher) resume(id registrationID) {
 	d.job(id).cause = causeRestart
 	d.mu.Unlock()
 	d.ring(id, true) // what is new goes first
+}
+
+// resumeLadder goes on with the ladder of a device that was woken before a
+// restart and has not fetched: a route is tried if that does not come in time.
+func (d *dispatcher) resumeLadder(id registrationID, route int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	j.route = route - 1
+	d.climb(j, d.cfg.LadderDelay)
 }
 
 // reach says that a device has come through a link of its own: it is rung for

@@ -36,8 +36,8 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 2, Hashes: []common.Hash{b, a}}, got[1].Payload)
 		require.Equal(t, begin, got[0].At, "no polling on the way")
 		require.Equal(t, got[0].CollapseID, got[1].CollapseID)
-		require.True(t, got[0].Fresh)
-		require.False(t, got[1].Fresh, "the first waits at the service, as far as we know")
+		require.False(t, got[0].Fresh, "few were sent with the collapse id")
+		require.False(t, got[1].Fresh)
 		require.NotEqual(t, got[0].ID, got[1].ID)
 		require.True(t, got[0].Urgent)
 		require.Len(t, p.to("token-2"), 1)
@@ -49,8 +49,48 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 		got = p.to("token-1")
 		require.Len(t, got, 3)
 		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 3, Hashes: []common.Hash{c}}, got[2].Payload)
-		require.True(t, got[2].Fresh)
+		require.False(t, got[2].Fresh)
 		require.Equal(t, 2.0, outcomes(r, outcomeFetched, "fetch"))
+	})
+}
+
+// FCM delays what is collapsible beyond 20 and one in 3 minutes: a device that
+// fetches is sent the rest without the id, and one that does not with it, for
+// there is something to replace.
+func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{Budget: Budget{Burst: 100}}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		wake := func(fetch bool) bool {
+			h := r.log.archive(topic)
+			time.Sleep(time.Second)
+			if fetch {
+				require.NoError(t, r.box.fetched(1, []common.Hash{h}, false))
+			}
+			got := p.all()
+			return got[len(got)-1].Fresh
+		}
+		for i := range 20 {
+			require.False(t, wake(true), i)
+		}
+		require.True(t, wake(true))
+		r.stop()
+		r.start() // the count survives
+		time.Sleep(time.Second)
+		require.True(t, wake(true))
+		time.Sleep(3 * time.Minute)
+		require.False(t, wake(true), "one more")
+		require.True(t, wake(false))
+		require.False(t, wake(true), "the one before waits at the service, as far as we know")
+		require.NoError(t, r.box.renewed(1))
+		time.Sleep(time.Hour)
+		for i := range 20 {
+			require.False(t, wake(true), i)
+		}
+		require.True(t, wake(true))
+		r.stop()
 	})
 }
 

@@ -102,16 +102,21 @@ func (x *Extension) Start(ctx context.Context) error {
 	if x.cancel != nil {
 		return errors.New("push extension was started before")
 	}
-	if err := x.outbox.recover(ctx, x.dispatcher.resume); err != nil {
+	if err := x.outbox.recover(ctx, x.dispatcher.resume, x.dispatcher.resumeLadder); err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
 	var write, run context.Context
 	write, x.halt = context.WithCancel(context.Background())
 	run, x.cancel = context.WithCancel(context.Background())
 	x.writer.Go(func() { x.outbox.run(write) })
-	x.dispatcher.start()
 	x.protocol.start()
+	goal := x.follower.source.Last()
 	x.wg.Go(func() { x.follower.run(run) })
+	x.wg.Go(func() {
+		if x.follower.catchUp(run, goal) {
+			x.dispatcher.start()
+		}
+	})
 	x.wg.Go(func() { x.sweep(run) })
 	return nil
 }

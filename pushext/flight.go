@@ -34,6 +34,14 @@ type cargo struct {
 // last reports that the registration has no further route.
 func (c *cargo) last() bool { return c.route >= len(c.reg.routes)-1 }
 
+// climb is the route to be tried if no fetch comes, 0 for none.
+func (c *cargo) climb() int {
+	if c.last() {
+		return 0
+	}
+	return c.route + 1
+}
+
 var (
 	errUnregistered = errors.New("not registered")
 	errOtherLane    = errors.New("the route leads to another lane now")
@@ -114,7 +122,7 @@ func (d *dispatcher) lookup(j *job) (registration, error) {
 func (d *dispatcher) load(j *job, reg registration) (cargo, error) {
 	d.mu.Lock()
 	c := cargo{kind: j.kind, reg: reg, route: j.route, dismiss: slices.Clone(j.dismiss)}
-	repeat := j.repeat
+	repeat, heir := j.repeat, j.heir
 	d.mu.Unlock()
 	if c.kind == pushwire.Challenge {
 		return c, nil
@@ -130,6 +138,7 @@ func (d *dispatcher) load(j *job, reg registration) (cargo, error) {
 	if j.wake == nil || j.wake.seq != w.seq {
 		j.nonce = nonce()
 	}
+	w.fresh = w.fresh && !heir // its twin may wait at the service
 	c.wake = w
 	return c, nil
 }
@@ -217,7 +226,7 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 	case errors.Is(err, errReserving):
 		j.state = waiting // until it is rung
 	case errors.Is(err, errNothing):
-		j.repeat, j.step, j.dead, j.failed, j.cause = false, false, nil, 0, ""
+		j.repeat, j.step, j.heir, j.dead, j.failed, j.cause = false, false, false, nil, 0, ""
 		if again {
 			d.enqueue(j, now)
 		} else {
@@ -266,7 +275,7 @@ func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Durat
 
 // delivered records that a provider accepted a wake-up, and how long that took.
 func (d *dispatcher) delivered(l *lane, j *job, c cargo, now time.Time) {
-	for _, received := range d.box.accepted(j.id, c.wake, l.key.provider, now) {
+	for _, received := range d.box.accepted(j.id, c.wake, l.key.provider, c.climb(), now) {
 		latency := now.Sub(received)
 		d.m.acceptSeconds.WithLabelValues(l.key.provider).Observe(latency.Seconds())
 		if latency > PromisedLatency {
@@ -337,7 +346,7 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 		}
 	case pushwire.Messages:
 		if j.wake == nil || j.wake.seq != c.wake.seq {
-			j.accepted = false
+			j.accepted = c.wake.again
 		}
 		j.wake = &c.wake
 		if j.ladder == nil && !c.last() && v.Class != TokenDead && v.Class != MessageBad && v.Class != Absent {
@@ -351,7 +360,9 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 		j.spent[c.route].take(now, l.line.budget)
 		j.failed, j.cause, j.repeat, j.blurred = 0, "", false, false
 		delete(j.dead, c.route)
-		j.accepted = j.accepted || c.kind == pushwire.Messages
+		if c.kind == pushwire.Messages {
+			j.accepted, j.heir = true, false
+		}
 	case TokenDead:
 		j.failed++
 		if d.buried(l, j, c, v, now) {

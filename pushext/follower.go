@@ -41,6 +41,10 @@ const (
 	maxFanOut = 4096
 	// followBackoffCap bounds the pause after the log failed.
 	followBackoffCap = 5 * time.Second
+	// catchUpLimit bounds how long a start waits with its first wake-up until what
+	// was archived before is matched. It is milliseconds after a crash; if the
+	// archive cannot be read, two thirds of PromisedLatency are left for what comes.
+	catchUpLimit = 5 * time.Second
 )
 
 // matcher finds who listens to a topic.
@@ -102,6 +106,27 @@ func (f *follower) run(ctx context.Context) {
 		}
 		wait.Stop()
 	}
+}
+
+// catchUp waits, for catchUpLimit at most, until the log is matched up to goal,
+// which was its end at the start, and reports whether ctx goes on. What a crash took from
+// the outbox's last moments is then there again, and one wake-up covers all of
+// it: to wake a device before that would be to wake it twice.
+func (f *follower) catchUp(ctx context.Context, goal uint64) bool {
+	limit := time.NewTimer(catchUpLimit)
+	defer limit.Stop()
+	for f.box.position() < goal {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-f.box.moved:
+		case <-limit.C:
+			f.log.Warn("matching is still behind the archive; waking devices meanwhile, some perhaps once too often",
+				"cursor", f.box.position(), "goal", goal)
+			return true
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // mend moves a cursor that does not fit the log: entries after it are gone, or

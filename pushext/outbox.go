@@ -47,7 +47,8 @@ type wakeup struct {
 	upTo   uint64 // entry.seq it covers
 	hashes []common.Hash
 	more   bool
-	fresh  bool // the device has fetched all that it was woken for before
+	fresh  bool // nothing waits that it could replace, and collapsible is spent
+	again  bool // all of it was accepted before, through another route
 }
 
 var (
@@ -92,8 +93,9 @@ type outbox struct {
 	committed   chan struct{} // closed and replaced after each commit
 	early       earlyReads
 
-	soon chan struct{} // capacity 1: commit after commitDelay
-	now  chan struct{} // capacity 1: commit at once
+	soon  chan struct{} // capacity 1: commit after commitDelay
+	now   chan struct{} // capacity 1: commit at once
+	moved chan struct{} // capacity 1: the cursor may have moved, and its matches have rung
 }
 
 // keyCursor holds the receive sequence (8 bytes, big-endian) up to which the
@@ -110,6 +112,7 @@ func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, s
 		committed: make(chan struct{}),
 		soon:      make(chan struct{}, 1),
 		now:       make(chan struct{}, 1),
+		moved:     make(chan struct{}, 1),
 	}
 	value, err := s.get(keyCursor)
 	switch {
@@ -135,6 +138,7 @@ func (o *outbox) setCursor(cursor uint64) error {
 	defer o.mu.Unlock()
 	o.cursor, o.cursorDirty = cursor, true // after any commit under way
 	signal(o.soon)
+	signal(o.moved)
 	return nil
 }
 
@@ -146,8 +150,9 @@ func (o *outbox) position() uint64 {
 }
 
 // recover calls resume for every device that has something pending from before
-// a restart. It holds one record at a time.
-func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error {
+// a restart, and climb for every one that was woken, has not fetched, and is to
+// be woken through its next route if it does not. It holds one record at a time.
+func (o *outbox) recover(ctx context.Context, resume func(registrationID), climb func(id registrationID, route int)) error {
 	it := o.store.scan(prefixDevice)
 	defer it.Release()
 	for it.Next() && ctx.Err() == nil {
@@ -158,8 +163,11 @@ func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error
 			o.m.damaged.Inc()
 			continue
 		}
-		if _, pending := d.unread(); pending > 0 {
+		switch unread, pending := d.unread(); {
+		case pending > 0:
 			resume(id)
+		case unread > 0 && d.climb > 0:
+			climb(id, int(d.climb))
 		}
 	}
 	if err := it.Error(); err != nil {
@@ -191,6 +199,7 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 				o.ring(m.id, m.crowd)
 			}
 		}
+		signal(o.moved)
 	}()
 	defer o.mu.Unlock() // before the rings
 	for _, m := range matches {
@@ -258,7 +267,8 @@ func (o *outbox) compose(id registrationID, last *wakeup, again bool) (w wakeup,
 	}
 	w.upTo = d.newest()
 	w.hashes, w.more = d.hashes(pushwire.MaxHashes)
-	w.fresh = d.strikes == 0
+	w.fresh = d.strikes == 0 && d.collapsed.wait(time.Now(), collapsible) > 0
+	w.again = pending == 0
 	switch {
 	case last != nil && last.upTo == w.upTo:
 		w.seq = last.seq
@@ -277,9 +287,10 @@ func (o *outbox) compose(id registrationID, last *wakeup, again bool) (w wakeup,
 	return w, nil
 }
 
-// accepted records that a provider took a wake-up, and returns when what it
-// newly covers was received.
-func (o *outbox) accepted(id registrationID, w wakeup, provider string, now time.Time) (received []time.Time) {
+// accepted records that a provider took a wake-up, and which route is to be
+// tried if no fetch comes, 0 for none. It returns when what the wake-up newly
+// covers was received.
+func (o *outbox) accepted(id registrationID, w wakeup, provider string, climb int, now time.Time) (received []time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d, err := o.load(id)
@@ -287,7 +298,11 @@ func (o *outbox) accepted(id registrationID, w wakeup, provider string, now time
 		o.log.Error("cannot record an accepted wake-up; it will be repeated", "err", err)
 		return nil
 	}
-	d.provider = provider
+	d.provider, d.climb = provider, uint8(climb)
+	if !w.fresh && d.collapsed.wait(now, collapsible) == 0 {
+		d.collapsed.take(now, collapsible)
+	}
+	o.touch(d)
 	if w.upTo <= d.covered {
 		return nil
 	}
@@ -301,7 +316,6 @@ func (o *outbox) accepted(id registrationID, w wakeup, provider string, now time
 	if o.silent > 0 && d.strikes == o.silent {
 		o.m.silenced.Inc()
 	}
-	o.touch(d)
 	return received
 }
 

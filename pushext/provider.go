@@ -76,9 +76,10 @@ type Notification struct {
 	CollapseID string
 
 	// Fresh says that the device has fetched all that it was woken for, so no
-	// older wake-up waits that this one could replace. A service that is slow
-	// with what is collapsible (FCM: 20 at once, then one in 3 minutes) is sent
-	// such a wake-up without CollapseID.
+	// older wake-up waits that this one could replace, and that it was sent as
+	// many with CollapseID lately as FCM takes without delaying them (20, and
+	// one more in 3 minutes). A service with such a limit is sent it without
+	// CollapseID. A wake-up that may repeat one from before a crash is never Fresh.
 	Fresh bool
 
 	// TTL is how long the service may keep the notification for a device that

@@ -31,6 +31,7 @@ type memLog struct {
 	entries []Entry
 	oldest  uint64 // first retained
 	grown   chan struct{}
+	broken  error // of Follow
 }
 
 func newMemLog() *memLog { return &memLog{oldest: 1, grown: make(chan struct{})} }
@@ -53,8 +54,11 @@ func (l *memLog) Last() uint64 {
 func (l *memLog) Follow(ctx context.Context, after uint64, fn func([]Entry) error) error {
 	for {
 		l.mu.Lock()
-		fresh, grown := slices.Clone(l.entries[min(int(after), len(l.entries)):]), l.grown
+		fresh, grown, err := slices.Clone(l.entries[min(int(after), len(l.entries)):]), l.grown, l.broken
 		l.mu.Unlock()
+		if err != nil {
+			return err
+		}
 		if len(fresh) > 0 {
 			if err := fn(fresh); err != nil {
 				return err
@@ -283,13 +287,18 @@ func (r *rig) start() {
 	if !started {
 		require.NoError(r.t, f.begin())
 	}
-	require.NoError(r.t, box.recover(r.t.Context(), d.resume))
+	require.NoError(r.t, box.recover(r.t.Context(), d.resume, d.resumeLadder))
 	var write, run context.Context
 	write, r.halt = context.WithCancel(context.Background())
 	run, r.cancel = context.WithCancel(context.Background())
 	r.writer.Go(func() { box.run(write) })
-	d.start()
+	goal := r.log.Last()
 	r.wg.Go(func() { f.run(run) })
+	r.wg.Go(func() {
+		if f.catchUp(run, goal) {
+			d.start()
+		}
+	})
 }
 
 func (r *rig) stop() {

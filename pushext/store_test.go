@@ -3,6 +3,7 @@ package pushext
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
@@ -11,6 +12,7 @@ import (
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
+	"whisperpush/pushext/pushwire"
 )
 
 func TestStoreRefusesAnotherKeyAndFormat(t *testing.T) {
@@ -69,10 +71,14 @@ func TestDeviceRecord(t *testing.T) {
 			lost:    rapid.Uint32().Draw(t, "lost"),
 			reason:  rapid.StringN(0, 10, maxReason).Draw(t, "reason"),
 			used:    rapid.Uint64Range(0, 1<<60).Draw(t, "used"),
+			climb:   rapid.Uint8Range(0, pushwire.MaxRoutes).Draw(t, "climb"),
 			entries: []entry{},
 		}
 		for i := range rapid.IntRange(0, 2*maxEntries).Draw(t, "entries") {
 			d.insert(entry{hash: testHash(uint64(i)), at: rapid.Int64Range(0, 1<<50).Draw(t, "at"), read: rapid.Bool().Draw(t, "read")})
+		}
+		if full := rapid.Int64Range(0, 1<<50).Draw(t, "full"); full > 0 {
+			d.collapsed.full = time.UnixMilli(full)
 		}
 		d.covered = rapid.Uint64Range(0, d.matched).Draw(t, "covered")
 		b := d.record(d.used + seqBlock)
@@ -90,8 +96,21 @@ func TestDeviceRecord(t *testing.T) {
 	})
 }
 
+// A record of version 1 says nothing of a ladder, nor of what was collapsible.
+func TestDeviceRecordOfVersion1(t *testing.T) {
+	d := &device{id: 9, strikes: 3, lost: 2, reason: "fcm 404", matched: 5, covered: 4, entries: []entry{}}
+	b := d.record(64)
+	head := bytes.Index(b, append([]byte{byte(len(d.reason))}, d.reason...))
+	old := append(bytes.Clone(b[:head-2]), b[head:]...)
+	old[0] = 1
+	got, err := decodeDevice(9, old)
+	require.NoError(t, err)
+	d.used, d.reserved = 64, 64
+	require.Equal(t, d, got)
+}
+
 func FuzzDecodeDevice(f *testing.F) {
-	d := &device{id: 1, more: true, strikes: 3, reason: "fcm 404", used: 77}
+	d := &device{id: 1, more: true, strikes: 3, reason: "fcm 404", used: 77, climb: 1}
 	f.Add(d.record(100))
 	d.insert(entry{hash: testHash(1), at: 1e12})
 	d.insert(entry{hash: testHash(2), at: 2e12, read: true})
