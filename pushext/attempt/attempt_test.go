@@ -2,8 +2,15 @@ package attempt
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,8 +59,29 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// TestFailed is what the kinds of no answer are called. The error's own text, which may hold the URL, is never repeated.
 func TestFailed(t *testing.T) {
-	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "x cancelled"}, Failed("x", context.Canceled))
-	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "x timeout"}, Failed("x", context.DeadlineExceeded))
-	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "x network"}, Failed("x", errors.New("https://secret/")))
+	const secret = "https://push.example/secret"
+	over := func(err error) error { return &url.Error{Op: "Post", URL: secret, Err: err} }
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{context.Canceled, "cancelled"},
+		{over(context.Canceled), "cancelled"},
+		{context.DeadlineExceeded, "timeout"},
+		{over(context.DeadlineExceeded), "timeout"},
+		{over(os.ErrDeadlineExceeded), "timeout"},
+		{over(&net.DNSError{Err: "no such host", Name: "push.example", IsNotFound: true}), "dns"},
+		{over(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving"}}), "dns"},
+		{over(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), "tls"},
+		{over(tls.AlertError(40)), "tls"},
+		{over(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), "tls"},
+		{over(&net.OpError{Op: "read", Err: syscall.ECONNRESET}), "network"},
+		{over(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), "network"},
+		{over(io.ErrUnexpectedEOF), "network"},
+		{errors.New(secret), "network"},
+	} {
+		require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "x " + tt.want}, Failed("x", tt.err), tt.err.Error())
+	}
 }

@@ -2,8 +2,6 @@ package fcm
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -68,7 +66,7 @@ func (g *google) counts() (exchanges, sent int) {
 }
 
 var testKey = sync.OnceValue(func() []byte {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := accountKey()
 	if err != nil {
 		panic(err)
 	}

@@ -97,50 +97,6 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// TestPushVerdicts lets the emulator say each of FCM's codes and each kind of no answer.
-func TestPushVerdicts(t *testing.T) {
-	e, p := start(t, emulate.FCMConfig{})
-	tests := []struct {
-		answer emulate.Answer
-		class  pushext.Class
-		reason string
-		wait   time.Duration
-	}{
-		{emulate.Answer{Code: "UNREGISTERED"}, pushext.TokenDead, "fcm 404 UNREGISTERED", 0},
-		{emulate.Answer{Code: "INVALID_ARGUMENT"}, pushext.MessageBad, "fcm 400 INVALID_ARGUMENT", 0},
-		{emulate.Answer{Code: "INVALID_ARGUMENT", Message: "The registration token is not a valid FCM registration token"}, pushext.TokenDead, "fcm 400 INVALID_ARGUMENT token", 0},
-		{emulate.Answer{Code: "SENDER_ID_MISMATCH"}, pushext.MessageBad, "fcm 403 SENDER_ID_MISMATCH", 0},
-		{emulate.Answer{Code: "THIRD_PARTY_AUTH_ERROR"}, pushext.ProviderBroken, "fcm 401 THIRD_PARTY_AUTH_ERROR", 0},
-		{emulate.Answer{Code: "QUOTA_EXCEEDED"}, pushext.RetryAt, "fcm 429 QUOTA_EXCEEDED", time.Minute},
-		{emulate.Answer{Code: "QUOTA_EXCEEDED", RetryAfter: "7"}, pushext.RetryAt, "fcm 429 QUOTA_EXCEEDED", 7 * time.Second},
-		{emulate.Answer{Code: "INTERNAL"}, pushext.Retry, "fcm 500 INTERNAL", 0},
-		{emulate.Answer{Code: "UNAVAILABLE"}, pushext.Retry, "fcm 503 UNAVAILABLE", 0},
-		{emulate.Answer{Code: "UNAVAILABLE", RetryAfter: "11"}, pushext.RetryAt, "fcm 503 UNAVAILABLE", 11 * time.Second},
-		{emulate.Answer{Code: "UNSPECIFIED_ERROR"}, pushext.Retry, "fcm 500 UNSPECIFIED_ERROR", 0},
-		{emulate.Answer{Status: 200, Body: []byte(`{"name":`)}, pushext.Retry, "fcm 200 unreadable", 0},
-		{emulate.Answer{Status: 502, Body: bytes.Repeat([]byte("x"), 1<<20)}, pushext.Retry, "fcm 502", 0},
-		{emulate.Answer{Reset: true}, pushext.Retry, "fcm network", 0},
-	}
-	for _, tt := range tests {
-		t.Run(tt.reason, func(t *testing.T) {
-			token := e.NewToken()
-			e.Script(token, tt.answer)
-			before := time.Now()
-			v := p.Push(t.Context(), notification(token))
-			require.Equal(t, tt.class, v.Class)
-			require.Equal(t, tt.reason, v.Reason)
-			if tt.wait == 0 {
-				require.Zero(t, v.At)
-			} else {
-				require.False(t, v.At.Before(before.Add(tt.wait)))
-				require.False(t, v.At.After(time.Now().Add(tt.wait)))
-			}
-			require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class, "one request, one answer: nothing was repeated")
-		})
-	}
-	require.Equal(t, len(tests), e.Accepted())
-}
-
 func TestPushObeysItsContext(t *testing.T) {
 	e, p := start(t, emulate.FCMConfig{})
 	token := e.NewToken()

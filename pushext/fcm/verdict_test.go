@@ -1,8 +1,12 @@
 package fcm
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,7 +14,12 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/testutil/emulate"
+	"whisperpush/testutil/emulatetest"
 )
+
+// accountKey is one for all tests, as making it takes long.
+var accountKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func googleError(status int, rpc, code, message string) string {
 	details := ""
@@ -20,62 +29,86 @@ func googleError(status int, rpc, code, message string) string {
 	return fmt.Sprintf(`{"error":{"code":%d,"message":%q,"status":%q%s}}`, status, message, rpc, details)
 }
 
-func TestVerdict(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	minute := now.Add(time.Minute)
-	tests := []struct {
-		name    string
-		status  int
-		body    string
-		class   pushext.Class // without Retry-After
-		at      time.Time     // of RetryAt without Retry-After
-		heeds   bool          // Retry-After makes it RetryAt
-		reasons string
-	}{
-		{"ok", 200, `{"name":"projects/p/messages/1"}`, pushext.Delivered, time.Time{}, false, "fcm 200"},
-		{"ok from a portal", 200, `<html>log in</html>`, pushext.Retry, time.Time{}, false, "fcm 200 unreadable"},
-		{"ok without name", 200, `{}`, pushext.Retry, time.Time{}, false, "fcm 200 unreadable"},
-		{"unregistered", 404, googleError(404, "NOT_FOUND", "UNREGISTERED", "Requested entity was not found."), pushext.TokenDead, time.Time{}, false, "fcm 404 UNREGISTERED"},
-		{"not found without code", 404, googleError(404, "NOT_FOUND", "", "Requested entity was not found."), pushext.ProviderBroken, time.Time{}, false, "fcm 404"},
-		{"not found by a proxy", 404, `<html>nginx</html>`, pushext.ProviderBroken, time.Time{}, false, "fcm 404"},
-		{"unregistered with a foreign status", 400, googleError(400, "INVALID_ARGUMENT", "UNREGISTERED", "x"), pushext.MessageBad, time.Time{}, false, "fcm 400 INVALID_ARGUMENT"},
-		{"invalid token", 400, googleError(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", invalidToken), pushext.TokenDead, time.Time{}, false, "fcm 400 INVALID_ARGUMENT token"},
-		{"invalid payload", 400, googleError(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", "Android message is too big"), pushext.MessageBad, time.Time{}, false, "fcm 400 INVALID_ARGUMENT"},
-		{"invalid payload naming the token", 400, googleError(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", invalidToken+"s"), pushext.MessageBad, time.Time{}, false, "fcm 400 INVALID_ARGUMENT"},
-		{"bad request by a proxy", 400, `Bad Request`, pushext.ProviderBroken, time.Time{}, false, "fcm 400"},
-		{"sender mismatch", 403, googleError(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH", "SenderId mismatch"), pushext.MessageBad, time.Time{}, false, "fcm 403 SENDER_ID_MISMATCH"},
-		{"permission denied", 403, googleError(403, "PERMISSION_DENIED", "", "denied"), pushext.ProviderBroken, time.Time{}, false, "fcm 403"},
-		{"third party", 401, googleError(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR", "Auth error from APNS"), pushext.ProviderBroken, time.Time{}, false, "fcm 401 THIRD_PARTY_AUTH_ERROR"},
-		{"oauth", 401, googleError(401, "UNAUTHENTICATED", "", "invalid credentials"), pushext.ProviderBroken, time.Time{}, false, "fcm 401"},
-		{"quota", 429, googleError(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "Quota exceeded."), pushext.RetryAt, minute, true, "fcm 429 QUOTA_EXCEEDED"},
-		{"too many without code", 429, ``, pushext.RetryAt, minute, true, "fcm 429 QUOTA_EXCEEDED"},
-		{"internal", 500, googleError(500, "INTERNAL", "INTERNAL", "Internal error encountered."), pushext.Retry, time.Time{}, true, "fcm 500 INTERNAL"},
-		{"unspecified", 500, googleError(500, "UNKNOWN", "UNSPECIFIED_ERROR", "?"), pushext.Retry, time.Time{}, true, "fcm 500 UNSPECIFIED_ERROR"},
-		{"unavailable", 503, googleError(503, "UNAVAILABLE", "UNAVAILABLE", "x"), pushext.Retry, time.Time{}, true, "fcm 503 UNAVAILABLE"},
-		{"unavailable, not JSON", 503, `Service Unavailable`, pushext.Retry, time.Time{}, true, "fcm 503"},
-		{"code of the future", 503, googleError(503, "UNAVAILABLE", "SECRET-"+invalidToken, "x"), pushext.Retry, time.Time{}, true, "fcm 503"},
-		{"bad gateway", 502, ``, pushext.Retry, time.Time{}, true, "fcm 502"},
-		{"gateway timeout", 504, ``, pushext.Retry, time.Time{}, true, "fcm 504"},
-		{"request timeout", 408, ``, pushext.Retry, time.Time{}, true, "fcm 408"},
-		{"too large", 413, googleError(413, "INVALID_ARGUMENT", "", "x"), pushext.MessageBad, time.Time{}, false, "fcm 413 INVALID_ARGUMENT"},
-		{"redirect", 302, ``, pushext.ProviderBroken, time.Time{}, false, "fcm 302"},
-		{"status of nobody", 799, ``, pushext.Retry, time.Time{}, true, "fcm other"},
+// TestVerdicts is firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode, row by row.
+func TestVerdicts(t *testing.T) {
+	const (
+		dead, bad, broken, retry = pushext.TokenDead, pushext.MessageBad, pushext.ProviderBroken, pushext.Retry
+		lane                     = emulatetest.Lane
+	)
+	key, err := accountKey()
+	require.NoError(t, err)
+	code := func(code string) emulate.Answer { return emulate.Answer{Code: code} }
+	raw := func(status int, body string) emulate.Answer {
+		return emulate.Answer{Status: status, Body: []byte(body)}
 	}
-	for _, tt := range tests {
-		for _, after := range []string{"", "7", now.Add(7 * time.Second).Format(http.TimeFormat), "later"} {
-			t.Run(tt.name+"/retry-after="+after, func(t *testing.T) {
-				a := attempt.Answer{Status: tt.status, Header: http.Header{}, Body: []byte(tt.body)}
-				want := pushext.Verdict{Class: tt.class, At: tt.at, Reason: tt.reasons}
-				if after != "" {
-					a.Header.Set("Retry-After", after)
-					if tt.heeds && after != "later" {
-						want.Class, want.At = pushext.RetryAt, now.Add(7*time.Second)
-					}
-				}
-				require.Equal(t, want, verdict(a, now))
-			})
-		}
+	google := func(status int, rpc, code, message string) emulate.Answer {
+		return raw(status, googleError(status, rpc, code, message))
 	}
+	// The first such answer is believed to be about an old access token.
+	twice := func(a emulate.Answer) emulate.Answer { a.Times = 2; return a }
+	emulatetest.Table{
+		Kind: "fcm", Codes: emulatetest.Codes(t, "fcm"),
+		New: func(t *testing.T) emulatetest.Bench {
+			e, err := emulate.StartFCM(emulate.FCMConfig{Addr: emulate.Memory, Key: key})
+			require.NoError(t, err)
+			t.Cleanup(e.Close)
+			p, err := New(Config{Endpoint: e.Endpoint(), CredentialsJSON: e.CredentialsJSON(), HTTPClient: &http.Client{Transport: e.Transport()}})
+			require.NoError(t, err)
+			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth, Device: func() (pushext.Address, string) {
+				token := e.NewToken()
+				return pushext.Address{Token: token}, token
+			}}
+		},
+		Rows: []emulatetest.Row{
+			{Says: raw(200, `{"name":"projects/p/messages/1"}`), Class: pushext.Delivered, Reason: "fcm 200"},
+			{Says: raw(200, `<html>log in</html>`), Class: retry, Reason: "fcm 200 unreadable"}, // of a portal
+			{Says: raw(200, `{"name":`), Class: retry, Reason: "fcm 200 unreadable"},
+			{Says: raw(200, `{}`), Class: retry, Reason: "fcm 200 unreadable"},
+
+			// The token.
+			{Says: code("UNREGISTERED"), Class: dead, Reason: "fcm 404 UNREGISTERED"},
+			{Says: emulate.Answer{Code: "INVALID_ARGUMENT", Message: invalidToken}, Class: dead, Reason: "fcm 400 INVALID_ARGUMENT token"},
+			{Says: code("SENDER_ID_MISMATCH"), Class: bad, Reason: "fcm 403 SENDER_ID_MISMATCH"},
+			// Nothing less exact ends a registration.
+			{Says: google(404, "NOT_FOUND", "", "Requested entity was not found."), Class: broken, Reason: "fcm 404"},
+			{Says: raw(404, "<html>nginx</html>"), Class: broken, Reason: "fcm 404"},
+			{Says: emulate.Answer{Code: "UNREGISTERED", Status: 400}, Class: bad, Reason: "fcm 400 INVALID_ARGUMENT"},
+			{Says: emulate.Answer{Code: "INVALID_ARGUMENT", Message: invalidToken + "s"}, Class: bad, Reason: "fcm 400 INVALID_ARGUMENT"},
+			{Says: emulate.Answer{Code: "INVALID_ARGUMENT", Status: 404, Message: invalidToken}, Class: broken, Reason: "fcm 404"},
+
+			// This message.
+			{Says: code("INVALID_ARGUMENT"), Class: bad, Reason: "fcm 400 INVALID_ARGUMENT"},
+			{Says: google(413, "INVALID_ARGUMENT", "", "x"), Class: bad, Reason: "fcm 413 INVALID_ARGUMENT"},
+
+			// Our account, project or endpoint.
+			{Says: code("THIRD_PARTY_AUTH_ERROR"), Class: broken, Reason: "fcm 401 THIRD_PARTY_AUTH_ERROR"},
+			{Says: twice(google(401, "UNAUTHENTICATED", "", "invalid credentials")), Class: broken, Reason: "fcm 401"},
+			{Says: google(403, "PERMISSION_DENIED", "", "denied"), Class: broken, Reason: "fcm 403"},
+			{Says: raw(400, "Bad Request"), Class: broken, Reason: "fcm 400"},
+			{Says: raw(302, "-"), Class: broken, Reason: "fcm 302"},
+			{OAuth: true, Says: code("invalid_grant"), Class: broken, Reason: "fcm oauth 400"},
+			{OAuth: true, Says: raw(401, "-"), Class: broken, Reason: "fcm oauth 401"},
+			{OAuth: true, Says: raw(403, "-"), Class: broken, Reason: "fcm oauth 403"},
+
+			// What passes. The project's quota is per minute.
+			{Says: code("QUOTA_EXCEEDED"), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: lane, Pause: time.Minute},
+			{Says: raw(429, "-"), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: lane, Pause: time.Minute},
+			{Says: code("INTERNAL"), Class: retry, Reason: "fcm 500 INTERNAL", Heeds: lane},
+			{Says: code("UNAVAILABLE"), Class: retry, Reason: "fcm 503 UNAVAILABLE", Heeds: lane},
+			{Says: code("UNSPECIFIED_ERROR"), Class: retry, Reason: "fcm 500 UNSPECIFIED_ERROR", Heeds: lane},
+			{Says: google(503, "UNAVAILABLE", "OF_THE_FUTURE-"+invalidToken, "x"), Class: retry, Reason: "fcm 503", Heeds: lane},
+			{Says: raw(408, "-"), Class: retry, Reason: "fcm 408", Heeds: lane},
+			{Says: raw(500, "-"), Class: retry, Reason: "fcm 500", Heeds: lane},
+			{Says: raw(502, strings.Repeat("x", 1<<20)), Class: retry, Reason: "fcm 502", Heeds: lane},
+			{Says: raw(503, "Service Unavailable"), Class: retry, Reason: "fcm 503", Heeds: lane},
+			{Says: raw(504, "-"), Class: retry, Reason: "fcm 504", Heeds: lane},
+			{Says: raw(799, "-"), Class: retry, Reason: "fcm other", Heeds: lane},
+			{OAuth: true, Says: raw(429, "-"), Class: retry, Reason: "fcm oauth 429", Heeds: lane},
+			{OAuth: true, Says: raw(500, "-"), Class: retry, Reason: "fcm oauth 500", Heeds: lane},
+			{OAuth: true, Says: raw(503, "-"), Class: retry, Reason: "fcm oauth 503", Heeds: lane},
+			{OAuth: true, Says: raw(200, "<html>"), Class: retry, Reason: "fcm oauth unreadable"},
+		},
+	}.Run(t)
 }
 
 func FuzzVerdict(f *testing.F) {

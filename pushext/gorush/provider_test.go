@@ -1,6 +1,7 @@
 package gorush_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -17,20 +18,28 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// number is gorush's own of a platform.
+func number(platform string) int {
+	return map[string]int{gorush.IOS: 1, gorush.Android: 2}[platform]
+}
+
+func config(e *emulate.Gorush, platform string, client *http.Client) gorush.Config {
+	cfg := gorush.Config{Endpoint: e.URL() + "/", Platform: platform, HTTPClient: client}
+	if platform == gorush.IOS {
+		cfg.Topic = "org.example.app"
+	}
+	return cfg
+}
+
 func start(t testing.TB, platform string) (*emulate.Gorush, *gorush.Provider) {
-	number := map[string]int{gorush.IOS: 1, gorush.Android: 2}[platform]
-	e, err := emulate.StartGorush(emulate.GorushConfig{Platform: number})
+	e, err := emulate.StartGorush(emulate.GorushConfig{Platform: number(platform)})
 	require.NoError(t, err)
 	client := attempt.Client(attempt.Transport(nil, nil))
 	t.Cleanup(func() {
 		client.CloseIdleConnections()
 		e.Close()
 	})
-	cfg := gorush.Config{Endpoint: e.URL() + "/", Platform: platform, HTTPClient: client}
-	if platform == gorush.IOS {
-		cfg.Topic = "org.example.app"
-	}
-	p, err := gorush.New(cfg)
+	p, err := gorush.New(config(e, platform, client))
 	require.NoError(t, err)
 	return e, p
 }
@@ -89,38 +98,6 @@ func TestPush(t *testing.T) {
 	require.False(t, (<-e.Pushes(token)).Visible)
 	e.Unregister(token)
 	require.Equal(t, pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush not found"}, p.Push(t.Context(), notification(token)), "not exact enough to end a registration")
-}
-
-func TestPushVerdicts(t *testing.T) {
-	for _, platform := range []string{gorush.Android, gorush.IOS} {
-		e, p := start(t, platform)
-		for _, tt := range []struct {
-			answer emulate.Answer
-			only   string
-			want   pushext.Verdict
-		}{
-			{emulate.Answer{Status: 200, Body: []byte(`{"success":"ok","counts":0,"logs":[]}`)}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush 200 unreadable"}},
-			{emulate.Answer{Status: 200, Body: []byte(`{"success":"no","counts":1}`)}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush 200 unreadable"}},
-			{emulate.Answer{Message: "dial tcp 1.2.3.4: secret"}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}},
-			{emulate.Answer{Message: "SenderId mismatch"}, gorush.Android, pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush sender mismatch"}},
-			{emulate.Answer{Message: "Quota exceeded."}, gorush.Android, pushext.Verdict{Class: pushext.Retry, Reason: "gorush quota"}},
-			{emulate.Answer{Message: "Unregistered"}, gorush.Android, pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}},
-			{emulate.Answer{Message: "BadDeviceToken"}, gorush.IOS, pushext.Verdict{Class: pushext.TokenDead, Reason: "gorush BadDeviceToken"}},
-			{emulate.Answer{Message: "TopicDisallowed"}, gorush.IOS, pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush TopicDisallowed"}},
-			{emulate.Answer{Message: "TooManyRequests"}, gorush.IOS, pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}},
-			{emulate.Answer{Status: 500}, "", pushext.Verdict{Class: pushext.Retry, Reason: "gorush 500"}},
-			{emulate.Answer{Status: 400}, "", pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush 400"}},
-			{emulate.Answer{Status: 404}, "", pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush 404"}},
-		} {
-			if tt.only != "" && tt.only != platform {
-				continue
-			}
-			token := e.NewToken()
-			e.Script(token, tt.answer)
-			require.Equal(t, tt.want, p.Push(t.Context(), notification(token)))
-			require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
-		}
-	}
 }
 
 func TestNewExplainsItself(t *testing.T) {

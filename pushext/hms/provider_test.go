@@ -91,55 +91,6 @@ func TestPush(t *testing.T) {
 	require.Equal(t, pushext.Verdict{Class: pushext.TokenDead, Reason: "hms 80300007"}, p.Push(t.Context(), notification(token)))
 }
 
-func TestPushVerdicts(t *testing.T) {
-	e, p, _ := start(t)
-	for _, tt := range []struct {
-		answer emulate.Answer
-		class  pushext.Class
-		reason string
-		heeds  bool
-	}{
-		{emulate.Answer{Code: "80300007"}, pushext.TokenDead, "hms 80300007", false},
-		{emulate.Answer{Code: "80100000", Message: `{"success":0,"failure":1,"illegal_tokens":["TOKEN"]}`}, pushext.TokenDead, "hms 80100000 illegal", false},
-		{emulate.Answer{Code: "80100000", Message: `{"success":1,"failure":1,"illegal_tokens":["another"]}`}, pushext.Delivered, "hms 80100000", false},
-		{emulate.Answer{Code: "80100000", Message: `Some tokens`}, pushext.Retry, "hms 80100000", false},
-		{emulate.Answer{Code: "80200001", Times: 2}, pushext.ProviderBroken, "hms 80200001", false},
-		{emulate.Answer{Code: "80200003", Status: 401, Times: 2}, pushext.ProviderBroken, "hms 80200003", false},
-		{emulate.Answer{Code: "80300002"}, pushext.ProviderBroken, "hms 80300002", false},
-		{emulate.Answer{Code: "80100001", Status: 400}, pushext.MessageBad, "hms 80100001", false},
-		{emulate.Answer{Code: "80100003", Status: 400}, pushext.MessageBad, "hms 80100003", false},
-		{emulate.Answer{Code: "80300008"}, pushext.MessageBad, "hms 80300008", false},
-		{emulate.Answer{Code: "80300010"}, pushext.MessageBad, "hms 80300010", false},
-		{emulate.Answer{Code: "80300011"}, pushext.MessageBad, "hms 80300011", false},
-		{emulate.Answer{Code: "89999999"}, pushext.MessageBad, "hms other code", false},
-		{emulate.Answer{Code: "80600003"}, pushext.Retry, "hms 80600003", true},
-		{emulate.Answer{Code: "81000001", Status: 500}, pushext.Retry, "hms 81", true},
-		{emulate.Answer{Status: 503, Body: []byte("Service")}, pushext.Retry, "hms 503", true},
-		{emulate.Answer{Status: 404, Body: []byte("-")}, pushext.ProviderBroken, "hms 404", false},
-		{emulate.Answer{Status: 302, Body: []byte("-")}, pushext.ProviderBroken, "hms 302", false},
-	} {
-		for _, after := range []string{"", "7"} {
-			t.Run(tt.reason+"/retry-after="+after, func(t *testing.T) {
-				token := e.NewToken()
-				a := tt.answer
-				a.RetryAfter, a.Message = after, strings.ReplaceAll(a.Message, "TOKEN", token)
-				e.Script(token, a)
-				before := time.Now()
-				v := p.Push(t.Context(), notification(token))
-				require.Equal(t, tt.reason, v.Reason)
-				if tt.heeds && after != "" {
-					require.Equal(t, pushext.RetryAt, v.Class)
-					require.WithinRange(t, v.At, before.Add(7*time.Second), time.Now().Add(7*time.Second))
-				} else {
-					require.Equal(t, tt.class, v.Class)
-					require.Zero(t, v.At)
-				}
-				require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
-			})
-		}
-	}
-}
-
 func TestWrongSecretAndUnverifiedTLS(t *testing.T) {
 	e, _, client := start(t)
 	cfg := hms.Config{Endpoint: e.URL(), TokenURL: e.TokenURL(), AppID: e.AppID(), AppSecret: "wrong", HTTPClient: client}

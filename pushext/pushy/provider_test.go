@@ -92,55 +92,6 @@ func TestPush(t *testing.T) {
 	require.Equal(t, pushext.MessageBad, p.Push(t.Context(), n).Class)
 }
 
-func TestPushVerdicts(t *testing.T) {
-	e, p := start(t, nil)
-	for _, tt := range []struct {
-		answer emulate.Answer
-		class  pushext.Class
-		reason string
-		heeds  bool
-	}{
-		{emulate.Answer{Code: "NO_RECIPIENTS"}, pushext.TokenDead, "pushy 400 NO_RECIPIENTS", false},
-		{emulate.Answer{Status: 200, Body: []byte(`{"success":true,"info":{"devices":1,"failed":["TOKEN"]}}`)}, pushext.TokenDead, "pushy 200 failed", false},
-		{emulate.Answer{Status: 200, Body: []byte(`{"success":true,"info":{"devices":1,"failed":["another"]}}`)}, pushext.Delivered, "pushy 200", false},
-		{emulate.Answer{Status: 200, Body: []byte(`{"success":false}`)}, pushext.Retry, "pushy 200 unreadable", false},
-		{emulate.Answer{Code: "INVALID_PARAM"}, pushext.MessageBad, "pushy 400 INVALID_PARAM", false},
-		{emulate.Answer{Code: "SOMETHING_NEW", Status: 400}, pushext.MessageBad, "pushy 400", false},
-		{emulate.Answer{Status: 400, Body: []byte("<html>")}, pushext.ProviderBroken, "pushy 400", false},
-		{emulate.Answer{Code: "INVALID_API_KEY"}, pushext.ProviderBroken, "pushy 401 INVALID_API_KEY", false},
-		{emulate.Answer{Code: "X", Status: 403}, pushext.ProviderBroken, "pushy 403", false},
-		{emulate.Answer{Code: "X", Status: 404}, pushext.ProviderBroken, "pushy 404", false},
-		{emulate.Answer{Status: 302, Body: []byte("-")}, pushext.ProviderBroken, "pushy 302", false},
-		{emulate.Answer{Code: "RATE_LIMIT_EXCEEDED"}, pushext.Retry, "pushy 429", true},
-		{emulate.Answer{Code: "INTERNAL_ERROR"}, pushext.Retry, "pushy 500", true},
-		{emulate.Answer{Status: 503, Body: []byte("-")}, pushext.Retry, "pushy 503", true},
-		{emulate.Answer{Code: "NO_RECIPIENTS", Status: 500}, pushext.Retry, "pushy 500", true},
-	} {
-		for _, after := range []string{"", "7"} {
-			t.Run(tt.reason+"/retry-after="+after, func(t *testing.T) {
-				token := e.NewToken()
-				a := tt.answer
-				a.RetryAfter = after
-				if a.Body != nil {
-					a.Body = []byte(strings.ReplaceAll(string(a.Body), "TOKEN", token))
-				}
-				e.Script(token, a)
-				before := time.Now()
-				v := p.Push(t.Context(), notification(token))
-				require.Equal(t, tt.reason, v.Reason)
-				if tt.heeds && after != "" {
-					require.Equal(t, pushext.RetryAt, v.Class)
-					require.WithinRange(t, v.At, before.Add(7*time.Second), time.Now().Add(7*time.Second))
-				} else {
-					require.Equal(t, tt.class, v.Class)
-					require.Zero(t, v.At)
-				}
-				require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
-			})
-		}
-	}
-}
-
 func TestKeyStaysSecret(t *testing.T) {
 	_, p := start(t, func(c *pushy.Config) { c.APIKey = "CANARYKEY" })
 	require.Equal(t, pushext.Verdict{Class: pushext.ProviderBroken, Reason: "pushy 401 INVALID_API_KEY"}, p.Push(t.Context(), notification("abc")))

@@ -69,53 +69,6 @@ func TestPush(t *testing.T) {
 	}
 }
 
-func TestPushVerdicts(t *testing.T) {
-	e, p := start(t, emulate.WebhookConfig{})
-	tests := []struct {
-		answer emulate.Answer
-		class  pushext.Class
-		reason string
-		wait   time.Duration
-	}{
-		{emulate.Answer{Status: 200, Body: bytes.Repeat([]byte("x"), 1<<20)}, pushext.Delivered, "webhook 200", 0},
-		{emulate.Answer{Status: 202}, pushext.Delivered, "webhook 202", 0},
-		{emulate.Answer{Status: 404}, pushext.TokenDead, "webhook 404", 0},
-		{emulate.Answer{Status: 410}, pushext.TokenDead, "webhook 410", 0},
-		{emulate.Answer{Status: 429}, pushext.Retry, "webhook 429", 0},
-		{emulate.Answer{Status: 429, RetryAfter: "9"}, pushext.RetryAt, "webhook 429", 9 * time.Second},
-		{emulate.Answer{Status: 503}, pushext.Retry, "webhook 503", 0},
-		{emulate.Answer{Status: 503, RetryAfter: "3"}, pushext.RetryAt, "webhook 503", 3 * time.Second},
-		{emulate.Answer{Status: 500, RetryAfter: "3"}, pushext.Retry, "webhook 500", 0},
-		{emulate.Answer{Status: 408}, pushext.Retry, "webhook 408", 0},
-		{emulate.Answer{Status: 425}, pushext.Retry, "webhook 425", 0},
-		{emulate.Answer{Status: 400}, pushext.MessageBad, "webhook 400", 0},
-		{emulate.Answer{Status: 401}, pushext.MessageBad, "webhook 401", 0},
-		{emulate.Answer{Status: 403}, pushext.MessageBad, "webhook 403", 0},
-		{emulate.Answer{Status: 413}, pushext.MessageBad, "webhook 413", 0},
-		{emulate.Answer{Status: 302}, pushext.MessageBad, "webhook 302", 0},
-		{emulate.Answer{Status: 799}, pushext.Retry, "webhook other", 0},
-		{emulate.Answer{Status: 499}, pushext.MessageBad, "webhook other", 0},
-		{emulate.Answer{Reset: true}, pushext.Retry, "webhook network", 0},
-	}
-	for _, tt := range tests {
-		t.Run(fmt.Sprint(tt.answer.Status, tt.answer.RetryAfter), func(t *testing.T) {
-			n, token := endpoint(e)
-			e.Script(token, tt.answer)
-			before := time.Now()
-			v := p.Push(t.Context(), n)
-			require.Equal(t, tt.class, v.Class)
-			require.Equal(t, tt.reason, v.Reason)
-			if tt.wait == 0 {
-				require.Zero(t, v.At)
-			} else {
-				require.False(t, v.At.Before(before.Add(tt.wait)))
-				require.False(t, v.At.After(time.Now().Add(tt.wait)))
-			}
-			require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class, "one request, one answer")
-		})
-	}
-}
-
 func TestRetryIsNotDeliveredTwice(t *testing.T) {
 	e, p := start(t, emulate.WebhookConfig{})
 	n, token := endpoint(e)

@@ -81,46 +81,6 @@ func TestPush(t *testing.T) {
 	}
 }
 
-func TestPushVerdicts(t *testing.T) {
-	e, p := start(t, false)
-	for _, tt := range []struct {
-		status int
-		class  pushext.Class
-		heeds  bool
-	}{
-		{200, pushext.Delivered, false}, {201, pushext.Delivered, false}, {202, pushext.Delivered, false},
-		{404, pushext.TokenDead, false}, {410, pushext.TokenDead, false},
-		{400, pushext.MessageBad, false}, {413, pushext.MessageBad, false}, {415, pushext.MessageBad, false}, {307, pushext.MessageBad, false},
-		{401, pushext.Retry, false}, {403, pushext.Retry, false}, {408, pushext.Retry, false},
-		{406, pushext.Retry, true}, {429, pushext.Retry, true}, {500, pushext.Retry, true}, {502, pushext.Retry, true}, {503, pushext.Retry, true},
-	} {
-		for _, after := range []string{"", "7"} {
-			t.Run(fmt.Sprint(tt.status, after), func(t *testing.T) {
-				n, token := subscribe(t, e, p)
-				e.Script(token, emulate.Answer{Status: tt.status, RetryAfter: after})
-				before := time.Now()
-				v := p.Push(t.Context(), n)
-				require.Equal(t, fmt.Sprint("webpush ", tt.status), v.Reason)
-				if tt.heeds && after != "" {
-					if tt.status < 500 { // of this subscription alone
-						require.Equal(t, pushext.Retry, v.Class)
-					} else {
-						require.Equal(t, pushext.RetryAt, v.Class)
-					}
-					require.WithinRange(t, v.At, before.Add(7*time.Second), time.Now().Add(7*time.Second))
-				} else {
-					require.Equal(t, tt.class, v.Class)
-					require.Zero(t, v.At)
-				}
-				require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class)
-			})
-		}
-	}
-	n, token := subscribe(t, e, p)
-	e.Script(token, emulate.Answer{Reset: true})
-	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "webpush network"}, p.Push(t.Context(), n))
-}
-
 // TestForeignSender lets webpush-go send, so that the emulator's reading is not only our own.
 func TestForeignSender(t *testing.T) {
 	e, p := start(t, false)

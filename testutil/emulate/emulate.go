@@ -73,9 +73,8 @@ func (a Answer) fails() bool {
 
 // Service is what all emulators share. Its methods are safe for concurrent use.
 type Service struct {
-	url      string
-	listener net.Listener
-	server   *http.Server
+	url    string
+	server *http.Server
 	authority
 	mint      func() string          // a fresh, well-formed device token
 	subscribe func() (Device, error) // a fresh device with all that its app knows; nil: mint is all
@@ -97,14 +96,17 @@ type Service struct {
 // listen starts a service. handler sees every request that is not for the
 // control interface.
 func listen(addr string, secure bool, mint func() string, handler http.Handler) (*Service, error) {
-	if addr == "" {
-		addr = "127.0.0.1:0"
+	var l net.Listener // nil in memory
+	if addr != Memory {
+		if addr == "" {
+			addr = "127.0.0.1:0"
+		}
+		var err error
+		if l, err = net.Listen("tcp", addr); err != nil {
+			return nil, fmt.Errorf("emulate: %w", err)
+		}
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("emulate: %w", err)
-	}
-	s := &Service{listener: l, mint: mint, devices: make(map[string]chan Push), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
+	s := &Service{mint: mint, devices: make(map[string]chan Push), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
@@ -121,13 +123,20 @@ func listen(addr string, secure bool, mint func() string, handler http.Handler) 
 	scheme := "http"
 	if secure {
 		scheme = "https"
+	}
+	if l == nil {
+		s.url = scheme + "://" + memoryHost
+		return s, nil
+	}
+	s.url = scheme + "://" + l.Addr().String()
+	if secure {
+		var err error
 		if s.authority, err = newAuthority(); err != nil {
 			l.Close()
 			return nil, fmt.Errorf("emulate: %w", err)
 		}
 		s.server.TLSConfig = s.authority.config()
 	}
-	s.url = scheme + "://" + l.Addr().String()
 	s.done.Go(func() {
 		if secure {
 			_ = s.server.ServeTLS(l, "", "")
@@ -272,13 +281,8 @@ func (s *Service) next(token string) Answer {
 		if len(queue) == 0 {
 			continue
 		}
-		a := queue[0]
-		switch {
-		case a.Times > 1:
-			queue[0].Times--
-		case a.Times >= 0:
-			s.scripts[key] = queue[1:]
-		}
+		var a Answer
+		a, s.scripts[key] = take(queue)
 		return a
 	}
 	return Answer{}

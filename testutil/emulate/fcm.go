@@ -30,6 +30,7 @@ type FCMConfig struct {
 // trades a JWT signed by the service account for an access token (RFC 7523).
 type FCM struct {
 	*Service
+	grants
 	config FCMConfig
 	key    *rsa.PrivateKey
 	email  string
@@ -38,7 +39,6 @@ type FCM struct {
 	mu        sync.Mutex // guards the following fields
 	access    map[string]time.Time
 	exchanges int
-	oauth     []Answer
 }
 
 // StartFCM listens and makes a service account.
@@ -95,14 +95,6 @@ func (f *FCM) CredentialsJSON() []byte {
 	return out
 }
 
-// ScriptOAuth queues answers for the next token exchanges. Code is an OAuth
-// error such as "invalid_grant".
-func (f *FCM) ScriptOAuth(answers ...Answer) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.oauth = append(f.oauth, answers...)
-}
-
 // NewAccess gives out an access token without an exchange.
 func (f *FCM) NewAccess() string {
 	token := "ya29.c." + text(80)
@@ -135,41 +127,14 @@ func (f *FCM) Exchanges() int {
 
 // exchange is the token endpoint.
 func (f *FCM) exchange(w http.ResponseWriter, r *http.Request) {
-	if a := f.nextOAuth(); a.fails() || a.Delay > 0 {
-		f.perform(w, r, a)
-		if a.answered() {
-			return
-		}
-		if a.fails() {
-			status := a.Status
-			if status == 0 {
-				status = http.StatusBadRequest
-			}
-			reply(w, status, map[string]string{"error": a.Code, "error_description": a.Message})
-			return
-		}
+	if f.grants.refuse(f.Service, w, r) {
+		return
 	}
 	if err := f.verifyGrant(r); err != nil {
 		reply(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant", "error_description": err.Error()})
 		return
 	}
 	reply(w, http.StatusOK, map[string]any{"access_token": f.NewAccess(), "token_type": "Bearer", "expires_in": int(f.config.TokenLifetime.Seconds())})
-}
-
-func (f *FCM) nextOAuth() Answer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.oauth) == 0 {
-		return Answer{}
-	}
-	a := f.oauth[0]
-	switch {
-	case a.Times > 1:
-		f.oauth[0].Times--
-	case a.Times >= 0:
-		f.oauth = f.oauth[1:]
-	}
-	return a
 }
 
 // verifyGrant checks a JWT-bearer grant by RFC 7523 and by Google's rules: RS256,

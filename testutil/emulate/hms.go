@@ -21,6 +21,7 @@ type HMSConfig struct {
 // tokens for the app's secret.
 type HMS struct {
 	*Service
+	grants
 	appID, secret string
 
 	mu        sync.Mutex // guards the following fields
@@ -61,6 +62,9 @@ func (h *HMS) RevokeAccess() {
 }
 
 func (h *HMS) exchange(w http.ResponseWriter, r *http.Request) {
+	if h.grants.refuse(h.Service, w, r) {
+		return
+	}
 	if err := r.ParseForm(); err != nil || r.PostForm.Get("grant_type") != "client_credentials" ||
 		r.PostForm.Get("client_id") != h.appID || r.PostForm.Get("client_secret") != h.secret {
 		reply(w, http.StatusBadRequest, map[string]any{"error": 1101, "sub_error": 20001, "error_description": "invalid client"})
