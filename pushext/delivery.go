@@ -28,6 +28,13 @@ type Delivery struct {
 	Budget  Budget
 	Budgets map[string]Budget
 
+	// Rates is how many attempts a second each lane of a provider makes at most,
+	// by the provider's name, so that what piled up during an outage does not
+	// arrive as a burst after it. Without an entry it is what the provider's push
+	// service documents (Paced), else no bound; 0 and less is no bound. Above
+	// MaxRate is an error.
+	Rates map[string]float64
+
 	// FanOut is how many registrations are woken for one envelope at most: who
 	// is left out, by lot, finds it with his next fetch, and it is counted.
 	// 0 is 100,000, negative no bound.
@@ -64,6 +71,10 @@ type Delivery struct {
 	MaxInFlight int
 }
 
+// MaxRate bounds Delivery.Rates: more than any push service takes, and than one
+// server sends.
+const MaxRate = 1e6
+
 var errDelivery = errors.New("bad delivery setting")
 
 // withDefaults returns d complete, or what is wrong with it.
@@ -86,6 +97,11 @@ func (d Delivery) withDefaults() (Delivery, error) {
 	for name, b := range d.Budgets {
 		if b.Burst < 1 || b.Every < 0 {
 			return d, fmt.Errorf("%w: budget of provider %q: burst %d, every %v", errDelivery, name, b.Burst, b.Every)
+		}
+	}
+	for name, rate := range d.Rates {
+		if !(rate <= MaxRate) { // NaN too
+			return d, fmt.Errorf("%w: rate of provider %q: %v a second, at most %v", errDelivery, name, rate, MaxRate)
 		}
 	}
 	set(&d.TTL, 24*time.Hour)

@@ -41,7 +41,8 @@ type line struct {
 	laner    Laner         // nil if it has one lane
 	linked   bool          // it is a Linked
 	patience time.Duration // how long a device may take to fetch before its next route is tried
-	budget   Budget
+	budget   Budget        // of each device
+	pace     Budget        // of the attempts of each lane; zero: no bound
 	queued   prometheus.Gauge
 	flying   prometheus.Gauge
 	gate     gate // guarded by dispatcher.mu
@@ -153,13 +154,18 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 			patience = cfg.LinkDelay
 		}
 		d.lines[name] = &line{
-			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name),
+			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p),
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
 	}
 	for name := range cfg.Budgets {
 		if d.lines[name] == nil {
 			return nil, fmt.Errorf("%w: budget of unknown provider %q", errDelivery, name)
+		}
+	}
+	for name := range cfg.Rates {
+		if d.lines[name] == nil {
+			return nil, fmt.Errorf("%w: rate of unknown provider %q", errDelivery, name)
 		}
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -470,12 +476,11 @@ func (d *dispatcher) schedule(now time.Time) {
 		d.runnable[0] = nil
 		d.runnable = d.runnable[1:]
 		l.runnable = false
-		capacity := l.breaker.capacity(now)
-		if capacity == 0 {
-			d.park(l, now)
+		if pause := l.hold(now); pause > 0 {
+			d.park(l, pause)
 			continue
 		}
-		if l.flying >= capacity {
+		if l.flying >= l.breaker.capacity(now) {
 			continue // offered again when an attempt ends
 		}
 		before := l.waiting()
@@ -486,6 +491,7 @@ func (d *dispatcher) schedule(now time.Time) {
 			continue
 		}
 		j.state = flying
+		l.take(j, now)
 		l.flying++
 		d.flying++
 		l.line.flying.Inc()
@@ -495,10 +501,10 @@ func (d *dispatcher) schedule(now time.Time) {
 	}
 }
 
-// park offers a paused lane again when its pause ends. The caller holds mu.
-func (d *dispatcher) park(l *lane, now time.Time) {
+// park offers a lane again after a pause. The caller holds mu.
+func (d *dispatcher) park(l *lane, pause time.Duration) {
 	halt(l.timer)
-	l.timer = time.AfterFunc(l.breaker.until.Sub(now), func() {
+	l.timer = time.AfterFunc(pause, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		now := time.Now()
@@ -512,6 +518,10 @@ func (d *dispatcher) park(l *lane, now time.Time) {
 // something to remember of it. The caller holds mu.
 func (d *dispatcher) tidy(l *lane, now time.Time) {
 	if l.key.host == "" || l.flying > 0 || l.waiting() > 0 || l.breaker.capacity(now) == 0 || d.lanes[l.key] != l {
+		return
+	}
+	if rest := l.pace.full.Sub(now); rest > 0 {
+		d.park(l, rest) // what it has sent is to be remembered
 		return
 	}
 	halt(l.timer)

@@ -218,6 +218,7 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	l.restore()
 	again := j.again
 	j.again = false
 	switch {

@@ -19,9 +19,11 @@ type lane struct {
 	key      laneKey
 	line     *line
 	breaker  breaker
-	queue    fifo // of jobs that are alone
-	crowd    fifo // of jobs that are one of very many
-	turn     int  // pops since the latest of the crowd's
+	pace     bucket // of attempts, under line.pace
+	paced    bool   // pace holds up what waits
+	queue    fifo   // of jobs that are alone
+	crowd    fifo   // of jobs that are one of very many
+	turn     int    // pops since the latest of the crowd's
 	flying   int
 	runnable bool // in dispatcher.runnable
 	timer    *time.Timer
@@ -54,6 +56,33 @@ func (l *lane) pop() *job {
 	l.turn = 0
 	return l.crowd.pop()
 }
+
+// hold is how long the next attempt has to wait at now, for the breaker's pause
+// or for the rate, 0 if it need not.
+func (l *lane) hold(now time.Time) time.Duration {
+	pause := max(l.breaker.until.Sub(now), 0)
+	if l.line.pace.Every > 0 {
+		wait := l.pace.wait(now, l.line.pace)
+		l.paced = l.paced || wait > 0
+		pause = max(pause, wait)
+	}
+	return pause
+}
+
+// take spends an attempt of the lane's rate for a job.
+func (l *lane) take(j *job, now time.Time) {
+	if l.line.pace.Every == 0 {
+		return
+	}
+	l.pace.take(now, l.line.pace)
+	if l.paced && j.cause == "" {
+		j.cause = causeRate
+	}
+	l.paced = l.paced && l.waiting() > 0
+}
+
+// restore takes back what was spent for an attempt that was not made.
+func (l *lane) restore() { l.pace.full = l.pace.full.Add(-l.line.pace.Every) }
 
 // waiting is how many tickets are queued, outdated ones included.
 func (l *lane) waiting() int { return l.queue.waiting() + l.crowd.waiting() }

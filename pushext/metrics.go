@@ -28,6 +28,7 @@ const (
 	causeNone     = "none"     // nothing did: it was late before it came here, or the machine is
 	causeProvider = "provider" // attempts failed
 	causeLane     = "lane"     // the lane was paused or busy
+	causeRate     = "rate"     // the provider's rate was reached
 	causeBudget   = "budget"   // the device's budget was spent
 	causeBlur     = "blur"     // it waited for Jitter and Batch, as it was set
 	causeAbsent   = "absent"   // the device was not connected, and has no other route
