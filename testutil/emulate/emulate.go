@@ -25,6 +25,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -79,6 +80,8 @@ type Service struct {
 	mint      func() string          // a fresh, well-formed device token
 	subscribe func() (Device, error) // a fresh device with all that its app knows; nil: mint is all
 
+	connections atomic.Int64
+
 	ctx    context.Context // ends with Close; releases hanging requests
 	cancel context.CancelFunc
 	done   sync.WaitGroup // the serve goroutine and all requests
@@ -114,6 +117,7 @@ func listen(addr string, secure bool, mint func() string, handler http.Handler) 
 	s.server = &http.Server{
 		Handler:           s.guarded(mux),
 		ReadHeaderTimeout: 10 * time.Second,
+		ConnState:         s.count,
 		ErrorLog:          log.New(io.Discard, "", 0), // a peer that resets a connection is not news here
 	}
 	s.server.Protocols = new(http.Protocols)
@@ -162,6 +166,20 @@ func (s *Service) guarded(h http.Handler) http.Handler {
 		h.ServeHTTP(w, r)
 	})
 }
+
+// count keeps account of the open connections.
+func (s *Service) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.connections.Add(1)
+	case http.StateHijacked, http.StateClosed:
+		s.connections.Add(-1)
+	}
+}
+
+// Connections is how many connections are open. A client that was killed has
+// none any more once all that it had sent is dealt with.
+func (s *Service) Connections() int { return int(s.connections.Load()) }
 
 // Close stops listening, breaks open connections and waits for all requests.
 func (s *Service) Close() {

@@ -41,25 +41,22 @@ func TestKillNode(t *testing.T) {
 		if w.rng.IntN(5) == 0 { // again, while it starts
 			process, _ := w.site.spawn()
 			time.Sleep(between(w.rng, time.Millisecond, 400*time.Millisecond))
-			process.kill()
-			w.mu.Lock()
-			w.crashes++
-			w.mu.Unlock()
+			w.kill(process)
 			starts++
 		}
 		w.rise()
 		slowest = max(slowest, w.process.took)
 		w.aftermath()
-		wakeups, repeated := w.judge()
+		wakeups, repeated, _ := w.judge()
 		p.line("round %d of %d: %d envelopes, %d registrations acknowledged; %d wake-ups, %d repeated; 0 lost",
 			round+1, *roundsFlag, len(w.acked), len(w.devices), wakeups, repeated)
 	}
 	w.auditAll()
-	wakeups, repeated := w.judge()
+	wakeups, repeated, merged := w.judge()
 	w.process.stop()
 	w.link.Stop()
-	result(t, "%d kills (%d while starting), %d envelopes and %d registrations acknowledged, 0 lost; %d wake-ups, %d repeated, 0 missed; slowest start %v",
-		*roundsFlag+starts, starts, len(w.acked), len(w.devices), wakeups, repeated, slowest.Round(time.Millisecond))
+	result(t, "%d kills (%d while starting), %d envelopes and %d registrations acknowledged, 0 lost; %d wake-ups, %d repeated with the collapse id, of which the first had it %d times, 0 missed; slowest start %v",
+		*roundsFlag+starts, starts, len(w.acked), len(w.devices), wakeups, repeated, merged, slowest.Round(time.Millisecond))
 }
 
 // storm does everything at once for a moment and kills the node in the midst of it.

@@ -49,8 +49,9 @@ type world struct {
 
 	log *os.File // append-only: what was acknowledged
 
-	mu      sync.Mutex // guards the following fields
+	mu      sync.Mutex // guards the following fields; nobody who holds it calls fcm
 	devices []*device
+	tokens  map[string]*device
 	posted  map[common.Hash]*posted
 	acked   []common.Hash // in the order of the archive
 	isAcked map[common.Hash]int
@@ -74,31 +75,31 @@ type device struct {
 	topics    map[whisper.Topic]bool // acknowledged
 	active    bool                   // confirmed, acknowledged
 	collapse  string
+	collapsed []time.Time          // when a wake-up with the collapse id was accepted
 	covered   map[common.Hash]bool // named by an accepted wake-up
+	bare      map[common.Hash]bool // the newest of an accepted wake-up without a collapse id
 	fetched   map[common.Hash]bool // fetch acknowledged
 	unfetched int                  // wake-ups since the last fetch
 	wakeups   int
-	repeated  map[repetition]int
-	history   []string // every wake-up, for people
-	wrong     []string // what no wake-up may do
-}
-
-// repetition is a wake-up with nothing new in it: its newest envelope, and the
-// number of crashes before.
-type repetition struct {
-	crash  int
-	newest common.Hash
+	repeated  map[int]int // wake-ups with nothing new in them, by the number of crashes before
+	merged    int         // of those, such as the push service can merge with the first
+	history   []string    // every wake-up, for people
+	wrong     []string    // what no wake-up may do
 }
 
 // secret opens every message of a test.
 var secret = crypto.Keccak256([]byte("torture"))
 
 func newWorld(t testing.TB, extra ...string) *world {
-	w := &world{t: t, rng: newRand(t), posted: make(map[common.Hash]*posted), isAcked: make(map[common.Hash]int)}
+	w := &world{
+		t: t, rng: newRand(t), tokens: make(map[string]*device),
+		posted: make(map[common.Hash]*posted), isAcked: make(map[common.Hash]int),
+	}
 	var err error
 	w.fcm, err = emulate.StartFCM(emulate.FCMConfig{})
 	require.NoError(t, err)
 	t.Cleanup(w.fcm.Close)
+	w.fcm.Watch(w.pushed)
 	w.site = newSite(t, w.fcm, extra...)
 	w.log, err = os.Create(filepath.Join(filepath.Dir(w.site.dir), "acknowledged.log"))
 	require.NoError(t, err)
@@ -136,11 +137,21 @@ func (w *world) fall() {
 	if !w.process.alive() {
 		require.FailNow(w.t, "the node ended by itself", "%v\n%s", w.process.err, w.process.stderr)
 	}
-	w.process.kill()
-	w.mu.Lock()
-	w.crashes++
-	w.mu.Unlock()
+	w.kill(w.process)
 	w.link.Stop()
+}
+
+// kill ends one life. What it gave to the push service is dealt with before the
+// next begins, so that every wake-up is known to be of the one or the other.
+func (w *world) kill(p *process) {
+	w.t.Helper()
+	p.kill()
+	for deadline := time.Now().Add(patience); w.fcm.Connections() > 0; time.Sleep(time.Millisecond) {
+		require.True(w.t, time.Now().Before(deadline), "connections of a dead process stay")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.crashes++
 }
 
 // server is the node as one to ask for mail.
@@ -218,10 +229,12 @@ func (w *world) enrol(ctx context.Context, name string) error {
 	}
 	d := &device{
 		Device: c, name: name, token: w.fcm.NewToken(), codes: make(chan []byte, 16), topics: map[whisper.Topic]bool{topic: true},
-		covered: make(map[common.Hash]bool), fetched: make(map[common.Hash]bool), repeated: make(map[repetition]int),
+		covered: make(map[common.Hash]bool), bare: make(map[common.Hash]bool), fetched: make(map[common.Hash]bool), repeated: make(map[int]int),
 	}
 	w.t.Cleanup(func() { c.Close() })
-	go w.listen(d)
+	w.mu.Lock()
+	w.tokens[d.token] = d
+	w.mu.Unlock()
 	route := pushwire.Route{Provider: "fcm", Address: []byte(d.token)}
 	if err := c.Register(ctx, client.Registration{Routes: []pushwire.Route{route}, Plain: true}); err != nil {
 		return err
@@ -242,46 +255,34 @@ func (w *world) enrol(ctx context.Context, name string) error {
 	return nil
 }
 
-// listen records what the push service accepted for a device.
-func (w *world) listen(d *device) {
-	pushes := w.fcm.Pushes(d.token)
-	for {
-		select {
-		case push := <-pushes:
-			w.pushed(d, push)
-		case <-w.t.Context().Done():
-			return
-		}
-	}
-}
-
-func (w *world) pushed(d *device, push emulate.Push) {
+// pushed records what the push service accepts.
+func (w *world) pushed(push emulate.Push) {
 	payload, err := pushwire.OpenPayload(push.Body, nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	d := w.tokens[push.Token]
 	switch {
 	case err != nil:
 		d.wrong = append(d.wrong, "unreadable wake-up: "+err.Error())
 	case payload.Kind == pushwire.Challenge:
 		d.codes <- push.Body
 	case payload.Kind == pushwire.Messages:
-		// To FCM a device that has fetched everything is woken without one: there
-		// is nothing to replace.
-		if d.collapse == "" {
-			d.collapse = push.CollapseID
-		}
-		if push.CollapseID != "" && push.CollapseID != d.collapse {
-			d.wrong = append(d.wrong, "wake-up with another collapse id")
-		}
 		if len(payload.Hashes) == 0 {
 			d.wrong = append(d.wrong, "wake-up without a hash")
 			return
 		}
+		newest := payload.Hashes[0]
+		repeated := d.covered[newest] // so nothing in it is new
+		d.judgeCollapse(push, repeated)
 		d.history = append(d.history, fmt.Sprintf("after crash %d, %s: number %d, %d hashes, newest %x, new %t",
-			w.crashes, push.At.Format("15:04:05.000"), payload.Seq, len(payload.Hashes), payload.Hashes[0][:4], !d.covered[payload.Hashes[0]]))
-		if d.covered[payload.Hashes[0]] { // the newest: so nothing in it is new
-			d.repeated[repetition{w.crashes, payload.Hashes[0]}]++
+			w.crashes, push.At.Format("15:04:05.000"), payload.Seq, len(payload.Hashes), newest[:4], !repeated))
+		if repeated {
+			d.repeated[w.crashes]++
+			if !d.bare[newest] {
+				d.merged++
+			}
 		}
+		d.bare[newest] = push.CollapseID == ""
 		d.wakeups++
 		d.unfetched++
 		for _, h := range payload.Hashes {
@@ -290,6 +291,34 @@ func (w *world) pushed(d *device, push emulate.Push) {
 				d.wrong = append(d.wrong, "wake-up for what nobody wrote")
 			}
 		}
+	}
+}
+
+// What FCM takes of wake-ups with a collapse id before it delays them.
+const (
+	collapsible      = 20
+	collapsibleAfter = collapsible * 3 * time.Minute // and they are all allowed again
+)
+
+// judgeCollapse holds a wake-up against the rules: one collapse id a device; a
+// repetition has it; and a first one too, unless the push service was given all
+// that it takes of them.
+func (d *device) judgeCollapse(push emulate.Push, repeated bool) {
+	d.collapsed = slices.DeleteFunc(d.collapsed, func(at time.Time) bool { return push.At.Sub(at) > collapsibleAfter+time.Minute })
+	if push.CollapseID == "" {
+		if repeated {
+			d.wrong = append(d.wrong, "repetition without the collapse id")
+		} else if len(d.collapsed) < collapsible {
+			d.wrong = append(d.wrong, fmt.Sprintf("wake-up without the collapse id, after %d with it", len(d.collapsed)))
+		}
+		return
+	}
+	d.collapsed = append(d.collapsed, push.At)
+	if d.collapse == "" {
+		d.collapse = push.CollapseID
+	}
+	if push.CollapseID != d.collapse {
+		d.wrong = append(d.wrong, "wake-up with another collapse id")
 	}
 }
 
@@ -402,23 +431,24 @@ func (w *world) settle() {
 	}
 }
 
-// judge holds every wake-up against the rules: one collapse id, and at most one
-// repetition of a wake-up a crash.
-func (w *world) judge() (wakeups, repeated int) {
+// judge holds every wake-up against the rules: of the collapse id, and at most
+// one repetition a device and crash.
+func (w *world) judge() (wakeups, repeated, merged int) {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, d := range w.devices {
 		require.Empty(w.t, d.wrong, d.name)
-		for r, n := range d.repeated {
-			require.Positive(w.t, r.crash, "%s: repeated without a crash", d.name)
-			require.LessOrEqual(w.t, n, 1, "%s: repeated more than once after crash %d:\n%s", d.name, r.crash,
+		for crash, n := range d.repeated {
+			require.Positive(w.t, crash, "%s: repeated without a crash", d.name)
+			require.LessOrEqual(w.t, n, 1, "%s: repeated more than once after crash %d:\n%s", d.name, crash,
 				strings.Join(d.history[max(0, len(d.history)-15):], "\n"))
 			repeated += n
 		}
 		wakeups += d.wakeups
+		merged += d.merged
 	}
-	return wakeups, repeated
+	return wakeups, repeated, merged
 }
 
 // some picks up to n devices, those that must fetch first.
