@@ -44,7 +44,7 @@ func newBench(b *testing.B, n int, sealed bool, took func()) *bench {
 	log := slog.New(slog.DiscardHandler)
 	s, err := openStore(b.TempDir(), testKey, durable.Options{})
 	require.NoError(b, err)
-	dir := &memDirectory{regs: make(map[registrationID]registration), topic: make(map[whisper.Topic][]registrationID)}
+	dir := newMemDirectory()
 	_, public, err := pushwire.NewSealKey()
 	require.NoError(b, err)
 	for i := range n {

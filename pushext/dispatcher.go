@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -15,10 +16,13 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// directory is what the dispatcher needs of the registry. Both are called
+// directory is what the dispatcher needs of the registry. get and kill are called
 // without locks, may read the disk, and may be called at the same time.
 type directory interface {
 	get(registrationID) (registration, bool)
+	// known is get of what is in memory, false says nothing. It is called with
+	// the dispatcher's lock held.
+	known(registrationID) (registration, bool)
 	// kill ends a registration whose provider says, exactly, that its address is gone.
 	kill(id registrationID, reason string, at time.Time)
 }
@@ -67,8 +71,14 @@ type dispatcher struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of attempts
 
+	// sealing holds one for each wake-up that is being sealed. That is the one long
+	// computation here: with a core less for it than there are, network and disk
+	// never wait behind a row of them.
+	sealing chan struct{}
+
 	// mu guards the following fields, the lanes, the jobs and the gates. No
-	// other lock is taken and no provider called while it is held.
+	// other lock but the directory's own is taken and no provider called while
+	// it is held.
 	mu         sync.Mutex
 	jobs       map[registrationID]*job
 	lanes      map[laneKey]*lane
@@ -92,7 +102,7 @@ const (
 )
 
 // job is the work for one device: its wake-ups, or one challenge. Guarded by
-// dispatcher.mu, but route, reg, found, wake and nonce belong to the attempt while one is in flight.
+// dispatcher.mu, but route, wake and nonce belong to the attempt while one is in flight.
 type job struct {
 	id   registrationID
 	kind pushwire.Kind // Messages or Challenge
@@ -113,8 +123,6 @@ type job struct {
 	accepted bool              // some route accepted wake
 	dead     map[int]time.Time // routes called dead, since when
 
-	reg    *registration // as the lobby found it at found; nil if it is to be asked again
-	found  time.Time
 	wake   *wakeup                    // of the latest attempt
 	nonce  string                     // Notification.ID of that
 	failed int                        // attempts since the latest that was accepted
@@ -131,6 +139,8 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 		lines: make(map[string]*line, len(providers)),
 		jobs:  make(map[registrationID]*job),
 		lanes: make(map[laneKey]*lane),
+
+		sealing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	d.lobby = &lane{
 		line: &line{
@@ -352,9 +362,15 @@ func (d *dispatcher) job(id registrationID) *job {
 	return j
 }
 
-// enqueue queues a job in the lobby, where its route is looked up. The caller
-// holds mu.
+// enqueue queues a job in the lane of its route, or in the lobby if that has to be
+// looked up on disk. The caller holds mu.
 func (d *dispatcher) enqueue(j *job, now time.Time) {
+	if reg, ok := d.dir.known(j.id); ok {
+		if reg, err := d.usable(j, reg); err == nil {
+			d.admit(j, d.keyOf(reg, j), now)
+			return
+		}
+	}
 	d.queue(d.lobby, j, now, false)
 }
 
@@ -373,8 +389,7 @@ func (d *dispatcher) queue(l *lane, j *job, now time.Time, front bool) {
 	d.schedule(now)
 }
 
-// admit lets a job that left the lobby into the lane of its route, as soon as
-// its budget allows. The caller holds mu.
+// admit lets a job into the lane of its route, as soon as its budget allows. The caller holds mu.
 func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 	line := d.lines[key.provider]
 	if pause := j.spent[j.route].wait(now, line.budget); pause > 0 {
@@ -443,7 +458,7 @@ func (d *dispatcher) finish(j *job, now time.Time) {
 }
 
 // keyOf names the lane of a job's route, one of reg's as lookup returned it.
-// The job is flying.
+// The job is flying, or the caller holds mu.
 func (d *dispatcher) keyOf(reg registration, j *job) laneKey {
 	if j.route >= len(reg.routes) {
 		j.route = 0 // the registration has fewer than before

@@ -15,9 +15,6 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// regFresh is for how long an attempt relies on what the lobby was told.
-const regFresh = 100 * time.Millisecond
-
 // absentPause is how often a device that can be reached over its link alone is
 // looked for while it is away. Its coming back rings at once.
 const absentPause = time.Hour
@@ -44,6 +41,7 @@ func (c *cargo) climb() int {
 
 var (
 	errUnregistered = errors.New("not registered")
+	errNoRoute      = errors.New("no route leads to a configured provider")
 	errOtherLane    = errors.New("the route leads to another lane now")
 )
 
@@ -60,7 +58,7 @@ func (d *dispatcher) fly(l *lane, j *job) {
 		now := time.Now()
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		j.reg, j.found, j.state = &reg, now, idle
+		j.state = idle
 		d.admit(j, key, now)
 		d.land(l, now)
 		return
@@ -88,19 +86,23 @@ func (d *dispatcher) fly(l *lane, j *job) {
 }
 
 // lookup asks the registry for the registration of a job, with the routes that
-// may be used for it: those that are configured here and, but for a challenge,
-// proven.
+// may be used for it.
 func (d *dispatcher) lookup(j *job) (registration, error) {
-	if j.reg != nil && time.Since(j.found) < regFresh {
-		reg := *j.reg
-		j.reg = nil
-		return reg, nil
-	}
-	j.reg = nil
 	reg, ok := d.dir.get(j.id)
 	if !ok {
 		return reg, errUnregistered
 	}
+	reg, err := d.usable(j, reg)
+	if errors.Is(err, errNoRoute) {
+		d.log.Warn("no route of a registration leads to a configured provider; its wake-ups wait", "registration", uint64(j.id))
+		err = errNothing
+	}
+	return reg, err
+}
+
+// usable leaves the routes that may be used for a job: those that are configured
+// here and, but for a challenge, proven.
+func (d *dispatcher) usable(j *job, reg registration) (registration, error) {
 	if j.kind == pushwire.Challenge {
 		if j.route >= len(reg.routes) || reg.routes[j.route].proven || d.lines[reg.routes[j.route].provider] == nil {
 			return reg, errNothing
@@ -110,10 +112,12 @@ func (d *dispatcher) lookup(j *job) (registration, error) {
 	if reg.state != confirmed {
 		return reg, errNothing // it is rung again once it is
 	}
-	reg.routes = slices.DeleteFunc(slices.Clone(reg.routes), func(r route) bool { return !r.proven || d.lines[r.provider] == nil })
+	useless := func(r route) bool { return !r.proven || d.lines[r.provider] == nil }
+	if slices.ContainsFunc(reg.routes, useless) { // rarely; the routes are the registry's
+		reg.routes = slices.DeleteFunc(slices.Clone(reg.routes), useless)
+	}
 	if len(reg.routes) == 0 {
-		d.log.Warn("no route of a registration leads to a configured provider; its wake-ups wait", "registration", uint64(j.id))
-		return reg, errNothing
+		return reg, errNoRoute
 	}
 	return reg, nil
 }
@@ -173,7 +177,9 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 	if c.reg.plain {
 		n.Body, err = pushwire.PlainPayload(p)
 	} else {
+		d.sealing <- struct{}{}
 		n.Body, err = pushwire.SealPayload(p, c.reg.sealKey)
+		<-d.sealing
 	}
 	if err == nil && len(n.Body) > MaxBody {
 		err = fmt.Errorf("body of %d bytes, at most %d", len(n.Body), MaxBody)

@@ -63,6 +63,7 @@ type registry struct {
 	log       *slog.Logger
 	m         *registryMetrics
 	index     *index
+	recent    *recent
 
 	// died and gone are called after a registration died, and after it was
 	// removed or became a tombstone, with the reason. They must not call back
@@ -89,6 +90,7 @@ func openRegistry(s *store, limits Limits, providers []Provider, skip []string, 
 		skip:      make(map[string]bool, len(skip)),
 		log:       log,
 		m:         m,
+		recent:    newRecent(),
 		died:      func(registrationID, string) {},
 		gone:      func(registrationID, string) {},
 		next:      1,
@@ -124,6 +126,10 @@ func (r *registry) match(t whisper.Topic, now time.Time, fn func(registrationID)
 // get returns a registration, false if there is none or only its tombstone.
 // Only routes that are proven may be sent more than their challenge.
 func (r *registry) get(id registrationID) (registration, bool) {
+	reg, ok, changes := r.recent.get(id)
+	if ok {
+		return reg, true
+	}
 	rec, err := r.read(id, false)
 	if err != nil {
 		r.log.Error("a registration cannot be read", "registration", uint64(id), "err", err)
@@ -132,7 +138,14 @@ func (r *registry) get(id registrationID) (registration, bool) {
 	if rec == nil || !rec.live() {
 		return registration{}, false
 	}
+	r.recent.keep(rec.registration, changes)
 	return rec.registration, true
+}
+
+// known is get of what is in memory, without reading the disk: false says nothing.
+func (r *registry) known(id registrationID) (registration, bool) {
+	reg, ok, _ := r.recent.get(id)
+	return reg, ok
 }
 
 // groupOf returns the other registrations that share the group id of one.
@@ -283,7 +296,9 @@ func (r *registry) commit(b *leveldb.Batch, edits ...edit) error {
 		key = idKey(prefixListening, e.next.id)
 		b.Put(key, r.store.seal(key, e.next.encodeListening()))
 	}
-	if err := r.store.write(b); err != nil {
+	err := r.store.write(b)
+	r.recent.forget(edits)
+	if err != nil {
 		r.m.writeFailures.Inc()
 		return fmt.Errorf("write a registration: %w", err)
 	}

@@ -94,8 +94,17 @@ func testHash(n uint64) common.Hash {
 type memDirectory struct {
 	mu    sync.Mutex
 	regs  map[registrationID]registration
+	asked map[registrationID]bool // get was called since the latest change
 	topic map[whisper.Topic][]registrationID
 	died  func(registrationID, string)
+}
+
+func newMemDirectory() *memDirectory {
+	return &memDirectory{
+		regs:  make(map[registrationID]registration),
+		asked: make(map[registrationID]bool),
+		topic: make(map[whisper.Topic][]registrationID),
+	}
 }
 
 func (m *memDirectory) match(t whisper.Topic, _ time.Time, fn func(registrationID)) {
@@ -112,7 +121,14 @@ func (m *memDirectory) get(id registrationID) (registration, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.regs[id]
+	m.asked[id] = ok
 	return r, ok
+}
+
+func (m *memDirectory) known(id registrationID) (registration, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.regs[id], m.asked[id]
 }
 
 func (m *memDirectory) kill(id registrationID, reason string, _ time.Time) {
@@ -120,6 +136,7 @@ func (m *memDirectory) kill(id registrationID, reason string, _ time.Time) {
 	r := m.regs[id]
 	r.state, r.reason = dead, reason
 	m.regs[id] = r
+	delete(m.asked, id)
 	m.mu.Unlock()
 	m.died(id, reason)
 }
@@ -130,6 +147,7 @@ func (m *memDirectory) edit(id registrationID, change func(*registration)) {
 	r := m.regs[id]
 	change(&r)
 	m.regs[id] = r
+	delete(m.asked, id)
 }
 
 // push is what a provider was given.
@@ -238,7 +256,7 @@ func newRig(t *testing.T, cfg Delivery, providers ...Provider) *rig {
 	require.NoError(t, err)
 	r := &rig{
 		t: t, cfg: cfg, log: newMemLog(), disk: faultstore.New(), providers: providers, out: new(bytes.Buffer),
-		dir: &memDirectory{regs: make(map[registrationID]registration), topic: make(map[whisper.Topic][]registrationID)},
+		dir: newMemDirectory(),
 	}
 	return r
 }

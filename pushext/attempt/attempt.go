@@ -20,6 +20,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"whisperpush/pushext"
 )
 
@@ -88,12 +90,22 @@ func DefaultClient() *http.Client {
 // Members reads the body of a notification as the JSON object that it has to
 // be. The error is fit to be part of a reason.
 func Members(body []byte) (map[string]json.RawMessage, error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil || members == nil {
-		return nil, errors.New("body is not a JSON object")
+	if !gjson.ValidBytes(body) {
+		return nil, errNoObject
 	}
+	object := gjson.ParseBytes(body)
+	if !object.IsObject() {
+		return nil, errNoObject
+	}
+	members := make(map[string]json.RawMessage)
+	object.ForEach(func(key, value gjson.Result) bool {
+		members[key.String()] = json.RawMessage(value.Raw)
+		return true
+	})
 	return members, nil
 }
+
+var errNoObject = errors.New("body is not a JSON object")
 
 // Post sends body to url with header and reads the answer. header is used as it
 // is and must not be shared between concurrent calls.

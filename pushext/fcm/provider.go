@@ -1,9 +1,9 @@
 // Package fcm wakes Android devices (and whatever else a Firebase project
 // serves) through the FCM HTTP v1 API.
 //
-// The flow of one Push: gorush's builder turns the notification into Firebase's
-// message type; its JSON is posted with a cached OAuth access token; status,
-// error code and Retry-After become the verdict (verdict.go). Access tokens come
+// The flow of one Push: the notification becomes the JSON of Firebase's message
+// type as gorush's builder makes it (message.go), which is posted with a cached OAuth
+// access token; status, error code and Retry-After become the verdict (verdict.go). Access tokens come
 // from the service account's key file by the JWT-bearer exchange (access.go).
 //
 // The request is posted by an http.Client of our own rather than by the Firebase
@@ -18,7 +18,6 @@
 package fcm
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,11 +27,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"firebase.google.com/go/v4/messaging"
-	"github.com/appleboy/gorush/core"
-	"github.com/appleboy/gorush/notify"
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
@@ -82,6 +76,7 @@ type Provider struct {
 	url     string
 	timeout time.Duration
 	access  *attempt.Access
+	frames  frames
 }
 
 var _ pushext.Provider = (*Provider)(nil)
@@ -202,7 +197,7 @@ const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 
 // Push sends one message.
 func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
-	body, err := message(n)
+	body, err := p.frames.message(n)
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "fcm " + err.Error()}
 	}
@@ -216,58 +211,3 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 func stale(answer attempt.Answer) bool {
 	return answer.Status == http.StatusUnauthorized && errorCode(answer.Body) != "THIRD_PARTY_AUTH_ERROR"
 }
-
-// message encodes the request of projects.messages.send. The errors are fit to be reasons.
-func message(n pushext.Notification) ([]byte, error) {
-	members, err := attempt.Members(n.Body)
-	if err != nil {
-		return nil, err
-	}
-	data := make(notify.D, len(members))
-	for key, value := range members {
-		if key == "" || key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
-			return nil, errors.New("body has a reserved key")
-		}
-		data[key] = dataString(value)
-	}
-	ttl := min(max(n.TTL, 0), MaxTTL)
-	collapse := n.CollapseID
-	if n.Fresh { // there is nothing to replace, and collapsible messages are throttled
-		collapse = ""
-	}
-	priority := "normal"
-	if n.Urgent {
-		priority = "high"
-	}
-	messages := notify.GetAndroidNotification(&notify.PushNotification{
-		Platform: core.PlatFormAndroid,
-		Tokens:   []string{n.Address.Token},
-		Data:     data,
-		Android:  &messaging.AndroidConfig{CollapseKey: collapse, Priority: priority, TTL: &ttl},
-	})
-	return json.Marshal(request{(*payload)(messages[0])})
-}
-
-// dataString is a JSON value as FCM carries it: a string's content, or else the
-// value's text. The value is valid JSON.
-func dataString(value json.RawMessage) string {
-	if value[0] != '"' {
-		return string(value)
-	}
-	content := value[1 : len(value)-1]
-	if bytes.IndexByte(content, '\\') < 0 && utf8.Valid(content) {
-		return string(content) // the sealed payload, by far the longest
-	}
-	var s string
-	_ = json.Unmarshal(value, &s)
-	return s
-}
-
-// request is the body of projects.messages.send.
-type request struct {
-	Message *payload `json:"message"`
-}
-
-// payload is Firebase's message without its MarshalJSON: that only trims the
-// names of topics, and costs encoding the data three times.
-type payload messaging.Message

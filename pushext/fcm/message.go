@@ -1,0 +1,184 @@
+package fcm
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"firebase.google.com/go/v4/messaging"
+	"github.com/appleboy/gorush/core"
+	"github.com/appleboy/gorush/notify"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/attempt"
+)
+
+// shape is what two messages have in common that differ in nothing but their
+// token, their collapse key and their data.
+type shape struct {
+	urgent, collapsible bool
+	ttl                 time.Duration
+}
+
+// maxFrames bounds the shapes remembered: a server has one TTL, or a few.
+const maxFrames = 16
+
+// frames keeps the JSON of messages by shape. gorush's builder and Firebase's
+// encoder make it once, with a mark at each place where messages differ; what
+// is the message's own goes there. Encoding each one anew would take half as long
+// as to post it.
+type frames struct {
+	mu    sync.Mutex
+	known map[shape]frame
+}
+
+// frame is a message's JSON, cut where something is to be put in.
+type frame struct {
+	text  []string // one more than slots
+	slots []slot
+}
+
+type slot int
+
+const (
+	slotToken slot = iota
+	slotCollapse
+	slotData
+)
+
+// marks stand in a frame for what is put in, as they are in JSON.
+var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, slotData: `"@data@":"@data@"`}
+
+// message encodes the request of projects.messages.send. The errors are fit to be reasons.
+func (f *frames) message(n pushext.Notification) ([]byte, error) {
+	data, err := dataMembers(n.Body)
+	if err != nil {
+		return nil, err
+	}
+	s := shape{urgent: n.Urgent, ttl: min(max(n.TTL, 0), MaxTTL)}
+	// If there is nothing to replace: no key, as collapsible messages are throttled.
+	s.collapsible = n.CollapseID != "" && !n.Fresh
+	frame, err := f.frame(s)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(data)+len(n.Address.Token)+256)
+	for i, slot := range frame.slots {
+		out = append(out, frame.text[i]...)
+		switch slot {
+		case slotToken:
+			out = appendString(out, n.Address.Token)
+		case slotCollapse:
+			out = appendString(out, n.CollapseID)
+		case slotData:
+			out = append(out, data...)
+		}
+	}
+	return append(out, frame.text[len(frame.slots)]...), nil
+}
+
+func (f *frames) frame(s shape) (frame, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known, ok := f.known[s]; ok {
+		return known, nil
+	}
+	made, err := newFrame(s)
+	if err != nil {
+		return frame{}, err
+	}
+	if f.known == nil || len(f.known) == maxFrames {
+		f.known = make(map[shape]frame)
+	}
+	f.known[s] = made
+	return made, nil
+}
+
+// request is the body of projects.messages.send.
+type request struct {
+	Message *messaging.Message `json:"message"`
+}
+
+// newFrame has gorush build a message of marks and cuts its JSON at them.
+func newFrame(s shape) (frame, error) {
+	content := func(slot slot) string { return strings.Trim(marks[slot], `"`) }
+	android := &messaging.AndroidConfig{Priority: "normal", TTL: &s.ttl}
+	if s.urgent {
+		android.Priority = "high"
+	}
+	if s.collapsible {
+		android.CollapseKey = content(slotCollapse)
+	}
+	messages := notify.GetAndroidNotification(&notify.PushNotification{
+		Platform: core.PlatFormAndroid,
+		Tokens:   []string{content(slotToken)},
+		Data:     notify.D{"@data@": "@data@"},
+		Android:  android,
+	})
+	raw, err := json.Marshal(request{messages[0]})
+	if err != nil {
+		return frame{}, errors.New("message cannot be encoded")
+	}
+	type place struct {
+		slot
+		at int
+	}
+	var places []place
+	for i, mark := range marks {
+		if at := strings.Index(string(raw), mark); at >= 0 {
+			places = append(places, place{slot(i), at})
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int { return a.at - b.at })
+	var made frame
+	end := 0
+	for _, p := range places {
+		made.text = append(made.text, string(raw[end:p.at]))
+		made.slots = append(made.slots, p.slot)
+		end = p.at + len(marks[p.slot])
+	}
+	made.text = append(made.text, string(raw[end:]))
+	return made, nil
+}
+
+// dataMembers turns the members of a body, a JSON object, into those of FCM's data
+// object, which has strings only: a number or list is carried as its text. The
+// brackets around them are not part of it.
+func dataMembers(body []byte) ([]byte, error) {
+	members, err := attempt.Members(body)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, len(body))
+	for key, value := range members {
+		if key == "" || key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
+			return nil, errors.New("body has a reserved key")
+		}
+		if len(out) > 0 {
+			out = append(out, ',')
+		}
+		out = append(appendString(out, key), ':')
+		if value[0] == '"' {
+			out = append(out, value...) // the sealed payload, by far the longest
+		} else {
+			out = appendString(out, string(value))
+		}
+	}
+	return out, nil
+}
+
+// appendString appends a JSON string.
+func appendString(out []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string has an encoding
+			return append(out, quoted...)
+		}
+	}
+	out = append(out, '"')
+	out = append(out, s...)
+	return append(out, '"')
+}

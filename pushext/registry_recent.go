@@ -1,0 +1,81 @@
+package pushext
+
+import (
+	"math"
+	"sync"
+
+	"github.com/ethereum/go-ethereum/common/lru"
+)
+
+const (
+	// maxRecent bounds the registrations kept open in memory, in bytes: some tens
+	// of thousands.
+	maxRecent = 16 << 20
+	// recentOverhead is what one of them takes besides its addresses and keys.
+	recentOverhead = 400
+)
+
+// recent keeps the registrations that were asked for last, opened and decoded:
+// a device that is woken is likely to be woken again. What a change touches is
+// forgotten, and read again when it is needed.
+type recent struct {
+	mu      sync.Mutex
+	known   lru.BasicLRU[registrationID, registration]
+	weight  int
+	changes uint64 // what was read before one may be older than it
+}
+
+func newRecent() *recent {
+	return &recent{known: lru.NewBasicLRU[registrationID, registration](math.MaxInt)}
+}
+
+// get returns a registration, or false with the changes up to now, for keep.
+func (c *recent) get(id registrationID) (reg registration, ok bool, changes uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reg, ok = c.known.Get(id)
+	return reg, ok, c.changes
+}
+
+// keep remembers a registration that was read from disk after so many changes.
+func (c *recent) keep(reg registration, changes uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes != changes || c.known.Contains(reg.id) {
+		return
+	}
+	c.known.Add(reg.id, reg)
+	for c.weight += reg.weight(); c.weight > maxRecent; {
+		_, oldest, _ := c.known.RemoveOldest()
+		c.weight -= oldest.weight()
+	}
+}
+
+// forget follows a write of edits, or its failure, after which nobody knows
+// what is on disk.
+func (c *recent) forget(edits []edit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	for _, e := range edits {
+		if e.old == nil {
+			continue
+		}
+		if reg, ok := c.known.Peek(e.old.id); ok {
+			c.known.Remove(e.old.id)
+			c.weight -= reg.weight()
+		}
+	}
+}
+
+// weight is about how many bytes a registration takes in memory.
+func (r *registration) weight() int {
+	n := recentOverhead + len(r.sealKey) + len(r.group) + len(r.collapse)
+	for i := range r.routes {
+		n += len(r.routes[i].address.Token)
+		for _, key := range r.routes[i].address.Keys {
+			n += len(key)
+		}
+	}
+	return n
+}
