@@ -79,15 +79,17 @@ func (b *breaker) open(now time.Time) bool {
 	return true
 }
 
-// pause obeys a provider that says when to come back; zero is that it did not say.
+// pause obeys a provider that says when to come back. Zero is that it did not
+// say, and a time that is no longer ahead says no more than that: whoever always
+// asks for "now" would else be asked without a pause.
 func (b *breaker) pause(now, until time.Time) bool {
-	if until.IsZero() {
+	if !until.After(now) {
 		return b.open(now)
 	}
 	if limit := now.Add(maxPause); until.After(limit) {
 		until = limit
 	}
-	if !until.After(b.until) || !until.After(now) {
+	if !until.After(b.until) {
 		return false
 	}
 	b.until, b.allowed = until, 1

@@ -134,8 +134,8 @@ func TestCrowdSurvivesARestart(t *testing.T) {
 func TestCrowdTurns(t *testing.T) {
 	l := &lane{}
 	for i := range 8 {
-		l.push(&job{id: registrationID(i), state: queued}, false)
-		l.push(&job{id: registrationID(100 + i), state: queued, crowd: true}, false)
+		l.push(&job{id: registrationID(i), state: queued})
+		l.push(&job{id: registrationID(100 + i), state: queued, crowd: true})
 	}
 	var order []registrationID
 	for j := l.pop(); j != nil; j = l.pop() {

@@ -249,7 +249,7 @@ func (d *dispatcher) ring(id registrationID, crowd bool) {
 	switch j.state {
 	case queued:
 		if promoted {
-			d.queue(j.lane, j, time.Now(), false)
+			d.queue(j.lane, j, time.Now())
 		}
 	case flying:
 		j.again = true
@@ -371,19 +371,18 @@ func (d *dispatcher) enqueue(j *job, now time.Time) {
 			return
 		}
 	}
-	d.queue(d.lobby, j, now, false)
+	d.queue(d.lobby, j, now)
 }
 
-// queue puts a job into a lane, at the front if it had its turn already. The
-// caller holds mu.
-func (d *dispatcher) queue(l *lane, j *job, now time.Time, front bool) {
+// queue puts a job into a lane, behind the others. The caller holds mu.
+func (d *dispatcher) queue(l *lane, j *job, now time.Time) {
 	halt(j.timer)
 	j.timer = nil
 	j.ticket++ // wherever it was queued, it is not any more
 	j.state = queued
 	before := l.waiting()
 	j.lane = l
-	l.push(j, front)
+	l.push(j)
 	l.line.queued.Add(float64(l.waiting() - before))
 	d.offer(l)
 	d.schedule(now)
@@ -415,7 +414,7 @@ func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 		d.lanes[key] = l
 		d.m.lanes.Set(float64(len(d.lanes)))
 	}
-	d.queue(l, j, now, false)
+	d.queue(l, j, now)
 }
 
 // wait lets a job come back at a time. The caller holds mu.

@@ -311,7 +311,7 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 	case ProviderBroken:
 		paused = l.breaker.open(now)
 	case TokenDead:
-		if !older(v, c) {
+		if c.kind != pushwire.Challenge && !older(v, c) { // of what strangers register, many are dead
 			l.line.gate.verdict(now, j.id)
 		}
 	}
@@ -343,7 +343,7 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (killed bool) {
 	switch c.kind {
 	case pushwire.Challenge:
-		return d.nextChallenge(l, j, v, now)
+		return d.nextChallenge(l, j, c, v, now)
 	case pushwire.Dismiss:
 		if v.Class == Delivered || v.Class == MessageBad || v.Class == Absent && c.last() || j.failed+1 >= sideAttempts {
 			if v.Class != Delivered {
@@ -444,8 +444,11 @@ func (d *dispatcher) absent(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 	return true
 }
 
-// nextChallenge goes on with a challenge. The caller holds mu.
-func (d *dispatcher) nextChallenge(l *lane, j *job, v Verdict, now time.Time) (killed bool) {
+// nextChallenge goes on with a challenge. A dead address ends a registration
+// that has no other and is not confirmed: its client is told at once, and the
+// mass-deletion gate, which is about devices that were reached, stops it only if it
+// is frozen. The caller holds mu.
+func (d *dispatcher) nextChallenge(l *lane, j *job, c cargo, v Verdict, now time.Time) (killed bool) {
 	j.failed++
 	switch v.Class {
 	case Retry, RetryAt, ProviderBroken:
@@ -458,22 +461,23 @@ func (d *dispatcher) nextChallenge(l *lane, j *job, v Verdict, now time.Time) (k
 		d.m.dropped.WithLabelValues("challenge").Inc()
 	}
 	d.finish(j, now)
-	return v.Class == TokenDead
+	return v.Class == TokenDead && c.reg.state == unconfirmed && len(c.reg.routes) == 1 && !l.line.gate.frozen
 }
 
 // later tries again: after the device's own backoff if only it failed, and
-// with the lane if that is paused: with its turn kept if the provider spoke for
-// the whole lane, else behind the others, who may fare better as the next probe.
+// with the lane if that is paused: behind the others, who may fare better as the
+// next probe. Services say for the project what is true of one device alone, such
+// as FCM's QUOTA_EXCEEDED, and that device would be every probe.
 // The caller holds mu.
 func (d *dispatcher) later(l *lane, j *job, v Verdict, now time.Time) {
 	if v.Class != Retry {
 		j.cause = causeLane
-		d.queue(l, j, now, true)
+		d.queue(l, j, now)
 		return
 	}
 	j.cause = causeProvider
 	if v.At.IsZero() && l.breaker.capacity(now) == 0 {
-		d.queue(l, j, now, false)
+		d.queue(l, j, now)
 		return
 	}
 	failed := j.failed

@@ -32,13 +32,13 @@ type lane struct {
 // crowdTurn is how many pops there are for each of the crowd's, while others wait.
 const crowdTurn = 4
 
-// push queues a job, at the front if it had its turn already.
-func (l *lane) push(j *job, front bool) {
+// push queues a job.
+func (l *lane) push(j *job) {
 	if j.crowd {
-		l.crowd.push(j, front)
+		l.crowd.push(j)
 		return
 	}
-	l.queue.push(j, front)
+	l.queue.push(j)
 }
 
 // pop returns the next job, or nil.
@@ -100,18 +100,7 @@ type fifo struct {
 	head    int
 }
 
-func (q *fifo) push(j *job, front bool) {
-	t := ticket{j, j.ticket}
-	switch {
-	case front && q.head > 0:
-		q.head--
-		q.tickets[q.head] = t
-	case front:
-		q.tickets = append([]ticket{t}, q.tickets...)
-	default:
-		q.tickets = append(q.tickets, t)
-	}
-}
+func (q *fifo) push(j *job) { q.tickets = append(q.tickets, ticket{j, j.ticket}) }
 
 func (q *fifo) pop() *job {
 	for q.head < len(q.tickets) {

@@ -98,24 +98,24 @@ func TestBreaker(t *testing.T) {
 	require.Equal(t, 1, b.capacity(now.Add(time.Minute)))
 	require.True(t, b.pause(now, now.Add(1000*time.Hour)))
 	require.Equal(t, now.Add(maxPause), b.until)
-	require.False(t, b.pause(b.until, b.until.Add(-time.Hour)), "in the past")
+	require.True(t, b.pause(b.until, b.until.Add(-time.Hour)), "in the past is an ordinary pause")
+	require.True(t, b.pause(b.until, b.until), "so is at once")
 	require.True(t, b.pause(b.until, time.Time{}), "without a time it is an ordinary pause")
 }
 
 func TestLaneQueue(t *testing.T) {
 	l := &lane{}
 	jobs := make([]*job, 1000)
-	put := func(j *job, front bool) {
+	put := func(j *job) {
 		j.ticket++
 		j.state = queued
-		l.push(j, front)
+		l.push(j)
 	}
 	for i := range jobs {
 		jobs[i] = &job{id: registrationID(i)}
-		put(jobs[i], false)
+		put(jobs[i])
 	}
-	put(jobs[5], false) // moved to the end
-	put(jobs[7], true)  // and to the front
+	put(jobs[5]) // moved to the end
 	jobs[9].state = waiting
 	var got []registrationID
 	for j := l.pop(); j != nil; j = l.pop() {
@@ -123,7 +123,7 @@ func TestLaneQueue(t *testing.T) {
 		got = append(got, j.id)
 	}
 	require.Len(t, got, 999)
-	require.Equal(t, []registrationID{7, 0, 1, 2, 3, 4, 6, 8, 10}, got[:9])
+	require.Equal(t, []registrationID{0, 1, 2, 3, 4, 6, 7, 8, 10}, got[:9])
 	require.Equal(t, registrationID(5), got[998])
 	require.Zero(t, l.waiting())
 }

@@ -1,0 +1,227 @@
+package pushext
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/pushext/pushwire"
+)
+
+// window is when something is to happen: not before the first, not after the
+// second. nil is never.
+type window []time.Duration
+
+func at(d time.Duration) window { return window{d, d} }
+
+// about is a pause with the jitter of backoff.
+func about(d time.Duration) window { return window{d * 3 / 4, d} }
+
+func (w window) check(t *testing.T, since time.Time, pushes []push, what string) {
+	t.Helper()
+	if w == nil {
+		require.Empty(t, pushes, "%s: never", what)
+		return
+	}
+	require.NotEmpty(t, pushes, "%s: after %v", what, w[0])
+	after := pushes[0].At.Sub(since)
+	require.GreaterOrEqual(t, after, w[0], what)
+	require.LessOrEqual(t, after, w[1], what)
+}
+
+// TestVerdicts is what each verdict about a wake-up does to the registration, to
+// its job and to the lane that it shares with others. The provider delivers to a
+// neighbour, a minute later says the verdict to the device, and is asked to wake
+// the neighbour again one second after that.
+func TestVerdicts(t *testing.T) {
+	const second = time.Second
+	for name, row := range map[string]struct {
+		class  Class
+		at     time.Duration // of Verdict.At, after the attempt; 0 is that it is not said
+		always bool          // it is said of this device whenever it is tried
+		alone  bool          // the neighbour is not there: nobody else is served
+
+		state state
+		again window // the device's next attempt, after the first
+		lane  window // the neighbour's, after the first
+		lost  string // why the match ends without a wake-up
+	}{
+		"delivered": {class: Delivered, lane: at(second)},
+
+		// Of this device alone, while nobody else fails.
+		"retry":                       {class: Retry, again: about(second), lane: at(second)},
+		"retry at a time":             {class: Retry, at: 37 * second, again: at(37 * second), lane: at(second)},
+		"retry at a time that passed": {class: Retry, at: -time.Hour, again: about(second), lane: at(second)},
+		"retry in ten days":           {class: Retry, at: 240 * time.Hour, again: at(maxPause), lane: at(second)},
+
+		// Of the lane.
+		"retry_at":                    {class: RetryAt, at: 37 * second, again: at(37 * second), lane: at(37 * second)},
+		"retry_at without a time":     {class: RetryAt, again: about(second), lane: window{second, second}},
+		"retry_at a time that passed": {class: RetryAt, at: -time.Hour, again: about(second), lane: at(second)},
+		"retry_at now":                {class: RetryAt, at: 1, again: window{0, second}, lane: at(second)},
+		"retry_at in ten days":        {class: RetryAt, at: 240 * time.Hour, again: at(maxPause), lane: at(maxPause)},
+		"provider_broken":             {class: ProviderBroken, again: about(second), lane: at(second)},
+
+		// Said of the lane, and true of this device alone: others get their turn.
+		"retry_at, for this device always":        {class: RetryAt, at: 37 * second, always: true, again: at(37 * second), lane: at(74 * second)},
+		"provider_broken, for this device always": {class: ProviderBroken, always: true, again: about(second), lane: window{second, 7 * second}},
+
+		"message_bad": {class: MessageBad, lane: at(second), lost: "the verdict"},
+
+		"absent": {class: Absent, again: at(absentPause), lane: at(second)},
+
+		// Only this ends a registration, and only if it is said twice or with a
+		// time after the registration, while the provider serves others.
+		"token_dead, once":                                 {class: TokenDead, again: about(30 * second), lane: at(second)},
+		"token_dead, twice":                                {class: TokenDead, always: true, state: dead, lost: "the verdict", again: about(30 * second), lane: at(second)},
+		"token_dead, twice, nobody served":                 {class: TokenDead, always: true, alone: true, again: about(30 * second)},
+		"token_dead, since a time":                         {class: TokenDead, at: -second, state: dead, lost: "the verdict", lane: at(second)},
+		"token_dead, since a time, nobody served":          {class: TokenDead, at: -second, alone: true, again: about(30 * second)},
+		"token_dead, since before it registered":           {class: TokenDead, at: -time.Hour, again: about(30 * second), lane: at(second)},
+		"token_dead, since before it registered, repeated": {class: TokenDead, at: -time.Hour, always: true, again: about(30 * second), lane: at(second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				if row.state == unconfirmed {
+					row.state = confirmed
+				}
+				p := &scripted{name: "fcm"}
+				r := newRig(t, Delivery{}, p)
+				device, neighbour := r.device(1, "fcm token"), r.device(2, "fcm neighbour")
+				r.start()
+				defer r.stop()
+				if !row.alone {
+					r.log.archive(neighbour)
+				}
+				time.Sleep(time.Minute)
+
+				p.set(func(_ context.Context, n Notification) Verdict {
+					if n.Address.Token != "token" || len(p.to("token")) > 0 && !row.always {
+						return Verdict{Class: Delivered}
+					}
+					v := Verdict{Class: row.class, Reason: "the verdict"}
+					if row.at != 0 {
+						v.At = time.Now().Add(row.at)
+					}
+					return v
+				})
+				began := time.Now()
+				r.log.archive(device)
+				time.Sleep(second)
+				if !row.alone {
+					r.log.archive(neighbour)
+				}
+				time.Sleep(8 * time.Hour)
+
+				reg, _ := r.dir.get(1)
+				require.Equal(t, row.state, reg.state)
+				got := p.to("token")
+				at(0).check(t, began, got, "the device")
+				row.again.check(t, began, got[1:], "the device again")
+				if !row.alone {
+					row.lane.check(t, began, p.to("neighbour")[1:], "the neighbour")
+				}
+				if reg.state == dead {
+					require.Equal(t, "the verdict", reg.reason)
+					require.Equal(t, 1.0, outcomes(r, outcomeDead, "the verdict"))
+					require.LessOrEqual(t, len(got), 2, "and never again")
+				}
+				s, err := r.box.status(1)
+				require.NoError(t, err)
+				require.Equal(t, row.lost, s.reason)
+				require.Less(t, len(got), 1000, "no verdict makes a loop")
+			})
+		})
+	}
+}
+
+// TestFiveFailuresPauseALane shows how a lane without a word about pauses gets one.
+func TestFiveFailuresPauseALane(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		var failing [breakerThreshold][4]byte
+		for i := range failing {
+			failing[i] = r.device(registrationID(10+i), "fcm failing")
+		}
+		neighbour := r.device(1, "fcm neighbour")
+		r.start()
+		defer r.stop()
+		p.always(Verdict{Class: Retry, Reason: "fcm 503"})
+		for i, topic := range failing {
+			r.log.archive(topic)
+			synctest.Wait()
+			require.Len(t, p.all(), i+1)
+		}
+		began := time.Now()
+		p.set(nil)
+		r.log.archive(neighbour)
+		time.Sleep(time.Minute)
+		about(time.Second).check(t, began, p.to("neighbour"), "the neighbour")
+	})
+}
+
+// TestVerdictsOfAChallenge is what each verdict about a challenge does: to a
+// registration that has nothing else, and to one that is reached otherwise.
+func TestVerdictsOfAChallenge(t *testing.T) {
+	for name, row := range map[string]struct {
+		verdict Verdict
+		tries   int
+		alone   state // of a registration that has only this route
+		frozen  state // of that, while the mass-deletion gate is frozen
+	}{
+		"delivered":       {Verdict{Class: Delivered}, 1, unconfirmed, unconfirmed},
+		"retry":           {Verdict{Class: Retry}, sideAttempts, unconfirmed, unconfirmed},
+		"retry_at":        {Verdict{Class: RetryAt}, sideAttempts, unconfirmed, unconfirmed},
+		"provider_broken": {Verdict{Class: ProviderBroken}, sideAttempts, unconfirmed, unconfirmed},
+		"message_bad":     {Verdict{Class: MessageBad}, 1, unconfirmed, unconfirmed},
+		"absent":          {Verdict{Class: Absent}, 1, unconfirmed, unconfirmed},
+		"token_dead":      {Verdict{Class: TokenDead}, 1, dead, unconfirmed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				row.verdict.Reason = "the verdict"
+				p, other := &scripted{name: "fcm"}, &scripted{name: "pushy"}
+				r := newRig(t, Delivery{}, p, other)
+				r.device(1, "fcm alone")
+				r.dir.edit(1, func(reg *registration) { reg.state, reg.routes[0].proven = unconfirmed, false })
+				reached := r.device(2, "pushy token", "fcm second")
+				r.dir.edit(2, func(reg *registration) { reg.routes[1].proven = false })
+				r.device(3, "fcm frozen")
+				r.dir.edit(3, func(reg *registration) { reg.state, reg.routes[0].proven = unconfirmed, false })
+				r.start()
+				defer r.stop()
+				p.always(row.verdict)
+				code := make([]byte, pushwire.CodeSize)
+				require.NoError(t, r.dispatcher.challenge(1, 0, code))
+				require.NoError(t, r.dispatcher.challenge(2, 1, code))
+				time.Sleep(time.Hour)
+				require.Len(t, p.to("alone"), row.tries)
+				require.Len(t, p.to("second"), row.tries)
+				reg, _ := r.dir.get(1)
+				require.Equal(t, row.alone, reg.state)
+				reg, _ = r.dir.get(2)
+				require.Equal(t, confirmed, reg.state, "another route is proven")
+				r.log.archive(reached)
+				synctest.Wait()
+				require.Len(t, other.to("token"), 1)
+
+				r.dispatcher.mu.Lock()
+				gate := &r.dispatcher.lines["fcm"].gate
+				require.Empty(t, gate.dead, "a stranger's address is none that worked")
+				for id := range registrationID(gateFloor + 1) {
+					gate.verdict(time.Now(), 100+id)
+				}
+				gate.frozen = true
+				r.dispatcher.mu.Unlock()
+				require.NoError(t, r.dispatcher.challenge(3, 0, code))
+				time.Sleep(time.Minute)
+				reg, _ = r.dir.get(3)
+				require.Equal(t, row.frozen, reg.state)
+			})
+		})
+	}
+}
