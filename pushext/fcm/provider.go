@@ -43,6 +43,15 @@ const (
 	// MaxTTL is FCM's longest storage, 28 days.
 	MaxTTL = 28 * 24 * time.Hour
 
+	// DefaultTimeout ends an attempt that hangs: Google asks senders to wait for 10 s
+	// at least before they repeat a request (firebase.google.com/docs/cloud-messaging/scale-fcm).
+	DefaultTimeout = 10 * time.Second
+
+	// Rate is how many messages a second a project sends at most: 600,000 in any
+	// minute, what was saved up included (firebase.google.com/docs/cloud-messaging/throttling-and-quotas),
+	// less one in a hundred, as refused messages count too.
+	Rate = 9_900
+
 	maxCredentials = 64 << 10 // bytes of a service account's key file; real ones have 2.4 KiB
 )
 
@@ -67,7 +76,7 @@ type Config struct {
 	// environment's proxy.
 	HTTPClient *http.Client
 
-	Timeout time.Duration // of one attempt with its token exchange; 0 is attempt.DefaultTimeout
+	Timeout time.Duration // of one attempt with its token exchange; 0 is DefaultTimeout
 }
 
 // Provider sends through one Firebase project.
@@ -79,7 +88,10 @@ type Provider struct {
 	frames  frames
 }
 
-var _ pushext.Provider = (*Provider)(nil)
+var (
+	_ pushext.Provider = (*Provider)(nil)
+	_ pushext.Paced    = (*Provider)(nil)
+)
 
 // New checks the configuration without any network I/O. The error is one
 // sentence for the operator.
@@ -109,7 +121,7 @@ func New(cfg Config) (*Provider, error) {
 		cfg.HTTPClient = attempt.DefaultClient()
 	}
 	if cfg.Timeout <= 0 {
-		cfg.Timeout = attempt.DefaultTimeout
+		cfg.Timeout = DefaultTimeout
 	}
 	return &Provider{
 		name:    cfg.Name,
@@ -176,6 +188,9 @@ func readEndpoint(endpoint string) (string, error) {
 
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
+
+// Rate implements pushext.Paced.
+func (*Provider) Rate() float64 { return Rate }
 
 // Check accepts a registration token or installation id: FCM calls them
 // opaque, so only what cannot be one is refused.

@@ -47,7 +47,7 @@ func TestVerdicts(t *testing.T) {
 	// The first such answer is believed to be about an old access token.
 	twice := func(a emulate.Answer) emulate.Answer { a.Times = 2; return a }
 	emulatetest.Table{
-		Kind: "fcm", Codes: emulatetest.Codes(t, "fcm"),
+		Kind: "fcm", Codes: emulatetest.Codes(t, "fcm"), Patience: DefaultTimeout,
 		New: func(t *testing.T) emulatetest.Bench {
 			e, err := emulate.StartFCM(emulate.FCMConfig{Addr: emulate.Memory, Key: key})
 			require.NoError(t, err)

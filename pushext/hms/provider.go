@@ -37,6 +37,12 @@ const (
 	// MaxTTL is how long Huawei stores a message, 15 days.
 	MaxTTL = 15 * 24 * time.Hour
 
+	// Rate is how many messages a second an app sends at most. Huawei's bound grows
+	// with the app's users from 6,000 devices in a second, beyond which it answers
+	// 503; AppGallery Connect shows it (developer.huawei.com, "Message Frequency
+	// Control"). Some are left for what was saved up.
+	Rate = 5_400
+
 	// collapseKey is one of 0 to 100, and a device has one registration of the
 	// app here, so all of its pushes share it. 0 is not encoded.
 	collapseKey = 1
@@ -62,7 +68,10 @@ type Provider struct {
 	access  *attempt.Access
 }
 
-var _ pushext.Provider = (*Provider)(nil)
+var (
+	_ pushext.Provider = (*Provider)(nil)
+	_ pushext.Paced    = (*Provider)(nil)
+)
 
 // New checks the configuration without any network I/O.
 func New(cfg Config) (*Provider, error) {
@@ -104,6 +113,9 @@ func New(cfg Config) (*Provider, error) {
 
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
+
+// Rate implements pushext.Paced.
+func (*Provider) Rate() float64 { return Rate }
 
 // Check accepts a device token.
 func (p *Provider) Check(addr pushext.Address) error {
