@@ -29,10 +29,12 @@ type Recovered struct {
 
 // RecoverArchive reads the whole archive in dir, sets aside what is damaged,
 // salvages what can be read of that and of what had been set aside before, and
-// archives it again: with new sequences, as envelopes that
-// arrive late, so that clients and followers with a cursor see them. The damaged
-// files are kept. The archive must not be open elsewhere. progress may be nil.
-func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, progress func(done, total int64)) (out []Recovered, err error) {
+// archives it again: with new sequences, as envelopes that arrive late, so that
+// clients with a cursor see them. moved is told, as soon as it is on disk, that
+// what had the sequences old has those from first on now; an error of it ends the
+// recovery, which may be begun again. The damaged files are kept. The archive must
+// not be open elsewhere. moved and progress may be nil.
+func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, moved func(old []uint64, first uint64) error, progress func(done, total int64)) (out []Recovered, err error) {
 	if err := setDamagedAside(ctx, dir, progress); err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, progress 
 		if _, ok := parseQuarantined(name); !ok || strings.HasSuffix(name, recoveredSuffix) || strings.Count(name, quarantineSuffix) > 1 {
 			continue
 		}
-		r, err := a.recoverPartition(ctx, dir, name, progress)
+		r, err := a.recoverPartition(ctx, dir, name, moved, progress)
 		if err != nil {
 			return out, fmt.Errorf("recover %s: %w", name, err)
 		}
@@ -85,7 +87,7 @@ func setDamagedAside(ctx context.Context, dir string, progress func(done, total 
 	return nil
 }
 
-func (a *Archive) recoverPartition(ctx context.Context, dir, name string, progress func(done, total int64)) (Recovered, error) {
+func (a *Archive) recoverPartition(ctx context.Context, dir, name string, moved func([]uint64, uint64) error, progress func(done, total int64)) (Recovered, error) {
 	r := Recovered{Partition: name}
 	path := filepath.Join(dir, name)
 	salvaged, err := durable.Recover(ctx, path, progress)
@@ -97,7 +99,7 @@ func (a *Archive) recoverPartition(ctx context.Context, dir, name string, progre
 	if err != nil {
 		return r, err
 	}
-	err = a.archiveAgain(ctx, db, &r)
+	err = a.archiveAgain(ctx, db, moved, &r)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return r, err
 	}
@@ -111,7 +113,7 @@ func (a *Archive) recoverPartition(ctx context.Context, dir, name string, progre
 }
 
 // archiveAgain archives the envelopes in the log of db.
-func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, r *Recovered) error {
+func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([]uint64, uint64) error, r *Recovered) error {
 	it := db.NewIterator(nil)
 	defer it.Release()
 	for it.Next() {
@@ -131,7 +133,7 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, r *Recovered
 		if err != nil {
 			r.Unread++
 		}
-		fresh := make([]*whisper.Envelope, 0, len(records))
+		fresh, old := make([]*whisper.Envelope, 0, len(records)), make([]uint64, 0, len(records))
 		for _, rec := range records {
 			// An interrupted recovery may have archived it already.
 			_, missing, err := a.ByHash(ctx, []common.Hash{rec.Hash})
@@ -139,13 +141,21 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, r *Recovered
 				return err
 			}
 			if len(missing) > 0 {
-				fresh = append(fresh, rec.Envelope)
+				fresh, old = append(fresh, rec.Envelope), append(old, rec.Seq)
 			}
 		}
+		before := a.Last()
 		done := make(chan error, 1)
 		a.Archive(ctx, fresh, func(err error) { done <- err })
 		if err := <-done; err != nil {
 			return err
+		}
+		// Nobody else archives, so they are numbered in their order; unless one of
+		// them was left out.
+		if moved != nil && len(old) > 0 && a.Last()-before == uint64(len(old)) {
+			if err := moved(old, before+1); err != nil {
+				return err
+			}
 		}
 		r.Envelopes += len(records)
 	}

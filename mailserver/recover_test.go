@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/whisper"
@@ -38,20 +39,36 @@ func TestRecoverArchive(t *testing.T) {
 	require.NoError(t, store(a, numbered(1<<40)))
 	require.NoError(t, a.Close())
 
-	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil)
+	moves := make(map[uint64]uint64)
+	moved := func(old []uint64, first uint64) error {
+		for i, seq := range old {
+			moves[seq] = first + uint64(i)
+		}
+		return nil
+	}
+	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, moved, nil)
 	require.NoError(t, err)
 	require.Len(t, recovered, 1)
 	require.NotEmpty(t, recovered[0].Losses)
 	require.Greater(t, recovered[0].Envelopes, n/2)
 	require.DirExists(t, filepath.Join(dir, recovered[0].Kept))
 
-	again, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil)
+	again, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, again, "once is enough")
 	a = openArchive(t, dir, ArchiveOptions{})
 	records := readAll(t, a)
 	require.Len(t, records, recovered[0].Envelopes+1)
 	require.Equal(t, before+1, records[0].Seq, "a follower sees them as late arrivals")
+	require.Len(t, moves, recovered[0].Envelopes)
+	at := make(map[uint64]common.Hash)
+	for _, rec := range records {
+		at[rec.Seq] = rec.Hash
+	}
+	for old, now := range moves { // testEnvelope i had the sequence i+1
+		i := old - 1
+		require.Equal(t, testEnvelope(i, topicOf(i%20), 100, 50, 500).Hash(), at[now], "and is told which")
+	}
 }
 
 // TestRecoverFindsDamage: what lies in the middle of a partition, where opening the
@@ -69,7 +86,7 @@ func TestRecoverFindsDamage(t *testing.T) {
 		}
 	}
 	require.NoError(t, a.Close())
-	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil)
+	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, recovered)
 
@@ -80,7 +97,7 @@ func TestRecoverFindsDamage(t *testing.T) {
 	require.NoError(t, err)
 	data[len(data)/2] ^= 1
 	require.NoError(t, os.WriteFile(tables[0], data, 0o600))
-	recovered, err = RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil)
+	recovered, err = RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
 	require.NoError(t, err)
 	require.Len(t, recovered, 1)
 	require.GreaterOrEqual(t, recovered[0].Envelopes, n-2*blockRecords)

@@ -39,7 +39,7 @@
 // One goleveldb database in Config.Dir, opened through package durable. The
 // first byte of a key says whose it is:
 //
-//	m  store.go, outbox.go, registry.go: format, key check, cursor, next id
+//	m  store.go, outbox.go, moved.go, registry.go: format, key check, cursor, next id
 //	d  device.go: what a registration has not fetched; numbers reserved
 //	r  registry.go: registrations and their channels, sealed
 //	k a g h s e q  registry.go: secondary keys, by keyed fingerprints

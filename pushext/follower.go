@@ -160,6 +160,10 @@ func (f *follower) take(ctx context.Context, entries []Entry) error {
 		if e.Seq <= cursor {
 			continue
 		}
+		if f.box.matched.has(e.Seq) {
+			cursor = e.Seq
+			continue
+		}
 		if f.crowds.add(e, false, now) {
 			cursor = e.Seq
 			continue

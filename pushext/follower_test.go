@@ -6,8 +6,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
 )
 
@@ -56,6 +58,68 @@ func TestFollowerOfAnArchiveThatWasReplaced(t *testing.T) {
 		r.log.archive(r.device(2, "fcm token-2"))
 		synctest.Wait()
 		require.Len(t, p.all(), n+1)
+	})
+}
+
+// After a recovery the archive has again, under new sequences, what was matched
+// before: it wakes nobody, what was not matched does, and so does what comes.
+func TestFollowerPassesOverWhatWasArchivedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		topic := r.device(1, "fcm token-1")
+		r.start()
+		for range 5 {
+			r.log.archive(topic)
+			time.Sleep(time.Second)
+		}
+		n := len(p.all())
+		r.stop()
+		late := r.log.archive(topic) // 6, which nobody has matched
+
+		move := func(old []uint64, first uint64) {
+			s, err := openStore("", testKey, durable.Options{Storage: r.disk})
+			require.NoError(t, err)
+			m, err := newMoves(s)
+			require.NoError(t, err)
+			require.NoError(t, m.Add(old, first))
+			require.NoError(t, m.Close())
+			time.Sleep(2 * time.Second)
+			for range old {
+				r.log.archive(topic)
+			}
+		}
+		move([]uint64{1, 2}, 7)
+		move([]uint64{4, 5, 6}, 9) // to 11
+		move([]uint64{7, 8}, 12)   // damaged once more, before the node ran
+		r.start()
+		time.Sleep(time.Minute)
+		got := p.all()[n:]
+		require.Len(t, got, 1)
+		named := got[0].Payload.Hashes
+		require.Subset(t, named, []common.Hash{late, testHash(11)})
+		for _, again := range []uint64{7, 8, 9, 10, 12, 13} {
+			require.NotContains(t, named, testHash(again))
+		}
+		require.Equal(t, uint64(13), r.box.position())
+		after := r.log.archive(topic)
+		time.Sleep(time.Minute)
+		require.Equal(t, after, p.all()[n+1].Payload.Hashes[0])
+		r.stop()
+
+		// Another archive has other envelopes under those sequences.
+		move([]uint64{1, 2, 3}, 15)
+		r.log = newMemLog()
+		r.log.archive(topic)
+		r.start()
+		synctest.Wait()
+		for range 20 {
+			r.log.archive(topic)
+		}
+		time.Sleep(time.Hour)
+		require.Equal(t, uint64(21), r.box.position())
+		require.Equal(t, 20.0-7, value(r.m.matches), "7 of them have hashes that wait already")
+		r.stop()
 	})
 }
 

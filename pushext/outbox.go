@@ -81,6 +81,10 @@ type outbox struct {
 	// calm is called, without locks, when a device showed a sign of life.
 	calm func(registrationID)
 
+	// matched is what the log has after the cursor and was matched before it was
+	// archived again; the follower's.
+	matched seqRanges
+
 	// mu guards the following fields and the devices.
 	mu          sync.Mutex
 	devices     map[registrationID]*device
@@ -124,13 +128,21 @@ func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, s
 		return nil, false, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
 	}
 	o.cursor = binary.BigEndian.Uint64(value)
+	if o.matched, err = s.movedRanges(o.cursor); err != nil {
+		return nil, false, err
+	}
 	return o, true, nil
 }
 
-// setCursor moves the cursor without a match, durably.
+// setCursor moves the cursor without a match, durably. Of another log, which a
+// cursor that goes back stands for, nothing was matched.
 func (o *outbox) setCursor(cursor uint64) error {
 	var b leveldb.Batch
 	b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, cursor))
+	if cursor < o.position() {
+		b.Delete(keyMoved)
+		o.matched = nil
+	}
 	if err := o.store.write(&b); err != nil {
 		return fmt.Errorf("write cursor: %w", err)
 	}

@@ -55,13 +55,20 @@ func (r *recovery) run(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	return errors.Join(r.archive(ctx), r.push(ctx))
+	moves, pushErr := r.push(ctx)
+	archiveErr := r.archive(ctx, moves)
+	if moves != nil {
+		archiveErr = errors.Join(archiveErr, moves.Close())
+	}
+	return errors.Join(archiveErr, pushErr)
 }
 
 // say prints one sentence.
 func (r *recovery) say(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
 
-func (r *recovery) archive(ctx context.Context) error {
+// archive recovers the archive and tells moves, if there are any, what was
+// archived again.
+func (r *recovery) archive(ctx context.Context, moves *pushext.Moves) error {
 	dir := filepath.Join(r.dir, "archive")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		r.say("There is no archive.")
@@ -69,7 +76,11 @@ func (r *recovery) archive(ctx context.Context) error {
 	}
 	bars := r.bars("archive")
 	// Retention is the node's business: nothing is dropped here.
-	recovered, err := mailserver.RecoverArchive(ctx, dir, mailserver.ArchiveOptions{Retention: -1}, bars.progress)
+	var moved func(old []uint64, first uint64) error
+	if moves != nil {
+		moved = moves.Add
+	}
+	recovered, err := mailserver.RecoverArchive(ctx, dir, mailserver.ArchiveOptions{Retention: -1}, moved, bars.progress)
 	bars.close()
 	for _, p := range recovered {
 		r.say("The archive's partition %s was damaged: %d envelopes were read and are archived again.", p.Partition, p.Envelopes)
@@ -88,11 +99,13 @@ func (r *recovery) archive(ctx context.Context) error {
 	return nil
 }
 
-func (r *recovery) push(ctx context.Context) error {
+// push recovers the registrations and opens them for what the archive's recovery
+// has to tell; nil if there are none.
+func (r *recovery) push(ctx context.Context) (*pushext.Moves, error) {
 	dir := filepath.Join(r.dir, "push")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		r.say("There are no registrations.")
-		return nil
+		return nil, nil
 	}
 	path := r.diskKey
 	if path == "" {
@@ -100,17 +113,17 @@ func (r *recovery) push(ctx context.Context) error {
 	}
 	key, err := readSecret(path, "--diskkey")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	bars := r.bars("registrations")
 	salvaged, sound, err := pushext.Recover(ctx, dir, key, bars.progress)
 	bars.close()
 	if err != nil {
-		return fmt.Errorf("the registrations could not be recovered: %w", err)
+		return nil, fmt.Errorf("the registrations could not be recovered: %w", err)
 	}
 	if sound {
 		r.say("The registrations are sound.")
-		return nil
+		return pushext.OpenMoves(dir, key)
 	}
 	r.say("The registrations were damaged: %d records were read and are in place again.", salvaged.Keys)
 	r.losses(salvaged.Losses)
@@ -118,7 +131,7 @@ func (r *recovery) push(ctx context.Context) error {
 	if salvaged.Aside != "" {
 		r.say("  The damaged files are kept in %s; remove them when you no longer want them.", salvaged.Aside)
 	}
-	return nil
+	return pushext.OpenMoves(dir, key)
 }
 
 // mostLosses bounds the report.
