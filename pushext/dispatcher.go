@@ -274,8 +274,13 @@ func (d *dispatcher) resume(id registrationID) {
 }
 
 // resumeLadder goes on with the ladder of a device that was woken before a
-// restart and has not fetched: a route is tried if that does not come in time.
+// restart and has not fetched: a route is tried if that does not come in time,
+// which is short where a link was rung that the restart cut.
 func (d *dispatcher) resumeLadder(id registrationID, route int) {
+	patience := d.cfg.LadderDelay
+	if reg, err := d.lookup(&job{id: id, kind: pushwire.Messages}); err == nil && route <= len(reg.routes) {
+		patience = d.lines[reg.routes[route-1].provider].patience
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)

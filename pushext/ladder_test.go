@@ -110,3 +110,31 @@ func TestOnlyProvenRoutesAreUsed(t *testing.T) {
 		require.Len(t, third.all(), 1)
 	})
 }
+
+// wired is a scripted provider that rings over links.
+type wired struct{ *scripted }
+
+func (wired) Heard(Address, Link) bool { return false }
+
+// A link that was rung does not survive the server: who has not fetched by then is
+// tried through his next route as soon as without the restart, not half a minute
+// later.
+func TestLadderFromALinkGoesOnAfterARestart(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		link, service := wired{&scripted{name: "direct"}}, &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, link, service)
+		topic := r.device(1, "direct a", "fcm b")
+		r.start()
+		h := r.log.archive(topic)
+		time.Sleep(time.Second)
+		require.Len(t, link.all(), 1)
+		r.stop()
+		r.start()
+		begin := time.Now()
+		time.Sleep(time.Minute)
+		require.Len(t, service.all(), 1)
+		require.Equal(t, begin.Add(5*time.Second), service.all()[0].At)
+		require.Equal(t, []common.Hash{h}, service.all()[0].Payload.Hashes)
+		r.stop()
+	})
+}
