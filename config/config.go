@@ -103,9 +103,10 @@ type Push struct {
 	// How devices are woken.
 	Delivery Delivery
 	// The services that wake devices: one [[Push.Provider]] table each. Name is what a registration calls it and
-	// is its Type unless given. Burst and Every replace those of [Push.Delivery] for its devices, and Info is told
-	// to apps where the server is announced: what they need to get an address, such as a Firebase sender id. The
-	// other keys depend on the Type, see docs/providers.md. For instance:
+	// is its Type unless given. Burst and Every replace those of [Push.Delivery] for its devices. Rate is how many
+	// attempts a second it makes at most, to each host where addresses lead to many; without it what the service
+	// documents, and -1 is no bound. Info is told to apps where the server is announced: what they need to get an
+	// address, such as a Firebase sender id. The other keys depend on the Type, see docs/providers.md. For instance:
 	//
 	//   [[Push.Provider]]
 	//   Type = "fcm"
@@ -139,6 +140,12 @@ type Delivery struct {
 	SilentAfter int
 	// How long a device with several routes has to fetch before its next route is tried.
 	LadderDelay Duration
+	// The same for a device that was rung over its own link (Type = "direct"): one that is there fetches at once.
+	// Above 10s its next route has too little left of the 15 seconds promised.
+	LinkDelay Duration
+	// Devices that are woken for one envelope at most. Who is left out, by lot, finds it with the next fetch, and
+	// it is counted. 0: no bound.
+	FanOut int
 	// A wake-up waits for the next full Batch of the clock, when those of all devices leave, and then for a random
 	// part of Jitter, so that push services learn less from the time which envelope it was for. It costs half of
 	// both on average and all at most; together above 10s, the 15 seconds promised are not kept. 0: no wait.

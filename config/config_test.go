@@ -37,10 +37,10 @@ func TestDumpRoundTrip(t *testing.T) {
 	full.Mailserver.RequestsPerMinute, full.Mailserver.MaxAnswerBytes = 7, 1<<30
 	full.Push.Enabled, full.Push.Announce = true, true
 	full.Push.Limits = Limits{Registrations: 1, Channels: 2, Lifetime: Duration(day), PerSource: 3, PoW: 0.5}
-	full.Push.Delivery = Delivery{TTL: Duration(time.Hour), SilentAfter: 4, LadderDelay: Duration(time.Minute), Jitter: Duration(time.Second), Batch: Duration(2 * time.Second), Burst: 5, Every: Duration(6 * time.Second)}
+	full.Push.Delivery = Delivery{TTL: Duration(time.Hour), SilentAfter: 4, LadderDelay: Duration(time.Minute), LinkDelay: Duration(3 * time.Second), FanOut: 7, Jitter: Duration(time.Second), Batch: Duration(2 * time.Second), Burst: 5, Every: Duration(6 * time.Second)}
 	full.Push.Provider = []Provider{
 		{Name: "fcm", Type: "fcm", Options: map[string]any{"CredentialsFile": "/x", "Timeout": int64(3)}},
-		{Name: "fcm-eu", Type: "fcm", Burst: 5, Every: Duration(time.Minute), Info: "sender 1234", Options: map[string]any{"List": []any{"a", "b"}, "Nested": map[string]any{"Key": true}}},
+		{Name: "fcm-eu", Type: "fcm", Burst: 5, Every: Duration(time.Minute), Rate: 0.5, Info: "sender 1234", Options: map[string]any{"List": []any{"a", "b"}, "Nested": map[string]any{"Key": true}}},
 	}
 	for name, c := range map[string]Config{"defaults": Defaults(), "full": full} {
 		t.Run(name, func(t *testing.T) {
@@ -85,6 +85,12 @@ func TestLoadProvider(t *testing.T) {
 	c, err := load(t, "[[Push.Provider]]\nType = \"fcm\"\nCredentialsFile = \"/x\"\nTimeout = \"5s\"\n")
 	require.NoError(t, err)
 	require.Equal(t, "fcm", c.Push.Provider[0].Name)
+	require.Zero(t, c.Push.Provider[0].Rate)
+	for text, want := range map[string]float64{"20": 20, "0.5": 0.5, "-1": NoRate} {
+		c, err := load(t, "[[Push.Provider]]\nType = \"fcm\"\nRate = "+text+"\n")
+		require.NoError(t, err)
+		require.Equal(t, want, c.Push.Provider[0].Rate)
+	}
 
 	var options struct {
 		CredentialsFile string
@@ -118,6 +124,8 @@ func TestLoadRefuses(t *testing.T) {
 		"provider scalar": {"[Push]\nProvider = [1]\n", `a provider is a [[Push.Provider]] table`},
 		"provider burst":  {"[[Push.Provider]]\nType = \"fcm\"\nBurst = \"many\"\n", `Burst of a [[Push.Provider]] is a whole number, not many`},
 		"provider every":  {"[[Push.Provider]]\nType = \"fcm\"\nEvery = 3\n", `Every of a [[Push.Provider]] is a duration such as "10s", not 3`},
+		"provider rate":   {"[[Push.Provider]]\nType = \"fcm\"\nRate = \"many\"\n", `Rate of a [[Push.Provider]] is a number, not many`},
+		"provider stop":   {"[[Push.Provider]]\nType = \"fcm\"\nRate = 0\n", `Rate of a [[Push.Provider]] is 0, which would send nothing; leave it out`},
 		"provider pause":  {"[[Push.Provider]]\nType = \"fcm\"\nEvery = \"3 s\"\n", `Every of a [[Push.Provider]]: `},
 		"provider name":   {"[[Push.Provider]]\nName = 1\n", `Name of a [[Push.Provider]] is a string, not 1`},
 		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; did you mean "Node.KeyFile"?`},
@@ -170,6 +178,9 @@ func TestValidate(t *testing.T) {
 		"jitter":        {func(c *Config) { c.Push.Delivery.Jitter = -1 }, `Push.Delivery.Jitter is`},
 		"batch":         {func(c *Config) { c.Push.Delivery.Batch = Duration(2 * time.Hour) }, `Push.Delivery.Batch is`},
 		"ladder":        {func(c *Config) { c.Push.Delivery.LadderDelay = 0 }, `Push.Delivery.LadderDelay is 0s`},
+		"link":          {func(c *Config) { c.Push.Delivery.LinkDelay = Duration(2 * time.Hour) }, `Push.Delivery.LinkDelay is 2h; give 1s to 1h`},
+		"fan-out":       {func(c *Config) { c.Push.Delivery.FanOut = -1 }, `Push.Delivery.FanOut is -1; give 0 to 100000000`},
+		"provider rate": {func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm", Rate: -2}} }, `Rate of the provider "a" is -2; give attempts a second up to 1e+06, or -1 for no bound`},
 		"burst":         {func(c *Config) { c.Push.Delivery.Burst = 0 }, `Push.Delivery.Burst is 0; give 1 to 1000`},
 		"every":         {func(c *Config) { c.Push.Delivery.Every = Duration(2 * time.Hour) }, `Push.Delivery.Every is 2h`},
 		"challenge":     {func(c *Config) { c.Push.SkipChallenge = []string{"b"} }, `lists "b", and no [[Push.Provider]]`},

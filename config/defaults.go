@@ -43,6 +43,8 @@ func Defaults() Config {
 				TTL:         Duration(24 * time.Hour),
 				SilentAfter: 30,
 				LadderDelay: Duration(30 * time.Second),
+				LinkDelay:   Duration(5 * time.Second),
+				FanOut:      100_000,
 				Burst:       20,
 				Every:       Duration(10 * time.Second),
 			},

@@ -78,7 +78,7 @@ func (d *dumper) providers(name string, providers []Provider) error {
 		for _, pair := range []struct {
 			key   string
 			value any
-		}{{"Name", p.Name}, {"Type", p.Type}, {"Burst", p.Burst}, {"Every", p.Every}, {"Info", p.Info}} {
+		}{{"Name", p.Name}, {"Type", p.Type}, {"Burst", p.Burst}, {"Every", p.Every}, {"Rate", p.Rate}, {"Info", p.Info}} {
 			if pair.key != "Name" && pair.key != "Type" && reflect.ValueOf(pair.value).IsZero() {
 				continue // not given
 			}

@@ -17,11 +17,16 @@ type Provider struct {
 	// Burst and Every replace those of Push.Delivery for the instance's devices. 0: they do not.
 	Burst int
 	Every Duration
+	// Rate is how many attempts a second each of its lanes makes at most. 0: what the service documents; NoRate: any.
+	Rate float64
 	// Info is what an app needs to get an address, told in announcements.
 	Info string
 	// Options are the other keys of the table. Decode reads them.
 	Options map[string]any
 }
+
+// NoRate is the Rate of a provider without a bound.
+const NoRate = -1
 
 // UnmarshalTOML implements toml.Unmarshaler.
 func (p *Provider) UnmarshalTOML(table any) error {
@@ -53,11 +58,28 @@ func (p *Provider) UnmarshalTOML(table any) error {
 			return fmt.Errorf("%s of a [[Push.Provider]]: %w", everyKey, err)
 		}
 	}
+	if err := p.takeRate(keys); err != nil {
+		return err
+	}
 	if p.Name == "" {
 		p.Name = p.Type
 	}
 	p.Options = keys
 	return nil
+}
+
+// takeRate takes the rate, which may be a whole number. What is written is a rate:
+// 0 would stop all wake-ups, and is no word for the default.
+func (p *Provider) takeRate(keys map[string]any) error {
+	const rateKey = "Rate"
+	if whole, ok := keys[rateKey].(int64); ok {
+		keys[rateKey] = float64(whole)
+	}
+	given, err := take(keys, rateKey, "a number", &p.Rate)
+	if err == nil && given && p.Rate == 0 {
+		return fmt.Errorf("%s of a [[Push.Provider]] is 0, which would send nothing; leave it out for what the service documents, or give %d for no bound", rateKey, NoRate)
+	}
+	return err
 }
 
 // take moves the value of a key out of keys and tells whether it was there. kind

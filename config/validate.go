@@ -33,6 +33,8 @@ const (
 	maxTTL           = 28 * day // for how long FCM keeps a message, the longest of all services
 	maxSilentAfter   = 1_000_000
 	maxLadderDelay   = time.Hour
+	maxFanOut        = maxRegistrations
+	maxRate          = 1e6 // more than any push service takes
 	maxBlur          = time.Hour
 	maxBurst         = 1000
 	maxEvery         = time.Hour
@@ -116,6 +118,8 @@ func (v *problems) push(p *Push) {
 	for _, provider := range p.Provider {
 		v.check(provider.Burst >= 0 && provider.Burst <= maxBurst, "Burst of the provider %q is %d; give 1 to %d", provider.Name, provider.Burst, maxBurst)
 		v.duration("Every of the provider "+strconv.Quote(provider.Name), provider.Every, 0, maxEvery)
+		v.check(provider.Rate == NoRate || provider.Rate >= 0 && provider.Rate <= maxRate,
+			"Rate of the provider %q is %v; give attempts a second up to %v, or -1 for no bound", provider.Name, provider.Rate, maxRate)
 		v.check(len(provider.Info) <= maxInfo, "Info of the provider %q has %d bytes; give at most %d", provider.Name, len(provider.Info), maxInfo)
 	}
 	v.number("Push.Limits.Registrations", p.Limits.Registrations, 1, maxRegistrations)
@@ -126,6 +130,8 @@ func (v *problems) push(p *Push) {
 	v.duration("Push.Delivery.TTL", p.Delivery.TTL, time.Minute, maxTTL)
 	v.number("Push.Delivery.SilentAfter", p.Delivery.SilentAfter, 0, maxSilentAfter)
 	v.duration("Push.Delivery.LadderDelay", p.Delivery.LadderDelay, time.Second, maxLadderDelay)
+	v.duration("Push.Delivery.LinkDelay", p.Delivery.LinkDelay, time.Second, maxLadderDelay)
+	v.number("Push.Delivery.FanOut", p.Delivery.FanOut, 0, maxFanOut)
 	v.duration("Push.Delivery.Jitter", p.Delivery.Jitter, 0, maxBlur)
 	v.duration("Push.Delivery.Batch", p.Delivery.Batch, 0, maxBlur)
 	v.number("Push.Delivery.Burst", p.Delivery.Burst, 1, maxBurst)

@@ -79,17 +79,23 @@ func pushLimits(l config.Limits) pushext.Limits {
 	return limits
 }
 
-// pushDelivery is the settings' delivery, with the budgets of the providers that have their own.
+// pushDelivery is the settings' delivery, with the budgets and rates of the providers that have their own.
 func pushDelivery(p config.Push) pushext.Delivery {
 	budget := pushext.Budget{Burst: p.Delivery.Burst, Every: time.Duration(p.Delivery.Every)}
 	delivery := pushext.Delivery{
 		TTL:         time.Duration(p.Delivery.TTL),
 		SilentAfter: p.Delivery.SilentAfter,
 		LadderDelay: time.Duration(p.Delivery.LadderDelay),
+		LinkDelay:   time.Duration(p.Delivery.LinkDelay),
+		FanOut:      p.Delivery.FanOut,
 		Jitter:      time.Duration(p.Delivery.Jitter),
 		Batch:       time.Duration(p.Delivery.Batch),
 		Budget:      budget,
 		Budgets:     map[string]pushext.Budget{},
+		Rates:       map[string]float64{},
+	}
+	if delivery.FanOut == 0 {
+		delivery.FanOut = -1 // no bound
 	}
 	if delivery.SilentAfter == 0 {
 		delivery.SilentAfter = -1 // never
@@ -104,6 +110,9 @@ func pushDelivery(p config.Push) pushext.Delivery {
 		}
 		if own != budget {
 			delivery.Budgets[provider.Name] = own
+		}
+		if provider.Rate != 0 {
+			delivery.Rates[provider.Name] = provider.Rate
 		}
 	}
 	return delivery
