@@ -1,6 +1,9 @@
 package pushext
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Budget limits the wake-ups of one device, so that a flooded topic drains no
 // battery and stays below the platform's own limits. A device may be woken
@@ -35,4 +38,55 @@ func (b *bucket) take(now time.Time, budget Budget) {
 		b.full = now
 	}
 	b.full = b.full.Add(budget.Every)
+}
+
+// Quieter is implemented by a Provider whose push service limits notifications
+// that are not Visible apart from the others, as Apple does with background
+// pushes. Such a service is also taken to keep one notification for a device that
+// is offline, whatever its CollapseID, so that a dismissal must not follow a
+// wake-up that may wait there.
+type Quieter interface {
+	// Quiet is how many of them one device may be sent; the zero Budget is no limit.
+	Quiet() Budget
+}
+
+// quieted is what devices of one provider were sent that is not Visible, by
+// registration, as a challenge and the dismissals after it are different jobs.
+// A challenge, for which a user waits, is only counted; dismissals wait and
+// coalesce.
+type quieted struct {
+	budget Budget
+	spent  map[registrationID]bucket // those that are not full, and some that are
+	sweep  int                       // size of spent at which to look for full ones
+}
+
+// sweepQuieted is how many buckets are kept before the full ones are looked for.
+const sweepQuieted = 1024
+
+func newQuieted(p Provider) quieted {
+	q := quieted{spent: make(map[registrationID]bucket), sweep: sweepQuieted}
+	if quieter, ok := p.(Quieter); ok {
+		q.budget = quieter.Quiet()
+	}
+	return q
+}
+
+// wait is how long until a device may be sent another one.
+func (q *quieted) wait(now time.Time, id registrationID) time.Duration {
+	b := q.spent[id]
+	return b.wait(now, q.budget)
+}
+
+// take counts one that was sent.
+func (q *quieted) take(now time.Time, id registrationID) {
+	if q.budget.Every <= 0 {
+		return
+	}
+	if len(q.spent) >= q.sweep {
+		maps.DeleteFunc(q.spent, func(_ registrationID, b bucket) bool { return !now.Before(b.full) })
+		q.sweep = max(2*len(q.spent), sweepQuieted)
+	}
+	b := q.spent[id]
+	b.take(now, q.budget)
+	q.spent[id] = b
 }

@@ -49,8 +49,9 @@ type line struct {
 	pace     Budget        // of the attempts of each lane; zero: no bound
 	queued   prometheus.Gauge
 	flying   prometheus.Gauge
-	gate     gate // guarded by dispatcher.mu
-	broken   bool // guarded by dispatcher.mu: it was logged that the provider refuses the server
+	gate     gate    // guarded by dispatcher.mu
+	quiet    quieted // guarded by dispatcher.mu
+	broken   bool    // guarded by dispatcher.mu: it was logged that the provider refuses the server
 }
 
 // dispatcher wakes devices. Everything is driven by events: a match, the end
@@ -164,7 +165,7 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 			patience = cfg.LinkDelay
 		}
 		d.lines[name] = &line{
-			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p),
+			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p), quiet: newQuieted(p),
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
 	}
@@ -259,9 +260,17 @@ func (d *dispatcher) ring(id registrationID, crowd bool) {
 		}
 		d.enqueue(j, time.Now())
 	case waiting:
-		if j.timer == nil { // for its sequence number
-			d.enqueue(j, time.Now())
+		switch {
+		case j.timer == nil: // for its sequence number
+		case j.cause == causeQuiet: // only a dismissal waits
+			j.cause = ""
+			if j.ladder == nil {
+				j.route = 0
+			}
+		default:
+			return
 		}
+		d.enqueue(j, time.Now())
 	}
 }
 
@@ -285,7 +294,7 @@ func (d *dispatcher) resumeLadder(id registrationID, route int) {
 	defer d.mu.Unlock()
 	j := d.job(id)
 	j.route = route - 1
-	d.climb(j, d.cfg.LadderDelay)
+	d.climb(j, patience)
 }
 
 // reach says that a device has come through a link of its own: it is rung for

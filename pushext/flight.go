@@ -134,7 +134,7 @@ func (d *dispatcher) load(j *job, reg registration) (cargo, error) {
 	w, err := d.box.compose(j.id, j.wake, repeat)
 	if errors.Is(err, errNothing) && len(c.dismiss) > 0 {
 		c.kind = pushwire.Dismiss
-		return c, nil
+		return c, d.hush(j.id, c)
 	}
 	if err != nil {
 		return c, err
@@ -146,6 +146,32 @@ func (d *dispatcher) load(j *job, reg registration) (cargo, error) {
 	c.wake = w
 	return c, nil
 }
+
+// hush returns a hushed if a dismissal has to wait: for the device's quiet
+// budget, or until it has fetched what it was woken for, as a service with such a
+// budget keeps one notification for a device that is offline, the newest.
+func (d *dispatcher) hush(id registrationID, c cargo) error {
+	s, err := d.box.status(id)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	quiet := &d.lines[c.reg.routes[c.route].provider].quiet
+	pause := quiet.wait(time.Now(), id)
+	if s.unread > 0 {
+		pause = max(pause, quiet.budget.Every) // or until it fetches
+	}
+	if pause <= 0 {
+		return nil
+	}
+	return hushed(pause)
+}
+
+// hushed is why a dismissal is not sent now, and for how long.
+type hushed time.Duration
+
+func (hushed) Error() string { return "a dismissal has to wait" }
 
 // nonce is 128 random bits in 22 characters.
 func nonce() string {
@@ -227,11 +253,15 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 	l.restore()
 	again := j.again
 	j.again = false
+	pause, quiet := errors.AsType[hushed](err)
 	switch {
-	case errors.Is(err, errOtherLane), errors.Is(err, errReserving) && again:
+	case errors.Is(err, errOtherLane), (errors.Is(err, errReserving) || quiet) && again:
 		d.enqueue(j, now)
 	case errors.Is(err, errReserving):
 		j.state = waiting // until it is rung
+	case quiet:
+		j.cause = causeQuiet
+		d.wait(j, now.Add(time.Duration(pause)))
 	case errors.Is(err, errNothing):
 		j.repeat, j.step, j.heir, j.dead, j.failed, j.cause = false, false, false, nil, 0, ""
 		if again {
@@ -304,6 +334,9 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 	case Delivered:
 		l.breaker.success()
 		l.line.gate.success(now, j.id)
+		if c.kind != pushwire.Messages {
+			l.line.quiet.take(now, j.id)
+		}
 	case Retry:
 		paused = l.breaker.failure(now, j.id)
 	case RetryAt:

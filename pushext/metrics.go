@@ -30,6 +30,7 @@ const (
 	causeLane     = "lane"     // the lane was paused or busy
 	causeRate     = "rate"     // the provider's rate was reached
 	causeBudget   = "budget"   // the device's budget was spent
+	causeQuiet    = "quiet"    // a dismissal waited for the device's quiet budget
 	causeBlur     = "blur"     // it waited for Jitter and Batch, as it was set
 	causeAbsent   = "absent"   // the device was not connected, and has no other route
 	causeRestart  = "restart"  // the server was down

@@ -8,7 +8,7 @@
 //
 // A visible notification is an alert with mutable-content: the app's notification
 // service extension opens the payload and replaces the fallback text. Anything else is a background
-// push, which iOS may delay and limits to a few an hour. The members of the body stand beside "aps".
+// push, which iOS may delay and limits to a few an hour (Quiet). The members of the body stand beside "aps".
 package apns
 
 import (
@@ -42,6 +42,13 @@ const (
 
 	// MaxTTL is how long APNs stores a notification, 30 days.
 	MaxTTL = 30 * 24 * time.Hour
+
+	// BackgroundBurst and BackgroundEvery bound the background pushes to one
+	// device: at once, and then one in that time, which is never more than three
+	// in an hour. Apple, "Pushing background updates to your App": "don't try to
+	// send more than two or three per hour"; Signal's server sends one in 20 minutes.
+	BackgroundBurst = 2
+	BackgroundEvery = 30 * time.Minute
 
 	// MinToken and MaxToken bound a device token in hexadecimal digits; Apple says its length varies.
 	MinToken = 64
@@ -79,7 +86,10 @@ type Provider struct {
 	bearer   *bearer
 }
 
-var _ pushext.Provider = (*Provider)(nil)
+var (
+	_ pushext.Provider = (*Provider)(nil)
+	_ pushext.Quieter  = (*Provider)(nil)
+)
 
 // New checks the configuration without any network I/O.
 func New(cfg Config) (*Provider, error) {
@@ -129,6 +139,14 @@ func New(cfg Config) (*Provider, error) {
 		name: cfg.Name, endpoint: strings.TrimRight(cfg.Endpoint, "/"), topic: cfg.Topic, fallback: cfg.Fallback,
 		client: cfg.HTTPClient, timeout: cfg.Timeout, bearer: &bearer{key: key, keyID: cfg.KeyID, teamID: cfg.TeamID},
 	}, nil
+}
+
+// Quiet is the limit of background pushes, which challenges and dismissals are.
+func (p *Provider) Quiet() pushext.Budget { return Background() }
+
+// Background is how many background pushes one device may be sent.
+func Background() pushext.Budget {
+	return pushext.Budget{Burst: BackgroundBurst, Every: BackgroundEvery}
 }
 
 // Name is the route name.

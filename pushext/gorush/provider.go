@@ -26,6 +26,7 @@ import (
 	"github.com/appleboy/gorush/notify"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
 )
 
@@ -64,7 +65,10 @@ type Provider struct {
 	url string
 }
 
-var _ pushext.Provider = (*Provider)(nil)
+var (
+	_ pushext.Provider = (*Provider)(nil)
+	_ pushext.Quieter  = (*Provider)(nil)
+)
 
 // New checks the configuration without any network I/O.
 func New(cfg Config) (*Provider, error) {
@@ -94,6 +98,14 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Timeout = attempt.DefaultTimeout
 	}
 	return &Provider{cfg: cfg, url: strings.TrimRight(cfg.Endpoint, "/") + "/api/push"}, nil
+}
+
+// Quiet is APNs' limit of background pushes, or none.
+func (p *Provider) Quiet() pushext.Budget {
+	if p.cfg.Platform == IOS {
+		return apns.Background()
+	}
+	return pushext.Budget{}
 }
 
 // Name is the route name.

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
 	"whisperpush/pushext/gorush"
 	"whisperpush/pushext/providertest"
@@ -98,6 +99,13 @@ func TestPush(t *testing.T) {
 	require.False(t, (<-e.Pushes(token)).Visible)
 	e.Unregister(token)
 	require.Equal(t, pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush not found"}, p.Push(t.Context(), notification(token)), "not exact enough to end a registration")
+}
+
+func TestQuiet(t *testing.T) {
+	_, p := start(t, gorush.Android)
+	require.Zero(t, p.Quiet())
+	_, p = start(t, gorush.IOS)
+	require.Equal(t, apns.Background(), p.Quiet())
 }
 
 func TestNewExplainsItself(t *testing.T) {
