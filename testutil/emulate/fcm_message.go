@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -61,7 +59,22 @@ var fcmSend = object(map[string]check{
 var fcmOptions = object(map[string]check{"analytics_label": str})
 
 // fcmToken is the form of a registration token: an installation id and a secret.
-var fcmToken = regexp.MustCompile(`^[A-Za-z0-9_-]{22}:[A-Za-z0-9_-]{100,300}$`)
+func fcmToken(token string) bool {
+	id, secret, ok := strings.Cut(token, ":")
+	return ok && len(id) == 22 && len(secret) >= 100 && len(secret) <= 300 && base64URL(id) && base64URL(secret)
+}
+
+// base64URL reports whether all characters are of the alphabet of base64url.
+func base64URL(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 func newFCMToken() string { return text(22) + ":APA91b" + text(134) }
 
@@ -79,14 +92,9 @@ type fcmMessage struct {
 // parseFCM reads a request as strictly as FCM does. The error is the text of
 // the INVALID_ARGUMENT answer.
 func parseFCM(raw []byte) (fcmMessage, error) {
-	decoder := json.NewDecoder(strings.NewReader(string(raw)))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
-		return fcmMessage{}, fmt.Errorf("Invalid JSON payload received. %w", err)
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return fcmMessage{}, errors.New("Invalid JSON payload received. Expected end of input.")
+	v, err := decode(raw)
+	if err != nil {
+		return fcmMessage{}, fmt.Errorf("Invalid JSON payload received: %w", err)
 	}
 	if err := fcmSend("", v); err != nil {
 		return fcmMessage{}, err
@@ -111,7 +119,7 @@ func parseFCM(raw []byte) (fcmMessage, error) {
 	if m.token == "" {
 		return fcmMessage{}, errors.New("Recipient of the message is not set.")
 	}
-	if !fcmToken.MatchString(m.token) {
+	if !fcmToken(m.token) {
 		return fcmMessage{}, errFCMToken
 	}
 	if ttl := word(android, "ttl"); ttl != "" {

@@ -146,10 +146,8 @@ func (h *HMS) send(w http.ResponseWriter, r *http.Request) {
 
 // read checks a request; the code is set with an error.
 func (h *HMS) read(r *http.Request, raw []byte) (p Push, code string, err error) {
-	decoder := json.NewDecoder(strings.NewReader(string(raw)))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
+	v, err := decode(raw)
+	if err != nil {
 		return p, "80100003", fmt.Errorf("Incorrect message structure: %w", err)
 	}
 	if err := hmsMessage("", v); err != nil {

@@ -54,11 +54,9 @@ var pushyRequest = object(map[string]check{
 
 func (p *Pushy) send(w http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(r.Body)
-	var v any
-	decoder := json.NewDecoder(strings.NewReader(string(raw)))
-	decoder.UseNumber()
+	v, invalid := decode(raw)
 	switch {
-	case err != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") || decoder.Decode(&v) != nil:
+	case err != nil || invalid != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
 		refusePushy(w, 0, "INVALID_PARAM", "The request body is not JSON.")
 		return
 	case r.URL.Query().Get("api_key") != p.key:
