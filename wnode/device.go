@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
 
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/pushwire"
@@ -37,14 +40,17 @@ func deviceCommand() *cli.Command {
 		Description: "It plays the phone: it registers with a mail server, is woken by pushes, fetches exactly what they tell of,\n" +
 			"and prints previews. What register learnt is kept in --dir, so the other commands need nothing else.\n\n" +
 			"Pushes reach it through an emulated FCM (--emulator), as web-hooks to a port of this computer (--webhook),\n" +
-			"over its own connection to the mail server with no push service (--direct), or by hand: a real device's token (--provider, --token) and the body of each push on the standard input of device receive.",
+			"over its own connection to the mail server with no push service (--direct), or by hand: a real device's token\n" +
+			"(--provider, --token) and the body of each push on the standard input of device receive.",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "register",
 				Usage:     "register with a mail server and answer its challenge",
-				UsageText: "wnode device register --server ENODE --pushkey KEY --chat NAME=PASSWORD (--emulator URL | --webhook ADDR | --direct | --token TOKEN) [flags]",
-				Description: "Registering again replaces the registration.\n\n" +
-					"Example:\n   wnode device register --server enode://…@127.0.0.1:30303 --pushkey 0x04… --chat 'family=our secret' --webhook 127.0.0.1:9000",
+				UsageText: "wnode device register --server ENODE --pushkey KEY --chat NAME=PASSWORD [--direct] [--emulator URL | --webhook ADDR | --token TOKEN] [flags]",
+				Description: "Registering again replaces the registration. With --direct and another way the device is rung over its connection\n" +
+					"first, whatever the order of the flags; the other way is used when the device is not connected, or does not fetch.\n\n" +
+					"Examples:\n   wnode device register --server enode://…@127.0.0.1:30303 --pushkey 0x04… --chat 'family=our secret' --webhook 127.0.0.1:9000\n" +
+					"   wnode device register --server enode://…@127.0.0.1:30303 --pushkey 0x04… --chat 'family=our secret' --direct --token TOKEN --provider fcm",
 				Flags:  append([]cli.Flag{dir(), timeout("give up on the challenge after this `DURATION`", time.Minute)}, registerFlags()...),
 				Action: deviceRegister,
 			},
@@ -141,16 +147,20 @@ func deviceRegister(c *cli.Context) error {
 		return err
 	}
 	defer device.Close()
-	route, err := settings.route(device)
+	routes, err := settings.routes(device)
 	if err != nil {
 		return err
 	}
-	err = device.Register(ctx, client.Registration{Routes: []pushwire.Route{route}, Plain: settings.Plain, Group: settings.Group})
+	err = device.Register(ctx, client.Registration{Routes: routes, Plain: settings.Plain, Group: settings.Group})
 	if err != nil {
 		return timedOut(ctx, err, "the mail server at --server did not answer; is it running with --push, and are the enode URL and the push key right?")
 	}
 	out := c.App.Writer
-	if device.Active() {
+	proven, err := allProven(ctx, device)
+	if err != nil {
+		return err
+	}
+	if proven {
 		fmt.Fprintln(out, "registered")
 		return nil
 	}
@@ -160,10 +170,11 @@ func deviceRegister(c *cli.Context) error {
 	}
 	fmt.Fprintln(out, "registered; waiting for the challenge")
 	err = source.each(ctx, func(body []byte) error {
-		if _, err := device.Receive(ctx, body); err != nil {
+		event, err := device.Receive(ctx, body)
+		if err != nil {
 			return err
 		}
-		if device.Active() {
+		if event.Kind == pushwire.Challenge && device.Active() {
 			return errEnough
 		}
 		return nil
@@ -175,6 +186,19 @@ func deviceRegister(c *cli.Context) error {
 	return nil
 }
 
+// allProven tells whether no challenge is to come: the device's connection needs none, nor does an address that was
+// proven before.
+func allProven(ctx context.Context, device *client.Device) (bool, error) {
+	if !device.Active() {
+		return false, nil
+	}
+	status, err := device.Status(ctx)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(status.Routes, func(r pushwire.RouteStatus) bool { return r.State == pushwire.Waiting }), nil
+}
+
 // errEnough ends waiting for pushes.
 var errEnough = errors.New("enough pushes")
 
@@ -183,7 +207,7 @@ func deviceListen(c *cli.Context) error {
 		return err
 	}
 	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
-		if settings.byHand() {
+		if settings.byHand() && !settings.Direct {
 			return errors.New("this device gets its pushes by hand; give each body to wnode device receive")
 		}
 		source, err := settings.connect(ctx)
@@ -192,7 +216,10 @@ func deviceListen(c *cli.Context) error {
 		}
 		defer source.close()
 		wait := source.each
-		if settings.Direct {
+		switch {
+		case settings.Direct && settings.pushed() && !settings.byHand():
+			wait = both(device.Listen, source.each)
+		case settings.Direct:
 			wait = device.Listen
 		}
 		wanted, got := c.Int("count"), 0
@@ -223,6 +250,30 @@ func deviceListen(c *cli.Context) error {
 		}
 		return err
 	})
+}
+
+// waiting hands wake-ups to handle until ctx ends or handle returns an error.
+type waiting func(ctx context.Context, handle func(body []byte) error) error
+
+// both waits for wake-ups on two ways at once, and ends with the first of them. handle is called by one at a time.
+func both(a, b waiting) waiting {
+	return func(ctx context.Context, handle func(body []byte) error) error {
+		var one sync.Mutex
+		ways, ctx := errgroup.WithContext(ctx)
+		for _, way := range []waiting{a, b} {
+			ways.Go(func() error {
+				return way(ctx, func(body []byte) error {
+					one.Lock()
+					defer one.Unlock()
+					if err := ctx.Err(); err != nil {
+						return err // the other has ended
+					}
+					return handle(body)
+				})
+			})
+		}
+		return ways.Wait()
+	}
 }
 
 func deviceReceive(c *cli.Context) error {

@@ -76,6 +76,39 @@ func TestDevice(t *testing.T) {
 	}
 }
 
+// A device whose connection is gone is pushed to, by its second route.
+func TestDeviceWithTwoRoutes(t *testing.T) {
+	noLeaks(t)
+	fcm, err := emulate.StartFCM(emulate.FCMConfig{})
+	require.NoError(t, err)
+	t.Cleanup(fcm.Close)
+	credentials := filepath.Join(t.TempDir(), "account.json")
+	require.NoError(t, os.WriteFile(credentials, fcm.CredentialsJSON(), 0o600))
+	cfg := loopback(t)
+	cfg.Push.Enabled = true
+	cfg.Push.Provider = []config.Provider{
+		{Name: "fcm-eu", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}},
+		{Name: "direct", Type: "direct"},
+	}
+	s := run(t, cfg)
+	server, pushKey := s.link.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.pushKey))
+	dir := filepath.Join(t.TempDir(), "device")
+	token := fcm.NewToken()
+	pushes := fcm.Pushes(token)
+	out := wnodeOK(t, nil, "device", "register", "--dir", dir, "--server", server, "--pushkey", pushKey, "--chat", "family=a secret",
+		"--token", token, "--provider", "fcm-eu", "--direct")
+	require.Contains(t, out, "the push that comes now is the challenge")
+	receive := func() string {
+		push := <-pushes
+		return wnodeOK(t, bytes.NewReader(push.Body), "device", "receive", "--dir", dir)
+	}
+	require.Equal(t, "confirmed: the device is woken from now on\n", receive())
+	wnodeOK(t, nil, "send", "--server", server, "--topic", "family", "--password", "a secret", "--payload", "Dinner at 7")
+	require.Contains(t, receive(), "family: Dinner at 7")
+	wnodeOK(t, nil, "send", "--server", server, "--topic", "family", "--password", "a secret", "--payload", "And a cake")
+	require.Contains(t, wnodeOK(t, nil, "device", "listen", "--dir", dir, "--count", "1", "--timeout", "60s"), "family: And a cake", "over the connection")
+}
+
 func TestDeviceRefuses(t *testing.T) {
 	const server = "enode://6332792c4a00e3e4ee0926ed89e0d27ef985424d97b6a45bf0f23e51f0dcb5e66b875777506458aea7af6f9e4ffb69f43f3778ee73c81ed9d34c51c4b16b0b0f@127.0.0.1:3"
 	key := hexKey(&newKey(t).PublicKey)
@@ -86,19 +119,19 @@ func TestDeviceRefuses(t *testing.T) {
 		"--server is missing":        {"register"},
 		"--pushkey is missing":       {"register", "--server", server},
 		"--pushkey is no public key": {"register", "--server", server, "--pushkey", "04"},
-		"give exactly one of --emulator, --webhook, --direct and --token": known,
-		"give at least one --chat or --inbox":                             {"register", "--server", server, "--pushkey", key, "--token", "t"},
-		"a --chat is a name, = and a password":                            {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "a"},
-		`--chat is "0x12"`:                                                {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "0x12=b"},
-		`--inbox names the file "nowhere", and there is none`:             {"register", "--server", server, "--pushkey", key, "--token", "t", "--inbox", "a=nowhere"},
-		"--group is no secret":                                            append(known[:len(known):len(known)], "--token", "t", "--group", "xyz"),
-		"there is no emulated push service at --emulator":                 append(known[:len(known):len(known)], "--emulator", "http://127.0.0.1:1"),
-		"the mail server at --server did not answer":                      append(known[:len(known):len(known)], "--token", "t", "--timeout", "200ms"),
-		"web-hooks cannot listen on an interface":                         append(known[:len(known):len(known)], "--webhook", "192.0.2.1:0"),
-		"there is no device in ":                                          {"listen"},
-		`"0x00" is no envelope hash; give 0x and 64 hex digits`:           {"fetch", "0x00"},
-		"wnode device fetch needs the hash of at least one envelope":      {"fetch"},
-		`there is no flag --shout; did you mean "--timeout"?`:             {"show", "--shout"},
+		"give one of --emulator, --webhook and --token, or --direct": known,
+		"give at least one --chat or --inbox":                        {"register", "--server", server, "--pushkey", key, "--token", "t"},
+		"a --chat is a name, = and a password":                       {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "a"},
+		`--chat is "0x12"`:                                           {"register", "--server", server, "--pushkey", key, "--token", "t", "--chat", "0x12=b"},
+		`--inbox names the file "nowhere", and there is none`:        {"register", "--server", server, "--pushkey", key, "--token", "t", "--inbox", "a=nowhere"},
+		"--group is no secret":                                       append(known[:len(known):len(known)], "--token", "t", "--group", "xyz"),
+		"there is no emulated push service at --emulator":            append(known[:len(known):len(known)], "--emulator", "http://127.0.0.1:1"),
+		"the mail server at --server did not answer":                 append(known[:len(known):len(known)], "--token", "t", "--timeout", "200ms"),
+		"web-hooks cannot listen on an interface":                    append(known[:len(known):len(known)], "--webhook", "192.0.2.1:0"),
+		"there is no device in ":                                     {"listen"},
+		`"0x00" is no envelope hash; give 0x and 64 hex digits`:      {"fetch", "0x00"},
+		"wnode device fetch needs the hash of at least one envelope": {"fetch"},
+		`there is no flag --shout; did you mean "--timeout"?`:        {"show", "--shout"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			if len(args) > 0 && args[0] != "dance" {

@@ -28,13 +28,13 @@ type deviceSettings struct {
 	PushKey      string        `json:"pushKey"`      // its push key
 	MailPassword string        `json:"mailPassword"` // for requests of history
 	Chats        []deviceChat  `json:"chats"`
-	Provider     string        `json:"provider"`           // name of the server's provider
+	Provider     string        `json:"provider"`           // name of the server's provider; with Direct, of the second route
 	Token        string        `json:"token"`              // address at that provider
 	Secret       hexutil.Bytes `json:"secret,omitempty"`   // that signs web-hooks
 	Emulator     string        `json:"emulator,omitempty"` // URL of the emulated push service
 	Listen       string        `json:"listen,omitempty"`   // where web-hooks are received, host:port
 	Path         string        `json:"path,omitempty"`     // of the web-hook's URL
-	Direct       bool          `json:"direct,omitempty"`   // rung over its own connection
+	Direct       bool          `json:"direct,omitempty"`   // rung over its own connection, first
 	Plain        bool          `json:"plain,omitempty"`
 	Group        hexutil.Bytes `json:"group,omitempty"`
 }
@@ -48,6 +48,7 @@ type deviceChat struct {
 }
 
 const (
+	directName   = "direct" // of the provider before a second route
 	settingsFile = "settings.json"
 	stateFile    = "state.json"
 )
@@ -56,18 +57,35 @@ func defaultDeviceDir() string {
 	return filepath.Join(filepath.Dir(config.DefaultDataDir()), ".whisperpush-device")
 }
 
-// byHand tells whether pushes reach the device by device receive only.
-func (s *deviceSettings) byHand() bool { return s.Emulator == "" && s.Listen == "" && !s.Direct }
+// pushed tells whether a push service, or a web-hook, is a way to the device.
+func (s *deviceSettings) pushed() bool { return s.Emulator != "" || s.Listen != "" || s.Token != "" }
 
-func (s *deviceSettings) route(device *client.Device) (pushwire.Route, error) {
+// byHand tells whether pushes, rings apart, reach the device by device receive only.
+func (s *deviceSettings) byHand() bool { return s.pushed() && s.Emulator == "" && s.Listen == "" }
+
+// routes are the ways to the device in their order: its own connection goes first, for who is rung there at once
+// needs no push.
+func (s *deviceSettings) routes(device *client.Device) ([]pushwire.Route, error) {
+	var routes []pushwire.Route
 	if s.Direct {
-		return device.DirectRoute(s.Provider)
+		name := directName
+		if !s.pushed() {
+			name = s.Provider
+		}
+		route, err := device.DirectRoute(name)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, route)
 	}
-	route := pushwire.Route{Provider: s.Provider, Address: []byte(s.Token)}
-	if len(s.Secret) > 0 {
-		route.Keys = [][]byte{s.Secret}
+	if s.pushed() {
+		route := pushwire.Route{Provider: s.Provider, Address: []byte(s.Token)}
+		if len(s.Secret) > 0 {
+			route.Keys = [][]byte{s.Secret}
+		}
+		routes = append(routes, route)
 	}
-	return route, nil
+	return routes, nil
 }
 
 // registerFlags are the flags of device register that become settings.
@@ -79,9 +97,9 @@ func registerFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "inbox", Usage: "listen for messages to a private key, `NAME=FILE` with 64 hex digits; the topic as with --chat; may be repeated"},
 		&cli.StringFlag{Name: "emulator", Usage: "be a device of the emulated push service at this `URL`"},
 		&cli.StringFlag{Name: "webhook", Usage: "receive web-hooks on this `ADDRESS`, host:port; the server's provider must allow http and private addresses"},
-		&cli.BoolFlag{Name: "direct", Usage: "no push service: be rung over the connection that device listen keeps", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "direct", Usage: "be rung over the connection that device listen keeps; alone, or before one of --emulator, --webhook and --token, which then counts while there is no connection", DisableDefaultText: true},
 		&cli.StringFlag{Name: "token", Usage: "a device `TOKEN` from elsewhere; pushes are given to device receive by hand"},
-		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct, else fcm)"},
+		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct alone, else fcm)"},
 		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
 		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
 		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
@@ -105,22 +123,25 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 		return nil, errors.New("--pushkey is no public key; give the one that the mail server printed when it started")
 	}
 	ways := 0
-	for _, way := range []bool{s.Emulator != "", s.Listen != "", s.Token != "", s.Direct} {
+	for _, way := range []bool{s.Emulator != "", s.Listen != "", s.Token != ""} {
 		if way {
 			ways++
 		}
 	}
-	if ways != 1 {
-		return nil, errors.New("a device is reached one way; give exactly one of --emulator, --webhook, --direct and --token")
+	if ways > 1 || ways == 0 && !s.Direct {
+		return nil, errors.New("a device is pushed to one way; give one of --emulator, --webhook and --token, or --direct, alone or with one of them")
 	}
-	if s.Provider == "" {
+	switch {
+	case s.Provider != "":
+		if s.Direct && s.pushed() && s.Provider == directName {
+			return nil, errors.New("--provider is of the second route and cannot be direct, which is the first; give the name of the push service's")
+		}
+	case s.Listen != "":
+		s.Provider = "webhook"
+	case !s.pushed():
+		s.Provider = directName
+	default:
 		s.Provider = "fcm"
-		if s.Listen != "" {
-			s.Provider = "webhook"
-		}
-		if s.Direct {
-			s.Provider = "direct"
-		}
 	}
 	if path := c.String("mailpassword"); path != "" {
 		var err error
