@@ -19,10 +19,16 @@ import (
 // errUndelivered says that a peer did not take an answer.
 var errUndelivered = errors.New("mailserver: answer not delivered")
 
+// asker is the peer whose turn it is.
+type asker struct {
+	peer enode.ID
+	*turn
+}
+
 // answer sends what the question asks for.
-func (s *Server) answer(ctx context.Context, peer enode.ID, q question) (outcome, error) {
+func (s *Server) answer(ctx context.Context, to asker, q question) (outcome, error) {
 	if q.Form == mailwire.Classic {
-		return s.answerClassic(ctx, peer, q)
+		return s.answerClassic(ctx, to, q)
 	}
 	var (
 		end mailwire.Complete
@@ -30,11 +36,11 @@ func (s *Server) answer(ctx context.Context, peer enode.ID, q question) (outcome
 	)
 	switch {
 	case len(q.Hashes) > 0:
-		end.Last, err = s.answerHashes(ctx, peer, q)
+		end.Last, err = s.answerHashes(ctx, to, q)
 	case q.Cursor.Ascending:
-		end.Last, end.Cursor, err = s.answerAscending(ctx, peer, q)
+		end.Last, end.Cursor, err = s.answerAscending(ctx, to, q)
 	default:
-		end.Last, end.Cursor, err = s.answerDescending(ctx, peer, q)
+		end.Last, end.Cursor, err = s.answerDescending(ctx, to, q)
 	}
 	if err != nil {
 		return failed, err
@@ -43,12 +49,12 @@ func (s *Server) answer(ctx context.Context, peer enode.ID, q question) (outcome
 	if q.Batch {
 		s.metrics.batched.Inc()
 	}
-	return answered, s.complete(ctx, peer, end)
+	return answered, s.complete(ctx, to, end)
 }
 
 // answerClassic sends everything from the oldest to the newest, page after page,
 // without an end mark.
-func (s *Server) answerClassic(ctx context.Context, peer enode.ID, q question) (outcome, error) {
+func (s *Server) answerClassic(ctx context.Context, to asker, q question) (outcome, error) {
 	rows, size := s.limits.ClassicRows, s.limits.ClassicBytes
 	for query := q.query(s.limits, 0); ; {
 		query.MaxRows, query.MaxBytes = min(query.MaxRows, rows), min(query.MaxBytes, size)
@@ -60,7 +66,7 @@ func (s *Server) answerClassic(ctx context.Context, peer enode.ID, q question) (
 		slices.SortFunc(page.Records, func(a, b Record) int {
 			return cmp.Or(cmp.Compare(a.Sent, b.Sent), bytes.Compare(a.Hash[:], b.Hash[:]))
 		})
-		if err := s.deliver(ctx, peer, page.Records, false); err != nil {
+		if err := s.deliver(ctx, to, page.Records, false); err != nil {
 			return undelivered, err
 		}
 		if page.Next == 0 {
@@ -75,7 +81,7 @@ func (s *Server) answerClassic(ctx context.Context, peer enode.ID, q question) (
 }
 
 // answerDescending sends one page from the newest to the oldest.
-func (s *Server) answerDescending(ctx context.Context, peer enode.ID, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+func (s *Server) answerDescending(ctx context.Context, to asker, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	query := q.query(s.limits, 0)
 	for windows := 1; ; windows++ {
 		page, older, err := s.window(ctx, query)
@@ -96,7 +102,7 @@ func (s *Server) answerDescending(ctx context.Context, peer enode.ID, q question
 		} else {
 			cursor.Until = older
 		}
-		err = s.deliver(ctx, peer, page.Records, q.Batch)
+		err = s.deliver(ctx, to, page.Records, q.Batch)
 		return lastHash(page.Records), cursor, err
 	}
 }
@@ -120,7 +126,7 @@ func (s *Server) window(ctx context.Context, query Query) (page Page, older uint
 
 // answerAscending sends one page in the order of the log. Its cursor always says
 // where to go on, now or when there is more.
-func (s *Server) answerAscending(ctx context.Context, peer enode.ID, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+func (s *Server) answerAscending(ctx context.Context, to asker, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
 	page, err := s.cfg.Store.Query(ctx, q.query(s.limits, newest))
 	if err != nil {
@@ -133,18 +139,18 @@ func (s *Server) answerAscending(ctx context.Context, peer enode.ID, q question)
 			cursor.Seq = max(newest, page.Records[n-1].Seq)
 		}
 	}
-	err = s.deliver(ctx, peer, page.Records, q.Batch)
+	err = s.deliver(ctx, to, page.Records, q.Batch)
 	return lastHash(page.Records), cursor, err
 }
 
 // answerHashes sends those of the named envelopes that there are.
-func (s *Server) answerHashes(ctx context.Context, peer enode.ID, q question) (last common.Hash, err error) {
+func (s *Server) answerHashes(ctx context.Context, to asker, q question) (last common.Hash, err error) {
 	for hashes := range slices.Chunk(q.Hashes, hashesAtOnce) {
 		found, _, err := s.cfg.Store.ByHash(ctx, hashes)
 		if err != nil {
 			return last, err
 		}
-		if err := s.deliver(ctx, peer, found, q.Batch); err != nil {
+		if err := s.deliver(ctx, to, found, q.Batch); err != nil {
 			return last, err
 		}
 		if len(found) > 0 {
@@ -156,7 +162,7 @@ func (s *Server) answerHashes(ctx context.Context, peer enode.ID, q question) (l
 
 // deliver hands the envelopes to the peer in small parts, each of which has its
 // time: so a slow peer is given up soon, and a steady one never.
-func (s *Server) deliver(ctx context.Context, peer enode.ID, records []Record, batch bool) error {
+func (s *Server) deliver(ctx context.Context, to asker, records []Record, batch bool) error {
 	for len(records) > 0 {
 		var (
 			envs []*whisper.Envelope
@@ -172,7 +178,7 @@ func (s *Server) deliver(ctx context.Context, peer enode.ID, records []Record, b
 		records = records[len(envs):]
 
 		s.metrics.attempts.Inc()
-		if err := s.send(ctx, peer, envs, batch); err != nil {
+		if err := s.send(ctx, to, envs, batch); err != nil {
 			s.metrics.failures.Inc()
 			return fmt.Errorf("%w: %w", errUndelivered, err)
 		}
@@ -182,19 +188,26 @@ func (s *Server) deliver(ctx context.Context, peer enode.ID, records []Record, b
 	return nil
 }
 
-func (s *Server) send(ctx context.Context, peer enode.ID, envs []*whisper.Envelope, batch bool) error {
+func (s *Server) send(ctx context.Context, to asker, envs []*whisper.Envelope, batch bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
 	defer cancel()
-	if batch {
-		return s.cfg.Sender.SendDirectBatch(ctx, peer, envs)
-	}
-	return s.cfg.Sender.SendDirect(ctx, peer, envs...)
+	return to.lend(ctx, func(ctx context.Context) error {
+		if batch {
+			return s.cfg.Sender.SendDirectBatch(ctx, to.peer, envs)
+		}
+		return s.cfg.Sender.SendDirect(ctx, to.peer, envs...)
+	})
 }
 
 // complete sends the end mark.
-func (s *Server) complete(ctx context.Context, peer enode.ID, c mailwire.Complete) error {
+func (s *Server) complete(ctx context.Context, to asker, c mailwire.Complete) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
 	defer cancel()
+	return to.lend(ctx, func(ctx context.Context) error { return s.end(ctx, to.peer, c) })
+}
+
+// end sends an end mark, whatever turn it is.
+func (s *Server) end(ctx context.Context, peer enode.ID, c mailwire.Complete) error {
 	if err := s.cfg.Sender.SendRequestComplete(ctx, peer, c.Encode()); err != nil {
 		return fmt.Errorf("%w: end mark: %w", errUndelivered, err)
 	}

@@ -35,8 +35,8 @@ type Limits struct {
 	// have no cursor, nor to answers in the order of the log.
 	Range time.Duration
 	// Rows and Bytes bound a page: the whole answer, or, of a classic request,
-	// what is read from the archive at a time. Workers times Bytes bounds the
-	// memory that answers take, but for single envelopes that are larger.
+	// what is read from the archive at a time. Twice Workers times Bytes bounds
+	// the memory that answers take, but for single envelopes that are larger.
 	Rows, Bytes int
 	// Scan is how many archived envelopes are looked at for one page.
 	Scan int
@@ -49,11 +49,13 @@ type Limits struct {
 	PeerQueue int
 	// Queue is how many requests of all peers wait at most.
 	Queue int
-	// Workers is how many requests are served at a time.
+	// Workers is how many requests are served at a time. As many again may wait
+	// for peers that are slow to take their answer.
 	Workers int
 	// Timeout is the longest time one request is served.
 	Timeout time.Duration
-	// SendTimeout is the longest time a peer takes for sendBytes.
+	// SendTimeout is the longest time a peer takes for sendBytes. One that is slow
+	// to is given up before, if more than Workers are.
 	SendTimeout time.Duration
 	// ClockSkew is how far outside its life, from sent to expiry, a request is
 	// still answered. Genuine mailservers do not check it at all, so it is meant

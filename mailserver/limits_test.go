@@ -54,7 +54,7 @@ func TestOneAtATime(t *testing.T) {
 }
 
 // TestSlowReader: a peer that reads nothing is given up after SendTimeout, and
-// holds one worker until then.
+// holds a worker for a moment only.
 func TestSlowReader(t *testing.T) {
 	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers, cfg.Limits.SendTimeout = 1, 5*time.Second }, func(t *testing.T, b *bench) {
 		want := b.fill(3)
@@ -63,12 +63,63 @@ func TestSlowReader(t *testing.T) {
 		synctest.Wait()
 		b.ask(carol, all(mailwire.Classic))
 		synctest.Wait()
-		require.Equal(t, 1, b.server.queue.length(), "the only worker waits for bob")
-		time.Sleep(6 * time.Second)
+		got, _ := b.sender.take(carol)
+		require.Empty(t, got, "the only worker waits for bob")
+		time.Sleep(stallAfter)
+		synctest.Wait()
+		got, _ = b.sender.take(carol)
+		require.Equal(t, want, got)
+		require.Zero(t, b.counted("list", undelivered))
+		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		require.Equal(t, 1, b.counted("list", undelivered))
-		got, _ := b.sender.take(carol)
-		require.Equal(t, want, got)
+	})
+}
+
+// TestSlowReadersHoldNoWorkers: however many peers read nothing, and however often
+// they ask, an honest one waits for their share of moments and not for their
+// timeouts; a peer that is slow but reads gets its answer.
+func TestSlowReadersHoldNoWorkers(t *testing.T) {
+	const workers, slow = 4, 50
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers = workers }, func(t *testing.T, b *bench) {
+		b.fill(3)
+		var peers []enode.ID
+		for i := range slow {
+			peers = append(peers, enode.ID{1, byte(i)})
+		}
+		b.hold(peers...)
+		for range 4 {
+			for _, p := range peers {
+				b.ask(p, all(mailwire.List))
+				b.ask(p, mailwire.Request{Form: mailwire.List, Lower: 2, Upper: 1}) // to be refused
+			}
+		}
+		for range 10 {
+			began := time.Now()
+			b.ask(carol, all(mailwire.List))
+			for _, ends := b.sender.take(carol); len(ends) == 0; _, ends = b.sender.take(carol) {
+				time.Sleep(stallAfter / 10)
+				synctest.Wait()
+			}
+			require.LessOrEqual(t, time.Since(began), (slow/workers+2)*stallAfter)
+		}
+		require.Positive(t, b.counted("list", undelivered), "who was slowest was given up")
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.Len(t, b.server.turns.free, workers, "every turn is back")
+		require.Zero(t, b.server.turns.waiting.Len())
+	})
+
+	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers = 1 }, func(t *testing.T, b *bench) {
+		want := b.fill(3)
+		release := b.hold(bob)
+		b.ask(bob, all(mailwire.List))
+		time.Sleep(10 * time.Second) // a bad moment
+		release()
+		synctest.Wait()
+		got, ends := b.sender.take(bob)
+		require.ElementsMatch(t, want, got)
+		require.Len(t, ends, 1)
 	})
 }
 

@@ -272,7 +272,9 @@ func FuzzHandleRequest(f *testing.F) {
 			require.NoError(t, err)
 			packet = e.Raw()
 		}
-		s.serve(context.Background(), bob, packet)
+		turn, _ := s.turns.take(t.Context())
+		defer turn.give()
+		s.serve(context.Background(), asker{bob, turn}, packet)
 		sender.take(bob)
 	})
 }

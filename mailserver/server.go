@@ -68,6 +68,7 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *serverMetrics
 	queue    *queue
+	turns    *turns
 	refusals chan refusal
 
 	mu      sync.Mutex // guards the following fields
@@ -103,6 +104,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		limits:   limits,
 		log:      cfg.Logger,
 		queue:    newQueue(limits),
+		turns:    newTurns(limits.Workers),
 		refusals: make(chan refusal, maxRefusals),
 	}
 	if s.log == nil {
@@ -125,7 +127,7 @@ func (s *Server) Start() {
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	s.running = true
-	for range s.limits.Workers {
+	for range s.limits.Workers + s.turns.stalled {
 		s.done.Go(func() { s.work(ctx) })
 	}
 	s.done.Go(func() { s.refuse(ctx) })
@@ -185,22 +187,25 @@ func (s *Server) refuse(ctx context.Context) {
 				defer s.queue.refused(r.peer)
 				q, _ := s.open(r.packet, time.Now())
 				s.count(q, busy)
-				if q.refusable() {
-					s.tell(ctx, r.peer, q, r.text)
-				}
+				s.tell(ctx, r.peer, q, r.text)
 			})
 		}
 	}
 }
 
-// tell sends a refusal. That it may not arrive is nobody's concern but the
-// peer's.
-func (s *Server) tell(ctx context.Context, peer enode.ID, q question, text mailwire.Refusal) {
+// tell sends a refusal to who understands it. That it may not arrive is nobody's
+// concern but the peer's.
+func (s *Server) tell(ctx context.Context, peer enode.ID, q question, text mailwire.Refusal) error {
+	if !q.refusable() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
 	defer cancel()
-	if err := s.complete(ctx, peer, mailwire.Complete{ID: q.id, Refusal: text}); err != nil {
+	err := s.end(ctx, peer, mailwire.Complete{ID: q.id, Refusal: text})
+	if err != nil {
 		s.log.Debug("mail request refused, but the client does not know", "err", err)
 	}
+	return err
 }
 
 func (s *Server) work(ctx context.Context) {
@@ -211,7 +216,12 @@ func (s *Server) work(ctx context.Context) {
 		}
 		s.guard("request", func() {
 			defer s.queue.done(peer)
-			s.serve(ctx, peer, packet)
+			turn, ok := s.turns.take(ctx)
+			if !ok {
+				return
+			}
+			defer turn.give()
+			s.serve(ctx, asker{peer, turn}, packet)
 		})
 	}
 }
@@ -229,20 +239,18 @@ func (s *Server) guard(what string, f func()) {
 }
 
 // serve answers one packet.
-func (s *Server) serve(ctx context.Context, peer enode.ID, packet []byte) {
+func (s *Server) serve(ctx context.Context, from asker, packet []byte) {
 	start := time.Now()
 	q, err := s.open(packet, start)
 	if rejected := (*rejection)(nil); errors.As(err, &rejected) {
 		s.count(q, rejected.outcome)
 		s.log.Debug("mail request rejected", "form", q.form(), "outcome", rejected.outcome)
-		if q.refusable() {
-			s.tell(ctx, peer, q, rejected.refusal)
-		}
+		from.lend(ctx, func(ctx context.Context) error { return s.tell(ctx, from.peer, q, rejected.refusal) })
 		return
 	}
 	within, cancel := context.WithTimeout(ctx, s.limits.Timeout)
 	defer cancel()
-	result, err := s.answer(within, peer, q)
+	result, err := s.answer(within, from, q)
 	switch {
 	case errors.Is(err, errUndelivered):
 		result = undelivered
@@ -251,9 +259,8 @@ func (s *Server) serve(ctx context.Context, peer enode.ID, packet []byte) {
 	case err != nil:
 		result = failed
 		s.log.Warn("mail request failed", "form", q.form(), "err", err)
-		if q.refusable() {
-			s.tell(ctx, peer, q, mailwire.Refuse(mailwire.RefusedFailed, "the archive could not be read, ask again later"))
-		}
+		text := mailwire.Refuse(mailwire.RefusedFailed, "the archive could not be read, ask again later")
+		from.lend(ctx, func(ctx context.Context) error { return s.tell(ctx, from.peer, q, text) })
 	}
 	s.count(q, result)
 	took := time.Since(start)
