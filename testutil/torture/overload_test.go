@@ -71,7 +71,7 @@ func join(t testing.TB, server *enode.Node) *crowd {
 // stays below memoryBound, keeps its honest peer, refuses in words, and has lost
 // nothing that it acknowledged.
 func TestOverload(t *testing.T) {
-	attempts, askers, slow, envelopes := scaled(10_000, 300), scaled(200, 12), scaled(50, 4), scaled(200_000, 5_000)
+	attempts, askers, slow, envelopes := scaled(10_000, 300), scaled(200, 12), scaled(50, 20), scaled(200_000, 5_000)
 	w := newWorld(t, "--maxpeers", "400")
 	w.rise()
 	defer w.link.Stop()
@@ -91,7 +91,7 @@ func TestOverload(t *testing.T) {
 	p.line("%d peers connected", len(peers))
 
 	var wg sync.WaitGroup
-	var refusedConnections, refusals, answers, failures atomic.Int64
+	var refusedConnections, refusals, answers, failures, slowest atomic.Int64
 	// Connections: they say nothing, or rubbish, and stay as long as they may.
 	work := make(chan int)
 	for range 64 {
@@ -121,15 +121,23 @@ func TestOverload(t *testing.T) {
 			}
 		}
 	})
+	// Slow readers: they ask, and read nothing. There are more of them than workers.
+	for range slow {
+		stop := askAndSleep(t, w)
+		defer stop()
+	}
 	// Wide questions: everything there is, again and again.
 	for _, c := range peers {
 		wg.Go(func() {
 			server := mailclient.Server{ID: w.process.server.ID(), PublicKey: w.process.server.Pubkey()}
 			for range 8 {
+				began := time.Now()
 				_, err := c.mail.Ask(ctx, server, mailclient.Since(mailwire.Cursor{}))
 				switch refused := (*mailclient.RefusedError)(nil); {
 				case err == nil:
 					answers.Add(1)
+					for took, most := int64(time.Since(began)), slowest.Load(); took > most && !slowest.CompareAndSwap(most, took); most = slowest.Load() {
+					}
 				case errors.As(err, &refused):
 					refusals.Add(1)
 				default:
@@ -149,11 +157,6 @@ func TestOverload(t *testing.T) {
 			}
 		}
 	})
-	// Slow readers: they ask, and read nothing.
-	for range slow {
-		stop := askAndSleep(t, w)
-		defer stop()
-	}
 	// Ten times what the disk takes: as fast as one link carries it.
 	wg.Go(func() {
 		for i := range envelopes {
@@ -194,8 +197,8 @@ func TestOverload(t *testing.T) {
 	w.auditAll()
 	busy := w.process.metric(`whisperpush_mailserver_requests_total{form="list",outcome="busy"}`)
 	w.process.stop()
-	result(t, "%d connection attempts (%d refused by the kernel), %d peers asked for everything: %d answers, %d refusals in words, %d others, %.0f busy; %d slow readers; %d envelopes archived; %d MiB at most of %d",
-		attempts, refusedConnections.Load(), askers, answers.Load(), refusals.Load(), failures.Load(), busy, slow, len(w.acked), peak>>20, memoryBound>>20)
+	result(t, "%d connection attempts (%d refused by the kernel), %d peers asked for everything: %d answers, the slowest after %v, %d refusals in words, %d others, %.0f busy; %d slow readers; %d envelopes archived; %d MiB at most of %d",
+		attempts, refusedConnections.Load(), askers, answers.Load(), time.Duration(slowest.Load()).Round(time.Millisecond), refusals.Load(), failures.Load(), busy, slow, len(w.acked), peak>>20, memoryBound>>20)
 }
 
 // askAndSleep connects a peer that asks for everything many times and reads no answer.
