@@ -10,10 +10,10 @@ const (
 	// a lane pauses. Different ones: an address that fails for reasons of its
 	// own has its own backoff, and must not hold up the others of its lane.
 	breakerThreshold = 5
-	// probeOpens is how far the pauses of a lane grow (to 2 s) while what waits
-	// for it can still be delivered within PromisedLatency. One probe every two
-	// seconds is no load for a push service, and a short outage stays short.
-	probeOpens = 2
+	// probeOpens is how far the pauses of a lane grow (to 1 s) while what waits
+	// for it can still be delivered within PromisedLatency. One probe a second is
+	// no load for a push service, and a short outage stays short.
+	probeOpens = 1
 	// maxPause bounds what a provider may demand with RetryAt; a wrong clock
 	// or header must not silence a lane for longer than an outage lasts.
 	maxPause = 6 * time.Hour

@@ -68,10 +68,10 @@ func TestBreaker(t *testing.T) {
 	require.Zero(t, b.capacity(now))
 	require.False(t, b.failure(now, 100), "sent before the pause")
 
-	// While what waits can still be in time it is tried every two seconds, and
-	// then ever more seldom.
+	// While what waits can still be in time it is tried every second, and then ever
+	// more seldom.
 	opened, want := now, time.Second
-	for range 20 {
+	for range 30 {
 		pause := b.until.Sub(now)
 		require.LessOrEqual(t, pause, want)
 		require.GreaterOrEqual(t, pause, want*3/4)
@@ -79,7 +79,7 @@ func TestBreaker(t *testing.T) {
 		require.Equal(t, 1, b.capacity(now), "one probe")
 		require.True(t, b.failure(now, 1))
 		if now.Sub(opened) < PromisedLatency {
-			want = 2 * time.Second
+			want = time.Second
 		} else {
 			want = min(2*want, time.Minute)
 		}
