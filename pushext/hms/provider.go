@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/http"
 	"net/url"
 	"strings"
@@ -43,10 +44,27 @@ const (
 	// Control"). Some are left for what was saved up.
 	Rate = 5_400
 
-	// collapseKey is one of 0 to 100, and a device has one registration of the
-	// app here, so all of its pushes share it. 0 is not encoded.
-	collapseKey = 1
+	// Huawei's collapse keys are 0 to 100, of which 0 is not encoded. Those of two
+	// digits make requests of one size; half of them are for wake-ups and half for
+	// what is not urgent.
+	firstKey, wakeKeys, calmKeys = 10, 45, 45
 )
+
+// collapseKey is a notification's group at Huawei, which keeps the newest of each
+// for a device that is offline. One that only removes notifications must not
+// replace a wake-up. Two registrations of one device share a group by a chance of
+// 1 in 45, and are then repaired as whatever a service overwrites: by the next push.
+func collapseKey(n pushext.Notification) int {
+	if n.CollapseID == "" {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(n.CollapseID))
+	if n.Urgent {
+		return firstKey + int(h.Sum32()%wakeKeys)
+	}
+	return firstKey + wakeKeys + int(h.Sum32()%calmKeys)
+}
 
 // Config configures a Provider.
 type Config struct {
@@ -160,7 +178,7 @@ func message(n pushext.Notification) ([]byte, error) {
 	ttl := min(max(n.TTL, time.Second), MaxTTL)
 	built, err := notify.GetHuaweiNotification(&notify.PushNotification{
 		Platform: core.PlatFormHuawei, Tokens: []string{n.Address.Token}, Priority: priority, HuaweiData: string(n.Body),
-		HuaweiTTL: fmt.Sprintf("%ds", int64(ttl/time.Second)), HuaweiCollapseKey: collapseKey,
+		HuaweiTTL: fmt.Sprintf("%ds", int64(ttl/time.Second)), HuaweiCollapseKey: collapseKey(n),
 	})
 	if err != nil {
 		return nil, errors.New("body cannot be encoded")

@@ -35,7 +35,7 @@ func start(t testing.TB) (*emulate.HMS, *hms.Provider, *http.Client) {
 }
 
 func notification(token string) pushext.Notification {
-	return pushext.Notification{Address: pushext.Address{Token: token}, Body: []byte(`{"v":2,"p":"c2VhbGVk"}`), TTL: time.Hour, Urgent: true, ID: "id"}
+	return pushext.Notification{Address: pushext.Address{Token: token}, Body: []byte(`{"v":2,"p":"c2VhbGVk"}`), CollapseID: "abcdefgh", TTL: time.Hour, Urgent: true, ID: "id"}
 }
 
 func TestConformance(t *testing.T) {
@@ -67,7 +67,7 @@ func TestPush(t *testing.T) {
 	require.Equal(t, pushext.Verdict{Class: pushext.Delivered, Reason: "hms 80000000"}, p.Push(t.Context(), notification(token)))
 	got := <-e.Pushes(token)
 	require.JSONEq(t, fmt.Sprintf(`{"validate_only":false,"message":{"token":[%q],"data":"{\"v\":2,\"p\":\"c2VhbGVk\"}",
-		"android":{"urgency":"HIGH","ttl":"3600s","collapse_key":1}}}`, token), string(got.Raw))
+		"android":{"urgency":"HIGH","ttl":"3600s","collapse_key":27}}}`, token), string(got.Raw))
 	now := notification(token)
 	now.TTL, now.Urgent = 0, false
 	require.Equal(t, pushext.Delivered, p.Push(t.Context(), now).Class)
@@ -89,6 +89,32 @@ func TestPush(t *testing.T) {
 	require.Equal(t, pushext.Verdict{Class: pushext.MessageBad, Reason: "hms 80300008"}, p.Push(t.Context(), big))
 	e.Unregister(token)
 	require.Equal(t, pushext.Verdict{Class: pushext.TokenDead, Reason: "hms 80300007"}, p.Push(t.Context(), notification(token)))
+}
+
+func TestCollapseKeys(t *testing.T) {
+	e, p, _ := start(t)
+	token := e.NewToken()
+	n := notification(token)
+	keys := make(map[string]bool)
+	for i := range 200 {
+		n.CollapseID, n.Urgent = fmt.Sprint("registration ", i), true
+		for range 2 {
+			require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class)
+		}
+		wake := (<-e.Pushes(token)).CollapseID
+		require.Equal(t, wake, (<-e.Pushes(token)).CollapseID)
+		n.Urgent = false
+		require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class)
+		calm := (<-e.Pushes(token)).CollapseID
+		require.Less(t, wake, "55")
+		require.GreaterOrEqual(t, calm, "55", "a dismissal replaces no wake-up")
+		require.Len(t, wake+calm, 4)
+		keys[wake], keys[calm] = true, true
+	}
+	require.Len(t, keys, 90)
+	n.CollapseID = ""
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class)
+	require.Empty(t, (<-e.Pushes(token)).CollapseID)
 }
 
 func TestWrongSecretAndUnverifiedTLS(t *testing.T) {

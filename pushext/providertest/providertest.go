@@ -171,15 +171,18 @@ func (h Harness) delivered(t *testing.T) {
 
 	quiet := notification(t, addr)
 	quiet.TTL, quiet.Urgent, quiet.Visible = time.Minute, false, false
+	quiet.CollapseID = "d" + quiet.CollapseID // as of a dismissal
 	require.Equal(t, pushext.Delivered, p.Push(t.Context(), quiet).Class)
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(t, addr)).Class)
 
 	got := b.Received(addr)
-	require.Len(t, got, 2)
+	require.Len(t, got, 3)
 	sameObject(t, sent, got[0].Body)
 	sameObject(t, quiet.Body, got[1].Body)
 	if !h.NoCollapse {
 		require.NotEmpty(t, got[0].CollapseID)
-		require.Equal(t, got[0].CollapseID, got[1].CollapseID)
+		require.NotEqual(t, got[0].CollapseID, got[1].CollapseID, "a dismissal replaces no wake-up")
+		require.Equal(t, got[0].CollapseID, got[2].CollapseID)
 	}
 	if !h.NoTTL {
 		// Some services take a point in time, in whole seconds.
