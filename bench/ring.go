@@ -69,11 +69,10 @@ func (s *suite) ring(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor, err := ringFloor(ctx, dir, service, tokens[0])
+	floor, err := ringFloor(ctx, dir, service, service.NewToken()) // which FCM will throttle
 	if err != nil {
 		return err
 	}
-	drain(service.Pushes(tokens[0]), func(emulate.Push) {}) // the floor's
 
 	n, err := s.startNode(ctx, dir, "--push", "--config", r.path("node.toml"))
 	if err != nil {

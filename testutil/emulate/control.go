@@ -9,6 +9,7 @@ import (
 //
 //	POST   {ControlPath}devices                 registers a device: {"token":"…","address":"…","keys":["base64",…]}
 //	DELETE {ControlPath}devices?token=T         removes the app from it
+//	PUT    {ControlPath}devices?token=T&online=false   takes it off the network; with true, brings it back
 //	GET    {ControlPath}pushes?token=T          its pushes as JSON lines, as they come, until the caller hangs up
 //	POST   {ControlPath}script?token=T          [Answer, …] for its next pushes; without token for all devices
 //
@@ -33,6 +34,21 @@ func (s *Service) control(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("DELETE "+ControlPath+"devices", func(w http.ResponseWriter, r *http.Request) {
 		s.Unregister(r.FormValue("token"))
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("PUT "+ControlPath+"devices", func(w http.ResponseWriter, r *http.Request) {
+		switch token := r.FormValue("token"); {
+		case !s.known(token):
+			http.Error(w, "no such device", http.StatusNotFound)
+			return
+		case r.FormValue("online") == "true":
+			s.Connect(token)
+		case r.FormValue("online") == "false":
+			s.Disconnect(token)
+		default:
+			http.Error(w, "online is neither true nor false", http.StatusBadRequest)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("GET "+ControlPath+"pushes", s.stream)

@@ -48,6 +48,9 @@ type Push struct {
 	Visible    bool          `json:"visible"`     // the platform shows an alert by itself
 	Header     http.Header   `json:"header"`      // request header without Authorization
 	Raw        []byte        `json:"raw"`         // whole request body as it arrived
+
+	Throttled bool `json:"throttled,omitempty"` // held back, as there were too many for its device
+	Deleted   bool `json:"deleted,omitempty"`   // no push: the service tells the app that it dropped all that were stored
 }
 
 // Answer is a scripted reply, or a scripted failure to reply. The zero Answer
@@ -77,6 +80,7 @@ type Service struct {
 	url    string
 	server *http.Server
 	authority
+	rules     rules                  // of storing and throttling
 	mint      func() string          // a fresh, well-formed device token
 	subscribe func() (Device, error) // a fresh device with all that its app knows; nil: mint is all
 
@@ -88,7 +92,7 @@ type Service struct {
 
 	mu       sync.Mutex // guards the following fields
 	closed   bool
-	devices  map[string]chan Push
+	devices  map[string]*device
 	gone     map[string]time.Time // devices that removed the app, and when
 	received []Push
 	accepted int
@@ -98,7 +102,7 @@ type Service struct {
 
 // listen starts a service. handler sees every request that is not for the
 // control interface.
-func listen(addr string, secure bool, mint func() string, handler http.Handler) (*Service, error) {
+func listen(addr string, secure bool, by rules, mint func() string, handler http.Handler) (*Service, error) {
 	var l net.Listener // nil in memory
 	if addr != Memory {
 		if addr == "" {
@@ -109,7 +113,7 @@ func listen(addr string, secure bool, mint func() string, handler http.Handler) 
 			return nil, fmt.Errorf("emulate: %w", err)
 		}
 	}
-	s := &Service{mint: mint, devices: make(map[string]chan Push), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
+	s := &Service{rules: by, mint: mint, devices: make(map[string]*device), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
@@ -185,6 +189,9 @@ func (s *Service) Connections() int { return int(s.connections.Load()) }
 func (s *Service) Close() {
 	s.mu.Lock()
 	s.closed = true
+	for _, d := range s.devices {
+		d.close()
+	}
 	s.mu.Unlock()
 	s.cancel()
 	_ = s.server.Close()
@@ -226,7 +233,7 @@ func (s *Service) Register(token string) bool {
 		return false
 	}
 	delete(s.gone, token)
-	s.devices[token] = make(chan Push, maxWaiting)
+	s.devices[token] = &device{pushes: make(chan Push, maxWaiting)}
 	return true
 }
 
@@ -234,7 +241,8 @@ func (s *Service) Register(token string) bool {
 func (s *Service) Unregister(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.devices[token]; ok {
+	if d := s.devices[token]; d != nil {
+		d.close()
 		delete(s.devices, token)
 		s.gone[token] = time.Now()
 	}
@@ -253,7 +261,10 @@ func (s *Service) goneSince(token string) (time.Time, bool) {
 func (s *Service) Pushes(token string) <-chan Push {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.devices[token]
+	if d := s.devices[token]; d != nil {
+		return d.pushes
+	}
+	return nil
 }
 
 // Received returns the latest 10,000 accepted pushes, oldest first.
@@ -320,6 +331,8 @@ func (s *Service) accept(p Push) {
 	p.Header.Del("Authorization")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	d := s.devices[p.Token]
+	p.Throttled = d != nil && d.throttled(p, s.rules, time.Now())
 	s.accepted++
 	if len(s.received) == maxReceived {
 		s.received = slices.Delete(s.received, 0, maxReceived/10)
@@ -328,20 +341,12 @@ func (s *Service) accept(p Push) {
 	if s.watch != nil {
 		s.watch(p)
 	}
-	device := s.devices[p.Token]
-	if device == nil {
-		return
-	}
-	for {
-		select {
-		case device <- p:
-			return
-		default:
-		}
-		select {
-		case <-device: // full: the oldest goes
-		default:
-		}
+	switch {
+	case d == nil:
+	case p.Throttled:
+		s.hold(d, p)
+	default:
+		d.take(p, s.rules)
 	}
 }
 

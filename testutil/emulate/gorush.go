@@ -24,14 +24,15 @@ type Gorush struct {
 // StartGorush listens.
 func StartGorush(cfg GorushConfig) (*Gorush, error) {
 	g := &Gorush{platform: cfg.Platform}
-	mint := newFCMToken
+	mint, by := newFCMToken, fcmRules
 	if cfg.Platform == 1 {
+		by = apnsRules
 		mint = func() string { return strings.Map(hexDigit, text(64)) }
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/push", g.send)
 	var err error
-	g.Service, err = listen(cfg.Addr, false, mint, mux)
+	g.Service, err = listen(cfg.Addr, false, by, mint, mux)
 	return g, err
 }
 

@@ -36,7 +36,7 @@ func StartHMS(cfg HMSConfig) (*HMS, error) {
 	mux.HandleFunc("POST /oauth2/v3/token", h.exchange)
 	mux.HandleFunc("POST /v1/{app}/{method}", h.send)
 	var err error
-	h.Service, err = listen(cfg.Addr, cfg.TLS, func() string { return "IQAAAA" + text(122) }, mux)
+	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return "IQAAAA" + text(122) }, mux)
 	return h, err
 }
 

@@ -26,7 +26,7 @@ func StartPushy(cfg PushyConfig) (*Pushy, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /push", p.send)
 	var err error
-	p.Service, err = listen(cfg.Addr, cfg.TLS, func() string { return text(22) }, mux)
+	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return text(22) }, mux)
 	return p, err
 }
 

@@ -46,7 +46,7 @@ func StartWebhook(cfg WebhookConfig) (*Webhook, error) {
 	}
 	h := &Webhook{tolerance: cfg.Tolerance, secrets: make(map[string][]byte), seen: make(map[string]int64)}
 	var err error
-	h.Service, err = listen(cfg.Addr, cfg.TLS, func() string { return "/hook/" + text(22) }, http.HandlerFunc(h.receive))
+	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return "/hook/" + text(22) }, http.HandlerFunc(h.receive))
 	return h, err
 }
 

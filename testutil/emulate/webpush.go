@@ -55,7 +55,7 @@ type Subscription struct {
 func StartWebPush(cfg WebPushConfig) (*WebPush, error) {
 	p := &WebPush{subscriptions: make(map[string]*Subscription)}
 	var err error
-	p.Service, err = listen(cfg.Addr, cfg.TLS, func() string { return "/push/" + text(32) }, http.HandlerFunc(p.receive))
+	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return "/push/" + text(32) }, http.HandlerFunc(p.receive))
 	return p, err
 }
 
