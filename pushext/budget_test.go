@@ -78,7 +78,7 @@ func TestQuietBudget(t *testing.T) {
 		require.NoError(t, r.dispatcher.challenge(1, 1, make([]byte, pushwire.CodeSize)))
 		synctest.Wait()
 		require.Len(t, p.to("new"), 2)
-		time.Sleep(began.Add(30*time.Minute - 1).Sub(time.Now()))
+		time.Sleep(time.Until(began.Add(30*time.Minute - 1)))
 		require.Len(t, p.to("token"), 2)
 		time.Sleep(2 * time.Hour)
 		got = p.to("token")

@@ -8,6 +8,15 @@
 // dialer (package dialguard) as endpoints come from strangers, and judge the status
 // (verdict.go).
 //
+// UnifiedPush suggests (SERV 1.2.0, a SHOULD) that a sender asks a new endpoint by
+// GET for {"unifiedpush":{"version":1}}, so that it cannot be pointed at what is no
+// push service. That is not done here. The guarded dialer refuses what such a
+// request would protect, at every push and not only at the first; the challenge is
+// a stronger proof, of a device that reads what is sent there and not only of a
+// server that says so; browsers' push services answer no GET, and nothing tells
+// their endpoints from a distributor's; and one request more for each registration
+// is one more that a stranger can have this server make.
+//
 // An address is {endpoint, [p256dh, auth]}: a point on P-256 in 65 bytes and a
 // secret of 16.
 package webpush
