@@ -157,6 +157,41 @@ func TestArchiveStoresAnEnvelopeOnce(t *testing.T) {
 	require.Equal(t, uint64(3), a.Last())
 }
 
+// TestArchiveRestartsOften stops after every few envelopes: the short runs that
+// this leaves do not become many, each start reads again what few of them hold at
+// most, and no envelope is stored twice.
+func TestArchiveRestartsOften(t *testing.T) {
+	noLeaks(t)
+	const each = 100
+	dir := t.TempDir()
+	o := ArchiveOptions{runRecords: 2 * (shortRuns + 1) * each}
+	var want []common.Hash
+	var envs []*whisper.Envelope
+	merged := 0
+	for round := range uint64(20) {
+		a := openArchive(t, dir, o)
+		require.Zero(t, a.run.count())
+		for i := range uint64(each) {
+			e := numbered(round*each + i)
+			want, envs = append(want, e.Hash()), append(envs, e)
+		}
+		require.NoError(t, store(a, envs[len(envs)-each:]...))
+		for _, n := range []uint64{0, round * each, round*each + each - 1} {
+			require.NoError(t, store(a, envs[n]), "again")
+		}
+		require.Equal(t, want, hashes(readAll(t, a)))
+		require.LessOrEqual(t, len(a.parts[0].runs), 2*len(want)/o.runRecords+shortRuns)
+		require.NoError(t, a.Close())
+		a = openArchive(t, dir, o) // and stops at once
+		if a.run.count() > 0 {
+			require.Equal(t, (shortRuns+1)*each, a.run.count())
+			merged++
+		}
+		require.NoError(t, a.Close())
+	}
+	require.Equal(t, 4, merged)
+}
+
 func TestSecondArchiveIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	a := openArchive(t, dir, ArchiveOptions{})

@@ -42,13 +42,12 @@ func (a *Archive) flusher() {
 	}
 }
 
-// freezeLast freezes the index in memory unless all of it is on disk.
+// freezeLast freezes the index in memory unless it is empty.
 func (a *Archive) freezeLast() bool {
 	a.mu.RLock()
-	first, last := a.run.bounds()
-	written := a.run.part.written
+	empty := a.run.count() == 0
 	a.mu.RUnlock()
-	if last < first || last <= written {
+	if empty {
 		return false
 	}
 	a.freeze()
@@ -75,7 +74,6 @@ func (a *Archive) flush(frozen *memoryRun) error {
 	}
 	a.mu.Lock()
 	p.runs = append(p.runs, r)
-	p.written = h.last
 	a.frozen = nil
 	a.mu.Unlock()
 	a.metrics.flushSeconds.Observe(time.Since(start).Seconds())

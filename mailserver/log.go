@@ -15,8 +15,9 @@ import (
 // groupBytes is how much is committed with one fsync at most.
 const groupBytes = 2 << 20
 
-// duplicateRuns is how many runs that were on disk at the start are searched for
-// envelopes that come again because a restart made the node forget them.
+// duplicateRuns is how many runs that were on disk at the start, if they are full,
+// are searched for envelopes that come again because a restart made the node
+// forget them.
 const duplicateRuns = 4
 
 // writerState belongs to the writer goroutine.
@@ -25,6 +26,8 @@ type writerState struct {
 	next    *group       // being built
 	atDisk  *group       // being written, or nil
 	recent  []*diskRun   // may hold envelopes that are still alive, from before the start
+	before  uint64       // the last sequence from before the start
+	missing bool         // recent lacks what was indexed in memory at the start and has been frozen since
 	resync  bool         // a write failed: what of it is on disk must be read first
 	unseen  int64        // bytes written since the size was looked at
 }
@@ -129,6 +132,13 @@ func (a *Archive) fill() {
 
 // build adds a submission to the next group, without what is archived already.
 func (a *Archive) build(s submission) {
+	// Only this goroutine sets frozen; the flusher clears it when the run is on disk.
+	a.mu.RLock()
+	frozen := a.frozen
+	a.mu.RUnlock()
+	if a.w.missing && frozen == nil {
+		a.w.recent, a.w.missing = a.newestRuns(), false
+	}
 	envs, err := a.notOnDisk(s.envs)
 	if err != nil {
 		a.tell([]submission{s}, fmt.Errorf("archive: %w", err))
@@ -138,10 +148,6 @@ func (a *Archive) build(s submission) {
 	g.submissions = append(g.submissions, s)
 	g.weight += s.weight
 	g.duplicates += len(s.envs) - len(envs)
-	// Only this goroutine sets frozen; the flusher clears it.
-	a.mu.RLock()
-	frozen := a.frozen
-	a.mu.RUnlock()
 	for _, e := range envs {
 		if a.run.has(e.Hash()) || frozen != nil && frozen.has(e.Hash()) {
 			g.duplicates++
@@ -329,7 +335,8 @@ func (a *Archive) freeze() {
 		return
 	}
 	a.frozen = a.run
-	_, last := a.frozen.bounds()
+	first, last := a.frozen.bounds()
+	a.w.missing = a.w.missing || first <= a.w.before
 	a.run = newMemoryRun(a.frozen.part, last+1, a.frozen.count())
 	signal(a.flushMe)
 }

@@ -3,6 +3,7 @@ package mailserver
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,9 @@ const (
 	// levelSize and l0Trigger: tables are only ever moved, and seldom.
 	levelSize = 1 << 40
 	l0Trigger = 6
+	// shortRuns is how many runs that are shorter than half of what they may be are
+	// kept at the end of a partition that goes on.
+	shortRuns = 4
 	// maxPartitionRecords bounds a partition's sequences, so that the sequences
 	// after a lost one are known not to have been used.
 	maxPartitionRecords = 1 << 32
@@ -51,8 +55,7 @@ type partition struct {
 	received time.Time  // when the newest record came, zero if none
 	started  time.Time  // when the first record came, zero if none
 	sealed   bool
-	written  uint64 // the last sequence of the newest run on disk, even if it is not in runs
-	bytes    int64  // about what it takes on disk
+	bytes    int64 // about what it takes on disk
 }
 
 func (p *partition) acquire() { p.refs.Add(1) }
@@ -179,52 +182,67 @@ func (p *partition) end() (newest runHeader, last block, err error) {
 }
 
 // load reads the headers and filters of the runs, the newest of which is newest.
-// A newest run of less than short records is left out, to be written again with
-// what follows it.
+// Each clean stop leaves a run of less than short records; when there are more of
+// them at the end than shortRuns they are left out, to be written again as one
+// with what follows them.
 func (p *partition) load(newest runHeader, short int, budget *filterBudget) error {
-	var runs []*diskRun
+	headers, err := p.headers(newest)
+	if err != nil {
+		return err
+	}
+	ends := 0
+	for ends < len(headers) && headers[ends].count() < short {
+		ends++
+	}
+	if ends > shortRuns && !p.sealed {
+		headers = headers[ends:]
+	}
+	p.runs = nil
+	for _, h := range slices.Backward(headers) {
+		r := &diskRun{runHeader: h, part: p}
+		if budget.take(h.count() * filterBits / 8) {
+			f, err := r.get(appendKey(nil, h.last, kindFilter))
+			if err != nil {
+				return err
+			}
+			if len(f) == 0 {
+				return r.damaged("filter")
+			}
+			r.filter = f
+		}
+		p.runs = append(p.runs, r)
+	}
+	return nil
+}
+
+// headers reads the headers of all runs from newest on, the newest first, and
+// checks that they follow each other.
+func (p *partition) headers(newest runHeader) (headers []runHeader, err error) {
 	for h := newest; h.last != 0; {
 		if h.first < p.first {
-			return fmt.Errorf("%w: partition %s has an index run from %d", durable.ErrCorrupted, p.name, h.first)
+			return nil, fmt.Errorf("%w: partition %s has an index run from %d", durable.ErrCorrupted, p.name, h.first)
 		}
-		if len(runs) > 0 || h.count() >= short || p.sealed {
-			r := &diskRun{runHeader: h, part: p}
-			if budget.take(h.count() * filterBits / 8) {
-				f, err := r.get(appendKey(nil, h.last, kindFilter))
-				if err != nil {
-					return err
-				}
-				if len(f) == 0 {
-					return r.damaged("filter")
-				}
-				r.filter = f
-			}
-			runs = append(runs, r)
-		}
+		headers = append(headers, h)
 		if h.prev == 0 {
 			if h.first != p.first {
-				return fmt.Errorf("%w: partition %s has no index run before %d", durable.ErrCorrupted, p.name, h.first)
+				return nil, fmt.Errorf("%w: partition %s has no index run before %d", durable.ErrCorrupted, p.name, h.first)
 			}
 			break
 		}
 		v, err := p.get(appendKey(nil, h.prev, kindHeader))
 		if err != nil {
-			return fmt.Errorf("%w: %w at %d: %w", durable.ErrCorrupted, errRunHeader, h.prev, err)
+			return nil, fmt.Errorf("%w: %w at %d: %w", durable.ErrCorrupted, errRunHeader, h.prev, err)
 		}
 		before, err := decodeRunHeader(h.prev, v)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if before.last+1 != h.first {
-			return fmt.Errorf("%w: index run %d…%d follows %d", durable.ErrCorrupted, h.first, h.last, before.last)
+			return nil, fmt.Errorf("%w: index run %d…%d follows %d", durable.ErrCorrupted, h.first, h.last, before.last)
 		}
 		h = before
 	}
-	p.runs = nil
-	for i := len(runs) - 1; i >= 0; i-- {
-		p.runs = append(p.runs, runs[i])
-	}
-	return nil
+	return headers, nil
 }
 
 // indexed is the last sequence that the runs on disk cover.

@@ -122,7 +122,7 @@ func (a *Archive) openPartitions() error {
 	}
 	a.last.Store(next - 1)
 	a.reportGaps()
-	a.w.recent = a.newestRuns()
+	a.w.recent, a.w.before, a.w.missing = a.newestRuns(), next-1, a.frozen != nil
 	a.metrics.damaged.Add(float64(len(a.damage)))
 	return nil
 }
@@ -171,7 +171,6 @@ func (a *Archive) loadPartition(p *partition) (*memoryRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.written = newest.last
 	if err := p.load(newest, a.o.runRecords/2, &a.filters); err != nil {
 		return nil, err
 	}
@@ -223,7 +222,7 @@ func (a *Archive) finish(p *partition, run *memoryRun) error {
 		if a.filters.take(len(f)) {
 			r.filter = f
 		}
-		p.runs, p.written = append(p.runs, r), h.last
+		p.runs = append(p.runs, r)
 		if err := a.reopen(p, false); err != nil { // moves the journal into a table
 			return err
 		}
@@ -304,14 +303,19 @@ func (a *Archive) reportGaps() {
 	})
 }
 
-// newestRuns returns the newest runs on disk, ascending.
+// newestRuns returns runs on disk with the newest records, duplicateRuns full
+// ones or as many more as cover the same, ascending.
 func (a *Archive) newestRuns() (runs []*diskRun) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	records := 0
 	for _, p := range slices.Backward(a.parts) {
 		for _, r := range slices.Backward(p.runs) {
-			if len(runs) == duplicateRuns {
+			if records >= duplicateRuns*a.o.runRecords {
 				break
 			}
 			runs = append(runs, r)
+			records += r.count()
 		}
 	}
 	slices.Reverse(runs)
