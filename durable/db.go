@@ -439,14 +439,22 @@ func (d *DB) Has(key []byte) (ok bool, err error) {
 
 // NewIterator returns an iterator over r (nil = everything) as of now. Release it
 // soon: a reopen waits for it up to two seconds, then it fails.
-func (d *DB) NewIterator(r *util.Range) iterator.Iterator {
+func (d *DB) NewIterator(r *util.Range) iterator.Iterator { return d.iterator(r, nil) }
+
+// Scan is NewIterator for reading much of the database once: it leaves the block
+// cache as it is.
+func (d *DB) Scan(r *util.Range) iterator.Iterator {
+	return d.iterator(r, &opt.ReadOptions{DontFillCache: true})
+}
+
+func (d *DB) iterator(r *util.Range, o *opt.ReadOptions) iterator.Iterator {
 	in, err := d.current()
 	if err != nil {
 		return iterator.NewEmptyIterator(err)
 	}
 	defer d.mu.RUnlock()
 	var it iterator.Iterator
-	if err := d.guard(in, func() error { it = in.db.NewIterator(r, nil); return nil }); err != nil {
+	if err := d.guard(in, func() error { it = in.db.NewIterator(r, o); return nil }); err != nil {
 		return iterator.NewEmptyIterator(err)
 	}
 	in.pins.add()

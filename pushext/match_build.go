@@ -1,13 +1,40 @@
 package pushext
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // listeners collects registrations for a new index; several collect side by
-// side, each a part of them.
+// side, each a part of them. Channels are dealt to regions of the index's table
+// as they come: setting a million of them one by one in any order misses the
+// caches with nearly every one, but a region fits into them, and different
+// regions can be set at the same time.
 type listeners struct {
 	slots    []slot
-	topics   []uint32  // as keys
-	postings []posting // of the same place in topics; slot counts from slots[0]
+	mul      uint64 // of the table
+	byRegion [regions][][]dealt
+}
+
+// dealt is a channel that is to be put into the index.
+type dealt struct {
+	key   uint32 // its topic
+	slot  uint32 // counts from the first of these listeners
+	muted uint32
+}
+
+// dealtChunk is how many channels a region has room for at a time: nothing is
+// copied when there are more.
+const dealtChunk = 1024
+
+// newListeners returns parts to be collected side by side, for buildIndex.
+func newListeners(parts int) []listeners {
+	l := make([]listeners, parts)
+	mul := newTable().mul
+	for i := range l {
+		l[i].mul = mul
+	}
+	return l
 }
 
 // add is set of an index that holds nothing under id yet.
@@ -15,55 +42,107 @@ func (l *listeners) add(id registrationID, end time.Time, channels []channel) {
 	at := uint32(len(l.slots))
 	l.slots = append(l.slots, slot{id: id, end: seconds(end)})
 	for i := range channels {
-		if c := &channels[i]; c.mode == every {
-			l.topics = append(l.topics, topicKey(c.topic))
-			l.postings = append(l.postings, posting{slot: at, muted: c.muted})
+		c := &channels[i]
+		if c.mode != every {
+			continue
 		}
+		key := topicKey(c.topic)
+		chunks := &l.byRegion[region(key, l.mul)]
+		n := len(*chunks)
+		if n == 0 || len((*chunks)[n-1]) == dealtChunk {
+			*chunks = append(*chunks, make([]dealt, 0, dealtChunk))
+			n++
+		}
+		(*chunks)[n-1] = append((*chunks)[n-1], dealt{key: key, slot: at, muted: c.muted})
 	}
 }
 
-// buildIndex returns the index of all parts, which is the one that set would
-// have made of them in order. Setting a million channels one by one misses the
-// caches with nearly every one: so they are dealt first, in order, to as many
-// regions of the table as the caches can write to side by side, and each region
-// fits into them.
+// buildIndex returns the index of all parts, which newListeners made: the one
+// that set would have made of them in order. As many goroutines as there are
+// parts each set a range of the regions.
 func buildIndex(parts []listeners) *index {
 	x := newIndex()
-	var slots int
-	var ends [regions]int // first the size of each region, then where it goes on
+	if len(parts) == 0 {
+		return x
+	}
+	x.heads.mul = parts[0].mul
+	firsts := make([]uint32, len(parts)) // slots
+	slots := 0
+	var starts [regions + 1]int // postings
 	for i := range parts {
+		firsts[i] = uint32(slots)
 		slots += len(parts[i].slots)
-		x.used += len(parts[i].topics)
-		for _, key := range parts[i].topics {
-			ends[x.heads.region(key)]++
+		for r := range parts[i].byRegion {
+			for _, chunk := range parts[i].byRegion[r] {
+				starts[r+1] += len(chunk)
+			}
 		}
 	}
-	next := 1 // postings[0] is unused
-	for i, n := range ends {
-		ends[i], next = next, next+n
+	starts[0] = 1 // postings[0] is unused
+	for r := range regions {
+		starts[r+1] += starts[r]
 	}
-	x.postings = make([]posting, next)
+	x.used = starts[regions] - 1
+	x.postings = make([]posting, starts[regions])
 	x.slots = make([]slot, 0, slots)
 	x.byID = make(map[registrationID]uint32, slots)
-	keys := make([]uint32, next)
-	for i := range parts {
-		first := uint32(len(x.slots))
-		x.slots = append(x.slots, parts[i].slots...)
-		for j, key := range parts[i].topics {
-			end := &ends[x.heads.region(key)]
-			p := parts[i].postings[j]
-			p.slot += first
-			keys[*end], x.postings[*end] = key, p
-			*end++
-		}
-	}
-	for at, s := range x.slots {
-		x.byID[s.id] = uint32(at)
-	}
 	x.heads.reserve(x.used)
-	for at := 1; at < next; at++ {
-		x.postings[at].next = x.heads.swap(keys[at], uint32(at))
+
+	shards := len(parts)
+	if len(x.heads.words) < regions {
+		shards = 1
+	}
+	late := make([][]uint32, shards)
+	fresh := make([]int, shards)
+	var building sync.WaitGroup
+	for i := range shards {
+		from, to := regions*i/shards, regions*(i+1)/shards
+		building.Go(func() { late[i], fresh[i] = x.buildRegions(parts, firsts, starts[from], from, to) })
+	}
+	building.Go(func() {
+		for i := range parts {
+			x.slots = append(x.slots, parts[i].slots...)
+		}
+		for at, s := range x.slots {
+			x.byID[s.id] = uint32(at)
+		}
+	})
+	building.Wait()
+	for i := range shards {
+		x.heads.used += fresh[i]
+	}
+	for _, ats := range late {
+		for _, at := range ats {
+			x.postings[at].next = x.heads.swap(x.postings[at].next, at)
+		}
 	}
 	x.heads.reserve(x.heads.used) // many may listen to one topic
 	return x
+}
+
+// buildRegions puts what waits in the regions from ≤ r < to into postings, from
+// number at on, and into the table, and touches nothing else of it. Those whose
+// place lies beyond are late: they are left out of the table and have their key as
+// next. fresh is how many topics were new to the table.
+func (x *index) buildRegions(parts []listeners, firsts []uint32, at, from, to int) (late []uint32, fresh int) {
+	end := len(x.heads.words) * to / regions
+	for r := from; r < to; r++ {
+		x.heads.touch(r)
+		for i := range parts {
+			for _, chunk := range parts[i].byRegion[r] {
+				for _, w := range chunk {
+					next, ok := x.heads.swapBelow(end, w.key, uint32(at))
+					if !ok {
+						late = append(late, uint32(at))
+						next = w.key
+					} else if next == 0 {
+						fresh++
+					}
+					x.postings[at] = posting{next: next, slot: firsts[i] + w.slot, muted: w.muted}
+					at++
+				}
+			}
+		}
+	}
+	return late, fresh
 }

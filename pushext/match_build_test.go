@@ -19,7 +19,7 @@ func TestBuildIndex(t *testing.T) {
 		const registrations = 500
 		rng := rand.New(rand.NewPCG(1, uint64(topics)))
 		want := newIndex()
-		parts := make([]listeners, 3)
+		parts := newListeners(3)
 		held := make([][]channel, registrations)
 		for i := range held {
 			for range rng.IntN(8) {

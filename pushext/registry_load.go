@@ -13,6 +13,7 @@ import (
 // records: each core reads and opens a range of the ids.
 func (r *registry) load() error {
 	parts := make([]loaded, runtime.GOMAXPROCS(0))
+	listening := newListeners(len(parts))
 	var readers errgroup.Group
 	start := []byte{prefixListening}
 	for i := range parts {
@@ -22,7 +23,7 @@ func (r *registry) load() error {
 		}
 		keys := util.Range{Start: start, Limit: limit}
 		readers.Go(func() (err error) {
-			parts[i], err = r.loadRange(&keys)
+			parts[i], err = r.loadRange(&keys, &listening[i])
 			return err
 		})
 		start = limit
@@ -30,13 +31,11 @@ func (r *registry) load() error {
 	if err := readers.Wait(); err != nil {
 		return err
 	}
-	listening := make([]listeners, len(parts))
-	for i := range parts {
-		for class, n := range parts[i].count {
+	for _, found := range parts {
+		for class, n := range found.count {
 			r.count[class] += n
 		}
-		r.channels += parts[i].channels
-		listening[i] = parts[i].listeners
+		r.channels += found.channels
 	}
 	r.index = buildIndex(listening)
 	days := r.store.scan(prefixChallenged)
@@ -53,13 +52,12 @@ func (r *registry) load() error {
 
 // loaded is what load found in a range.
 type loaded struct {
-	count     [classes]int
-	channels  int
-	listeners listeners
+	count    [classes]int
+	channels int
 }
 
-func (r *registry) loadRange(keys *util.Range) (found loaded, err error) {
-	it := r.store.db.NewIterator(keys)
+func (r *registry) loadRange(keys *util.Range, listening *listeners) (found loaded, err error) {
+	it := r.store.db.Scan(keys)
 	defer it.Release()
 	var rec record
 	var plain []byte
@@ -81,7 +79,7 @@ func (r *registry) loadRange(keys *util.Range) (found loaded, err error) {
 		found.count[rec.class()]++
 		found.channels += len(rec.channels)
 		if rec.listens() {
-			found.listeners.add(rec.id, rec.expires, rec.channels)
+			listening.add(rec.id, rec.expires, rec.channels)
 		}
 	}
 	if err := it.Error(); err != nil {

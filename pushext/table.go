@@ -3,6 +3,7 @@ package pushext
 import (
 	"math/bits"
 	"math/rand/v2"
+	"sync/atomic"
 )
 
 // table maps topics to postings: open addressing with linear probing, key and
@@ -95,12 +96,35 @@ func (t *table) reserve(n int) {
 	}
 }
 
+// swapBelow is swap in a table that has room for the key, looking at no word from
+// end on and not counting the key as used. ok is false if that is not enough to
+// tell its place; it is then the same for the same key until something is removed.
+func (t *table) swapBelow(end int, key, value uint32) (old uint32, ok bool) {
+	words := t.words[:end]
+	for i := t.home(key); i < len(words); i++ {
+		if word := words[i]; word == 0 || uint32(word>>32) == key {
+			words[i] = uint64(key)<<32 | uint64(value)
+			return uint32(word), true
+		}
+	}
+	return 0, false
+}
+
 // regions is into how many parts region divides a table.
 const regions = 256
 
-// region is the part of the table in which a key is, whatever the table's size:
-// keys set in the order of their regions are set near each other.
-func (t *table) region(key uint32) int { return int(uint64(key) * t.mul >> 56) }
+// region is the part of a table with this multiplier in which a key is at home:
+// the words from len*region/regions on, if there are at least as many words.
+func region(key uint32, mul uint64) int { return int(uint64(key) * mul >> 56) }
+
+// touch writes to each page of a region, changing nothing: a page that is fresh
+// from the system costs two faults if it is read first.
+func (t *table) touch(region int) {
+	const page = 4096 / 8
+	for i := len(t.words) * region / regions; i < len(t.words)*(region+1)/regions; i += page {
+		atomic.AddUint64(&t.words[i], 0)
+	}
+}
 
 func (t *table) resize(size int) {
 	old := t.words
