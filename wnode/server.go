@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -84,7 +85,9 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		Registerer:     s.registry,
 	}
 	withMail := cfg.Mailserver.Enabled || cfg.Push.Enabled
+	mailKey := sync.OnceValues(func() ([]byte, error) { return deriveMailKey(cfg) })
 	if withMail {
+		s.onStop(inBackground(func(context.Context) { mailKey() })) // slow on purpose
 		if s.archive, err = openArchive(cfg, logger, s.registry); err != nil {
 			return err
 		}
@@ -101,15 +104,6 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	s.onStop(s.whisper.Stop)
 
 	// Then those who answer requests.
-	if withMail {
-		mail, err := newMailServer(cfg, nodeKey, s.archive, s.whisper, logger, s.registry)
-		if err != nil {
-			return err
-		}
-		mail.Start()
-		s.onStop(mail.Stop)
-		requests.mail = mail
-	}
 	var announce *announcer // nil: not asked for
 	if cfg.Push.Enabled {
 		providers, err := openProviders(cfg.Push.Provider)
@@ -132,6 +126,19 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 			return err
 		}
 		requests.push = s.push
+	}
+	if withMail {
+		key, err := mailKey()
+		if err != nil {
+			return err
+		}
+		mail, err := newMailServer(cfg, key, nodeKey, s.archive, s.whisper, logger, s.registry)
+		if err != nil {
+			return err
+		}
+		mail.Start()
+		s.onStop(mail.Stop)
+		requests.mail = mail
 	}
 
 	// Everything stands: let the network in, then the callers.
@@ -224,7 +231,8 @@ func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Reg
 	})
 }
 
-func newMailServer(cfg config.Config, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+// deriveMailKey is the key of requests made with the mail server's password.
+func deriveMailKey(cfg config.Config) ([]byte, error) {
 	password := config.DefaultPassword
 	if path := cfg.Mailserver.PasswordFile; path != "" {
 		var err error
@@ -232,10 +240,14 @@ func newMailServer(cfg config.Config, nodeKey *ecdsa.PrivateKey, archive *mailse
 			return nil, err
 		}
 	}
+	return whisper.KeyFromPassword(password), nil
+}
+
+func newMailServer(cfg config.Config, key []byte, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
 	return mailserver.NewServer(mailserver.ServerConfig{
 		Store:    archive,
 		Sender:   node,
-		Key:      whisper.KeyFromPassword(password),
+		Key:      key,
 		Identity: nodeKey,
 		Limits: mailserver.Limits{
 			PeerRequests: cfg.Mailserver.RequestsPerMinute,
