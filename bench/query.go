@@ -65,7 +65,7 @@ func (s *suite) largeArchive(ctx context.Context) (*large, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := archiveAll(ctx, a, envs, archiveWriters, func(*whisper.Envelope) {}); err != nil {
+	if err := archiveAll(ctx, a, envs, archiveWriters); err != nil {
 		a.Close()
 		return nil, err
 	}

