@@ -348,8 +348,8 @@ func (d *dispatcher) challenge(id registrationID, route int, code []byte) error 
 }
 
 // dismiss wakes a device, not urgently, to remove the notifications of hashes
-// that were seen elsewhere. It is kept in memory: what is lost by a crash is
-// found out by the device at its next fetch.
+// that were seen elsewhere. It is kept in memory: a crash costs a notification
+// that stays until its user removes it, or opens the message, and no message.
 func (d *dispatcher) dismiss(id registrationID, hashes []common.Hash) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

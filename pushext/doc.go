@@ -25,9 +25,11 @@
 //
 // A match ends in one of few ways, each counted with its reason: fetched, seen,
 // expired, dead, gone, overflow, undeliverable. Until then, a wake-up for it is
-// accepted by a provider at least once, or is still being tried. A crash repeats at most one
-// wake-up per device, with the same collapse id. Push sequence numbers are
-// never used for two contents.
+// accepted by a provider at least once, or is still being tried. A crash repeats
+// at most one wake-up per device, with the collapse id of the first: a start
+// matches what was archived before it sends anything. Push sequence numbers are
+// never used for two contents. A ladder of routes goes on after a restart;
+// dismissals and challenges on their way do not.
 //
 // Memory runs ahead of the disk by 20 ms at most while the disk works; the
 // outbox and the cursor are written in one synced batch, and what a crash
