@@ -19,6 +19,12 @@ type Budget struct {
 // 20 at once, then one in 3 minutes).
 var collapsible = Budget{Burst: 20, Every: 3 * time.Minute}
 
+// fetching is how many wake-ups a device may have left unfetched and still count
+// as one that is about to fetch: in a lively talk the next message comes while the
+// last one is fetched. Behind collapsible it would come minutes late with a collapse
+// id, and without it a few wake-ups at most wait at the service.
+const fetching = 5
+
 // bucket is the token bucket of one device under a Budget. The zero value is
 // full. It keeps the time at which it will be full again, nothing else.
 type bucket struct {

@@ -47,7 +47,7 @@ type wakeup struct {
 	upTo   uint64 // entry.seq it covers
 	hashes []common.Hash
 	more   bool
-	fresh  bool // nothing waits that it could replace, and collapsible is spent
+	fresh  bool // hardly anything waits that it could replace, and collapsible is spent
 	again  bool // all of it was accepted before, through another route
 }
 
@@ -279,7 +279,7 @@ func (o *outbox) compose(id registrationID, last *wakeup, again bool) (w wakeup,
 	}
 	w.upTo = d.newest()
 	w.hashes, w.more = d.hashes(pushwire.MaxHashes)
-	w.fresh = d.strikes == 0 && d.collapsed.wait(time.Now(), collapsible) > 0
+	w.fresh = d.strikes < fetching && d.collapsed.wait(time.Now(), collapsible) > 0
 	w.again = pending == 0
 	switch {
 	case last != nil && last.upTo == w.upTo:

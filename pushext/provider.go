@@ -75,11 +75,12 @@ type Notification struct {
 	// one that has the same id.
 	CollapseID string
 
-	// Fresh says that the device has fetched all that it was woken for, so no
-	// older wake-up waits that this one could replace, and that it was sent as
-	// many with CollapseID lately as FCM takes without delaying them (20, and
-	// one more in 3 minutes). A service with such a limit is sent it without
-	// CollapseID. A wake-up that may repeat one from before a crash is never Fresh.
+	// Fresh says that the device has fetched what it was woken for, but for the
+	// latest few, so hardly any older wake-up waits that this one could replace, and
+	// that it was sent as many with CollapseID lately as FCM takes without delaying
+	// them (20, and one more in 3 minutes). A service with such a limit is sent it
+	// without CollapseID. A wake-up that may repeat one from before a crash is never
+	// Fresh.
 	Fresh bool
 
 	// TTL is how long the service may keep the notification for a device that
