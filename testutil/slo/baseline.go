@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// sampled devices fetch everything, one after the other.
-	sampled = 16
+	// sampled devices fetch everything, one after the other: enough of them that
+	// the mean is that of all, whose messages come in bursts.
+	sampled = 200
 	// namedPush is the body of the smallest push that names one envelope:
 	// {"hash":"0x…"} with 64 digits.
 	namedPush = 77

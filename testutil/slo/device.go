@@ -19,13 +19,17 @@ import (
 
 var errUnanswered = errors.New("the challenge is not answered yet")
 
-// device is a phone: the real client SDK, woken by an emulated push service.
+// device is a phone: the real client SDK, woken by an emulated push service or
+// over its own link.
 type device struct {
+	phone
 	index   int
 	network faultproxy.Profile
+	proxy   *faultproxy.Proxy // its network; of its own if it is direct
 	chat    client.Chat
-	route   pushwire.Route
+	route   pushwire.Route // of its push service
 	pushes  <-chan emulate.Push
+	rings   chan []byte // over its own link
 	ledger  *ledger
 
 	sdk     *client.Device
@@ -33,7 +37,7 @@ type device struct {
 	sealKey []byte // private, to see what a push names
 }
 
-func newDevice(index int, network faultproxy.Profile, service *emulate.Instance, l *ledger) (*device, error) {
+func newDevice(index int, p phone, proxy *faultproxy.Proxy, service *emulate.Instance, l *ledger) (*device, error) {
 	address, err := service.NewDevice()
 	if err != nil {
 		return nil, err
@@ -41,10 +45,11 @@ func newDevice(index int, network faultproxy.Profile, service *emulate.Instance,
 	key := make([]byte, 32)
 	rand.Read(key)
 	return &device{
-		index: index, network: network, ledger: l, store: new(client.MemoryStore),
+		phone: p, index: index, network: networks()[p.network], proxy: proxy, ledger: l, store: new(client.MemoryStore),
 		chat:   client.Chat{Name: "chat", Topic: whisper.TopicFor(fmt.Sprintf("slo chat %d", index)), Key: key},
 		route:  pushwire.Route{Provider: service.Type, Address: []byte(address.Address), Keys: address.Keys},
 		pushes: service.Pushes(address.Token),
+		rings:  make(chan []byte),
 	}, nil
 }
 
@@ -56,8 +61,16 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 	if err != nil {
 		return err
 	}
+	routes := []pushwire.Route{d.route}
+	if d.direct {
+		link, err := d.sdk.DirectRoute(direct)
+		if err != nil {
+			return err
+		}
+		routes = []pushwire.Route{link, d.route}
+	}
 	for { // as an app does, until the network lets it
-		err := d.sdk.Register(ctx, client.Registration{Routes: []pushwire.Route{d.route}})
+		err := d.sdk.Register(ctx, client.Registration{Routes: routes})
 		if err == nil {
 			break
 		}
@@ -76,7 +89,7 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 		return err
 	}
 	d.sealKey = state.SealKey
-	for !d.sdk.Active() {
+	for confirmed := false; !confirmed; { // a direct device is active before
 		select {
 		case push := <-d.pushes:
 			for err := errUnanswered; err != nil; {
@@ -84,6 +97,7 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 					return err
 				}
 			}
+			confirmed = d.sdk.Active()
 		case <-ctx.Done():
 			return fmt.Errorf("no challenge came: %w", context.Cause(ctx))
 		}
@@ -96,42 +110,100 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 // phone's radio stays on for about as long anyway, and people answer one another.
 const lingering = 5 * time.Second
 
-// live sleeps and is woken until ctx ends.
-func (d *device) live(ctx context.Context) {
+// live sleeps, or stays connected, and is woken until ctx ends.
+func (d *device) live(ctx context.Context, began time.Time) {
 	defer d.sdk.Close()
+	deaf := func() {} // ends listening
+	if d.direct {
+		deaf = d.listen(ctx)
+	}
+	defer func() { deaf() }()
+	gone := !d.direct
+	leave := time.NewTimer(time.Until(began.Add(d.leaves)))
+	defer leave.Stop()
+	if !d.direct || d.parting == stays {
+		leave.Stop()
+	}
 	linger := time.NewTimer(lingering)
 	defer linger.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-leave.C:
+			gone = true
+			linger.Reset(0)
+			continue
 		case <-linger.C:
-			d.sdk.Sleep()
+			if !gone {
+				continue
+			}
+			deaf()
+			if d.direct && d.parting == freezes {
+				d.proxy.BlackHole()
+			} else {
+				d.sdk.Sleep()
+			}
+			continue
 		case push := <-d.pushes:
-			d.wake(ctx, push)
+			if d.direct && d.parting == freezes && gone { // the system lets the app run
+				d.proxy.Mend()
+				deaf()
+				deaf = d.listen(ctx)
+			}
+			over := d.network.Latency + time.Duration(len(push.Body))*time.Second/time.Duration(d.network.Down)
+			d.wake(ctx, push.Body, push.At, over, d.service)
+		case body := <-d.rings:
+			d.wake(ctx, body, time.Now(), 0, direct)
 		}
 		linger.Reset(lingering)
 	}
 }
 
-// wake handles a push when it has come over the device's network.
-func (d *device) wake(ctx context.Context, push emulate.Push) {
-	payload, err := pushwire.OpenPayload(push.Body, d.sealKey)
+// listen stays connected to be rung, until stop is called.
+func (d *device) listen(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = d.sdk.Listen(ctx, func(body []byte) error {
+			select {
+			case d.rings <- body:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// wake handles a push that was accepted at a time, when it has come over the
+// device's network. A ring has: its bytes are those of the link.
+func (d *device) wake(ctx context.Context, body []byte, at time.Time, over time.Duration, via string) {
+	payload, err := pushwire.OpenPayload(body, d.sealKey)
 	if err != nil || payload.Kind != pushwire.Messages {
 		return // a challenge that was repeated
 	}
-	d.ledger.woke(push.At, len(push.Body), payload.Hashes)
-	pause(ctx, time.Until(push.At.Add(d.network.Latency+time.Duration(len(push.Body))*time.Second/time.Duration(d.network.Down))))
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		event, err := d.sdk.Receive(ctx, push.Body)
+	size := len(body)
+	if via == direct {
+		size = 0
+	}
+	d.ledger.woke(at, size, payload.Hashes, via)
+	pause(ctx, time.Until(at.Add(over)))
+	for ctx.Err() == nil {
+		event, err := d.sdk.Receive(ctx, body)
 		now := time.Now()
 		for _, p := range event.Previews {
-			d.ledger.showed(p.Hash, now, push.At)
+			d.ledger.showed(p.Hash, now, at, via)
 		}
 		if err == nil {
 			return
 		}
-		d.ledger.stumbled()
+		d.ledger.stumbled(payload.Hashes)
 		// An app's background job: the system runs it again when there is a network.
 		pause(ctx, time.Second)
 	}

@@ -11,9 +11,18 @@ import (
 type message struct {
 	device   int
 	written  time.Time
-	accepted time.Time // a push service accepted a wake-up that names it; zero: none yet
+	accepted time.Time // a push service accepted a wake-up that names it, or its device was rung; zero: not yet
+	via      string    // who accepted it
 	shown    time.Time // its device shows the preview; zero: not yet
 	again    int       // times it was shown once more
+	stumbles int       // times that its device had to handle the wake-up again
+}
+
+// trouble is a fault as it happened. A restart of the server has no length.
+type trouble struct {
+	from, until time.Time
+	provider    string // empty: the server
+	what        string
 }
 
 // ledger is what happened. Its methods are safe for concurrent use.
@@ -29,6 +38,7 @@ type ledger struct {
 	pushBytes int64 // their bodies
 	strangers int   // previews of messages that nobody wrote
 	failed    int   // wake-ups that a device could not handle at once
+	troubles  []trouble
 }
 
 func newLedger(planned int) *ledger {
@@ -43,7 +53,7 @@ func (l *ledger) wrote(hash common.Hash, device int) {
 }
 
 // woke notes an accepted push with what it names.
-func (l *ledger) woke(at time.Time, size int, hashes []common.Hash) {
+func (l *ledger) woke(at time.Time, size int, hashes []common.Hash, via string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakeups++
@@ -55,7 +65,7 @@ func (l *ledger) woke(at time.Time, size int, hashes []common.Hash) {
 			continue
 		}
 		if m.accepted.IsZero() {
-			m.accepted, fresh = at, true
+			m.accepted, m.via, fresh = at, via, true
 		}
 	}
 	if !fresh {
@@ -64,7 +74,7 @@ func (l *ledger) woke(at time.Time, size int, hashes []common.Hash) {
 }
 
 // showed notes a preview.
-func (l *ledger) showed(hash common.Hash, at time.Time, woken time.Time) {
+func (l *ledger) showed(hash common.Hash, at time.Time, woken time.Time, via string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	m := l.messages[hash]
@@ -78,17 +88,30 @@ func (l *ledger) showed(hash common.Hash, at time.Time, woken time.Time) {
 	}
 	m.shown = at
 	if m.accepted.IsZero() { // told of by a wake-up that said "more"
-		m.accepted = woken
+		m.accepted, m.via = woken, via
 	}
 	if l.missing--; l.missing == 0 {
 		close(l.done)
 	}
 }
 
-func (l *ledger) stumbled() {
+// stumbled notes that a wake-up has to be handled again.
+func (l *ledger) stumbled(hashes []common.Hash) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failed++
+	for _, hash := range hashes {
+		if m := l.messages[hash]; m != nil && m.shown.IsZero() {
+			m.stumbles++
+		}
+	}
+}
+
+// broke notes a fault that begins.
+func (l *ledger) broke(t trouble) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.troubles = append(l.troubles, t)
 }
 
 // progress counts messages written and shown.

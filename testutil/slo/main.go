@@ -10,12 +10,17 @@
 // the latency, bandwidth and losses of Wi-Fi, 4G and 2G (device.go). The plan
 // (plan.go), drawn from the seed, says who writes what when, and what fails when:
 // a provider is down for 8 s, another throttles with Retry-After, the server is
-// stopped and killed. The ledger (ledger.go) notes when each message was written,
+// stopped and killed. An eighth of the devices is rung over links that they keep; a
+// third of those hangs up in the middle, and a third stops answering while its link
+// seems to stand: what they are to hear goes by their second route, a push service.
+//
+// The ledger (ledger.go) notes when each message was written,
 // when a wake-up for it was accepted and when its preview was shown, and the
 // report is read from it. Last, the same devices fetch by full range, to compare
 // the bytes (baseline.go).
 //
-// A device is not connected while it sleeps: each wake-up dials, as a phone does.
+// The other devices are not connected while they sleep: each wake-up dials, as a
+// phone does.
 package main
 
 import (

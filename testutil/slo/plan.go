@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -36,24 +37,67 @@ type fault struct {
 	kill       bool           // the server dies, instead of being told to stop
 }
 
-// plan is a run, drawn from its seed.
-type plan struct {
-	provider []string // of each device
-	network  []int    // of each device, an index of networks
-	writes   []write  // by time
-	faults   []fault  // by time
+// direct is the way of a device that stays connected, and has a push service as
+// its second route.
+const direct = "direct"
+
+// ways are all ways to be woken: the push services, and direct.
+func ways(services []string) []string { return append(slices.Clone(services), direct) }
+
+// parting is how a device that is rung over its link stops being so.
+type parting int
+
+const (
+	stays   parting = iota // connected for the whole run
+	hangsUp                // and sleeps from then on like the others: the server knows that it is gone
+	freezes                // whenever it has nothing to do: the link seems to stand, and nobody is there
+)
+
+// phone is a device of the plan.
+type phone struct {
+	service string // that pushes to it
+	network int    // an index of networks
+	direct  bool   // rung over its own link first
+	parting parting
+	leaves  time.Duration // since the beginning of the writing
 }
 
-func newPlan(o Options, providers []string) plan {
+// String says what the phone is.
+func (p phone) String() string {
+	on := networks()[p.network].Name
+	if !p.direct {
+		return p.service + " on " + on
+	}
+	after := fmt.Sprintf(" after %v", p.leaves.Round(time.Second))
+	return fmt.Sprintf("direct on %s, then %s; it %s", on, p.service, [...]string{"stays", "hangs up" + after, "freezes" + after}[p.parting])
+}
+
+// plan is a run, drawn from its seed.
+type plan struct {
+	phones []phone // by index of the device
+	writes []write // by time
+	faults []fault // by time
+}
+
+func newPlan(o Options, services []string) plan {
 	random := rand.New(rand.NewPCG(o.Seed, 1))
 	var p plan
+	all := ways(services)
 	for i := range o.Devices {
-		p.provider = append(p.provider, providers[i%len(providers)])
+		one := phone{service: services[i%len(services)]}
+		if way := all[i%len(all)]; way == direct {
+			one.direct = true
+			one.parting = parting(i / len(all) % 3)
+			one.leaves = o.Duration/4 + time.Duration(random.Int64N(int64(o.Duration/2)))
+		} else {
+			one.service = way
+		}
 		network, draw := 0, random.Float64()
 		for ; network < len(share)-1 && draw >= share[network]; network++ {
 			draw -= share[network]
 		}
-		p.network = append(p.network, network)
+		one.network = network
+		p.phones = append(p.phones, one)
 	}
 	// People write as they talk: some messages in a row, some seconds apart,
 	// then nothing for long.
@@ -66,7 +110,7 @@ func newPlan(o Options, providers []string) plan {
 		}
 	}
 	slices.SortStableFunc(p.writes, func(a, b write) int { return cmp.Compare(a.at, b.at) })
-	p.faults = faults(o.Duration, providers)
+	p.faults = faults(o.Duration, services)
 	return p
 }
 
@@ -74,9 +118,9 @@ func newPlan(o Options, providers []string) plan {
 const outage = 8 * time.Second
 
 // faults spreads the failures over the run.
-func faults(duration time.Duration, providers []string) []fault {
+func faults(duration time.Duration, services []string) []fault {
 	always := func(a emulate.Answer) emulate.Answer { a.Times = -1; return a }
-	ways := []fault{
+	failures := []fault{
 		{what: "breaks every connection", length: outage, answer: always(emulate.Answer{Reset: true})},
 		{what: "answers 503", length: outage, answer: always(emulate.Answer{Status: 503})},
 		{what: "answers 429 with Retry-After: 4", length: 4 * time.Second, answer: always(emulate.Answer{Status: 429, RetryAfter: "4"})},
@@ -86,9 +130,9 @@ func faults(duration time.Duration, providers []string) []fault {
 	// given the time that the promise takes.
 	room := max(int(duration/(20*time.Second)), 1)
 	var list []fault
-	for i := range min(max(len(providers), len(ways)), room) {
-		f := ways[i%len(ways)]
-		f.provider = providers[i%len(providers)]
+	for i := range min(max(len(services), len(failures)), room) {
+		f := failures[i%len(failures)]
+		f.provider = services[i%len(services)]
 		list = append(list, f)
 	}
 	restarts := []fault{{what: "is killed (SIGKILL)", kill: true}, {what: "is stopped (SIGTERM)"}}

@@ -27,7 +27,7 @@ type run struct {
 	Options
 	plan     plan
 	services map[string]*emulate.Instance
-	proxies  []*faultproxy.Proxy // one a network
+	proxies  []*faultproxy.Proxy // one a network, then one for each direct device
 	node     *node
 	writer   *writer
 	devices  []*device
@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	r.say("%d devices registered over Wi-Fi, 4G and 2G in %v", len(r.devices), time.Since(began).Round(time.Second))
-	report := &Report{Options: o, Providers: emulate.Types()}
+	report := &Report{Options: o, Ways: ways(emulate.Types())}
 	if err := r.measure(ctx, report); err != nil {
 		return nil, err
 	}
@@ -98,6 +98,7 @@ func (r *run) build() error {
 		}
 		tables += service.Table(paths) + "\n"
 	}
+	tables += fmt.Sprintf("[[Push.Provider]]\nType = %q\n", direct)
 	if r.writer, err = newWriter(); err != nil {
 		return err
 	}
@@ -109,17 +110,25 @@ func (r *run) build() error {
 		return err
 	}
 	r.stops = append(r.stops, func() { r.node.stop(true) })
-	for i, profile := range networks() {
-		proxy, err := faultproxy.Listen(r.node.addr(), profile, r.Seed+uint64(i))
-		if err != nil {
+	for _, profile := range networks() {
+		if _, err := r.listen(profile); err != nil {
 			return err
 		}
-		r.stops = append(r.stops, proxy.Close)
-		r.proxies = append(r.proxies, proxy)
 	}
 	r.plan = newPlan(r.Options, emulate.Types())
 	r.ledger = newLedger(r.Messages)
 	return nil
+}
+
+// listen adds a network in front of the server.
+func (r *run) listen(profile faultproxy.Profile) (*faultproxy.Proxy, error) {
+	proxy, err := faultproxy.Listen(r.node.addr(), profile, r.Seed+uint64(len(r.proxies)))
+	if err != nil {
+		return nil, err
+	}
+	r.stops = append(r.stops, proxy.Close)
+	r.proxies = append(r.proxies, proxy)
+	return proxy, nil
 }
 
 // through is the server's enode URL by way of a proxy.
@@ -137,8 +146,15 @@ func (r *run) register(ctx context.Context) error {
 		mu    sync.Mutex // guards errs
 		errs  []error
 	)
-	for i := range r.Devices {
-		d, err := newDevice(i, networks()[r.plan.network[i]], r.services[r.plan.provider[i]], r.ledger)
+	for i, phone := range r.plan.phones {
+		proxy := r.proxies[phone.network]
+		if phone.direct {
+			var err error
+			if proxy, err = r.listen(networks()[phone.network]); err != nil {
+				return err
+			}
+		}
+		d, err := newDevice(i, phone, proxy, r.services[phone.service], r.ledger)
 		if err != nil {
 			return err
 		}
@@ -148,7 +164,7 @@ func (r *run) register(ctx context.Context) error {
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(ctx, startTime)
 			defer cancel()
-			if err := d.register(ctx, r.through(r.proxies[r.plan.network[i]]), r.node.pushKey); err != nil {
+			if err := d.register(ctx, r.through(proxy), r.node.pushKey); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, fmt.Errorf("a device of %s on %s did not register: %w", d.route.Provider, d.network.Name, err))
@@ -165,15 +181,15 @@ func (r *run) register(ctx context.Context) error {
 // measure writes and breaks what the plan says, and waits until everything is
 // shown, or patience ends.
 func (r *run) measure(ctx context.Context, report *Report) error {
+	total, kept := r.linkBytes()
+	began := time.Now()
 	asleep, end := context.WithCancel(ctx)
 	var devices sync.WaitGroup
 	for _, d := range r.devices {
-		devices.Go(func() { d.live(asleep) })
+		devices.Go(func() { d.live(asleep, began) })
 	}
 	defer devices.Wait()
 	defer end()
-	before := r.linkBytes()
-	began := time.Now()
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -212,19 +228,26 @@ func (r *run) measure(ctx context.Context, report *Report) error {
 	report.Took = time.Since(began)
 	end()
 	devices.Wait() // what they are fetching for the second time is counted too
-	report.read(r.ledger, r.linkBytes()-before)
+	report.read(r.ledger, r.plan.phones)
+	totalNow, keptNow := r.linkBytes()
+	report.LinkBytes, report.KeptBytes = totalNow-total, keptNow-kept
 	for _, p := range r.proxies {
 		report.Resets += p.Resets()
 	}
 	return nil
 }
 
-func (r *run) linkBytes() (total int64) {
-	for _, p := range r.proxies {
+// linkBytes is what went through all networks, and of that through those of
+// devices with a link.
+func (r *run) linkBytes() (total, kept int64) {
+	for i, p := range r.proxies {
 		up, down := p.Bytes()
 		total += up + down
+		if i >= len(networks()) {
+			kept += up + down
+		}
 	}
-	return total
+	return total, kept
 }
 
 // breakIt lets a fault happen.
@@ -232,9 +255,10 @@ func (r *run) breakIt(ctx context.Context, f fault) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	began := time.Now()
+	r.ledger.broke(trouble{from: began, until: began.Add(f.length), provider: f.provider, what: f.what})
 	if f.provider == "" {
 		r.say("      the server %s", f.what)
-		began := time.Now()
 		if err := r.node.stop(f.kill); err != nil {
 			return err
 		}

@@ -16,8 +16,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The short form of `make slo`: every provider, every network, an outage and a
-// kill, in half a minute.
+// The short form of `make slo`: every provider, every network, links that do not
+// answer, an outage and a kill, in half a minute. How fast, and for how many bytes,
+// is printed and not judged: that is `make slo` on a computer with nothing else to do.
 func TestPromise(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute: -short was given")
@@ -25,7 +26,7 @@ func TestPromise(t *testing.T) {
 	report, err := Run(t.Context(), Options{Messages: 300, Devices: 42, Duration: 20 * time.Second, Seed: 1, Progress: t.Output()})
 	require.NoError(t, err)
 	report.Print(t.Output())
-	require.NoError(t, report.Judge())
+	require.NoError(t, report.JudgeDelivery())
 }
 
 // A run can be made again from its seed, and holds what it is to hold.
@@ -51,11 +52,17 @@ func TestPlan(t *testing.T) {
 	}
 	require.Equal(t, 4, failing)
 	require.Equal(t, []int{1, 1}, []int{killed, stopped})
-	networks := make(map[int]int)
-	for _, n := range p.network {
-		networks[n]++
+	networks, direct, partings := make(map[int]int), 0, make(map[parting]int)
+	for _, phone := range p.phones {
+		networks[phone.network]++
+		if phone.direct {
+			direct++
+			partings[phone.parting]++
+		}
 	}
 	require.Len(t, networks, 3)
+	require.Equal(t, o.Devices/(len(providers)+1), direct)
+	require.Len(t, partings, 3)
 
 	o.Seed = 2
 	require.NotEqual(t, p.writes, newPlan(o, providers).writes)
