@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/emulate"
 )
 
 const (
@@ -42,6 +44,7 @@ func doctorCommand() *cli.Command {
 		Description: "Give it the flags, or the --config file, that the node runs with. It changes nothing. For each push service it\n" +
 			"pushes a canary: to the address that --canary gives for the provider of that name, which an app ignores, or\n" +
 			"else to a made-up one, of which the service says that it is unknown if it believes the server's credentials.\n" +
+			"Web Push and web-hooks, whose addresses are URLs, are tried without one on a strict stand-in inside this program.\n" +
 			"KEYs, in base64url, are those of a Web Push subscription (p256dh, auth) or a web-hook (secret).\n\n" +
 			"It prints a line for each check. The exit code is 0 if all is well and 1 if a line begins with BAD.\n\n" +
 			"Example:\n   wnode doctor --config /etc/whisperpush/node.toml --canary fcm=dGhlIHRva2Vu…",
@@ -58,7 +61,7 @@ func doctorCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			d := &doctor{out: c.App.Writer, cfg: cfg, canaries: canaries}
+			d := &doctor{out: c.App.Writer, cfg: cfg, canaries: canaries, free: freeSpace}
 			d.examine(c.Context)
 			if d.bad > 0 {
 				return fmt.Errorf("%d of %d checks failed", d.bad, d.checks)
@@ -73,6 +76,7 @@ type doctor struct {
 	out      io.Writer
 	cfg      config.Config
 	canaries map[string]pushext.Address
+	free     func(dir string) (uint64, error) // bytes
 	checks   int
 	bad      int
 }
@@ -154,7 +158,7 @@ func (d *doctor) disk() {
 		}
 		dir = filepath.Dir(dir)
 	}
-	free, err := freeSpace(dir)
+	free, err := d.free(dir)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("the free space of %s cannot be told: %w", dir, err)
@@ -267,7 +271,14 @@ func clockAt(ctx context.Context, url string) (time.Time, bool) {
 
 // madeUp are addresses in the form of each push service's that no device has. Services of addresses that are URLs
 // have none: their addresses are all there is to ask.
-func madeUp(kind string) string {
+func madeUp(p config.Provider) string {
+	kind := p.Type
+	if kind == "gorush" { // which passes it on
+		kind = "fcm"
+		if p.Options["Platform"] == "ios" {
+			kind = "apns"
+		}
+	}
 	raw := make([]byte, 128)
 	rand.Read(raw) // never fails
 	text := base64.RawURLEncoding.EncodeToString(raw)
@@ -293,29 +304,28 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 		return
 	}
 	defer closeProviders(opened)
+	if p.Type == "direct" {
+		d.report(what, nil, "needs no push service; wnode device register --direct tries it with the running node")
+		return
+	}
 	address, real := d.canaries[p.Name]
 	if !real {
-		address.Token = madeUp(p.Type)
+		address.Token = madeUp(p)
 	}
 	if address.Token == "" {
-		d.report(what, nil, "well configured; give --canary %s=ADDRESS to push through it", p.Name)
+		d.report(what, rehearse(ctx, p), "a push arrived at a stand-in inside this program; give --canary %s=ADDRESS,KEY… to push to a device", p.Name)
 		return
 	}
 	if err := opened[0].Check(address); err != nil {
 		d.report(what, fmt.Errorf("the canary's address cannot be right: %w", err), "")
 		return
 	}
-	body, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Canary})
+	began := time.Now()
+	v, err := pushCanary(ctx, opened[0], address)
 	if err != nil {
 		d.report(what, err, "")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
-	defer cancel()
-	began := time.Now()
-	v := opened[0].Push(ctx, pushext.Notification{
-		Address: address, Body: body, CollapseID: "canary", TTL: time.Minute, Urgent: true, ID: "canary",
-	})
 	took := time.Since(began).Round(time.Millisecond)
 	if real {
 		d.report(what, verdictHelp(v), "accepted a canary in %v", took)
@@ -329,9 +339,51 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 	d.report(what, verdictHelp(v), "accepted a canary to a made-up address in %v", took)
 }
 
+// pushCanary pushes what an app ignores.
+func pushCanary(ctx context.Context, through pushext.Provider, to pushext.Address) (pushext.Verdict, error) {
+	body, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Canary})
+	if err != nil {
+		return pushext.Verdict{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	return through.Push(ctx, pushext.Notification{
+		Address: to, Body: body, CollapseID: "canary", TTL: time.Minute, Urgent: true, ID: "canary",
+	}), nil
+}
+
+// rehearse pushes with a provider's keys to a strict service of its type on this computer, which checks signature,
+// encryption and form. For types whose addresses are URLs: there is no service of the operator's to ask.
+func rehearse(ctx context.Context, p config.Provider) error {
+	stage, err := emulate.Start(p.Type, "")
+	if err != nil {
+		return err
+	}
+	defer stage.Close()
+	device, err := stage.NewDevice()
+	if err != nil {
+		return err
+	}
+	p.Options = maps.Clone(p.Options)
+	if p.Options == nil {
+		p.Options = make(map[string]any)
+	}
+	p.Options["AllowHTTP"], p.Options["AllowPrivate"] = true, true
+	opened, err := openProviders([]config.Provider{p})
+	if err != nil {
+		return err
+	}
+	defer closeProviders(opened)
+	v, err := pushCanary(ctx, opened[0], pushext.Address{Token: device.Address, Keys: device.Keys})
+	if err == nil && v.Class != pushext.Delivered {
+		err = fmt.Errorf("a strict service refuses its pushes (%s); compare the provider's settings with docs/providers.md", v.Reason)
+	}
+	return err
+}
+
 // unknownAddress recognises the verdicts about an address that are held back because they might be mistaken.
 func unknownAddress(reason string) bool {
-	for _, part := range []string{"BadDeviceToken", "INVALID_ARGUMENT", "80300007", "80100000"} {
+	for _, part := range []string{"BadDeviceToken", "INVALID_ARGUMENT", "80300007", "80100000", "gorush not found"} {
 		if strings.Contains(reason, part) {
 			return true
 		}
@@ -358,9 +410,9 @@ func verdictHelp(v pushext.Verdict) error {
 
 // parseCanaries reads --canary: NAME=ADDRESS[,KEY…].
 func parseCanaries(list []string, cfg config.Config) (map[string]pushext.Address, error) {
-	known := make(map[string]bool)
+	kinds := make(map[string]string)
 	for _, p := range cfg.Push.Provider {
-		known[p.Name] = true
+		kinds[p.Name] = p.Type
 	}
 	canaries := make(map[string]pushext.Address)
 	for i, text := range list {
@@ -368,7 +420,10 @@ func parseCanaries(list []string, cfg config.Config) (map[string]pushext.Address
 		if !ok || rest == "" {
 			return nil, fmt.Errorf("--canary number %d is not of the form NAME=ADDRESS[,KEY…]", i+1)
 		}
-		if !known[name] {
+		if kinds[name] == "direct" {
+			return nil, fmt.Errorf("--canary is for %q, whose devices only the running node can ring; try it with wnode device register --direct", name)
+		}
+		if kinds[name] == "" {
 			return nil, fmt.Errorf("--canary is for %q, and no [[Push.Provider]] has that name", name)
 		}
 		parts := strings.Split(rest, ",")

@@ -3,13 +3,18 @@ package wnode
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/config"
 	"whisperpush/testutil/emulate"
 )
 
@@ -164,4 +169,59 @@ func TestDoctorOfAFileForADirectory(t *testing.T) {
 	require.NoError(t, os.Remove(c.data()))
 	require.NoError(t, os.WriteFile(c.data(), nil, 0o600))
 	c.sick("data directory: ")
+}
+
+// A provider whose addresses are URLs is tried on a stand-in, a gorush on a made-up token, and a direct one has
+// nothing to try.
+func TestDoctorWithoutCanary(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t, "webpush", "webhook", "gorush")
+	text, err := os.ReadFile(c.file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(c.file, append(text, "[[Push.Provider]]\nType = \"direct\"\n"...), 0o600))
+	c.well("provider webpush: a push arrived at a stand-in inside this program")
+	c.well("provider webhook: a push arrived at a stand-in inside this program")
+	c.well("provider gorush: believes this server (gorush not found to a made-up address")
+	c.well("provider direct: needs no push service")
+	code, _, complained := c.examine("--canary=direct=x")
+	require.Equal(t, 1, code)
+	require.Contains(t, complained, "only the running node can ring")
+
+	c.services["gorush"].Script("", emulate.Answer{Status: 500, Times: -1})
+	c.sick("provider gorush: there is no usable answer (gorush 500")
+	require.NoError(t, os.WriteFile(filepath.Join(c.dir, "webpush-vapid.pem"), []byte("no key"), 0o600))
+	c.sick("provider webpush: push provider webpush: ")
+}
+
+func TestDoctorOfAFullDisk(t *testing.T) {
+	for free, want := range map[uint64]string{
+		doctorFree - 1: "BAD  disk: only 1023 MiB are free at ",
+		doctorFree:     "ok   disk: 1024 MiB free\n",
+	} {
+		var out bytes.Buffer
+		d := &doctor{out: &out, free: func(string) (uint64, error) { return free, nil }}
+		d.cfg.Node.DataDir = t.TempDir()
+		d.disk()
+		require.Contains(t, out.String(), want)
+	}
+}
+
+// The clock is compared with that of a push service.
+func TestDoctorOfAWrongClock(t *testing.T) {
+	const bad = `^BAD  clock: this computer's clock is %s(1h0m|59m)\d+s off that of provider p; turn on time synchronisation`
+	for off, want := range map[time.Duration]string{
+		-time.Hour: fmt.Sprintf(bad, ""),
+		time.Hour:  fmt.Sprintf(bad, "-"),
+		0:          `^ok   clock: agrees with provider p\n`,
+	} {
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(off+500*time.Millisecond).UTC().Format(http.TimeFormat))
+		}))
+		var out bytes.Buffer
+		d := &doctor{out: &out}
+		d.cfg.Push.Provider = []config.Provider{{Name: "p", Type: "pushy", Options: map[string]any{"Endpoint": service.URL}}}
+		d.clock(t.Context())
+		service.Close()
+		require.Regexp(t, want, out.String())
+	}
 }
