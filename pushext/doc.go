@@ -17,9 +17,10 @@
 // for those hashes.
 //
 // The parts, a file each: protocol*.go, registry*.go, record.go and match.go
-// for registrations; follower.go, outbox.go, device.go, early.go and commit.go
-// for what is to be sent; dispatcher.go, flight.go, lane.go, breaker.go,
-// backoff.go, budget.go and gate.go for the sending; store.go for the disk.
+// for registrations; follower.go, outbox.go, receipt.go, device.go, early.go and
+// commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
+// budget.go, flight.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go for
+// the sending; store.go for the disk.
 //
 // # Promises
 //

@@ -1,0 +1,58 @@
+package pushext
+
+import (
+	"time"
+
+	"whisperpush/pushext/pushwire"
+)
+
+// climb is the route to be tried if no fetch comes, 0 for none.
+func (c *cargo) climb() int {
+	if c.last() {
+		return 0
+	}
+	return c.route + 1
+}
+
+// stepTo repeats the wake-up through another route. The caller holds mu.
+func (d *dispatcher) stepTo(j *job, route int, now time.Time) {
+	halt(j.ladder)
+	j.ladder = nil
+	j.route, j.repeat, j.failed = route, true, 0
+	d.m.ladder.Inc()
+	d.enqueue(j, now)
+}
+
+// resumeLadder goes on with the ladder of a device that was woken before a
+// restart and has not fetched: a route is tried if that does not come in time,
+// which is short where a link was rung that the restart cut.
+func (d *dispatcher) resumeLadder(id registrationID, route int) {
+	patience := d.cfg.LadderDelay
+	if reg, err := d.lookup(&job{id: id, kind: pushwire.Messages}); err == nil && route <= len(reg.routes) {
+		patience = d.lines[reg.routes[route-1].provider].patience
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	j.route = route - 1
+	d.climb(j, patience)
+}
+
+// climb lets the next route be tried if no fetch comes in time. The caller holds mu.
+func (d *dispatcher) climb(j *job, patience time.Duration) {
+	var t *time.Timer
+	t = time.AfterFunc(patience, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if j.ladder != t || d.stopped {
+			return
+		}
+		j.ladder = nil
+		if j.state == flying {
+			j.step = true
+			return
+		}
+		d.stepTo(j, j.route+1, time.Now())
+	})
+	j.ladder = t
+}

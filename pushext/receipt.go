@@ -1,0 +1,138 @@
+package pushext
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// fetched is the receipt for hashes: a sign of life that also cancels whatever
+// is pending for them. An entry of a registration in a group is kept as read.
+func (o *outbox) fetched(id registrationID, hashes []common.Hash, grouped bool) error {
+	return o.alive(id, func(d *device, now time.Time) {
+		for _, h := range hashes {
+			i := d.find(h)
+			switch {
+			case i < 0:
+				o.early.add(id, h, now)
+			case d.entries[i].read:
+			default:
+				o.ended(d, d.entries[i], outcomeFetched, "fetch")
+				if grouped {
+					d.entries[i].read = true
+				} else {
+					d.entries = slices.Delete(d.entries, i, i+1)
+				}
+			}
+		}
+	})
+}
+
+// seen drops hashes for the device that says so and for the others of its
+// group, and returns for each of those what it may be showing: it was woken
+// for it, or has fetched it.
+func (o *outbox) seen(id registrationID, others []registrationID, hashes []common.Hash) (map[registrationID][]common.Hash, error) {
+	shown := make(map[registrationID][]common.Hash)
+	drop := func(d *device, now time.Time) {
+		for _, h := range hashes {
+			i := d.find(h)
+			if i < 0 {
+				o.early.add(d.id, h, now)
+				continue
+			}
+			e := d.entries[i]
+			if !e.read {
+				o.ended(d, e, outcomeSeen, "seen")
+			}
+			if d.id != id && (e.read || e.seq <= d.covered) {
+				shown[d.id] = append(shown[d.id], h)
+			}
+			d.entries = slices.Delete(d.entries, i, i+1)
+		}
+	}
+	for _, other := range others {
+		if other == id {
+			continue
+		}
+		if err := o.update(other, drop); err != nil {
+			return shown, err
+		}
+	}
+	return shown, o.alive(id, drop)
+}
+
+// renewed is a sign of life without a receipt: the device registered, or
+// proved an address.
+func (o *outbox) renewed(id registrationID) error {
+	return o.alive(id, func(*device, time.Time) {})
+}
+
+// arrived ends the silence of a device that connected by itself. It is no
+// receipt: what it has not fetched stays unfetched.
+func (o *outbox) arrived(id registrationID) error {
+	return o.update(id, func(d *device, _ time.Time) { d.strikes = 0 })
+}
+
+// alive is update upon a sign of life, which ends the silence.
+func (o *outbox) alive(id registrationID, change func(*device, time.Time)) error {
+	pending := 0
+	err := o.update(id, func(d *device, now time.Time) {
+		change(d, now)
+		d.revive()
+		_, pending = d.unread()
+	})
+	if err != nil {
+		return err
+	}
+	o.calm(id)
+	if pending > 0 {
+		o.ring(id, false)
+	}
+	return nil
+}
+
+// update changes a device.
+func (o *outbox) update(id registrationID, change func(*device, time.Time)) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return err
+	}
+	change(d, time.Now())
+	if d.matched > 0 { // else there is nothing to remember
+		o.touch(d)
+	}
+	return nil
+}
+
+// drop ends everything that waits for a registration, with a reason; its
+// sequence numbers stay.
+func (o *outbox) drop(id registrationID, outcome, reason string) error {
+	return o.update(id, func(d *device, _ time.Time) {
+		for _, e := range d.entries {
+			if !e.read {
+				o.ended(d, e, outcome, reason)
+			}
+		}
+		d.entries = nil
+	})
+}
+
+// forget is drop for a registration whose id will never be used again.
+func (o *outbox) forget(id registrationID, outcome, reason string) error {
+	if err := o.drop(id, outcome, reason); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if d := o.devices[id]; d != nil {
+		o.recent.Remove(d.recent)
+		delete(o.devices, id)
+		d.forgotten = true
+	}
+	o.removed = append(o.removed, id)
+	signal(o.soon)
+	return nil
+}

@@ -1,0 +1,189 @@
+package pushext
+
+import (
+	"slices"
+	"time"
+
+	"whisperpush/pushext/pushwire"
+)
+
+// enqueue queues a job in the lane of its route, or in the lobby if that has to be
+// looked up on disk. The caller holds mu.
+func (d *dispatcher) enqueue(j *job, now time.Time) {
+	if reg, ok := d.dir.known(j.id); ok {
+		if reg, err := d.usable(j, reg); err == nil {
+			d.admit(j, d.keyOf(reg, j), now)
+			return
+		}
+	}
+	d.queue(d.lobby, j, now)
+}
+
+// queue puts a job into a lane, behind the others. The caller holds mu.
+func (d *dispatcher) queue(l *lane, j *job, now time.Time) {
+	halt(j.timer)
+	j.timer = nil
+	j.ticket++ // wherever it was queued, it is not any more
+	j.state = queued
+	before := l.waiting()
+	j.lane = l
+	l.push(j)
+	l.line.queued.Add(float64(l.waiting() - before))
+	d.offer(l)
+	d.schedule(now)
+}
+
+// admit lets a job into the lane of its route, as soon as its budget allows. The caller holds mu.
+func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
+	line := d.lines[key.provider]
+	if pause := j.spent[j.route].wait(now, line.budget); pause > 0 {
+		j.cause = causeBudget
+		d.wait(j, now.Add(pause))
+		return
+	}
+	if j.kind == pushwire.Messages && !j.blurred && !line.linked {
+		j.blurred = true
+		if at := d.cfg.leave(now); at.After(now) {
+			j.cause = causeBlur
+			d.wait(j, at)
+			return
+		}
+	}
+	l := d.lanes[key]
+	if l == nil {
+		limit := d.cfg.Concurrency
+		if key.host != "" {
+			limit = d.cfg.HostConcurrency
+		}
+		l = &lane{key: key, line: line, breaker: newBreaker(limit)}
+		d.lanes[key] = l
+		d.m.lanes.Set(float64(len(d.lanes)))
+	}
+	d.queue(l, j, now)
+}
+
+// wait lets a job come back at a time. The caller holds mu.
+func (d *dispatcher) wait(j *job, until time.Time) {
+	j.state = waiting
+	halt(j.timer)
+	ticket := j.ticket
+	j.timer = time.AfterFunc(time.Until(until), func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if j.state == waiting && j.ticket == ticket {
+			d.enqueue(j, time.Now())
+		}
+	})
+}
+
+// finish lets a job rest when nothing is left to do. The caller holds mu.
+func (d *dispatcher) finish(j *job, now time.Time) {
+	halt(j.timer)
+	j.timer, j.lane, j.state = nil, nil, idle
+	j.again, j.blurred, j.crowd = false, false, false
+	if j.kind == pushwire.Challenge {
+		d.challenges--
+		return
+	}
+	if j.ladder == nil {
+		d.resting = append(d.resting, j)
+	}
+	for len(d.resting) > 0 {
+		r := d.resting[0]
+		if r.state == idle && r.ladder == nil && d.jobs[r.id] == r {
+			if slices.ContainsFunc(r.spent[:], func(b bucket) bool { return now.Before(b.full) }) {
+				break // its budget is to be remembered
+			}
+			delete(d.jobs, r.id)
+		}
+		d.resting[0] = nil
+		d.resting = d.resting[1:]
+	}
+}
+
+// keyOf names the lane of a job's route, one of reg's as lookup returned it.
+// The job is flying, or the caller holds mu.
+func (d *dispatcher) keyOf(reg registration, j *job) laneKey {
+	if j.route >= len(reg.routes) {
+		j.route = 0 // the registration has fewer than before
+	}
+	r := reg.routes[j.route]
+	line := d.lines[r.provider]
+	key := laneKey{provider: line.name}
+	if line.laner != nil {
+		key.host = line.laner.Lane(r.address)
+	}
+	return key
+}
+
+// offer makes a lane runnable if it has something queued. The caller holds mu.
+func (d *dispatcher) offer(l *lane) {
+	if !l.runnable && l.waiting() > 0 {
+		l.runnable = true
+		d.runnable = append(d.runnable, l)
+	}
+}
+
+// schedule starts attempts, a lane at a time in turn, up to the bounds of each
+// lane and of all. The caller holds mu.
+func (d *dispatcher) schedule(now time.Time) {
+	if !d.started || d.stopped {
+		return
+	}
+	for d.flying < d.cfg.MaxInFlight && len(d.runnable) > 0 {
+		l := d.runnable[0]
+		d.runnable[0] = nil
+		d.runnable = d.runnable[1:]
+		l.runnable = false
+		if pause := l.hold(now); pause > 0 {
+			d.park(l, pause)
+			continue
+		}
+		if l.flying >= l.breaker.capacity(now) {
+			continue // offered again when an attempt ends
+		}
+		before := l.waiting()
+		j := l.pop()
+		l.line.queued.Add(float64(l.waiting() - before))
+		if j == nil {
+			d.tidy(l, now)
+			continue
+		}
+		j.state = flying
+		l.take(j, now)
+		l.flying++
+		d.flying++
+		l.line.flying.Inc()
+		d.wg.Add(1)
+		go d.fly(l, j)
+		d.offer(l)
+	}
+}
+
+// park offers a lane again after a pause. The caller holds mu.
+func (d *dispatcher) park(l *lane, pause time.Duration) {
+	halt(l.timer)
+	l.timer = time.AfterFunc(pause, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		now := time.Now()
+		d.offer(l)
+		d.tidy(l, now)
+		d.schedule(now)
+	})
+}
+
+// tidy forgets a lane to one host that has nothing to do, unless there is
+// something to remember of it. The caller holds mu.
+func (d *dispatcher) tidy(l *lane, now time.Time) {
+	if l.key.host == "" || l.flying > 0 || l.waiting() > 0 || l.breaker.capacity(now) == 0 || d.lanes[l.key] != l {
+		return
+	}
+	if rest := l.pace.full.Sub(now); rest > 0 {
+		d.park(l, rest) // what it has sent is to be remembered
+		return
+	}
+	halt(l.timer)
+	delete(d.lanes, l.key)
+	d.m.lanes.Set(float64(len(d.lanes)))
+}

@@ -1,0 +1,302 @@
+package pushext
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext/pushwire"
+)
+
+// absentPause is how often a device that can be reached over its link alone is
+// looked for while it is away. Its coming back rings at once.
+const absentPause = time.Hour
+
+// settle obeys a verdict: tells the outbox, the lane's breaker and the
+// provider's gate, and decides how the job goes on.
+func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Duration) {
+	now := time.Now()
+	d.m.attempts.WithLabelValues(l.key.provider, v.Class.String(), d.m.reason(v.Reason)).Inc()
+	d.m.attemptTime.WithLabelValues(l.key.provider).Observe(took.Seconds())
+
+	// The outbox first, or the job would be sent on for what is done.
+	if c.kind == pushwire.Messages {
+		switch {
+		case v.Class == Delivered:
+			d.delivered(l, j, c, now)
+		case v.Class == MessageBad && c.last():
+			d.box.undeliverable(j.id, c.wake, v.Reason)
+		}
+	}
+	d.mu.Lock()
+	d.judge(l, j, c, v, now)
+	killed := d.next(l, j, c, v, now)
+	d.land(l, now)
+	d.mu.Unlock()
+
+	if killed {
+		d.m.killed.WithLabelValues(l.key.provider).Inc()
+		at := v.At
+		if at.IsZero() {
+			at = now
+		}
+		d.dir.kill(j.id, v.Reason, at) // which tells the outbox
+	}
+}
+
+// delivered records that a provider accepted a wake-up, and how long that took.
+func (d *dispatcher) delivered(l *lane, j *job, c cargo, now time.Time) {
+	for _, received := range d.box.accepted(j.id, c.wake, l.key.provider, c.climb(), now) {
+		latency := now.Sub(received)
+		d.m.acceptSeconds.WithLabelValues(l.key.provider).Observe(latency.Seconds())
+		if latency > PromisedLatency {
+			d.mu.Lock()
+			cause := j.cause
+			d.mu.Unlock()
+			if cause == "" {
+				cause = causeNone
+			}
+			d.m.late.WithLabelValues(l.key.provider, cause).Inc()
+		}
+	}
+}
+
+// judge tells the lane's breaker and the provider's gate. The caller holds mu.
+func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
+	paused := false
+	switch v.Class {
+	case Delivered:
+		l.breaker.success()
+		l.line.gate.success(now, j.id)
+		if c.kind != pushwire.Messages {
+			l.line.quiet.take(now, j.id)
+		}
+	case Retry:
+		paused = l.breaker.failure(now, j.id)
+	case RetryAt:
+		paused = l.breaker.pause(now, v.At)
+	case ProviderBroken:
+		paused = l.breaker.open(now)
+	case TokenDead:
+		if c.kind != pushwire.Challenge && !older(v, c) { // of what strangers register, many are dead
+			l.line.gate.verdict(now, j.id)
+		}
+	}
+	if paused {
+		d.m.opened.WithLabelValues(l.key.provider).Inc()
+		level := slog.LevelWarn
+		if v.Class == ProviderBroken && !l.line.broken {
+			level = slog.LevelError
+		}
+		d.log.Log(d.ctx, level, "lane of a push provider paused", "provider", l.key.provider,
+			"verdict", v.Class, "reason", d.m.reason(v.Reason), "pause", l.breaker.until.Sub(now).Round(time.Millisecond))
+	}
+	l.line.broken = v.Class == ProviderBroken
+	if mass := l.line.gate.mass(now); mass != l.line.gate.frozen {
+		l.line.gate.frozen = mass
+		if mass {
+			d.m.frozen.WithLabelValues(l.key.provider).Set(1)
+			d.log.Error("push provider calls too many addresses dead to be believed; no registration is removed",
+				"provider", l.key.provider, "devices", len(l.line.gate.dead), "window", gateWindow)
+		} else {
+			d.m.frozen.WithLabelValues(l.key.provider).Set(0)
+			d.log.Warn("push provider's dead verdicts count again", "provider", l.key.provider)
+		}
+	}
+}
+
+// next decides how a job goes on after an attempt, and whether its registration
+// is dead. The caller holds mu.
+func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (killed bool) {
+	switch c.kind {
+	case pushwire.Challenge:
+		return d.nextChallenge(l, j, c, v, now)
+	case pushwire.Dismiss:
+		if v.Class == Delivered || v.Class == MessageBad || v.Class == Absent && c.last() || j.failed+1 >= sideAttempts {
+			if v.Class != Delivered {
+				d.m.dropped.WithLabelValues("dismiss").Inc()
+			}
+			j.dismiss = slices.DeleteFunc(j.dismiss, func(h common.Hash) bool { return slices.Contains(c.dismiss, h) })
+		}
+	case pushwire.Messages:
+		if j.wake == nil || j.wake.seq != c.wake.seq {
+			j.accepted = c.wake.again
+		}
+		j.wake = &c.wake
+		if j.ladder == nil && !c.last() && v.Class != TokenDead && v.Class != MessageBad && v.Class != Absent {
+			d.climb(j, l.line.patience)
+		}
+	}
+	again, step := j.again, j.step
+	j.again, j.step = false, false
+	switch v.Class {
+	case Delivered:
+		j.spent[c.route].take(now, l.line.budget)
+		j.failed, j.cause, j.repeat, j.blurred = 0, "", false, false
+		delete(j.dead, c.route)
+		if c.kind == pushwire.Messages {
+			j.accepted, j.heir = true, false
+		}
+	case TokenDead:
+		j.failed++
+		if d.buried(l, j, c, v, now) {
+			d.finish(j, now)
+			return true
+		}
+		if !c.last() {
+			d.stepTo(j, c.route+1, now)
+			return false
+		}
+		j.cause = causeProvider
+		d.wait(j, deadBackoff.after(now, j.failed))
+		return false
+	case MessageBad:
+		if c.kind == pushwire.Messages && !c.last() {
+			d.stepTo(j, c.route+1, now)
+			return false
+		}
+		j.failed, j.cause, j.repeat = 0, "", false
+	case Absent:
+		if d.absent(l, j, c, v, now) {
+			return false
+		}
+	default:
+		j.failed++
+		switch {
+		case step && !c.last():
+			d.stepTo(j, c.route+1, now)
+			return false
+		case c.last() && c.route > 0 && j.accepted && j.failed >= sideAttempts:
+			j.repeat = false // another route took it
+		case c.last() && c.route > 0 && !j.accepted && v.Class == Retry:
+			j.route = 0 // no route took it: all of them again
+			d.later(l, j, v, now)
+			return false
+		default:
+			d.later(l, j, v, now)
+			return false
+		}
+	}
+	switch {
+	case step && !c.last() && c.kind == pushwire.Messages:
+		d.stepTo(j, c.route+1, now)
+	case again || len(j.dismiss) > 0:
+		d.enqueue(j, now)
+	default:
+		d.finish(j, now)
+	}
+	return false
+}
+
+// absent goes on with a job whose device has no link. It reports whether the
+// job was sent on. The caller holds mu.
+func (d *dispatcher) absent(l *lane, j *job, c cargo, v Verdict, now time.Time) bool {
+	switch {
+	case !c.last():
+		// At once, and it is no step of the ladder: nothing was accepted yet.
+		j.route = c.route + 1
+		d.enqueue(j, now)
+	case c.kind == pushwire.Dismiss, j.accepted:
+		j.repeat = false // it finds out with its next fetch; or another route took it
+		return false
+	case c.route > 0:
+		j.route = 0 // no route took it: all of them again
+		j.failed++
+		v.Class = Retry
+		d.later(l, j, v, now)
+	default:
+		j.cause = causeAbsent
+		d.wait(j, now.Add(absentPause)) // or until it is there
+	}
+	return true
+}
+
+// nextChallenge goes on with a challenge. A dead address ends a registration
+// that has no other and is not confirmed: its client is told at once, and the
+// mass-deletion gate, which is about devices that were reached, stops it only if it
+// is frozen. The caller holds mu.
+func (d *dispatcher) nextChallenge(l *lane, j *job, c cargo, v Verdict, now time.Time) (killed bool) {
+	j.failed++
+	switch v.Class {
+	case Retry, RetryAt, ProviderBroken:
+		if j.failed < sideAttempts {
+			d.later(l, j, v, now)
+			return false
+		}
+	}
+	if v.Class != Delivered {
+		d.m.dropped.WithLabelValues("challenge").Inc()
+	}
+	d.finish(j, now)
+	return v.Class == TokenDead && c.reg.state == unconfirmed && len(c.reg.routes) == 1 && !l.line.gate.frozen
+}
+
+// later tries again: after the device's own backoff if only it failed, and
+// with the lane if that is paused: behind the others, who may fare better as the
+// next probe. Services say for the project what is true of one device alone, such
+// as FCM's QUOTA_EXCEEDED, and that device would be every probe.
+// The caller holds mu.
+func (d *dispatcher) later(l *lane, j *job, v Verdict, now time.Time) {
+	if v.Class != Retry {
+		j.cause = causeLane
+		d.queue(l, j, now)
+		return
+	}
+	j.cause = causeProvider
+	if v.At.IsZero() && l.breaker.capacity(now) == 0 {
+		d.queue(l, j, now)
+		return
+	}
+	failed := j.failed
+	if failed > 3 {
+		failed-- // 1, 2, 4, 4 s, then 8, 16 …: an attempt before PromisedLatency is over
+	}
+	at := retryBackoff.after(now, failed)
+	if limit := now.Add(maxPause); v.At.After(limit) {
+		at = limit
+	} else if v.At.After(at) {
+		at = v.At
+	}
+	d.wait(j, at)
+}
+
+// buried decides whether a dead verdict ends the registration: if the address
+// was not proven current since, if the provider said it twice or with a
+// time, if it works for others, and if no other route is left. The caller holds mu.
+func (d *dispatcher) buried(l *lane, j *job, c cargo, v Verdict, now time.Time) bool {
+	held := func(cause string) bool {
+		d.m.gated.WithLabelValues(l.key.provider, cause).Inc()
+		return false
+	}
+	if older(v, c) {
+		return held("older")
+	}
+	if j.dead == nil {
+		j.dead = make(map[int]time.Time)
+	}
+	since, again := j.dead[c.route]
+	if !again {
+		j.dead[c.route] = now
+		since = now
+	}
+	if !v.At.IsZero() {
+		since = now.Add(-gateWindow) // the provider's own memory is the second opinion
+	}
+	gate := &l.line.gate
+	switch {
+	case gate.frozen:
+		return held("mass")
+	case !again && v.At.IsZero():
+		return held("unconfirmed")
+	case !gate.working(now, since):
+		return held("no_success")
+	case len(j.dead) < len(c.reg.routes):
+		return held("other_route")
+	}
+	return true
+}
+
+// older reports that an address was registered again after it is said to have died.
+func older(v Verdict, c cargo) bool { return !v.At.IsZero() && v.At.Before(c.reg.registered) }
