@@ -16,8 +16,9 @@ type Budget struct {
 
 // collapsible is what FCM takes of collapsible messages to one device before it
 // delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
-// 20 at once, then one in 3 minutes).
-var collapsible = Budget{Burst: 20, Every: 3 * time.Minute}
+// 20 at once, then one in 3 minutes), less four for what is not counted here:
+// challenges, dismissals, and attempts that arrived though their answer did not.
+var collapsible = Budget{Burst: 16, Every: 3 * time.Minute}
 
 // fetching is how many wake-ups a device may have left unfetched and still count
 // as one that is about to fetch: in a lively talk the next message comes while the

@@ -54,7 +54,7 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 	})
 }
 
-// FCM delays what is collapsible beyond 20 and one in 3 minutes: a device that
+// FCM delays what is collapsible beyond a number and one in 3 minutes: a device that
 // fetches is sent the rest without the id, and one that does not with it, for
 // there is something to replace.
 func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
@@ -72,7 +72,7 @@ func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
 			got := p.all()
 			return got[len(got)-1].Fresh
 		}
-		for i := range 20 {
+		for i := range collapsible.Burst {
 			require.False(t, wake(true), i)
 		}
 		require.True(t, wake(true))
@@ -88,7 +88,7 @@ func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
 		require.False(t, wake(true), "those before wait at the service, as far as we know")
 		require.NoError(t, r.box.renewed(1))
 		time.Sleep(time.Hour)
-		for i := range 20 {
+		for i := range collapsible.Burst {
 			require.False(t, wake(true), i)
 		}
 		require.True(t, wake(true))

@@ -78,7 +78,7 @@ type Notification struct {
 	// Fresh says that the device has fetched what it was woken for, but for the
 	// latest few, so hardly any older wake-up waits that this one could replace, and
 	// that it was sent as many with CollapseID lately as FCM takes without delaying
-	// them (20, and one more in 3 minutes). A service with such a limit is sent it
+	// them (20, and one more in 3 minutes; a few are left over). A service with such a limit is sent it
 	// without CollapseID. A wake-up that may repeat one from before a crash is never
 	// Fresh.
 	Fresh bool
