@@ -142,8 +142,13 @@ func (a *APNS) send(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// apnsToken reports whether a token has the form of a device token: 32 to 100 bytes.
+func apnsToken(token string) bool {
+	raw, err := hex.DecodeString(token)
+	return err == nil && len(raw) >= 32 && len(raw) <= 100
+}
+
 var (
-	apnsToken = regexp.MustCompile(`^[0-9a-fA-F]{64,200}$`)
 	uuidForm  = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	pushTypes = []string{"alert", "background", "location", "voip", "complication", "fileprovider", "mdm", "liveactivity", "pushtotalk"}
 )
@@ -158,7 +163,7 @@ func (a *APNS) read(r *http.Request, raw []byte) (p Push, reason string) {
 		return p, "MethodNotAllowed"
 	case token == "":
 		return p, "MissingDeviceToken"
-	case !apnsToken.MatchString(token) || len(token)%2 != 0:
+	case !apnsToken(token):
 		return p, "BadDeviceToken"
 	}
 	if reason = a.authorise(r); reason != "" {

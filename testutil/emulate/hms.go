@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -90,7 +89,7 @@ var hmsMessage = object(map[string]check{
 	}),
 })
 
-var hmsToken = regexp.MustCompile(`^[A-Za-z0-9_-]{100,200}$`)
+func hmsToken(token string) bool { return len(token) >= 100 && len(token) <= 200 && base64URL(token) }
 
 func refuseHMS(w http.ResponseWriter, status int, code, msg string) {
 	reply(w, status, map[string]string{"code": code, "msg": msg, "requestId": text(24)})
@@ -160,7 +159,7 @@ func (h *HMS) read(r *http.Request, raw []byte) (p Push, code string, err error)
 	switch {
 	case len(tokens) != 1:
 		return p, "80100001", fmt.Errorf("one token a message is emulated, not %d", len(tokens))
-	case !hmsToken.MatchString(tokens[0].(string)): // checked by list(str)
+	case !hmsToken(tokens[0].(string)): // checked by list(str)
 		return p, "80300007", fmt.Errorf("All the tokens are invalid")
 	case len(body) > 4096:
 		return p, "80300008", fmt.Errorf("The message body size exceeds the default value")
