@@ -122,8 +122,14 @@ func (d *device) unread() (unread, pending int) {
 	return unread, pending
 }
 
-// revive ends the silence: the device showed a sign of life.
-func (d *device) revive() { d.strikes, d.climb, d.more = 0, 0, false }
+// revive ends the silence: the device showed a sign of life. What it has not
+// fetched may have been sent while its fetch was on the way: the ladder goes on.
+func (d *device) revive() {
+	d.strikes, d.more = 0, false
+	if unread, _ := d.unread(); unread == 0 {
+		d.climb = 0
+	}
+}
 
 // newest is the seq of the newest unread entry, 0 if there is none.
 func (d *device) newest() uint64 {

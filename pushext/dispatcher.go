@@ -181,6 +181,7 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	box.ring = d.ring
 	box.calm = d.calm
+	box.climb = d.resumeLadder
 	return d, nil
 }
 

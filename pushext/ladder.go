@@ -23,9 +23,9 @@ func (d *dispatcher) stepTo(j *job, route int, now time.Time) {
 	d.enqueue(j, now)
 }
 
-// resumeLadder goes on with the ladder of a device that was woken before a
-// restart and has not fetched: a route is tried if that does not come in time,
-// which is short where a link was rung that the restart cut.
+// resumeLadder goes on with the ladder of a device that was woken, before a
+// restart or a sign of life, and has not fetched: a route is tried if that does not
+// come in time, which is short where a link was rung.
 func (d *dispatcher) resumeLadder(id registrationID, route int) {
 	patience := d.cfg.LadderDelay
 	if reg, err := d.lookup(&job{id: id, kind: pushwire.Messages}); err == nil && route <= len(reg.routes) {
@@ -34,6 +34,9 @@ func (d *dispatcher) resumeLadder(id registrationID, route int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)
+	if j.state != idle || j.ladder != nil {
+		return // what it is woken for now has a ladder, or will
+	}
 	j.route = route - 1
 	d.climb(j, patience)
 }

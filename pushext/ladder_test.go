@@ -48,6 +48,39 @@ func TestLadderClimbsWithTheSameNumberWhenNoFetchComes(t *testing.T) {
 	})
 }
 
+// A message whose wake-up was lost while a fetch of earlier ones was on its way
+// still climbs.
+func TestLadderGoesOnForWhatAFetchLeft(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r, topic, first, second, third := ladderRig(t, Delivery{})
+		r.start()
+		defer r.stop()
+		a := r.log.archive(topic)
+		time.Sleep(time.Second)
+		b := r.log.archive(topic)
+		time.Sleep(time.Second)
+		require.Len(t, first.all(), 2)
+		require.NoError(t, r.box.fetched(1, []common.Hash{a}, false))
+		calmed := time.Now()
+		time.Sleep(40 * time.Second)
+		got := second.all()
+		require.Len(t, got, 1)
+		require.Equal(t, calmed.Add(30*time.Second), got[0].At)
+		require.Equal(t, []common.Hash{b}, got[0].Payload.Hashes)
+
+		// Also when the server starts over in between.
+		r.stop()
+		r.start()
+		time.Sleep(time.Minute)
+		require.Len(t, third.all(), 1)
+		require.NoError(t, r.box.fetched(1, []common.Hash{b}, false))
+		time.Sleep(time.Hour)
+		require.Len(t, first.all(), 2)
+		require.Len(t, second.all(), 1)
+		require.Len(t, third.all(), 1)
+	})
+}
+
 func TestLadderPassesABrokenProviderAndADeadRoute(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r, topic, first, second, third := ladderRig(t, Delivery{})

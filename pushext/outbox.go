@@ -80,6 +80,9 @@ type outbox struct {
 	ring func(id registrationID, crowd bool)
 	// calm is called, without locks, when a device showed a sign of life.
 	calm func(registrationID)
+	// climb is called, without locks, when a device was woken, has not fetched,
+	// and is to be woken through a next route if it does not.
+	climb func(id registrationID, route int)
 
 	// matched is what the log has after the cursor and was matched before it was
 	// archived again; the follower's.
@@ -112,6 +115,7 @@ func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, s
 		store: s, log: log, m: m, ttl: d.TTL, silent: uint32(d.SilentAfter), fanOut: d.FanOut,
 		ring:      func(registrationID, bool) {},
 		calm:      func(registrationID) {},
+		climb:     func(registrationID, int) {},
 		devices:   make(map[registrationID]*device),
 		committed: make(chan struct{}),
 		soon:      make(chan struct{}, 1),

@@ -74,20 +74,25 @@ func (o *outbox) arrived(id registrationID) error {
 	return o.update(id, func(d *device, _ time.Time) { d.strikes = 0 })
 }
 
-// alive is update upon a sign of life, which ends the silence.
+// alive is update upon a sign of life, which ends the silence. What was sent and is
+// still not fetched may have been lost since: its ladder starts anew.
 func (o *outbox) alive(id registrationID, change func(*device, time.Time)) error {
-	pending := 0
+	pending, climb := 0, 0
 	err := o.update(id, func(d *device, now time.Time) {
 		change(d, now)
 		d.revive()
 		_, pending = d.unread()
+		climb = int(d.climb)
 	})
 	if err != nil {
 		return err
 	}
 	o.calm(id)
-	if pending > 0 {
+	switch {
+	case pending > 0:
 		o.ring(id, false)
+	case climb > 0:
+		o.climb(id, climb)
 	}
 	return nil
 }
