@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"time"
 
@@ -71,11 +70,6 @@ type dispatcher struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of attempts
 
-	// sealing holds one for each wake-up that is being sealed. That is the one long
-	// computation here: with a core less for it than there are, network and disk
-	// never wait behind a row of them.
-	sealing chan struct{}
-
 	// mu guards the following fields, the lanes, the jobs and the gates. No
 	// other lock but the directory's own is taken and no provider called while
 	// it is held.
@@ -139,8 +133,6 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 		lines: make(map[string]*line, len(providers)),
 		jobs:  make(map[registrationID]*job),
 		lanes: make(map[laneKey]*lane),
-
-		sealing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 	}
 	d.lobby = &lane{
 		line: &line{

@@ -190,9 +190,7 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 	if c.reg.plain {
 		n.Body, err = pushwire.PlainPayload(p)
 	} else {
-		d.sealing <- struct{}{}
 		n.Body, err = pushwire.SealPayload(p, c.reg.sealKey)
-		<-d.sealing
 	}
 	if err == nil && len(n.Body) > MaxBody {
 		err = fmt.Errorf("body of %d bytes, at most %d", len(n.Body), MaxBody)
