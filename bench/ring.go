@@ -17,6 +17,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rlp"
+	"golang.org/x/sync/errgroup"
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/fcm"
@@ -34,8 +35,10 @@ const (
 	ringsPerDevice = 10
 	// promised is when a wake-up is late.
 	promised = 15 * time.Second
-	// floorSamples is how often the floor is measured.
+	// floorSamples is how often the floor is measured, alone on the machine, and
+	// gaugeEvery how often beside the load.
 	floorSamples = 300
+	gaugeEvery   = 100 * time.Millisecond
 )
 
 // ring sends envelopes to a node, each of which somebody listens to, and times
@@ -69,10 +72,17 @@ func (s *suite) ring(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	floor, err := ringFloor(ctx, dir, service, service.NewToken()) // which FCM will throttle
+	bare, err := newYardstick(ctx, dir, service)
 	if err != nil {
 		return err
 	}
+	defer bare.close()
+	for range floorSamples {
+		if err := bare.sample(ctx); err != nil {
+			return err
+		}
+	}
+	floor := bare.read()
 
 	n, err := s.startNode(ctx, dir, "--push", "--config", r.path("node.toml"))
 	if err != nil {
@@ -84,6 +94,12 @@ func (s *suite) ring(ctx context.Context) error {
 		return n.explain(err)
 	}
 	defer l.close()
+
+	// The same beside the load, to tell what is the node's and what the machine's.
+	var loaded errgroup.Group
+	beside, end := context.WithCancel(ctx)
+	defer end()
+	loaded.Go(func() error { return bare.beside(beside) })
 
 	sent := make(map[common.Hash]time.Time, count)
 	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
@@ -100,6 +116,11 @@ func (s *suite) ring(ctx context.Context) error {
 			return n.explain(err)
 		}
 	}
+	end()
+	if err := loaded.Wait(); err != nil {
+		return err
+	}
+	busy := bare.read()
 	rung, err := s.rings(ctx, service, tokens, r.private, len(sent))
 	if err != nil {
 		return err
@@ -117,11 +138,12 @@ func (s *suite) ring(ctx context.Context) error {
 		waits = append(waits, milliseconds(wait))
 	}
 	s.report.add("ring_p50_vs_floor", median(waits)/floor.both(), detail{"ring_p50", median(waits), "ms"},
-		detail{"ring_floor", floor.both(), "ms"}, detail{"ring_floor_fsync", floor.fsync, "ms"}, detail{"ring_floor_post", floor.post, "ms"})
+		detail{"ring_floor", floor.both(), "ms"}, detail{"ring_floor_fsync", floor.fsync, "ms"}, detail{"ring_floor_post", floor.post, "ms"},
+		detail{"ring_floor_beside_load", busy.both(), "ms"}, detail{"ring_floor_beside_load_fsync", busy.fsync, "ms"})
 	s.report.add("ring_p99_vs_floor", quantile(waits, 0.99)/floor.both(), detail{"ring_p99", quantile(waits, 0.99), "ms"},
 		detail{"ring_max", quantile(waits, 1), "ms"})
 	s.report.add("ring_late", float64(late)/float64(len(sent)), detail{"ring_envelopes", float64(len(sent)), "envelopes"},
-		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(service.Accepted() - floorSamples), "pushes"})
+		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(service.Accepted() - bare.pushes), "pushes"})
 	return nil
 }
 
@@ -193,35 +215,74 @@ type floor struct{ fsync, post float64 }
 
 func (f floor) both() float64 { return f.fsync + f.post }
 
-func ringFloor(ctx context.Context, dir string, service *emulate.FCM, token string) (f floor, err error) {
+// yardstick measures the floor.
+type yardstick struct {
+	file   *os.File
+	record []byte
+	poster *poster
+	pushes int // taken by the service
+
+	fsyncs, posts []float64 // since the latest read, in milliseconds
+}
+
+func newYardstick(ctx context.Context, dir string, service *emulate.FCM) (*yardstick, error) {
 	file, err := os.Create(filepath.Join(dir, "floor"))
 	if err != nil {
-		return f, err
+		return nil, err
 	}
-	defer file.Close()
-	record := make([]byte, dataSize+60)
-	poster, err := newPoster(ctx, service, token)
+	poster, err := newPoster(ctx, service, service.NewToken()) // which FCM will throttle
 	if err != nil {
-		return f, err
+		file.Close()
+		return nil, err
 	}
-	defer poster.client.CloseIdleConnections()
-	var fsyncs, posts []float64
-	for range floorSamples - 1 { // newPoster posted once
-		start := time.Now()
-		if _, err := file.Write(record); err != nil {
-			return f, err
-		}
-		if err := file.Sync(); err != nil {
-			return f, err
-		}
-		fsyncs = append(fsyncs, milliseconds(time.Since(start)))
-		start = time.Now()
-		if err := poster.post(ctx); err != nil {
-			return f, err
-		}
-		posts = append(posts, milliseconds(time.Since(start)))
+	return &yardstick{file: file, record: make([]byte, dataSize+60), poster: poster, pushes: 1}, nil
+}
+
+func (y *yardstick) close() {
+	y.poster.client.CloseIdleConnections()
+	y.file.Close()
+}
+
+// sample measures once.
+func (y *yardstick) sample(ctx context.Context) error {
+	start := time.Now()
+	if _, err := y.file.Write(y.record); err != nil {
+		return err
 	}
-	return floor{median(fsyncs), median(posts)}, nil
+	if err := y.file.Sync(); err != nil {
+		return err
+	}
+	y.fsyncs = append(y.fsyncs, milliseconds(time.Since(start)))
+	start = time.Now()
+	if err := y.poster.post(ctx); err != nil {
+		return err
+	}
+	y.posts = append(y.posts, milliseconds(time.Since(start)))
+	y.pushes++
+	return nil
+}
+
+// beside samples from time to time until ctx ends.
+func (y *yardstick) beside(ctx context.Context) error {
+	tick := time.NewTicker(gaugeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := y.sample(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
+}
+
+// read returns the medians, and begins anew.
+func (y *yardstick) read() floor {
+	f := floor{median(y.fsyncs), median(y.posts)}
+	y.fsyncs, y.posts = nil, nil
+	return f
 }
 
 // poster posts one FCM message again and again with nothing but net/http.
