@@ -294,9 +294,10 @@ func (w *world) pushed(push emulate.Push) {
 	}
 }
 
-// What FCM takes of wake-ups with a collapse id before it delays them.
+// How many wake-ups with a collapse id a device may be sent at once: of FCM's 20,
+// before it delays them, some are left for challenges and dismissals.
 const (
-	collapsible      = 20
+	collapsible      = 16
 	collapsibleAfter = collapsible * 3 * time.Minute // and they are all allowed again
 )
 
