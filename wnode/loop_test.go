@@ -183,6 +183,34 @@ func TestGenuineNodeRings(t *testing.T) {
 	require.True(t, p.Sender.Equal(&sender.PublicKey))
 }
 
+// Pushes that never reach the device are noticed at the next one, which names
+// what they told of and shows it.
+func TestLostPushesAreRepaired(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.restart(t, true)
+	d := w.register(t)
+	for _, text := range []string{"one", "two"} {
+		w.post(t, text)
+		w.ring(t) // and the phone was off for longer than the service keeps it
+	}
+	w.post(t, "three")
+	event, err := d.Receive(t.Context(), w.ring(t))
+	require.NoError(t, err)
+	require.True(t, event.Gap)
+	var texts []string
+	for _, p := range event.Previews {
+		texts = append(texts, p.Text)
+	}
+	require.ElementsMatch(t, []string{"one", "two", "three"}, texts)
+
+	w.post(t, "four")
+	event, err = d.Receive(t.Context(), w.ring(t))
+	require.NoError(t, err)
+	require.False(t, event.Gap, "all is repaired")
+	require.Len(t, event.Previews, 1)
+}
+
 // With push off nothing of it runs or is on the disk, its requests are counted,
 // and mail goes on. Turned on it starts at the end of the log; off and on again
 // it resumes where it was.
