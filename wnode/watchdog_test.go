@@ -119,8 +119,11 @@ func TestSecondSignalKills(t *testing.T) {
 	caller, err := net.Dial("tcp", address) // whose request is under way: the node waits for its end for two seconds
 	require.NoError(t, err)
 	defer caller.Close()
-	_, err = caller.Write([]byte("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"))
+	_, err = caller.Write([]byte("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"))
 	require.NoError(t, err)
+	answer, err := bufio.NewReader(caller).ReadString('\n') // once the body is asked for, it is under way
+	require.NoError(t, err)
+	require.Contains(t, answer, "100 Continue")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	until("stopping")
