@@ -102,7 +102,7 @@ func (x *Extension) Start(ctx context.Context) error {
 	if x.cancel != nil {
 		return errors.New("push extension was started before")
 	}
-	if err := x.outbox.recover(ctx, x.dispatcher.resume, x.dispatcher.resumeLadder); err != nil {
+	if err := x.outbox.recover(ctx, x.dispatcher.resume); err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
 	var write, run context.Context

@@ -168,7 +168,7 @@ func (o *outbox) position() uint64 {
 // recover calls resume for every device that has something pending from before
 // a restart, and climb for every one that was woken, has not fetched, and is to
 // be woken through its next route if it does not. It holds one record at a time.
-func (o *outbox) recover(ctx context.Context, resume func(registrationID), climb func(id registrationID, route int)) error {
+func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error {
 	it := o.store.scan(prefixDevice)
 	defer it.Release()
 	for it.Next() && ctx.Err() == nil {
@@ -183,7 +183,7 @@ func (o *outbox) recover(ctx context.Context, resume func(registrationID), climb
 		case pending > 0:
 			resume(id)
 		case unread > 0 && d.climb > 0:
-			climb(id, int(d.climb))
+			o.climb(id, int(d.climb))
 		}
 	}
 	if err := it.Error(); err != nil {

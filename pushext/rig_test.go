@@ -305,7 +305,7 @@ func (r *rig) start() {
 	if !started {
 		require.NoError(r.t, f.begin())
 	}
-	require.NoError(r.t, box.recover(r.t.Context(), d.resume, d.resumeLadder))
+	require.NoError(r.t, box.recover(r.t.Context(), d.resume))
 	var write, run context.Context
 	write, r.halt = context.WithCancel(context.Background())
 	run, r.cancel = context.WithCancel(context.Background())

@@ -22,9 +22,7 @@ func TestVerdicts(t *testing.T) {
 	died := time.UnixMilli(900_000_000_123)
 	code := func(code string) emulate.Answer { return emulate.Answer{Code: code} }
 	gone := func(code string) emulate.Answer { return emulate.Answer{Code: code, Timestamp: died} }
-	raw := func(status int, body string) emulate.Answer {
-		return emulate.Answer{Status: status, Body: []byte(body)}
-	}
+	raw := emulatetest.Raw
 	emulatetest.Table{
 		Kind: "apns", Codes: emulatetest.Codes(t, "apns"),
 		New: func(t *testing.T) emulatetest.Bench {
@@ -33,10 +31,7 @@ func TestVerdicts(t *testing.T) {
 			t.Cleanup(e.Close)
 			p, err := apns.New(config(e, &http.Client{Transport: e.Transport()}))
 			require.NoError(t, err)
-			return emulatetest.Bench{Provider: p, Service: e.Service, Device: func() (pushext.Address, string) {
-				token := e.NewToken()
-				return pushext.Address{Token: token}, token
-			}}
+			return emulatetest.Bench{Provider: p, Service: e.Service}
 		},
 		Rows: []emulatetest.Row{
 			{Says: raw(200, ""), Class: pushext.Delivered, Reason: "apns 200"},

@@ -38,9 +38,7 @@ func TestVerdicts(t *testing.T) {
 	key, err := accountKey()
 	require.NoError(t, err)
 	code := func(code string) emulate.Answer { return emulate.Answer{Code: code} }
-	raw := func(status int, body string) emulate.Answer {
-		return emulate.Answer{Status: status, Body: []byte(body)}
-	}
+	raw := emulatetest.Raw
 	google := func(status int, rpc, code, message string) emulate.Answer {
 		return raw(status, googleError(status, rpc, code, message))
 	}
@@ -54,10 +52,7 @@ func TestVerdicts(t *testing.T) {
 			t.Cleanup(e.Close)
 			p, err := New(Config{Endpoint: e.Endpoint(), CredentialsJSON: e.CredentialsJSON(), HTTPClient: &http.Client{Transport: e.Transport()}})
 			require.NoError(t, err)
-			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth, Device: func() (pushext.Address, string) {
-				token := e.NewToken()
-				return pushext.Address{Token: token}, token
-			}}
+			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth}
 		},
 		Rows: []emulatetest.Row{
 			{Says: raw(200, `{"name":"projects/p/messages/1"}`), Class: pushext.Delivered, Reason: "fcm 200"},

@@ -21,9 +21,7 @@ func TestVerdicts(t *testing.T) {
 		lane                     = emulatetest.Lane
 	)
 	line := func(text string) emulate.Answer { return emulate.Answer{Message: text} }
-	raw := func(status int, body string) emulate.Answer {
-		return emulate.Answer{Status: status, Body: []byte(body)}
-	}
+	raw := emulatetest.Raw
 	// Of gorush itself, on either platform.
 	server := []emulatetest.Row{
 		{Says: raw(200, `{"success":"ok","counts":1,"logs":[]}`), Class: pushext.Delivered, Reason: "gorush 200"},
@@ -83,10 +81,7 @@ func TestVerdicts(t *testing.T) {
 				t.Cleanup(e.Close)
 				p, err := gorush.New(config(e, platform, &http.Client{Transport: e.Transport()}))
 				require.NoError(t, err)
-				return emulatetest.Bench{Provider: p, Service: e.Service, Device: func() (pushext.Address, string) {
-					token := e.NewToken()
-					return pushext.Address{Token: token}, token
-				}}
+				return emulatetest.Bench{Provider: p, Service: e.Service}
 			},
 			Rows: append(rows, server...),
 		}.Run)

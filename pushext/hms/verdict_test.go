@@ -21,9 +21,7 @@ func TestVerdicts(t *testing.T) {
 	)
 	code := func(code string) emulate.Answer { return emulate.Answer{Code: code} }
 	partial := func(msg string) emulate.Answer { return emulate.Answer{Code: "80100000", Message: msg} }
-	raw := func(status int, body string) emulate.Answer {
-		return emulate.Answer{Status: status, Body: []byte(body)}
-	}
+	raw := emulatetest.Raw
 	// The first such answer is believed to be about an old access token.
 	twice := func(a emulate.Answer) emulate.Answer { a.Times = 2; return a }
 	emulatetest.Table{
@@ -37,10 +35,7 @@ func TestVerdicts(t *testing.T) {
 				HTTPClient: &http.Client{Transport: e.Transport()},
 			})
 			require.NoError(t, err)
-			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth, Device: func() (pushext.Address, string) {
-				token := e.NewToken()
-				return pushext.Address{Token: token}, token
-			}}
+			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth}
 		},
 		Rows: []emulatetest.Row{
 			{Says: code("80000000"), Class: pushext.Delivered, Reason: "hms 80000000"},

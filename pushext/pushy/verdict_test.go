@@ -20,9 +20,7 @@ func TestVerdicts(t *testing.T) {
 	)
 	code := func(code string) emulate.Answer { return emulate.Answer{Code: code} }
 	with := func(status int, code string) emulate.Answer { return emulate.Answer{Status: status, Code: code} }
-	raw := func(status int, body string) emulate.Answer {
-		return emulate.Answer{Status: status, Body: []byte(body)}
-	}
+	raw := emulatetest.Raw
 	emulatetest.Table{
 		Kind: "pushy", Codes: emulatetest.Codes(t, "pushy"),
 		New: func(t *testing.T) emulatetest.Bench {
@@ -31,10 +29,7 @@ func TestVerdicts(t *testing.T) {
 			t.Cleanup(e.Close)
 			p, err := pushy.New(pushy.Config{Endpoint: e.URL(), APIKey: e.APIKey(), HTTPClient: &http.Client{Transport: e.Transport()}})
 			require.NoError(t, err)
-			return emulatetest.Bench{Provider: p, Service: e.Service, Device: func() (pushext.Address, string) {
-				token := e.NewToken()
-				return pushext.Address{Token: token}, token
-			}}
+			return emulatetest.Bench{Provider: p, Service: e.Service}
 		},
 		Rows: []emulatetest.Row{
 			{Says: raw(200, `{"success":true,"id":"x","info":{"devices":1}}`), Class: pushext.Delivered, Reason: "pushy 200"},

@@ -41,10 +41,24 @@ type Row struct {
 type Bench struct {
 	Provider pushext.Provider
 	Service  *emulate.Service
-	// Device registers a device: its address, and its token at the emulator.
+	// Device registers a device: its address, and its token at the emulator. nil
+	// is for services where the token is the address.
 	Device func() (pushext.Address, string)
 	// ScriptOAuth scripts the token endpoint, for rows that say OAuth.
 	ScriptOAuth func(...emulate.Answer)
+}
+
+func (b Bench) device() (pushext.Address, string) {
+	if b.Device != nil {
+		return b.Device()
+	}
+	token := b.Service.NewToken()
+	return pushext.Address{Token: token}, token
+}
+
+// Raw is an answer that is none of the emulator's own.
+func Raw(status int, body string) emulate.Answer {
+	return emulate.Answer{Status: status, Body: []byte(body)}
 }
 
 // Table is what a provider makes of everything that its service may answer.
@@ -109,7 +123,7 @@ func (tt Table) row(t *testing.T, row Row) {
 			b = tt.New(t) // has no access token yet
 		}
 		now := time.Now()
-		addr, token := b.Device()
+		addr, token := b.device()
 		says := row.Says
 		says.RetryAfter = form.value(now)
 		says.Message = strings.ReplaceAll(says.Message, "TOKEN", token)
@@ -150,7 +164,7 @@ func (tt Table) row(t *testing.T, row Row) {
 // silence is what is made of no answer at all.
 func (tt Table) silence(t *testing.T) {
 	b := tt.New(t)
-	addr, token := b.Device()
+	addr, token := b.device()
 	patience := tt.Patience
 	if patience == 0 {
 		patience = attempt.DefaultTimeout
