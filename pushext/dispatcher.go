@@ -66,6 +66,8 @@ type dispatcher struct {
 	m     *metrics
 	lines map[string]*line
 
+	sealers sealers
+
 	ctx    context.Context // of attempts
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of attempts

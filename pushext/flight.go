@@ -190,7 +190,7 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 	if c.reg.plain {
 		n.Body, err = pushwire.PlainPayload(p)
 	} else {
-		n.Body, err = pushwire.SealPayload(p, c.reg.sealKey)
+		n.Body, err = d.sealers.seal(p, c.reg.id, c.reg.sealKey, time.Now())
 	}
 	if err == nil && len(n.Body) > MaxBody {
 		err = fmt.Errorf("body of %d bytes, at most %d", len(n.Body), MaxBody)

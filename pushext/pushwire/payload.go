@@ -2,17 +2,12 @@ package pushwire
 
 import (
 	"bytes"
-	"crypto/ecdh"
-	"crypto/hpke"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
-	circl "github.com/cloudflare/circl/hpke"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rlp"
 )
@@ -60,94 +55,16 @@ type Payload struct {
 const (
 	// MaxHashes is how many hashes a Payload carries.
 	MaxHashes = 28
-	// SealedSize is the length of every sealed payload in bytes: the
-	// encapsulated key, PlainSize bytes encrypted, and the tag.
+	// SealedSize is the length of every sealed payload in bytes: see Sealer.
 	SealedSize = 1024
 	// PlainSize is the length of a payload before it is sealed, zeros at its
 	// end included.
-	PlainSize = SealedSize - 32 - 16
+	PlainSize = SealedSize - sealNonce - encapsulatedSize - sealTag
 	// BodySize is the length of every body that SealPayload returns.
 	BodySize = len(`{"v":2,"p":""}`) + (SealedSize+2)/3*4
 	// maxBody is the most that a push service carries.
 	maxBody = 4096
 )
-
-// sealInfo is the info string of HPKE.
-const sealInfo = "whisperpush/2"
-
-// ErrCannotOpen says that a body is not sealed to the key it was tried with.
-var ErrCannotOpen = errors.New("pushwire: push payload cannot be opened with this key")
-
-func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
-	return hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.ChaCha20Poly1305()
-}
-
-// NewSealKey makes the key pair that a device's wake-ups are sealed to, X25519
-// keys of SealKeySize bytes. The private key stays on the device.
-func NewSealKey() (private, public []byte, err error) {
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("pushwire: seal key: %w", err)
-	}
-	return key.Bytes(), key.PublicKey().Bytes(), nil
-}
-
-// CheckSealKey says whether a public seal key can be sealed to.
-func CheckSealKey(public []byte) error {
-	kem, kdf, aead := suite()
-	key, err := kem.NewPublicKey(public)
-	if err != nil {
-		return fmt.Errorf("pushwire: seal key: %w", err)
-	}
-	// A point of small order is a key by its form, but agrees on no secret.
-	if _, _, err := hpke.NewSender(key, kdf, aead, nil); err != nil {
-		return fmt.Errorf("pushwire: seal key: %w", err)
-	}
-	return nil
-}
-
-// SealPayload returns the body of a wake-up, {"v":2,"p":"<base64>"}, sealed to
-// a device's public seal key with HPKE (RFC 9180, base mode):
-// DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20Poly1305. Bodies are all of
-// BodySize bytes.
-func SealPayload(p Payload, sealKey []byte) ([]byte, error) {
-	plain, err := p.encode()
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := sealTo(sealKey, plain)
-	if err != nil {
-		return nil, err
-	}
-	body := make([]byte, 0, BodySize)
-	body = append(body, `{"v":2,"p":"`...)
-	body = base64.StdEncoding.AppendEncode(body, sealed)
-	return append(body, `"}`...), nil
-}
-
-// sealTo is hpke.Seal with circl's X25519, which takes two thirds of the time of
-// the standard library's. This is half of what a server does for a wake-up; a device
-// opens with the standard library.
-func sealTo(sealKey, plain []byte) ([]byte, error) {
-	suite := circl.NewSuite(circl.KEM_X25519_HKDF_SHA256, circl.KDF_HKDF_SHA256, circl.AEAD_ChaCha20Poly1305)
-	key, err := circl.KEM_X25519_HKDF_SHA256.Scheme().UnmarshalBinaryPublicKey(sealKey)
-	if err != nil {
-		return nil, fmt.Errorf("pushwire: seal key: %w", err)
-	}
-	sender, err := suite.NewSender(key, []byte(sealInfo))
-	if err != nil {
-		return nil, fmt.Errorf("pushwire: seal key: %w", err)
-	}
-	encapsulated, sealer, err := sender.Setup(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("pushwire: seal key: %w", err)
-	}
-	sealed, err := sealer.Seal(plain, nil)
-	if err != nil {
-		return nil, fmt.Errorf("pushwire: sealing a payload: %w", err)
-	}
-	return append(encapsulated, sealed...), nil
-}
 
 // encode lays out [version, kind, seq, more, hashes, code] and fills up to
 // PlainSize with zeros.
@@ -255,14 +172,9 @@ func OpenPayload(raw []byte, sealPrivate []byte) (Payload, error) {
 	if err != nil || len(sealed) != SealedSize {
 		return Payload{}, fmt.Errorf("%w: sealed part is not %d bytes in base64", ErrMalformed, SealedSize)
 	}
-	kem, kdf, aead := suite()
-	key, err := kem.NewPrivateKey(sealPrivate)
+	plain, err := unseal(sealed, sealPrivate)
 	if err != nil {
-		return Payload{}, fmt.Errorf("%w: not a private seal key", ErrCannotOpen)
-	}
-	plain, err := hpke.Open(key, kdf, aead, []byte(sealInfo), sealed)
-	if err != nil {
-		return Payload{}, ErrCannotOpen
+		return Payload{}, err
 	}
 	return decodePayload(plain)
 }

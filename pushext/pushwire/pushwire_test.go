@@ -272,6 +272,34 @@ func TestPayloadSizeIsConstant(t *testing.T) {
 	require.Error(t, err)
 }
 
+// What one sealer seals has nothing in common, and each opens by itself, in any order.
+func TestSealerRepeatsNothing(t *testing.T) {
+	private, public, err := NewSealKey()
+	require.NoError(t, err)
+	sealer, err := NewSealer(public)
+	require.NoError(t, err)
+	seen := make(map[[8]byte]int)
+	var bodies [][]byte
+	for i := range 20 {
+		body, err := sealer.Seal(Payload{Kind: Messages, Seq: uint64(i) + 1, Hashes: vectorHashes})
+		require.NoError(t, err)
+		bodies = append(bodies, body)
+		var fields struct{ P []byte }
+		require.NoError(t, json.Unmarshal(body, &fields))
+		for at := 0; at+8 <= len(fields.P); at++ {
+			run := [8]byte(fields.P[at:])
+			other, ok := seen[run]
+			require.False(t, ok && other != i, "payloads %d and %d share 8 bytes", other, i)
+			seen[run] = i
+		}
+	}
+	for i, body := range slices.Backward(bodies) {
+		p, err := OpenPayload(body, private)
+		require.NoError(t, err)
+		require.EqualValues(t, i+1, p.Seq)
+	}
+}
+
 func TestOpenPayloadRefuses(t *testing.T) {
 	private, public, err := NewSealKey()
 	require.NoError(t, err)
@@ -280,9 +308,12 @@ func TestOpenPayloadRefuses(t *testing.T) {
 	other, _, err := NewSealKey()
 	require.NoError(t, err)
 	short := base64.StdEncoding.EncodeToString(make([]byte, SealedSize-1))
-	flipped := slices.Clone(sealed)
-	if flipped[700] = 'A'; sealed[700] == 'A' {
-		flipped[700] = 'B'
+	flip := func(at int) string {
+		flipped := slices.Clone(sealed)
+		if flipped[at] = 'A'; sealed[at] == 'A' {
+			flipped[at] = 'B'
+		}
+		return string(flipped)
 	}
 	for _, c := range []struct {
 		name string
@@ -293,7 +324,9 @@ func TestOpenPayloadRefuses(t *testing.T) {
 		{"other key", string(sealed), other, ErrCannotOpen},
 		{"no key", string(sealed), nil, ErrCannotOpen},
 		{"key too short", string(sealed), private[1:], ErrCannotOpen},
-		{"bit flipped", string(flipped), private, ErrCannotOpen},
+		{"nonce changed", flip(len(`{"v":2,"p":"`)), private, ErrCannotOpen},
+		{"encapsulated key changed", flip(len(`{"v":2,"p":"`) + 24*4/3 + 1), private, ErrCannotOpen},
+		{"hashes changed", flip(700), private, ErrCannotOpen},
 		{"plain for a device with a key", `{"v":2,"k":1,"s":1}`, private, ErrMalformed},
 		{"short", `{"v":2,"p":"` + short + `"}`, private, ErrMalformed},
 		{"version 3", `{"v":3,"k":1}`, nil, ErrVersion},

@@ -7,13 +7,25 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// BenchmarkSeal is why sealing is not left to the standard library.
+// BenchmarkSeal is why a Sealer is kept, and why the key agreement is not left to the
+// standard library.
 func BenchmarkSeal(b *testing.B) {
 	_, public, err := NewSealKey()
 	if err != nil {
 		b.Fatal(err)
 	}
 	p := Payload{Kind: Messages, Seq: 1, Hashes: make([]common.Hash, MaxHashes)}
+	b.Run("kept", func(b *testing.B) {
+		s, err := NewSealer(public)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if _, err := s.Seal(p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("payload", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := SealPayload(p, public); err != nil {
