@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -100,6 +102,11 @@ func (s *suite) ring(ctx context.Context) error {
 	beside, end := context.WithCancel(ctx)
 	defer end()
 	loaded.Go(func() error { return bare.beside(beside) })
+
+	// Sender and push service stand for other machines. Their garbage, and the
+	// hundreds of MB of pushes that they keep, are not to take the node's cores.
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 
 	sent := make(map[common.Hash]time.Time, count)
 	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))

@@ -23,6 +23,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushwire"
 )
 
 const (
@@ -93,6 +94,9 @@ func DefaultClient() *http.Client {
 // Members reads the body of a notification as the JSON object that it has to
 // be. The error is fit to be part of a reason.
 func Members(body []byte) (map[string]json.RawMessage, error) {
+	if sealed, ok := pushwire.SealedPart(body); ok { // nearly all are
+		return map[string]json.RawMessage{"v": json.RawMessage(sealedVersion), "p": sealed}, nil
+	}
 	if !gjson.ValidBytes(body) {
 		return nil, errNoObject
 	}
@@ -107,6 +111,9 @@ func Members(body []byte) (map[string]json.RawMessage, error) {
 	})
 	return members, nil
 }
+
+// sealedVersion is the member "v" of a sealed body.
+var sealedVersion = strconv.Itoa(pushwire.Version)
 
 var errNoObject = errors.New("body is not a JSON object")
 

@@ -300,6 +300,37 @@ func TestSealerRepeatsNothing(t *testing.T) {
 	}
 }
 
+func TestSealedPart(t *testing.T) {
+	_, public, err := NewSealKey()
+	require.NoError(t, err)
+	body, err := SealPayload(Payload{Kind: Canary}, public)
+	require.NoError(t, err)
+	var fields struct {
+		P json.RawMessage `json:"p"`
+	}
+	require.NoError(t, json.Unmarshal(body, &fields))
+	part, ok := SealedPart(body)
+	require.True(t, ok)
+	require.Equal(t, string(fields.P), string(part))
+
+	plain, err := PlainPayload(Payload{Kind: Canary})
+	require.NoError(t, err)
+	other := [][]byte{nil, plain, body[1:], slices.Concat(body, []byte(" "))}
+	for _, at := range []int{0, 5, 11, 12, 700, BodySize - 3, BodySize - 2, BodySize - 1} {
+		for _, c := range []byte{'"', '\\', '\n', ' ', 0} {
+			if changed := slices.Clone(body); changed[at] != c {
+				changed[at] = c
+				other = append(other, changed)
+			}
+		}
+	}
+	for _, body := range other {
+		_, ok := SealedPart(body)
+		require.False(t, ok, "%q", body)
+	}
+	require.Zero(t, testing.AllocsPerRun(10, func() { SealedPart(body) }))
+}
+
 func TestOpenPayloadRefuses(t *testing.T) {
 	private, public, err := NewSealKey()
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package pushwire
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/hkdf"
@@ -122,9 +123,28 @@ func (s *Sealer) Seal(p Payload) ([]byte, error) {
 	}
 	sealed = s.aead.Seal(sealed, nonce, plain, nil)
 	body := make([]byte, 0, BodySize)
-	body = append(body, `{"v":2,"p":"`...)
+	body = append(body, sealedHead...)
+	body = append(body, '"')
 	body = base64.StdEncoding.AppendEncode(body, sealed)
 	return append(body, `"}`...), nil
+}
+
+// sealedHead is what comes before the sealed payload, a JSON string.
+const sealedHead = `{"v":2,"p":`
+
+// SealedPart returns the member "p" of a body that Seal made, a JSON string with its
+// quotes; it lies in body. ok is false for any other body.
+func SealedPart(body []byte) (p []byte, ok bool) {
+	if len(body) != BodySize || string(body[:len(sealedHead)]) != sealedHead || body[BodySize-1] != '}' {
+		return nil, false
+	}
+	p = body[len(sealedHead) : BodySize-1]
+	if p[0] != '"' || p[len(p)-1] != '"' {
+		return nil, false
+	}
+	var sealed [(SealedSize + 2) / 3 * 3]byte
+	n, err := base64.StdEncoding.Strict().Decode(sealed[:], p[1:len(p)-1])
+	return p, err == nil && n == SealedSize && !bytes.ContainsAny(p, "\r\n") // which the decoder skips
 }
 
 // SealPayload seals one wake-up to a device's public seal key, as a Sealer does.

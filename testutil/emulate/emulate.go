@@ -38,7 +38,7 @@ const (
 
 // Push is one notification that the emulated service accepted.
 type Push struct {
-	At         time.Time     `json:"at"`
+	At         time.Time     `json:"at"`          // when its request had come in
 	Token      string        `json:"token"`       // device token, or the endpoint's path
 	ID         string        `json:"id"`          // the message id: the service's own, or the sender's where there is one
 	Body       []byte        `json:"body"`        // the JSON object as the app gets it
@@ -334,10 +334,10 @@ func (s *Service) accept(p Push) {
 	d := s.devices[p.Token]
 	p.Throttled = d != nil && d.throttled(p, s.rules, time.Now())
 	s.accepted++
-	if len(s.received) == maxReceived {
-		s.received = slices.Delete(s.received, 0, maxReceived/10)
-	}
 	s.received = append(s.received, p)
+	if len(s.received) > maxReceived {
+		s.received = s.received[1:] // what comes before goes when it grows next
+	}
 	if s.watch != nil {
 		s.watch(p)
 	}

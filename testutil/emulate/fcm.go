@@ -204,13 +204,14 @@ func (f *FCM) send(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, http.StatusBadRequest, "INVALID_ARGUMENT", "", "Invalid content type.")
 		return
 	}
+	arrived := time.Now()
 	m, err := parseFCM(raw)
 	if err != nil {
 		f.refuse(w, http.StatusBadRequest, "INVALID_ARGUMENT", "INVALID_ARGUMENT", err.Error())
 		return
 	}
 	push := Push{
-		At: time.Now(), Token: m.token, ID: "projects/" + f.config.ProjectID + "/messages/0:" + text(24), Body: m.object(),
+		At: arrived, Token: m.token, ID: "projects/" + f.config.ProjectID + "/messages/0:" + text(24), Body: m.object(),
 		CollapseID: m.collapseKey, TTL: m.ttl, Urgent: m.high, Visible: m.visible, Header: r.Header, Raw: raw,
 	}
 	a := f.next(m.token)
@@ -237,8 +238,13 @@ func (f *FCM) send(w http.ResponseWriter, r *http.Request) {
 		if !a.Accept && !m.validateOnly {
 			f.accept(push)
 		}
-		reply(w, http.StatusOK, map[string]string{"name": push.ID})
+		reply(w, http.StatusOK, fcmAccepted{push.ID})
 	}
+}
+
+// fcmAccepted answers a message that was accepted.
+type fcmAccepted struct {
+	Name string `json:"name"`
 }
 
 // fcmErrors are FCM's ErrorCode values with the status and words they come with.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -188,13 +190,29 @@ func word(m map[string]any, name string) string {
 // object rebuilds the JSON object that a sender flattened into FCM's strings:
 // a number, list or object is carried as its JSON text.
 func (m fcmMessage) object() []byte {
-	out := make(map[string]any, len(m.data))
-	for key, value := range m.data {
-		out[key] = value
+	out := []byte{'{'}
+	for i, key := range slices.Sorted(maps.Keys(m.data)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(appendQuoted(out, key), ':')
+		value := m.data[key]
 		if value != "" && strings.ContainsRune("-0123456789[{", rune(value[0])) && json.Valid([]byte(value)) {
-			out[key] = json.RawMessage(value)
+			out = append(out, value...)
+		} else {
+			out = appendQuoted(out, value)
 		}
 	}
-	body, _ := json.Marshal(out)
-	return body
+	return append(out, '}')
+}
+
+// appendQuoted appends a JSON string.
+func appendQuoted(out []byte, s string) []byte {
+	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' }) {
+		quoted, _ := json.Marshal(s)
+		return append(out, quoted...)
+	}
+	out = append(out, '"')
+	out = append(out, s...)
+	return append(out, '"')
 }
