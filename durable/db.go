@@ -182,7 +182,7 @@ func Open(dir string, o Options) (*DB, error) {
 
 // open starts a goleveldb instance on the inner storage.
 func (d *DB) open(readOnly bool) (in *instance, err error) {
-	stor := newStrictStorage(d.inner, func(fd storage.FileDesc, dropped int) {
+	stor := newStrictStorage(d.inner, min(d.o.WriteBuffer/roomShare, maxRoom), func(fd storage.FileDesc, dropped int) {
 		d.metrics.tornTail(d.name)
 		d.log.Warn("interrupted write cut off", "db", d.name, "dir", d.dir, "file", fd.String(), "bytes", dropped)
 	})

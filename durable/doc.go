@@ -14,6 +14,9 @@
 //   - Directory entries. A file that was created or renamed is acknowledged only
 //     after its directory was fsynced as well; goleveldb does that for the
 //     manifest but not for a rotated journal.
+//   - Room. A journal that is synced for little at a time gets zeros laid ahead of
+//     its end, so that a sync costs one write to the disk instead of two; what a
+//     power cut does to a write in their midst is told from damage like a torn tail.
 //   - Write errors. A full disk or a failed fsync leaves goleveldb's journal
 //     writer unusable for ever. After a failed write the database is closed and
 //     reopened before the next write is tried; while that is not possible it is

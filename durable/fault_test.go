@@ -116,7 +116,7 @@ func journalOf(s *faultstore.Store) (newest storage.FileDesc) {
 func TestTornJournalTail(t *testing.T) {
 	noLeaks(t)
 	s := faultstore.New()
-	o := Options{Storage: s, WriteBuffer: 128 << 10}
+	o := Options{Storage: appendOnly{s}, WriteBuffer: 128 << 10}
 	d, err := Open("mem", o)
 	require.NoError(t, err)
 	const n = 200 // crosses the 32 KiB blocks of a journal
@@ -292,7 +292,7 @@ func TestReopenWithAnIteratorOpen(t *testing.T) {
 	require.True(t, it.Next())
 	var failed atomic.Bool
 	s.Disk().SetFault(func(op faultstore.Op) error {
-		if op.Kind == faultstore.Write && failed.CompareAndSwap(false, true) {
+		if op.Kind == faultstore.Write && op.File.Type == storage.TypeJournal && failed.CompareAndSwap(false, true) {
 			return syscall.EIO
 		}
 		return nil
@@ -320,7 +320,7 @@ func TestPanicOfTheEngineIsAnError(t *testing.T) {
 	require.NoError(t, writeOne(d, 0))
 	var armed atomic.Bool
 	s.Disk().SetFault(func(op faultstore.Op) error {
-		if op.Kind == faultstore.Write && armed.CompareAndSwap(true, false) {
+		if op.Kind == faultstore.Write && op.File.Type == storage.TypeJournal && armed.CompareAndSwap(true, false) {
 			panic("as goleveldb does")
 		}
 		return nil

@@ -18,8 +18,8 @@ const (
 	chunkMiddle = 3
 	chunkLast   = 4
 
-	// sector is the smallest unit a disk writes: what a power cut tears it leaves
-	// as zeros from a multiple of this.
+	// sector is the smallest unit a disk writes: a power cut leaves each as it was
+	// before or as it was to be.
 	sector = 512
 )
 
@@ -28,15 +28,17 @@ type journalState int
 
 const (
 	journalWhole   journalState = iota // every byte belongs to a complete record
+	journalRoom                        // complete records, then nothing but zeros: see roomy
 	journalTorn                        // complete records, then an interrupted write
 	journalDamaged                     // anything that an interrupted write does not explain
 )
 
 // scanJournal walks a journal or manifest and returns how many of its bytes
-// belong to complete records. An interrupted append leaves a prefix of what was
-// to be written, or that prefix with zeros behind it, and nothing after it.
-// Everything else, a chunk that is whole but has the wrong checksum above all, is
-// damage to bytes that may have been acknowledged.
+// belong to complete records. An interrupted write leaves some of the sectors that
+// were to be written, and zeros in the place of the others or the end of the file;
+// and nothing comes after it, as each write waits for the one before. Everything
+// else, a chunk that is whole but has the wrong checksum above all, is damage to
+// bytes that may have been acknowledged.
 func scanJournal(data []byte) (good int, state journalState) {
 	pos, inRecord := 0, false
 	for pos < len(data) {
@@ -48,32 +50,20 @@ func scanJournal(data []byte) (good int, state journalState) {
 			}
 			continue
 		}
-		if len(data)-pos < journalHeader {
-			return good, journalTorn
-		}
-		sum := binary.LittleEndian.Uint32(data[pos:])
-		length := int(binary.LittleEndian.Uint16(data[pos+4:]))
-		kind := data[pos+6]
-		end := pos + journalHeader + length
-		switch {
-		case zeros(data[pos:]):
-			return good, journalTorn
-		case kind < chunkFull || kind > chunkLast, end > blockEnd:
-			return good, journalDamaged
-		case end > len(data):
-			// The header promises more than there is: torn, unless the length is what
-			// was damaged, which the checksum of the rest or a chunk behind it gives away.
-			if chunkSum(data[pos+6:]) == sum || validChunkAfter(data, pos+1) {
-				return good, journalDamaged
+		if zeros(data[pos:]) {
+			if inRecord {
+				return good, journalTorn
 			}
-			return good, journalTorn
-		case chunkSum(data[pos+6:end]) != sum:
-			if tornSectors(data, pos+journalHeader) {
+			return good, journalRoom
+		}
+		kind, payload, ok := chunkAt(data, pos, min(blockEnd, len(data)))
+		if !ok {
+			if interrupted(data, pos, blockEnd) {
 				return good, journalTorn
 			}
 			return good, journalDamaged
 		}
-		pos = end
+		pos += journalHeader + len(payload)
 		inRecord = kind == chunkFirst || kind == chunkMiddle
 		if !inRecord {
 			good = pos
@@ -83,6 +73,26 @@ func scanJournal(data []byte) (good int, state journalState) {
 		return good, journalTorn
 	}
 	return good, journalWhole
+}
+
+// interrupted reports whether an interrupted write explains that there is no whole
+// chunk at pos, in a block that ends at blockEnd.
+func interrupted(data []byte, pos, blockEnd int) bool {
+	if chunkAfter(data, pos+1, blockEnd) {
+		return false // what was written later proves that this was on the disk
+	}
+	if len(data)-pos < journalHeader {
+		return true
+	}
+	sum := binary.LittleEndian.Uint32(data[pos:])
+	end := pos + journalHeader + int(binary.LittleEndian.Uint16(data[pos+4:]))
+	if kind := data[pos+6]; kind < chunkFull || kind > chunkLast || end > blockEnd {
+		return hole(data, pos, pos+journalHeader)
+	}
+	if sumOfSome(data[pos+6:min(blockEnd, len(data))], sum) {
+		return false // all of it is there, but for its length
+	}
+	return end > len(data) || hole(data, pos, end)
 }
 
 // wholeRecords returns every record of a journal whose chunks all have the right
@@ -141,28 +151,47 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // chunkSum is LevelDB's masked CRC-32C.
 func chunkSum(typeAndPayload []byte) uint32 {
-	c := crc32.Checksum(typeAndPayload, castagnoli)
-	return (c>>15 | c<<17) + 0xa282ead8
+	return masked(crc32.Checksum(typeAndPayload, castagnoli))
 }
 
-// validChunkAfter reports whether a whole chunk starts anywhere in data[from:],
-// within the block that holds from.
-func validChunkAfter(data []byte, from int) bool {
-	blockEnd := min(from-from%journalBlock+journalBlock, len(data))
-	for pos := from; pos < blockEnd; pos++ {
-		if _, _, ok := chunkAt(data, pos, blockEnd); ok {
+func masked(c uint32) uint32 { return (c>>15 | c<<17) + 0xa282ead8 }
+
+// sumOfSome reports whether sum is the chunkSum of the first so many bytes of b.
+func sumOfSome(b []byte, sum uint32) bool {
+	c := uint32(0)
+	for i := range b {
+		c = crc32.Update(c, castagnoli, b[i:i+1])
+		if masked(c) == sum {
 			return true
 		}
 	}
 	return false
 }
 
-// tornSectors reports whether data ends in zeros from a sector boundary after
-// from on: a power cut after the file had grown but before its pages were written.
-func tornSectors(data []byte, from int) bool {
-	boundary := (from + sector - 1) / sector * sector
-	last := (len(data) - 1) / sector * sector
-	return last >= boundary && zeros(data[last:])
+// chunkAfter reports whether a chunk of a later write starts in data[from:]: any
+// chunk before blockEnd, as that of an interrupted write ends its block or is its
+// last, and behind it the first chunk of a record.
+func chunkAfter(data []byte, from, blockEnd int) bool {
+	for pos := from; pos < len(data); pos++ {
+		end := min(pos-pos%journalBlock+journalBlock, len(data))
+		if kind, _, ok := chunkAt(data, pos, end); ok && (pos < blockEnd || kind == chunkFull || kind == chunkFirst) {
+			return true
+		}
+	}
+	return false
+}
+
+// hole reports whether a sector in data[from:to], or the part of one that lies in it,
+// is still zeros.
+func hole(data []byte, from, to int) bool {
+	for from < to {
+		next := min(from-from%sector+sector, to)
+		if zeros(data[from:next]) {
+			return true
+		}
+		from = next
+	}
+	return false
 }
 
 func zeros(b []byte) bool {

@@ -58,6 +58,24 @@ func lockExists(dir string) bool {
 
 func (s *fileStorage) SyncDir() error { return SyncDir(s.dir) }
 
+// Create implements storage.Storage. Journals are rewriters.
+func (s *fileStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
+	if fd.Type != storage.TypeJournal {
+		return s.Storage.Create(fd)
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir, fileName(fd)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return journalFile{f}, nil
+}
+
+// journalFile is a journal among files.
+type journalFile struct{ *os.File }
+
+// SyncData implements rewriter.
+func (f journalFile) SyncData() error { return syncData(f.File) }
+
 // SyncDir fsyncs the directory dir: the names in it are durable afterwards.
 func SyncDir(dir string) error {
 	f, err := os.Open(dir)
@@ -100,6 +118,8 @@ type strictStorage struct {
 	syncDir func() error
 	// torn is told of each torn tail that was cut off.
 	torn func(fd storage.FileDesc, dropped int)
+	// room is how many zeros a journal has ahead of it.
+	room int
 	// oneJournal shows all journals as one, the newest: goleveldb cannot open a
 	// database read-only that has several (it takes the end of one for an error).
 	oneJournal bool
@@ -111,8 +131,8 @@ type strictStorage struct {
 	journal *writer // the newest journal; guarded by mu
 }
 
-func newStrictStorage(s storage.Storage, torn func(storage.FileDesc, int)) *strictStorage {
-	st := &strictStorage{Storage: s, syncDir: func() error { return nil }, torn: torn}
+func newStrictStorage(s storage.Storage, room int, torn func(storage.FileDesc, int)) *strictStorage {
+	st := &strictStorage{Storage: s, room: room, syncDir: func() error { return nil }, torn: torn}
 	if d, ok := s.(DirSyncer); ok {
 		st.syncDir = d.SyncDir
 	}
@@ -170,7 +190,7 @@ func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	// Writes without fsync may still sit in the journal before this one. What is
 	// acknowledged in the new one must not outlive them.
 	if s.journal != nil {
-		if err := s.journal.syncPending(); err != nil {
+		if err := s.journal.finish(); err != nil {
 			return nil, err
 		}
 	}
@@ -179,6 +199,10 @@ func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 		return nil, err
 	}
 	s.journal = &writer{Writer: w, s: s}
+	if file, ok := w.(rewriter); ok {
+		s.journal.roomy = &roomy{rewriter: file, ahead: s.room}
+		s.journal.Writer = s.journal.roomy
+	}
 	return s.journal, nil
 }
 
@@ -253,9 +277,9 @@ func (s *strictStorage) open(fd storage.FileDesc) (storage.Reader, error) {
 		return nil, err
 	}
 	good, state := scanJournal(data)
-	if state == journalTorn && fd.Type == storage.TypeJournal {
-		// Only the journal written last can be torn: a later one with records proves
-		// that this one had been complete.
+	if (state == journalTorn || state == journalRoom) && fd.Type == storage.TypeJournal {
+		// Only the journal written last can be torn or have room: a later one with
+		// records proves that this one had been finished.
 		later, err := s.recordsAfter(fd)
 		if err != nil {
 			return nil, err
@@ -334,7 +358,8 @@ func (prefix) Close() error { return nil }
 // writer makes the file's directory entry durable with its first Sync.
 type writer struct {
 	storage.Writer
-	s *strictStorage
+	s     *strictStorage
+	roomy *roomy // Writer, if it is one; nil if not
 
 	mu      sync.Mutex
 	pending bool // written but not synced
@@ -375,19 +400,32 @@ func (w *writer) sync() error {
 	return nil
 }
 
-// syncPending syncs what was written without it.
-func (w *writer) syncPending() error {
+// finish makes a journal durable that is not written any more: what was written without
+// a sync, and its end.
+func (w *writer) finish() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.pending || w.closed {
+	if w.closed {
 		return nil
 	}
-	return w.sync()
+	if w.pending {
+		if err := w.sync(); err != nil {
+			return err
+		}
+	}
+	if w.roomy != nil {
+		return w.roomy.trim()
+	}
+	return nil
 }
 
 func (w *writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
-	return w.Writer.Close()
+	var err error
+	if w.roomy != nil && !w.s.dead.Load() {
+		err = w.roomy.trim()
+	}
+	return errors.Join(err, w.Writer.Close())
 }

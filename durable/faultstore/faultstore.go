@@ -29,6 +29,7 @@ type Kind string
 const (
 	Create   Kind = "create"
 	Write    Kind = "write"
+	Truncate Kind = "truncate"
 	Sync     Kind = "sync"
 	SyncDir  Kind = "syncdir"
 	SyncRoot Kind = "syncroot" // the directory that holds the stores
@@ -207,12 +208,9 @@ func (d *Disk) Crash(rng *rand.Rand) *Disk {
 	after.dirs = survivors(d.named, d.dirs, rng, func(name string, s *Store) *Store {
 		c := &Store{disk: after, dir: name, meta: s.meta}
 		c.files = survivors(s.named, s.files, rng, func(_ storage.FileDesc, f *file) *file {
-			n := f.synced
-			if rng != nil && !f.lost {
-				n += rng.IntN(len(f.data) - f.synced + 1)
-			}
-			after.used += int64(n)
-			return &file{data: f.data[:n:n], synced: n}
+			data := f.survives(rng)
+			after.used += int64(len(data))
+			return &file{data: data, synced: len(data)}
 		})
 		c.named = maps.Clone(c.files)
 		return c
@@ -252,9 +250,51 @@ type Store struct {
 }
 
 type file struct {
-	data   []byte // only ever appended to
-	synced int
-	lost   bool // a Sync failed
+	data   []byte
+	synced int            // bytes of it that are on the disk, but for stale
+	stale  map[int][]byte // sectors below synced as they still are on the disk, by number
+	cut    []byte         // what the disk has behind data until the truncation is synced
+	lost   bool           // a Sync failed
+	shared bool           // data is also what a crash left of it
+}
+
+// sector is what a disk writes as a whole.
+const sector = 512
+
+// survives returns what a crash leaves of a file: nothing that was not synced if
+// rng is nil, otherwise some of it: each rewritten sector or not, and some bytes
+// of those that were appended.
+func (f *file) survives(rng *rand.Rand) []byte {
+	n := f.synced
+	if rng != nil && !f.lost {
+		n += rng.IntN(len(f.data) - f.synced + 1)
+	}
+	data := f.data[:n:n]
+	f.shared = true
+	if len(f.stale) > 0 || len(f.cut) > 0 {
+		data = bytes.Clone(data)
+	}
+	for _, number := range slices.Sorted(maps.Keys(f.stale)) {
+		if rng == nil || f.lost || rng.IntN(2) == 0 {
+			kept := copy(data[number*sector:], f.stale[number])
+			clear(data[number*sector+kept : min((number+1)*sector, n)]) // appended to the same sector
+		}
+	}
+	if len(f.cut) > 0 && (rng == nil || f.lost || rng.IntN(2) == 0) {
+		data = append(data[:f.synced], f.cut...)
+	}
+	return data
+}
+
+// settle makes what was rewritten durable, and the size if all is.
+func (f *file) settle(all bool) {
+	if f.lost {
+		return
+	}
+	clear(f.stale)
+	if all {
+		f.synced, f.cut = len(f.data), nil
+	}
 }
 
 // Disk returns the disk the directory is on.
@@ -463,31 +503,81 @@ type writer struct {
 
 func (w *writer) Close() error { return nil }
 
-func (w *writer) Write(p []byte) (int, error) {
+func (w *writer) Write(p []byte) (int, error) { return w.write(p, -1) }
+
+// WriteAt writes in the middle of the file, or at its end.
+func (w *writer) WriteAt(p []byte, off int64) (int, error) { return w.write(p, int(off)) }
+
+// write writes at off, or at the end if it is negative.
+func (w *writer) write(p []byte, off int) (int, error) {
 	err := w.s.begin(Write, w.fd, len(p))
 	defer w.s.disk.mu.Unlock()
-	d := w.s.disk
+	d, f := w.s.disk, w.f
+	if off < 0 {
+		off = len(f.data)
+	}
 	n := len(p)
-	if err == nil && d.capacity > 0 && d.used+int64(n) > d.capacity {
+	if grown := off + n - len(f.data); err == nil && grown > 0 && d.capacity > 0 && d.used+int64(grown) > d.capacity {
 		err = fmt.Errorf("write %v: %w", w.fd, syscall.ENOSPC)
 	}
 	if err != nil {
 		n /= 2
 	}
-	w.f.data = append(w.f.data, p[:n]...)
-	d.used += int64(n)
+	if off < len(f.data) && f.shared {
+		f.data, f.shared = bytes.Clone(f.data), false
+	}
+	f.keepStale(off, off+n)
+	over := copy(f.data[off:], p[:n])
+	f.data = append(f.data, p[over:n]...)
+	d.used += int64(n - over)
 	return n, err
 }
 
-func (w *writer) Sync() error {
+// keepStale remembers what the disk has in data[from:to].
+func (f *file) keepStale(from, to int) {
+	to = min(to, f.synced)
+	if from >= to {
+		return
+	}
+	if f.stale == nil {
+		f.stale = make(map[int][]byte)
+	}
+	for number := from / sector; number*sector < to; number++ {
+		if _, known := f.stale[number]; !known {
+			f.stale[number] = bytes.Clone(f.data[number*sector : min((number+1)*sector, f.synced)])
+		}
+	}
+}
+
+// Truncate cuts the file, on the disk with the next Sync.
+func (w *writer) Truncate(size int64) error {
+	err := w.s.begin(Truncate, w.fd, 0)
+	defer w.s.disk.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	f, n := w.f, int(size)
+	w.s.disk.used -= int64(len(f.data) - n)
+	if n < f.synced {
+		f.cut = bytes.Clone(f.data[n:f.synced])
+		f.synced = n
+	}
+	f.data = f.data[:n:n]
+	return nil
+}
+
+func (w *writer) Sync() error { return w.sync(true) }
+
+// SyncData is Sync of what was rewritten; what was appended may still be lost.
+func (w *writer) SyncData() error { return w.sync(false) }
+
+func (w *writer) sync(all bool) error {
 	err := w.s.begin(Sync, w.fd, 0)
 	defer w.s.disk.mu.Unlock()
 	if err != nil {
 		w.f.lost = true
 		return err
 	}
-	if !w.f.lost {
-		w.f.synced = len(w.f.data)
-	}
+	w.f.settle(all)
 	return nil
 }
