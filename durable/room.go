@@ -33,6 +33,7 @@ type rewriter interface {
 type roomy struct {
 	rewriter
 	ahead int // zeros laid at a time
+	zeros []byte
 
 	end  int64 // of what was written
 	room int64 // up to here the file is on the disk, with its zeros
@@ -57,7 +58,10 @@ func (f *roomy) Sync() error {
 	}
 	room := f.end
 	if small {
-		if n, err := f.WriteAt(make([]byte, f.ahead), f.end); err == nil { // else it goes on without
+		if f.zeros == nil {
+			f.zeros = make([]byte, f.ahead)
+		}
+		if n, err := f.WriteAt(f.zeros, f.end); err == nil { // else it goes on without
 			room += int64(n)
 		}
 	}

@@ -54,7 +54,7 @@ var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, sl
 
 // message encodes the request of projects.messages.send. The errors are fit to be reasons.
 func (f *frames) message(n pushext.Notification) ([]byte, error) {
-	data, err := dataMembers(n.Body)
+	data, err := attempt.Members(n.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (f *frames) message(n pushext.Notification) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, len(data)+len(n.Address.Token)+256)
+	out := make([]byte, 0, len(n.Body)+len(n.Address.Token)+256)
 	for i, slot := range frame.slots {
 		out = append(out, frame.text[i]...)
 		switch slot {
@@ -74,7 +74,9 @@ func (f *frames) message(n pushext.Notification) ([]byte, error) {
 		case slotCollapse:
 			out = appendString(out, n.CollapseID)
 		case slotData:
-			out = append(out, data...)
+			if out, err = appendData(out, data); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return append(out, frame.text[len(frame.slots)]...), nil
@@ -144,22 +146,19 @@ func newFrame(s shape) (frame, error) {
 	return made, nil
 }
 
-// dataMembers turns the members of a body, a JSON object, into those of FCM's data
-// object, which has strings only: a number or list is carried as its text. The
-// brackets around them are not part of it.
-func dataMembers(body []byte) ([]byte, error) {
-	members, err := attempt.Members(body)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]byte, 0, len(body))
+// appendData appends the members of a body as those of FCM's data object, which has
+// strings only: a number or list is carried as its text. The brackets around them
+// are not part of it.
+func appendData(out []byte, members map[string]json.RawMessage) ([]byte, error) {
+	first := true
 	for key, value := range members {
 		if key == "" || key == "from" || key == "message_type" || strings.HasPrefix(key, "google") || strings.HasPrefix(key, "gcm") {
 			return nil, errors.New("body has a reserved key")
 		}
-		if len(out) > 0 {
+		if !first {
 			out = append(out, ',')
 		}
+		first = false
 		out = append(appendString(out, key), ':')
 		if value[0] == '"' {
 			out = append(out, value...) // the sealed payload, by far the longest

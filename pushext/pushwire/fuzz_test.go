@@ -79,9 +79,8 @@ func FuzzDecodePayload(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := p.encode()
-		require.NoError(t, err)
-		require.Len(t, again, PlainSize)
+		again := make([]byte, PlainSize)
+		require.NoError(t, p.encode(again))
 		got, err := decodePayload(again)
 		require.NoError(t, err)
 		require.Equal(t, p, got)

@@ -66,11 +66,11 @@ const (
 	maxBody = 4096
 )
 
-// encode lays out [version, kind, seq, more, hashes, code] and fills up to
-// PlainSize with zeros.
-func (p *Payload) encode() ([]byte, error) {
+// encode lays out [version, kind, seq, more, hashes, code] in plain, which has
+// PlainSize bytes and is zeros.
+func (p *Payload) encode(plain []byte) error {
 	if err := p.check(); err != nil {
-		return nil, err
+		return err
 	}
 	b, err := encode(func(w writer) {
 		w.WriteUint64(Version)
@@ -80,10 +80,8 @@ func (p *Payload) encode() ([]byte, error) {
 		writeHashes(w, p.Hashes)
 		w.WriteBytes(p.Code)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return append(b, make([]byte, PlainSize-len(b))...), nil
+	copy(plain, b)
+	return err
 }
 
 func (p *Payload) check() error {

@@ -111,17 +111,16 @@ func NewSealer(sealKey []byte) (*Sealer, error) {
 // Seal returns the body of a wake-up, {"v":2,"p":"<base64>"}. Bodies are all of
 // BodySize bytes, and no two have anything in common but this form.
 func (s *Sealer) Seal(p Payload) ([]byte, error) {
-	plain, err := p.encode()
-	if err != nil {
+	sealed := make([]byte, SealedSize)
+	nonce, masked, plain := sealed[:sealNonce], sealed[sealNonce:][:encapsulatedSize], sealed[sealNonce+encapsulatedSize:][:PlainSize]
+	if err := p.encode(plain); err != nil {
 		return nil, err
 	}
-	sealed := make([]byte, sealNonce+encapsulatedSize, SealedSize)
-	nonce := sealed[:sealNonce]
 	rand.Read(nonce) // never fails
-	if err := maskWith(s.mask, nonce, sealed[sealNonce:], s.encapsulated[:]); err != nil {
+	if err := maskWith(s.mask, nonce, masked, s.encapsulated[:]); err != nil {
 		return nil, err
 	}
-	sealed = s.aead.Seal(sealed, nonce, plain, nil)
+	s.aead.Seal(plain[:0], nonce, plain, nil) // in place
 	body := make([]byte, 0, BodySize)
 	body = append(body, sealedHead...)
 	body = append(body, '"')

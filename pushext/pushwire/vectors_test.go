@@ -192,7 +192,8 @@ func TestWriteVectors(t *testing.T) {
 	capability := Capability(vectorRoot, "alice")
 	block("capability", `capability of the holder "alice" from the root 32 × 0b`, capability[:], nil)
 	for _, v := range vectorPayloads() {
-		b, err := v.value.encode()
+		b := make([]byte, PlainSize)
+		err := v.value.encode(b)
 		block("payload-"+v.name, "payload before it is sealed, "+v.name+": "+v.about, b, err)
 		b, err = SealPayload(v.value, sealPublic(t, vectorSealPrivate))
 		block("sealed-"+v.name, "the same as a body (JSON text), sealed to the seal key", b, err)
@@ -235,8 +236,8 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range vectorPayloads() {
 		t.Run("payload "+v.name, func(t *testing.T) {
-			b, err := v.value.encode()
-			require.NoError(t, err)
+			b := make([]byte, PlainSize)
+			require.NoError(t, v.value.encode(b))
 			require.Equal(t, vectors["payload-"+v.name], b)
 			plain, err := PlainPayload(v.value)
 			require.NoError(t, err)
