@@ -148,7 +148,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 	}
 	b.cfg = Config{
 		PushKey: pushKey, DiskKey: testKey, Log: b.archive, Envelopes: b.archive, Sender: b,
-		Providers: []Provider{b.post, &postbox{name: "other"}}, Limits: limits, storage: b.disk,
+		Providers: []Provider{b.post, &postbox{name: "other"}}, Limits: limits, Dir: b.t.TempDir(), storage: b.disk,
 		Logger:     slog.New(slog.NewTextHandler(b.out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Registerer: prometheus.NewRegistry(),
 	}

@@ -26,6 +26,7 @@ type Extension struct {
 	follower   *follower
 	protocol   *protocol
 	ttl        time.Duration
+	fresh      bool // the log was never followed
 
 	cancel context.CancelFunc // of the goroutines below; nil before Start
 	wg     sync.WaitGroup     // of follower and sweeper
@@ -34,8 +35,8 @@ type Extension struct {
 	once   sync.Once
 }
 
-// New opens the push database and builds the extension; nothing runs before
-// Start. The error wraps ErrDiskKey, ErrFormat, or durable's errors, and says
+// New opens the push database and builds the extension; nothing runs, and
+// neither log, envelopes nor sender are asked for anything before Start. The error wraps ErrDiskKey, ErrFormat, or durable's errors, and says
 // what to do.
 func New(cfg Config) (*Extension, error) {
 	cfg, err := cfg.check()
@@ -71,7 +72,7 @@ func build(cfg Config, s *store) (*Extension, error) {
 		return nil, err
 	}
 	x := &Extension{
-		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, ttl: cfg.Delivery.TTL,
+		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, ttl: cfg.Delivery.TTL, fresh: !started,
 		follower: &follower{source: cfg.Log, who: reg, box: box, log: cfg.Logger, m: m},
 	}
 	x.protocol = newProtocol(cfg.PushKey, cfg.Limits, reg, box, d, cfg.Envelopes, cfg.Sender, cfg.Logger, newProtocolMetrics(cfg.Registerer))
@@ -85,11 +86,6 @@ func build(cfg Config, s *store) (*Extension, error) {
 			x.log.Error("cannot drop the wake-ups of a registration that ended", "err", err)
 		}
 	}
-	if !started {
-		if err := x.follower.begin(); err != nil {
-			return nil, err
-		}
-	}
 	return x, nil
 }
 
@@ -101,6 +97,11 @@ func (x *Extension) Limits() pushwire.Limits { return x.protocol.limits.wire() }
 func (x *Extension) Start(ctx context.Context) error {
 	if x.cancel != nil {
 		return errors.New("push extension was started before")
+	}
+	if x.fresh {
+		if err := x.follower.begin(); err != nil {
+			return fmt.Errorf("start push: %w", err)
+		}
 	}
 	if err := x.outbox.recover(ctx, x.dispatcher.resume); err != nil {
 		return fmt.Errorf("start push: %w", err)
@@ -122,8 +123,8 @@ func (x *Extension) Start(ctx context.Context) error {
 }
 
 // Stop ends everything and closes the database: it takes no more requests,
-// lets attempts in flight end, records what they brought, and returns within
-// ten seconds, or soon after ctx ends. What was not sent is sent after the next
+// lets attempts in flight end, records what they brought and the index for the next
+// start, and returns within ten seconds, or soon after ctx ends. What was not sent is sent after the next
 // Start. Further calls do nothing.
 func (x *Extension) Stop(ctx context.Context) (err error) {
 	x.once.Do(func() {
@@ -139,7 +140,9 @@ func (x *Extension) Stop(ctx context.Context) (err error) {
 		} else {
 			x.dispatcher.cancel()
 		}
-		err = x.store.close()
+		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+		defer cancel()
+		err = errors.Join(x.registry.save(saving), x.store.close())
 	})
 	return err
 }

@@ -18,7 +18,7 @@ func TestBadConfig(t *testing.T) {
 		good := b.cfg
 		b.stop()
 		for want, change := range map[string]func(*Config){
-			"push needs a directory":                                                  func(c *Config) { c.storage = nil },
+			"push needs a directory":                                                  func(c *Config) { c.Dir, c.storage = "", nil },
 			"push needs a push key":                                                   func(c *Config) { c.PushKey = nil },
 			"push disk key has 3 bytes, want 32":                                      func(c *Config) { c.DiskKey = []byte{1, 2, 3} },
 			"push needs an archive's log and envelopes, and a sender":                 func(c *Config) { c.Log = nil },

@@ -19,32 +19,20 @@ import (
 type index struct {
 	// mu guards the following.
 	mu       sync.RWMutex
-	heads    table     // topic → its first posting
-	postings []posting // [0] is unused, so that 0 ends a chain
-	free     uint32    // chain of unused postings
-	used     int       // postings in use
-	slots    []slot
-	spare    []uint32                  // unused slots
+	heads    table                     // topic → its first posting
+	postings postings                  // number 0 is unused, so that 0 ends a chain
+	free     uint32                    // chain of unused postings
+	used     int                       // postings in use
+	slots    slots                     // number 0 is unused
+	spare    uint32                    // chain of unused slots
 	byID     map[registrationID]uint32 // registration → slot
-}
-
-// posting is one channel of a registration.
-type posting struct {
-	next  uint32 // of the same topic, or of the free chain
-	slot  uint32
-	muted uint32 // Unix seconds until which it is silent
-}
-
-// slot is a registration as the index knows it.
-type slot struct {
-	id  registrationID
-	end uint32 // Unix seconds until which it is woken
 }
 
 func newIndex() *index {
 	return &index{
 		heads:    newTable(),
-		postings: make([]posting, 1),
+		postings: make(postings, postingSize),
+		slots:    make(slots, slotSize),
 		byID:     make(map[registrationID]uint32),
 	}
 }
@@ -60,12 +48,13 @@ func (x *index) match(t whisper.Topic, now time.Time, fn func(registrationID)) {
 }
 
 func (x *index) walk(p, now uint32, fn func(registrationID)) {
-	for ; p != 0; p = x.postings[p].next {
-		post := &x.postings[p]
+	for p != 0 {
+		post := x.postings.get(p)
+		p = post.next
 		if post.muted > now {
 			continue
 		}
-		if s := &x.slots[post.slot]; s.end > now {
+		if s := x.slots.get(post.slot); s.end > now {
 			fn(s.id)
 		}
 	}
@@ -86,7 +75,7 @@ func (x *index) set(id registrationID, end time.Time, old, channels []channel) {
 		at = x.newSlot()
 		x.byID[id] = at
 	}
-	x.slots[at] = slot{id: id, end: seconds(end)}
+	x.slots.set(at, slot{id: id, end: seconds(end)})
 	for i := range channels {
 		if channels[i].mode == every {
 			x.add(channels[i].topic, posting{slot: at, muted: channels[i].muted})
@@ -108,8 +97,8 @@ func (x *index) remove(id registrationID, old []channel) {
 		}
 	}
 	delete(x.byID, id)
-	x.slots[at] = slot{}
-	x.spare = append(x.spare, at)
+	x.slots.set(at, slot{end: x.spare})
+	x.spare = at
 }
 
 // size is the number of channels in the index.
@@ -120,25 +109,26 @@ func (x *index) size() int {
 }
 
 func (x *index) newSlot() uint32 {
-	if n := len(x.spare); n > 0 {
-		at := x.spare[n-1]
-		x.spare = x.spare[:n-1]
-		return at
+	at := x.spare
+	if at != 0 {
+		x.spare = x.slots.get(at).end
+	} else {
+		at = uint32(x.slots.len())
+		x.slots = append(x.slots, make([]byte, slotSize)...)
 	}
-	x.slots = append(x.slots, slot{})
-	return uint32(len(x.slots) - 1)
+	return at
 }
 
 func (x *index) add(t whisper.Topic, p posting) {
 	at := x.free
 	if at != 0 {
-		x.free = x.postings[at].next
+		x.free = x.postings.get(at).next
 	} else {
-		at = uint32(len(x.postings))
-		x.postings = append(x.postings, posting{})
+		at = uint32(x.postings.len())
+		x.postings = append(x.postings, make([]byte, postingSize)...)
 	}
 	p.next = x.heads.swap(topicKey(t), at)
-	x.postings[at] = p
+	x.postings.set(at, p)
 	x.used++
 }
 
@@ -146,20 +136,21 @@ func (x *index) add(t whisper.Topic, p posting) {
 func (x *index) drop(t whisper.Topic, slot uint32) {
 	key := topicKey(t)
 	var before uint32
-	for at := x.heads.get(key); at != 0; before, at = at, x.postings[at].next {
-		p := &x.postings[at]
+	for at := x.heads.get(key); at != 0; {
+		p := x.postings.get(at)
 		if p.slot != slot {
+			before, at = at, p.next
 			continue
 		}
 		switch {
 		case before != 0:
-			x.postings[before].next = p.next
+			x.postings.setNext(before, p.next)
 		case p.next != 0:
 			x.heads.set(key, p.next)
 		default:
 			x.heads.remove(key)
 		}
-		*p = posting{next: x.free}
+		x.postings.set(at, posting{next: x.free})
 		x.free = at
 		x.used--
 		return

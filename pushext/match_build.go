@@ -1,6 +1,7 @@
 package pushext
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,7 +12,7 @@ import (
 // caches with nearly every one, but a region fits into them, and different
 // regions can be set at the same time.
 type listeners struct {
-	slots    []slot
+	slots    slots
 	mul      uint64 // of the table
 	byRegion [regions][][]dealt
 }
@@ -39,8 +40,9 @@ func newListeners(parts int) []listeners {
 
 // add is set of an index that holds nothing under id yet.
 func (l *listeners) add(id registrationID, end time.Time, channels []channel) {
-	at := uint32(len(l.slots))
-	l.slots = append(l.slots, slot{id: id, end: seconds(end)})
+	at := uint32(l.slots.len())
+	l.slots = append(l.slots, make([]byte, slotSize)...)
+	l.slots.set(at, slot{id: id, end: seconds(end)})
 	for i := range channels {
 		c := &channels[i]
 		if c.mode != every {
@@ -67,11 +69,11 @@ func buildIndex(parts []listeners) *index {
 	}
 	x.heads.mul = parts[0].mul
 	firsts := make([]uint32, len(parts)) // slots
-	slots := 0
+	size := slotSize
 	var starts [regions + 1]int // postings
 	for i := range parts {
-		firsts[i] = uint32(slots)
-		slots += len(parts[i].slots)
+		firsts[i] = uint32(size / slotSize)
+		size += len(parts[i].slots)
 		for r := range parts[i].byRegion {
 			for _, chunk := range parts[i].byRegion[r] {
 				starts[r+1] += len(chunk)
@@ -83,13 +85,12 @@ func buildIndex(parts []listeners) *index {
 		starts[r+1] += starts[r]
 	}
 	x.used = starts[regions] - 1
-	x.postings = make([]posting, starts[regions])
-	x.slots = make([]slot, 0, slots)
-	x.byID = make(map[registrationID]uint32, slots)
+	x.postings = newArray(starts[regions] * postingSize)
+	x.slots = slices.Grow(x.slots, size)
 	x.heads.reserve(x.used)
 
 	shards := len(parts)
-	if len(x.heads.words) < regions {
+	if x.heads.size() < regions {
 		shards = 1
 	}
 	late := make([][]uint32, shards)
@@ -103,9 +104,7 @@ func buildIndex(parts []listeners) *index {
 		for i := range parts {
 			x.slots = append(x.slots, parts[i].slots...)
 		}
-		for at, s := range x.slots {
-			x.byID[s.id] = uint32(at)
-		}
+		x.indexSlots()
 	})
 	building.Wait()
 	for i := range shards {
@@ -113,7 +112,7 @@ func buildIndex(parts []listeners) *index {
 	}
 	for _, ats := range late {
 		for _, at := range ats {
-			x.postings[at].next = x.heads.swap(x.postings[at].next, at)
+			x.postings.setNext(at, x.heads.swap(x.postings.get(at).next, at))
 		}
 	}
 	x.heads.reserve(x.heads.used) // many may listen to one topic
@@ -125,9 +124,8 @@ func buildIndex(parts []listeners) *index {
 // place lies beyond are late: they are left out of the table and have their key as
 // next. fresh is how many topics were new to the table.
 func (x *index) buildRegions(parts []listeners, firsts []uint32, at, from, to int) (late []uint32, fresh int) {
-	end := len(x.heads.words) * to / regions
+	end := x.heads.size() * to / regions
 	for r := from; r < to; r++ {
-		x.heads.touch(r)
 		for i := range parts {
 			for _, chunk := range parts[i].byRegion[r] {
 				for _, w := range chunk {
@@ -138,11 +136,21 @@ func (x *index) buildRegions(parts []listeners, firsts []uint32, at, from, to in
 					} else if next == 0 {
 						fresh++
 					}
-					x.postings[at] = posting{next: next, slot: firsts[i] + w.slot, muted: w.muted}
+					x.postings.set(uint32(at), posting{next: next, slot: firsts[i] + w.slot, muted: w.muted})
 					at++
 				}
 			}
 		}
 	}
 	return late, fresh
+}
+
+// indexSlots fills byID, which is empty.
+func (x *index) indexSlots() {
+	x.byID = make(map[registrationID]uint32, x.slots.len())
+	for at := range uint32(x.slots.len()) {
+		if id := x.slots.get(at).id; id != 0 {
+			x.byID[id] = at
+		}
+	}
 }

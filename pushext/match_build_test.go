@@ -40,7 +40,7 @@ func TestBuildIndex(t *testing.T) {
 		same := func() {
 			t.Helper()
 			require.Equal(t, want.size(), got.size())
-			require.Equal(t, len(want.heads.words), len(got.heads.words))
+			require.Equal(t, want.heads.size(), got.heads.size())
 			for n := range topics + 10 {
 				var a, b []registrationID
 				want.match(benchTopic(uint32(n)), now, func(id registrationID) { a = append(a, id) })

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -393,9 +395,16 @@ func TestDiskAndLogCanary(t *testing.T) {
 		require.NoError(t, disk.Error())
 		disk.Release()
 		require.Greater(t, records, 5)
+		b.restart()
+		snapshot, err := os.ReadFile(filepath.Join(b.cfg.Dir, snapshotName))
+		require.NoError(t, err)
+		files := [][]byte{snapshot}
 		for _, file := range b.disk.Files() {
+			files = append(files, b.disk.Bytes(file))
+		}
+		for _, file := range files {
 			for _, canary := range canaries {
-				require.NotContains(t, string(b.disk.Bytes(file)), string(canary))
+				require.NotContains(t, string(file), string(canary))
 			}
 		}
 		for _, canary := range []string{"CANARY", "CNRY", hex.EncodeToString([]byte("CNRY")), hex.EncodeToString(bob.peer[:])} {

@@ -56,6 +56,7 @@ func (s *store) lost(key []byte) bool {
 // complete writes what a salvaged database must have and has lost.
 func (s *store) complete() error {
 	var b leveldb.Batch
+	b.Delete(keySnapshot) // of what was salvaged there is none
 	if s.lost(keyFormat) || s.lost(keyCheck) {
 		if err := s.opensSomething(); err != nil {
 			return err

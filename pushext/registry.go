@@ -72,15 +72,22 @@ type registry struct {
 
 	// change is held while a registration is read, checked and written, one
 	// at a time: two of them may claim one address. It guards the following.
-	change     sync.Mutex
-	next       registrationID
+	change sync.Mutex
+	next   registrationID
+	tally
+	saved  bool // the database has the record of a snapshot of all this
+	unsure bool // a write failed: the disk may hold what memory does not
+}
+
+// tally is what the registry counts of its records.
+type tally struct {
 	count      [classes]int // registrations by class
 	channels   int          // of all
 	challenged int          // records at prefixChallenged
 }
 
-// openRegistry reads all registrations in one pass and indexes their channels.
-// A record that is damaged is left out, counted and logged; its device finds
+// openRegistry indexes the channels of all registrations, by a snapshot if there
+// is one, or by reading them in one pass. A record that is damaged is left out, counted and logged; its device finds
 // out with its next request and registers again.
 func openRegistry(s *store, limits Limits, providers []Provider, skip []string, log *slog.Logger, m *registryMetrics) (*registry, error) {
 	r := &registry{
@@ -296,7 +303,7 @@ func (r *registry) commit(b *leveldb.Batch, edits ...edit) error {
 		key = idKey(prefixListening, e.next.id)
 		b.Put(key, r.store.seal(key, e.next.encodeListening()))
 	}
-	err := r.store.write(b)
+	err := r.write(b)
 	r.recent.forget(edits)
 	if err != nil {
 		r.m.writeFailures.Inc()
@@ -306,6 +313,24 @@ func (r *registry) commit(b *leveldb.Batch, edits ...edit) error {
 		r.settle(e)
 	}
 	r.gauge()
+	return nil
+}
+
+// write writes a change. A snapshot ends with it: its record is deleted in the
+// same batch, and then its file, in which devices are that may end now. The
+// caller holds change.
+func (r *registry) write(b *leveldb.Batch) error {
+	if r.saved {
+		b.Delete(keySnapshot)
+	}
+	if err := r.store.write(b); err != nil {
+		r.unsure = true
+		return err
+	}
+	if r.saved {
+		r.saved = false
+		r.removeSnapshot()
+	}
 	return nil
 }
 

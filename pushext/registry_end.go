@@ -194,7 +194,7 @@ func (r *registry) sweepChallenged(now time.Time) error {
 	}
 	r.change.Lock()
 	defer r.change.Unlock()
-	if err := r.store.write(&b); err != nil {
+	if err := r.write(&b); err != nil {
 		return fmt.Errorf("forget challenged addresses: %w", err)
 	}
 	r.challenged = left

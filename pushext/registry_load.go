@@ -9,10 +9,25 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// load fills the index and the counters. Most of it is opening the sealed
-// records: each core reads and opens a range of the ids.
+// load fills the index and the counters.
 func (r *registry) load() error {
-	parts := make([]loaded, runtime.GOMAXPROCS(0))
+	restored, err := r.restore()
+	if err != nil {
+		return err
+	}
+	if !restored {
+		if err := r.scan(); err != nil {
+			return err
+		}
+	}
+	r.gauge()
+	return nil
+}
+
+// scan reads all registrations. Most of it is opening the sealed records: each
+// core reads and opens a range of the ids.
+func (r *registry) scan() error {
+	parts := make([]tally, runtime.GOMAXPROCS(0))
 	listening := newListeners(len(parts))
 	var readers errgroup.Group
 	start := []byte{prefixListening}
@@ -46,17 +61,10 @@ func (r *registry) load() error {
 	if err := days.Error(); err != nil {
 		return fmt.Errorf("read challenged addresses: %w", err)
 	}
-	r.gauge()
 	return nil
 }
 
-// loaded is what load found in a range.
-type loaded struct {
-	count    [classes]int
-	channels int
-}
-
-func (r *registry) loadRange(keys *util.Range, listening *listeners) (found loaded, err error) {
+func (r *registry) loadRange(keys *util.Range, listening *listeners) (found tally, err error) {
 	it := r.store.db.Scan(keys)
 	defer it.Release()
 	var rec record
@@ -64,7 +72,7 @@ func (r *registry) loadRange(keys *util.Range, listening *listeners) (found load
 	for it.Next() {
 		key := it.Key()
 		if len(key) != 9 {
-			return loaded{}, fmt.Errorf("%w: key of %d bytes", errRecord, len(key))
+			return tally{}, fmt.Errorf("%w: key of %d bytes", errRecord, len(key))
 		}
 		rec.id = registrationID(binary.BigEndian.Uint64(key[1:]))
 		opened, err := r.store.openInto(plain, key, it.Value())
@@ -83,7 +91,7 @@ func (r *registry) loadRange(keys *util.Range, listening *listeners) (found load
 		}
 	}
 	if err := it.Error(); err != nil {
-		return loaded{}, fmt.Errorf("read registrations: %w", err)
+		return tally{}, fmt.Errorf("read registrations: %w", err)
 	}
 	return found, nil
 }

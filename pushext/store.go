@@ -21,7 +21,7 @@ import (
 // First bytes of the keys in the push database. Each prefix belongs to one
 // file, which documents what follows it.
 const (
-	prefixMeta   = 'm' // store.go: format and key check; follower.go: cursor
+	prefixMeta   = 'm' // store.go: format and key check; follower.go: cursor; snapshot.go: its record
 	prefixDevice = 'd' // device.go: what a registration has not fetched yet
 	// 'r' and whatever else the registry keeps is declared in registry.go.
 )
@@ -54,6 +54,7 @@ var (
 // outside the database; the rest (local ids, public hashes, counters) is not.
 type store struct {
 	db   *durable.DB
+	dir  string      // holds its files, and others beside them; empty if it is on a test's disk
 	aead cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
 	mac  []byte
 }
@@ -68,6 +69,7 @@ func openStore(dir string, diskKey []byte, o durable.Options) (*store, error) {
 	if s.db, err = durable.Open(dir, o); err != nil {
 		return nil, fmt.Errorf("open push database: %w", err)
 	}
+	s.dir = dir
 	if err := s.check(); err != nil {
 		return nil, errors.Join(err, s.db.Close())
 	}
