@@ -12,13 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/config"
-	"whisperpush/mailserver"
 	"whisperpush/pushext"
 	"whisperpush/whisper"
 )
 
-// newPush builds the push extension with its keys and providers. Nothing of it is on the disk before.
-func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushext.Extension, *ecdsa.PrivateKey, error) {
+// newPush builds the push extension with its keys and providers. log may get its archive later, before the extension
+// starts.
+func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushext.Extension, *ecdsa.PrivateKey, error) {
 	dir := filepath.Join(cfg.Node.DataDir, "push")
 	keyPath, err := pushSecret(cfg.Push.KeyFile, "Push.KeyFile", filepath.Join(cfg.Node.DataDir, "pushkey"), dir,
 		"no registered device would find its mail server again")
@@ -45,8 +45,8 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		Dir:           dir,
 		PushKey:       key,
 		DiskKey:       diskKey,
-		Log:           pushLog{archive},
-		Envelopes:     pushLog{archive},
+		Log:           log,
+		Envelopes:     log,
 		Sender:        node,
 		Providers:     providers,
 		SkipChallenge: cfg.Push.SkipChallenge,

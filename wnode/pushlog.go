@@ -14,12 +14,12 @@ import (
 type pushLog struct{ *mailserver.Archive }
 
 var (
-	_ pushext.Log       = pushLog{}
-	_ pushext.Envelopes = pushLog{}
+	_ pushext.Log       = (*pushLog)(nil)
+	_ pushext.Envelopes = (*pushLog)(nil)
 )
 
 // Follow implements pushext.Log. The entries are only valid during the call of fn.
-func (l pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
+func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
 	var entries []pushext.Entry
 	return l.Archive.Follow(ctx, after, func(records []mailserver.Record) error {
 		entries = entries[:0]
@@ -31,7 +31,7 @@ func (l pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Ent
 }
 
 // ByHash implements pushext.Envelopes.
-func (l pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
+func (l *pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
 	records, missing, err := l.Archive.ByHash(ctx, hashes)
 	for _, r := range records {
 		found = append(found, r.Envelope)

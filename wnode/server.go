@@ -1,6 +1,7 @@
 package wnode
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"errors"
@@ -73,7 +74,6 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	s.registry = newRegistry()
 	requests := newRequests(s.registry)
 
-	// The archive comes before the node that fills it.
 	settings := whisper.Config{
 		MinPoW:         cfg.Shh.MinimumAcceptedPOW,
 		MaxMessageSize: cfg.Shh.MaxMessageSize,
@@ -88,40 +88,55 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	mailKey := sync.OnceValues(func() ([]byte, error) { return deriveMailKey(cfg) })
 	if withMail {
 		s.onStop(inBackground(func(context.Context) { mailKey() })) // slow on purpose
-		if s.archive, err = openArchive(cfg, logger, s.registry); err != nil {
-			return err
-		}
-		s.onStop(func() { logError(logger, "closing the archive", s.archive.Close()) })
-		s.health = &archiveHealth{Archiver: s.archive}
+		s.health = new(archiveHealth)
 		settings.Archiver = s.health
 	}
 	if s.whisper, err = whisper.NewNode(settings); err != nil {
 		return err
 	}
+
+	// Archive and push are opened side by side: both read much, and neither needs the other before it starts.
+	var opening sync.WaitGroup
+	var archiveErr, pushErr error
+	var log pushLog
+	var providers []pushext.Provider
+	var pushKey *ecdsa.PrivateKey
+	if withMail {
+		opening.Go(func() { s.archive, archiveErr = openArchive(cfg, logger, s.registry) })
+	}
+	if cfg.Push.Enabled {
+		opening.Go(func() {
+			if providers, pushErr = openProviders(cfg.Push.Provider); pushErr == nil {
+				s.push, pushKey, pushErr = newPush(cfg, nodeKey, providers, &log, s.whisper, logger, s.registry)
+			}
+		})
+	}
+	opening.Wait()
+	if s.archive != nil {
+		s.onStop(func() { logError(logger, "closing the archive", s.archive.Close()) })
+		s.health.Archiver, log.Archive = s.archive, s.archive
+	}
+	s.onStop(s.whisper.Stop)
+	s.onStop(func() { closeProviders(providers) })
+	if s.push != nil {
+		s.onStop(func() { logError(logger, "stopping push", stopPush(s.push)) })
+	}
+	if err := cmp.Or(archiveErr, pushErr); err != nil {
+		return err
+	}
+
+	// Then they start: the node that fills the archive, and those who answer requests.
 	if err = s.whisper.Start(); err != nil {
 		return err
 	}
-	s.onStop(s.whisper.Stop)
-
-	// Then those who answer requests.
 	var announce *announcer // nil: not asked for
-	if cfg.Push.Enabled {
-		providers, err := openProviders(cfg.Push.Provider)
-		if err != nil {
-			return err
-		}
-		s.onStop(func() { closeProviders(providers) })
-		push, key, err := newPush(cfg, nodeKey, providers, s.archive, s.whisper, logger, s.registry)
-		if err != nil {
-			return err
-		}
-		s.push, s.pushKey = push, &key.PublicKey
+	if s.push != nil {
+		s.pushKey = &pushKey.PublicKey
 		if cfg.Push.Announce {
 			announce = &announcer{
-				key: key, providers: describeProviders(cfg.Push.Provider, providers), limits: push.Limits(), node: s.whisper, logger: logger,
+				key: pushKey, providers: describeProviders(cfg.Push.Provider, providers), limits: s.push.Limits(), node: s.whisper, logger: logger,
 			}
 		}
-		s.onStop(func() { logError(logger, "stopping push", stopPush(s.push)) })
 		if err = s.push.Start(context.Background()); err != nil {
 			return err
 		}

@@ -103,6 +103,28 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestDatabasesThatDoNotOpen: archive and push are opened side by side, and neither is left open if the other fails.
+func TestDatabasesThatDoNotOpen(t *testing.T) {
+	for name, blocked := range map[string][]string{"archive": {"archive"}, "push": {"push"}, "both": {"archive", "push"}} {
+		t.Run(name, func(t *testing.T) {
+			noLeaks(t)
+			cfg := loopback(t)
+			cfg.Push.Enabled = true
+			cfg.Push.Provider = []config.Provider{{Name: "webhook", Type: "webhook"}}
+			for _, dir := range blocked {
+				require.NoError(t, os.WriteFile(filepath.Join(cfg.Node.DataDir, dir), nil, 0o600))
+			}
+			_, err := start(cfg, slog.New(slog.DiscardHandler))
+			require.ErrorContains(t, err, filepath.Join(cfg.Node.DataDir, blocked[0]))
+			require.NotContains(t, err.Error(), "\n", "one sentence")
+			for _, dir := range blocked {
+				require.NoError(t, os.Remove(filepath.Join(cfg.Node.DataDir, dir)))
+			}
+			run(t, cfg)
+		})
+	}
+}
+
 func TestKeyFilesArePrivate(t *testing.T) {
 	cfg := loopback(t)
 	cfg.Push.Enabled = true
