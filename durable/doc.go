@@ -26,7 +26,8 @@
 //     and keeps the damaged one aside.
 //
 // On disk: goleveldb's own files (CURRENT, MANIFEST-n, n.log, n.ldb, LOCK, LOG) in
-// the directory given to Open, and nothing else. A damaged database that was set
+// the directory given to Open; files of its user's there are left alone, and set
+// aside with a damaged database. A damaged database that was set
 // aside is a sibling directory named <dir>.corrupt-<UTC time>.
 //
 // Package faultstore is an in-memory disk with power cuts, full disks, failing

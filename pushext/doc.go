@@ -16,8 +16,8 @@
 // Receipt: a Fetch or Seen → protocol → outbox, which cancels what is pending
 // for those hashes.
 //
-// The parts, a file each: protocol*.go, registry*.go, record.go and match.go
-// for registrations; follower.go, outbox.go, receipt.go, device.go, early.go and
+// The parts, a file each: protocol*.go, registry*.go, record.go, match*.go,
+// table.go and snapshot.go for registrations; follower.go, outbox.go, receipt.go, device.go, early.go and
 // commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
 // budget.go, flight.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go for
 // the sending; store.go for the disk.
@@ -42,13 +42,18 @@
 // One goleveldb database in Config.Dir, opened through package durable. The
 // first byte of a key says whose it is:
 //
-//	m  store.go, outbox.go, moved.go, registry.go: format, key check, cursor, next id
+//	m  store.go, outbox.go, moved.go, registry.go, snapshot.go: format, key check, cursor, next id, record of the snapshot
 //	d  device.go: what a registration has not fetched; numbers reserved
 //	r  registry.go: registrations and their channels, sealed
 //	k a g h s e q  registry.go: secondary keys, by keyed fingerprints
 //
+// Beside goleveldb's files there is index.snapshot from a clean stop until the first
+// change of a registration after it: the index in memory, which spares the next
+// start reading all registrations.
+//
 // What holds an address, a key or the topics of a registration is sealed with
-// XChaCha20-Poly1305 under Config.DiskKey, which is kept outside the database.
+// XChaCha20-Poly1305 under Config.DiskKey, which is kept outside the database;
+// the snapshot with AES-256-GCM under a key of its own, which is in its record.
 //
 // # Goroutines
 //
