@@ -49,8 +49,18 @@ func (t *table) find(key uint32) int {
 	return i
 }
 
-// get returns the value of a key, 0 if it has none.
-func (t *table) get(key uint32) uint32 { return uint32(t.word(t.find(key))) }
+// get returns the value of a key, 0 if it has none. It is find for every
+// envelope, and so without a detour.
+func (t *table) get(key uint32) uint32 {
+	words := t.words
+	mask := len(words) - wordSize
+	for i := t.home(key) * wordSize & mask; ; i = (i + wordSize) & mask {
+		word := binary.LittleEndian.Uint64(words[i:])
+		if word == 0 || uint32(word>>32) == key {
+			return uint32(word)
+		}
+	}
+}
 
 // set gives a key a value, which is not 0.
 func (t *table) set(key, value uint32) {
