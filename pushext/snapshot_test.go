@@ -183,7 +183,11 @@ func TestSnapshotCrash(t *testing.T) {
 		},
 		"while the record is written": func(s *shelf, _ []byte) {
 			var left *faultstore.Store
-			s.disk.Disk().OnSync(func(int) { left = s.disk.Disk().Crash(nil).Store("db") })
+			s.disk.Disk().OnSync(func(int) {
+				if left == nil { // later ones are of the closing
+					left = s.disk.Disk().Crash(nil).Store("db")
+				}
+			})
 			require.NoError(t, s.save(t.Context()))
 			require.NoError(t, s.store.close())
 			s.disk = left
