@@ -84,9 +84,8 @@ func interrupted(data []byte, pos, blockEnd int) bool {
 	if len(data)-pos < journalHeader {
 		return true
 	}
-	sum := binary.LittleEndian.Uint32(data[pos:])
-	end := pos + journalHeader + int(binary.LittleEndian.Uint16(data[pos+4:]))
-	if kind := data[pos+6]; kind < chunkFull || kind > chunkLast || end > blockEnd {
+	sum, kind, end := chunkHeader(data, pos)
+	if kind < chunkFull || kind > chunkLast || end > blockEnd {
 		return hole(data, pos, pos+journalHeader)
 	}
 	if sumOfSome(data[pos+6:min(blockEnd, len(data))], sum) {
@@ -139,12 +138,17 @@ func chunkAt(data []byte, pos, blockEnd int) (kind byte, payload []byte, ok bool
 	if blockEnd-pos < journalHeader {
 		return 0, nil, false
 	}
-	kind = data[pos+6]
-	end := pos + journalHeader + int(binary.LittleEndian.Uint16(data[pos+4:]))
-	if kind < chunkFull || kind > chunkLast || end > blockEnd || chunkSum(data[pos+6:end]) != binary.LittleEndian.Uint32(data[pos:]) {
+	sum, kind, end := chunkHeader(data, pos)
+	if kind < chunkFull || kind > chunkLast || end > blockEnd || chunkSum(data[pos+6:end]) != sum {
 		return 0, nil, false
 	}
 	return kind, data[pos+journalHeader : end], true
+}
+
+// chunkHeader reads the journalHeader bytes at pos: the checksum, the kind, and where
+// the chunk is to end.
+func chunkHeader(data []byte, pos int) (sum uint32, kind byte, end int) {
+	return binary.LittleEndian.Uint32(data[pos:]), data[pos+6], pos + journalHeader + int(binary.LittleEndian.Uint16(data[pos+4:]))
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

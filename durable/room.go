@@ -48,16 +48,13 @@ func (f *roomy) Write(p []byte) (int, error) {
 }
 
 func (f *roomy) Sync() error {
-	small := f.news <= smallSync
+	news := f.news
+	f.news = 0
 	if f.end <= f.room {
-		if err := f.SyncData(); err != nil {
-			return err
-		}
-		f.news = 0
-		return nil
+		return f.SyncData()
 	}
 	room := f.end
-	if small {
+	if news <= smallSync {
 		if f.zeros == nil {
 			f.zeros = make([]byte, f.ahead)
 		}
@@ -68,7 +65,7 @@ func (f *roomy) Sync() error {
 	if err := f.rewriter.Sync(); err != nil {
 		return err
 	}
-	f.room, f.news = room, 0
+	f.room = room
 	return nil
 }
 

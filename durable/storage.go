@@ -200,8 +200,7 @@ func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	}
 	s.journal = &writer{Writer: w, s: s}
 	if file, ok := w.(rewriter); ok {
-		s.journal.roomy = &roomy{rewriter: file, ahead: s.room}
-		s.journal.Writer = s.journal.roomy
+		s.journal.Writer = &roomy{rewriter: file, ahead: s.room}
 	}
 	return s.journal, nil
 }
@@ -358,8 +357,7 @@ func (prefix) Close() error { return nil }
 // writer makes the file's directory entry durable with its first Sync.
 type writer struct {
 	storage.Writer
-	s     *strictStorage
-	roomy *roomy // Writer, if it is one; nil if not
+	s *strictStorage
 
 	mu      sync.Mutex
 	pending bool // written but not synced
@@ -413,8 +411,13 @@ func (w *writer) finish() error {
 			return err
 		}
 	}
-	if w.roomy != nil {
-		return w.roomy.trim()
+	return w.trim()
+}
+
+// trim cuts off the room of a journal that has some.
+func (w *writer) trim() error {
+	if f, ok := w.Writer.(*roomy); ok {
+		return f.trim()
 	}
 	return nil
 }
@@ -424,8 +427,8 @@ func (w *writer) Close() error {
 	defer w.mu.Unlock()
 	w.closed = true
 	var err error
-	if w.roomy != nil && !w.s.dead.Load() {
-		err = w.roomy.trim()
+	if !w.s.dead.Load() {
+		err = w.trim()
 	}
 	return errors.Join(err, w.Writer.Close())
 }
