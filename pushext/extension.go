@@ -35,9 +35,9 @@ type Extension struct {
 	once   sync.Once
 }
 
-// New opens the push database and builds the extension; nothing runs, and
-// neither log, envelopes nor sender are asked for anything before Start. The error wraps ErrDiskKey, ErrFormat, or durable's errors, and says
-// what to do.
+// New opens the push database and builds the extension; nothing runs, and neither
+// log, envelopes nor sender are asked for anything before Start. The error wraps
+// ErrDiskKey, ErrFormat, or durable's errors, and says what to do.
 func New(cfg Config) (*Extension, error) {
 	cfg, err := cfg.check()
 	if err != nil {
@@ -124,8 +124,8 @@ func (x *Extension) Start(ctx context.Context) error {
 
 // Stop ends everything and closes the database: it takes no more requests,
 // lets attempts in flight end, records what they brought and the index for the next
-// start, and returns within ten seconds, or soon after ctx ends. What was not sent is sent after the next
-// Start. Further calls do nothing.
+// start, and returns within ten seconds, or soon after ctx ends. What was not sent
+// is sent after the next Start. Further calls do nothing.
 func (x *Extension) Stop(ctx context.Context) (err error) {
 	x.once.Do(func() {
 		if x.cancel != nil {

@@ -87,8 +87,8 @@ type tally struct {
 }
 
 // openRegistry indexes the channels of all registrations, by a snapshot if there
-// is one, or by reading them in one pass. A record that is damaged is left out, counted and logged; its device finds
-// out with its next request and registers again.
+// is one, or by reading them in one pass. A record that is found damaged is left out,
+// counted and logged; its device finds out with its next request and registers again.
 func openRegistry(s *store, limits Limits, providers []Provider, skip []string, log *slog.Logger, m *registryMetrics) (*registry, error) {
 	r := &registry{
 		store:     s,

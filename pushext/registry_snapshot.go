@@ -52,21 +52,18 @@ func (r *registry) restore() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read the record of the snapshot: %w", err)
 	}
+	r.saved = true
 	record, err := r.store.open(keySnapshot, sealed)
 	if err == nil {
 		r.index, r.tally, err = readSnapshot(r.store.dir, record)
 	}
 	if err == nil {
-		r.saved = true
 		return true, nil
 	}
 	r.log.Warn("the index is made of all registrations, as its snapshot is of no use", "err", err)
-	var b leveldb.Batch
-	b.Delete(keySnapshot)
-	if err := r.store.write(&b); err != nil {
+	if err := r.write(new(leveldb.Batch)); err != nil {
 		return false, fmt.Errorf("delete the record of the snapshot: %w", err)
 	}
-	r.removeSnapshot()
 	return false, nil
 }
 
