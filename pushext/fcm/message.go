@@ -11,6 +11,7 @@ import (
 	"firebase.google.com/go/v4/messaging"
 	"github.com/appleboy/gorush/core"
 	"github.com/appleboy/gorush/notify"
+	"github.com/tidwall/gjson"
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
@@ -70,9 +71,9 @@ func (f *frames) message(n pushext.Notification) ([]byte, error) {
 		out = append(out, frame.text[i]...)
 		switch slot {
 		case slotToken:
-			out = appendString(out, n.Address.Token)
+			out = gjson.AppendJSONString(out, n.Address.Token)
 		case slotCollapse:
-			out = appendString(out, n.CollapseID)
+			out = gjson.AppendJSONString(out, n.CollapseID)
 		case slotData:
 			if out, err = appendData(out, data); err != nil {
 				return nil, err
@@ -159,25 +160,12 @@ func appendData(out []byte, members map[string]json.RawMessage) ([]byte, error) 
 			out = append(out, ',')
 		}
 		first = false
-		out = append(appendString(out, key), ':')
+		out = append(gjson.AppendJSONString(out, key), ':')
 		if value[0] == '"' {
 			out = append(out, value...) // the sealed payload, by far the longest
 		} else {
-			out = appendString(out, string(value))
+			out = gjson.AppendJSONString(out, string(value))
 		}
 	}
 	return out, nil
-}
-
-// appendString appends a JSON string.
-func appendString(out []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string has an encoding
-			return append(out, quoted...)
-		}
-	}
-	out = append(out, '"')
-	out = append(out, s...)
-	return append(out, '"')
 }

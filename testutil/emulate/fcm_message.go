@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 const (
@@ -195,24 +197,13 @@ func (m fcmMessage) object() []byte {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(appendQuoted(out, key), ':')
+		out = append(gjson.AppendJSONString(out, key), ':')
 		value := m.data[key]
 		if value != "" && strings.ContainsRune("-0123456789[{", rune(value[0])) && json.Valid([]byte(value)) {
 			out = append(out, value...)
 		} else {
-			out = appendQuoted(out, value)
+			out = gjson.AppendJSONString(out, value)
 		}
 	}
 	return append(out, '}')
-}
-
-// appendQuoted appends a JSON string.
-func appendQuoted(out []byte, s string) []byte {
-	if strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' }) {
-		quoted, _ := json.Marshal(s)
-		return append(out, quoted...)
-	}
-	out = append(out, '"')
-	out = append(out, s...)
-	return append(out, '"')
 }
