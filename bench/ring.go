@@ -116,7 +116,7 @@ func (s *suite) ring(ctx context.Context) error {
 
 	sent := make(map[common.Hash]time.Time, count)
 	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
-	before, known := readClock()
+	before := readClock()
 	due := time.Now()
 	for i, packet := range load {
 		due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / ringRate))
@@ -130,7 +130,7 @@ func (s *suite) ring(ctx context.Context) error {
 			return n.explain(err)
 		}
 	}
-	stolen := stolenSince(before, known, "ring_stolen")
+	stolen := before.stolenSince("ring_stolen")
 	end()
 	if err := loaded.Wait(); err != nil {
 		return err

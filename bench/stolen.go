@@ -9,36 +9,36 @@ import (
 // clock is processor time of the whole machine since it started, in ticks of the kernel.
 type clock struct{ stolen, all float64 }
 
-// readClock reads /proc/stat, proc(5). ok is false where there is none.
-func readClock() (c clock, ok bool) {
+// readClock reads /proc/stat, proc(5). Where there is none all is 0.
+func readClock() (c clock) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return c, false
+		return clock{}
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	fields := strings.Fields(line)
 	const steal = 8 // cpu user nice system idle iowait irq softirq steal
 	if len(fields) <= steal {
-		return c, false
+		return clock{}
 	}
 	for i, field := range fields[1 : steal+1] {
 		ticks, err := strconv.ParseFloat(field, 64)
 		if err != nil {
-			return c, false
+			return clock{}
 		}
 		c.all += ticks
 		if i+1 == steal {
 			c.stolen = ticks
 		}
 	}
-	return c, true
+	return c
 }
 
 // stolenSince is how much of the processors' time since an earlier clock a virtual
 // machine's host has given to others, as a detail of a report; none where that is not known.
-func stolenSince(c clock, ok bool, name string) []detail {
-	now, still := readClock()
-	if !ok || !still || now.all <= c.all {
+func (c clock) stolenSince(name string) []detail {
+	now := readClock()
+	if c.all == 0 || now.all <= c.all {
 		return nil
 	}
 	return []detail{{name, 100 * (now.stolen - c.stolen) / (now.all - c.all), "%"}}
