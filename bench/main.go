@@ -62,6 +62,7 @@ type suite struct {
 	seed     int64
 	dir      string    // all files of the run
 	wnode    string    // our executable
+	samples  string    // file for each wake-up of ring; empty: none
 	progress io.Writer // says what is going on
 	report   *report
 	loads    map[genuinenode.Load]string // files of envelopes made so far
@@ -98,6 +99,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	docs := flags.String("docs", "", "also write the results into performance.md and performance.svg in this `DIRECTORY`")
 	note := flags.String("note", "", "a `SENTENCE` about this run, for the documents")
 	wnode := flags.String("wnode", "", "measure this `EXECUTABLE` instead of building one")
+	samples := flags.String("samples", "", "write when each envelope of ring was sent, and how long its wake-up took, to `FILE`")
 	cpu := flags.String("cpuprofile", "", "write a CPU profile of this process to `FILE`; our node is another process")
 	size := shortSizes
 	override := sizeFlags(flags)
@@ -129,7 +131,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		defer pprof.StopCPUProfile()
 	}
 
-	s := &suite{sizes: size, seed: *seed, wnode: *wnode, progress: stderr, loads: make(map[genuinenode.Load]string)}
+	s := &suite{sizes: size, seed: *seed, wnode: *wnode, samples: *samples, progress: stderr, loads: make(map[genuinenode.Load]string)}
 	if s.dir, err = os.MkdirTemp(*tmp, "whisperpush-bench-"); err != nil {
 		return err
 	}
@@ -158,7 +160,7 @@ func command(flags *flag.FlagSet) string {
 	target, rest := "make bench", ""
 	flags.Visit(func(f *flag.Flag) {
 		switch f.Name {
-		case "docs", "note", "tmp", "wnode", "cpuprofile": // no influence on what is measured
+		case "docs", "note", "tmp", "wnode", "samples", "cpuprofile": // no influence on what is measured
 		case "full":
 			target = "make bench-full"
 			fallthrough

@@ -114,7 +114,7 @@ func (s *suite) ring(ctx context.Context) error {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 
-	sent := make(map[common.Hash]time.Time, count)
+	sent := make([]time.Time, count)
 	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
 	before := readClock()
 	due := time.Now()
@@ -125,7 +125,7 @@ func (s *suite) ring(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		sent[hashes[i]] = time.Now()
+		sent[i] = time.Now()
 		if err := l.send(whisper.MessagesPacket, packet); err != nil {
 			return n.explain(err)
 		}
@@ -136,30 +136,46 @@ func (s *suite) ring(ctx context.Context) error {
 		return err
 	}
 	busy := bare.read()
-	rung, err := s.rings(ctx, service, tokens, r.private, len(sent))
+	rung, err := s.rings(ctx, service, tokens, r.private, count)
 	if err != nil {
 		return err
 	}
-	var waits []float64
+	waits := make([]float64, count)
 	late := 0
-	for h, at := range sent {
+	for i, h := range hashes {
 		wait := promised + time.Second // those that never came
 		if first, ok := rung[h]; ok {
-			wait = first.Sub(at)
+			wait = first.Sub(sent[i])
 		}
 		if wait > promised {
 			late++
 		}
-		waits = append(waits, milliseconds(wait))
+		waits[i] = milliseconds(wait)
+	}
+	if err := s.keepSamples(sent, waits); err != nil {
+		return err
 	}
 	s.report.add("ring_p50_vs_floor", median(waits)/floor.both(), detail{"ring_p50", median(waits), "ms"},
 		detail{"ring_floor", floor.both(), "ms"}, detail{"ring_floor_fsync", floor.fsync, "ms"}, detail{"ring_floor_post", floor.post, "ms"},
 		detail{"ring_floor_beside_load", busy.both(), "ms"}, detail{"ring_floor_beside_load_fsync", busy.fsync, "ms"})
 	s.report.add("ring_p99_vs_floor", quantile(waits, 0.99)/floor.both(), append([]detail{{"ring_p99", quantile(waits, 0.99), "ms"},
 		{"ring_max", quantile(waits, 1), "ms"}}, stolen...)...)
-	s.report.add("ring_late", float64(late)/float64(len(sent)), detail{"ring_envelopes", float64(len(sent)), "envelopes"},
+	s.report.add("ring_late", float64(late)/float64(count), detail{"ring_envelopes", float64(count), "envelopes"},
 		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(service.Accepted() - bare.pushes), "pushes"})
 	return nil
+}
+
+// keepSamples writes each wake-up on a line, if that was asked for: when its
+// envelope was sent, in milliseconds of the clock, and how many the wake-up took.
+func (s *suite) keepSamples(sent []time.Time, waits []float64) error {
+	if s.samples == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	for i, at := range sent {
+		fmt.Fprintf(&b, "%.3f %.3f\n", float64(at.UnixMicro())/1000, waits[i])
+	}
+	return os.WriteFile(s.samples, b.Bytes(), 0o644)
 }
 
 // ringLoad makes the packets, and the hashes in them in order. The envelopes for a
