@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -106,7 +105,7 @@ func (a *APNS) send(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "HTTP/2 only", http.StatusHTTPVersionNotSupported)
 		return
 	}
-	raw, err := io.ReadAll(r.Body)
+	raw, err := content(r)
 	if err != nil {
 		refuseAPNS(w, 0, "PayloadTooLarge", time.Time{})
 		return

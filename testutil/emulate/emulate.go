@@ -171,6 +171,16 @@ func (s *Service) guarded(h http.Handler) http.Handler {
 	})
 }
 
+// content reads the body of a request, at once if its length is known.
+func content(r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > maxRequest {
+		return io.ReadAll(r.Body)
+	}
+	raw := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, raw)
+	return raw, err
+}
+
 // count keeps account of the open connections.
 func (s *Service) count(_ net.Conn, state http.ConnState) {
 	switch state {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -185,7 +184,7 @@ func (f *FCM) authorised(r *http.Request) bool {
 
 // send is projects.messages.send.
 func (f *FCM) send(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
+	raw, err := content(r)
 	switch {
 	case err != nil:
 		f.refuse(w, http.StatusRequestEntityTooLarge, "INVALID_ARGUMENT", "", "Request payload size exceeds the limit.")

@@ -1,10 +1,8 @@
 package emulate
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -85,7 +83,7 @@ func newFCMToken() string { return text(22) + ":APA91b" + text(134) }
 // fcmMessage is what the emulator needs of an accepted request.
 type fcmMessage struct {
 	token        string
-	data         map[string]string
+	data         []member // strings
 	collapseKey  string
 	ttl          time.Duration
 	high         bool
@@ -96,28 +94,28 @@ type fcmMessage struct {
 // parseFCM reads a request as strictly as FCM does. The error is the text of
 // the INVALID_ARGUMENT answer.
 func parseFCM(raw []byte) (fcmMessage, error) {
-	v, err := decode(raw)
+	root, err := decode(raw)
 	if err != nil {
 		return fcmMessage{}, fmt.Errorf("Invalid JSON payload received: %w", err)
 	}
-	if err := fcmSend("", v); err != nil {
+	if err := judge(fcmSend, root); err != nil {
 		return fcmMessage{}, err
 	}
-	root := member(v, "")
-	message := member(root, "message")
-	if message == nil {
+	message := root.find("message")
+	if message.absent() {
 		return fcmMessage{}, errors.New("The message is missing")
 	}
-	android := member(message, "android")
+	android := message.find("android")
+	shown := [2]value{message.find("notification"), android.find("notification")}
 	m := fcmMessage{
-		token:       word(message, "token"),
-		collapseKey: word(android, "collapse_key"),
-		high:        strings.EqualFold(word(android, "priority"), "high"),
-		visible:     message["notification"] != nil || android["notification"] != nil,
-		ttl:         fcmMaxTTL * time.Second,
+		token:        message.word("token"),
+		collapseKey:  android.word("collapse_key"),
+		high:         strings.EqualFold(android.word("priority"), "high"),
+		visible:      !shown[0].absent() || !shown[1].absent(),
+		ttl:          fcmMaxTTL * time.Second,
+		validateOnly: root.find("validate_only").Bool(),
 	}
-	m.validateOnly, _ = find(root, "validate_only").(bool)
-	if word(message, "topic") != "" || word(message, "condition") != "" {
+	if message.word("topic") != "" || message.word("condition") != "" {
 		return fcmMessage{}, errors.New("Recipient of the message must be a token here: topics and conditions are not emulated")
 	}
 	if m.token == "" {
@@ -126,30 +124,26 @@ func parseFCM(raw []byte) (fcmMessage, error) {
 	if !fcmToken(m.token) {
 		return fcmMessage{}, errFCMToken
 	}
-	if ttl := word(android, "ttl"); ttl != "" {
+	if ttl := android.word("ttl"); ttl != "" {
 		m.ttl, _ = parseDuration(ttl) // its form was checked
 		if m.ttl > fcmMaxTTL*time.Second {
 			return fcmMessage{}, errors.New("Invalid value (TTL): it must be between 0 and 2419200 seconds")
 		}
 	}
-	data := member(message, "data")
-	if over := member(android, "data"); over != nil {
+	data := message.find("data")
+	if over := android.find("data"); !over.absent() {
 		data = over
 	}
 	size := 0
-	m.data = make(map[string]string, len(data))
-	for key, value := range data {
-		if fcmReserved(key) {
-			return fcmMessage{}, fmt.Errorf("Invalid data payload key: %s", key)
+	m.data = data.members
+	for _, d := range m.data {
+		if fcmReserved(d.name) {
+			return fcmMessage{}, fmt.Errorf("Invalid data payload key: %s", d.name)
 		}
-		m.data[key] = value.(string) // checked by strMap
-		size += len(key) + len(m.data[key])
+		size += len(d.name) + len(d.Str)
 	}
-	for _, shown := range []any{message["notification"], android["notification"]} {
-		if shown != nil {
-			encoded, _ := json.Marshal(shown)
-			size += len(encoded)
-		}
+	for _, s := range shown {
+		size += len(s.Raw)
 	}
 	if size > fcmMaxPayload {
 		return fcmMessage{}, errors.New("Android message is too big")
@@ -164,45 +158,27 @@ func fcmReserved(key string) bool {
 	return key == "" || key == "from" || key == "message_type" || strings.HasPrefix(key, "gcm") || strings.HasPrefix(key, "google")
 }
 
-// find returns a member under its proto or its JSON name.
-func find(m map[string]any, name string) any {
-	for k, v := range m {
-		if snake(k) == name {
-			return v
-		}
-	}
-	return nil
-}
-
-// member returns an object's member that is an object; of any value with name "".
-func member(v any, name string) map[string]any {
-	m, _ := v.(map[string]any)
-	if name == "" {
-		return m
-	}
-	m, _ = find(m, name).(map[string]any)
-	return m
-}
-
-func word(m map[string]any, name string) string {
-	s, _ := find(m, name).(string)
-	return s
-}
-
 // object rebuilds the JSON object that a sender flattened into FCM's strings:
 // a number, list or object is carried as its JSON text.
 func (m fcmMessage) object() []byte {
-	out := []byte{'{'}
-	for i, key := range slices.Sorted(maps.Keys(m.data)) {
+	size := 2
+	for _, d := range m.data {
+		size += len(d.name) + len(d.Raw) + 4
+	}
+	out := append(make([]byte, 0, size), '{')
+	slices.SortStableFunc(m.data, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	for i, d := range m.data {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(gjson.AppendJSONString(out, key), ':')
-		value := m.data[key]
-		if value != "" && strings.ContainsRune("-0123456789[{", rune(value[0])) && json.Valid([]byte(value)) {
-			out = append(out, value...)
-		} else {
-			out = gjson.AppendJSONString(out, value)
+		out = append(gjson.AppendJSONString(out, d.name), ':')
+		switch {
+		case d.Str != "" && strings.ContainsRune("-0123456789[{", rune(d.Str[0])) && gjson.Valid(d.Str):
+			out = append(out, d.Str...)
+		case len(d.Raw) == len(d.Str)+len(`""`): // nothing in it is escaped
+			out = append(out, d.Raw...)
+		default:
+			out = gjson.AppendJSONString(out, d.Str)
 		}
 	}
 	return append(out, '}')

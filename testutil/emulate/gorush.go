@@ -2,7 +2,6 @@ package emulate
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ func StartGorush(cfg GorushConfig) (*Gorush, error) {
 func hexDigit(c rune) rune { return rune("0123456789abcdef"[c%16]) }
 
 func (g *Gorush) send(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
+	raw, err := content(r)
 	var request struct {
 		Notifications []struct {
 			ID         string                     `json:"notif_id"`

@@ -1,9 +1,7 @@
 package emulate
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -103,7 +101,7 @@ func (h *HMS) authorised(r *http.Request) bool {
 }
 
 func (h *HMS) send(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
+	raw, err := content(r)
 	switch {
 	case err != nil:
 		refuseHMS(w, http.StatusBadRequest, "80300008", "The message body size exceeds the default value")
@@ -145,21 +143,21 @@ func (h *HMS) send(w http.ResponseWriter, r *http.Request) {
 
 // read checks a request; the code is set with an error.
 func (h *HMS) read(r *http.Request, raw []byte) (p Push, code string, err error) {
-	v, err := decode(raw)
+	root, err := decode(raw)
 	if err != nil {
 		return p, "80100003", fmt.Errorf("Incorrect message structure: %w", err)
 	}
-	if err := hmsMessage("", v); err != nil {
+	if err := judge(hmsMessage, root); err != nil {
 		return p, "80100003", fmt.Errorf("Incorrect message structure: %w", err)
 	}
-	message := member(v, "message")
-	android := member(message, "android")
-	tokens, _ := message["token"].([]any)
-	body := word(message, "data")
+	message := root.find("message")
+	android := message.find("android")
+	tokens := message.find("token").items
+	body := message.word("data")
 	switch {
 	case len(tokens) != 1:
 		return p, "80100001", fmt.Errorf("one token a message is emulated, not %d", len(tokens))
-	case !hmsToken(tokens[0].(string)): // checked by list(str)
+	case !hmsToken(tokens[0].Str): // checked by list(str)
 		return p, "80300007", fmt.Errorf("All the tokens are invalid")
 	case len(body) > 4096:
 		return p, "80300008", fmt.Errorf("The message body size exceeds the default value")
@@ -167,20 +165,20 @@ func (h *HMS) read(r *http.Request, raw []byte) (p Push, code string, err error)
 		return p, "80100003", fmt.Errorf("Incorrect message structure: no data")
 	}
 	ttl := 24 * time.Hour
-	if text := word(android, "ttl"); text != "" {
+	if text := android.word("ttl"); text != "" {
 		if ttl, _ = parseDuration(text); ttl <= 0 || ttl > 15*24*time.Hour {
 			return p, "80100004", fmt.Errorf("Incorrect message time to live")
 		}
 	}
 	collapse := ""
-	if n, ok := android["collapse_key"].(json.Number); ok {
-		if k, err := n.Int64(); err != nil || k < -1 || k > 100 {
+	if key := android.find("collapse_key"); !key.absent() {
+		if k, ok := key.whole(); !ok || k < -1 || k > 100 {
 			return p, "80100001", fmt.Errorf("collapse_key must be -1 to 100")
 		}
-		collapse = n.String()
+		collapse = key.Raw
 	}
 	return Push{
-		At: time.Now(), Token: tokens[0].(string), ID: text(24), Body: []byte(body), CollapseID: collapse, TTL: ttl,
-		Urgent: word(android, "urgency") == "HIGH", Header: r.Header, Raw: raw,
+		At: time.Now(), Token: tokens[0].Str, ID: text(24), Body: []byte(body), CollapseID: collapse, TTL: ttl,
+		Urgent: android.word("urgency") == "HIGH", Header: r.Header, Raw: raw,
 	}, "", nil
 }

@@ -1,8 +1,6 @@
 package emulate
 
 import (
-	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -53,8 +51,8 @@ var pushyRequest = object(map[string]check{
 })
 
 func (p *Pushy) send(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
-	v, invalid := decode(raw)
+	raw, err := content(r)
+	m, invalid := decode(raw)
 	switch {
 	case err != nil || invalid != nil || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
 		refusePushy(w, 0, "INVALID_PARAM", "The request body is not JSON.")
@@ -63,28 +61,26 @@ func (p *Pushy) send(w http.ResponseWriter, r *http.Request) {
 		refusePushy(w, 0, "INVALID_API_KEY", "")
 		return
 	}
-	if err := pushyRequest("", v); err != nil {
+	if err := judge(pushyRequest, m); err != nil {
 		refusePushy(w, 0, "INVALID_PARAM", err.Error())
 		return
 	}
-	m := member(v, "")
-	data, _ := json.Marshal(m["data"])
+	data := m.find("data")
 	ttl := 30 * 24 * time.Hour
-	if n, ok := m["time_to_live"].(json.Number); ok {
-		seconds, _ := n.Int64()
+	if seconds, ok := m.find("time_to_live").whole(); ok {
 		ttl = time.Duration(seconds) * time.Second
 	}
 	switch {
-	case m["data"] == nil || word(m, "to") == "" || ttl <= 0 || ttl > 365*24*time.Hour:
+	case data.absent() || m.word("to") == "" || ttl <= 0 || ttl > 365*24*time.Hour:
 		refusePushy(w, 0, "INVALID_PARAM", "")
 		return
-	case len(data) > 4096:
+	case len(data.Raw) > 4096:
 		refusePushy(w, 0, "PAYLOAD_LIMIT_EXCEEDED", "")
 		return
 	}
 	push := Push{
-		At: time.Now(), Token: word(m, "to"), ID: text(24), Body: data, TTL: ttl, Urgent: true,
-		Visible: m["notification"] != nil, Header: r.Header, Raw: raw,
+		At: time.Now(), Token: m.word("to"), ID: text(24), Body: []byte(data.Raw), TTL: ttl, Urgent: true,
+		Visible: !m.find("notification").absent(), Header: r.Header, Raw: raw,
 	}
 	a := p.next(push.Token)
 	if a.Accept {

@@ -1,11 +1,11 @@
 package emulate
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,59 +13,118 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// decode reads a request's JSON with its numbers as they are written. As gjson
-// only looks at what is asked for, a push costs the emulator a fraction of what
-// encoding/json takes; a benchmark is to measure the sender.
-func decode(raw []byte) (any, error) {
+// value is a JSON value of a request. As gjson only looks at what is asked for, and
+// nothing is copied, a push costs the emulator a fraction of what encoding/json
+// takes: a benchmark is to measure the sender.
+type value struct {
+	gjson.Result
+	members []member // of an object, in their order
+	items   []value  // of a list
+}
+
+// member is one of an object.
+type member struct {
+	name string
+	value
+}
+
+// decode reads a request's JSON.
+func decode(raw []byte) (value, error) {
 	if !utf8.Valid(raw) || !gjson.ValidBytes(raw) {
-		return nil, errors.New("it is not JSON")
+		return value{}, errors.New("it is not JSON")
 	}
 	return decoded(gjson.ParseBytes(raw)), nil
 }
 
-func decoded(r gjson.Result) any {
+func decoded(r gjson.Result) value {
+	v := value{Result: r}
 	switch {
 	case r.IsObject():
-		m := make(map[string]any)
-		r.ForEach(func(key, value gjson.Result) bool {
-			m[key.String()] = decoded(value)
+		v.members = make([]member, 0, 4)
+		r.ForEach(func(name, of gjson.Result) bool {
+			v.members = append(v.members, member{name.String(), decoded(of)})
 			return true
 		})
-		return m
 	case r.IsArray():
-		l := []any{}
-		r.ForEach(func(_, value gjson.Result) bool {
-			l = append(l, decoded(value))
+		r.ForEach(func(_, of gjson.Result) bool {
+			v.items = append(v.items, decoded(of))
 			return true
 		})
-		return l
-	case r.Type == gjson.Number:
-		return json.Number(r.Raw)
 	}
-	return r.Value()
+	return v
 }
 
-// check judges one JSON value; path names it in the error.
-type check func(path string, v any) error
+// find returns an object's member under its proto or its JSON name: null, which
+// proto JSON takes for absent, if there is none. Of several the last counts.
+func (v value) find(name string) value {
+	for _, m := range slices.Backward(v.members) {
+		if m.name == name || snake(m.name) == name {
+			return m.value
+		}
+	}
+	return value{}
+}
+
+// absent reports whether there is no value.
+func (v value) absent() bool { return v.Type == gjson.Null }
+
+// word returns a member that is a string, "" if there is none.
+func (v value) word(name string) string {
+	if m := v.find(name); m.Type == gjson.String {
+		return m.Str
+	}
+	return ""
+}
+
+// whole returns a value that is a whole number.
+func (v value) whole() (n int64, ok bool) {
+	if v.Type != gjson.Number {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(v.Raw, 10, 64)
+	return n, err == nil
+}
+
+// fault is what is wrong with a value. form is for Sprintf, of the place.
+type fault struct{ place, form string }
+
+func (f *fault) Error() string { return fmt.Sprintf(f.form, strings.TrimPrefix(f.place, ".")) }
+
+// in says in which member, as ".name", or element of a value the fault is.
+func (f *fault) in(name string) *fault {
+	f.place = name + f.place
+	return f
+}
+
+// judge turns what a check found into an error.
+func judge(of check, v value) error {
+	if f := of(v); f != nil {
+		return f
+	}
+	return nil
+}
+
+// check judges a JSON value: nil for a good one.
+type check func(value) *fault
 
 // object accepts an object whose members are all known, under their proto name
 // (collapse_key) or their JSON name (collapseKey), as Google's APIs do.
 func object(members map[string]check) check {
-	return func(path string, v any) error {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return fmt.Errorf("Invalid value at '%s', an object is expected", path)
+	return func(v value) *fault {
+		if !v.IsObject() {
+			return &fault{form: "Invalid value at '%s', an object is expected"}
 		}
-		for name, value := range m {
-			member, ok := members[snake(name)]
+		for _, m := range v.members {
+			name := snake(m.name)
+			known, ok := members[name]
 			if !ok {
-				return fmt.Errorf("Invalid JSON payload received. Unknown name %q at '%s': Cannot find field.", name, path)
+				return &fault{form: "Invalid JSON payload received. Unknown name " + strings.ReplaceAll(strconv.Quote(m.name), "%", "%%") + " at '%s': Cannot find field."}
 			}
-			if value == nil {
-				continue // proto JSON: null is absent
+			if m.absent() {
+				continue
 			}
-			if err := member(strings.TrimPrefix(path+"."+snake(name), "."), value); err != nil {
-				return err
+			if f := known(m.value); f != nil {
+				return f.in("." + name)
 			}
 		}
 		return nil
@@ -87,59 +146,55 @@ func snake(name string) string {
 	return b.String()
 }
 
-func str(path string, v any) error {
-	if _, ok := v.(string); !ok {
-		return fmt.Errorf("Invalid value at '%s' (TYPE_STRING)", path)
+func str(v value) *fault {
+	if v.Type != gjson.String {
+		return &fault{form: "Invalid value at '%s' (TYPE_STRING)"}
 	}
 	return nil
 }
 
-func strMap(path string, v any) error {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return fmt.Errorf("Invalid value at '%s', an object of strings is expected", path)
+func strMap(v value) *fault {
+	if !v.IsObject() {
+		return &fault{form: "Invalid value at '%s', an object of strings is expected"}
 	}
-	for k, value := range m {
-		if err := str(path+"["+k+"].value", value); err != nil {
-			return err
+	for _, m := range v.members {
+		if f := str(m.value); f != nil {
+			return f.in("[" + m.name + "].value")
 		}
 	}
 	return nil
 }
 
-func boolean(path string, v any) error {
-	if _, ok := v.(bool); !ok {
-		return fmt.Errorf("Invalid value at '%s' (TYPE_BOOL)", path)
+func boolean(v value) *fault {
+	if !v.IsBool() {
+		return &fault{form: "Invalid value at '%s' (TYPE_BOOL)"}
 	}
 	return nil
 }
 
-func integer(path string, v any) error {
-	if n, ok := v.(json.Number); ok {
-		if _, err := n.Int64(); err == nil {
-			return nil
-		}
+func integer(v value) *fault {
+	if _, ok := v.whole(); !ok {
+		return &fault{form: "Invalid value at '%s' (TYPE_INT32)"}
 	}
-	return fmt.Errorf("Invalid value at '%s' (TYPE_INT32)", path)
+	return nil
 }
 
 // anything accepts any object: google.protobuf.Struct.
-func anything(path string, v any) error {
-	if _, ok := v.(map[string]any); !ok {
-		return fmt.Errorf("Invalid value at '%s', an object is expected", path)
+func anything(v value) *fault {
+	if !v.IsObject() {
+		return &fault{form: "Invalid value at '%s', an object is expected"}
 	}
 	return nil
 }
 
 func list(item check) check {
-	return func(path string, v any) error {
-		l, ok := v.([]any)
-		if !ok {
-			return fmt.Errorf("Invalid value at '%s', a list is expected", path)
+	return func(v value) *fault {
+		if !v.IsArray() {
+			return &fault{form: "Invalid value at '%s', a list is expected"}
 		}
-		for i, value := range l {
-			if err := item(fmt.Sprintf("%s[%d]", path, i), value); err != nil {
-				return err
+		for i, of := range v.items {
+			if f := item(of); f != nil {
+				return f.in(fmt.Sprintf("[%d]", i))
 			}
 		}
 		return nil
@@ -147,21 +202,20 @@ func list(item check) check {
 }
 
 func enum(values ...string) check {
-	return func(path string, v any) error {
-		if s, ok := v.(string); ok && slices.Contains(values, s) {
-			return nil
+	return func(v value) *fault {
+		if v.Type != gjson.String || !slices.Contains(values, v.Str) {
+			return &fault{form: "Invalid value at '%s' (TYPE_ENUM)"}
 		}
-		return fmt.Errorf("Invalid value at '%s' (TYPE_ENUM)", path)
+		return nil
 	}
 }
 
 var durationForm = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,9})?s$`)
 
 // duration reads proto JSON's form of google.protobuf.Duration: "3.5s".
-func duration(path string, v any) error {
-	s, _ := v.(string)
-	if _, err := parseDuration(s); err != nil {
-		return fmt.Errorf("Invalid value at '%s' (type.googleapis.com/google.protobuf.Duration)", path)
+func duration(v value) *fault {
+	if _, err := parseDuration(v.Str); err != nil {
+		return &fault{form: "Invalid value at '%s' (type.googleapis.com/google.protobuf.Duration)"}
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -75,7 +74,7 @@ func (h *Webhook) Repeats() int {
 }
 
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
+	raw, err := content(r)
 	if err != nil {
 		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 		return

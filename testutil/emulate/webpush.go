@@ -12,7 +12,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net/http"
 	"regexp"
 	"slices"
@@ -76,7 +75,7 @@ func (p *WebPush) Subscribe(serverKey string) (*Subscription, error) {
 }
 
 func (p *WebPush) receive(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
+	raw, err := content(r)
 	p.mu.Lock()
 	subscription := p.subscriptions[r.URL.Path]
 	p.mu.Unlock()
