@@ -174,7 +174,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "apns " + err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
 	for renewed := false; ; renewed = true {
 		bearer, err := p.bearer.token(time.Now())

@@ -36,11 +36,17 @@ type Access struct {
 	flight   singleflight.Group
 
 	mu      sync.Mutex // guards the following fields
-	current string
+	current grant
 	refresh time.Time // replace from here on
 	expiry  time.Time // unusable from here on
 	refused error     // of the last exchange
 	until   time.Time // refused stands until then
+}
+
+// grant is an access token.
+type grant struct {
+	token  string      // "" if there is none
+	header http.Header // of a JSON body that is posted with it; only read
 }
 
 // NewAccess makes an Access that posts form to tokenURL, within timeout.
@@ -48,9 +54,9 @@ func NewAccess(client *http.Client, tokenURL string, timeout time.Duration, form
 	return &Access{client: client, tokenURL: tokenURL, form: form, timeout: timeout}
 }
 
-// Token returns a usable access token. It waits for an exchange only when there
+// usable returns an access token that can be used. It waits for an exchange only when there
 // is none; one near its end is replaced behind the caller's back.
-func (a *Access) Token(ctx context.Context) (string, error) {
+func (a *Access) usable(ctx context.Context) (grant, error) {
 	now := time.Now()
 	a.mu.Lock()
 	current, refresh, expiry := a.current, a.refresh, a.expiry
@@ -58,33 +64,33 @@ func (a *Access) Token(ctx context.Context) (string, error) {
 	a.mu.Unlock()
 	held := refused != nil && now.Before(until)
 	switch {
-	case current != "" && now.Before(refresh):
+	case current.token != "" && now.Before(refresh):
 		return current, nil
-	case current != "" && now.Before(expiry):
+	case current.token != "" && now.Before(expiry):
 		if !held {
 			a.flight.DoChan("", a.exchange)
 		}
 		return current, nil
 	case held:
-		return "", refused
+		return grant{}, refused
 	}
 	select {
 	case result := <-a.flight.DoChan("", a.exchange):
 		if result.Err != nil {
-			return "", result.Err
+			return grant{}, result.Err
 		}
-		return result.Val.(string), nil
+		return result.Val.(grant), nil
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return grant{}, ctx.Err()
 	}
 }
 
-// Forget drops an access token that was refused, unless it was replaced meanwhile.
-func (a *Access) Forget(token string) {
+// forget drops an access token that was refused, unless it was replaced meanwhile.
+func (a *Access) forget(token string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.current == token {
-		a.current = ""
+	if a.current.token == token {
+		a.current = grant{}
 	}
 }
 
@@ -95,17 +101,16 @@ func (a *Access) Forget(token string) {
 // Without a token or an answer the reason of the verdict begins with kind.
 func (a *Access) Post(ctx context.Context, kind, url string, body []byte, stale func(Answer) bool, judge func(Answer, time.Time) pushext.Verdict) pushext.Verdict {
 	for renewed := false; ; renewed = true {
-		token, err := a.Token(ctx)
+		granted, err := a.usable(ctx)
 		if err != nil {
 			return Unauthorised(kind, err, time.Now())
 		}
-		header := http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}
-		answer, err := Post(ctx, a.client, url, header, body)
+		answer, err := Post(ctx, a.client, url, granted.header, body)
 		if err != nil {
 			return Failed(kind, err)
 		}
 		if stale(answer) && !renewed {
-			a.Forget(token)
+			a.forget(granted.token)
 			continue
 		}
 		return judge(answer, time.Now())
@@ -122,12 +127,13 @@ func (a *Access) exchange() (any, error) {
 	defer a.mu.Unlock()
 	if err != nil {
 		a.refused, a.until = err, now.Add(HoldRefusal)
-		return "", err
+		return grant{}, err
 	}
 	a.refused = nil
-	a.current, a.expiry = token, now.Add(life)
+	a.current = grant{token, http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}}
+	a.expiry = now.Add(life)
 	a.refresh = a.expiry.Add(-min(refreshEarly, life/2))
-	return token, nil
+	return a.current, nil
 }
 
 // refusal is an exchange that the token endpoint answered otherwise than with a token.
@@ -157,7 +163,7 @@ func (a *Access) request(ctx context.Context) (token string, life time.Duration,
 	return granted.AccessToken, time.Duration(min(max(granted.ExpiresIn, 0), 24*3600)) * time.Second, nil
 }
 
-// Unauthorised is the verdict of a push for which Token failed. Its reason is
+// Unauthorised is the verdict of a push for which there is no access token. Its reason is
 // kind, "oauth", and the status or the kind of network failure.
 func Unauthorised(kind string, err error, now time.Time) pushext.Verdict {
 	kind += " oauth"

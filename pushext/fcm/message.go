@@ -3,6 +3,7 @@ package fcm
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/pushwire"
 )
 
 // shape is what two messages have in common that differ in nothing but their
@@ -55,10 +57,6 @@ var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, sl
 
 // message encodes the request of projects.messages.send. The errors are fit to be reasons.
 func (f *frames) message(n pushext.Notification) ([]byte, error) {
-	data, err := attempt.Members(n.Body)
-	if err != nil {
-		return nil, err
-	}
 	s := shape{urgent: n.Urgent, ttl: min(max(n.TTL, 0), MaxTTL)}
 	// If there is nothing to replace: no key, as collapsible messages are throttled.
 	s.collapsible = n.CollapseID != "" && !n.Fresh
@@ -75,7 +73,7 @@ func (f *frames) message(n pushext.Notification) ([]byte, error) {
 		case slotCollapse:
 			out = gjson.AppendJSONString(out, n.CollapseID)
 		case slotData:
-			if out, err = appendData(out, data); err != nil {
+			if out, err = appendBody(out, n.Body); err != nil {
 				return nil, err
 			}
 		}
@@ -146,6 +144,21 @@ func newFrame(s shape) (frame, error) {
 	made.text = append(made.text, string(raw[end:]))
 	return made, nil
 }
+
+// appendBody appends the members of a body as those of FCM's data object.
+func appendBody(out, body []byte) ([]byte, error) {
+	if sealed, ok := pushwire.SealedPart(body); ok { // nearly all are
+		return append(append(out, sealedHead...), sealed...), nil
+	}
+	members, err := attempt.Members(body)
+	if err != nil {
+		return nil, err
+	}
+	return appendData(out, members)
+}
+
+// sealedHead is what comes before the sealed payload in FCM's data object.
+var sealedHead = fmt.Sprintf(`"v":"%d","p":`, pushwire.Version)
 
 // appendData appends the members of a body as those of FCM's data object, which has
 // strings only: a number or list is carried as its text. The brackets around them

@@ -216,7 +216,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "fcm " + err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
 	return p.access.Post(ctx, "fcm", p.url, body, stale, verdict)
 }

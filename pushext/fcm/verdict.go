@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
 )
@@ -60,10 +62,7 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		return pushext.Verdict{Class: class, Reason: "fcm " + attempt.Status(a.Status) + reason}
 	}
 	if a.Status == http.StatusOK {
-		var sent struct {
-			Name string `json:"name"`
-		}
-		if json.Unmarshal(a.Body, &sent) != nil || sent.Name == "" {
+		if name := gjson.GetBytes(a.Body, "name"); !gjson.ValidBytes(a.Body) || name.Type != gjson.String || name.Str == "" {
 			return is(pushext.Retry, " unreadable") // a captive portal says 200 as well
 		}
 		return is(pushext.Delivered, "")

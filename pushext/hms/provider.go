@@ -158,7 +158,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "hms " + err.Error()}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
 	return p.access.Post(ctx, "hms", p.url, body, expired, func(answer attempt.Answer, now time.Time) pushext.Verdict {
 		return verdict(answer, n.Address.Token, now)

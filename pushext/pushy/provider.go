@@ -141,7 +141,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if err != nil {
 		return bad("body cannot be encoded")
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
 	answer, err := attempt.Post(ctx, p.client, p.url, http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {

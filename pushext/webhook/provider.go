@@ -126,7 +126,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if p.Check(n.Address) != nil { // the policy may be narrower than when it was registered
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "webhook bad address"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
 	now := time.Now()
 	timestamp := strconv.FormatInt(now.Unix(), 10)

@@ -182,7 +182,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if n.CollapseID != "" && len(n.CollapseID) <= MaxTopic {
 		header.Set("Topic", n.CollapseID)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
 	answer, err := attempt.Post(ctx, p.client, n.Address.Token, header, body)
 	switch {
