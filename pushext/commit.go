@@ -64,6 +64,9 @@ func (o *outbox) commit(ctx context.Context) {
 	o.settle(c)
 }
 
+// maxKeptBatch is how many records a batch may hold whose memory is kept for the next.
+const maxKeptBatch = 4096
+
 // change is what one batch holds.
 type change struct {
 	devices     []*device
@@ -77,7 +80,11 @@ type change struct {
 func (o *outbox) collect(block uint64) (*leveldb.Batch, change) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	b := new(leveldb.Batch)
+	if o.batch.Len() > maxKeptBatch {
+		o.batch = leveldb.Batch{}
+	}
+	b := &o.batch
+	b.Reset() // what it held is written, or given up
 	c := change{
 		devices: o.dirty, reserved: make([]uint64, len(o.dirty)),
 		removed: o.removed, cursor: o.cursorDirty, uncommitted: o.uncommitted,
@@ -86,7 +93,8 @@ func (o *outbox) collect(block uint64) (*leveldb.Batch, change) {
 		d.dirty, d.writing = false, true
 		c.reserved[i] = d.used + block
 		if !d.forgotten {
-			b.Put(deviceKey(d.id), d.record(c.reserved[i]))
+			o.record = d.appendRecord(o.record[:0], c.reserved[i])
+			b.Put(deviceKey(d.id), o.record)
 		}
 	}
 	for _, id := range c.removed {

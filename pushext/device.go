@@ -145,6 +145,7 @@ func (d *device) newest() uint64 {
 // there are more than that.
 func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 	more = d.more
+	hashes = make([]common.Hash, 0, min(max, len(d.entries)))
 	for i := len(d.entries) - 1; i >= 0; i-- {
 		if d.entries[i].read {
 			continue
@@ -176,9 +177,8 @@ func deviceKey(id registrationID) []byte {
 	return binary.BigEndian.AppendUint64([]byte{prefixDevice}, uint64(id))
 }
 
-// record encodes d with a new block of sequence numbers reserved.
-func (d *device) record(reserved uint64) []byte {
-	b := make([]byte, 0, 32+len(d.reason)+len(d.entries)*(entryRecordMin+8))
+// appendRecord encodes d with a new block of sequence numbers reserved.
+func (d *device) appendRecord(b []byte, reserved uint64) []byte {
 	var flags byte
 	if d.more {
 		flags |= flagMore

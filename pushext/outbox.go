@@ -100,6 +100,10 @@ type outbox struct {
 	committed   chan struct{} // closed and replaced after each commit
 	early       earlyReads
 
+	// batch and record are the writer's, to be used again.
+	batch  leveldb.Batch
+	record []byte
+
 	soon  chan struct{} // capacity 1: commit after commitDelay
 	now   chan struct{} // capacity 1: commit at once
 	moved chan struct{} // capacity 1: the cursor may have moved, and its matches have rung

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"sync"
 
 	circl "github.com/cloudflare/circl/hpke"
 	"golang.org/x/crypto/chacha20"
@@ -111,7 +112,10 @@ func NewSealer(sealKey []byte) (*Sealer, error) {
 // Seal returns the body of a wake-up, {"v":2,"p":"<base64>"}. Bodies are all of
 // BodySize bytes, and no two have anything in common but this form.
 func (s *Sealer) Seal(p Payload) ([]byte, error) {
-	sealed := make([]byte, SealedSize)
+	room := sealedRoom.Get().(*[SealedSize]byte)
+	defer sealedRoom.Put(room)
+	clear(room[:]) // the plaintext ends in zeros
+	sealed := room[:]
 	nonce, masked, plain := sealed[:sealNonce], sealed[sealNonce:][:encapsulatedSize], sealed[sealNonce+encapsulatedSize:][:PlainSize]
 	if err := p.encode(plain); err != nil {
 		return nil, err
@@ -128,6 +132,9 @@ func (s *Sealer) Seal(p Payload) ([]byte, error) {
 	return append(body, `"}`...), nil
 }
 
+// sealedRoom holds memory for sealed payloads, *[SealedSize]byte.
+var sealedRoom = sync.Pool{New: func() any { return new([SealedSize]byte) }}
+
 // sealedHead is what comes before the sealed payload, a JSON string.
 const sealedHead = `{"v":2,"p":`
 
@@ -143,7 +150,7 @@ func SealedPart(body []byte) (p []byte, ok bool) {
 	}
 	var sealed [(SealedSize + 2) / 3 * 3]byte
 	n, err := base64.StdEncoding.Strict().Decode(sealed[:], p[1:len(p)-1])
-	return p, err == nil && n == SealedSize && !bytes.ContainsAny(p, "\r\n") // which the decoder skips
+	return p, err == nil && n == SealedSize && bytes.IndexByte(p, '\r') < 0 && bytes.IndexByte(p, '\n') < 0 // which the decoder skips
 }
 
 // SealPayload seals one wake-up to a device's public seal key, as a Sealer does.
