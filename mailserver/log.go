@@ -15,6 +15,9 @@ import (
 // groupBytes is how much is committed with one fsync at most.
 const groupBytes = 2 << 20
 
+// smallGroup is up to how many bytes a group is small: a few envelopes.
+const smallGroup = 4 << 10
+
 // duplicateRuns is how many runs that were on disk at the start, if they are full,
 // are searched for envelopes that come again because a restart made the node
 // forget them.
@@ -37,6 +40,9 @@ type writerState struct {
 // next one is built out of what has been queued.
 //
 //	queue → fill: number, index, make blocks → disk: write, fsync → settle: publish, tell
+//
+// A small group that nothing follows yet is written by the writer itself: to hand it on
+// and back would cost more than to build the next one late.
 //
 // One group at most is at the disk, so they settle in their order. What is indexed
 // but not settled has sequences above Last, which readers pass over; if its write
@@ -64,7 +70,13 @@ func (a *Archive) writer() {
 		switch g := w.next; {
 		case len(g.blocks) > 0:
 			g.finish(a.active())
-			w.atDisk, w.next = g, spare
+			w.next = spare
+			if g.bytes <= smallGroup {
+				a.settle(g, g.partition.write(&g.batch))
+				spare = g
+				continue
+			}
+			w.atDisk = g
 			toDisk <- g
 		case len(g.submissions) > 0: // all of it is archived already
 			a.settle(g, nil)

@@ -44,8 +44,7 @@ func New(cfg Config) (*Extension, error) {
 		return nil, err
 	}
 	s, err := openStore(cfg.Dir, cfg.DiskKey, durable.Options{
-		Storage: cfg.storage, Name: "push", KeyFilter: true,
-		Logger: cfg.Logger, Metrics: durable.NewMetrics(cfg.Registerer),
+		Storage: cfg.storage, Logger: cfg.Logger, Metrics: durable.NewMetrics(cfg.Registerer),
 	})
 	if err != nil {
 		return nil, err

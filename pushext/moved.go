@@ -71,7 +71,7 @@ type Moves struct {
 // OpenMoves opens the push database in dir, which must be sound. The error wraps
 // ErrDiskKey, ErrFormat, or one of durable's.
 func OpenMoves(dir string, diskKey []byte) (*Moves, error) {
-	s, err := openStore(dir, diskKey, durable.Options{Name: "push", KeyFilter: true})
+	s, err := openStore(dir, diskKey, durable.Options{})
 	if err != nil {
 		return nil, err
 	}

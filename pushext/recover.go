@@ -38,7 +38,7 @@ func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done
 	if err != nil {
 		return r, sound, err
 	}
-	if s.db, err = durable.Open(dir, durable.Options{Name: "push", KeyFilter: true}); err != nil {
+	if s.db, err = durable.Open(dir, pushOptions(durable.Options{})); err != nil {
 		return r, sound, err
 	}
 	if sound = sound && !s.lost(keyFormat); !sound { // the latter if completing it was interrupted

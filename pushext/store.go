@@ -66,7 +66,7 @@ func openStore(dir string, diskKey []byte, o durable.Options) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.db, err = durable.Open(dir, o); err != nil {
+	if s.db, err = durable.Open(dir, pushOptions(o)); err != nil {
 		return nil, fmt.Errorf("open push database: %w", err)
 	}
 	s.dir = dir
@@ -74,6 +74,13 @@ func openStore(dir string, diskKey []byte, o durable.Options) (*store, error) {
 		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
+}
+
+// pushOptions are o with what a push database always has: most look-ups are of keys that
+// are not there, and nearly all that it holds is sealed, or hashes.
+func pushOptions(o durable.Options) durable.Options {
+	o.Name, o.KeyFilter, o.NoCompression = "push", true, true
+	return o
 }
 
 // newStore derives the keys of a store that is not open yet.
