@@ -76,7 +76,7 @@ func (s *suite) ring(ctx context.Context) error {
 	if err := r.fill(ctx, devices, 1, 0, func(i int) string { return tokens[i] }); err != nil {
 		return err
 	}
-	load, hashes, err := ringLoad(count, devices, s.seed)
+	load, hashes, owners, err := ringLoad(count, devices, s.seed)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *suite) ring(ctx context.Context) error {
 		}
 		waits[i] = milliseconds(wait)
 	}
-	if err := s.keepSamples(sent, waits); err != nil {
+	if err := s.keepSamples(sent, waits, owners); err != nil {
 		return err
 	}
 	s.report.add("ring_p50_vs_floor", median(waits)/floor.both(), detail{"ring_p50", median(waits), "ms"},
@@ -166,21 +166,22 @@ func (s *suite) ring(ctx context.Context) error {
 }
 
 // keepSamples writes each wake-up on a line, if that was asked for: when its
-// envelope was sent, in milliseconds of the clock, and how many the wake-up took.
-func (s *suite) keepSamples(sent []time.Time, waits []float64) error {
+// envelope was sent, in milliseconds of the clock, how many the wake-up took, and
+// the number of its device.
+func (s *suite) keepSamples(sent []time.Time, waits []float64, owners []int) error {
 	if s.samples == "" {
 		return nil
 	}
 	var b bytes.Buffer
 	for i, at := range sent {
-		fmt.Fprintf(&b, "%.3f %.3f\n", float64(at.UnixMicro())/1000, waits[i])
+		fmt.Fprintf(&b, "%.3f %.3f %d\n", float64(at.UnixMicro())/1000, waits[i], owners[i])
 	}
 	return os.WriteFile(s.samples, b.Bytes(), 0o644)
 }
 
-// ringLoad makes the packets, and the hashes in them in order. The envelopes for a
+// ringLoad makes the packets, and the hashes in them and their devices in order. The envelopes for a
 // device are spread over ringSpan by chance.
-func ringLoad(count, devices int, seed int64) (load [][]byte, hashes []common.Hash, err error) {
+func ringLoad(count, devices int, seed int64) (load [][]byte, hashes []common.Hash, owners []int, err error) {
 	type arrival struct {
 		device int
 		at     float64
@@ -198,12 +199,13 @@ func ringLoad(count, devices int, seed int64) (load [][]byte, hashes []common.Ha
 		data := make([]byte, dataSize)
 		copy(data, crypto.Keccak256(fmt.Append(nil, i))) // the rest is zeros: random bytes would only tax the sender
 		if raws[i], err = rlp.EncodeToBytes([]any{expiry, uint32(loadTTL), channelTopic(arrivals[i].device), data, uint64(i)}); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
+		owners = append(owners, arrivals[i].device)
 		hashes = append(hashes, crypto.Keccak256Hash(raws[i]))
 	}
 	load, err = packets(raws, 1)
-	return load, hashes, err
+	return load, hashes, owners, err
 }
 
 // rings waits until all envelopes were rung for, or the last of them is late, and

@@ -93,6 +93,7 @@ func (o *outbox) collect(block uint64) (*leveldb.Batch, change) {
 		d.dirty, d.writing = false, true
 		c.reserved[i] = d.used + block
 		if !d.forgotten {
+			d.unborn = false
 			o.record = d.appendRecord(o.record[:0], c.reserved[i])
 			b.Put(deviceKey(d.id), o.record)
 		}
@@ -141,20 +142,18 @@ func (o *outbox) restore(c change) {
 	o.cursorDirty = o.cursorDirty || c.cursor
 }
 
-// finish writes the rest and gives back the sequence numbers that were
-// reserved and not used, so that a clean stop leaves no gap.
+// finish writes the rest, gives back the sequence numbers that were
+// reserved and not used, so that a clean stop leaves no gap, and says that the run is over.
 func (o *outbox) finish() {
 	o.mu.Lock()
 	for _, d := range o.devices {
-		if d.reserved > d.used {
+		if d.reserved > d.used && !d.unborn {
 			o.touch(d)
 		}
 	}
 	o.mu.Unlock()
 	batch, c := o.collect(0)
-	if batch.Len() == 0 {
-		return
-	}
+	batch.Put(keyRun, runRecord(o.crashes, 0))
 	if err := o.store.write(batch); err != nil {
 		o.log.Error("cannot write the outbox at the end; the last wake-ups will be repeated", "err", err)
 		o.restore(c)

@@ -12,9 +12,12 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
 
+	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 // cut takes the provider away from a rig that crashed: what it still does in
@@ -343,6 +346,59 @@ func TestRestart(t *testing.T) {
 		require.Equal(t, uint64(4), got[3].Payload.Seq)
 		r.stop()
 	})
+}
+
+// A device's first wake-up does not wait for its numbers to be reserved. A number is
+// used once all the same: after a crash the first block begins later, after a clean
+// stop it does not.
+func TestFirstNumbersNeedNoDisk(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &cut{scripted: &scripted{name: "fcm"}}
+		r := newRig(t, Delivery{}, p)
+		var topics [4]whisper.Topic
+		for i := range topics {
+			topics[i] = r.device(registrationID(i), fmt.Sprintf("fcm token-%d", i))
+		}
+		wake := func(i int) uint64 {
+			t.Helper()
+			r.log.archive(topics[i])
+			synctest.Wait()
+			got := p.to(fmt.Sprintf("token-%d", i))
+			require.NotEmpty(t, got, "woken at once")
+			return got[len(got)-1].Payload.Seq
+		}
+		r.start()
+		syncs := r.disk.(*faultstore.Store).Disk().Syncs()
+		require.Equal(t, uint64(1), wake(0))
+		require.Equal(t, syncs, r.disk.(*faultstore.Store).Disk().Syncs(), "without a sync")
+		r = r.powerCut(p, 1)
+
+		r.start()
+		require.Equal(t, uint64(seqBlock+1), wake(1), "the crashed run might have given it the numbers before")
+		time.Sleep(time.Second)
+		got := p.to("token-0")
+		require.Len(t, got, 2)
+		require.Equal(t, uint64(seqBlock+1), got[1].Payload.Seq, "and this one it gave some")
+		r.stop()
+
+		r.start()
+		require.Equal(t, uint64(seqBlock+1), wake(2), "a clean stop gave the others none")
+		require.Equal(t, uint64(seqBlock+2), wake(1))
+		r.stop()
+		_, err := r.boxOf(3)
+		require.ErrorIs(t, err, leveldb.ErrNotFound, "who was never woken has no record")
+	})
+}
+
+// boxOf reads the record of a device while the rig is stopped.
+func (r *rig) boxOf(id registrationID) ([]byte, error) {
+	s, err := openStore("", testKey, durable.Options{Storage: r.disk})
+	require.NoError(r.t, err)
+	defer func() {
+		require.NoError(r.t, s.close())
+		time.Sleep(2 * time.Second) // goleveldb's pool lingers for one
+	}()
+	return s.get(deviceKey(id))
 }
 
 // The disk fails: pushes go on, nothing is lost, and once it works again all

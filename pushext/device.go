@@ -64,6 +64,7 @@ type device struct {
 	writing   bool          // in the batch being written
 	waiting   bool          // a wake-up waits for a reserved number
 	forgotten bool          // not to be written any more
+	unborn    bool          // has no record yet
 	provider  string        // which accepted the latest wake-up
 	recent    *list.Element // in outbox.recent
 }

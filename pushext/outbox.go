@@ -65,7 +65,7 @@ var (
 // goroutine writes what changed, together with the follower's cursor, in one
 // synced batch. After a crash the follower therefore reads again what the disk
 // missed, and the worst is one repeated wake-up. Push sequence numbers are the
-// exception, they are reserved on disk before they are used.
+// exception, they are reserved on disk before they are used; but see firstNumber.
 type outbox struct {
 	store  *store
 	log    *slog.Logger
@@ -99,6 +99,7 @@ type outbox struct {
 	uncommitted int           // matches that are not on disk
 	committed   chan struct{} // closed and replaced after each commit
 	early       earlyReads
+	crashes     uint64 // runs that ended without finish, this one not counted: see firstNumber
 
 	// batch and record are the writer's, to be used again.
 	batch  leveldb.Batch
@@ -112,6 +113,40 @@ type outbox struct {
 // keyCursor holds the receive sequence (8 bytes, big-endian) up to which the
 // log was matched.
 var keyCursor = []byte{prefixMeta, 'c'}
+
+// keyRun holds how many runs crashed (8 bytes, big-endian), and a byte that is 1 while
+// one goes on.
+var keyRun = []byte{prefixMeta, 'r'}
+
+func runRecord(crashes uint64, running byte) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, crashes), running)
+}
+
+// beginRun counts the run before this one as crashed if it did not finish.
+func (o *outbox) beginRun() error {
+	value, err := o.store.get(keyRun)
+	switch {
+	case errors.Is(err, leveldb.ErrNotFound):
+	case err != nil:
+		return fmt.Errorf("read the outbox's run: %w", err)
+	case len(value) != len(runRecord(0, 0)):
+		return fmt.Errorf("record of the outbox's run has %d bytes, want %d", len(value), len(runRecord(0, 0)))
+	default:
+		o.crashes = binary.BigEndian.Uint64(value) + uint64(value[8])
+	}
+	var b leveldb.Batch
+	b.Put(keyRun, runRecord(o.crashes, 1))
+	if err := o.store.write(&b); err != nil {
+		return fmt.Errorf("write the outbox's run: %w", err)
+	}
+	return nil
+}
+
+// firstNumber is the last push sequence number that a device without a record may have
+// been given: a block of numbers follows that needs no reservation, so that the first
+// wake-up of a device does not wait for the disk. A run that crashed may have given out
+// some of its own before there was a record; the next run leaves that block out.
+func (o *outbox) firstNumber() uint64 { return o.crashes * seqBlock }
 
 // newOutbox reads the cursor; started is false if the log was never followed.
 func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, started bool, err error) {
@@ -169,10 +204,13 @@ func (o *outbox) position() uint64 {
 	return o.cursor
 }
 
-// recover calls resume for every device that has something pending from before
+// recover begins the outbox's run. It calls resume for every device that has something pending from before
 // a restart, and climb for every one that was woken, has not fetched, and is to
 // be woken through its next route if it does not. It holds one record at a time.
 func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error {
+	if err := o.beginRun(); err != nil {
+		return err
+	}
 	it := o.store.scan(prefixDevice)
 	defer it.Release()
 	for it.Next() && ctx.Err() == nil {
@@ -447,6 +485,9 @@ func (o *outbox) load(id registrationID) (*device, error) {
 	d := &device{id: id}
 	switch {
 	case errors.Is(err, leveldb.ErrNotFound):
+		d.unborn = true
+		d.used = o.firstNumber()
+		d.reserved = d.used + seqBlock
 	case err != nil:
 		return nil, fmt.Errorf("read outbox: %w", err)
 	default:
