@@ -42,7 +42,7 @@
 // One goleveldb database in Config.Dir, opened through package durable. The
 // first byte of a key says whose it is:
 //
-//	m  store.go, outbox.go, moved.go, registry.go, snapshot.go: format, key check, cursor, next id, record of the snapshot
+//	m  store.go, outbox.go, moved.go, registry.go, snapshot.go: format, key check, cursor, run, next id, record of the snapshot
 //	d  device.go: what a registration has not fetched; numbers reserved
 //	r  registry.go: registrations and their channels, sealed
 //	k a g h s e q  registry.go: secondary keys, by keyed fingerprints
