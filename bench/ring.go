@@ -43,8 +43,8 @@ const (
 	ringSpan = 5 * ringRate
 	// promised is when a wake-up is late.
 	promised = 15 * time.Second
-	// floorSamples is how often the floor is measured, alone on the machine, and
-	// gaugeEvery how often beside the load.
+	// floorSamples is how often the floor is measured, alone on the machine, before the
+	// load and as often after it, and gaugeEvery how often beside the load.
 	floorSamples = 300
 	gaugeEvery   = 100 * time.Millisecond
 )
@@ -85,12 +85,10 @@ func (s *suite) ring(ctx context.Context) error {
 		return err
 	}
 	defer bare.close()
-	for range floorSamples {
-		if err := bare.sample(ctx); err != nil {
-			return err
-		}
+	if err := bare.alone(ctx); err != nil {
+		return err
 	}
-	floor := bare.read()
+	before := bare.take()
 
 	n, err := s.startNode(ctx, dir, "--push", "--config", r.path("node.toml"))
 	if err != nil {
@@ -112,11 +110,12 @@ func (s *suite) ring(ctx context.Context) error {
 	// Sender and push service stand for other machines. Their garbage, and the
 	// hundreds of MB of pushes that they keep, are not to take the node's cores.
 	runtime.GC()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	collect := debug.SetGCPercent(-1)
+	defer debug.SetGCPercent(collect)
 
 	sent := make([]time.Time, count)
 	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
-	before := readClock()
+	began := readClock()
 	due := time.Now()
 	for i, packet := range load {
 		due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / ringRate))
@@ -130,16 +129,25 @@ func (s *suite) ring(ctx context.Context) error {
 			return n.explain(err)
 		}
 	}
-	stolen := before.stolenSince("ring_stolen")
+	shares := began.sharesSince()
 	end()
 	if err := loaded.Wait(); err != nil {
 		return err
 	}
-	busy := bare.read()
+	busy := bare.take().floor()
 	rung, err := s.rings(ctx, service, tokens, r.private, count)
 	if err != nil {
 		return err
 	}
+	l.close()
+	n.stop()
+	pushes := service.Accepted() - bare.pushes
+	debug.SetGCPercent(collect) // all as it was before the load
+	runtime.GC()
+	if err := bare.alone(ctx); err != nil {
+		return err
+	}
+	floor := before.and(bare.take()).floor()
 	waits := make([]float64, count)
 	late := 0
 	for i, h := range hashes {
@@ -159,9 +167,9 @@ func (s *suite) ring(ctx context.Context) error {
 		detail{"ring_floor", floor.both(), "ms"}, detail{"ring_floor_fsync", floor.fsync, "ms"}, detail{"ring_floor_post", floor.post, "ms"},
 		detail{"ring_floor_beside_load", busy.both(), "ms"}, detail{"ring_floor_beside_load_fsync", busy.fsync, "ms"})
 	s.report.add("ring_p99_vs_floor", quantile(waits, 0.99)/floor.both(), append([]detail{{"ring_p99", quantile(waits, 0.99), "ms"},
-		{"ring_max", quantile(waits, 1), "ms"}}, stolen...)...)
+		{"ring_max", quantile(waits, 1), "ms"}}, shares...)...)
 	s.report.add("ring_late", float64(late)/float64(count), detail{"ring_envelopes", float64(count), "envelopes"},
-		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(service.Accepted() - bare.pushes), "pushes"})
+		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(pushes), "pushes"})
 	return nil
 }
 
@@ -266,8 +274,17 @@ type yardstick struct {
 	poster *poster
 	pushes int // taken by the service
 
-	fsyncs, posts []float64 // since the latest read, in milliseconds
+	samples // since the latest take
 }
+
+// samples are measurements of both parts of the floor, in milliseconds.
+type samples struct{ fsyncs, posts []float64 }
+
+func (a samples) and(b samples) samples {
+	return samples{slices.Concat(a.fsyncs, b.fsyncs), slices.Concat(a.posts, b.posts)}
+}
+
+func (a samples) floor() floor { return floor{median(a.fsyncs), median(a.posts)} }
 
 func newYardstick(ctx context.Context, dir string, service *emulate.FCM) (*yardstick, error) {
 	file, err := os.Create(filepath.Join(dir, "floor"))
@@ -306,6 +323,16 @@ func (y *yardstick) sample(ctx context.Context) error {
 	return nil
 }
 
+// alone samples with nothing beside it.
+func (y *yardstick) alone(ctx context.Context) error {
+	for range floorSamples {
+		if err := y.sample(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // beside samples from time to time until ctx ends.
 func (y *yardstick) beside(ctx context.Context) error {
 	tick := time.NewTicker(gaugeEvery)
@@ -322,11 +349,11 @@ func (y *yardstick) beside(ctx context.Context) error {
 	}
 }
 
-// read returns the medians, and begins anew.
-func (y *yardstick) read() floor {
-	f := floor{median(y.fsyncs), median(y.posts)}
-	y.fsyncs, y.posts = nil, nil
-	return f
+// take returns the samples, and begins anew.
+func (y *yardstick) take() samples {
+	taken := y.samples
+	y.samples = samples{}
+	return taken
 }
 
 // poster posts one FCM message again and again with nothing but net/http.

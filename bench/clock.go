@@ -7,7 +7,7 @@ import (
 )
 
 // clock is processor time of the whole machine since it started, in ticks of the kernel.
-type clock struct{ stolen, all float64 }
+type clock struct{ idle, stolen, all float64 }
 
 // readClock reads /proc/stat, proc(5). Where there is none all is 0.
 func readClock() (c clock) {
@@ -17,7 +17,7 @@ func readClock() (c clock) {
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	fields := strings.Fields(line)
-	const steal = 8 // cpu user nice system idle iowait irq softirq steal
+	const idle, iowait, steal = 4, 5, 8 // cpu user nice system idle iowait irq softirq steal
 	if len(fields) <= steal {
 		return clock{}
 	}
@@ -27,19 +27,25 @@ func readClock() (c clock) {
 			return clock{}
 		}
 		c.all += ticks
-		if i+1 == steal {
+		switch i + 1 {
+		case idle, iowait:
+			c.idle += ticks
+		case steal:
 			c.stolen = ticks
 		}
 	}
 	return c
 }
 
-// stolenSince is how much of the processors' time since an earlier clock a virtual
-// machine's host has given to others, as a detail of a report; none where that is not known.
-func (c clock) stolenSince(name string) []detail {
+// sharesSince is how much of the processors' time since an earlier clock was used, and
+// how much a virtual machine's host has given to others, as details of ring; none
+// where that is not known.
+func (c clock) sharesSince() []detail {
 	now := readClock()
 	if c.all == 0 || now.all <= c.all {
 		return nil
 	}
-	return []detail{{name, 100 * (now.stolen - c.stolen) / (now.all - c.all), "%"}}
+	share := func(ticks float64) float64 { return 100 * ticks / (now.all - c.all) }
+	stolen := share(now.stolen - c.stolen)
+	return []detail{{"ring_stolen", stolen, "%"}, {"ring_busy", 100 - share(now.idle-c.idle) - stolen, "%"}}
 }
