@@ -59,6 +59,30 @@ func lockExists(dir string) bool {
 
 func (s *fileStorage) SyncDir() error { return SyncDir(s.dir) }
 
+// SetMeta implements storage.Storage. goleveldb's leaves an unfinished CURRENT behind
+// when the disk is full, and takes the database for damaged if there was none before.
+func (s *fileStorage) SetMeta(fd storage.FileDesc) error {
+	err := s.Storage.SetMeta(fd)
+	if err != nil {
+		os.Remove(filepath.Join(s.dir, fmt.Sprintf("CURRENT.%d", fd.Num)))
+	}
+	return err
+}
+
+// clearMeta removes every CURRENT there is.
+func (s *fileStorage) clearMeta() error {
+	names, err := filepath.Glob(filepath.Join(s.dir, "CURRENT*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Create implements storage.Storage. Journals are rewriters.
 func (s *fileStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	if fd.Type != storage.TypeJournal {
@@ -297,23 +321,15 @@ func (s *strictStorage) open(fd storage.FileDesc) (storage.Reader, error) {
 	return prefix{bytes.NewReader(data[:good])}, nil
 }
 
-// clearUnborn removes what a power cut during the very first open left: a manifest
-// that CURRENT does not name yet, and no record anywhere. goleveldb would take it
-// for a database whose CURRENT was lost.
+// clearUnborn removes what is left of a very first open that a power cut or a full disk
+// ended: goleveldb would take it for a database whose CURRENT was lost.
 func (s *strictStorage) clearUnborn() error {
-	if _, err := s.Storage.GetMeta(); !errors.Is(err, fs.ErrNotExist) {
-		return nil // born, or an error that goleveldb will report
+	unborn, err := s.unborn()
+	if err != nil || !unborn {
+		return err
 	}
 	fds, err := s.Storage.List(storage.TypeAll)
 	if err != nil {
-		return err
-	}
-	for _, fd := range fds {
-		if fd.Type == storage.TypeTable {
-			return nil
-		}
-	}
-	if records, err := s.recordsAfter(storage.FileDesc{Type: storage.TypeJournal, Num: -1}); err != nil || records {
 		return err
 	}
 	for _, fd := range fds {
@@ -321,7 +337,40 @@ func (s *strictStorage) clearUnborn() error {
 			return err
 		}
 	}
+	if files, ok := s.Storage.(*fileStorage); ok {
+		return files.clearMeta()
+	}
 	return nil
+}
+
+// unborn reports whether there is no database: no manifest that CURRENT names, no
+// table, and no record in a journal. There may be a manifest that CURRENT does not name yet,
+// or a CURRENT that was not written to its end.
+func (s *strictStorage) unborn() (bool, error) {
+	if _, err := s.Storage.GetMeta(); !errors.Is(err, fs.ErrNotExist) && !isCorrupted(err) {
+		return false, nil // born, or an error that goleveldb will report
+	}
+	tables, err := s.Storage.List(storage.TypeTable)
+	if err != nil || len(tables) > 0 {
+		return false, err
+	}
+	records, err := s.recordsAfter(storage.FileDesc{Type: storage.TypeJournal, Num: -1})
+	return !records, err
+}
+
+// Unborn reports whether the database in dir, or in s if that is not nil, never came to be: a
+// crash or a full disk ended its first Open, and nothing is in it. The error is
+// ErrLocked when another process has it open.
+func Unborn(dir string, s storage.Storage) (bool, error) {
+	if s == nil {
+		files, err := openFiles(dir)
+		if err != nil {
+			return false, err
+		}
+		defer files.Close()
+		s = files
+	}
+	return newStrictStorage(s, 0, nil).unborn()
 }
 
 // recordsAfter reports whether a journal newer than fd holds a record.

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -428,4 +430,45 @@ func (f *follower) wait(n int) []Record {
 func (f *follower) stopped(want error) {
 	require.ErrorIs(f.t, <-f.ended, want)
 	f.cancel()
+}
+
+// A full disk may leave partitions that were begun, and into which nothing was ever
+// written as the one before them went on: they are no damage and no holes.
+func TestPartitionsThatCameToNothing(t *testing.T) {
+	noLeaks(t)
+	dir := t.TempDir()
+	a := openArchive(t, dir, ArchiveOptions{})
+	const n = 20
+	for i := range uint64(n) {
+		require.NoError(t, store(a, numbered(i)))
+	}
+	require.NoError(t, a.Close())
+	unborn, empty := filepath.Join(dir, partitionName(5)), filepath.Join(dir, partitionName(9))
+	leave := func() {
+		t.Helper()
+		require.NoError(t, os.Mkdir(unborn, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(unborn, "MANIFEST-000000"), nil, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(unborn, "CURRENT.0"), nil, 0o600))
+		d, err := durable.Open(empty, durable.Options{})
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+	}
+	leave()
+	for range 2 {
+		a = openArchive(t, dir, ArchiveOptions{})
+		require.Empty(t, a.Damage())
+		require.Len(t, readAll(t, a), n)
+		require.Equal(t, uint64(n), a.Last())
+		require.NoError(t, a.Close())
+		require.NoDirExists(t, unborn)
+		require.NoDirExists(t, empty)
+	}
+	leave()
+	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
+	require.NoError(t, err)
+	require.Empty(t, recovered)
+	a = openArchive(t, dir, ArchiveOptions{})
+	require.NoError(t, store(a, numbered(n)))
+	require.Len(t, readAll(t, a), n+1)
+	require.NoError(t, a.Close())
 }

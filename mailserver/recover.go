@@ -76,7 +76,15 @@ func setDamagedAside(ctx context.Context, dir string, progress func(done, total 
 		if _, ok := parsePartition(name); !ok {
 			continue
 		}
-		_, err := durable.Check(ctx, filepath.Join(dir, name), progress)
+		path := filepath.Join(dir, name)
+		unborn, err := durable.Unborn(path, nil)
+		if err != nil {
+			return err
+		}
+		if unborn {
+			continue // nothing is in it; OpenArchive removes it
+		}
+		_, err = durable.Check(ctx, path, progress)
 		if errors.Is(err, durable.ErrCorrupted) {
 			err = errors.Join(vol.rename(name, quarantineName(name, time.Now())), vol.sync())
 		}

@@ -82,6 +82,9 @@ func (a *Archive) openPartitions() error {
 	}
 	slices.Sort(firsts)
 	var last uint64 // of the newest partition that could be opened
+	if firsts, err = a.dropUnborn(firsts); err != nil {
+		return err
+	}
 	for i, first := range firsts {
 		p, run, err := a.openPartition(first, len(firsts)-1-i)
 		if errors.Is(err, durable.ErrCorrupted) {
@@ -93,6 +96,14 @@ func (a *Archive) openPartitions() error {
 		}
 		if err != nil {
 			return err
+		}
+		if first <= last && run.count() == 0 && len(p.runs) == 0 {
+			// It was begun, and before anything was in it the disk filled up and the one
+			// before it went on.
+			if err := errors.Join(p.db.Close(), a.vol.remove(p.name)); err != nil {
+				return err
+			}
+			continue
 		}
 		if first <= last {
 			p.db.Close()
@@ -125,6 +136,29 @@ func (a *Archive) openPartitions() error {
 	a.w.recent, a.w.before, a.w.missing = a.newestRuns(), next-1, a.frozen != nil
 	a.metrics.damaged.Add(float64(len(a.damage)))
 	return nil
+}
+
+// dropUnborn removes the partitions that were never begun: a crash or a full disk was in the
+// way, and nothing is in them.
+func (a *Archive) dropUnborn(firsts []uint64) (born []uint64, err error) {
+	for _, first := range firsts {
+		name := partitionName(first)
+		dir, s, err := a.vol.open(name)
+		if err != nil {
+			return nil, err
+		}
+		unborn, err := durable.Unborn(dir, s)
+		if err == nil && unborn {
+			err = a.vol.remove(name)
+		}
+		switch {
+		case err != nil:
+			return nil, err
+		case !unborn:
+			born = append(born, first)
+		}
+	}
+	return born, nil
 }
 
 // openPartition opens one partition. newer is how many there are after it: only
@@ -256,12 +290,14 @@ func (a *Archive) begin(first uint64) error {
 	p := &partition{name: partitionName(first), first: first, onClose: a.partitionClosed}
 	p.acquire()
 	db, err := a.openDB(p.name, false, false)
-	if err != nil {
-		return err
+	if err == nil {
+		if err = a.vol.sync(); err != nil {
+			db.Close()
+		}
 	}
-	if err := a.vol.sync(); err != nil {
-		db.Close()
-		return err
+	if err != nil {
+		// The next one may have another name, if the one before it goes on meanwhile.
+		return errors.Join(err, a.vol.remove(p.name))
 	}
 	p.db = db
 	a.mu.Lock()
