@@ -11,39 +11,40 @@ import (
 )
 
 // How often the garbage collector runs is a matter of how much garbage may lie about. While it runs it competes with
-// wake-ups for the processors, for tens of milliseconds on a small machine, and most wake-ups that take long are those
-// it meets. So the heap is collected when it holds five times of what was in use, as in a node that is busy with little
-// memory, or roomShare of the machine's memory but at most maxRoom, whichever is more. A memory limit (GOMEMLIMIT) holds
-// all the same, and whoever sets GOGC has what he set.
+// wake-ups for the processors, for tens of milliseconds on a small machine, and most wake-ups that the node itself makes
+// late are those it meets. So there may be half as much garbage as there is memory in use, or garbageShare of the
+// machine's memory but at most maxGarbage, whichever is more. Go's own rule is as much as is in use: too little for a node
+// that is busy, and too much for one that is flooded. GOMEMLIMIT holds all the same, and whoever sets GOGC has what he set.
 const (
-	// gcPercent is GOGC of a node that is in no need of room. At the start, when nearly all that is allocated stays, Go's
-	// own 100 would go over it again and again, a sixth of the time.
-	gcPercent = 400
-	// roomShare is the part of the memory, of the machine or of the control group, that the heap may hold in any case.
-	roomShare = 16
-	// maxRoom bounds it, in bytes.
-	maxRoom = 640 << 20
+	// startPercent is GOGC while a node starts, when nearly all that is allocated stays: to go over it again and again, as
+	// Go's 100 would, takes a sixth of the time.
+	startPercent = 400
+	// garbageShare is the part of the memory, of the machine or of the control group, that may be garbage in any case.
+	garbageShare = 16
+	// maxGarbage bounds that, in bytes.
+	maxGarbage = 384 << 20
 )
 
 // collector sets how often the garbage collector runs.
 type collector struct {
-	room   uint64 // bytes that the heap may hold in any case
-	before int    // GOGC at the beginning
+	garbage int64 // bytes that there may be in any case
+	percent int   // GOGC at the beginning
+	limit   int64 // the memory limit at the beginning
 
 	mu    sync.Mutex // guards ended
 	ended bool
 }
 
-// newCollector begins with gcPercent. It is nil, which does nothing, if the environment sets GOGC.
+// newCollector begins with startPercent. It is nil, which does nothing, if the environment sets GOGC.
 func newCollector() *collector {
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}
-	return &collector{room: collectorRoom(), before: debug.SetGCPercent(gcPercent)}
+	return &collector{garbage: allowedGarbage(), percent: debug.SetGCPercent(startPercent), limit: debug.SetMemoryLimit(-1)}
 }
 
-// collectorRoom is what the heap may hold on this machine.
-func collectorRoom() uint64 {
+// allowedGarbage is how much garbage there may be on this machine in any case.
+func allowedGarbage() int64 {
 	memory, err := memlimit.FromSystem()
 	if err != nil {
 		return 0
@@ -51,15 +52,18 @@ func collectorRoom() uint64 {
 	if group, err := memlimit.FromCgroup(); err == nil {
 		memory = min(memory, group)
 	}
-	return min(memory/roomShare, maxRoom)
+	return int64(min(memory/garbageShare, maxGarbage))
 }
 
-// run lets the heap grow from now on, and adapts to what is in use after each collection.
+// run takes over once a node has started. It is a limit to memory that decides, not GOGC, set anew after each
+// collection: where much more is in use all of a sudden, a limit from before means collecting once too often, and a
+// percentage would mean memory without a bound.
 func (c *collector) run() {
 	if c == nil {
 		return
 	}
 	c.adapt()
+	debug.SetGCPercent(-1)
 	// A finalizer runs after the collection that finds its object unused; it asks for the next one.
 	type sentinel struct{ _ *byte }
 	var collected func(*sentinel)
@@ -71,7 +75,7 @@ func (c *collector) run() {
 	runtime.SetFinalizer(new(sentinel), collected)
 }
 
-// adapt sets GOGC by what is in use, and reports whether run goes on.
+// adapt sets the limit by what is in use, and reports whether run goes on.
 func (c *collector) adapt() bool {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
@@ -80,19 +84,15 @@ func (c *collector) adapt() bool {
 	if c.ended {
 		return false
 	}
-	debug.SetGCPercent(percentFor(c.room, live[0].Value.Uint64()))
+	debug.SetMemoryLimit(min(c.limit, limitFor(c.garbage, int64(live[0].Value.Uint64()))))
 	return true
 }
 
-// percentFor is GOGC with which a heap, of which live bytes are in use, is collected when it holds room bytes or what
-// gcPercent allows.
-func percentFor(room, live uint64) int {
-	live = max(live, 4<<20) // as Go counts no less
-	if room <= live {
-		return gcPercent
-	}
-	return max(gcPercent, int(100*(room-live)/live))
-}
+// limitFor is how much memory may be used when live bytes are in use, before garbage is collected.
+func limitFor(garbage, live int64) int64 { return live + max(garbage, live/2, startGarbage) }
+
+// startGarbage is for a heap that is nearly empty.
+const startGarbage = 16 << 20
 
 // stop puts back what was before.
 func (c *collector) stop() {
@@ -102,5 +102,6 @@ func (c *collector) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
-	debug.SetGCPercent(c.before)
+	debug.SetGCPercent(c.percent)
+	debug.SetMemoryLimit(c.limit)
 }

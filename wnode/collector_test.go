@@ -1,6 +1,7 @@
 package wnode
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -9,57 +10,70 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPercentFor(t *testing.T) {
+func TestLimitFor(t *testing.T) {
+	const mib = 1 << 20
 	for _, tt := range []struct {
-		name       string
-		room, live uint64
-		want       int
+		name                string
+		garbage, live, want int64
 	}{
-		{"no room known", 0, 100 << 20, gcPercent},
-		{"nothing in use yet", 400 << 20, 0, 9900},
-		{"room for more", 640 << 20, 64 << 20, 900},
-		{"as much as five times", 500 << 20, 100 << 20, gcPercent},
-		{"more in use than a fifth of the room", 640 << 20, 200 << 20, gcPercent},
-		{"more in use than room", 640 << 20, 1 << 30, gcPercent},
+		{"a small machine, and little in use", 0, 2 * mib, 18 * mib},
+		{"a small machine, and much in use", 32 * mib, 100 * mib, 150 * mib},
+		{"little in use", 384 * mib, 20 * mib, 404 * mib},
+		{"much in use", 384 * mib, 300 * mib, 684 * mib},
+		{"very much in use", 384 * mib, 2048 * mib, 3072 * mib},
 	} {
-		t.Run(tt.name, func(t *testing.T) { require.Equal(t, tt.want, percentFor(tt.room, tt.live)) })
+		t.Run(tt.name, func(t *testing.T) { require.Equal(t, tt.want, limitFor(tt.garbage, tt.live)) })
 	}
 }
 
-// TestCollectorAdapts has a heap grow and looks for GOGC, which is put back at the end.
+// TestCollectorAdapts has a heap grow, and looks for the limit; all is put back at the end.
 func TestCollectorAdapts(t *testing.T) {
-	before := debug.SetGCPercent(100)
-	t.Cleanup(func() { debug.SetGCPercent(before) })
-	percent := func() int {
-		p := debug.SetGCPercent(100)
-		debug.SetGCPercent(p)
-		return p
-	}
-	c := &collector{room: 1 << 40, before: 100}
-	c.run()
-	much := percent()
-	require.Greater(t, much, gcPercent)
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
+	current := func() int64 { return debug.SetMemoryLimit(-1) }
 
-	held := make([]byte, 256<<20) // far more than the heap of a test
+	c := newCollector()
+	require.NotNil(t, c)
+	require.Equal(t, int64(math.MaxInt64), current(), "no limit while a node starts")
+	c.run()
+	before := current()
+	require.Less(t, before, int64(math.MaxInt64))
+
+	held := make([]byte, 1<<30)
 	require.Eventually(t, func() bool {
 		runtime.GC()
-		return percent() < much/2
-	}, 10*time.Second, time.Millisecond)
+		return current() > before+int64(len(held))/2
+	}, 10*time.Second, time.Millisecond, "more in use")
 	runtime.KeepAlive(held)
 
 	c.stop()
-	require.Equal(t, 100, percent())
+	require.False(t, c.adapt())
 	for range 3 { // nor does a later collection change it again
 		runtime.GC()
 	}
-	require.False(t, c.adapt())
-	require.Equal(t, 100, percent())
+	require.Equal(t, int64(math.MaxInt64), current())
+	require.Equal(t, 100, debug.SetGCPercent(100))
 }
 
-func TestCollectorRoom(t *testing.T) {
-	room := collectorRoom()
-	require.NotZero(t, room)
-	require.LessOrEqual(t, room, uint64(maxRoom))
+// TestCollectorKeepsGOMEMLIMIT: the operator's limit is never exceeded.
+func TestCollectorKeepsGOMEMLIMIT(t *testing.T) {
+	const asked = 64 << 20
+	limit := debug.SetMemoryLimit(asked)
+	t.Cleanup(func() { debug.SetMemoryLimit(limit) })
+	c := newCollector()
+	c.garbage = 1 << 40
+	c.run()
+	defer c.stop()
+	require.Equal(t, int64(asked), debug.SetMemoryLimit(-1))
+}
+
+func TestAllowedGarbage(t *testing.T) {
+	garbage := allowedGarbage()
+	require.NotZero(t, garbage)
+	require.LessOrEqual(t, garbage, int64(maxGarbage))
 }
 
 func TestCollectorLeavesGOGCAlone(t *testing.T) {

@@ -28,7 +28,7 @@ import (
 
 // memoryBound is how much memory a node may have resident at any time while it is
 // overloaded by 250 peers, in bytes. Most of it are the buffers of their links.
-const memoryBound = 1 << 30
+const memoryBound = raceMemory << 30
 
 // scaled is the part of a full overload that this run makes.
 func scaled(full, least int) int { return max(full**scaleFlag/100, least) }
