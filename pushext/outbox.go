@@ -204,9 +204,10 @@ func (o *outbox) position() uint64 {
 	return o.cursor
 }
 
-// recover begins the outbox's run. It calls resume for every device that has something pending from before
-// a restart, and climb for every one that was woken, has not fetched, and is to
-// be woken through its next route if it does not. It holds one record at a time.
+// recover begins the outbox's run. It calls resume for every device that has
+// something pending from before a restart, and climb for every one that was
+// woken, has not fetched, and is to be woken through its next route if it does
+// not. It holds one record at a time.
 func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error {
 	if err := o.beginRun(); err != nil {
 		return err
