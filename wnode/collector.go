@@ -77,18 +77,30 @@ func (c *collector) run() {
 
 // adapt sets the limit by what is in use, and reports whether run goes on.
 func (c *collector) adapt() bool {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
+	live, other := inUse()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return false
 	}
-	debug.SetMemoryLimit(min(c.limit, limitFor(c.garbage, int64(live[0].Value.Uint64()))))
+	debug.SetMemoryLimit(min(c.limit, other+limitFor(c.garbage, live)))
 	return true
 }
 
-// limitFor is how much memory may be used when live bytes are in use, before garbage is collected.
+// inUse is what of the heap was in use at the latest collection, and other memory that counts towards the limit:
+// stacks, the collector's own, and what is lost between objects. There may be more of it than garbage.
+func inUse() (live, other int64) {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+	}
+	metrics.Read(samples)
+	bytes := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
+	return bytes(0), bytes(1) - bytes(2) - bytes(3) - bytes(4)
+}
+
+// limitFor is what the heap may grow to when live bytes are in use, before garbage is collected.
 func limitFor(garbage, live int64) int64 { return live + max(garbage, live/2, startGarbage) }
 
 // startGarbage is for a heap that is nearly empty.
