@@ -62,7 +62,7 @@ type suite struct {
 	seed     int64
 	dir      string    // all files of the run
 	wnode    string    // our executable
-	samples  string    // file for each wake-up of ring; empty: none
+	wakeups  string    // file for each wake-up of ring; empty: none
 	progress io.Writer // says what is going on
 	report   *report
 	loads    map[genuinenode.Load]string // files of envelopes made so far
@@ -131,7 +131,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		defer pprof.StopCPUProfile()
 	}
 
-	s := &suite{sizes: size, seed: *seed, wnode: *wnode, samples: *samples, progress: stderr, loads: make(map[genuinenode.Load]string)}
+	s := &suite{sizes: size, seed: *seed, wnode: *wnode, wakeups: *samples, progress: stderr, loads: make(map[genuinenode.Load]string)}
 	if s.dir, err = os.MkdirTemp(*tmp, "whisperpush-bench-"); err != nil {
 		return err
 	}

@@ -177,14 +177,14 @@ func (s *suite) ring(ctx context.Context) error {
 // envelope was sent, in milliseconds of the clock, how many the wake-up took, and
 // the number of its device.
 func (s *suite) keepSamples(sent []time.Time, waits []float64, owners []int) error {
-	if s.samples == "" {
+	if s.wakeups == "" {
 		return nil
 	}
 	var b bytes.Buffer
 	for i, at := range sent {
 		fmt.Fprintf(&b, "%.3f %.3f %d\n", float64(at.UnixMicro())/1000, waits[i], owners[i])
 	}
-	return os.WriteFile(s.samples, b.Bytes(), 0o644)
+	return os.WriteFile(s.wakeups, b.Bytes(), 0o644)
 }
 
 // ringLoad makes the packets, and the hashes in them and their devices in order. The envelopes for a

@@ -97,16 +97,16 @@ func (a *Archive) openPartitions() error {
 		if err != nil {
 			return err
 		}
-		if first <= last && run.count() == 0 && len(p.runs) == 0 {
-			// It was begun, and before anything was in it the disk filled up and the one
-			// before it went on.
-			if err := errors.Join(p.db.Close(), a.vol.remove(p.name)); err != nil {
-				return err
-			}
-			continue
-		}
 		if first <= last {
-			p.db.Close()
+			err := p.db.Close()
+			if run.count() == 0 && len(p.runs) == 0 {
+				// It was begun, and before anything was in it the disk filled up and the one
+				// before it went on.
+				if err := errors.Join(err, a.vol.remove(p.name)); err != nil {
+					return err
+				}
+				continue
+			}
 			return fmt.Errorf("%w: partition %s begins before the one before it ends at %d", durable.ErrCorrupted, p.name, last)
 		}
 		a.parts = append(a.parts, p)

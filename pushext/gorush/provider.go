@@ -135,7 +135,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush body cannot be encoded"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	ctx, cancel := attempt.Within(ctx, p.cfg.Timeout)
 	defer cancel()
 	answer, err := attempt.Post(ctx, p.cfg.HTTPClient, p.url, http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {
