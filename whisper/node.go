@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,10 @@ type Config struct {
 	Requests RequestHandler // nil: mail requests are ignored and counted
 	Direct   DirectHandler  // nil: direct messages reach subscriptions only
 
+	// Source tells whom limits on strangers count; nil: SourceOf. Tests, whose
+	// peers all come from this computer, set another.
+	Source func(netip.Addr, enode.ID) Source
+
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: metrics are kept but not registered
 }
@@ -76,6 +81,7 @@ type Node struct {
 	archiver      Archiver
 	requests      RequestHandler
 	direct        DirectHandler
+	source        func(netip.Addr, enode.ID) Source
 	log           *slog.Logger
 	metrics       *metrics
 
@@ -127,6 +133,9 @@ func NewNode(cfg Config) (*Node, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Source == nil {
+		cfg.Source = SourceOf
+	}
 	n := &Node{
 		restrictLight: cfg.RestrictLight,
 		peerBytes:     cfg.PeerBytes,
@@ -134,6 +143,7 @@ func NewNode(cfg Config) (*Node, error) {
 		archiver:      cfg.Archiver,
 		requests:      cfg.Requests,
 		direct:        cfg.Direct,
+		source:        cfg.Source,
 		log:           cfg.Logger,
 		pool:          newPool(cfg.PoolEnvelopes, cfg.PoolBytes, uint32(time.Now().Unix())),
 		peers:         make(map[enode.ID]*peer),
