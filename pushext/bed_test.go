@@ -97,7 +97,7 @@ func (a *archive) take(env *whisper.Envelope) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.envs[env.Hash()] = env
-	a.entries = append(a.entries, Entry{Seq: uint64(len(a.entries) + 1), Hash: env.Hash(), Topic: env.Topic, Received: time.Now()})
+	a.entries = append(a.entries, Entry{Seq: uint64(len(a.entries) + 1), Hash: env.Hash(), Topic: env.Topic, Received: time.Now(), Data: env.Data})
 	close(a.grown)
 	a.grown = make(chan struct{})
 }

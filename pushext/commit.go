@@ -74,6 +74,7 @@ type change struct {
 	removed     []registrationID
 	cursor      bool
 	uncommitted int
+	twins       []twin
 }
 
 // collect encodes what changed. Each device gets block sequence numbers.
@@ -103,6 +104,7 @@ func (o *outbox) collect(block uint64) (*leveldb.Batch, change) {
 	}
 	if c.cursor {
 		b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, o.cursor))
+		c.twins = o.twins.collect(b, o.cursor, time.Now())
 	}
 	o.dirty, o.removed, o.cursorDirty = nil, nil, false
 	return b, c
@@ -121,6 +123,7 @@ func (o *outbox) settle(c change) {
 		}
 	}
 	o.uncommitted -= c.uncommitted
+	o.twins.settle(c.twins)
 	close(o.committed)
 	o.committed = make(chan struct{})
 	o.m.cached.Set(float64(len(o.devices)))
@@ -140,6 +143,7 @@ func (o *outbox) restore(c change) {
 	}
 	o.removed = append(c.removed, o.removed...)
 	o.cursorDirty = o.cursorDirty || c.cursor
+	o.twins.restore(c.twins)
 }
 
 // finish writes the rest, gives back the sequence numbers that were

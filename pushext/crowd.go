@@ -79,6 +79,13 @@ func (c *crowds) add(e Entry, is bool, now time.Time) bool {
 	return true
 }
 
+// has reports whether a topic is known for a crowd.
+func (c *crowds) has(t whisper.Topic) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.on[t] != nil
+}
+
 func (c *crowds) woken() chan struct{} {
 	if c.wake == nil {
 		c.wake = make(chan struct{}, 1)

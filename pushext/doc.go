@@ -17,7 +17,7 @@
 // for those hashes.
 //
 // The parts, a file each: protocol*.go, registry*.go, record.go, match*.go,
-// table.go and snapshot.go for registrations; follower.go, outbox.go, receipt.go, device.go, early.go and
+// table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go, receipt.go, device.go, early.go and
 // commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
 // budget.go, flight.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go for
 // the sending; store.go for the disk.
@@ -42,8 +42,9 @@
 // One goleveldb database in Config.Dir, opened through package durable. The
 // first byte of a key says whose it is:
 //
-//	m  store.go, outbox.go, moved.go, registry.go, snapshot.go: format, key check, cursor, run, next id, record of the snapshot
+//	m  store.go, outbox.go, moved.go, twins.go, registry.go, snapshot.go: format, key check, cursor, run, generation, next id, record of the snapshot
 //	d  device.go: what a registration has not fetched; numbers reserved
+//	w  twins.go: keyed fingerprints of the messages that devices were woken for
 //	r  registry.go: registrations and their channels, sealed
 //	k a g h s e q  registry.go: secondary keys, by keyed fingerprints
 //

@@ -34,6 +34,9 @@ type Entry struct {
 	Hash     common.Hash
 	Topic    whisper.Topic
 	Received time.Time // when the archive took it
+	// Data is what the envelope carries, encrypted. It tells a message that was
+	// posted again from a new one. It is valid during the call of fn only.
+	Data []byte
 }
 
 const (
@@ -164,14 +167,28 @@ func (f *follower) take(ctx context.Context, entries []Entry) error {
 			cursor = e.Seq
 			continue
 		}
-		if f.crowds.add(e, false, now) {
-			cursor = e.Seq
-			continue
-		}
 		before := len(f.batch)
-		f.who.match(e.Topic, now, func(id registrationID) {
-			f.batch = append(f.batch, match{id: id, hash: e.Hash, at: e.Received})
-		})
+		crowded := f.crowds.has(e.Topic)
+		if !crowded {
+			f.match(e, now)
+		}
+		if crowded || len(f.batch) > before {
+			repeated, err := f.box.repeated(e)
+			if err != nil {
+				f.batch = f.batch[:0]
+				return err
+			}
+			if repeated {
+				f.m.repeated.Inc()
+				f.batch = f.batch[:before]
+				cursor = e.Seq
+				continue
+			}
+		}
+		e.Data = nil // a crowd keeps the entry
+		if crowded && !f.crowds.add(e, false, now) {
+			f.match(e, now) // it went quiet in this moment
+		}
 		if len(f.batch)-before > crowdSize {
 			f.batch = f.batch[:before]
 			f.crowds.add(e, true, now)
@@ -190,6 +207,13 @@ func (f *follower) take(ctx context.Context, entries []Entry) error {
 	f.m.followed.Add(float64(len(entries)))
 	f.m.cursor.Set(float64(cursor))
 	return nil
+}
+
+// match adds the matches of an entry to the batch.
+func (f *follower) match(e Entry, now time.Time) {
+	f.who.match(e.Topic, now, func(id registrationID) {
+		f.batch = append(f.batch, match{id: id, hash: e.Hash, at: e.Received})
+	})
 }
 
 // hand gives the first n matches to the outbox.

@@ -56,6 +56,7 @@ type metrics struct {
 	followed prometheus.Counter
 	gaps     prometheus.Counter
 	missed   prometheus.Counter
+	repeated prometheus.Counter
 
 	attempts      *prometheus.CounterVec   // provider, class, reason
 	acceptSeconds *prometheus.HistogramVec // provider
@@ -110,6 +111,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		followed: counter("followed_envelopes_total", "Archived envelopes that were matched against the registrations."),
 		gaps:     counter("log_gaps_total", "Times the archive had dropped envelopes before they were matched, or was replaced."),
 		missed:   counter("log_missed_envelopes_total", "Envelopes in those gaps."),
+		repeated: counter("repeated_envelopes_total", "Archived envelopes that woke nobody, as they carry a message that devices were woken for before."),
 
 		attempts:      counters("attempts_total", "Attempts by the provider's verdict.", "provider", "class", "reason"),
 		acceptSeconds: histograms("archived_to_accepted_seconds", "From an envelope's archiving to the acceptance of a wake-up for it.", "provider"),

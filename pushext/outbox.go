@@ -99,6 +99,7 @@ type outbox struct {
 	uncommitted int           // matches that are not on disk
 	committed   chan struct{} // closed and replaced after each commit
 	early       earlyReads
+	twins       twins
 	crashes     uint64 // runs that ended without finish, this one not counted: see firstNumber
 
 	// batch and record are the writer's, to be used again.
@@ -160,6 +161,9 @@ func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, s
 		soon:      make(chan struct{}, 1),
 		now:       make(chan struct{}, 1),
 		moved:     make(chan struct{}, 1),
+	}
+	if o.twins, err = s.readTwins(time.Now()); err != nil {
+		return nil, false, err
 	}
 	value, err := s.get(keyCursor)
 	switch {
@@ -446,7 +450,7 @@ func (o *outbox) sweep(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	return errors.Join(it.Error(), ctx.Err())
+	return errors.Join(it.Error(), ctx.Err(), o.sweepTwins())
 }
 
 // expire ends an unread entry that is too old. The reason says what kept it

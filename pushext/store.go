@@ -21,8 +21,9 @@ import (
 // First bytes of the keys in the push database. Each prefix belongs to one
 // file, which documents what follows it.
 const (
-	prefixMeta   = 'm' // store.go: format and key check; outbox.go: cursor and run; snapshot.go: its record
+	prefixMeta   = 'm' // store.go: format and key check; outbox.go: cursor and run; twins.go: generation; snapshot.go: its record
 	prefixDevice = 'd' // device.go: what a registration has not fetched yet
+	prefixTwin   = 'w' // twins.go: fingerprints of the messages that devices were woken for
 	// 'r' and whatever else the registry keeps is declared in registry.go.
 )
 

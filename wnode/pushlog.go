@@ -24,7 +24,7 @@ func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.En
 	return l.Archive.Follow(ctx, after, func(records []mailserver.Record) error {
 		entries = entries[:0]
 		for _, r := range records {
-			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received})
+			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received, Data: r.Envelope.Data})
 		}
 		return fn(entries)
 	})
