@@ -21,6 +21,8 @@ type directory interface {
 	// known is get of what is in memory, false says nothing. It is called with
 	// the dispatcher's lock held.
 	known(registrationID) (registration, bool)
+	// absent reports that there is certainly no such registration.
+	absent(registrationID) bool
 	// kill ends a registration whose provider says, exactly, that its address is gone.
 	kill(id registrationID, reason string, at time.Time)
 }

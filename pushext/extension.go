@@ -76,11 +76,13 @@ func build(cfg Config, s *store) (*Extension, error) {
 	}
 	x.protocol = newProtocol(cfg.PushKey, cfg.Limits, reg, box, d, cfg.Envelopes, cfg.Sender, cfg.Logger, newProtocolMetrics(cfg.Registerer))
 	reg.died = func(id registrationID, reason string) {
+		d.sealers.forget(id)
 		if err := box.drop(id, outcomeDead, reason); err != nil {
 			x.log.Error("cannot drop the wake-ups of a dead registration", "err", err)
 		}
 	}
 	reg.gone = func(id registrationID, reason string) {
+		d.sealers.forget(id)
 		if err := box.forget(id, outcomeGone, reason); err != nil {
 			x.log.Error("cannot drop the wake-ups of a registration that ended", "err", err)
 		}
@@ -171,9 +173,10 @@ func (x *Extension) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-registrations.C:
+			x.dispatcher.sealers.expire(now)
 			err = x.registry.sweep(now)
 		case now := <-entries.C:
-			err = x.outbox.sweep(ctx, now)
+			err = errors.Join(x.outbox.sweep(ctx, now), x.outbox.reconcile(ctx, x.registry.absent))
 		}
 		if err != nil && ctx.Err() == nil {
 			x.log.Error("cannot look for what expired; trying again later", "err", err)

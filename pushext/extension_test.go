@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/durable"
+	"whisperpush/pushext/pushwire"
 )
 
 func TestBadConfig(t *testing.T) {
@@ -67,17 +68,28 @@ func TestLifecycle(t *testing.T) {
 // The sweeper ends what expired without being asked.
 func TestSweeps(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		b := newBed(t, Limits{}, func(c *Config) { c.Delivery.TTL = time.Hour })
+		down := &scripted{name: "down"}
+		down.always(Verdict{Class: Retry, Reason: "down 503"})
+		b := newBed(t, Limits{}, func(c *Config) {
+			c.Delivery.TTL = time.Hour
+			c.Providers, c.SkipChallenge = append(c.Providers, down), []string{"down"}
+		})
 		defer b.stop()
+		bob := b.phone("bob")
+		g := bob.registration(topicA)
+		g.SealKey, g.Plain, g.Routes = nil, true, []pushwire.Route{{Provider: "down", Address: []byte("bob")}}
+		require.Equal(t, pushwire.Active, bob.ask(g).State)
+		b.envelope(topicA)
 		box := b.ext.outbox
-		require.NoError(t, box.match(t.Context(), []match{{id: 77, hash: testHash(1), at: time.Now()}}, 0, time.Now()))
-		s, err := box.status(77)
+		s, err := box.status(1)
 		require.NoError(t, err)
 		require.Equal(t, 1, s.pending)
 		time.Sleep(2 * time.Hour)
-		s, err = box.status(77)
+		s, err = box.status(1)
 		require.NoError(t, err)
-		require.Equal(t, outboxStatus{lost: 1, reason: "unsent"}, s)
+		require.Equal(t, 0, s.pending)
+		require.Equal(t, uint32(1), s.lost)
+		require.Equal(t, "unsent", s.reason)
 	})
 }
 

@@ -227,10 +227,16 @@ func (d *dispatcher) land(l *lane, now time.Time) {
 func (d *dispatcher) abort(l *lane, j *job, err error) {
 	now := time.Now()
 	if errors.Is(err, errUnregistered) {
-		// Its end was, or is about to be, told to the outbox; unless the registry
-		// could not read it, which passes.
-		if s, unread := d.box.status(j.id); unread == nil && s.pending == 0 || j.kind == pushwire.Challenge {
+		switch {
+		case j.kind == pushwire.Challenge:
 			err = errNothing
+		case d.dir.absent(j.id):
+			// It ended while it was matched or woken, and what came of that is
+			// nobody's any more. Otherwise the registry could not read it, which passes.
+			err = d.box.forget(j.id, outcomeGone, reasonAbsent)
+			if err == nil {
+				err = errNothing
+			}
 		}
 	}
 	d.mu.Lock()

@@ -23,6 +23,9 @@ const (
 	outcomeUndeliverable = "undeliverable" // reason as the provider's verdict
 )
 
+// reasonAbsent is why a match is gone whose registration ended meanwhile.
+const reasonAbsent = "absent"
+
 // What made a wake-up late, the label "cause" and part of the log.
 const (
 	causeNone     = "none"     // nothing did: it was late before it came here, or the machine is

@@ -356,9 +356,12 @@ func (o *outbox) compose(id registrationID, last *wakeup, again bool) (w wakeup,
 func (o *outbox) accepted(id registrationID, w wakeup, provider string, climb int, now time.Time) (received []time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	d, err := o.load(id)
+	d, err := o.existing(id)
 	if err != nil {
 		o.log.Error("cannot record an accepted wake-up; it will be repeated", "err", err)
+		return nil
+	}
+	if d == nil {
 		return nil
 	}
 	d.provider, d.climb = provider, uint8(climb)
@@ -386,9 +389,12 @@ func (o *outbox) accepted(id registrationID, w wakeup, provider string, climb in
 func (o *outbox) undeliverable(id registrationID, w wakeup, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	d, err := o.load(id)
+	d, err := o.existing(id)
 	if err != nil {
 		o.log.Error("cannot record an undeliverable wake-up; it will be tried again", "err", err)
+		return
+	}
+	if d == nil {
 		return
 	}
 	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
@@ -453,6 +459,28 @@ func (o *outbox) sweep(ctx context.Context, now time.Time) error {
 	return errors.Join(it.Error(), ctx.Err(), o.sweepTwins())
 }
 
+// reconcile forgets devices whose registration is absent: a crash, or a match in
+// the moment in which it ended, may leave one behind. Those that wait for a wake-up
+// are not looked at, as the wake-up finds out.
+func (o *outbox) reconcile(ctx context.Context, absent func(registrationID) bool) error {
+	it := o.store.scan(prefixDevice)
+	defer it.Release()
+	for it.Next() && ctx.Err() == nil {
+		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
+		d, err := decodeDevice(id, it.Value())
+		if err != nil {
+			continue // told when it is loaded
+		}
+		if _, pending := d.unread(); pending > 0 || !absent(id) {
+			continue
+		}
+		if err := o.forget(id, outcomeGone, reasonAbsent); err != nil {
+			return err
+		}
+	}
+	return errors.Join(it.Error(), ctx.Err())
+}
+
 // expire ends an unread entry that is too old. The reason says what kept it
 // from being sent, or that it was.
 func (o *outbox) expire(d *device, e entry) {
@@ -477,6 +505,17 @@ func (o *outbox) ended(d *device, e entry, outcome, reason string) {
 		d.lost++
 		d.reason = reason[:min(len(reason), maxReason)]
 	}
+}
+
+// existing is load of a device that was matched for and not forgotten since;
+// nil if there is none: its registration ended while it was being woken. The caller
+// holds mu.
+func (o *outbox) existing(id registrationID) (*device, error) {
+	d, err := o.load(id)
+	if err != nil || d.unborn && d.matched == 0 {
+		return nil, err
+	}
+	return d, nil
 }
 
 // load returns a device, from memory, from disk, or a new one. The error is

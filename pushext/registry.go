@@ -149,6 +149,13 @@ func (r *registry) get(id registrationID) (registration, bool) {
 	return rec.registration, true
 }
 
+// absent reports that there is certainly no such registration, or only its
+// tombstone; false if the disk cannot tell.
+func (r *registry) absent(id registrationID) bool {
+	rec, err := r.read(id, false)
+	return err == nil && (rec == nil || !rec.live())
+}
+
 // known is get of what is in memory, without reading the disk: false says nothing.
 func (r *registry) known(id registrationID) (registration, bool) {
 	reg, ok, _ := r.recent.get(id)
@@ -292,6 +299,11 @@ func (r *registry) commit(b *leveldb.Batch, edits ...edit) error {
 		}
 		for key, value := range next {
 			b.Put([]byte(key), value)
+		}
+		if e.old != nil && e.old.live() && (e.next == nil || !e.next.live()) {
+			// In the same batch: whatever crashes, no wake-ups stay behind for
+			// a registration that is not there any more.
+			b.Delete(deviceKey(e.old.id))
 		}
 		if e.next == nil {
 			b.Delete(idKey(prefixRecord, e.old.id))

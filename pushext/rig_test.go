@@ -125,6 +125,13 @@ func (m *memDirectory) get(id registrationID) (registration, bool) {
 	return r, ok
 }
 
+func (m *memDirectory) absent(id registrationID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, there := m.regs[id]
+	return !there
+}
+
 func (m *memDirectory) known(id registrationID) (registration, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

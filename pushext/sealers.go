@@ -1,6 +1,7 @@
 package pushext
 
 import (
+	"bytes"
 	"sync"
 	"time"
 
@@ -8,12 +9,12 @@ import (
 )
 
 const (
-	// sealerLife is how long a key that was agreed on with a device is used, half an
-	// hour at least and an hour at most: to agree on one takes as long as all else
-	// that is done for a wake-up, and chats come in bursts. Whoever
-	// reads the server's memory can open the wake-ups of that time, should he have
-	// them, and the hashes in them are on the disk anyhow until they are fetched.
-	sealerLife = 30 * time.Minute
+	// sealerLife is how long a generation of agreed keys lasts: a key is used for
+	// 29 minutes at least, and forgotten within the hour. Agreeing on a key costs
+	// as much as the rest of a wake-up, and chats come in bursts. Anyone who can
+	// read the server's memory can open wake-ups sealed with the keys it still
+	// holds; the hashes in them are on the disk until they are fetched.
+	sealerLife = 29 * time.Minute
 	// maxSealers bounds each of the two generations of them, some 250 bytes each.
 	maxSealers = 1 << 14
 )
@@ -22,53 +23,76 @@ const (
 // woken again soon. It is safe for concurrent use.
 type sealers struct {
 	mu         sync.Mutex
-	young, old map[sealFor]*pushwire.Sealer
+	young, old map[registrationID]keptSealer
 	turn       time.Time // when young becomes old, and old is forgotten
 }
 
-// sealFor is whom a sealer is for. The key is part of it, as a registration may
+// keptSealer is a sealer and the seal key it is for, as a registration may
 // change its own.
-type sealFor struct {
-	id  registrationID
-	key [pushwire.SealKeySize]byte
+type keptSealer struct {
+	key    [pushwire.SealKeySize]byte
+	sealer *pushwire.Sealer
 }
 
 // seal seals p to a registration.
 func (s *sealers) seal(p pushwire.Payload, id registrationID, sealKey []byte, now time.Time) ([]byte, error) {
-	if len(sealKey) != pushwire.SealKeySize {
-		return pushwire.SealPayload(p, sealKey) // which says what is wrong
-	}
-	who := sealFor{id, [pushwire.SealKeySize]byte(sealKey)}
-	sealer := s.get(who, now)
+	sealer := s.get(id, sealKey, now)
 	if sealer == nil {
 		var err error
 		if sealer, err = pushwire.NewSealer(sealKey); err != nil {
 			return nil, err
 		}
-		s.keep(who, sealer)
+		s.keep(id, keptSealer{[pushwire.SealKeySize]byte(sealKey), sealer})
 	}
 	return sealer.Seal(p)
 }
 
-// get returns the sealer for somebody, nil if there is none any more.
-func (s *sealers) get(who sealFor, now time.Time) *pushwire.Sealer {
+// get returns the sealer for a registration's key, nil if there is none any more.
+func (s *sealers) get(id registrationID, sealKey []byte, now time.Time) *pushwire.Sealer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !now.Before(s.turn) || len(s.young) >= maxSealers {
-		s.old, s.young = s.young, make(map[sealFor]*pushwire.Sealer)
-		if now.Sub(s.turn) >= sealerLife {
-			s.old = nil // older than its time
+	if len(s.young) >= maxSealers {
+		s.turn = now
+	}
+	s.age(now)
+	for _, generation := range []map[registrationID]keptSealer{s.young, s.old} {
+		if kept, ok := generation[id]; ok && bytes.Equal(kept.key[:], sealKey) {
+			return kept.sealer
 		}
-		s.turn = now.Add(sealerLife)
 	}
-	if sealer := s.young[who]; sealer != nil {
-		return sealer
-	}
-	return s.old[who]
+	return nil
 }
 
-func (s *sealers) keep(who sealFor, sealer *pushwire.Sealer) {
+func (s *sealers) keep(id registrationID, kept keptSealer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.young[who] = sealer
+	s.young[id] = kept
+}
+
+// expire forgets the keys whose time is over. It is to be called every minute
+// or so: a server that wakes nobody forgets them too.
+func (s *sealers) expire(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.age(now)
+}
+
+// age turns the generations that are due. The caller holds mu.
+func (s *sealers) age(now time.Time) {
+	if now.Before(s.turn) {
+		return
+	}
+	s.old, s.young = s.young, make(map[registrationID]keptSealer)
+	if now.Sub(s.turn) >= sealerLife {
+		s.old = nil // older than its time
+	}
+	s.turn = now.Add(sealerLife)
+}
+
+// forget drops the keys of a registration that ended.
+func (s *sealers) forget(id registrationID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.young, id)
+	delete(s.old, id)
 }

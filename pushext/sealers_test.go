@@ -1,6 +1,7 @@
 package pushext
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -20,16 +21,15 @@ func TestSealersAgreeAgain(t *testing.T) {
 		_, err = pushwire.OpenPayload(body, private)
 		require.NoError(t, err)
 	}
-	who := sealFor{1, [pushwire.SealKeySize]byte(public)}
-	made := s.get(who, start.Add(2*sealerLife-1))
-	require.NotNil(t, made, "it is kept for half an hour at least")
-	require.Nil(t, s.get(who, start.Add(2*sealerLife)), "and for an hour at most")
-	require.Nil(t, s.get(sealFor{2, who.key}, start), "two registrations share nothing, whatever their keys")
+	require.NotNil(t, s.get(1, public, start.Add(2*sealerLife-1)), "it is kept for half an hour or so at least")
+	require.Nil(t, s.get(1, public, start.Add(2*sealerLife)), "and for an hour at most")
+	require.Nil(t, s.get(2, public, start), "two registrations share nothing, whatever their keys")
 
 	_, err = s.seal(pushwire.Payload{Kind: pushwire.Messages, Seq: 1}, 1, public, start.Add(2*sealerLife))
 	require.NoError(t, err)
-	require.NotNil(t, s.get(who, start.Add(2*sealerLife)))
-	require.Nil(t, s.get(who, start.Add(4*sealerLife)), "nor is one kept over a quiet time")
+	require.NotNil(t, s.get(1, public, start.Add(2*sealerLife)))
+	require.Nil(t, s.get(1, bytes.Repeat([]byte{1}, pushwire.SealKeySize), start.Add(2*sealerLife)), "a changed key needs another")
+	require.Nil(t, s.get(1, public, start.Add(4*sealerLife)), "nor is one kept over a quiet time")
 }
 
 func TestSealersAreBounded(t *testing.T) {
@@ -40,13 +40,12 @@ func TestSealersAreBounded(t *testing.T) {
 	var s sealers
 	now := time.Now()
 	for id := range registrationID(5 * maxSealers) {
-		who := sealFor{id: id}
-		if s.get(who, now) == nil {
-			s.keep(who, sealer)
+		if s.get(id, public, now) == nil {
+			s.keep(id, keptSealer{[pushwire.SealKeySize]byte(public), sealer})
 		}
 		require.LessOrEqual(t, len(s.young)+len(s.old), 2*maxSealers)
 	}
-	require.NotNil(t, s.get(sealFor{id: 5*maxSealers - 1}, now), "the latest are kept")
+	require.NotNil(t, s.get(5*maxSealers-1, public, now), "the latest are kept")
 }
 
 func TestSealersRefuseAKey(t *testing.T) {
@@ -55,4 +54,29 @@ func TestSealersRefuseAKey(t *testing.T) {
 		_, err := s.seal(pushwire.Payload{Kind: pushwire.Messages, Seq: 1}, 1, key, time.Now())
 		require.ErrorContains(t, err, "seal key")
 	}
+}
+
+// A server that wakes nobody forgets the keys too, and those of a registration
+// that ended go at once.
+func TestSealersAreForgottenByTime(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		held := func() int {
+			s := &b.ext.dispatcher.sealers
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.young) + len(s.old)
+		}
+		bob, carol := b.phone("bob"), b.phone("carol")
+		bob.join(bob.registration(topicA))
+		carol.join(carol.registration(topicB))
+		b.envelope(topicA)
+		b.envelope(topicB)
+		time.Sleep(time.Second)
+		require.Equal(t, 2, held())
+		bob.version++
+		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Unregister{Version: bob.version}).Code)
+		require.Equal(t, 1, held())
+		time.Sleep(time.Hour)
+		require.Zero(t, held())
+	})
 }

@@ -2,6 +2,7 @@ package pushext
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/durable/faultstore"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -83,13 +85,12 @@ func TestTwinsSurvivePowerCuts(t *testing.T) {
 		bedTest(t, Limits{}, func(b *bed) {
 			bob := b.phone("bob")
 			bob.join(bob.registration(topicA))
-			cut := b.disk
+			var cut atomic.Pointer[faultstore.Store]
+			cut.Store(b.disk)
 			base := b.disk.Disk().Syncs()
-			reached := false
 			b.disk.Disk().OnSync(func(n int) {
-				if n-base == point+1 && !reached {
-					reached = true
-					cut = b.disk.Disk().Crash(rand.New(rand.NewPCG(1, uint64(point)))).Store("db")
+				if n-base == point+1 {
+					cut.Store(b.disk.Disk().Crash(rand.New(rand.NewPCG(1, uint64(point)))).Store("db"))
 				}
 			})
 			var sent []common.Hash
@@ -99,7 +100,8 @@ func TestTwinsSurvivePowerCuts(t *testing.T) {
 			}
 			b.disk.Disk().OnSync(nil)
 			b.stop()
-			b.disk, b.cfg.storage = cut, cut
+			b.disk = cut.Load()
+			b.cfg.storage = b.disk
 			b.cfg.Registerer = prometheus.NewRegistry()
 			b.start()
 			time.Sleep(time.Minute)
@@ -116,35 +118,42 @@ func TestTwinsSurvivePowerCuts(t *testing.T) {
 	}
 }
 
-// What is remembered is bounded by generations.
+// What is remembered is bounded by generations, and each lasts its time.
 func TestTwinsAreForgotten(t *testing.T) {
-	bedTest(t, Limits{}, func(b *bed) {
-		bob := b.phone("bob")
-		g := bob.registration(topicA)
-		bob.join(g)
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, Delivery{}, &scripted{name: "fcm"})
+		r.start()
 		count := func() (n int) {
-			it := b.ext.store.scan(prefixTwin)
+			it := r.store.scan(prefixTwin)
 			defer it.Release()
 			for it.Next() {
 				n++
 			}
 			return n
 		}
+		letter := func(n byte, seq uint64) Entry { return Entry{Seq: seq, Topic: topicA, Data: []byte{n}} }
+		seq := uint64(0)
+		told := func(n byte) bool {
+			seq++
+			known, err := r.box.repeated(letter(n, seq))
+			require.NoError(t, err)
+			require.NoError(t, r.box.match(t.Context(), nil, seq, time.Now()))
+			time.Sleep(time.Second)
+			return known
+		}
 		var counts []int
-		for range 5 {
-			for range 3 {
-				b.envelope(topicA)
+		for generation := range byte(5) {
+			for n := range byte(3) {
+				require.False(t, told(3*generation+n))
 			}
-			time.Sleep(twinLife/2 + time.Hour)
-			bob.version++
-			g.Version = bob.version
-			require.Equal(t, pushwire.OK, bob.ask(g).Code) // renewed
-			time.Sleep(twinLife/2 + time.Hour)
-			bob.version++
-			g.Version = bob.version
-			require.Equal(t, pushwire.OK, bob.ask(g).Code)
+			time.Sleep(twinLife - time.Minute)
+			require.True(t, told(3*generation), "for its time at least")
+			time.Sleep(time.Hour)
+			require.NoError(t, r.box.sweep(t.Context(), time.Now()))
 			counts = append(counts, count())
 		}
 		require.Equal(t, []int{3, 6, 6, 6, 6}, counts)
+		require.False(t, told(0), "forgotten with its generation")
+		r.stop()
 	})
 }
