@@ -17,19 +17,20 @@ import (
 // A guesser has all pushes and all envelopes with their times, and is to say
 // which of two tokens listens to which of two topics. When both topics have
 // traffic at the same times, there is nothing left but the pushes' contents: what
-// he makes of them is right every other time, and the contents have one
-// distribution.
+// they make of them is right every other time, and the contents have one
+// distribution. A guesser who is shown the hash in one push of eight is found out,
+// so the test would notice a leak of that size.
 func TestGuesser(t *testing.T) {
-	const rounds = 150
+	const rounds, shown = 2400, 8
+	var sealed, leaking guesses
+	samples := make([][]float64, 2)
 	bedTest(t, Limits{}, func(b *bed) {
 		phones := []*phone{b.phone("one"), b.phone("two")}
 		topics := []whisper.Topic{topicA, topicB}
 		for i, p := range phones {
 			p.join(p.registration(topics[i]))
 		}
-		right := 0
-		samples := make([][]float64, 2)
-		for range rounds {
+		for round := range rounds {
 			var hashes [2]common.Hash
 			var envs [2]*whisper.Envelope
 			for i := range topics {
@@ -44,20 +45,42 @@ func TestGuesser(t *testing.T) {
 				pushes := b.post.take(p.token)
 				require.Len(t, pushes, 1)
 				blob := sealedPart(t, pushes[0].Body)
-				if likeness(blob, hashes[i]) > likeness(blob, hashes[1-i]) {
-					right++
-				}
+				sealed.guess(blob, hashes[i], hashes[1-i])
 				samples[i] = append(samples[i], weight(blob))
 				payload, err := pushwire.OpenPayload(pushes[0].Body, p.private)
 				require.NoError(t, err)
 				require.Equal(t, hashes[i], payload.Hashes[0], "the device knows what the guesser does not")
 				require.Equal(t, pushwire.OK, p.ask(&pushwire.Fetch{Hashes: payload.Hashes}).Code)
+				if round%shown == 0 {
+					copy(blob[round%len(blob)/2:], hashes[i][:])
+				}
+				leaking.guess(blob, hashes[i], hashes[1-i])
 			}
 		}
-		// Six standard deviations; ties count as wrong and are few.
-		require.InDelta(t, rounds, right, 3*math.Sqrt(2*rounds)+rounds/10)
-		require.Less(t, apart(samples[0], samples[1]), 3.3)
 	})
+	require.Less(t, sealed.sigmas(), 4.5, "right %d times of %d", sealed.right, sealed.n)
+	require.Greater(t, leaking.sigmas(), 4.5, "the guesser would not notice one leak in %d: right %d times of %d", shown, leaking.right, leaking.n)
+	require.Less(t, apart(samples[0], samples[1]), 3.3)
+}
+
+// guesses counts the guesses between two topics.
+type guesses struct{ n, right int }
+
+// guess picks the hash that a text is more like; where neither is, nothing was guessed.
+func (g *guesses) guess(text []byte, own, other common.Hash) {
+	mine, theirs := likeness(text, own), likeness(text, other)
+	if mine == theirs {
+		return
+	}
+	g.n++
+	if mine > theirs {
+		g.right++
+	}
+}
+
+// sigmas is how many standard deviations the guesses are from those of a coin.
+func (g *guesses) sigmas() float64 {
+	return math.Abs(float64(g.right)-float64(g.n)/2) / (math.Sqrt(float64(g.n)) / 2)
 }
 
 func sealedPart(t *testing.T, body []byte) []byte {
