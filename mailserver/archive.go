@@ -72,6 +72,7 @@ type Damage struct {
 type Archive struct {
 	o       ArchiveOptions
 	vol     volume
+	book    logBook
 	width   time.Duration // of a partition, 0 = unlimited
 	log     *slog.Logger
 	metrics *archiveMetrics
@@ -105,6 +106,7 @@ type Archive struct {
 	unsealed []*partition // to be sealed by the flusher
 	closed   bool
 	damage   []Damage
+	aside    []string      // directories that wait for RecoverArchive
 	flushMe  chan struct{} // holds one: frozen or unsealed was set
 }
 
@@ -153,12 +155,14 @@ func OpenArchive(dir string, o ArchiveOptions) (*Archive, error) {
 			return nil, fmt.Errorf("open archive: %w", err)
 		}
 	}
+	a.book.vol = a.vol
 	if err := a.openPartitions(); err != nil {
 		a.closePartitions()
 		a.vol.close()
 		a.metrics.unregister()
 		return nil, fmt.Errorf("open archive %s: %w", dir, err)
 	}
+	a.saveBook(false)
 	a.tail.reset(a.last.Load())
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.wg.Go(a.writer)
@@ -172,6 +176,14 @@ func (a *Archive) Damage() []Damage {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return slices.Clone(a.damage)
+}
+
+// DamagedParts returns the names of the parts that were set aside, by this process
+// or an earlier one, and that RecoverArchive has not salvaged yet.
+func (a *Archive) DamagedParts() []string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.Clone(a.aside)
 }
 
 // Archive stores envs and calls done exactly once, from any goroutine: with nil
@@ -241,6 +253,7 @@ func (a *Archive) Close() error {
 	a.wg.Wait()
 	a.tail.close()
 	err := a.closePartitions()
+	a.saveBook(err == nil)
 	a.metrics.unregister()
 	return errors.Join(err, a.vol.close())
 }

@@ -3,7 +3,10 @@ package mailserver
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"io"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -100,6 +103,44 @@ func (v memVolume) rename(from, to string) error { return v.disk.RenameDir(from,
 func (v memVolume) remove(name string) error     { return v.disk.RemoveDir(name) }
 func (v memVolume) sync() error                  { return v.disk.SyncRoot() }
 func (v memVolume) close() error                 { return nil }
+
+// The state is a file in a directory of its own.
+var (
+	stateFile = storage.FileDesc{Type: storage.TypeManifest, Num: 1}
+	stateNext = storage.FileDesc{Type: storage.TypeTemp, Num: 1}
+)
+
+func (v memVolume) state() *faultstore.Store { return v.disk.Store("state") }
+
+func (v memVolume) readState() ([]byte, error) {
+	s := v.state()
+	if !slices.Contains(s.Files(), stateFile) {
+		return nil, nil
+	}
+	r, err := s.Open(stateFile)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
+
+func (v memVolume) writeState(b []byte) error {
+	s := v.state()
+	w, err := s.Create(stateNext)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err == nil {
+		err = w.Sync()
+	}
+	if err == nil {
+		err = s.Rename(stateNext, stateFile)
+	}
+	if err == nil {
+		err = s.SyncDir()
+	}
+	return errors.Join(err, v.sync())
+}
 
 func TestArchiveSurvivesRestart(t *testing.T) {
 	noLeaks(t)

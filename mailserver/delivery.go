@@ -37,10 +37,17 @@ func (s *Server) answer(ctx context.Context, to asker, q question) (outcome, err
 	switch {
 	case len(q.Hashes) > 0:
 		end.Last, err = s.answerHashes(ctx, to, q)
-	case q.Cursor.Ascending:
-		end.Last, end.Cursor, err = s.answerAscending(ctx, to, q)
 	default:
-		end.Last, end.Cursor, err = s.answerDescending(ctx, to, q)
+		log := mailwire.LogID(s.cfg.Store.ID())
+		q.Cursor = q.Cursor.In(log)
+		send := s.answerDescending
+		if q.Cursor.Ascending {
+			send = s.answerAscending
+		}
+		end.Last, end.Cursor, err = send(ctx, to, q)
+		if end.Cursor.Seq > 0 || end.Cursor.Ascending {
+			end.Cursor.Log = log
+		}
 	}
 	if err != nil {
 		return failed, err

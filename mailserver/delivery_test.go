@@ -159,6 +159,80 @@ func TestLateArrival(t *testing.T) {
 	})
 }
 
+// TestCursorOfAnotherLog: the server was installed anew, and its log is longer than
+// the old one by now.
+func TestCursorOfAnotherLog(t *testing.T) {
+	inBench(t, nil, func(t *testing.T, b *bench) {
+		b.store.id = mailwire.LogID{1}
+		b.fill(20)
+		r := all(mailwire.List)
+		r.Cursor, r.Limit = mailwire.Since(0), 15
+		old, end := b.answer(r)
+		require.Len(t, old, 15)
+		require.Equal(t, b.store.id, end.Cursor.Log)
+		r.Limit = 0
+		r.Cursor = end.Cursor.Resume()
+		got, end := b.answer(r)
+		require.Len(t, got, 5, "the log is the same: what follows the cursor")
+		require.Equal(t, mailwire.Cursor{Seq: 20, Ascending: true, Complete: true, Log: b.store.id}, end.Cursor)
+
+		descending := all(mailwire.List)
+		descending.Limit = 5
+		_, page := b.answer(descending)
+		require.Equal(t, b.store.id, page.Cursor.Log)
+		descending.Cursor = page.Cursor
+		got, _ = b.answer(descending)
+		require.Len(t, got, 5)
+
+		b.store.records, b.store.id = nil, mailwire.LogID{2}
+		want := b.fill(30)
+		r.Cursor = end.Cursor.Resume()
+		got, end = b.answer(r)
+		require.Equal(t, want, got, "all that the new log has")
+		require.Equal(t, mailwire.Cursor{Seq: 30, Ascending: true, Complete: true, Log: b.store.id}, end.Cursor)
+		got, page = b.answer(descending)
+		require.Equal(t, want[29], got[0], "from the newest on, as without a cursor")
+		require.Equal(t, b.store.id, page.Cursor.Log)
+
+		// A client that knows no identities keeps what it had.
+		r.Cursor = mailwire.Since(15)
+		got, _ = b.answer(r)
+		require.Equal(t, want[15:], got)
+	})
+}
+
+// TestReinstalledArchive is the same with the real archive: the device's cursor is
+// in the middle of what the new one holds.
+func TestReinstalledArchive(t *testing.T) {
+	noLeaks(t)
+	ask := func(dir string, n int, cursor mailwire.Cursor) (int, mailwire.Cursor) {
+		fillDir(t, dir, n)
+		a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+		defer a.Close()
+		s, err := NewServer(ServerConfig{Store: a, Sender: new(recorder), Key: serverKey})
+		require.NoError(t, err)
+		turn, ok := s.turns.take(t.Context())
+		require.True(t, ok)
+		defer turn.give()
+		q := question{Request: mailwire.Request{Form: mailwire.List, Upper: math.MaxUint32, Cursor: cursor.Resume()}, known: true}
+		_, err = s.answer(t.Context(), asker{bob, turn}, q)
+		require.NoError(t, err)
+		hashes, ends := s.cfg.Sender.(*recorder).take(bob)
+		require.Len(t, ends, 1)
+		require.True(t, ends[0].Cursor.Complete)
+		return len(hashes), ends[0].Cursor
+	}
+	former := t.TempDir()
+	n, cursor := ask(former, 15, mailwire.Cursor{})
+	require.Equal(t, 15, n)
+	n, _ = ask(former, 5, cursor)
+	require.Equal(t, 5, n)
+	n, next := ask(t.TempDir(), 20, cursor)
+	require.Equal(t, 20, n)
+	require.NotEqual(t, cursor.Log, next.Log)
+	require.EqualValues(t, 20, next.Seq)
+}
+
 // TestScanLimit: a page may be empty and still not the last.
 func TestScanLimit(t *testing.T) {
 	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Scan = 4 }, func(t *testing.T, b *bench) {

@@ -17,6 +17,7 @@ import (
 // and with failures.
 type memoryStore struct {
 	mu      sync.Mutex
+	id      mailwire.LogID
 	records []Record
 	fail    error
 	panics  any
@@ -37,6 +38,8 @@ func (m *memoryStore) Last() uint64 {
 	defer m.mu.Unlock()
 	return uint64(len(m.records))
 }
+
+func (m *memoryStore) ID() [mailwire.LogIDSize]byte { return m.id }
 
 func (m *memoryStore) Query(ctx context.Context, q Query) (Page, error) {
 	m.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,30 @@ type Recovered struct {
 	Losses    []string
 }
 
+// DamagedParts returns the names of the parts of the archive in dir that were set
+// aside as damaged and that RecoverArchive has not salvaged yet: their envelopes
+// are not served. It only looks, also while the archive is open; there may be no
+// archive.
+func DamagedParts(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if e.IsDir() && awaitsRecovery(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// awaitsRecovery reports whether a directory of the archive was set aside and has
+// not been salvaged since. What a recovery keeps of it has a name of its own.
+func awaitsRecovery(name string) bool {
+	_, ok := parseQuarantined(name)
+	return ok && !strings.HasSuffix(name, recoveredSuffix) && strings.Count(name, quarantineSuffix) == 1
+}
+
 // RecoverArchive reads the whole archive in dir, sets aside what is damaged,
 // salvages what can be read of that and of what had been set aside before, and
 // archives it again: with new sequences, as envelopes that arrive late, so that
@@ -48,7 +73,7 @@ func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, moved fun
 		return nil, err
 	}
 	for _, name := range names {
-		if _, ok := parseQuarantined(name); !ok || strings.HasSuffix(name, recoveredSuffix) || strings.Count(name, quarantineSuffix) > 1 {
+		if !awaitsRecovery(name) {
 			continue
 		}
 		r, err := a.recoverPartition(ctx, dir, name, moved, progress)
@@ -103,14 +128,16 @@ func (a *Archive) recoverPartition(ctx context.Context, dir, name string, moved 
 		return r, err
 	}
 	r.Losses = salvaged.Losses
+	first, _ := parseQuarantined(name)
 	db, err := durable.Open(path, durable.Options{ReadOnly: true, Name: "archive", Metrics: a.db, Logger: a.log})
 	if err != nil {
 		return r, err
 	}
-	err = a.archiveAgain(ctx, db, moved, &r)
+	end, err := a.archiveAgain(ctx, db, moved, &r)
 	if err := errors.Join(err, db.Close()); err != nil {
 		return r, err
 	}
+	a.book.ended(first, end, len(r.Losses) == 0 && r.Unread == 0)
 	// The salvaged copy is in the archive now; the damaged files take its name.
 	r.Kept = name + recoveredSuffix
 	return r, errors.Join(
@@ -120,18 +147,20 @@ func (a *Archive) recoverPartition(ctx context.Context, dir, name string, moved 
 	)
 }
 
-// archiveAgain archives the envelopes in the log of db.
-func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([]uint64, uint64) error, r *Recovered) error {
+// archiveAgain archives the envelopes in the log of db, and returns the newest
+// sequence in it.
+func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([]uint64, uint64) error, r *Recovered) (end uint64, err error) {
 	it := db.NewIterator(nil)
 	defer it.Release()
 	for it.Next() {
 		if err := ctx.Err(); err != nil {
-			return err
+			return end, err
 		}
 		seq, kind, ok := splitKey(it.Key())
 		if !ok || kind != kindLog {
 			continue
 		}
+		end = max(end, seq)
 		b, err := openBlock(seq, append([]byte(nil), it.Value()...))
 		if err != nil {
 			r.Unread++
@@ -146,7 +175,7 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([
 			// An interrupted recovery may have archived it already.
 			_, missing, err := a.ByHash(ctx, []common.Hash{rec.Hash})
 			if err != nil {
-				return err
+				return end, err
 			}
 			if len(missing) > 0 {
 				fresh, old = append(fresh, rec.Envelope), append(old, rec.Seq)
@@ -156,16 +185,20 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([
 		done := make(chan error, 1)
 		a.Archive(ctx, fresh, func(err error) { done <- err })
 		if err := <-done; err != nil {
-			return err
+			return end, err
 		}
 		// Nobody else archives, so they are numbered in their order; unless one of
 		// them was left out.
 		if moved != nil && len(old) > 0 && a.Last()-before == uint64(len(old)) {
 			if err := moved(old, before+1); err != nil {
-				return err
+				return end, err
 			}
+		}
+		for _, rec := range records {
+			a.book.add(seqSpan{From: rec.Seq, To: rec.Seq})
+			end = rec.Seq
 		}
 		r.Envelopes += len(records)
 	}
-	return it.Error()
+	return end, it.Error()
 }

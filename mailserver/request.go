@@ -136,8 +136,8 @@ func (q question) query(l Limits, last uint64) Query {
 	case q.Cursor.Seq <= last:
 		out.After = q.Cursor.Seq
 	default:
-		// The log is not the one that the cursor was made for: it is younger.
-		// Beginning anew misses nothing.
+		// The log is not the one that the cursor was made for, which does not say of
+		// which it was: this one is younger. Beginning anew misses nothing.
 		out.After = 0
 	}
 	return out

@@ -68,12 +68,15 @@ func (a *Archive) openPartitions() error {
 		return err
 	}
 	var firsts []uint64
-	var aside uint64 // the first sequence of the newest partition that was set aside, ever
+	var asides []uint64 // first sequences of the partitions that were set aside, ever
 	for _, name := range names {
 		if first, ok := parsePartition(name); ok {
 			firsts = append(firsts, first)
 		} else if first, ok := parseQuarantined(name); ok {
-			aside = max(aside, first)
+			asides = append(asides, first)
+			if awaitsRecovery(name) {
+				a.aside = append(a.aside, name)
+			}
 		} else if strings.HasSuffix(name, droppedSuffix) {
 			if err := a.vol.remove(name); err != nil {
 				return err
@@ -81,7 +84,9 @@ func (a *Archive) openPartitions() error {
 		}
 	}
 	slices.Sort(firsts)
-	var last uint64 // of the newest partition that could be opened
+	a.openBook(firsts, asides)
+	aside := slices.Max(append(asides, 0)) // the first sequence of the newest partition that was set aside
+	var last uint64                        // of the newest partition that could be opened
 	if firsts, err = a.dropUnborn(firsts); err != nil {
 		return err
 	}
@@ -116,6 +121,11 @@ func (a *Archive) openPartitions() error {
 	next := last + 1
 	if aside >= next {
 		next = aside + maxPartitionRecords
+		known, closed := a.book.known()
+		a.book.add(seqSpan{From: max(last, aside-1, known) + 1, To: next - 1, Unsure: !closed})
+	}
+	if err := a.book.check(next - 1); err != nil {
+		a.logRenewed(err)
 	}
 	if n := len(a.parts); n == 0 || a.parts[n-1].sealed || next != last+1 {
 		if n > 0 && !a.parts[n-1].sealed { // cannot go on: the sequences after it are lost
@@ -368,6 +378,7 @@ func (a *Archive) setAside(name string, first uint64, cause error) error {
 		return err
 	}
 	a.mu.Lock()
+	a.aside = append(a.aside, to)
 	a.damage = append(a.damage, Damage{
 		Partition: name, SetAside: to, From: first, To: first + maxPartitionRecords - 1, Err: cause,
 	})
@@ -402,6 +413,7 @@ func (a *Archive) replaceActive(cause error) error {
 		a.mu.Unlock()
 		return err
 	}
+	a.saveBook(false)
 	a.tail.reset(a.Last())
 	return nil
 }
@@ -428,6 +440,7 @@ func (a *Archive) roll() error {
 	if err := a.begin(a.Last() + 1); err != nil {
 		return err
 	}
+	a.saveBook(false)
 	a.mu.Lock()
 	p.sealed = true
 	a.unsealed = append(a.unsealed, p)
@@ -463,6 +476,9 @@ func (a *Archive) keeper() {
 		}
 		select {
 		case <-ticker.C:
+			if a.book.pending() {
+				a.saveBook(false)
+			}
 			// An idle archive has nobody else to begin the next partition.
 			a.enqueue(submission{done: func(error) {}})
 		case <-a.kick:

@@ -27,6 +27,8 @@ type Store interface {
 	ByHash(ctx context.Context, hashes []common.Hash) (found []Record, missing []common.Hash, err error)
 	// Last returns the newest receive sequence, 0 if there is none.
 	Last() uint64
+	// ID returns the identity of the log that the sequences belong to.
+	ID() [mailwire.LogIDSize]byte
 }
 
 // Sender is how a Server answers. A whisper.Node is one. Its methods block until

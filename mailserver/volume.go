@@ -16,8 +16,9 @@ import (
 )
 
 // The archive's directory holds one directory a partition, named by its first
-// sequence, a LOCK, and what was set aside:
+// sequence, a LOCK, the record of the log, and what was set aside:
 //
+//	log.json                                              the record of the log, see logState
 //	p00000000000000000001/                                a partition
 //	p00000000000000000001.corrupt-20060102T150405Z/       a damaged one, kept for "wnode recover"
 //	p00000000000000000001.dropped/                        one that is being deleted
@@ -26,6 +27,7 @@ const (
 	droppedSuffix    = ".dropped"
 	quarantineSuffix = ".corrupt-"
 	quarantineTime   = "20060102T150405Z"
+	logStateName     = "log.json"
 )
 
 func partitionName(first uint64) string { return fmt.Sprintf("%s%020d", partitionPrefix, first) }
@@ -64,6 +66,9 @@ type volume interface {
 	remove(name string) error
 	// sync makes the names durable.
 	sync() error
+	// readState returns what writeState wrote durably, nil if it never did.
+	readState() ([]byte, error)
+	writeState(b []byte) error
 	// close gives the volume back.
 	close() error
 }
@@ -109,6 +114,18 @@ func (d *directory) remove(name string) error {
 }
 
 func (d *directory) sync() error { return durable.SyncDir(d.path) }
+
+func (d *directory) readState() ([]byte, error) {
+	b, err := os.ReadFile(filepath.Join(d.path, logStateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+func (d *directory) writeState(b []byte) error {
+	return durable.ReplaceFile(filepath.Join(d.path, logStateName), b)
+}
 
 func (d *directory) close() error {
 	d.unlock()

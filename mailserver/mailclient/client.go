@@ -161,11 +161,12 @@ func (c *Client) Ignored() uint64 {
 // Since returns the request for everything that a mailserver of ours committed
 // after a cursor, whatever time it claims to be from; the zero cursor means
 // everything it has. Topics, if any are given, select exactly. The cursor is the
-// one that Collect returned, on the same mailserver, the last time.
+// one that Collect returned the last time; on another mailserver, or on one whose
+// archive was begun anew, it means everything too.
 func Since(cursor mailwire.Cursor, topics ...whisper.Topic) mailwire.Request {
 	return mailwire.Request{
 		Form: mailwire.List, Upper: math.MaxUint32, Topics: topics, Batch: true,
-		Cursor: mailwire.Since(cursor.Seq),
+		Cursor: cursor.Resume(),
 	}
 }
 

@@ -253,7 +253,7 @@ func TestTurns(t *testing.T) {
 func TestCollect(t *testing.T) {
 	one, two, three := envelope(t, 10, whisper.Topic{}), envelope(t, 20, whisper.Topic{}), envelope(t, 5, whisper.Topic{})
 	at := func(seq uint64, complete bool) mailwire.Cursor {
-		return mailwire.Cursor{Ascending: true, Seq: seq, Complete: complete}
+		return mailwire.Cursor{Ascending: true, Seq: seq, Complete: complete, Log: mailwire.LogID{1}}
 	}
 	play(t, Config{}, lines(
 		func(r request) { r.end(mailwire.Complete{Refusal: mailwire.RefuseBusy(10*time.Second, "later")}) },
@@ -277,7 +277,7 @@ func TestCollect(t *testing.T) {
 
 		_, err = c.Collect(t.Context(), server, Since(cursor), handle)
 		require.NoError(t, err)
-		require.Equal(t, mailwire.Since(9), s.requests[5].Cursor)
+		require.Equal(t, mailwire.Cursor{Ascending: true, Seq: 9, Log: mailwire.LogID{1}}, s.requests[5].Cursor)
 	})
 }
 

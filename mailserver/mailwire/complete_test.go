@@ -2,6 +2,7 @@ package mailwire_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +90,11 @@ func TestRefusal(t *testing.T) {
 }
 
 func TestParseCursor(t *testing.T) {
-	for _, c := range []mailwire.Cursor{{}, mailwire.Since(0), mailwire.Since(1 << 40), {Seq: 5}, {Until: 9}, {Seq: 1, Ascending: true, Complete: true}} {
+	log := mailwire.LogID{1, 15: 16}
+	for _, c := range []mailwire.Cursor{
+		{}, mailwire.Since(0), mailwire.Since(1 << 40), {Seq: 5}, {Until: 9}, {Seq: 1, Ascending: true, Complete: true},
+		{Seq: 1, Log: log}, {Seq: 2, Ascending: true, Until: 9, Log: log},
+	} {
 		got, err := mailwire.ParseCursor(c.Bytes())
 		require.NoError(t, err)
 		require.Equal(t, c, got)
@@ -101,9 +106,45 @@ func TestParseCursor(t *testing.T) {
 	}
 }
 
+// TestCursorBytes: the identity of the log lies where cursors had zeros before there
+// was one, so either side may be older.
+func TestCursorBytes(t *testing.T) {
+	const head = "ff777063" + "01" + "0000000000000007" + "00000000"
+	older, err := hex.DecodeString(head + strings.Repeat("00", 19))
+	require.NoError(t, err)
+	c, err := mailwire.ParseCursor(older)
+	require.NoError(t, err)
+	require.Equal(t, mailwire.Since(7), c)
+	require.Equal(t, older, c.Bytes())
+
+	newer, err := hex.DecodeString(head + "000102030405060708090a0b0c0d0e0f" + "000000")
+	require.NoError(t, err)
+	c, err = mailwire.ParseCursor(newer)
+	require.NoError(t, err)
+	require.Equal(t, mailwire.Cursor{Seq: 7, Ascending: true, Log: mailwire.LogID{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}, c)
+	require.Equal(t, newer, c.Bytes())
+}
+
+func TestCursorOfAnotherLog(t *testing.T) {
+	ours, theirs := mailwire.LogID{1}, mailwire.LogID{2}
+	for _, tt := range []struct{ cursor, in, resumed mailwire.Cursor }{
+		{mailwire.Since(7), mailwire.Since(7), mailwire.Since(7)},
+		{mailwire.Cursor{Seq: 7, Until: 9, Log: ours}, mailwire.Cursor{Seq: 7, Until: 9, Log: ours}, mailwire.Cursor{Seq: 7, Ascending: true, Log: ours}},
+		{mailwire.Cursor{Seq: 7, Until: 9, Log: theirs}, mailwire.Cursor{}, mailwire.Cursor{Seq: 7, Ascending: true, Log: theirs}},
+		{mailwire.Cursor{Seq: 7, Ascending: true, Complete: true, Log: theirs}, mailwire.Since(0), mailwire.Cursor{Seq: 7, Ascending: true, Log: theirs}},
+	} {
+		require.Equal(t, tt.in, tt.cursor.In(ours))
+		require.Equal(t, tt.resumed, tt.cursor.Resume())
+	}
+	foreign, err := mailwire.ParseCursor([]byte("\x5f\x5e\x10\x00" + strings.Repeat("x", 32)))
+	require.NoError(t, err)
+	require.Equal(t, foreign, foreign.In(ours), "of another make: it has a time and no log")
+}
+
 func FuzzDecodeComplete(f *testing.F) {
 	f.Add(mailwire.Complete{ID: common.Hash{1}}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Since(8)}.Encode())
+	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Cursor{Seq: 8, Log: mailwire.LogID{3}}}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Refusal: mailwire.RefuseBusy(time.Hour, "x")}.Encode())
 	f.Add(make([]byte, 32))
 	f.Fuzz(func(t *testing.T, b []byte) {

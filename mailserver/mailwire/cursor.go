@@ -19,6 +19,13 @@ const (
 // other mailservers it would be in the year 2105.
 const cursorMagic = 0xff777063
 
+// LogIDSize is the length of a LogID in bytes.
+const LogIDSize = 16
+
+// LogID is the identity of a mailserver's log, drawn at random when its archive is
+// begun: sequences of two logs have nothing to do with each other. Zero: unknown.
+type LogID [LogIDSize]byte
+
 const (
 	ascendingFlag = 1 << iota
 	completeFlag
@@ -39,6 +46,9 @@ type Cursor struct {
 	// Until, if not 0, bounds the range of the request from above once more, in
 	// Unix seconds, inclusive.
 	Until uint32
+	// Log is the log that Seq is a sequence of. A mailserver with another one
+	// begins anew; to one of which nothing is known, Seq is its own.
+	Log LogID
 	// foreign is the encoding of another mailserver, which it gets back as it was.
 	foreign string
 }
@@ -46,6 +56,21 @@ type Cursor struct {
 // Since returns the cursor that asks for everything committed after sequence seq,
 // oldest first; 0 means from the oldest envelope there is.
 func Since(seq uint64) Cursor { return Cursor{Seq: seq, Ascending: true} }
+
+// Resume returns the cursor that asks for everything committed after the place of
+// c, oldest first, whatever order c came from. A mailserver to which c does not
+// belong gives all it has.
+func (c Cursor) Resume() Cursor { return Cursor{Seq: c.Seq, Ascending: true, Log: c.Log} }
+
+// In returns the cursor as the log of that identity is to read it: if it belongs
+// to another log, neither its sequence nor its bound in time says what the client
+// has, and only the order is left.
+func (c Cursor) In(log LogID) Cursor {
+	if c.Log == (LogID{}) || c.Log == log {
+		return c
+	}
+	return Cursor{Ascending: c.Ascending}
+}
 
 // IsZero tells whether the cursor says nothing, which is encoded as no bytes.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
@@ -71,6 +96,7 @@ func (c Cursor) Bytes() []byte {
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint64(b, c.Seq)
 	b = binary.BigEndian.AppendUint32(b, c.Until)
+	b = append(b, c.Log[:]...)
 	return b[:CursorSize]
 }
 
@@ -103,6 +129,7 @@ func ParseCursor(b []byte) (Cursor, error) {
 		Ascending: flags&ascendingFlag != 0,
 		Complete:  flags&completeFlag != 0,
 		Until:     binary.BigEndian.Uint32(b[13:]),
+		Log:       LogID(b[17:]),
 	}
 	if c.Seq > math.MaxInt64 {
 		return Cursor{}, malformed("cursor with a sequence beyond 63 bits")

@@ -1,0 +1,287 @@
+package mailserver
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"whisperpush/mailserver/mailwire"
+)
+
+const (
+	logStateVersion = 1
+	// maxSpans is how many runs of sequences without envelopes are remembered: one
+	// for each damaged partition, and some more for what was salvaged of it.
+	maxSpans = 1024
+)
+
+// logState is what the archive keeps beside its partitions about the log as a
+// whole. It is one file, log.json, written when the archive is opened or closed
+// and when a partition is begun.
+type logState struct {
+	Version int `json:"version"`
+	// ID tells this log from every other: the same sequence of two logs is two
+	// envelopes. It is drawn when the archive is created, and again when the end of
+	// the log that this file tells of is not there any more.
+	ID string `json:"id"`
+	// Partition is the first sequence of the newest partition.
+	Partition uint64 `json:"partition"`
+	// Last is the newest sequence at the time of writing, and Closed says that
+	// nothing was archived after it.
+	Last   uint64 `json:"last"`
+	Closed bool   `json:"closed"`
+	// Spans are ascending and apart.
+	Spans []seqSpan `json:"spans,omitempty"`
+}
+
+// seqSpan is a run of sequences, both ends inclusive, that no envelope has.
+type seqSpan struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+	// Unsure says that some of them may have been given to envelopes that are lost:
+	// the end of the log was damaged, and how far it had come is not known.
+	// Otherwise nothing is missing: they were given to nobody, or what had them was
+	// archived again.
+	Unsure bool `json:"unsure,omitempty"`
+}
+
+var errLogState = errors.New("bad record of the log")
+
+func decodeLogState(b []byte) (s logState, id mailwire.LogID, err error) {
+	if err := json.Unmarshal(b, &s); err != nil {
+		return logState{}, id, fmt.Errorf("%w: %w", errLogState, err)
+	}
+	raw, err := hex.DecodeString(s.ID)
+	if err != nil || len(raw) != len(id) || s.Version != logStateVersion {
+		return logState{}, id, fmt.Errorf("%w: version %d, id of %d bytes", errLogState, s.Version, len(raw))
+	}
+	for i, one := range s.Spans {
+		if one.From > one.To || i > 0 && one.From <= s.Spans[i-1].To {
+			return logState{}, id, fmt.Errorf("%w: spans out of order", errLogState)
+		}
+	}
+	copy(id[:], raw)
+	if id == (mailwire.LogID{}) {
+		return logState{}, id, fmt.Errorf("%w: id of zeros", errLogState)
+	}
+	return s, id, nil
+}
+
+// logBook keeps the logState.
+type logBook struct {
+	vol volume
+
+	mu      sync.Mutex // guards the following fields
+	state   logState
+	id      mailwire.LogID
+	unsaved bool
+}
+
+// load reads the state; newest is the first sequence of the newest partition of
+// which there is any trace. The log is another one, fresh, if there is no state
+// yet, or if cause says why what there is does not fit the partitions.
+func (l *logBook) load(newest uint64) (fresh bool, cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, cause := l.vol.readState()
+	if cause == nil && b != nil {
+		if l.state, l.id, cause = decodeLogState(b); cause == nil && newest < l.state.Partition {
+			cause = fmt.Errorf("partition %s was removed", partitionName(l.state.Partition))
+		}
+	}
+	if fresh = cause != nil || b == nil; fresh {
+		l.renew()
+	}
+	return fresh, cause
+}
+
+// check makes the log another one if it ends, at sequence last, before it did when
+// the state was written. The error says so.
+func (l *logBook) check(last uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last >= l.state.Last {
+		return nil
+	}
+	err := fmt.Errorf("it ends at %d and had come to %d", last, l.state.Last)
+	l.renew()
+	return err
+}
+
+// renew makes the log another one. The caller holds mu.
+func (l *logBook) renew() {
+	for l.id = (mailwire.LogID{}); l.id == (mailwire.LogID{}); {
+		rand.Read(l.id[:]) // never fails
+	}
+	l.state = logState{Version: logStateVersion, ID: hex.EncodeToString(l.id[:])}
+}
+
+// known returns the newest sequence that was given for certain, and whether no
+// later one was.
+func (l *logBook) known() (last uint64, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state.Last, l.state.Closed
+}
+
+// save writes the state: last is the newest sequence now, and partition the first
+// of the newest partition.
+func (l *logBook) save(partition, last uint64, closed bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.Partition, l.state.Last, l.state.Closed = partition, last, closed
+	b, err := json.MarshalIndent(l.state, "", "\t")
+	if err == nil {
+		err = l.vol.writeState(append(b, '\n'))
+	}
+	if l.unsaved = err != nil; err != nil {
+		return fmt.Errorf("write the record of the log: %w", err)
+	}
+	return nil
+}
+
+// pending reports whether the last save failed.
+func (l *logBook) pending() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unsaved
+}
+
+// add notes that no envelope has the sequences of a span. What was known of any
+// of them before is replaced.
+func (l *logBook) add(s seqSpan) {
+	if s.From > s.To {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.Spans = addSpan(l.state.Spans, s)
+}
+
+// ended notes what a salvage has found out about the partition that begins with
+// sequence first: that its log came to last, and, if all of it was read, no
+// further.
+func (l *logBook) ended(first, last uint64, all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var spans []seqSpan
+	for _, s := range l.state.Spans {
+		if s.Unsure && s.From >= first && s.From-first < maxPartitionRecords {
+			if s.From = max(s.From, last+1); s.From > s.To {
+				continue
+			}
+			s.Unsure = !all
+		}
+		spans = append(spans, s)
+	}
+	l.state.Spans = spans
+}
+
+func addSpan(spans []seqSpan, s seqSpan) []seqSpan {
+	out := make([]seqSpan, 0, len(spans)+2)
+	for _, old := range spans {
+		if old.To < s.From || old.From > s.To {
+			out = append(out, old)
+			continue
+		}
+		if old.From < s.From {
+			out = append(out, seqSpan{old.From, s.From - 1, old.Unsure})
+		}
+		if old.To > s.To {
+			out = append(out, seqSpan{s.To + 1, old.To, old.Unsure})
+		}
+	}
+	out = append(out, s)
+	slices.SortFunc(out, func(a, b seqSpan) int {
+		if a.From < b.From {
+			return -1
+		}
+		return 1
+	})
+	merged := out[:1]
+	for _, next := range out[1:] {
+		if end := &merged[len(merged)-1]; end.To+1 == next.From && end.Unsure == next.Unsure {
+			end.To = next.To
+			continue
+		}
+		merged = append(merged, next)
+	}
+	for len(merged) > maxSpans {
+		merged[1] = seqSpan{merged[0].From, merged[1].To, true}
+		merged = merged[1:]
+	}
+	return merged
+}
+
+// lost returns how many of the sequences between after and before, both exclusive,
+// are in no span, and whether none of the others may have been an envelope's.
+func (l *logBook) lost(after, before uint64) (n uint64, sure bool) {
+	if before <= after || before-after == 1 {
+		return 0, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, sure = before-after-1, true
+	for _, s := range l.state.Spans {
+		from, to := max(s.From, after+1), min(s.To, before-1)
+		if from > to {
+			continue
+		}
+		n -= to - from + 1
+		sure = sure && !s.Unsure
+	}
+	return n, sure
+}
+
+// openBook reads the record of the log. firsts are the partitions and asides those
+// that were ever set aside, both by their first sequences.
+func (a *Archive) openBook(firsts, asides []uint64) {
+	fresh, err := a.book.load(slices.Max(slices.Concat([]uint64{0}, firsts, asides)))
+	if err != nil {
+		a.logRenewed(err)
+	}
+	if !fresh {
+		return
+	}
+	for _, first := range asides {
+		// What was skipped after it is not on record.
+		at, _ := slices.BinarySearch(firsts, first)
+		if at < len(firsts) && firsts[at]-first >= maxPartitionRecords {
+			a.book.add(seqSpan{From: first, To: firsts[at] - 1, Unsure: true})
+		}
+	}
+}
+
+func (a *Archive) logRenewed(cause error) {
+	a.log.Warn("the archive's log is not the one it was; clients ask for everything anew", "cause", cause)
+}
+
+// ID returns the identity of the log: what tells its sequences from those of
+// another archive. It is never zero, and the same for as long as the archive goes
+// on, also after a damaged part was set aside or salvaged. It is another one when
+// the archive was begun anew: because its directory is new, or because the end of
+// the log, or the file that holds the identity, was removed.
+func (a *Archive) ID() [mailwire.LogIDSize]byte {
+	a.book.mu.Lock()
+	defer a.book.mu.Unlock()
+	return a.book.id
+}
+
+// Lost tells a follower that was given no record between the sequences after and
+// before what it missed: n envelopes that the archive has no more. sure says that
+// there were not more; after a crash the end of a damaged partition is not known.
+// Sequences that never were an envelope's, which follow a damaged partition, do
+// not count, nor those whose envelopes were archived again under others.
+func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) { return a.book.lost(after, before) }
+
+// saveBook writes down how far the log has come. To fail is not to be full or
+// broken: what is lost with the record is that clients need not begin anew.
+func (a *Archive) saveBook(closed bool) {
+	if err := a.book.save(a.active().first, a.Last(), closed); err != nil {
+		a.log.Warn("the archive's record of its log was not written; clients may ask for everything anew after the next start", "err", err)
+	}
+}
