@@ -224,6 +224,9 @@ func (noEnvelopes) ByHash(_ context.Context, hashes []common.Hash) ([]*whisper.E
 // Connected implements pushext.Sender.
 func (replies) Connected(enode.ID) bool { return true }
 
+// Source implements pushext.Sender.
+func (replies) Source(peer enode.ID) whisper.Source { return whisper.Source(peer[:]) }
+
 // replies counts what the extension answers.
 type replies chan struct{}
 

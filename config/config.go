@@ -125,7 +125,8 @@ type Limits struct {
 	Channels int
 	// Longest time until a registration has to be renewed, such as "30d".
 	Lifetime Duration
-	// Most registrations through one peer. Raise it for a relay behind which many devices are.
+	// Most registrations from one network: a /24 of IPv4 or a /48 of IPv6. Raise it if many devices share one, as
+	// behind a mobile carrier or a relay.
 	PerSource int
 	// Least proof of work of a push request; devices are told and do it. 0: none.
 	PoW float64

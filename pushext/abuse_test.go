@@ -2,13 +2,13 @@ package pushext
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/pushwire"
@@ -144,7 +144,7 @@ func TestRegistrationFlood(t *testing.T) {
 		honest := b.phone("honest")
 		honest.join(honest.registration(topicA))
 		r := b.ext.registry
-		source := enode.ID{0xf1}
+		source := whisper.Source("203.0.113.0/24")
 		now := time.Now()
 		key := func(i int) (k [33]byte) { // by the registry's book any 33 bytes are a key
 			binary.BigEndian.PutUint32(k[1:], uint32(i))
@@ -176,7 +176,7 @@ func TestRegistrationFlood(t *testing.T) {
 		for i := range sources {
 			token := binary.BigEndian.AppendUint32([]byte("other"), uint32(i))
 			g.Routes = []pushwire.Route{{Provider: "post", Address: token, Keys: [][]byte{{1}}}}
-			_, _, err := r.register(key(flood+i), enode.ID{byte(i), byte(i >> 8), 1}, g, now.Add(time.Duration(i)*time.Millisecond))
+			_, _, err := r.register(key(flood+i), whisper.Source(fmt.Sprint("network ", i)), g, now.Add(time.Duration(i)*time.Millisecond))
 			require.NoError(t, err)
 		}
 		require.Equal(t, min(256+sources, sources/2+156), r.count[classFresh])
@@ -187,7 +187,7 @@ func TestRegistrationFlood(t *testing.T) {
 		taken = 0
 		for i := range 100 {
 			g.Routes = []pushwire.Route{{Provider: "post", Address: []byte("wanted"), Keys: [][]byte{{1}}}}
-			if _, _, err := r.register(key(2*flood+i), enode.ID{byte(i), 2}, g, now); err == nil {
+			if _, _, err := r.register(key(2*flood+i), whisper.Source(fmt.Sprint("another ", i)), g, now); err == nil {
 				taken++
 			}
 		}

@@ -115,6 +115,7 @@ type bed struct {
 	mu        sync.Mutex
 	sent      map[enode.ID][]*whisper.Envelope
 	unplugged map[enode.ID]bool
+	networks  map[enode.ID]whisper.Source
 }
 
 func (b *bed) SendDirect(_ context.Context, peer enode.ID, envs ...*whisper.Envelope) error {
@@ -125,6 +126,16 @@ func (b *bed) SendDirect(_ context.Context, peer enode.ID, envs ...*whisper.Enve
 	}
 	b.sent[peer] = append(b.sent[peer], envs...)
 	return nil
+}
+
+// Source is the peer itself unless networks has another.
+func (b *bed) Source(peer enode.ID) whisper.Source {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if source, ok := b.networks[peer]; ok {
+		return source
+	}
+	return whisper.Source(peer[:])
 }
 
 // Connected tells of every peer that was not unplugged.
@@ -141,7 +152,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 	b := &bed{
 		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(bytes.Buffer),
 		archive: &archive{newMemLog(), make(map[common.Hash]*whisper.Envelope)},
-		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool),
+		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool), networks: make(map[enode.ID]whisper.Source),
 	}
 	if limits.PoW == 0 {
 		limits.PoW = -1

@@ -28,6 +28,9 @@ type Sender interface {
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
 	// Connected tells whether there is a link to the peer.
 	Connected(peer enode.ID) bool
+	// Source tells whom a limit on strangers counts for a peer that is connected:
+	// the network it comes from, as node keys are free. *whisper.Node has it.
+	Source(peer enode.ID) whisper.Source
 }
 
 // Config of an Extension. Fields without a stated zero are required.

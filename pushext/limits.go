@@ -19,7 +19,7 @@ type Limits struct {
 	Registrations int // 1,000,000
 	AllChannels   int // 20,000,000 channels; an indexed one takes about 40 bytes of memory
 	Unconfirmed   int // 10,000 that were never confirmed; the oldest makes room
-	PerSource     int // 256 registered through one peer
+	PerSource     int // 256 registered from one source, which is a network
 	PerAddress    int // 8 that claim one address, of which at most one owns it
 	PerGroup      int // 16 that share a group id
 	PerHandle     int // 4 that share a handle

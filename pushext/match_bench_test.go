@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 	"github.com/syndtr/goleveldb/leveldb"
 
@@ -126,7 +125,7 @@ func BenchmarkOpenRegistry(b *testing.B) {
 	for n := range registrations {
 		next := rec.clone()
 		next.id = registrationID(n + 1)
-		next.source = r.fingerprint(prefixSource, enode.ID{}.Bytes())
+		next.source = r.fingerprint(prefixSource, nil)
 		binary.BigEndian.PutUint32(next.key[:], uint32(n))
 		for c := range benchChannels {
 			next.channels = append(next.channels, channel{topic: benchTopic(uint32(n*benchChannels + c))})

@@ -66,8 +66,9 @@ func newProtocol(key *ecdsa.PrivateKey, limits Limits, r *registry, box *outbox,
 
 // incoming is a request that passed the cheap checks.
 type incoming struct {
-	peer enode.ID
-	env  *whisper.Envelope
+	peer   enode.ID
+	source whisper.Source // of the peer while it was connected
+	env    *whisper.Envelope
 }
 
 // start starts the workers. They end with stop.
@@ -116,7 +117,7 @@ func (p *protocol) handle(peer enode.ID, payload []byte) {
 		p.m.drop("work")
 	default:
 		select {
-		case p.queue <- incoming{peer, env}:
+		case p.queue <- incoming{peer, p.sender.Source(peer), env}:
 		default:
 			p.m.drop("queue")
 		}
@@ -257,7 +258,7 @@ func (p *protocol) register(in incoming, key [33]byte, body *pushwire.Register, 
 			return a
 		}
 	}
-	rec, challenges, err := p.registry.register(key, in.peer, body, now)
+	rec, challenges, err := p.registry.register(key, in.source, body, now)
 	a := p.registered(rec, err)
 	if err != nil {
 		return a

@@ -34,7 +34,7 @@ type record struct {
 	due        time.Time // when sweep looks at it: it expires, or its tombstone goes
 	fresh      bool      // no address was ever proven, but the link to itself: gives way first, and leaves no tombstone
 	challenges []challenge
-	source     [16]byte // fingerprint of the peer it was registered through
+	source     [16]byte // fingerprint of the whisper.Source it was registered from
 	root       []byte   // of the capabilities for Notify; may be empty
 	handle     []byte
 	revoked    []string

@@ -23,7 +23,7 @@ const (
 	prefixAddress    = 'a' // fingerprint of provider and token, id 8: 1 if it owns the address, 0 if it claims it
 	prefixGroup      = 'g' // fingerprint of the group id, id 8
 	prefixHandle     = 'h' // fingerprint of the handle, id 8
-	prefixSource     = 's' // fingerprint of the peer, id 8
+	prefixSource     = 's' // fingerprint of the source, id 8
 	prefixDue        = 'e' // class 1, due 8 (Unix ms), id 8
 	prefixChallenged = 'q' // fingerprint of provider and token: start of its day 8 (Unix ms), challenges 1
 )

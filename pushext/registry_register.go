@@ -11,10 +11,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 // challengeDay is the time in which an address gets at most Limits.Challenges.
@@ -25,7 +25,7 @@ const challengeDay = 24 * time.Hour
 // proof. The same request again changes nothing and returns no codes. An error
 // is a *refusal, which leaves everything as it was and comes with the record
 // held, if any; or the disk's.
-func (r *registry) register(key [33]byte, peer enode.ID, g *pushwire.Register, now time.Time) (*record, []challenge, error) {
+func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Register, now time.Time) (*record, []challenge, error) {
 	routes, err := r.checkRoutes(key, g)
 	if err != nil {
 		return nil, nil, err
@@ -62,7 +62,7 @@ func (r *registry) register(key [33]byte, peer enode.ID, g *pushwire.Register, n
 		},
 		channels: newChannels(g.Channels),
 		digest:   digest,
-		source:   r.fingerprint(prefixSource, peer[:]),
+		source:   r.fingerprint(prefixSource, []byte(source)),
 		root:     g.Preferences.Root,
 		handle:   g.Preferences.Handle,
 		revoked:  g.Preferences.Revoked,
@@ -194,7 +194,7 @@ func (r *registry) checkShares(rec, old *record) ([]edit, error) {
 		used   bool
 		text   string
 	}{
-		{prefixSource, rec.source, r.limits.PerSource, true, "too many registrations came through your node"},
+		{prefixSource, rec.source, r.limits.PerSource, true, "too many registrations came from your network"},
 		{prefixGroup, r.fingerprint(prefixGroup, rec.group), r.limits.PerGroup, len(rec.group) > 0, "too many devices share this group id"},
 		{prefixHandle, r.fingerprint(prefixHandle, rec.handle), r.limits.PerHandle, len(rec.handle) > 0, "too many registrations share this handle; choose another"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -285,6 +286,22 @@ func TestRoomIsBounded(t *testing.T) {
 			}
 		})
 	})
+	t.Run("source of who left", func(t *testing.T) {
+		bedTest(t, Limits{PerSource: 2}, func(b *bed) {
+			for i := range 3 {
+				p := b.phone(fmt.Sprint(i))
+				b.networks[p.peer] = "203.0.113.0/24"
+				req, err := pushwire.SealRequest(t.Context(), pushwire.NewRequest(p.registration(), time.Now()), p.key, &b.cfg.PushKey.PublicKey, 0)
+				require.NoError(t, err)
+				b.ext.HandleRequest(p.peer, req.Raw())
+				b.mu.Lock()
+				delete(b.networks, p.peer) // as soon as it has spoken
+				b.mu.Unlock()
+				synctest.Wait()
+			}
+			require.Equal(t, [classes]int{classFresh: 2}, counts(b))
+		})
+	})
 	t.Run("group", func(t *testing.T) {
 		bedTest(t, Limits{PerGroup: 1, PerHandle: 1}, func(b *bed) {
 			bob, carol := b.phone("bob"), b.phone("carol")
@@ -458,7 +475,7 @@ func TestRegistryModel(t *testing.T) {
 			newer := version > m.version
 			switch rapid.SampledFrom([]string{"register", "channels", "remove", "unregister", "reopen", "cut", "stop", "spoil"}).Draw(t, "what") {
 			case "register":
-				_, _, err := r.register(key, enode.ID{}, &pushwire.Register{
+				_, _, err := r.register(key, "", &pushwire.Register{
 					Version: version, Plain: true, Channels: channels, Routes: []pushwire.Route{{Provider: "post", Address: []byte{'0' + byte(who)}}},
 				}, now)
 				if newer {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/stretchr/testify/require"
 	"github.com/syndtr/goleveldb/leveldb"
@@ -159,7 +158,7 @@ func TestSnapshot(t *testing.T) {
 	require.True(t, s.restored())
 	require.NotZero(t, s.index.spare)
 	require.NotZero(t, s.index.free)
-	_, _, err = s.register(shelfKey(0), enode.ID{}, &pushwire.Register{
+	_, _, err = s.register(shelfKey(0), "", &pushwire.Register{
 		Version: 3, Plain: true, Channels: []pushwire.Channel{{Topic: benchTopic(0)}}, Routes: []pushwire.Route{{Provider: "post", Address: []byte("0")}},
 	}, time.Now())
 	require.NoError(t, err)
@@ -321,7 +320,7 @@ func TestSnapshotNotWritten(t *testing.T) {
 		}
 		return nil
 	})
-	_, _, err = s.register(shelfKey(1000), enode.ID{}, &pushwire.Register{
+	_, _, err = s.register(shelfKey(1000), "", &pushwire.Register{
 		Version: 1, Plain: true, Routes: []pushwire.Route{{Provider: "post", Address: []byte("x")}},
 	}, time.Now())
 	require.ErrorIs(t, err, durable.ErrWrite)
