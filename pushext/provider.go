@@ -37,6 +37,20 @@ type Laner interface {
 	Lane(addr Address) string
 }
 
+// Canonicalizer is implemented by a Provider of whose addresses there are several
+// spellings, such as URLs. A Provider that is none takes different texts for
+// different addresses.
+type Canonicalizer interface {
+	// Canonical returns the one spelling that stands for all that lead to the same
+	// device. It is asked after Check, of addresses that passed; what it returns
+	// passes Check as well, and is its own canonical spelling. An address that does
+	// not pass is returned as it is. It does no network I/O.
+	//
+	// Registrations are kept, counted, owned and queued by it: what differs in
+	// spelling alone would else be challenged, limited and paused apart.
+	Canonical(addr Address) Address
+}
+
 // Address is where a provider reaches one device. It is a secret: who knows it
 // can push to the device, and it identifies its owner to the provider.
 // Formatting or logging an Address shows neither token nor keys.

@@ -1,6 +1,7 @@
 package apns_test
 
 import (
+	"strings"
 	"testing"
 
 	"whisperpush/pushext"
@@ -28,6 +29,9 @@ func TestConformance(t *testing.T) {
 					providertest.Garbage:     {Status: 799, Body: []byte("<html>")},
 				},
 			}
+		},
+		Spellings: func(addr pushext.Address) map[string]pushext.Address {
+			return map[string]pushext.Address{"capitals": {Token: strings.ToUpper(addr.Token)}}
 		},
 		BadAddresses: map[string]pushext.Address{"short": {Token: "abcd"}},
 	})

@@ -87,8 +87,9 @@ type Provider struct {
 }
 
 var (
-	_ pushext.Provider = (*Provider)(nil)
-	_ pushext.Quieter  = (*Provider)(nil)
+	_ pushext.Provider      = (*Provider)(nil)
+	_ pushext.Quieter       = (*Provider)(nil)
+	_ pushext.Canonicalizer = (*Provider)(nil)
 )
 
 // New checks the configuration without any network I/O.
@@ -153,7 +154,13 @@ func Background() pushext.Budget {
 func (p *Provider) Name() string { return p.name }
 
 // Check accepts a device token in hexadecimal.
-func (p *Provider) Check(addr pushext.Address) error {
+func (p *Provider) Check(addr pushext.Address) error { return CheckAddress(addr) }
+
+// Canonical writes the device token in lower case.
+func (p *Provider) Canonical(addr pushext.Address) pushext.Address { return CanonicalAddress(addr) }
+
+// CheckAddress judges an address of APNs, whoever pushes to it.
+func CheckAddress(addr pushext.Address) error {
 	switch {
 	case len(addr.Token) < MinToken || len(addr.Token) > MaxToken || len(addr.Token)%2 != 0:
 		return fmt.Errorf("an apns device token has %d to %d hexadecimal digits", MinToken, MaxToken)
@@ -165,11 +172,21 @@ func (p *Provider) Check(addr pushext.Address) error {
 	return nil
 }
 
+// CanonicalAddress is the one spelling of an address that CheckAddress accepts: the
+// digits of a device token mean the same in lower case and in capitals.
+func CanonicalAddress(addr pushext.Address) pushext.Address {
+	if CheckAddress(addr) == nil {
+		addr.Token = strings.ToLower(addr.Token)
+	}
+	return addr
+}
+
 // Push sends one notification.
 func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
 	if p.Check(n.Address) != nil { // the token becomes part of a path
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "apns bad address"}
 	}
+	n.Address = p.Canonical(n.Address)
 	header, body, err := p.request(n, time.Now())
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "apns " + err.Error()}

@@ -2,7 +2,7 @@
 // from the operator's own network (server-side request forgery).
 //
 // There are two gates. CheckURL judges an endpoint when it is registered, by its
-// text alone. Control judges the IP address that a dialer is about to connect to,
+// text alone, and finds the one spelling of it. Control judges the IP address that a dialer is about to connect to,
 // after name resolution and before the first packet, so neither DNS rebinding nor
 // an odd spelling of an address passes it. The caller adds the rest: no proxy, no
 // redirects, bounded reads, deadlines.
@@ -102,9 +102,23 @@ type Policy struct {
 	Private bool // hosts of private networks and the machine itself, for tests
 }
 
-// CheckURL judges an endpoint by its text, without looking its host up. The error
-// is fit for the registrant: it repeats nothing of the endpoint.
+// CheckURL judges an endpoint by its text, without looking its host up, and returns
+// it in the one spelling that stands for all that lead to the same place. That one
+// passes as well and stays as it is. The error is fit for the registrant: it repeats
+// nothing of the endpoint.
 func CheckURL(endpoint string, policy Policy) (*url.URL, error) {
+	u, err := checkURL(endpoint, policy)
+	if err != nil {
+		return nil, err
+	}
+	one, err := canonical(u)
+	if err != nil || one == endpoint {
+		return u, err
+	}
+	return checkURL(one, policy)
+}
+
+func checkURL(endpoint string, policy Policy) (*url.URL, error) {
 	if len(endpoint) > MaxURL {
 		return nil, fmt.Errorf("the endpoint has %d bytes, more than %d", len(endpoint), MaxURL)
 	}
@@ -150,6 +164,8 @@ func checkPort(port string, empty bool, policy Policy) error {
 // local are names that lead inside, RFC 6761, RFC 6762, RFC 8375 and ICANN's "internal".
 var local = []string{"localhost", "local", "internal", "intranet", "lan", "home.arpa", "test", "invalid", "onion"}
 
+var errNoDomain = errors.New("the endpoint's host is not a domain name")
+
 func checkHost(host string, policy Policy) error {
 	if policy.Private {
 		return nil
@@ -164,7 +180,7 @@ func checkHost(host string, policy Policy) error {
 	labels := strings.Split(name, ".")
 	for _, label := range labels {
 		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return errors.New("the endpoint's host is not a domain name")
+			return errNoDomain
 		}
 	}
 	last := labels[len(labels)-1]

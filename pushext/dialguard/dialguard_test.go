@@ -142,15 +142,70 @@ func TestCheckURL(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestSpellings is which spellings of a URL are one, and which are others.
+func TestSpellings(t *testing.T) {
+	for want, spellings := range map[string][]string{
+		"https://push.example.org/u/1": {
+			"https://push.example.org/u/1", "https://PUSH.example.org/u/1", "https://push.example.org:443/u/1", "https://push.example.org:0443/u/1",
+			"https://push.example.org./u/1", "https://push.example.org.:443/u/1", "https://push.example.org/u/%31", "https://push.example.org/%75/1",
+			"https://push.example.org/u/1?", "HTTPS://push.example.org/u/1", "https://push.example.org/./u/1", "https://push.example.org/%2e/u/1",
+			"https://push.example.org/a/../u/1", "https://push.example.org/a/b/%2E%2e/.%2e/u/1", "https://push.example.org/../u/1",
+		},
+		// Servers tell these apart.
+		"https://push.example.org/u/1?a":     {"https://push.example.org/u/1?%61"},
+		"https://push.example.org/u/1?a=%2F": {"https://push.example.org/u/1?a=%2f", "https://push.example.org/u/%31?%61=%2f"},
+		"https://push.example.org/U/1":       {"https://push.example.org/%55/1"},
+		"https://push.example.org/u//1":      {"https://push.example.org/u//%31"},
+		"https://push.example.org/u/1/":      {"https://push.example.org/u/1/.", "https://push.example.org/u/1/x/.."},
+		"https://push.example.org/u%2F1":     {"https://push.example.org/u%2f1"},
+		"https://push.example.org/u%2F%7B":   {"https://push.example.org/u%2f{", "https://push.example.org/u%2F%7b"},
+		"https://push.example.org/?%7C":      {"https://push.example.org?|", "https://push.example.org/?%7c"},
+		"https://push.example.org/%2531":     {"https://push.example.org/%25%331"},
+		"https://push.example.org/u/1+%20":   {"https://push.example.org/u/1+%20"},
+		"https://push.example.org:8443/":     {"https://push.example.org:8443", "https://PUSH.example.org.:08443/"},
+		"http://push.example.org/":           {"http://push.example.org:80", "HTTP://push.example.org"},
+		"https://8.8.8.8/":                   {"https://8.8.8.8:443", "https://[::ffff:8.8.8.8]/", "https://[::FFFF:808:808]"},
+		"https://[2606:4700::1]/":            {"https://[2606:4700:0:0::0001]:443/", "https://[2606:4700::0.0.0.1]"},
+	} {
+		require.Contains(t, append(spellings, want), want)
+		for _, spelling := range append(spellings, want) {
+			u, err := CheckURL(spelling, Policy{HTTP: true})
+			require.NoError(t, err, spelling)
+			require.Equal(t, want, u.String(), spelling)
+		}
+	}
+	for name, endpoint := range map[string]string{
+		"cut short":      "https://example.org/?a%2",
+		"no number":      "https://example.org/?%zz",
+		"sign":           "https://example.org/?%+1",
+		"decodes anew":   "https://example.org/?%%3411",
+		"grows too long": "https://example.org/" + strings.Repeat("|", MaxURL/2),
+		"zone":           "https://[fe80::1%25eth0]/",
+		"dot":            "https://./",
+		"no ASCII":       "https://%e4.example.org/",
+	} {
+		_, err := CheckURL(endpoint, Policy{Private: true})
+		require.Error(t, err, name)
+	}
+}
+
 func FuzzCheckURL(f *testing.F) {
-	for _, seed := range []string{"https://example.org/", "https://[::1]:443/", "https://0x7f.1/", "https://a@b/", "https://127.0.0.1.:443/"} {
+	for _, seed := range []string{"https://example.org/", "https://[::1]:443/", "https://0x7f.1/", "https://a@b/", "https://127.0.0.1.:443/", "HTTPS://A.b.:0443/%2e./%7e{%2F?%61#", "https://[::ffff:8.8.8.8]?|"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, endpoint string) {
+		if u, err := CheckURL(endpoint, Policy{HTTP: true, Private: true}); err == nil {
+			again, err := CheckURL(u.String(), Policy{HTTP: true, Private: true})
+			require.NoError(t, err)
+			require.Equal(t, u.String(), again.String())
+		}
 		u, err := CheckURL(endpoint, Policy{})
 		if err != nil {
 			return
 		}
+		again, err := CheckURL(u.String(), Policy{})
+		require.NoError(t, err)
+		require.Equal(t, u, again)
 		require.Equal(t, "https", u.Scheme)
 		require.Nil(t, u.User)
 		if ip, err := netip.ParseAddr(strings.TrimSuffix(u.Hostname(), ".")); err == nil {

@@ -66,8 +66,9 @@ type Provider struct {
 }
 
 var (
-	_ pushext.Provider = (*Provider)(nil)
-	_ pushext.Quieter  = (*Provider)(nil)
+	_ pushext.Provider      = (*Provider)(nil)
+	_ pushext.Quieter       = (*Provider)(nil)
+	_ pushext.Canonicalizer = (*Provider)(nil)
 )
 
 // New checks the configuration without any network I/O.
@@ -111,9 +112,20 @@ func (p *Provider) Quiet() pushext.Budget {
 // Name is the route name.
 func (p *Provider) Name() string { return p.cfg.Name }
 
-// Check accepts a device token.
+// Canonical is the spelling that provider apns uses for Apple's tokens, and any other
+// token as it is.
+func (p *Provider) Canonical(addr pushext.Address) pushext.Address {
+	if p.cfg.Platform == IOS {
+		return apns.CanonicalAddress(addr)
+	}
+	return addr
+}
+
+// Check accepts a device token of the platform.
 func (p *Provider) Check(addr pushext.Address) error {
 	switch {
+	case p.cfg.Platform == IOS:
+		return apns.CheckAddress(addr)
 	case addr.Token == "" || len(addr.Token) > MaxToken:
 		return fmt.Errorf("a device token has 1 to %d characters", MaxToken)
 	case strings.Trim(addr.Token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_:.") != "":
@@ -127,6 +139,7 @@ func (p *Provider) Check(addr pushext.Address) error {
 // Push sends one notification.
 func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
 	now := time.Now()
+	n.Address = p.Canonical(n.Address)
 	req, err := p.request(n, now)
 	if err != nil {
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush " + err.Error()}

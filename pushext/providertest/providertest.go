@@ -83,6 +83,9 @@ type Harness struct {
 	Lacks []Fault
 	// NoCollapse, NoTTL and NoUrgency say what the service does not carry.
 	NoCollapse, NoTTL, NoUrgency bool
+	// Spellings returns other spellings of an address that Device returned, each under
+	// what is different, for a provider that is a pushext.Canonicalizer.
+	Spellings func(pushext.Address) map[string]pushext.Address
 	// BadAddresses must be refused by Check, each under what is wrong with it.
 	BadAddresses map[string]pushext.Address
 }
@@ -94,6 +97,7 @@ const retryAfter = 37 * time.Second
 func Run(t *testing.T, h Harness) {
 	t.Run("name", h.name)
 	t.Run("check", h.check)
+	t.Run("canonical", h.canonical)
 	t.Run("delivered", h.delivered)
 	t.Run("plain", h.plain)
 	for f, want := range map[Fault][]pushext.Class{
@@ -157,6 +161,43 @@ func (h Harness) check(t *testing.T) {
 			require.NotContains(t, err.Error(), addr.Token, what)
 		}
 	}
+}
+
+// canonical checks that spellings of one address are one address.
+func (h Harness) canonical(t *testing.T) {
+	p, b := h.New(t)
+	c, ok := p.(pushext.Canonicalizer)
+	if !ok {
+		require.Nil(t, h.Spellings, "a pushext.Canonicalizer would make one of them")
+		return
+	}
+	addr := b.Device()
+	one := c.Canonical(addr)
+	require.Equal(t, addr.Keys, one.Keys)
+	require.NotEqual(t, one, c.Canonical(b.Device()), "another device is another address")
+	spellings := map[string]pushext.Address{}
+	if h.Spellings != nil {
+		spellings = h.Spellings(addr)
+	}
+	for what, other := range spellings {
+		require.NotEqual(t, addr, other, what)
+		require.NoError(t, p.Check(other), what)
+		require.Equal(t, one, c.Canonical(other), what)
+	}
+	require.NoError(t, p.Check(one))
+	require.Equal(t, one, c.Canonical(one))
+	if l, ok := p.(pushext.Laner); ok {
+		for what, other := range spellings {
+			require.Equal(t, l.Lane(one), l.Lane(other), what)
+		}
+	}
+	require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(t, one)).Class)
+	for what, other := range spellings {
+		v := p.Push(t.Context(), notification(t, other))
+		require.Equal(t, pushext.Delivered, v.Class, "%s: %s", what, v.Reason)
+	}
+	require.Len(t, b.Received(addr), 1+len(spellings), "all reach the one device")
+	require.Equal(t, pushext.Address{Token: "#"}, c.Canonical(pushext.Address{Token: "#"}), "none that passes Check")
 }
 
 func (h Harness) delivered(t *testing.T) {

@@ -61,8 +61,9 @@ type Provider struct {
 }
 
 var (
-	_ pushext.Provider = (*Provider)(nil)
-	_ pushext.Laner    = (*Provider)(nil)
+	_ pushext.Provider      = (*Provider)(nil)
+	_ pushext.Laner         = (*Provider)(nil)
+	_ pushext.Canonicalizer = (*Provider)(nil)
 )
 
 // New makes a Provider. There is nothing in a Config that can be wrong.
@@ -118,12 +119,21 @@ func (p *Provider) Lane(addr pushext.Address) string {
 	return u.Host
 }
 
+// Canonical writes the endpoint as dialguard.CheckURL does. The keys have one spelling.
+func (p *Provider) Canonical(addr pushext.Address) pushext.Address {
+	if u, err := dialguard.CheckURL(addr.Token, p.policy); err == nil {
+		addr.Token = u.String()
+	}
+	return addr
+}
+
 // Close drops idle connections.
 func (p *Provider) Close() { p.client.CloseIdleConnections() }
 
 // Push posts one wake-up.
 func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
-	if p.Check(n.Address) != nil { // the policy may be narrower than when it was registered
+	u, err := dialguard.CheckURL(n.Address.Token, p.policy)
+	if err != nil || p.Check(n.Address) != nil { // the policy may be narrower than when it was registered
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "webhook bad address"}
 	}
 	ctx, cancel := attempt.Within(ctx, p.timeout)
@@ -146,7 +156,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	if n.CollapseID != "" {
 		header.Set("Topic", n.CollapseID)
 	}
-	answer, err := attempt.Post(ctx, p.client, n.Address.Token, header, n.Body)
+	answer, err := attempt.Post(ctx, p.client, u.String(), header, n.Body)
 	switch {
 	case errors.Is(err, dialguard.ErrForbidden):
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "webhook forbidden address"}

@@ -72,8 +72,9 @@ type Provider struct {
 }
 
 var (
-	_ pushext.Provider = (*Provider)(nil)
-	_ pushext.Laner    = (*Provider)(nil)
+	_ pushext.Provider      = (*Provider)(nil)
+	_ pushext.Laner         = (*Provider)(nil)
+	_ pushext.Canonicalizer = (*Provider)(nil)
 )
 
 // New checks the configuration without any network I/O.
@@ -150,6 +151,14 @@ func (p *Provider) Lane(addr pushext.Address) string {
 	return u.Host
 }
 
+// Canonical writes the endpoint as dialguard.CheckURL does. The keys have one spelling.
+func (p *Provider) Canonical(addr pushext.Address) pushext.Address {
+	if u, err := dialguard.CheckURL(addr.Token, p.policy); err == nil {
+		addr.Token = u.String()
+	}
+	return addr
+}
+
 // Push sends one message.
 func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
 	bad := func(reason string) pushext.Verdict {
@@ -184,7 +193,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	}
 	ctx, cancel := attempt.Within(ctx, p.timeout)
 	defer cancel()
-	answer, err := attempt.Post(ctx, p.client, n.Address.Token, header, body)
+	answer, err := attempt.Post(ctx, p.client, u.String(), header, body)
 	switch {
 	case errors.Is(err, dialguard.ErrForbidden):
 		return bad("forbidden address")
