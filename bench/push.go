@@ -210,6 +210,9 @@ type quietLog uint64
 
 func (l quietLog) First() uint64 { return 1 }
 func (l quietLog) Last() uint64  { return uint64(l) }
+
+func (quietLog) Lost(uint64, uint64) (uint64, bool) { return 0, true }
+
 func (l quietLog) Follow(ctx context.Context, _ uint64, _ func([]pushext.Entry) error) error {
 	<-ctx.Done()
 	return ctx.Err()

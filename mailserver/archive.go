@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,18 +52,6 @@ type ArchiveOptions struct {
 
 	volume     volume // tests
 	runRecords int    // tests; 0 means runRecords
-}
-
-// Damage is a part of the archive that could not be used. OpenArchive logs it.
-type Damage struct {
-	// Partition is the name of the directory and SetAside what it was renamed to.
-	Partition, SetAside string
-	// From and To are the sequences that are missing because of it, inclusive. To
-	// is an upper bound.
-	From, To uint64
-	// Err says what is wrong with it, nil for sequences that are missing since
-	// before this start.
-	Err error
 }
 
 // Archive keeps envelopes, durably and numbered. Its methods may be called
@@ -169,21 +156,6 @@ func OpenArchive(dir string, o ArchiveOptions) (*Archive, error) {
 	a.wg.Go(a.flusher)
 	a.wg.Go(a.keeper)
 	return a, nil
-}
-
-// Damage returns what was found damaged or missing since OpenArchive, and by it.
-func (a *Archive) Damage() []Damage {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return slices.Clone(a.damage)
-}
-
-// DamagedParts returns the names of the parts that were set aside, by this process
-// or an earlier one, and that RecoverArchive has not salvaged yet.
-func (a *Archive) DamagedParts() []string {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return slices.Clone(a.aside)
 }
 
 // Archive stores envs and calls done exactly once, from any goroutine: with nil

@@ -237,6 +237,19 @@ func (l *logBook) lost(after, before uint64) (n uint64, sure bool) {
 	return n, sure
 }
 
+// used returns the newest sequence up to seq that may have been an envelope's and
+// whose envelope has no other now.
+func (l *logBook) used(seq uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range slices.Backward(l.state.Spans) {
+		if !s.Unsure && s.From <= seq && seq <= s.To {
+			seq = s.From - 1
+		}
+	}
+	return seq
+}
+
 // openBook reads the record of the log. firsts are the partitions and asides those
 // that were ever set aside, both by their first sequences.
 func (a *Archive) openBook(firsts, asides []uint64) {

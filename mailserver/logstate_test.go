@@ -1,16 +1,22 @@
 package mailserver
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb/storage"
 	"pgregory.net/rapid"
 
+	"whisperpush/durable/faultstore"
 	"whisperpush/mailserver/mailwire"
 )
 
@@ -121,6 +127,9 @@ func TestLost(t *testing.T) {
 		lose(t, dir)
 		a := openArchive(t, dir, ArchiveOptions{Retention: -1})
 		require.Greater(t, a.First(), uint64(maxPartitionRecords))
+		require.Len(t, a.Damage(), 1)
+		require.EqualValues(t, 1, a.Damage()[0].From)
+		require.EqualValues(t, n, a.Damage()[0].To)
 		for after := range uint64(n + 1) {
 			lost, sure := a.Lost(after, a.First())
 			require.Equal(t, n-after, lost, "after %d", after)
@@ -167,6 +176,46 @@ func TestLost(t *testing.T) {
 			require.Zero(t, lost, "the salvage has found where the log ended")
 			require.True(t, sure)
 		}
+	})
+	t.Run("parts behind others", func(t *testing.T) {
+		inBubble(t, func(t *testing.T) {
+			disk := faultstore.NewDisk()
+			var log bytes.Buffer
+			o := ArchiveOptions{Retention: 32 * time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			a := openVolume(t, disk, o)
+			for i := range uint64(30) {
+				require.NoError(t, store(a, testEnvelope(i, topicOf(i), uint32(time.Now().Unix()), 50, 100)))
+				if i%10 == 9 && i < 29 {
+					time.Sleep(time.Minute + time.Second)
+					synctest.Wait()
+				}
+			}
+			require.NoError(t, a.Close())
+			for _, first := range []uint64{11, 21} {
+				s := disk.Store(partitionName(first))
+				for _, fd := range s.Files() {
+					if fd.Type == storage.TypeManifest {
+						s.Flip(fd, 4*len(s.Bytes(fd)))
+					}
+				}
+			}
+			for starts := range 3 {
+				log.Reset()
+				a = openVolume(t, disk, o)
+				require.EqualValues(t, 1, a.First())
+				lost, sure := a.Lost(10, a.Last()+1)
+				require.EqualValues(t, 20, lost)
+				require.True(t, sure)
+				records := 0
+				for _, d := range a.Damage() {
+					records += int(d.To - d.From + 1)
+				}
+				require.Equal(t, 20, records, "start %d: %+v", starts, a.Damage())
+				require.NoError(t, a.Close())
+			}
+			require.Contains(t, log.String(), "archive has a hole")
+			require.Contains(t, log.String(), "missing=20")
+		})
 	})
 	t.Run("retention", func(t *testing.T) {
 		a := openArchive(t, t.TempDir(), ArchiveOptions{Retention: -1})

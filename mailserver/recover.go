@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -26,30 +24,6 @@ type Recovered struct {
 	Envelopes int    // read and archived again, or known already
 	Unread    int    // blocks of the log that are damaged themselves
 	Losses    []string
-}
-
-// DamagedParts returns the names of the parts of the archive in dir that were set
-// aside as damaged and that RecoverArchive has not salvaged yet: their envelopes
-// are not served. It only looks, also while the archive is open; there may be no
-// archive.
-func DamagedParts(dir string) (names []string, err error) {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	for _, e := range entries {
-		if e.IsDir() && awaitsRecovery(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names, err
-}
-
-// awaitsRecovery reports whether a directory of the archive was set aside and has
-// not been salvaged since. What a recovery keeps of it has a name of its own.
-func awaitsRecovery(name string) bool {
-	_, ok := parseQuarantined(name)
-	return ok && !strings.HasSuffix(name, recoveredSuffix) && strings.Count(name, quarantineSuffix) == 1
 }
 
 // RecoverArchive reads the whole archive in dir, sets aside what is damaged,

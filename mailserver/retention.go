@@ -317,38 +317,6 @@ func (a *Archive) begin(first uint64) error {
 	return nil
 }
 
-// reportGaps adds the sequences that are missing between the partitions to the
-// damage, unless a partition that was set aside now explains them.
-func (a *Archive) reportGaps() {
-	for i := 1; i < len(a.parts); i++ {
-		before, p := a.parts[i-1], a.parts[i]
-		last := before.indexed()
-		if a.frozen != nil && a.frozen.part == before {
-			_, last = a.frozen.bounds()
-		}
-		if last+1 == p.first {
-			continue
-		}
-		known := false
-		for j := range a.damage {
-			if d := &a.damage[j]; d.From > last && d.From < p.first {
-				d.To = min(d.To, p.first-1)
-				known = true
-			}
-		}
-		if !known {
-			a.log.Error("archive has a hole", "from", last+1, "to", p.first-1)
-			a.damage = append(a.damage, Damage{From: last + 1, To: p.first - 1})
-		}
-	}
-	slices.SortFunc(a.damage, func(x, y Damage) int {
-		if x.From < y.From {
-			return -1
-		}
-		return 1
-	})
-}
-
 // newestRuns returns runs on disk with the newest records, duplicateRuns full
 // ones or as many more as cover the same, ascending.
 func (a *Archive) newestRuns() (runs []*diskRun) {
@@ -366,56 +334,6 @@ func (a *Archive) newestRuns() (runs []*diskRun) {
 	}
 	slices.Reverse(runs)
 	return runs
-}
-
-// setAside renames a damaged partition, which nobody has open any more.
-func (a *Archive) setAside(name string, first uint64, cause error) error {
-	to := quarantineName(name, time.Now())
-	if err := a.vol.rename(name, to); err != nil {
-		return fmt.Errorf("set damaged partition %s aside: %w", name, err)
-	}
-	if err := a.vol.sync(); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	a.aside = append(a.aside, to)
-	a.damage = append(a.damage, Damage{
-		Partition: name, SetAside: to, From: first, To: first + maxPartitionRecords - 1, Err: cause,
-	})
-	a.mu.Unlock()
-	a.log.Error("DAMAGED part of the archive set aside; its envelopes are not served until \"wnode recover\" has salvaged it",
-		"partition", name, "renamed", to, "from", first, "err", cause)
-	return nil
-}
-
-// replaceActive sets the partition that is written to aside and begins another.
-// Only the writer calls it.
-func (a *Archive) replaceActive(cause error) error {
-	p := a.active()
-	p.mu.Lock()
-	if p.db != nil {
-		p.db.Close()
-		p.db = nil
-	}
-	p.mu.Unlock()
-	a.mu.Lock()
-	a.parts = a.parts[: len(a.parts)-1 : len(a.parts)-1]
-	if a.frozen != nil && a.frozen.part == p {
-		a.frozen = nil
-	}
-	a.mu.Unlock()
-	a.metrics.damaged.Inc()
-	err := a.setAside(p.name, p.first, cause)
-	// What it held is gone from the index, so its sequences must not be used again.
-	if err := errors.Join(err, a.begin(a.Last()+1)); err != nil {
-		a.mu.Lock()
-		a.parts = append(a.parts, p) // tried again with the next write
-		a.mu.Unlock()
-		return err
-	}
-	a.saveBook(false)
-	a.tail.reset(a.Last())
-	return nil
 }
 
 // rollDue reports whether the current partition is old or large enough.

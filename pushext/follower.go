@@ -15,12 +15,18 @@ import (
 )
 
 // Log is the archive as the follower reads it: envelopes in the order of their
-// receive sequences, which start at 1 and have no gaps.
+// receive sequences, which start at 1. Sequences are passed over where a part of
+// the archive was damaged.
 type Log interface {
 	// First is the oldest sequence retained and Last the newest, 0 if the log
 	// is empty.
 	First() uint64
 	Last() uint64
+	// Lost tells how many of the sequences between after and before, both
+	// exclusive, of which the log has none, were those of envelopes that are gone.
+	// The others never were an envelope's, or it has another sequence now. sure
+	// says that there were not more.
+	Lost(after, before uint64) (n uint64, sure bool)
 	// Follow calls fn with every entry after a sequence, in order, for ever. It
 	// returns ctx's error, fn's, or one of its own, such as that entries after
 	// the sequence are not retained any more. fn may block; it does not keep
@@ -67,7 +73,8 @@ type follower struct {
 	crowds crowds
 	read   atomic.Uint64 // receive sequence up to which the log was read; what of it waits is in crowds
 
-	batch []match // owned by run
+	batch  []match // owned by run
+	passed uint64  // sequence up to which gaps were counted; owned by run
 }
 
 // begin sets the cursor of a server that never followed the log: at its end.
@@ -92,6 +99,7 @@ func (f *follower) run(ctx context.Context) {
 		err := f.mend()
 		if err == nil {
 			f.read.Store(f.box.position())
+			f.m.cursor.Set(float64(f.box.position()))
 			err = f.source.Follow(ctx, f.box.position(), func(entries []Entry) error { return f.take(ctx, entries) })
 		}
 		if ctx.Err() != nil {
@@ -142,16 +150,33 @@ func (f *follower) mend() error {
 		// this program started; nobody can tell. Waking everybody for all of it
 		// would be worse than for none.
 		f.m.gaps.Inc()
+		f.passed = 0
 		f.log.Error("the archive ends before the place where matching left off: it was replaced; going on at its end", "cursor", cursor, "last", last)
 		return f.box.setCursor(last)
 	case first > cursor+1:
-		missed := first - cursor - 1
-		f.m.gaps.Inc()
-		f.m.missed.Add(float64(missed))
-		f.log.Error("envelopes were dropped from the archive before they were matched; nobody was woken for them", "cursor", cursor, "oldest", first, "missed", missed)
+		f.gap(cursor, first)
 		return f.box.setCursor(first - 1)
 	}
 	return nil
+}
+
+// gap counts what was lost between two sequences that follow each other in the log.
+func (f *follower) gap(after, before uint64) {
+	if before <= f.passed {
+		return // it is read again
+	}
+	f.passed = before
+	missed, sure := f.source.Lost(after, before)
+	if missed == 0 && sure {
+		return
+	}
+	f.m.gaps.Inc()
+	f.m.missed.Add(float64(missed))
+	text := "envelopes were dropped from the archive before they were matched; nobody was woken for them"
+	if !sure {
+		text += ", nor for what else a damaged part of the archive may have held"
+	}
+	f.log.Error(text, "cursor", after, "next", before, "missed", missed)
 }
 
 // take matches entries and hands them to the outbox, a bounded number of
@@ -162,6 +187,9 @@ func (f *follower) take(ctx context.Context, entries []Entry) error {
 	for _, e := range entries {
 		if e.Seq <= cursor {
 			continue
+		}
+		if e.Seq > cursor+1 {
+			f.gap(cursor, e.Seq)
 		}
 		if f.box.matched.has(e.Seq) {
 			cursor = e.Seq

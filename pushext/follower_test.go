@@ -1,13 +1,16 @@
 package pushext
 
 import (
+	"encoding/binary"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -36,6 +39,57 @@ func TestFollowerGoesOnAtTheOldestAfterAGap(t *testing.T) {
 		require.Equal(t, 6.0, value(r.m.missed))
 		require.Contains(t, r.out.String(), "dropped from the archive before they were matched")
 	})
+}
+
+// TestFollowerMeetsAHole: a part in the midst of the log is lost. What of it was an
+// envelope's is counted, once however often it is read.
+func TestFollowerMeetsAHole(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		unused       uint64
+		unsure       bool
+		gaps, missed float64
+	}{
+		{"all were envelopes", 0, false, 1, 5},
+		{"some were", 4, false, 1, 2},
+		{"none was", 6, false, 0, 0},
+		{"nobody knows", 6, true, 1, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := &scripted{name: "fcm"}
+				r := newRig(t, Delivery{}, p)
+				topic := r.device(1, "fcm token-1")
+				for range 8 {
+					r.log.archive(topic)
+				}
+				r.log.hole, r.log.unused, r.log.unsure = [2]uint64{2, 6}, tt.unused, tt.unsure
+				s, err := openStore("", testKey, durable.Options{Storage: r.disk})
+				require.NoError(t, err)
+				var b leveldb.Batch
+				b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, 0))
+				require.NoError(t, s.write(&b))
+				require.NoError(t, s.close())
+				r.start()
+				defer r.stop()
+				synctest.Wait()
+				require.Equal(t, uint64(8), r.box.position())
+				require.Len(t, p.all()[0].Payload.Hashes, 3)
+				require.Equal(t, tt.gaps, value(r.m.gaps))
+				require.Equal(t, tt.missed, value(r.m.missed))
+				require.Equal(t, 8.0, value(r.m.cursor))
+
+				r.log.mu.Lock()
+				r.log.broken = errors.New("disk")
+				close(r.log.grown)
+				r.log.grown = make(chan struct{})
+				r.log.mu.Unlock()
+				time.Sleep(time.Minute)
+				require.Equal(t, tt.missed, value(r.m.missed))
+				require.Equal(t, tt.unsure, strings.Contains(r.out.String(), "may have held"))
+			})
+		})
+	}
 }
 
 func TestFollowerOfAnArchiveThatWasReplaced(t *testing.T) {

@@ -29,7 +29,10 @@ import (
 type memLog struct {
 	mu      sync.Mutex
 	entries []Entry
-	oldest  uint64 // first retained
+	oldest  uint64    // first retained
+	hole    [2]uint64 // sequences that Follow passes over, both inclusive
+	unused  uint64    // of those that are not there, up to it they were nobody's
+	unsure  bool      // nobody knows of the others
 	grown   chan struct{}
 	broken  error // of Follow
 }
@@ -51,11 +54,19 @@ func (l *memLog) Last() uint64 {
 	return uint64(len(l.entries))
 }
 
+func (l *memLog) Lost(after, before uint64) (uint64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return before - 1 - min(max(after, l.unused), before-1), !l.unsure
+}
+
 func (l *memLog) Follow(ctx context.Context, after uint64, fn func([]Entry) error) error {
 	for {
 		l.mu.Lock()
 		fresh, grown, err := slices.Clone(l.entries[min(int(after), len(l.entries)):]), l.grown, l.broken
+		hole := l.hole
 		l.mu.Unlock()
+		fresh = slices.DeleteFunc(fresh, func(e Entry) bool { return hole[0] <= e.Seq && e.Seq <= hole[1] })
 		if err != nil {
 			return err
 		}
