@@ -135,7 +135,9 @@ func (s *Server) window(ctx context.Context, query Query) (page Page, older uint
 // where to go on, now or when there is more.
 func (s *Server) answerAscending(ctx context.Context, to asker, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
-	page, err := s.cfg.Store.Query(ctx, q.query(s.limits, newest))
+	query := q.query(s.limits, newest)
+	query.Lower = q.since(time.Now(), s.limits.ClockSkew)
+	page, err := s.cfg.Store.Query(ctx, query)
 	if err != nil {
 		return last, cursor, err
 	}

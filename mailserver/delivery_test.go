@@ -347,3 +347,52 @@ func TestClassicIsCutOff(t *testing.T) {
 		require.Equal(t, 1, b.counted("classic", truncated))
 	})
 }
+
+// TestClockAhead: a device whose clock is ahead asks for what was sent since it
+// began. The cursor of the answer passes over what it did not get.
+func TestClockAhead(t *testing.T) {
+	const slack, began = 300, 7200 // s: what the device adds, and since when it has been
+	for _, tt := range []struct {
+		name  string
+		ahead time.Duration // of the device
+		set   bool          // and was set right since
+		want  int
+	}{
+		{"right", 0, false, 2},
+		{"an hour", time.Hour, false, 2},
+		{"nearly a day", 24*time.Hour - time.Minute, false, 2},
+		{"behind", -time.Hour, false, 3},
+		{"nearly a day, then set", 24*time.Hour - time.Minute, true, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBench(t, nil, func(t *testing.T, b *bench) {
+				now := time.Now()
+				for _, age := range []time.Duration{(began + slack + 1000) * time.Second, (began - 1) * time.Second, 0} {
+					b.store.add(b.envelope(uint32(now.Add(-age).Unix()), topic(1)))
+				}
+				r := all(mailwire.List)
+				r.Lower = uint32(now.Add(tt.ahead).Unix() - began - slack)
+				r.Cursor = mailwire.Since(0)
+				got, end := b.answer(r, func(d *whisper.Draft) {
+					if d.Now = now; !tt.set {
+						d.Now = now.Add(tt.ahead)
+					}
+				})
+				require.Empty(t, end.Refusal)
+				require.Len(t, got, tt.want)
+				require.EqualValues(t, 3, end.Cursor.Seq)
+			})
+		})
+	}
+
+	// A range of time is taken as it is.
+	inBench(t, nil, func(t *testing.T, b *bench) {
+		b.fill(3)
+		for _, form := range []mailwire.Form{mailwire.Classic, mailwire.Fixed, mailwire.List} {
+			r := all(form)
+			r.Lower = uint32(time.Now().Add(time.Hour).Unix())
+			got, _ := b.answer(r, func(d *whisper.Draft) { d.Now = time.Now().Add(time.Hour) })
+			require.Empty(t, got)
+		}
+	})
+}

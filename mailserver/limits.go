@@ -25,7 +25,7 @@ const (
 	DefaultWorkers      = 16
 	DefaultTimeout      = 2 * time.Minute
 	DefaultSendTimeout  = 20 * time.Second
-	DefaultClockSkew    = 24 * time.Hour
+	DefaultClockSkew    = mailwire.MaxClockSkew
 )
 
 // Limits bounds what peers can ask of a Server. A zero field means its default.

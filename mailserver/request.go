@@ -17,6 +17,9 @@ type question struct {
 	mailwire.Request
 	id    common.Hash
 	known bool // Form is known, because the request was opened
+	// ahead is by how many seconds the asker's clock is at least before ours: what
+	// it asks with was sent in our future.
+	ahead int64
 }
 
 // form returns the form for a metric.
@@ -68,6 +71,7 @@ func (s *Server) open(packet []byte, now time.Time) (question, error) {
 	if at := now.Unix(); int64(env.Expiry)+skew < at || int64(env.Sent())-skew > at {
 		return q, reject(expired, mailwire.RefusedExpired, fmt.Sprintf("sent at %d, here it is %d", env.Sent(), at))
 	}
+	q.ahead = max(int64(env.Sent())-now.Unix(), 0)
 	return q, q.check()
 }
 
@@ -141,6 +145,20 @@ func (q question) query(l Limits, last uint64) Query {
 		out.After = 0
 	}
 	return out
+}
+
+// since returns the lower bound of a question in the order of the log, by our
+// clock. A client asks so once, for what was sent since it began, and its cursor
+// then passes over whatever it did not get: if its clock was ahead, that would be
+// all there is. So the bound comes down by as much as the clock is ahead. One that
+// is in our future even so comes from a clock that was set since: nobody can tell
+// by how much, and it comes down to as far as a clock may be wrong.
+func (q question) since(now time.Time, skew time.Duration) uint32 {
+	lower := int64(q.Lower) - q.ahead
+	if at := now.Unix(); lower > at {
+		lower = at - int64(skew/time.Second)
+	}
+	return uint32(max(lower, 0))
 }
 
 // narrow raises the lower bound of a query so that its range is not wider than a

@@ -87,6 +87,10 @@ type Config struct {
 	// that its size tells what the caller wants it to tell. nil: up to a multiple
 	// of 256 bytes, as every message.
 	Padding func(payload int) []byte
+	// Now is the time by which requests are made, for a device that knows the
+	// mailserver's better than its own clock does; a request from a clock that is
+	// off by more than mailwire.MaxClockSkew is refused. nil: time.Now.
+	Now func() time.Time
 	// Timeout is the longest time without any progress of an answer that has an
 	// end mark; 0: DefaultTimeout.
 	Timeout time.Duration
@@ -137,6 +141,9 @@ func New(cfg Config) *Client {
 		if *d.value <= 0 {
 			*d.value = d.instead
 		}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -265,7 +272,7 @@ func (c *Client) seal(ctx context.Context, server Server, r mailwire.Request) (*
 			return nil, common.Hash{}, fmt.Errorf("mailclient: key for a request: %w", err)
 		}
 	}
-	draft := whisper.Draft{Payload: payload, Sign: sign, Key: server.Key, To: server.PublicKey, PoW: server.PoW}
+	draft := whisper.Draft{Payload: payload, Sign: sign, Key: server.Key, To: server.PublicKey, PoW: server.PoW, Now: c.cfg.Now()}
 	if c.cfg.Padding != nil {
 		draft.Padding = c.cfg.Padding(len(payload))
 	}

@@ -157,6 +157,32 @@ func TestOnlyWhatWasAsked(t *testing.T) {
 	}
 }
 
+// TestLowerBoundByTheServersClock: in the order of the log the mailserver moves the
+// bound of a client whose clock is ahead, and the client takes what comes of it.
+func TestLowerBoundByTheServersClock(t *testing.T) {
+	const day = 86400
+	skewed, older := envelope(t, 2*day-day, whisper.Topic{1}), envelope(t, 2*day-day-1, whisper.Topic{1})
+	r := everything(mailwire.List)
+	r.Lower, r.Cursor = 2*day, mailwire.Since(0)
+	play(t, Config{}, lines(func(q request) {
+		q.reply(older, skewed)
+		q.end(mailwire.Complete{Last: skewed.Hash()})
+	}), func(t *testing.T, c *Client, s *script) {
+		a, err := c.Ask(t.Context(), server, r)
+		require.NoError(t, err)
+		require.Equal(t, []*whisper.Envelope{skewed}, a.Envelopes)
+		require.Equal(t, 1, a.Ignored)
+	})
+}
+
+func TestRequestsByTheClockGiven(t *testing.T) {
+	const at = 1_700_000_000
+	c := New(Config{Now: func() time.Time { return time.Unix(at, 0) }})
+	env, _, err := c.seal(t.Context(), server, everything(mailwire.List))
+	require.NoError(t, err)
+	require.EqualValues(t, at, env.Sent())
+}
+
 func TestAskFails(t *testing.T) {
 	one, two := envelope(t, 10, whisper.Topic{}), envelope(t, 20, whisper.Topic{})
 	tests := []struct {

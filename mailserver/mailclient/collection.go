@@ -67,8 +67,13 @@ func (k *collection) wants(env *whisper.Envelope) bool {
 	case k.topics == nil && r.Bloom != nil && !r.Bloom.Covers(env.Topic.Bloom()):
 		return false
 	}
+	lower := int64(r.Lower)
+	if r.Cursor.Ascending {
+		// The mailserver counts by its own clock; see mailwire.MaxClockSkew.
+		lower -= int64(mailwire.MaxClockSkew / time.Second)
+	}
 	endless := r.Upper == 0 && r.Form == mailwire.List
-	return env.Sent() >= r.Lower && (endless || env.Sent() <= r.Upper)
+	return int64(env.Sent()) >= lower && (endless || env.Sent() <= r.Upper)
 }
 
 // take adds an envelope.

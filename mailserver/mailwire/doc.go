@@ -60,6 +60,11 @@
 // carries a cursor, the last one too (its Complete flag is set); the client
 // keeps it for its next question.
 //
+// In that order the lower bound of the range is by the mailserver's clock: it is
+// lowered by what the client's is ahead, which the time of the request's envelope
+// tells, and by MaxClockSkew if it is in the future even so. What it leaves out the
+// cursor passes over for good.
+//
 // # Refusals
 //
 // A Complete may be a refusal: "ERROR=" ‖ id 32 ‖ text. The text is a word, a

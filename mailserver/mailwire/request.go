@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -23,6 +24,10 @@ const (
 	MaxTopics = 256
 	// MaxHashes is how many envelopes one request may name.
 	MaxHashes = 64
+	// MaxClockSkew is how far the clocks of a client and a mailserver may be apart
+	// for a request to be answered. In the order of the log, the lower bound of a
+	// range is corrected by what the client's clock is ahead, at most so much.
+	MaxClockSkew = 24 * time.Hour
 	// MaxLimit is the most envelopes one answer is asked for: the limit that
 	// mailservers of status-go apply.
 	MaxLimit = 2000
