@@ -3,9 +3,7 @@ package wnode
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 	"whisperpush/pushext/direct"
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/gorush"
@@ -262,9 +261,9 @@ func trustedRoots(provider, path string) (*tls.Config, error) {
 	if path == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := credentials.File("CAFile", path, "PEM certificates")
 	if err != nil {
-		return nil, fmt.Errorf("push provider %s: CAFile %q cannot be read: %w", provider, path, errors.Unwrap(err))
+		return nil, fmt.Errorf("push provider %s: %w", provider, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
@@ -276,9 +275,9 @@ func trustedRoots(provider, path string) (*tls.Config, error) {
 // providerSecret reads a secret of a provider that is a line of text. It is in a file of its own, for the settings
 // are printed and shared.
 func providerSecret(provider, key, path string) (string, error) {
-	setting := fmt.Sprintf("push provider %s: %s", provider, key)
-	if path == "" {
-		return "", fmt.Errorf("%s is missing; put the secret into a file and name it", setting)
+	line, err := credentials.Line(key, path, "the secret")
+	if err != nil {
+		return "", fmt.Errorf("push provider %s: %w", provider, err)
 	}
-	return readLine(path, setting, "secret")
+	return line, nil
 }

@@ -86,43 +86,43 @@ func TestWrongProviderOptions(t *testing.T) {
 		"fcm": {
 			"no credentials":      {"CredentialsFile", missing, `push provider one: `},
 			"no such credentials": {"CredentialsFile", "/nowhere", `push provider one: `},
-			"project":             {"ProjectID", "a/b", `push provider one: project id "a/b" is not`},
-			"endpoint":            {"Endpoint", "fcm", `push provider one: endpoint "fcm" is not a URL`},
+			"project":             {"ProjectID", "a/b", `push provider one: ProjectID "a/b" is not`},
+			"endpoint":            {"Endpoint", "fcm", `push provider one: Endpoint "fcm" is not a URL`},
 		},
 		"apns": {
-			"no key":      {"KeyFile", missing, `push provider one: the key is missing`},
-			"no such key": {"KeyFile", "/nowhere", `push provider one: key file "/nowhere" cannot be read`},
-			"no key id":   {"KeyID", missing, `push provider one: key id and team id are missing`},
-			"no team id":  {"TeamID", missing, `push provider one: key id and team id are missing`},
-			"no topic":    {"Topic", missing, `push provider one: the topic is missing`},
-			"plain":       {"Endpoint", "http://127.0.0.1:1", `push provider one: endpoint "http://127.0.0.1:1" is not a URL such as https:`},
-			"no such CA":  {"CAFile", "/nowhere", `push provider one: CAFile "/nowhere" cannot be read`},
+			"no key":      {"KeyFile", missing, `push provider one: KeyFile is missing`},
+			"no such key": {"KeyFile", "/nowhere", `push provider one: KeyFile names the file "/nowhere", and there is none`},
+			"no key id":   {"KeyID", missing, `push provider one: KeyID or TeamID is missing`},
+			"no team id":  {"TeamID", missing, `push provider one: KeyID or TeamID is missing`},
+			"no topic":    {"Topic", missing, `push provider one: Topic is missing`},
+			"plain":       {"Endpoint", "http://127.0.0.1:1", `push provider one: Endpoint "http://127.0.0.1:1" does not begin with https://`},
+			"no such CA":  {"CAFile", "/nowhere", `push provider one: CAFile names the file "/nowhere", and there is none`},
 			"CA":          {"CAFile", os.DevNull, `push provider one: CAFile "` + os.DevNull + `" holds no PEM certificate`},
 		},
 		"hms": {
-			"no app id":      {"AppID", missing, `push provider one: app id and app secret are missing`},
-			"app id":         {"AppID", "my app", `push provider one: app id "my app" is not a number`},
-			"no secret":      {"AppSecretFile", missing, `push provider one: AppSecretFile is missing; put the secret into a file and name it`},
+			"no app id":      {"AppID", missing, `push provider one: AppID or AppSecret is missing`},
+			"app id":         {"AppID", "my app", `push provider one: AppID "my app" is not a number`},
+			"no secret":      {"AppSecretFile", missing, `push provider one: AppSecretFile is missing: name a file whose first line is the secret`},
 			"no such secret": {"AppSecretFile", "/nowhere", `push provider one: AppSecretFile names the file "/nowhere", and there is none`},
-			"empty secret":   {"AppSecretFile", os.DevNull, `push provider one: AppSecretFile: the first line of "` + os.DevNull + `" is empty; it must be the secret`},
-			"endpoint":       {"Endpoint", "hms", `push provider one: endpoint "hms" is not a URL`},
-			"token URL":      {"TokenURL", "ftp://x", `push provider one: endpoint "ftp://x" is not a URL`},
+			"empty secret":   {"AppSecretFile", os.DevNull, `push provider one: AppSecretFile: the first line of "` + os.DevNull + `" is empty: it has to be the secret`},
+			"endpoint":       {"Endpoint", "hms", `push provider one: Endpoint "hms" is not a URL`},
+			"token URL":      {"TokenURL", "ftp://x", `push provider one: TokenURL "ftp://x" does not begin with https:// or http://`},
 		},
 		"pushy": {
-			"no key":      {"APIKeyFile", missing, `push provider one: APIKeyFile is missing; put the secret into a file and name it`},
+			"no key":      {"APIKeyFile", missing, `push provider one: APIKeyFile is missing: name a file whose first line is the secret`},
 			"no such key": {"APIKeyFile", "/nowhere", `push provider one: APIKeyFile names the file "/nowhere", and there is none`},
-			"endpoint":    {"Endpoint", "pushy", `push provider one: the endpoint is not a URL`},
+			"endpoint":    {"Endpoint", "pushy", `push provider one: Endpoint "pushy" is not a URL`},
 		},
 		"gorush": {
-			"no endpoint":  {"Endpoint", missing, `push provider one: the endpoint is not a URL such as http://localhost:8088`},
-			"no platform":  {"Platform", missing, `push provider one: platform "" is neither "android" nor "ios"`},
+			"no endpoint":  {"Endpoint", missing, `push provider one: Endpoint is missing: give a URL such as http://localhost:8088`},
+			"no platform":  {"Platform", missing, `push provider one: Platform "" is neither "android" nor "ios"`},
 			"huawei":       {"Platform", "huawei", `push provider one: gorush cannot tell whether Huawei took a push: use provider hms`},
-			"no iOS topic": {"Platform", "ios", `push provider one: the topic is missing: it is the app's bundle id`},
+			"no iOS topic": {"Platform", "ios", `push provider one: Topic is missing: it is the app's bundle id`},
 		},
 		"webpush": {
-			"no key":      {"KeyFile", missing, `push provider one: the VAPID key is missing`},
-			"no such key": {"KeyFile", "/nowhere", `push provider one: key file "/nowhere" cannot be read`},
-			"no contact":  {"Contact", missing, `push provider one: contact "" is not a mailto: or https: URL`},
+			"no key":      {"KeyFile", missing, `push provider one: KeyFile is missing: name the VAPID private key`},
+			"no such key": {"KeyFile", "/nowhere", `push provider one: KeyFile names the file "/nowhere", and there is none`},
+			"no contact":  {"Contact", missing, `push provider one: Contact "" is not a mailto: or https: URL`},
 		},
 		"webhook": {},
 	} {
@@ -155,6 +155,59 @@ func TestWrongProviderOptions(t *testing.T) {
 			t.Run("wrong type", func(t *testing.T) {
 				require.ErrorContains(t, open("Timeout", true), `provider "one": `)
 			})
+		})
+	}
+}
+
+// TestWrongURLs: whatever a table names by a URL is judged when the node starts, and the error names the key.
+func TestWrongURLs(t *testing.T) {
+	keys := map[string][]string{
+		"fcm": {"Endpoint", "TokenURL"}, "apns": {"Endpoint"}, "hms": {"Endpoint", "TokenURL"}, "pushy": {"Endpoint"},
+		"gorush": {"Endpoint"}, "webpush": {"Contact"}, "webhook": {},
+	}
+	for _, kind := range emulate.Types() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			require.Contains(t, keys, kind, "say which of its keys are URLs")
+			service, paths := emulated(t, kind)
+			for _, key := range keys[kind] {
+				for _, wrong := range []string{
+					"push.example.org", "push.example.org:443", " https://push.example.org", "https://push.example.org ", "https://push.example.org/a b", "ftp://push.example.org",
+					"https://", "https:///v1", "https:push.example.org", "https://push.example.org:0", "https://push.example.org:65536", "https://push.example.org:https",
+					"https://push.example.org/#v1", "https://push.example.org#", "https://push.example.org\\v1", "https://püsh.example.org", "https://[::1", "//push.example.org",
+				} {
+					changed := &emulate.Instance{Type: kind, Options: maps.Clone(service.Options)}
+					changed.Options[key] = wrong
+					_, err := providersOf(t, changed.Table(paths))
+					require.ErrorContains(t, err, "push provider "+kind+": "+key, wrong)
+					require.NotContains(t, err.Error(), "\n")
+				}
+			}
+		})
+	}
+}
+
+// TestMarkedFiles: a byte order mark, which editors on Windows write, is no part of a key, secret or certificate.
+func TestMarkedFiles(t *testing.T) {
+	for _, kind := range emulate.Types() {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			service, err := emulate.Start(kind, "")
+			require.NoError(t, err)
+			t.Cleanup(service.Close)
+			for key, file := range service.Files {
+				file.Content = append([]byte("\ufeff"), file.Content...)
+				service.Files[key] = file
+			}
+			paths, err := writeCredentials(t.TempDir(), service.Files)
+			require.NoError(t, err)
+			providers, err := providersOf(t, service.Table(paths))
+			require.NoError(t, err)
+			device, err := service.NewDevice()
+			require.NoError(t, err)
+			v, err := pushCanary(t.Context(), providers[0], pushext.Address{Token: device.Address, Keys: device.Keys})
+			require.NoError(t, err)
+			require.Equal(t, pushext.Delivered, v.Class, v.Reason)
 		})
 	}
 }

@@ -17,8 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +28,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 )
 
 const (
@@ -98,23 +97,22 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Name = "apns"
 	}
 	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
+	source := "Key"
 	if cfg.Key == nil {
-		if cfg.KeyFile == "" {
-			return fail(errors.New("the key is missing: name the .p8 file of an APNs authentication key"))
-		}
 		var err error
-		if cfg.Key, err = os.ReadFile(cfg.KeyFile); err != nil {
-			return fail(fmt.Errorf("key file %q cannot be read: %w", cfg.KeyFile, errors.Unwrap(err)))
+		if cfg.Key, err = credentials.File("KeyFile", cfg.KeyFile, "the .p8 file of an APNs authentication key"); err != nil {
+			return fail(err)
 		}
+		source = fmt.Sprintf("KeyFile %q", cfg.KeyFile)
 	}
-	key, err := token.AuthKeyFromBytes(cfg.Key)
+	key, err := token.AuthKeyFromBytes(credentials.Text(cfg.Key))
 	switch {
 	case err != nil:
-		return fail(errors.New("the key is not the content of an APNs .p8 file"))
+		return fail(fmt.Errorf("%s is not an APNs authentication key: take the .p8 file as Apple gave it out", source))
 	case cfg.KeyID == "" || cfg.TeamID == "":
-		return fail(errors.New("key id and team id are missing: find both in the developer account"))
+		return fail(errors.New("KeyID or TeamID is missing: find both in the developer account"))
 	case cfg.Topic == "":
-		return fail(errors.New("the topic is missing: it is the app's bundle id"))
+		return fail(errors.New("Topic is missing: it is the app's bundle id"))
 	}
 	switch {
 	case cfg.Endpoint != "":
@@ -123,9 +121,9 @@ func New(cfg Config) (*Provider, error) {
 	default:
 		cfg.Endpoint = apns2.HostProduction
 	}
-	u, err := url.Parse(cfg.Endpoint)
-	if err != nil || u.Scheme != "https" || u.Host == "" {
-		return fail(fmt.Errorf("endpoint %q is not a URL such as %s", cfg.Endpoint, apns2.HostProduction))
+	endpoint, err := credentials.Base("Endpoint", cfg.Endpoint, apns2.HostProduction, "https")
+	if err != nil {
+		return fail(err)
 	}
 	if cfg.Fallback == "" {
 		cfg.Fallback = DefaultFallback
@@ -137,7 +135,7 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Timeout = attempt.DefaultTimeout
 	}
 	return &Provider{
-		name: cfg.Name, endpoint: strings.TrimRight(cfg.Endpoint, "/"), topic: cfg.Topic, fallback: cfg.Fallback,
+		name: cfg.Name, endpoint: endpoint.String(), topic: cfg.Topic, fallback: cfg.Fallback,
 		client: cfg.HTTPClient, timeout: cfg.Timeout, bearer: &bearer{key: key, keyID: cfg.KeyID, teamID: cfg.TeamID},
 	}, nil
 }

@@ -200,12 +200,13 @@ func TestNewExplainsItself(t *testing.T) {
 		change func(*apns.Config)
 		want   string
 	}{
-		"no key":   {func(c *apns.Config) { c.Key = nil }, "push provider apns: the key is missing"},
-		"no file":  {func(c *apns.Config) { c.Key, c.KeyFile = nil, filepath.Join(t.TempDir(), "none.p8") }, "cannot be read: no such file"},
-		"bad key":  {func(c *apns.Config) { c.Key = []byte("x") }, "not the content of an APNs .p8 file"},
-		"no team":  {func(c *apns.Config) { c.TeamID = "" }, "team id"},
+		"no key":   {func(c *apns.Config) { c.Key = nil }, "push provider apns: KeyFile is missing: name the .p8 file"},
+		"no file":  {func(c *apns.Config) { c.Key, c.KeyFile = nil, filepath.Join(t.TempDir(), "none.p8") }, `none.p8", and there is none`},
+		"bad key":  {func(c *apns.Config) { c.Key = []byte("x") }, "Key is not an APNs authentication key"},
+		"no team":  {func(c *apns.Config) { c.TeamID = "" }, "KeyID or TeamID is missing"},
 		"no topic": {func(c *apns.Config) { c.Topic = "" }, "bundle id"},
-		"http":     {func(c *apns.Config) { c.Endpoint = "http://x" }, "is not a URL such as https://api.push.apple.com"},
+		"http":     {func(c *apns.Config) { c.Endpoint = "http://x" }, `Endpoint "http://x" does not begin with https://: give one such as https://api.push.apple.com`},
+		"query":    {func(c *apns.Config) { c.Endpoint = "https://x?y" }, `Endpoint "https://x?…" has a query`},
 	} {
 		cfg := config(e, client)
 		tt.change(&cfg)

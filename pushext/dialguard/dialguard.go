@@ -166,6 +166,10 @@ var local = []string{"localhost", "local", "internal", "intranet", "lan", "home.
 
 var errNoDomain = errors.New("the endpoint's host is not a domain name")
 
+// CheckHost judges a name or address by its text: an error means that it is not one of
+// the public internet.
+func CheckHost(host string) error { return checkHost(host, Policy{}) }
+
 func checkHost(host string, policy Policy) error {
 	if policy.Private {
 		return nil

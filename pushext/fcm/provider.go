@@ -23,13 +23,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 )
 
 const (
@@ -52,7 +53,9 @@ const (
 	// less one in a hundred, as refused messages count too.
 	Rate = 9_900
 
-	maxCredentials = 64 << 10 // bytes of a service account's key file; real ones have 2.4 KiB
+	projectAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:"
+
+	exampleTokenURL = "https://oauth2.googleapis.com/token"
 )
 
 // Config configures a Provider.
@@ -100,22 +103,25 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Name = "fcm"
 	}
 	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
-	account, err := readAccount(cfg.CredentialsFile, cfg.CredentialsJSON)
+	account, err := readAccount(cfg)
 	if err != nil {
 		return fail(err)
 	}
 	if cfg.ProjectID == "" {
 		cfg.ProjectID = account.ProjectID
 	}
-	if cfg.ProjectID == "" || strings.ContainsAny(cfg.ProjectID, "/?#% ") {
-		return fail(fmt.Errorf("project id %q is not a Firebase project id: set it, or use credentials that hold one", cfg.ProjectID))
+	if cfg.ProjectID == "" || strings.Trim(cfg.ProjectID, projectAlphabet) != "" {
+		return fail(fmt.Errorf("ProjectID %q is not a Firebase project id: set it, or use credentials whose project_id is one", cfg.ProjectID))
 	}
-	endpoint, err := readEndpoint(cfg.Endpoint)
+	if cfg.Endpoint == "" {
+		cfg.Endpoint = DefaultEndpoint
+	}
+	endpoint, err := credentials.Base("Endpoint", cfg.Endpoint, DefaultEndpoint, "https", "http")
 	if err != nil {
 		return fail(err)
 	}
-	if cfg.TokenURL != "" {
-		account.TokenURI = cfg.TokenURL
+	if endpoint.Path == "" {
+		endpoint.Path = "/v1"
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = attempt.DefaultClient()
@@ -125,7 +131,7 @@ func New(cfg Config) (*Provider, error) {
 	}
 	return &Provider{
 		name:    cfg.Name,
-		url:     endpoint + "/projects/" + cfg.ProjectID + "/messages:send",
+		url:     endpoint.String() + "/projects/" + cfg.ProjectID + "/messages:send",
 		timeout: cfg.Timeout,
 		access:  newAccess(account, cfg.HTTPClient, cfg.Timeout),
 	}, nil
@@ -141,49 +147,37 @@ type account struct {
 	TokenURI     string `json:"token_uri"`
 }
 
-func readAccount(file string, raw []byte) (account, error) {
-	source := "credentials"
-	if raw == nil {
-		if file == "" {
-			return account{}, errors.New("credentials are missing: name the service account's JSON key file")
+// readAccount reads the service account, with the token endpoint that is to be used.
+func readAccount(cfg Config) (account, error) {
+	raw, source, from := credentials.Text(cfg.CredentialsJSON), "CredentialsJSON", "of CredentialsJSON"
+	if cfg.CredentialsJSON == nil {
+		var err error
+		if raw, err = credentials.File("CredentialsFile", cfg.CredentialsFile, "the service account's JSON key file"); err != nil {
+			return account{}, err
 		}
-		source = fmt.Sprintf("credentials file %q", file)
-		info, err := os.Stat(file)
-		switch {
-		case err != nil:
-			return account{}, fmt.Errorf("%s cannot be read: %w", source, errors.Unwrap(err))
-		case !info.Mode().IsRegular() || info.Size() > maxCredentials:
-			return account{}, fmt.Errorf("%s is not a service account's JSON key file", source)
-		}
-		if raw, err = os.ReadFile(file); err != nil {
-			return account{}, fmt.Errorf("%s cannot be read: %w", source, errors.Unwrap(err))
-		}
+		source, from = fmt.Sprintf("CredentialsFile %q", cfg.CredentialsFile), fmt.Sprintf("in %q", cfg.CredentialsFile)
 	}
 	var a account
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return account{}, fmt.Errorf("%s is not JSON: download the service account's key again", source)
 	}
-	if a.Type != "service_account" || a.ClientEmail == "" || a.PrivateKey == "" || a.TokenURI == "" {
-		return account{}, fmt.Errorf("%s is not a service account's key: type, client_email, private_key or token_uri is missing or wrong", source)
+	switch {
+	case gjson.GetBytes(raw, "project_info").Exists():
+		return account{}, fmt.Errorf("%s is the app's google-services.json: the service account's key is another file, see Project settings, Service accounts", source)
+	case a.Type != "service_account":
+		return account{}, fmt.Errorf("%s is not a service account's key: its type is %q, not service_account", source, a.Type)
+	case a.ClientEmail == "" || a.PrivateKey == "":
+		return account{}, fmt.Errorf("%s is not a service account's key: client_email or private_key is missing", source)
 	}
 	if _, err := parseKey(a.PrivateKey); err != nil {
-		return account{}, fmt.Errorf("%s holds an unreadable private_key: %w", source, err)
+		return account{}, fmt.Errorf("the private_key %s is unreadable: %w", from, err)
 	}
-	return a, nil
-}
-
-func readEndpoint(endpoint string) (string, error) {
-	if endpoint == "" {
-		return DefaultEndpoint, nil
+	setting := "the token_uri " + from
+	if cfg.TokenURL != "" {
+		a.TokenURI, setting = cfg.TokenURL, "TokenURL"
 	}
-	u, err := url.Parse(endpoint)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("endpoint %q is not a URL such as %s", endpoint, DefaultEndpoint)
-	}
-	if strings.Trim(u.Path, "/") == "" {
-		u.Path = "/v1"
-	}
-	return strings.TrimRight(u.String(), "/"), nil
+	_, err := credentials.URL(setting, a.TokenURI, exampleTokenURL, "https", "http")
+	return a, err
 }
 
 // Name is the route name.

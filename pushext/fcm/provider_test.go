@@ -194,16 +194,21 @@ func TestNewExplainsItself(t *testing.T) {
 		cfg  fcm.Config
 		want string
 	}{
-		"nothing":       {fcm.Config{}, "push provider fcm: credentials are missing: name the service account's JSON key file"},
-		"missing file":  {fcm.Config{CredentialsFile: filepath.Join(dir, "none.json")}, `none.json" cannot be read: no such file or directory`},
-		"directory":     {fcm.Config{CredentialsFile: dir}, "is not a service account's JSON key file"},
-		"not JSON":      {fcm.Config{CredentialsFile: write("a", "hello")}, "is not JSON: download the service account's key again"},
-		"user key":      {fcm.Config{CredentialsJSON: with("type", "authorized_user")}, "is not a service account's key"},
-		"no email":      {fcm.Config{CredentialsJSON: with("client_email", "")}, "is not a service account's key"},
-		"no PEM":        {fcm.Config{CredentialsJSON: with("private_key", "abc")}, "unreadable private_key: it is not PEM"},
-		"no project":    {fcm.Config{CredentialsJSON: with("project_id", "")}, `project id "" is not a Firebase project id`},
-		"bad endpoint":  {fcm.Config{CredentialsJSON: e.CredentialsJSON(), Endpoint: "fcm.googleapis.com"}, "is not a URL such as https://fcm.googleapis.com/v1"},
-		"instance name": {fcm.Config{Name: "fcm-eu"}, "push provider fcm-eu:"},
+		"nothing":              {fcm.Config{}, "push provider fcm: CredentialsFile is missing: name the service account's JSON key file"},
+		"missing file":         {fcm.Config{CredentialsFile: filepath.Join(dir, "none.json")}, `none.json", and there is none: name the service account's JSON key file`},
+		"directory":            {fcm.Config{CredentialsFile: dir}, "which is a directory: name the service account's JSON key file"},
+		"not JSON":             {fcm.Config{CredentialsFile: write("a", "hello")}, "is not JSON: download the service account's key again"},
+		"user key":             {fcm.Config{CredentialsJSON: with("type", "authorized_user")}, "is not a service account's key"},
+		"no email":             {fcm.Config{CredentialsJSON: with("client_email", "")}, "is not a service account's key"},
+		"no PEM":               {fcm.Config{CredentialsJSON: with("private_key", "abc")}, "the private_key of CredentialsJSON is unreadable: it is not PEM"},
+		"no project":           {fcm.Config{CredentialsJSON: with("project_id", "")}, `ProjectID "" is not a Firebase project id`},
+		"bad endpoint":         {fcm.Config{CredentialsJSON: e.CredentialsJSON(), Endpoint: "fcm.googleapis.com"}, `Endpoint "fcm.googleapis.com" is not a URL: give one such as https://fcm.googleapis.com/v1`},
+		"app's file":           {fcm.Config{CredentialsFile: write("g", `{"project_info":{"project_id":"x"},"client":[]}`)}, `g" is the app's google-services.json`},
+		"token without scheme": {fcm.Config{CredentialsFile: write("s", string(with("token_uri", "oauth2.googleapis.com/token")))}, `s" "oauth2.googleapis.com/token" is not a URL`},
+		"token with blank":     {fcm.Config{CredentialsJSON: with("token_uri", " https://oauth2.googleapis.com/token")}, `the token_uri of CredentialsJSON " https://oauth2.googleapis.com/token" has blanks`},
+		"no token_uri":         {fcm.Config{CredentialsJSON: with("token_uri", "")}, "the token_uri of CredentialsJSON is missing: give a URL such as https://oauth2.googleapis.com/token"},
+		"token URL":            {fcm.Config{CredentialsJSON: e.CredentialsJSON(), TokenURL: "oauth"}, `TokenURL "oauth" is not a URL`},
+		"instance name":        {fcm.Config{Name: "fcm-eu"}, "push provider fcm-eu:"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -213,8 +218,15 @@ func TestNewExplainsItself(t *testing.T) {
 			require.NotContains(t, err.Error(), "PRIVATE KEY")
 		})
 	}
-	_, err := fcm.New(fcm.Config{CredentialsFile: write("good", string(e.CredentialsJSON()))})
-	require.NoError(t, err)
+	for what, cfg := range map[string]fcm.Config{
+		"file":           {CredentialsFile: write("good", string(e.CredentialsJSON()))},
+		"marked file":    {CredentialsFile: write("marked", "\ufeff"+string(e.CredentialsJSON()))},
+		"marked content": {CredentialsJSON: append([]byte("\ufeff"), e.CredentialsJSON()...)},
+		"own token URL":  {CredentialsJSON: with("token_uri", ""), TokenURL: "https://oauth2.googleapis.com/token"},
+	} {
+		_, err := fcm.New(cfg)
+		require.NoError(t, err, what)
+	}
 }
 
 // BenchmarkPush compares the provider with the shortest loop that posts the

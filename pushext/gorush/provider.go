@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -28,6 +27,7 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 )
 
 const (
@@ -81,13 +81,13 @@ func New(cfg Config) (*Provider, error) {
 	case cfg.Platform == "huawei":
 		return fail(errors.New("gorush cannot tell whether Huawei took a push: use provider hms"))
 	case cfg.Platform != Android && cfg.Platform != IOS:
-		return fail(fmt.Errorf("platform %q is neither %q nor %q", cfg.Platform, Android, IOS))
+		return fail(fmt.Errorf("Platform %q is neither %q nor %q", cfg.Platform, Android, IOS))
 	case cfg.Platform == IOS && cfg.Topic == "":
-		return fail(errors.New("the topic is missing: it is the app's bundle id"))
+		return fail(errors.New("Topic is missing: it is the app's bundle id"))
 	}
-	u, err := url.Parse(cfg.Endpoint)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" {
-		return fail(errors.New("the endpoint is not a URL such as http://localhost:8088"))
+	endpoint, err := credentials.Base("Endpoint", cfg.Endpoint, "http://localhost:8088", "https", "http")
+	if err != nil {
+		return fail(err)
 	}
 	if cfg.Fallback == "" {
 		cfg.Fallback = DefaultFallback
@@ -98,7 +98,7 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout
 	}
-	return &Provider{cfg: cfg, url: strings.TrimRight(cfg.Endpoint, "/") + "/api/push"}, nil
+	return &Provider{cfg: cfg, url: endpoint.String() + "/api/push"}, nil
 }
 
 // Quiet is APNs' limit of background pushes, or none.

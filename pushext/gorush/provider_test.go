@@ -110,10 +110,10 @@ func TestQuiet(t *testing.T) {
 
 func TestNewExplainsItself(t *testing.T) {
 	for want, cfg := range map[string]gorush.Config{
-		"use provider hms":                      {Platform: "huawei", Endpoint: "http://x"},
-		`platform "" is neither`:                {Endpoint: "http://x"},
-		"bundle id":                             {Platform: gorush.IOS, Endpoint: "http://x"},
-		"push provider gorush: the endpoint is": {Platform: gorush.Android},
+		"use provider hms":       {Platform: "huawei", Endpoint: "http://x"},
+		`Platform "" is neither`: {Endpoint: "http://x"},
+		"bundle id":              {Platform: gorush.IOS, Endpoint: "http://x"},
+		"push provider gorush: Endpoint is missing": {Platform: gorush.Android},
 	} {
 		_, err := gorush.New(cfg)
 		require.ErrorContains(t, err, want)

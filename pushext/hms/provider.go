@@ -24,6 +24,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 )
 
 const (
@@ -98,10 +99,10 @@ func New(cfg Config) (*Provider, error) {
 	}
 	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
 	if cfg.AppID == "" || cfg.AppSecret == "" {
-		return fail(errors.New("app id and app secret are missing: find both in AppGallery Connect"))
+		return fail(errors.New("AppID or AppSecret is missing: find both in AppGallery Connect"))
 	}
 	if strings.Trim(cfg.AppID, "0123456789") != "" {
-		return fail(fmt.Errorf("app id %q is not a number", cfg.AppID))
+		return fail(fmt.Errorf("AppID %q is not a number", cfg.AppID))
 	}
 	if cfg.Endpoint == "" {
 		cfg.Endpoint = DefaultEndpoint
@@ -109,10 +110,12 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.TokenURL == "" {
 		cfg.TokenURL = DefaultTokenURL
 	}
-	for _, endpoint := range []string{cfg.Endpoint, cfg.TokenURL} {
-		if u, err := url.Parse(endpoint); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
-			return fail(fmt.Errorf("endpoint %q is not a URL such as %s", endpoint, DefaultEndpoint))
-		}
+	endpoint, err := credentials.Base("Endpoint", cfg.Endpoint, DefaultEndpoint, "https", "http")
+	if err != nil {
+		return fail(err)
+	}
+	if _, err := credentials.URL("TokenURL", cfg.TokenURL, DefaultTokenURL, "https", "http"); err != nil {
+		return fail(err)
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = attempt.DefaultClient()
@@ -123,7 +126,7 @@ func New(cfg Config) (*Provider, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {cfg.AppID}, "client_secret": {cfg.AppSecret}}
 	return &Provider{
 		name:    cfg.Name,
-		url:     strings.TrimRight(cfg.Endpoint, "/") + "/v1/" + cfg.AppID + "/messages:send",
+		url:     endpoint.String() + "/v1/" + cfg.AppID + "/messages:send",
 		timeout: cfg.Timeout,
 		access:  attempt.NewAccess(cfg.HTTPClient, cfg.TokenURL, cfg.Timeout, func(time.Time) (url.Values, error) { return form, nil }),
 	}, nil

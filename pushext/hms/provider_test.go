@@ -136,9 +136,10 @@ func TestWrongSecretAndUnverifiedTLS(t *testing.T) {
 
 func TestNewExplainsItself(t *testing.T) {
 	for want, cfg := range map[string]hms.Config{
-		"push provider hms: app id and app secret are missing": {},
-		`app id "a/b" is not a number`:                         {AppID: "a/b", AppSecret: "x"},
-		"is not a URL such as":                                 {AppID: "1", AppSecret: "x", Endpoint: "push-api"},
+		"push provider hms: AppID or AppSecret is missing":                                     {},
+		`AppID "a/b" is not a number`:                                                          {AppID: "a/b", AppSecret: "x"},
+		`Endpoint "push-api" is not a URL: give one such as https://push-api.cloud.huawei.com`: {AppID: "1", AppSecret: "x", Endpoint: "push-api"},
+		`TokenURL "ftp://x" does not begin with https:// or http://`:                           {AppID: "1", AppSecret: "x", TokenURL: "ftp://x"},
 	} {
 		_, err := hms.New(cfg)
 		require.ErrorContains(t, err, want)

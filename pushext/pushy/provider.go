@@ -18,6 +18,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 )
 
 const (
@@ -66,14 +67,14 @@ func New(cfg Config) (*Provider, error) {
 	}
 	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
 	if cfg.APIKey == "" {
-		return fail(errors.New("the API key is missing: find it in the Pushy dashboard under API Authentication"))
+		return fail(errors.New("APIKey is missing: find it in the Pushy dashboard under API Authentication"))
 	}
 	if cfg.Endpoint == "" {
 		cfg.Endpoint = DefaultEndpoint
 	}
-	u, err := url.Parse(cfg.Endpoint)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" {
-		return fail(errors.New("the endpoint is not a URL such as " + DefaultEndpoint))
+	endpoint, err := credentials.Base("Endpoint", cfg.Endpoint, DefaultEndpoint, "https", "http")
+	if err != nil {
+		return fail(err)
 	}
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = attempt.DefaultClient()
@@ -82,7 +83,7 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Timeout = attempt.DefaultTimeout
 	}
 	return &Provider{
-		name: cfg.Name, url: strings.TrimRight(cfg.Endpoint, "/") + "/push?api_key=" + url.QueryEscape(cfg.APIKey),
+		name: cfg.Name, url: endpoint.String() + "/push?api_key=" + url.QueryEscape(cfg.APIKey),
 		fallback: cfg.Fallback, client: cfg.HTTPClient, timeout: cfg.Timeout,
 	}, nil
 }

@@ -98,8 +98,8 @@ func TestKeyStaysSecret(t *testing.T) {
 	_, p = start(t, func(c *pushy.Config) { c.APIKey, c.Endpoint = "CANARYKEY", "http://127.0.0.1:1" })
 	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "pushy network"}, p.Push(t.Context(), notification("abc")))
 	_, err := pushy.New(pushy.Config{APIKey: "CANARYKEY", Endpoint: "nonsense?api_key=CANARYKEY"})
-	require.ErrorContains(t, err, "push provider pushy: the endpoint is not a URL")
+	require.ErrorContains(t, err, `push provider pushy: Endpoint "nonsense?…" is not a URL`)
 	require.NotContains(t, err.Error(), "CANARYKEY")
 	_, err = pushy.New(pushy.Config{})
-	require.ErrorContains(t, err, "the API key is missing")
+	require.ErrorContains(t, err, "APIKey is missing")
 }

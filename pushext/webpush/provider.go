@@ -29,13 +29,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/credentials"
 	"whisperpush/pushext/dialguard"
 )
 
@@ -51,7 +50,9 @@ type Config struct {
 	KeyFile string
 	Key     []byte
 
-	// Contact is where push services find the operator, a mailto: or https: URL. RFC 8292 section 2.1.
+	// Contact is where push services find the operator: mailto: and one address, or an
+	// https: URL, RFC 8292 section 2.1. Its domain is one of the public internet, as
+	// Apple's service refuses all pushes of those who name another.
 	Contact string
 
 	AllowHTTP    bool // accept http endpoints, as of distributors in a home network
@@ -83,20 +84,19 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Name = "webpush"
 	}
 	fail := func(err error) (*Provider, error) { return nil, fmt.Errorf("push provider %s: %w", cfg.Name, err) }
+	source := "Key"
 	if cfg.Key == nil {
-		if cfg.KeyFile == "" {
-			return fail(errors.New("the VAPID key is missing: name its file"))
-		}
 		var err error
-		if cfg.Key, err = os.ReadFile(cfg.KeyFile); err != nil {
-			return fail(fmt.Errorf("key file %q cannot be read: %w", cfg.KeyFile, errors.Unwrap(err)))
+		if cfg.Key, err = credentials.File("KeyFile", cfg.KeyFile, "the VAPID private key"); err != nil {
+			return fail(err)
 		}
+		source = fmt.Sprintf("KeyFile %q", cfg.KeyFile)
 	}
-	if !strings.HasPrefix(cfg.Contact, "mailto:") && !strings.HasPrefix(cfg.Contact, "https://") {
-		return fail(fmt.Errorf("contact %q is not a mailto: or https: URL", cfg.Contact))
-	}
-	v, err := newVAPID(cfg.Key, cfg.Contact)
+	v, err := newVAPID(credentials.Text(cfg.Key), cfg.Contact)
 	if err != nil {
+		return fail(fmt.Errorf("%s %w", source, err))
+	}
+	if err := checkContact(cfg.Contact); err != nil {
 		return fail(err)
 	}
 	if cfg.Timeout <= 0 {

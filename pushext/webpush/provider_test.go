@@ -150,7 +150,7 @@ func TestCheck(t *testing.T) {
 	require.ErrorContains(t, p.Check(pushext.Address{Token: "http" + n.Address.Token[5:], Keys: keys}), "https")
 	key, err := webpush.NewKey()
 	require.NoError(t, err)
-	public, err := webpush.New(webpush.Config{Key: key, Contact: "mailto:a@b"})
+	public, err := webpush.New(webpush.Config{Key: key, Contact: "mailto:a@example.org"})
 	require.NoError(t, err)
 	defer public.Close()
 	require.ErrorContains(t, public.Check(n.Address), "public internet")
@@ -162,13 +162,49 @@ func TestNewExplainsItself(t *testing.T) {
 	key, err := webpush.NewKey()
 	require.NoError(t, err)
 	for want, cfg := range map[string]webpush.Config{
-		"push provider webpush: the VAPID key is missing": {Contact: "mailto:a@b"},
-		"cannot be read: no such file":                    {KeyFile: filepath.Join(t.TempDir(), "none"), Contact: "mailto:a@b"},
-		"neither PEM nor 32 bytes":                        {Key: []byte("abc"), Contact: "mailto:a@b"},
-		"is not a mailto: or https: URL":                  {Key: key, Contact: "op@example.org"},
+		"push provider webpush: KeyFile is missing: name the VAPID private key": {Contact: "mailto:a@b"},
+		`none", and there is none`: {KeyFile: filepath.Join(t.TempDir(), "none"), Contact: "mailto:a@b"},
+		"push provider webpush: Key is not a VAPID key: it is neither PEM nor 32 bytes": {Key: []byte("abc"), Contact: "mailto:a@b"},
+		"is not a mailto: or https: URL":                                                {Key: key, Contact: "op@example.org"},
 	} {
 		_, err := webpush.New(cfg)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestContact is which contacts push services take. Apple's refuses all pushes of a
+// server whose contact is at localhost.
+func TestContact(t *testing.T) {
+	key, err := webpush.NewKey()
+	require.NoError(t, err)
+	for _, contact := range []string{
+		"mailto:operator@example.org", "mailto:first.last+push@mail.example.co.uk", "https://example.org/contact?by=mail", "https://example.org", "mailto:o@xn--bcher-kva.example.org",
+	} {
+		_, err := webpush.New(webpush.Config{Key: key, Contact: contact})
+		require.NoError(t, err, contact)
+	}
+	for contact, want := range map[string]string{
+		"":                                    "is not a mailto: or https: URL",
+		"operator@example.org":                "is not a mailto: or https: URL",
+		"http://example.org":                  "is not a mailto: or https: URL",
+		"https://":                            "is not a mailto: or https: URL",
+		"mailto:":                             "is not mailto: and a mail address alone",
+		"mailto:ops":                          "is not mailto: and a mail address alone",
+		"mailto: ops@example.org":             "is not mailto: and a mail address alone",
+		"mailto:<ops@example.org>":            "is not mailto: and a mail address alone",
+		"mailto:Ops <ops@example.org>":        "is not mailto: and a mail address alone",
+		"mailto:a@example.org,b@example.org":  "is not mailto: and a mail address alone",
+		"mailto:ops@example.org?subject=push": "is not mailto: and a mail address alone",
+		"mailto:ops@localhost":                "is not at a domain of the public internet",
+		"mailto:ops@mail.local":               "is not at a domain of the public internet",
+		"mailto:ops@[127.0.0.1]":              "is not",
+		"https://localhost/contact":           "does not lead to the public internet",
+		"https://10.0.0.1/":                   "does not lead to the public internet",
+		"https://push":                        "does not lead to the public internet",
+	} {
+		_, err := webpush.New(webpush.Config{Key: key, Contact: contact})
+		require.ErrorContains(t, err, want, contact)
+		require.ErrorContains(t, err, "push provider webpush: Contact", contact)
 	}
 }
 

@@ -66,7 +66,7 @@ func newVAPID(text []byte, contact string) (*vapid, error) {
 }
 
 func parseVAPID(text []byte) (*ecdsa.PrivateKey, error) {
-	bad := errors.New("the VAPID key is neither PEM nor 32 bytes in base64url of a P-256 private key")
+	bad := errors.New("is not a VAPID key: it is neither PEM nor 32 bytes in base64url of a P-256 private key")
 	if block, _ := pem.Decode(text); block != nil {
 		if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil && key.Curve == elliptic.P256() {
 			return key, nil
