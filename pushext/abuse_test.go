@@ -1,7 +1,6 @@
 package pushext
 
 import (
-	"encoding/binary"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -144,12 +143,7 @@ func TestRegistrationFlood(t *testing.T) {
 		honest := b.phone("honest")
 		honest.join(honest.registration(topicA))
 		r := b.ext.registry
-		source := whisper.Source("203.0.113.0/24")
-		now := time.Now()
-		key := func(i int) (k [33]byte) { // by the registry's book any 33 bytes are a key
-			binary.BigEndian.PutUint32(k[1:], uint32(i))
-			return k
-		}
+		a := &attacker{registry: r, verdict: Verdict{Class: Delivered}}
 		size := func() (n int) {
 			it := b.ext.store.scan()
 			defer it.Release()
@@ -158,12 +152,13 @@ func TestRegistrationFlood(t *testing.T) {
 			}
 			return n
 		}
-		g := &pushwire.Register{Version: 1, SealKey: honest.seal, Channels: []pushwire.Channel{{Topic: topicB}}}
+		register := func(source, token string) error {
+			route := pushwire.Route{Provider: "post", Address: []byte(token), Keys: [][]byte{{1}}}
+			return a.attack(source, []pushwire.Route{route}, pushwire.Channel{Topic: topicB})
+		}
 		taken, before := 0, size()
 		for i := range flood {
-			token := binary.BigEndian.AppendUint32([]byte("token"), uint32(i))
-			g.Routes = []pushwire.Route{{Provider: "post", Address: token, Keys: [][]byte{{1}}}}
-			if _, _, err := r.register(key(i), source, g, now); err == nil {
+			if register("mallory's", fmt.Sprint("token ", i)) == nil {
 				taken++
 			}
 		}
@@ -174,10 +169,8 @@ func TestRegistrationFlood(t *testing.T) {
 		// From as many sources as he likes: the room for the unproven is bounded,
 		// and they push out each other.
 		for i := range sources {
-			token := binary.BigEndian.AppendUint32([]byte("other"), uint32(i))
-			g.Routes = []pushwire.Route{{Provider: "post", Address: token, Keys: [][]byte{{1}}}}
-			_, _, err := r.register(key(flood+i), whisper.Source(fmt.Sprint("network ", i)), g, now.Add(time.Duration(i)*time.Millisecond))
-			require.NoError(t, err)
+			require.NoError(t, register(network(i), fmt.Sprint("other ", i)))
+			time.Sleep(time.Millisecond)
 		}
 		require.Equal(t, min(256+sources, sources/2+156), r.count[classFresh])
 		require.Less(t, size()-before, sources*64+r.count[classFresh]*1024)
@@ -186,8 +179,7 @@ func TestRegistrationFlood(t *testing.T) {
 		// there in a day.
 		taken = 0
 		for i := range 100 {
-			g.Routes = []pushwire.Route{{Provider: "post", Address: []byte("wanted"), Keys: [][]byte{{1}}}}
-			if _, _, err := r.register(key(2*flood+i), whisper.Source(fmt.Sprint("another ", i)), g, now); err == nil {
+			if register(network(sources+i), "wanted") == nil {
 				taken++
 			}
 		}

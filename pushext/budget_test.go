@@ -40,7 +40,7 @@ func TestQuietBudget(t *testing.T) {
 		began := time.Now()
 
 		// A challenge and a dismissal fit.
-		require.NoError(t, r.dispatcher.challenge(1, 1, make([]byte, pushwire.CodeSize)))
+		r.challenge(1, 1, [pushwire.CodeSize]byte{})
 		time.Sleep(time.Minute)
 		r.dispatcher.dismiss(1, []common.Hash{{1}})
 		synctest.Wait()
@@ -75,7 +75,7 @@ func TestQuietBudget(t *testing.T) {
 		require.Len(t, p.to("token"), 2)
 
 		// A challenge, for which somebody waits, is sent at once, and counts.
-		require.NoError(t, r.dispatcher.challenge(1, 1, make([]byte, pushwire.CodeSize)))
+		r.challenge(1, 1, [pushwire.CodeSize]byte{})
 		synctest.Wait()
 		require.Len(t, p.to("new"), 2)
 		time.Sleep(time.Until(began.Add(30*time.Minute - 1)))

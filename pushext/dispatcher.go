@@ -2,7 +2,6 @@ package pushext
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -25,18 +24,20 @@ type directory interface {
 	absent(registrationID) bool
 	// kill ends a registration whose provider says, exactly, that its address is gone.
 	kill(id registrationID, reason string, at time.Time)
+	// proving returns the registration that an errand is for, and the number of
+	// its route, false if it has not that challenge any more.
+	proving(e *errand) (registration, int, bool)
+	// challengeOver says how an errand ended; of verdicts that are no answer of the
+	// service the class is Retry. It reports whether the registration is dead by it.
+	challengeOver(e *errand, v Verdict, now time.Time) bool
 }
 
 const (
-	// maxChallenges bounds the challenges on their way.
-	maxChallenges = 1024
 	// lobbySize is how many registrations are looked up at once.
 	lobbySize = 16
 	// sideAttempts is how often a challenge or a dismissal is tried.
 	sideAttempts = 3
 )
-
-var errBusy = errors.New("too many challenges are on their way")
 
 // line is a provider with what is known of it.
 type line struct {
@@ -77,16 +78,15 @@ type dispatcher struct {
 	// mu guards the following fields, the lanes, the jobs and the gates. No
 	// other lock but the directory's own is taken and no provider called while
 	// it is held.
-	mu         sync.Mutex
-	jobs       map[registrationID]*job
-	lanes      map[laneKey]*lane
-	lobby      *lane   // where the registry is asked to which lane a job belongs
-	runnable   []*lane // have something queued and, as far as known, may send
-	resting    []*job  // idle, kept for their spent budget
-	flying     int
-	challenges int
-	started    bool
-	stopped    bool
+	mu       sync.Mutex
+	jobs     map[registrationID]*job
+	lanes    map[laneKey]*lane
+	lobby    *lane   // where the registry is asked to which lane a job belongs
+	runnable []*lane // have something queued and, as far as known, may send
+	resting  []*job  // idle, kept for their spent budget
+	flying   int
+	started  bool
+	stopped  bool
 }
 
 // jobState is where a job is.
@@ -102,8 +102,7 @@ const (
 // job is the work for one device: its wake-ups, or one challenge. Guarded by
 // dispatcher.mu, but route, wake and nonce belong to the attempt while one is in flight.
 type job struct {
-	id   registrationID
-	kind pushwire.Kind // Messages or Challenge
+	id registrationID
 
 	state  jobState
 	lane   *lane // where it was queued last
@@ -128,7 +127,9 @@ type job struct {
 	spent  [pushwire.MaxRoutes]bucket // by route: each push service has limits of its own
 
 	dismiss []common.Hash // to be dismissed, newest last
-	code    []byte        // of a challenge
+
+	errand   *errand     // of a challenge, otherwise nil
+	deadline *time.Timer // of that
 }
 
 func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Delivery, log *slog.Logger, m *metrics) (*dispatcher, error) {
@@ -315,19 +316,6 @@ func (d *dispatcher) calm(id registrationID) {
 	}
 }
 
-// challenge sends the code that proves a route's address, and nothing else, to
-// an unconfirmed registration. The error is errBusy.
-func (d *dispatcher) challenge(id registrationID, route int, code []byte) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.stopped || d.challenges >= maxChallenges {
-		return errBusy
-	}
-	d.challenges++
-	d.enqueue(&job{id: id, kind: pushwire.Challenge, route: route, code: code}, time.Now())
-	return nil
-}
-
 // dismiss wakes a device, not urgently, to remove the notifications of hashes
 // that were seen elsewhere. It is kept in memory: a crash costs a notification
 // that stays until its user removes it, or opens the message, and no message.
@@ -351,7 +339,7 @@ func (d *dispatcher) dismiss(id registrationID, hashes []common.Hash) {
 func (d *dispatcher) job(id registrationID) *job {
 	j := d.jobs[id]
 	if j == nil {
-		j = &job{id: id, kind: pushwire.Messages}
+		j = &job{id: id}
 		d.jobs[id] = j
 	}
 	return j

@@ -2,7 +2,6 @@ package pushext
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -429,16 +428,15 @@ func TestChallengeIsSentOnceAndAlone(t *testing.T) {
 		r.dir.edit(1, func(reg *registration) { reg.state, reg.routes[0].proven = unconfirmed, false })
 		r.start()
 		defer r.stop()
-		code := make([]byte, pushwire.CodeSize)
-		code[0] = 9
-		require.NoError(t, r.dispatcher.challenge(1, 0, code))
+		code := [pushwire.CodeSize]byte{9}
+		r.challenge(1, 0, code)
 		r.log.archive(topic)
 		// Even if something matched, as for one that proves a new address:
 		require.NoError(t, r.box.match(t.Context(), []match{{id: 1, hash: testHash(77), at: time.Now()}}, 0, time.Now()))
 		time.Sleep(time.Hour)
 		got := p.all()
 		require.Len(t, got, 1)
-		require.Equal(t, pushwire.Payload{Kind: pushwire.Challenge, Hashes: got[0].Payload.Hashes, Code: code}, got[0].Payload)
+		require.Equal(t, pushwire.Payload{Kind: pushwire.Challenge, Hashes: got[0].Payload.Hashes, Code: code[:]}, got[0].Payload)
 		require.False(t, got[0].Visible)
 
 		// What matched waits for the proof.
@@ -458,24 +456,22 @@ func TestChallengeIsGivenUp(t *testing.T) {
 		r.start()
 		defer r.stop()
 		p.always(Verdict{Class: Retry, Reason: "fcm 500"})
-		require.NoError(t, r.dispatcher.challenge(1, 0, make([]byte, pushwire.CodeSize)))
+		r.challenge(1, 0, [pushwire.CodeSize]byte{})
 		time.Sleep(time.Hour)
 		got := p.all()
 		require.Len(t, got, sideAttempts)
 		require.Equal(t, got[0].ID, got[2].ID, "a repetition can be told")
-		r.dispatcher.mu.Lock()
-		require.Zero(t, r.dispatcher.challenges)
-		r.dispatcher.mu.Unlock()
+		require.Equal(t, []Class{Retry}, r.dir.ended(), "told once")
 
-		hold := make(chan struct{})
-		p.set(func(context.Context, Notification) Verdict { <-hold; return Verdict{Class: Delivered} })
-		var err error
-		for range maxChallenges {
-			err = errors.Join(err, r.dispatcher.challenge(1, 0, make([]byte, pushwire.CodeSize)))
-		}
-		require.NoError(t, err)
-		require.ErrorIs(t, r.dispatcher.challenge(1, 0, nil), errBusy)
-		close(hold)
+		// One that waits while its device registers another address goes nowhere.
+		r.challenge(1, 0, [pushwire.CodeSize]byte{1})
+		synctest.Wait()
+		r.dir.edit(1, func(reg *registration) { reg.routes = []route{{provider: "fcm", address: Address{Token: "token-2"}}} })
+		p.set(nil)
+		time.Sleep(time.Hour)
+		require.Len(t, p.to("token-1"), sideAttempts+1)
+		require.Empty(t, p.to("token-2"))
+		require.Equal(t, []Class{Retry, Retry}, r.dir.ended())
 	})
 }
 

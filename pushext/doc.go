@@ -20,7 +20,8 @@
 // table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go, receipt.go, device.go, early.go and
 // commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
 // budget.go, flight.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go for
-// the sending; store.go for the disk.
+// the sending; challenge.go, codes.go and registry_challenge.go for the codes that
+// prove addresses; store.go for the disk.
 //
 // # Promises
 //

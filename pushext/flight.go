@@ -35,7 +35,11 @@ var (
 // fly makes one attempt for a job that is flying, and settles it.
 func (d *dispatcher) fly(l *lane, j *job) {
 	defer d.wg.Done()
-	reg, err := d.lookup(j)
+	if j.errand != nil {
+		d.flyChallenge(l, j)
+		return
+	}
+	reg, err := d.lookup(j.id)
 	if err != nil {
 		d.abort(l, j, err)
 		return
@@ -72,30 +76,24 @@ func (d *dispatcher) fly(l *lane, j *job) {
 	d.settle(l, j, c, v, time.Since(start))
 }
 
-// lookup asks the registry for the registration of a job, with the routes that
-// may be used for it.
-func (d *dispatcher) lookup(j *job) (registration, error) {
-	reg, ok := d.dir.get(j.id)
+// lookup asks the registry for a registration, with the routes through which its
+// device may be woken.
+func (d *dispatcher) lookup(id registrationID) (registration, error) {
+	reg, ok := d.dir.get(id)
 	if !ok {
 		return reg, errUnregistered
 	}
-	reg, err := d.usable(j, reg)
+	reg, err := d.usable(reg)
 	if errors.Is(err, errNoRoute) {
-		d.log.Warn("no route of a registration leads to a configured provider; its wake-ups wait", "registration", uint64(j.id))
+		d.log.Warn("no route of a registration leads to a configured provider; its wake-ups wait", "registration", uint64(id))
 		err = errNothing
 	}
 	return reg, err
 }
 
-// usable leaves the routes that may be used for a job: those that are configured
-// here and, but for a challenge, proven.
-func (d *dispatcher) usable(j *job, reg registration) (registration, error) {
-	if j.kind == pushwire.Challenge {
-		if j.route >= len(reg.routes) || reg.routes[j.route].proven || d.lines[reg.routes[j.route].provider] == nil {
-			return reg, errNothing
-		}
-		return reg, nil
-	}
+// usable leaves the routes through which a device may be woken: those that are configured
+// here and proven.
+func (d *dispatcher) usable(reg registration) (registration, error) {
 	if reg.state != confirmed {
 		return reg, errNothing // it is rung again once it is
 	}
@@ -112,12 +110,9 @@ func (d *dispatcher) usable(j *job, reg registration) (registration, error) {
 // load decides what an attempt is to carry.
 func (d *dispatcher) load(j *job, reg registration) (cargo, error) {
 	d.mu.Lock()
-	c := cargo{kind: j.kind, reg: reg, route: j.route, dismiss: slices.Clone(j.dismiss)}
+	c := cargo{kind: pushwire.Messages, reg: reg, route: j.route, dismiss: slices.Clone(j.dismiss)}
 	repeat, heir := j.repeat, j.heir
 	d.mu.Unlock()
-	if c.kind == pushwire.Challenge {
-		return c, nil
-	}
 	w, err := d.box.compose(j.id, j.wake, repeat)
 	if errors.Is(err, errNothing) && len(c.dismiss) > 0 {
 		c.kind = pushwire.Dismiss
@@ -180,11 +175,7 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 		p.Hashes = c.dismiss
 		n.CollapseID, n.Urgent, n.ID = "d"+c.reg.collapse, false, nonce()
 	case pushwire.Challenge:
-		p.Code = j.code
-		if j.nonce == "" {
-			j.nonce = nonce()
-		}
-		n.ID = j.nonce
+		p.Code = j.errand.code[:]
 	}
 	var err error
 	if c.reg.plain {
@@ -226,17 +217,12 @@ func (d *dispatcher) land(l *lane, now time.Time) {
 // abort ends an attempt that was not made.
 func (d *dispatcher) abort(l *lane, j *job, err error) {
 	now := time.Now()
-	if errors.Is(err, errUnregistered) {
-		switch {
-		case j.kind == pushwire.Challenge:
+	if errors.Is(err, errUnregistered) && d.dir.absent(j.id) {
+		// It ended while it was matched or woken, and what came of that is
+		// nobody's any more. Otherwise the registry could not read it, which passes.
+		err = d.box.forget(j.id, outcomeGone, reasonAbsent)
+		if err == nil {
 			err = errNothing
-		case d.dir.absent(j.id):
-			// It ended while it was matched or woken, and what came of that is
-			// nobody's any more. Otherwise the registry could not read it, which passes.
-			err = d.box.forget(j.id, outcomeGone, reasonAbsent)
-			if err == nil {
-				err = errNothing
-			}
 		}
 	}
 	d.mu.Lock()

@@ -2,8 +2,6 @@ package pushext
 
 import (
 	"time"
-
-	"whisperpush/pushext/pushwire"
 )
 
 // climb is the route to be tried if no fetch comes, 0 for none.
@@ -28,7 +26,7 @@ func (d *dispatcher) stepTo(j *job, route int, now time.Time) {
 // come in time, which is short where a link was rung.
 func (d *dispatcher) resumeLadder(id registrationID, route int) {
 	patience := d.cfg.LadderDelay
-	if reg, err := d.lookup(&job{id: id, kind: pushwire.Messages}); err == nil && route <= len(reg.routes) {
+	if reg, err := d.lookup(id); err == nil && route <= len(reg.routes) {
 		patience = d.lines[reg.routes[route-1].provider].patience
 	}
 	d.mu.Lock()

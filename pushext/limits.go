@@ -28,7 +28,11 @@ type Limits struct {
 	// address gets at most Challenges (3) in 24 hours.
 	Challenges    int
 	ChallengeLife time.Duration
-	Challenged    int // 1,000,000 addresses challenged in 24 hours
+	// Challenged (1,000,000) is how many addresses' challenges of the past 24 hours
+	// are remembered, and ChallengedPerSource (4096) how many addresses of them one
+	// source may name, an eighth of them at once. A dead one counts sixteenfold.
+	Challenged          int
+	ChallengedPerSource int
 	// Tombstone is for how long (30 days) the key and version of an ended
 	// registration are kept; Tombstones is how many (100,000).
 	Tombstone  time.Duration
@@ -62,6 +66,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Challenges, 3)
 	set(&l.ChallengeLife, 5*time.Minute)
 	set(&l.Challenged, 1_000_000)
+	set(&l.ChallengedPerSource, 4096)
 	set(&l.Tombstone, 30*24*time.Hour)
 	set(&l.Tombstones, 100_000)
 	set(&l.Clock, 5*time.Minute)

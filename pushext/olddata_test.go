@@ -171,18 +171,17 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	require.NotEmpty(t, hook.take(p.token))
 
 	// A challenge that was counted before is counted.
-	require.Equal(t, []uint64{1, 1}, challengedOf(b, phones["waiting"].token, phones["moving"].token))
+	require.Equal(t, []int{1, 1}, challengedOf(b, phones["waiting"].token, phones["moving"].token))
 	require.NoError(t, b.ext.registry.sweep(time.Now()))
 	require.NotContains(t, b.out.String(), "level=ERROR")
 }
 
 // challengedOf tells how often tokens at post were challenged in the past day.
-func challengedOf(b *bed, tokens ...string) (times []uint64) {
+func challengedOf(b *bed, tokens ...string) (times []int) {
 	for _, token := range tokens {
-		f := b.ext.registry.addressFingerprint(&route{provider: "post", address: Address{Token: token}})
-		value, err := b.ext.store.get(append([]byte{prefixChallenged}, f[:]...))
+		served, err := b.ext.registry.served(b.ext.registry.addressFingerprint(&route{provider: "post", address: Address{Token: token}}), time.Now())
 		require.NoError(b.t, err)
-		times = append(times, uint64(value[8]))
+		times = append(times, len(served))
 	}
 	return times
 }

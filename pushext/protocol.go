@@ -258,18 +258,15 @@ func (p *protocol) register(in incoming, key [33]byte, body *pushwire.Register, 
 			return a
 		}
 	}
-	rec, challenges, err := p.registry.register(key, in.source, body, now)
+	rec, errands, err := p.registry.register(key, in.source, body, now)
 	a := p.registered(rec, err)
 	if err != nil {
 		return a
 	}
-	for _, c := range challenges {
-		if err := p.disp.challenge(rec.id, c.route, c.code[:]); err != nil {
-			a.code, a.text = pushwire.Busy, "the code cannot be sent now; register again later with a higher version"
-			return a
-		}
+	for _, e := range errands {
+		p.disp.challenge(e)
 	}
-	a.body.(*pushwire.RegisterReply).Challenged = len(challenges) > 0
+	a.body.(*pushwire.RegisterReply).Challenged = len(errands) > 0
 	if rec.state == confirmed {
 		p.wake(rec.id)
 	}

@@ -55,6 +55,19 @@ func (r *record) live() bool { return r.state != expired && r.state != unregiste
 // address, and is woken for all of it afterwards.
 func (r *record) listens() bool { return r.state == confirmed || r.state == unconfirmed && !r.fresh }
 
+// die forgets the addresses, and tells why. One that never proved any keeps
+// nothing but that, for as long as it had to do so: its device learns of it,
+// and it takes no more room than before.
+func (r *record) die(reason string) {
+	r.state, r.reason = dead, reason
+	r.routes, r.challenges = nil, nil
+	if r.fresh {
+		r.channels, r.group, r.root, r.handle, r.revoked = nil, nil, nil, nil, nil
+		return
+	}
+	r.due = r.expires
+}
+
 // bury makes a tombstone of it: nothing stays but the key, the version and why.
 func (r *record) bury(s state, reason string, now time.Time, life time.Duration) {
 	r.registration = registration{

@@ -25,7 +25,7 @@ const (
 	prefixHandle     = 'h' // fingerprint of the handle, id 8
 	prefixSource     = 's' // fingerprint of the source, id 8
 	prefixDue        = 'e' // class 1, due 8 (Unix ms), id 8
-	prefixChallenged = 'q' // fingerprint of provider and token: start of its day 8 (Unix ms), challenges 1
+	prefixChallenged = 'q' // fingerprint of provider and token: when challenges were sent there, 8 each (Unix ms)
 )
 
 // keyNextID holds the id of the next registration (8 bytes): an id is never
@@ -64,6 +64,7 @@ type registry struct {
 	m         *registryMetrics
 	index     *index
 	recent    *recent
+	codes     *codes
 
 	// died and gone are called after a registration died, and after it was
 	// removed or became a tombstone, with the reason. They must not call back
@@ -98,6 +99,7 @@ func openRegistry(s *store, limits Limits, providers []Provider, skip []string, 
 		log:       log,
 		m:         m,
 		recent:    newRecent(),
+		codes:     newCodes(limits),
 		died:      func(registrationID, string) {},
 		gone:      func(registrationID, string) {},
 		next:      1,

@@ -3,7 +3,6 @@ package pushext
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"time"
 
@@ -62,8 +61,7 @@ func (r *registry) kill(id registrationID, reason string, at time.Time) {
 	}
 	if err == nil {
 		rec := old.clone()
-		rec.state, rec.reason, rec.fresh = dead, reason, false
-		rec.due, rec.routes, rec.challenges = rec.expires, nil, nil
+		rec.die(reason)
 		var b leveldb.Batch
 		err = r.commit(&b, edit{old: old, next: rec})
 	}
@@ -170,33 +168,4 @@ func (r *registry) due(class byte, now time.Time, excess int) ([][]byte, error) 
 		keys = append(keys, bytes.Clone(it.Key()))
 	}
 	return keys, it.Error()
-}
-
-// sweepChallenged forgets the challenges of yesterday.
-func (r *registry) sweepChallenged(now time.Time) error {
-	it := r.store.scan(prefixChallenged)
-	defer it.Release()
-	var b leveldb.Batch
-	left := 0
-	for it.Next() {
-		value := it.Value()
-		if len(value) == 9 && now.Sub(fromMillis(binary.BigEndian.Uint64(value))).Abs() < challengeDay {
-			left++
-			continue
-		}
-		b.Delete(it.Key())
-	}
-	if err := it.Error(); err != nil {
-		return fmt.Errorf("read challenged addresses: %w", err)
-	}
-	if b.Len() == 0 {
-		return nil
-	}
-	r.change.Lock()
-	defer r.change.Unlock()
-	if err := r.write(&b); err != nil {
-		return fmt.Errorf("forget challenged addresses: %w", err)
-	}
-	r.challenged = left
-	return nil
 }

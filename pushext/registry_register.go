@@ -5,9 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -17,15 +14,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// challengeDay is the time in which an address gets at most Limits.Challenges.
-const challengeDay = 24 * time.Hour
-
 // register creates or replaces the registration of a key. It returns what is
-// on disk now, with the codes that are to be pushed to addresses that need
-// proof. The same request again changes nothing and returns no codes. An error
+// on disk now, with the errands that are to be sent to addresses that need
+// proof. The same request again changes nothing and returns none. An error
 // is a *refusal, which leaves everything as it was and comes with the record
 // held, if any; or the disk's.
-func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Register, now time.Time) (*record, []challenge, error) {
+func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Register, now time.Time) (*record, []*errand, error) {
 	routes, err := r.checkRoutes(key, g)
 	if err != nil {
 		return nil, nil, err
@@ -90,17 +84,19 @@ func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Reg
 		return old, nil, err
 	}
 	edits = append(edits, crowd...)
-	if err := r.challenge(rec, &b, now); err != nil {
+	errands, err := r.challenge(rec, source, now)
+	if err != nil {
 		return old, nil, err
 	}
 	r.decide(rec, now)
 	if err := r.commit(&b, dedupe(edits)...); err != nil {
+		r.release(errands)
 		return old, nil, err
 	}
 	if rec.id == r.next {
 		r.next++
 	}
-	return rec, rec.challenges, nil
+	return rec, errands, nil
 }
 
 // checkRoutes judges what needs no look at other registrations.
@@ -267,44 +263,6 @@ func dedupe(edits []edit) []edit {
 		defer func() { seen[e.old.id] = true }()
 		return seen[e.old.id]
 	})
-}
-
-// challenge makes a code for every route that needs proof, and counts it
-// against the address.
-func (r *registry) challenge(rec *record, b *leveldb.Batch, now time.Time) error {
-	for i := range rec.routes {
-		route := &rec.routes[i]
-		if r.unchallenged(route.provider) {
-			route.proven = true
-		}
-		if route.proven {
-			continue
-		}
-		f := r.addressFingerprint(route)
-		key := append([]byte{prefixChallenged}, f[:]...)
-		start, count := now, byte(0)
-		switch value, err := r.store.get(key); {
-		case errors.Is(err, leveldb.ErrNotFound):
-			if r.challenged >= r.limits.Challenged {
-				return refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
-			}
-			r.challenged++ // at worst one too many, until the next sweep
-		case err != nil:
-			return fmt.Errorf("read a challenged address: %w", err)
-		case len(value) == 9:
-			if at := fromMillis(binary.BigEndian.Uint64(value)); now.Sub(at).Abs() < challengeDay {
-				start, count = at, value[8]
-			}
-		}
-		if int(count) >= min(r.limits.Challenges, math.MaxUint8) {
-			return refuse(pushwire.Limit, "route %d: this address was challenged %d times in a day; repeat tomorrow", i+1, count)
-		}
-		b.Put(key, append(binary.BigEndian.AppendUint64(nil, millis(start)), count+1))
-		c := challenge{route: i, until: now.Add(r.limits.ChallengeLife)}
-		rand.Read(c.code[:])
-		rec.challenges = append(rec.challenges, c)
-	}
-	return nil
 }
 
 // digestOf tells two requests of one version apart.

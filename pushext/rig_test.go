@@ -104,6 +104,7 @@ func testHash(n uint64) common.Hash {
 // memDirectory is a registry in memory, as far as matching and dispatch need it.
 type memDirectory struct {
 	mu    sync.Mutex
+	over  []Class // of errands
 	regs  map[registrationID]registration
 	asked map[registrationID]bool // get was called since the latest change
 	topic map[whisper.Topic][]registrationID
@@ -157,6 +158,36 @@ func (m *memDirectory) kill(id registrationID, reason string, _ time.Time) {
 	delete(m.asked, id)
 	m.mu.Unlock()
 	m.died(id, reason)
+}
+
+// proving finds an errand's route by its address.
+func (m *memDirectory) proving(e *errand) (registration, int, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	reg := m.regs[e.id]
+	at := slices.IndexFunc(reg.routes, func(r route) bool {
+		return r.provider == e.provider && r.address.Token == e.address.Token && !r.proven
+	})
+	return reg, at, at >= 0
+}
+
+func (m *memDirectory) challengeOver(e *errand, v Verdict, _ time.Time) bool {
+	m.mu.Lock()
+	m.over = append(m.over, v.Class)
+	reg := m.regs[e.id]
+	m.mu.Unlock()
+	died := v.Class == TokenDead && reg.state == unconfirmed
+	if died {
+		m.kill(e.id, v.Reason, time.Time{})
+	}
+	return died
+}
+
+// ended are the classes with which errands ended.
+func (m *memDirectory) ended() []Class {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.over)
 }
 
 func (m *memDirectory) edit(id registrationID, change func(*registration)) {
@@ -299,6 +330,16 @@ func (r *rig) device(id registrationID, routes ...string) whisper.Topic {
 	r.dir.regs[id] = reg
 	r.dir.topic[t] = append(r.dir.topic[t], id)
 	return t
+}
+
+// challenge sends a code to a route of a device.
+func (r *rig) challenge(id registrationID, route int, code [pushwire.CodeSize]byte) {
+	r.dir.mu.Lock()
+	to := r.dir.regs[id].routes[route]
+	r.dir.mu.Unlock()
+	e := &errand{id: id, provider: to.provider, address: to.address, code: code, until: time.Now().Add(5 * time.Minute)}
+	e.fare.lane.provider = to.provider
+	r.dispatcher.challenge(e)
 }
 
 // topicOf is the topic that a device of a rig listens to.

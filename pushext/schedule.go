@@ -3,15 +3,17 @@ package pushext
 import (
 	"slices"
 	"time"
-
-	"whisperpush/pushext/pushwire"
 )
 
 // enqueue queues a job in the lane of its route, or in the lobby if that has to be
 // looked up on disk. The caller holds mu.
 func (d *dispatcher) enqueue(j *job, now time.Time) {
+	if j.errand != nil {
+		d.queue(d.laneOf(j.errand.fare.lane), j, now)
+		return
+	}
 	if reg, ok := d.dir.known(j.id); ok {
-		if reg, err := d.usable(j, reg); err == nil {
+		if reg, err := d.usable(reg); err == nil {
 			d.admit(j, d.keyOf(reg, j), now)
 			return
 		}
@@ -41,7 +43,7 @@ func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 		d.wait(j, now.Add(pause))
 		return
 	}
-	if j.kind == pushwire.Messages && !j.blurred && !line.linked {
+	if !j.blurred && !line.linked {
 		j.blurred = true
 		if at := d.cfg.leave(now); at.After(now) {
 			j.cause = causeBlur
@@ -49,17 +51,22 @@ func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 			return
 		}
 	}
+	d.queue(d.laneOf(key), j, now)
+}
+
+// laneOf returns the lane of a name. The caller holds mu.
+func (d *dispatcher) laneOf(key laneKey) *lane {
 	l := d.lanes[key]
 	if l == nil {
 		limit := d.cfg.Concurrency
 		if key.host != "" {
 			limit = d.cfg.HostConcurrency
 		}
-		l = &lane{key: key, line: line, breaker: newBreaker(limit)}
+		l = &lane{key: key, line: d.lines[key.provider], breaker: newBreaker(limit)}
 		d.lanes[key] = l
 		d.m.lanes.Set(float64(len(d.lanes)))
 	}
-	d.queue(l, j, now)
+	return l
 }
 
 // wait lets a job come back at a time. The caller holds mu.
@@ -81,10 +88,6 @@ func (d *dispatcher) finish(j *job, now time.Time) {
 	halt(j.timer)
 	j.timer, j.lane, j.state = nil, nil, idle
 	j.again, j.blurred, j.crowd = false, false, false
-	if j.kind == pushwire.Challenge {
-		d.challenges--
-		return
-	}
 	if j.ladder == nil {
 		d.resting = append(d.resting, j)
 	}

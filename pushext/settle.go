@@ -18,8 +18,7 @@ const absentPause = time.Hour
 // provider's gate, and decides how the job goes on.
 func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Duration) {
 	now := time.Now()
-	d.m.attempts.WithLabelValues(l.key.provider, v.Class.String(), d.m.reason(v.Reason)).Inc()
-	d.m.attemptTime.WithLabelValues(l.key.provider).Observe(took.Seconds())
+	d.observe(l, v, took)
 
 	// The outbox first, or the job would be sent on for what is done.
 	if c.kind == pushwire.Messages {
@@ -44,6 +43,12 @@ func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Durat
 		}
 		d.dir.kill(j.id, v.Reason, at) // which tells the outbox
 	}
+}
+
+// observe counts an attempt.
+func (d *dispatcher) observe(l *lane, v Verdict, took time.Duration) {
+	d.m.attempts.WithLabelValues(l.key.provider, v.Class.String(), d.m.reason(v.Reason)).Inc()
+	d.m.attemptTime.WithLabelValues(l.key.provider).Observe(took.Seconds())
 }
 
 // delivered records that a provider accepted a wake-up, and how long that took.
@@ -111,8 +116,6 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 // is dead. The caller holds mu.
 func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (killed bool) {
 	switch c.kind {
-	case pushwire.Challenge:
-		return d.nextChallenge(l, j, c, v, now)
 	case pushwire.Dismiss:
 		if v.Class == Delivered || v.Class == MessageBad || v.Class == Absent && c.last() || j.failed+1 >= sideAttempts {
 			if v.Class != Delivered {
@@ -211,26 +214,6 @@ func (d *dispatcher) absent(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 		d.wait(j, now.Add(absentPause)) // or until it is there
 	}
 	return true
-}
-
-// nextChallenge goes on with a challenge. A dead address ends a registration
-// that has no other and is not confirmed: its client is told at once, and the
-// mass-deletion gate, which is about devices that were reached, stops it only if it
-// is frozen. The caller holds mu.
-func (d *dispatcher) nextChallenge(l *lane, j *job, c cargo, v Verdict, now time.Time) (killed bool) {
-	j.failed++
-	switch v.Class {
-	case Retry, RetryAt, ProviderBroken:
-		if j.failed < sideAttempts {
-			d.later(l, j, v, now)
-			return false
-		}
-	}
-	if v.Class != Delivered {
-		d.m.dropped.WithLabelValues("challenge").Inc()
-	}
-	d.finish(j, now)
-	return v.Class == TokenDead && c.reg.state == unconfirmed && len(c.reg.routes) == 1 && !l.line.gate.frozen
 }
 
 // later tries again: after the device's own backoff if only it failed, and

@@ -195,9 +195,9 @@ func TestVerdictsOfAChallenge(t *testing.T) {
 				r.start()
 				defer r.stop()
 				p.always(row.verdict)
-				code := make([]byte, pushwire.CodeSize)
-				require.NoError(t, r.dispatcher.challenge(1, 0, code))
-				require.NoError(t, r.dispatcher.challenge(2, 1, code))
+				code := [pushwire.CodeSize]byte{}
+				r.challenge(1, 0, code)
+				r.challenge(2, 1, code)
 				time.Sleep(time.Hour)
 				require.Len(t, p.to("alone"), row.tries)
 				require.Len(t, p.to("second"), row.tries)
@@ -217,7 +217,7 @@ func TestVerdictsOfAChallenge(t *testing.T) {
 				}
 				gate.frozen = true
 				r.dispatcher.mu.Unlock()
-				require.NoError(t, r.dispatcher.challenge(3, 0, code))
+				r.challenge(3, 0, code)
 				time.Sleep(time.Minute)
 				reg, _ = r.dir.get(3)
 				require.Equal(t, row.frozen, reg.state)

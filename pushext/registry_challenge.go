@@ -1,0 +1,251 @@
+package pushext
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// challengeDay is the time in which an address gets at most Limits.Challenges.
+const challengeDay = 24 * time.Hour
+
+// challenge makes a code for every route that needs proof, and holds what it
+// takes to send them: the caller calls release if the record is not written.
+func (r *registry) challenge(rec *record, source whisper.Source, now time.Time) (errands []*errand, err error) {
+	for i := range rec.routes {
+		route := &rec.routes[i]
+		if r.unchallenged(route.provider) {
+			route.proven = true
+		}
+		if route.proven {
+			continue
+		}
+		e := &errand{
+			id: rec.id, provider: route.provider, address: route.address, until: now.Add(r.limits.ChallengeLife),
+			fare: fare{lane: r.laneOf(route), source: source, address: r.addressFingerprint(route)},
+		}
+		rand.Read(e.code[:])
+		if err := r.holdCode(e, now); err != nil {
+			r.release(errands)
+			if refused, ok := errors.AsType[*refusal](err); ok {
+				err = refuse(refused.code, "route %d: %s", i+1, refused.text)
+			}
+			return nil, err
+		}
+		errands = append(errands, e)
+		rec.challenges = append(rec.challenges, challenge{route: i, code: e.code, until: e.until})
+	}
+	return errands, nil
+}
+
+func (r *registry) holdCode(e *errand, now time.Time) error {
+	served, err := r.served(e.fare.address, now)
+	if err != nil {
+		return err
+	}
+	if len(served) == 0 && r.challenged >= r.limits.Challenged {
+		return refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
+	}
+	return r.codes.hold(e.fare, len(served), now)
+}
+
+// release lets go of errands that nobody is sent on.
+func (r *registry) release(errands []*errand) {
+	for _, e := range errands {
+		r.codes.release(e.fare, Retry)
+	}
+}
+
+// laneOf is the lane of what goes to a route.
+func (r *registry) laneOf(route *route) laneKey {
+	key := laneKey{provider: route.provider}
+	if laner, ok := r.providers[route.provider].(Laner); ok {
+		key.host = laner.Lane(route.address)
+	}
+	return key
+}
+
+// proving returns the registration that an errand is for and the number of
+// its route, false if it has not that challenge any more.
+func (r *registry) proving(e *errand) (registration, int, bool) {
+	rec, err := r.read(e.id, false)
+	if err != nil {
+		r.log.Error("a registration that is to be challenged cannot be read", "registration", uint64(e.id), "err", err)
+		return registration{}, 0, false
+	}
+	at := rec.challengeOf(e)
+	if at < 0 || time.Now().After(rec.challenges[at].until) {
+		return registration{}, 0, false
+	}
+	return rec.registration, rec.challenges[at].route, true
+}
+
+// challengeOf finds the challenge of an errand, -1 if the record, which may be
+// nil, has it no more.
+func (r *record) challengeOf(e *errand) int {
+	if r == nil || !r.live() {
+		return -1
+	}
+	return slices.IndexFunc(r.challenges, func(c challenge) bool {
+		route := &r.routes[c.route]
+		return c.code == e.code && !route.proven && route.provider == e.provider && route.address.Token == e.address.Token
+	})
+}
+
+// challengeOver ends an errand. It is charged for what the push service did:
+// Delivered counts for the address and the source, TokenDead for the source
+// alone, and the registration dies if nothing else is known of it.
+func (r *registry) challengeOver(e *errand, v Verdict, now time.Time) (died bool) {
+	defer r.codes.release(e.fare, v.Class) // after it is counted, so that nothing passes in between
+	switch v.Class {
+	case Delivered:
+		if err := r.countChallenge(e.fare.address, now); err != nil {
+			r.log.Error("a challenge that was sent cannot be counted; its address may get one more", "err", err)
+		}
+	case TokenDead:
+		var err error
+		if died, err = r.refute(e, v.Reason); err != nil {
+			r.log.Error("a registration whose address is dead cannot be ended; it is forgotten when it is not confirmed", "registration", uint64(e.id), "err", err)
+		}
+	}
+	return died
+}
+
+// refute takes a challenge whose address is dead out of its record. A
+// registration that has no proven address, and waits for no other code, is dead.
+func (r *registry) refute(e *errand, reason string) (died bool, err error) {
+	r.change.Lock()
+	defer r.change.Unlock()
+	old, err := r.read(e.id, true)
+	if err != nil {
+		return false, err
+	}
+	at := old.challengeOf(e)
+	if at < 0 {
+		return false, nil
+	}
+	rec := old.clone()
+	rec.challenges = slices.Delete(rec.challenges, at, at+1)
+	died = len(rec.challenges) == 0 && rec.state == unconfirmed
+	if died {
+		rec.die(reason)
+	}
+	var b leveldb.Batch
+	if err := r.commit(&b, edit{old: old, next: rec}); err != nil {
+		return false, err
+	}
+	if died {
+		r.m.ended.WithLabelValues("provider").Inc()
+	}
+	return died, nil
+}
+
+// served is when an address was sent challenges in the past challengeDay, in
+// Unix milliseconds. The oldest ones count no more: each of the challenges of an
+// address comes back a day after it was sent.
+func (r *registry) served(address [16]byte, now time.Time) ([]uint64, error) {
+	value, err := r.store.get(challengedKey(address))
+	if errors.Is(err, leveldb.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a challenged address: %w", err)
+	}
+	return servedSince(value, now), nil
+}
+
+// servedSince decodes a record at prefixChallenged as far as it counts at now.
+func servedSince(value []byte, now time.Time) (served []uint64) {
+	if len(value) == 9 { // as of before: the first of a day, and how many
+		value = slices.Repeat(value[:8], int(value[8]))
+	}
+	for ; len(value) >= 8; value = value[8:] {
+		if at := binary.BigEndian.Uint64(value); now.Sub(fromMillis(at)).Abs() < challengeDay {
+			served = append(served, at)
+		}
+	}
+	return served
+}
+
+// countChallenge counts a challenge that was sent.
+func (r *registry) countChallenge(address [16]byte, now time.Time) error {
+	r.change.Lock()
+	defer r.change.Unlock()
+	key := challengedKey(address)
+	value, err := r.store.get(key)
+	fresh := errors.Is(err, leveldb.ErrNotFound)
+	if err != nil && !fresh {
+		return fmt.Errorf("read a challenged address: %w", err)
+	}
+	var next []byte
+	for _, at := range append(servedSince(value, now), millis(now)) {
+		next = binary.BigEndian.AppendUint64(next, at)
+	}
+	var b leveldb.Batch
+	b.Put(key, next)
+	if err := r.write(&b); err != nil {
+		return fmt.Errorf("write a challenged address: %w", err)
+	}
+	if fresh {
+		r.challenged++
+	}
+	return nil
+}
+
+func challengedKey(address [16]byte) []byte { return append([]byte{prefixChallenged}, address[:]...) }
+
+// sweepChallenged forgets addresses that were challenged more than a day ago, a
+// few at a time: the change is held for each batch, in which nothing can be
+// counted.
+func (r *registry) sweepChallenged(now time.Time) error {
+	from := []byte{prefixChallenged}
+	for from != nil {
+		var err error
+		if from, err = r.sweepChallengedFrom(from, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepChallengedFrom does that with the next keys from one on, and returns
+// where to go on, nil at the end.
+func (r *registry) sweepChallengedFrom(from []byte, now time.Time) (next []byte, err error) {
+	r.change.Lock()
+	defer r.change.Unlock()
+	it := r.store.scan(prefixChallenged)
+	defer it.Release()
+	var b leveldb.Batch
+	seen := 0
+	for ok := it.Seek(from); ok; ok = it.Next() {
+		if seen++; seen > sweepChallengedBatch {
+			next = slices.Clone(it.Key())
+			break
+		}
+		if len(servedSince(it.Value(), now)) == 0 {
+			b.Delete(it.Key())
+		}
+	}
+	if err := it.Error(); err != nil {
+		return nil, fmt.Errorf("read challenged addresses: %w", err)
+	}
+	if b.Len() == 0 {
+		return next, nil
+	}
+	if err := r.write(&b); err != nil {
+		return nil, fmt.Errorf("forget challenged addresses: %w", err)
+	}
+	r.challenged -= b.Len()
+	return next, nil
+}
+
+// sweepChallengedBatch is how many challenged addresses are looked at at a time.
+const sweepChallengedBatch = 4096
