@@ -5,8 +5,13 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
+	"io"
+	"net"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +19,8 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/rlpx"
+	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/mailserver/mailwire"
@@ -221,6 +228,66 @@ func TestCraftedEnvelopes(t *testing.T) {
 
 		got, _ := b.answer(all(mailwire.Classic))
 		require.Equal(t, want, got, "and the server still answers")
+	})
+}
+
+// TestNodeKeyTellsNothing: mail requests may be made for the node's key, which RLPx
+// handshakes are encrypted to as well, by the same scheme. What somebody recorded of
+// another's handshake can be put into a request so that it does decrypt; but it is
+// never a request, and who sent it learns nothing, not even that.
+func TestNodeKeyTellsNothing(t *testing.T) {
+	identity, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	victim, err := crypto.GenerateKey()
+	require.NoError(t, err)
+
+	// The first packet of a handshake: its size, then the ciphertext.
+	ours, theirs := net.Pipe()
+	shaking := make(chan struct{})
+	go func() {
+		defer close(shaking)
+		rlpx.NewConn(theirs, &identity.PublicKey).Handshake(victim)
+	}()
+	prefix := make([]byte, 2)
+	_, err = io.ReadFull(ours, prefix)
+	require.NoError(t, err)
+	recorded := make([]byte, binary.BigEndian.Uint16(prefix))
+	_, err = io.ReadFull(ours, recorded)
+	require.NoError(t, err)
+	ours.Close()
+	<-shaking
+
+	// The tag is over the ciphertext and the size, one behind the other.
+	const tag = sha256.Size
+	split := len(recorded) - tag
+	moved := slices.Concat(recorded[:split], prefix, recorded[split:])
+	damaged := slices.Clone(moved)
+	damaged[split] ^= 1
+
+	now := uint32(time.Now().Unix())
+	inBench(t, func(cfg *ServerConfig) { cfg.Identity = identity }, func(t *testing.T, b *bench) {
+		b.fill(1)
+		envelope := func(data []byte) *whisper.Envelope {
+			raw, err := rlp.EncodeToBytes([]any{now + 50, uint32(50), []byte{0, 0, 0, 0}, data, uint64(0)})
+			require.NoError(t, err)
+			e, err := whisper.DecodeEnvelope(raw)
+			require.NoError(t, err)
+			return e
+		}
+		m, err := envelope(moved).OpenAsymmetric(identity)
+		require.NoError(t, err, "it does decrypt")
+		require.Nil(t, m.Signer)
+		require.Empty(t, m.Payload)
+		_, err = envelope(damaged).OpenAsymmetric(identity)
+		require.ErrorIs(t, err, whisper.ErrCannotOpen)
+		for _, data := range [][]byte{recorded, moved, damaged} {
+			b.server.HandleRequest(bob, envelope(data).Raw())
+			synctest.Wait()
+			hashes, ends := b.sender.take(bob)
+			require.Empty(t, hashes)
+			require.Empty(t, ends)
+		}
+		require.Equal(t, 3, b.counted("unknown", unopened)+b.counted("unknown", malformed))
 	})
 }
 

@@ -50,7 +50,9 @@ type ServerConfig struct {
 	// whisper.KeyFromPassword. nil: there is no password.
 	Key []byte
 	// Identity opens requests made for the mailserver's public key. nil: there
-	// is none.
+	// is none. Clients know no other key than the node's, so it is the one that
+	// handshakes are encrypted to; what it decrypts is told to nobody unless it is
+	// a signed request.
 	Identity *ecdsa.PrivateKey
 	// Plain answers requests that are not in an envelope. It lets in everybody,
 	// also those who do not know the password.
