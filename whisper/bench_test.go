@@ -99,7 +99,7 @@ func TestIngestAllocates(t *testing.T) {
 	n := startNode(t, Config{MinPoW: 1e-9, Archiver: discard{}})
 	ours, _ := p2p.MsgPipe()
 	link := p2p.NewPeerPipe([32]byte{1}, "remote", nil, ours)
-	p := newPeer(n, t.Context(), link, ours, status{bloom: FullBloom()})
+	p := newPeer(n, t.Context(), n.newSeat(link, time.Now()), ours, status{bloom: FullBloom()})
 	input := batches(t, rounds+1, perPacket)
 	i := 0
 	perEnvelope := testing.AllocsPerRun(rounds, func() {

@@ -36,6 +36,9 @@ func (n *Node) ingest(p *peer, envelopes []*Envelope) {
 	added, known, full := n.pool.add(batch, false)
 	n.metrics.refuse(ErrKnown, known)
 	n.metrics.refuse(ErrPoolFull, full)
+	if len(added) > 0 {
+		p.seat.useful.Store(now.UnixNano())
+	}
 	n.publish(n.ctx, added, p, now, func(error) {})
 	clear(batch)
 	p.scratch = batch[:0]

@@ -22,6 +22,7 @@ type metrics struct {
 	throttled     prometheus.Counter
 	archiveFailed prometheus.Counter
 	undelivered   prometheus.Counter
+	evicted       [uses]prometheus.Counter
 }
 
 // refusals are the values of the label reason.
@@ -70,6 +71,15 @@ func newMetrics(r prometheus.Registerer, n *Node) *metrics {
 	for err, reason := range refusals {
 		m.refused[err] = dropped.WithLabelValues(reason)
 	}
+	evicted := vector("links_evicted_total", "Inbound links that gave way to a newcomer, by what they had been used for.", "use")
+	for u := range uses {
+		m.evicted[u] = evicted.WithLabelValues(u.String())
+	}
+	gauge("inbound_links", "Links that others opened, before and after the handshake.", func() float64 {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return float64(len(n.inbound.taken))
+	})
 	gauge("pool_envelopes", "Envelopes in the pool.", func() float64 { return float64(n.Pool().Envelopes) })
 	gauge("pool_bytes", "Memory of the pool in bytes.", func() float64 { return float64(n.Pool().Bytes) })
 	gauge("peers", "Peers with a completed handshake.", func() float64 { return float64(len(*n.links.Load())) })

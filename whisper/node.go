@@ -54,6 +54,7 @@ type Config struct {
 	PoolBytes     int64 // most memory of the pool, bytes; 0: DefaultPoolBytes
 	PeerBytes     int   // budget of a peer, payload bytes a second; 0: none. See DefaultPeerBytes
 	PeerMessages  int   // budget of a peer, envelopes a second, duplicates apart; 0: none. See DefaultPeerMessages
+	MaxInbound    int   // most links that others open; 0: as many as p2p.Server lets in. See inbound.go
 
 	Archiver Archiver       // nil: nothing is archived
 	Requests RequestHandler // nil: mail requests are ignored and counted
@@ -100,7 +101,8 @@ type Node struct {
 	mu      sync.Mutex // guards the following fields
 	stopped bool
 	peers   map[enode.ID]*peer
-	linked  map[*p2p.Peer]struct{} // every link, also before its handshake is complete
+	linked  map[*seat]struct{} // every link, also before its handshake is complete
+	inbound seats
 	trusted map[enode.ID]struct{}
 	changed chan struct{} // closed and replaced when peers changes
 }
@@ -122,9 +124,9 @@ func NewNode(cfg Config) (*Node, error) {
 	if cfg.PoolBytes == 0 {
 		cfg.PoolBytes = DefaultPoolBytes
 	}
-	if cfg.PoolEnvelopes < 0 || cfg.PoolBytes < 0 || cfg.PeerBytes < 0 || cfg.PeerMessages < 0 {
-		return nil, fmt.Errorf("whisper: a bound is negative: pool %d envelopes, %d bytes, peer %d bytes/s, %d messages/s",
-			cfg.PoolEnvelopes, cfg.PoolBytes, cfg.PeerBytes, cfg.PeerMessages)
+	if cfg.PoolEnvelopes < 0 || cfg.PoolBytes < 0 || cfg.PeerBytes < 0 || cfg.PeerMessages < 0 || cfg.MaxInbound < 0 {
+		return nil, fmt.Errorf("whisper: a bound is negative: pool %d envelopes, %d bytes, peer %d bytes/s, %d messages/s, %d inbound links",
+			cfg.PoolEnvelopes, cfg.PoolBytes, cfg.PeerBytes, cfg.PeerMessages, cfg.MaxInbound)
 	}
 	bloom := FullBloom()
 	if cfg.Bloom != nil {
@@ -147,7 +149,8 @@ func NewNode(cfg Config) (*Node, error) {
 		log:           cfg.Logger,
 		pool:          newPool(cfg.PoolEnvelopes, cfg.PoolBytes, uint32(time.Now().Unix())),
 		peers:         make(map[enode.ID]*peer),
-		linked:        make(map[*p2p.Peer]struct{}),
+		linked:        make(map[*seat]struct{}),
+		inbound:       newSeats(cfg.MaxInbound),
 		trusted:       make(map[enode.ID]struct{}),
 		changed:       make(chan struct{}),
 	}
@@ -181,8 +184,8 @@ func (n *Node) Stop() {
 	links := slices.Collect(maps.Keys(n.linked))
 	n.mu.Unlock()
 	n.cancel()
-	for _, link := range links {
-		link.Disconnect(p2p.DiscQuitting)
+	for _, at := range links {
+		at.link.Disconnect(p2p.DiscQuitting)
 	}
 	n.running.Wait()
 	n.subscriptions.close()
@@ -235,10 +238,11 @@ func (n *Node) info() NodeInfo {
 
 // run is one link, from the handshake to its end.
 func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
-	if !n.enter(link) {
-		return p2p.DiscQuitting
+	at, err := n.enter(link)
+	if err != nil {
+		return err
 	}
-	defer n.leave(link)
+	defer n.leave(at)
 
 	s := n.settings.Load()
 	ours := status{minPoW: s.minPoW, bloom: s.bloom, light: n.light.Load()}
@@ -250,7 +254,7 @@ func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	p := newPeer(n, ctx, link, rw, theirs)
+	p := newPeer(n, ctx, at, rw, theirs)
 	if err := n.addPeer(p, s); err != nil {
 		cancel()
 		return err
@@ -264,21 +268,37 @@ func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
 	return err
 }
 
-// enter counts a link in, so that Stop ends and awaits it.
-func (n *Node) enter(link *p2p.Peer) bool {
+// enter counts a link in, so that Stop ends and awaits it. Another link may have to
+// end for it, or this one.
+func (n *Node) enter(link *p2p.Peer) (*seat, error) {
+	now := time.Now()
+	at := n.newSeat(link, now)
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.stopped || !n.started.Load() {
-		return false
+		n.mu.Unlock()
+		return nil, p2p.DiscQuitting
 	}
-	n.linked[link] = struct{}{}
-	n.running.Add(1)
-	return true
+	_, at.trusted = n.trusted[at.id]
+	gone := n.admit(at, now)
+	if gone != at {
+		n.linked[at] = struct{}{}
+		n.running.Add(1)
+	}
+	n.mu.Unlock()
+	switch gone {
+	case nil:
+	case at:
+		return nil, p2p.DiscTooManyPeers
+	default:
+		gone.link.Disconnect(p2p.DiscTooManyPeers)
+	}
+	return at, nil
 }
 
-func (n *Node) leave(link *p2p.Peer) {
+func (n *Node) leave(at *seat) {
 	n.mu.Lock()
-	delete(n.linked, link)
+	delete(n.linked, at)
+	n.inbound.remove(at)
 	n.mu.Unlock()
 	n.running.Done()
 }
@@ -386,6 +406,11 @@ func (n *Node) trust(id enode.ID, trusted bool) {
 		n.trusted[id] = struct{}{}
 	} else {
 		delete(n.trusted, id)
+	}
+	for at := range n.linked {
+		if at.id == id {
+			at.trusted = trusted
+		}
 	}
 	if p := n.peers[id]; p != nil {
 		p.trusted.Store(trusted)

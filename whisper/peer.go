@@ -16,7 +16,7 @@ import (
 type peer struct {
 	node *Node
 	id   enode.ID
-	p2p  *p2p.Peer
+	seat *seat
 	rw   p2p.MsgReadWriter
 	ctx  context.Context // ends with the link
 
@@ -59,12 +59,12 @@ func (w *wants) more(former *wants) bool {
 	return w.minPoW < former.minPoW || !former.bloom.Covers(w.bloom)
 }
 
-func newPeer(n *Node, ctx context.Context, link *p2p.Peer, rw p2p.MsgReadWriter, theirs status) *peer {
+func newPeer(n *Node, ctx context.Context, at *seat, rw p2p.MsgReadWriter, theirs status) *peer {
 	now := time.Now()
 	p := &peer{
 		node:          n,
-		id:            link.ID(),
-		p2p:           link,
+		id:            at.id,
+		seat:          at,
 		rw:            rw,
 		ctx:           ctx,
 		light:         theirs.light,

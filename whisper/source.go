@@ -1,7 +1,6 @@
 package whisper
 
 import (
-	"net"
 	"net/netip"
 
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -43,11 +42,8 @@ func SourceOf(addr netip.Addr, peer enode.ID) Source {
 // Source returns the source of a connected peer. A peer that is not connected
 // any more is its own source.
 func (n *Node) Source(peer enode.ID) Source {
-	var addr netip.Addr
 	if p := n.peer(peer); p != nil {
-		if tcp, ok := p.p2p.RemoteAddr().(*net.TCPAddr); ok {
-			addr = tcp.AddrPort().Addr()
-		}
+		return p.seat.source
 	}
-	return n.source(addr, peer)
+	return n.source(netip.Addr{}, peer)
 }
