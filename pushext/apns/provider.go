@@ -204,7 +204,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 		}
 		// An expired token means that this clock runs late. Renewing more often
 		// than every 20 minutes would be answered by 429.
-		if answer.Status == http.StatusForbidden && readRefusal(answer.Body).Reason == apns2.ReasonExpiredProviderToken &&
+		if answer.Status == http.StatusForbidden && readRefusal(answer).reason == apns2.ReasonExpiredProviderToken &&
 			!renewed && p.bearer.expire(bearer, time.Now()) {
 			continue
 		}

@@ -1,7 +1,6 @@
 package apns
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -13,14 +12,15 @@ import (
 
 // refusal is APNs' error object.
 type refusal struct {
-	Reason    string `json:"reason"`
-	Timestamp int64  `json:"timestamp"` // ms; with 410: since when the token is invalid
+	reason string
+	since  time.Time // with 410: since when the token is invalid; zero is unknown
 }
 
-func readRefusal(body []byte) refusal {
-	var r refusal
-	if json.Unmarshal(body, &r) != nil {
-		return refusal{}
+func readRefusal(a attempt.Answer) refusal {
+	object, _ := a.Object()
+	r := refusal{reason: attempt.Text(object, "reason")}
+	if ms := attempt.Number(object, "timestamp"); ms > 0 {
+		r.since = time.UnixMilli(ms)
 	}
 	return r
 }
@@ -74,33 +74,33 @@ var classes = map[string]pushext.Class{
 // verdict judges an answer. A reason counts only with the status it belongs to
 // when it would end a registration.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
-	r := readRefusal(a.Body)
-	class, known := classes[r.Reason]
+	r := readRefusal(a)
+	class, known := classes[r.reason]
 	v := pushext.Verdict{Class: class, Reason: "apns " + attempt.Status(a.Status)}
 	if known {
-		v.Reason += " " + r.Reason
+		v.Reason += " " + r.reason
 	}
 	switch {
 	case a.Status == http.StatusOK:
 		return pushext.Verdict{Class: pushext.Delivered, Reason: "apns 200"}
 	case class == pushext.TokenDead && known:
 		want := http.StatusGone
-		if r.Reason == apns2.ReasonBadDeviceToken {
+		if r.reason == apns2.ReasonBadDeviceToken {
 			want = http.StatusBadRequest
 		}
 		if a.Status != want {
 			v.Class = pushext.ProviderBroken
-		} else if r.Timestamp > 0 {
-			v.At = time.UnixMilli(r.Timestamp)
+		} else {
+			v.At = r.since
 		}
 		return v
-	case r.Reason == apns2.ReasonTooManyRequests:
+	case r.reason == apns2.ReasonTooManyRequests:
 		return a.LaterHere(now, v.Reason)
 	case class == pushext.Retry && known, a.Status >= 500, a.Status == http.StatusTooManyRequests && !known:
 		return a.Later(now, v.Reason)
 	case known:
 		return v
-	case a.Status == http.StatusRequestEntityTooLarge, a.Status == http.StatusBadRequest && r.Reason != "":
+	case a.Status == http.StatusRequestEntityTooLarge, a.Status == http.StatusBadRequest && r.reason != "":
 		v.Class = pushext.MessageBad // a reason of the future
 	default:
 		v.Class = pushext.ProviderBroken // not APNs, or nothing about this message

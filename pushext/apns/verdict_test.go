@@ -2,6 +2,7 @@ package apns_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func TestVerdicts(t *testing.T) {
 			require.NoError(t, err)
 			return emulatetest.Bench{Provider: p, Service: e.Service}
 		},
-		Rows: []emulatetest.Row{
+		Rows: append([]emulatetest.Row{
 			{Says: raw(200, ""), Class: pushext.Delivered, Reason: "apns 200"},
 
 			// The token. A time is compared with the registration's by the dispatcher.
@@ -90,6 +91,14 @@ func TestVerdicts(t *testing.T) {
 			{Says: code("Shutdown"), Class: retry, Reason: "apns 503 Shutdown", Heeds: lane},
 			{Says: raw(502, "-"), Class: retry, Reason: "apns 502", Heeds: lane},
 			{Says: raw(799, "<html>"), Class: retry, Reason: "apns other", Heeds: lane},
-		},
+		}, slices.Concat(
+			emulatetest.Strange(emulatetest.Row{Says: raw(410, `{"reason":"Unregistered"}`), Class: dead, Reason: "apns 410 Unregistered"}, "reason"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(410, `{"reason":"Unregistered","timestamp":900000000123}`), Class: dead, Reason: "apns 410 Unregistered", Since: died}, "reason", "timestamp"),
+			[]emulatetest.Row{ // the time is unknown then
+				{Says: raw(410, `{"reason":"Unregistered","timestamp":"900000000123"}`), Class: dead, Reason: "apns 410 Unregistered"},
+				{Says: raw(410, `{"reason":"Unregistered","timestamp":[1]}`), Class: dead, Reason: "apns 410 Unregistered"},
+				{Says: raw(410, `{"reason":"Unregistered","timestamp":-1}`), Class: dead, Reason: "apns 410 Unregistered"},
+			},
+		)...),
 	}.Run(t)
 }

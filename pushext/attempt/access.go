@@ -2,7 +2,6 @@ package attempt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -151,16 +150,26 @@ func (a *Access) request(ctx context.Context) (token string, life time.Duration,
 	if err != nil {
 		return "", 0, err
 	}
-	var granted struct {
-		AccessToken string `json:"access_token"`
-		TokenType   string `json:"token_type"`
-		ExpiresIn   int64  `json:"expires_in"` // seconds
-	}
-	if answer.Status != http.StatusOK || json.Unmarshal(answer.Body, &granted) != nil ||
-		granted.AccessToken == "" || strings.ContainsAny(granted.AccessToken, "\r\n") || !strings.EqualFold(granted.TokenType, "Bearer") {
+	granted, life, ok := readGrant(answer)
+	if !ok {
 		return "", 0, refusal{answer}
 	}
-	return granted.AccessToken, time.Duration(min(max(granted.ExpiresIn, 0), 24*3600)) * time.Second, nil
+	return granted, life, nil
+}
+
+// maxLife is the longest life of an access token that is believed.
+const maxLife = 24 * time.Hour
+
+// readGrant reads a successful answer of a token endpoint, RFC 6749 section 5.1.
+func readGrant(a Answer) (token string, life time.Duration, ok bool) {
+	object, _ := a.Object()
+	token = Text(object, "access_token")
+	if a.Status != http.StatusOK || token == "" || strings.ContainsAny(token, "\r\n") || !strings.EqualFold(Text(object, "token_type"), "Bearer") {
+		return "", 0, false
+	}
+	// In seconds; some endpoints write it as a string.
+	seconds := min(max(object.Get("expires_in").Int(), 0), int64(maxLife/time.Second))
+	return token, time.Duration(seconds) * time.Second, true
 }
 
 // Unauthorised is the verdict of a push for which there is no access token. Its reason is

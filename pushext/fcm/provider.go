@@ -218,5 +218,5 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 // stale says that Google no longer takes our access token; the other 401 is
 // about the key of another service.
 func stale(answer attempt.Answer) bool {
-	return answer.Status == http.StatusUnauthorized && errorCode(answer.Body) != "THIRD_PARTY_AUTH_ERROR"
+	return answer.Status == http.StatusUnauthorized && errorCode(answer) != "THIRD_PARTY_AUTH_ERROR"
 }

@@ -1,7 +1,6 @@
 package fcm
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -20,36 +19,25 @@ const quotaPause = time.Minute
 // firebase.google.com/docs/cloud-messaging/manage-tokens.
 const invalidToken = "The registration token is not a valid FCM registration token"
 
-// failure is Google's error object, google.rpc.Status with FCM's detail.
-type failure struct {
-	Error struct {
-		Message string `json:"message"`
-		Status  string `json:"status"`
-		Details []struct {
-			Type      string `json:"@type"`
-			ErrorCode string `json:"errorCode"`
-		} `json:"details"`
-	} `json:"error"`
-}
-
 const errorType = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 
-func readFailure(body []byte) (code, message string, ok bool) {
-	var f failure
-	if json.Unmarshal(body, &f) != nil || f.Error.Status == "" && f.Error.Message == "" {
-		return "", "", false
-	}
-	for _, d := range f.Error.Details {
-		if d.Type == errorType {
-			return d.ErrorCode, f.Error.Message, true
+// readFailure reads Google's error object, google.rpc.Status with FCM's detail among
+// others.
+func readFailure(a attempt.Answer) (code, message string, ok bool) {
+	object, _ := a.Object()
+	message = attempt.Text(object, "error.message")
+	object.Get("error.details").ForEach(func(_, detail gjson.Result) bool {
+		if detail.IsObject() && attempt.Text(detail, "@type") == errorType {
+			code = attempt.Text(detail, "errorCode")
 		}
-	}
-	return "", f.Error.Message, true
+		return code == ""
+	})
+	return code, message, code != "" || message != "" || attempt.Text(object, "error.status") != ""
 }
 
-// errorCode is FCM's ErrorCode in an answer's body, "" if there is none.
-func errorCode(body []byte) string {
-	code, _, _ := readFailure(body)
+// errorCode is FCM's ErrorCode in an answer, "" if there is none.
+func errorCode(a attempt.Answer) string {
+	code, _, _ := readFailure(a)
 	return code
 }
 
@@ -62,12 +50,12 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		return pushext.Verdict{Class: class, Reason: "fcm " + attempt.Status(a.Status) + reason}
 	}
 	if a.Status == http.StatusOK {
-		if name := gjson.GetBytes(a.Body, "name"); !gjson.ValidBytes(a.Body) || name.Type != gjson.String || name.Str == "" {
+		if object, _ := a.Object(); attempt.Text(object, "name") == "" {
 			return is(pushext.Retry, " unreadable") // a captive portal says 200 as well
 		}
 		return is(pushext.Delivered, "")
 	}
-	code, text, google := readFailure(a.Body)
+	code, text, google := readFailure(a)
 	switch {
 	case code == "UNREGISTERED" && a.Status == http.StatusNotFound:
 		return is(pushext.TokenDead, " UNREGISTERED")

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,7 +55,7 @@ func TestVerdicts(t *testing.T) {
 			require.NoError(t, err)
 			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth}
 		},
-		Rows: []emulatetest.Row{
+		Rows: append([]emulatetest.Row{
 			{Says: raw(200, `{"name":"projects/p/messages/1"}`), Class: pushext.Delivered, Reason: "fcm 200"},
 			{Says: raw(200, `<html>log in</html>`), Class: retry, Reason: "fcm 200 unreadable"}, // of a portal
 			{Says: raw(200, `{"name":`), Class: retry, Reason: "fcm 200 unreadable"},
@@ -102,7 +103,13 @@ func TestVerdicts(t *testing.T) {
 			{OAuth: true, Says: raw(500, "-"), Class: retry, Reason: "fcm oauth 500", Heeds: lane},
 			{OAuth: true, Says: raw(503, "-"), Class: retry, Reason: "fcm oauth 503", Heeds: lane},
 			{OAuth: true, Says: raw(200, "<html>"), Class: retry, Reason: "fcm oauth unreadable"},
-		},
+		}, slices.Concat(
+			emulatetest.Strange(emulatetest.Row{Says: google(404, "NOT_FOUND", "UNREGISTERED", "x"), Class: dead, Reason: "fcm 404 UNREGISTERED"},
+				"error.details.1.@type", "error.details.1.errorCode"),
+			emulatetest.Strange(emulatetest.Row{Says: google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", invalidToken), Class: dead, Reason: "fcm 400 INVALID_ARGUMENT token"},
+				"error.message"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"name":"projects/p/messages/1"}`), Class: pushext.Delivered, Reason: "fcm 200"}, "name"),
+		)...),
 	}.Run(t)
 }
 

@@ -1,20 +1,25 @@
 package hms
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
 )
 
-// result is Push Kit's answer, with HTTP 200 and with errors alike.
-type result struct {
-	Code string `json:"code"`
-	Msg  string `json:"msg"`
+// code is the code in Push Kit's answer, which comes with HTTP 200 and with errors
+// alike, and the message that explains it; "" if there is none.
+func code(a attempt.Answer) (code, message string) {
+	object, _ := a.Object()
+	if member := object.Get("code"); member.Type == gjson.String || member.Type == gjson.Number {
+		code = member.String()
+	}
+	return code, attempt.Text(object, "msg")
 }
 
 // classes are Push Kit's codes, Huawei: "Push Kit server result codes". Codes
@@ -39,33 +44,31 @@ var classes = map[string]pushext.Class{
 
 // expired reports whether an answer asks for a new access token.
 func expired(a attempt.Answer) bool {
-	var r result
-	if json.Unmarshal(a.Body, &r) == nil && r.Code != "" {
-		return r.Code == "80200001" || r.Code == "80200003"
+	if code, _ := code(a); code != "" {
+		return code == "80200001" || code == "80200003"
 	}
 	return a.Status == http.StatusUnauthorized
 }
 
 // verdict judges the answer to a message for one token. The code decides where there is one.
 func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
-	var r result
-	_ = json.Unmarshal(a.Body, &r)
-	class, known := classes[r.Code]
+	code, message := code(a)
+	class, known := classes[code]
 	is := func(class pushext.Class, detail string) pushext.Verdict {
 		return pushext.Verdict{Class: class, Reason: "hms " + detail}
 	}
 	switch {
 	case known && class == pushext.Retry:
-		return a.Later(now, "hms "+r.Code)
+		return a.Later(now, "hms "+code)
 	case known:
-		return is(class, r.Code)
-	case r.Code == "80100000": // some tokens are bad, and there was one
-		return partial(r.Msg, token)
-	case len(r.Code) == 8 && strings.HasPrefix(r.Code, "81"):
+		return is(class, code)
+	case code == "80100000": // some tokens are bad, and there was one
+		return partial(message, token)
+	case len(code) == 8 && strings.HasPrefix(code, "81"):
 		return a.Later(now, "hms 81")
 	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "hms "+attempt.Status(a.Status))
-	case r.Code != "":
+	case code != "":
 		return is(pushext.MessageBad, "other code") // of the future
 	case a.Status == http.StatusOK:
 		return is(pushext.Retry, "200 unreadable")
@@ -74,16 +77,12 @@ func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
 }
 
 // partial reads the message of code 80100000, itself JSON, which lists the tokens that are bad.
-func partial(msg, token string) pushext.Verdict {
-	var detail struct {
-		Success int      `json:"success"`
-		Illegal []string `json:"illegal_tokens"`
-	}
-	err := json.Unmarshal([]byte(msg), &detail)
+func partial(message, token string) pushext.Verdict {
+	detail, _ := attempt.Object([]byte(message))
 	switch {
-	case err == nil && slices.Contains(detail.Illegal, token):
+	case slices.ContainsFunc(detail.Get("illegal_tokens").Array(), func(t gjson.Result) bool { return t.Type == gjson.String && t.Str == token }):
 		return pushext.Verdict{Class: pushext.TokenDead, Reason: "hms 80100000 illegal"}
-	case err == nil && detail.Success > 0:
+	case attempt.Number(detail, "success") > 0:
 		return pushext.Verdict{Class: pushext.Delivered, Reason: "hms 80100000"}
 	}
 	return pushext.Verdict{Class: pushext.Retry, Reason: "hms 80100000"}

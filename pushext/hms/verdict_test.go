@@ -2,6 +2,7 @@ package hms_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,7 @@ func TestVerdicts(t *testing.T) {
 			require.NoError(t, err)
 			return emulatetest.Bench{Provider: p, Service: e.Service, ScriptOAuth: e.ScriptOAuth}
 		},
-		Rows: []emulatetest.Row{
+		Rows: append([]emulatetest.Row{
 			{Says: code("80000000"), Class: pushext.Delivered, Reason: "hms 80000000"},
 
 			// The token. 80300007 is also what a wrong app id brings: the dispatcher
@@ -83,6 +84,14 @@ func TestVerdicts(t *testing.T) {
 			{OAuth: true, Says: raw(503, "-"), Class: retry, Reason: "hms oauth 503", Heeds: lane},
 			{OAuth: true, Says: raw(200, "<html>"), Class: retry, Reason: "hms oauth unreadable"},
 			{OAuth: true, Says: raw(200, `{"access_token":"","token_type":"Bearer"}`), Class: retry, Reason: "hms oauth unreadable"},
-		},
+		}, slices.Concat(
+			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"code":"80300007","msg":"All the tokens are invalid","requestId":"1"}`), Class: dead, Reason: "hms 80300007"}, "code"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"code":"80000000","msg":"Success","requestId":"1"}`), Class: pushext.Delivered, Reason: "hms 80000000"}, "code"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"code":80000000}`), Class: pushext.Delivered, Reason: "hms 80000000"}, "code"),
+			[]emulatetest.Row{
+				{Says: partial(`{"success":"0","failure":[],"illegal_tokens":[1,null,"TOKEN",{}],"more":1}`), Class: dead, Reason: "hms 80100000 illegal"},
+				{Says: partial(`{"success":1,"failure":"1","illegal_tokens":{}}`), Class: pushext.Delivered, Reason: "hms 80100000"},
+			},
+		)...),
 	}.Run(t)
 }

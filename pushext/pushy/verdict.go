@@ -1,24 +1,15 @@
 package pushy
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
 )
-
-// result is Pushy's answer.
-type result struct {
-	Success bool   `json:"success"`
-	ID      string `json:"id"`
-	Info    struct {
-		Failed []string `json:"failed"` // tokens that are not of the app
-	} `json:"info"`
-	Code string `json:"code"` // of an error
-}
 
 // classes are the error codes that say more than their status. Pushy's public
 // pages give an error a code and a sentence, but no full list.
@@ -34,25 +25,26 @@ var classes = map[string]pushext.Class{
 
 // verdict judges the answer to a notification for one token.
 func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
-	var r result
-	err := json.Unmarshal(a.Body, &r)
-	class, known := classes[r.Code]
+	object, readable := a.Object()
+	code := attempt.Text(object, "code") // of an error
+	class, known := classes[code]
 	v := pushext.Verdict{Class: class, Reason: "pushy " + attempt.Status(a.Status)}
 	if known {
-		v.Reason += " " + r.Code
+		v.Reason += " " + code
 	}
 	switch {
 	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "pushy "+attempt.Status(a.Status))
-	case a.Status >= 200 && a.Status < 300 && err == nil && r.Success:
+	case a.Status >= 200 && a.Status < 300 && object.Get("success").Type == gjson.True:
 		v.Class = pushext.Delivered
-		if slices.Contains(r.Info.Failed, token) {
+		// Tokens that are not of the app.
+		if slices.ContainsFunc(object.Get("info.failed").Array(), func(t gjson.Result) bool { return t.Type == gjson.String && t.Str == token }) {
 			v.Class, v.Reason = pushext.TokenDead, v.Reason+" failed"
 		}
 	case a.Status >= 200 && a.Status < 300 && !known:
 		v.Class, v.Reason = pushext.Retry, v.Reason+" unreadable"
 	case known:
-	case a.Status == http.StatusBadRequest && err == nil, a.Status == http.StatusRequestEntityTooLarge:
+	case a.Status == http.StatusBadRequest && readable, a.Status == http.StatusRequestEntityTooLarge:
 		v.Class = pushext.MessageBad
 	default:
 		v.Class = pushext.ProviderBroken

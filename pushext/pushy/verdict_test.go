@@ -2,6 +2,7 @@ package pushy_test
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,7 @@ func TestVerdicts(t *testing.T) {
 			require.NoError(t, err)
 			return emulatetest.Bench{Provider: p, Service: e.Service}
 		},
-		Rows: []emulatetest.Row{
+		Rows: append([]emulatetest.Row{
 			{Says: raw(200, `{"success":true,"id":"x","info":{"devices":1}}`), Class: pushext.Delivered, Reason: "pushy 200"},
 			{Says: raw(200, `{"success":true,"info":{"devices":1,"failed":["another"]}}`), Class: pushext.Delivered, Reason: "pushy 200"},
 			{Says: raw(200, `{"success":false}`), Class: retry, Reason: "pushy 200 unreadable"},
@@ -66,6 +67,11 @@ func TestVerdicts(t *testing.T) {
 			{Says: raw(502, "-"), Class: retry, Reason: "pushy 502", Heeds: lane},
 			{Says: raw(503, "-"), Class: retry, Reason: "pushy 503", Heeds: lane},
 			{Says: raw(799, "-"), Class: retry, Reason: "pushy other", Heeds: lane},
-		},
+		}, slices.Concat(
+			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"success":true,"id":"x","info":{"devices":1,"failed":["another"]}}`), Class: pushext.Delivered, Reason: "pushy 200"}, "success"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"success":true,"id":"x","info":{"devices":1,"failed":["TOKEN"]}}`), Class: dead, Reason: "pushy 200 failed"}, "success", "info.failed.0"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(400, `{"code":"NO_RECIPIENTS","error":"x"}`), Class: dead, Reason: "pushy 400 NO_RECIPIENTS"}, "code"),
+			[]emulatetest.Row{{Says: raw(200, `{"success":true,"id":1,"info":"sent"}`), Class: pushext.Delivered, Reason: "pushy 200"}},
+		)...),
 	}.Run(t)
 }
