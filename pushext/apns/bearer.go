@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"whisperpush/pushext/attempt"
 )
 
 const (
@@ -25,11 +27,12 @@ type bearer struct {
 	issued  time.Time
 }
 
-// token returns the current provider token, or a new one.
+// token returns the current provider token, or a new one: also when the clock was set
+// since, for then the current one names a time at which Apple may refuse it.
 func (b *bearer) token(now time.Time) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current != "" && now.Sub(b.issued) < renewAfter {
+	if b.current != "" && now.Sub(b.issued) < renewAfter && !attempt.Stepped(b.issued, now) {
 		return b.current, nil
 	}
 	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": b.teamID, "iat": now.Unix()})

@@ -36,6 +36,7 @@ type Access struct {
 
 	mu      sync.Mutex // guards the following fields
 	current grant
+	granted time.Time // when current came
 	refresh time.Time // replace from here on
 	expiry  time.Time // unusable from here on
 	refused error     // of the last exchange
@@ -53,12 +54,15 @@ func NewAccess(client *http.Client, tokenURL string, timeout time.Duration, form
 	return &Access{client: client, tokenURL: tokenURL, form: form, timeout: timeout}
 }
 
-// usable returns an access token that can be used. It waits for an exchange only when there
-// is none; one near its end is replaced behind the caller's back.
-func (a *Access) usable(ctx context.Context) (grant, error) {
-	now := time.Now()
+// usable returns an access token that can be used at now. It waits for an exchange only
+// when there is none; one near its end, or from before the clock was set, is replaced
+// behind the caller's back. What is signed for an exchange is never kept.
+func (a *Access) usable(ctx context.Context, now time.Time) (grant, error) {
 	a.mu.Lock()
 	current, refresh, expiry := a.current, a.refresh, a.expiry
+	if Stepped(a.granted, now) {
+		refresh = now
+	}
 	refused, until := a.refused, a.until
 	a.mu.Unlock()
 	held := refused != nil && now.Before(until)
@@ -100,7 +104,7 @@ func (a *Access) forget(token string) {
 // Without a token or an answer the reason of the verdict begins with kind.
 func (a *Access) Post(ctx context.Context, kind, url string, body []byte, stale func(Answer) bool, judge func(Answer, time.Time) pushext.Verdict) pushext.Verdict {
 	for renewed := false; ; renewed = true {
-		granted, err := a.usable(ctx)
+		granted, err := a.usable(ctx, time.Now())
 		if err != nil {
 			return Unauthorised(kind, err, time.Now())
 		}
@@ -130,6 +134,7 @@ func (a *Access) exchange() (any, error) {
 	}
 	a.refused = nil
 	a.current = grant{token, http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token}}}
+	a.granted = now
 	a.expiry = now.Add(life)
 	a.refresh = a.expiry.Add(-min(refreshEarly, life/2))
 	return a.current, nil

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"whisperpush/pushext/attempt"
 )
 
 const (
@@ -48,7 +50,7 @@ type vapid struct {
 
 type vapidToken struct {
 	header string
-	until  time.Time
+	signed time.Time
 }
 
 func newVAPID(text []byte, contact string) (*vapid, error) {
@@ -88,11 +90,12 @@ func parseVAPID(text []byte) (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// header is the Authorization header for an origin, RFC 8292 section 3.
+// header is the Authorization header for an origin, RFC 8292 section 3. A token that
+// was signed before the clock was set is not used again.
 func (v *vapid) header(origin string, now time.Time) (string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if t, ok := v.tokens[origin]; ok && now.Before(t.until) {
+	if t, ok := v.tokens[origin]; ok && now.Sub(t.signed) < vapidLife/2 && !attempt.Stepped(t.signed, now) {
 		return t.header, nil
 	}
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
@@ -105,6 +108,6 @@ func (v *vapid) header(origin string, now time.Time) (string, error) {
 		clear(v.tokens)
 	}
 	header := "vapid t=" + signed + ", k=" + v.public
-	v.tokens[origin] = vapidToken{header, now.Add(vapidLife / 2)}
+	v.tokens[origin] = vapidToken{header, now}
 	return header, nil
 }
