@@ -54,7 +54,7 @@ func StartAPNS(cfg APNSConfig) (*APNS, error) {
 		return nil, fmt.Errorf("emulate: %w", err)
 	}
 	a := &APNS{topic: cfg.Topic, key: key, keyID: "EMULATED01", teamID: "EMULATEDTM", renewed: make(map[string]provider)}
-	a.Service, err = listen(cfg.Addr, true, apnsRules, func() string {
+	a.Service, err = listen(cfg.Addr, true, apnsRules, vocabulary{codes: sorted(apnsStatus), since: true}, func() string {
 		raw := make([]byte, 32)
 		rand.Read(raw) // never fails
 		return hex.EncodeToString(raw)

@@ -81,6 +81,7 @@ type Service struct {
 	server *http.Server
 	authority
 	rules     rules                  // of storing and throttling
+	words     vocabulary             // of its answers
 	mint      func() string          // a fresh, well-formed device token
 	subscribe func() (Device, error) // a fresh device with all that its app knows; nil: mint is all
 
@@ -102,7 +103,7 @@ type Service struct {
 
 // listen starts a service. handler sees every request that is not for the
 // control interface.
-func listen(addr string, secure bool, by rules, mint func() string, handler http.Handler) (*Service, error) {
+func listen(addr string, secure bool, by rules, words vocabulary, mint func() string, handler http.Handler) (*Service, error) {
 	var l net.Listener // nil in memory
 	if addr != Memory {
 		if addr == "" {
@@ -113,7 +114,7 @@ func listen(addr string, secure bool, by rules, mint func() string, handler http
 			return nil, fmt.Errorf("emulate: %w", err)
 		}
 	}
-	s := &Service{rules: by, mint: mint, devices: make(map[string]*device), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
+	s := &Service{rules: by, words: words, mint: mint, devices: make(map[string]*device), gone: make(map[string]time.Time), scripts: make(map[string][]Answer)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
@@ -300,7 +301,8 @@ func (s *Service) Watch(f func(Push)) {
 }
 
 // Script queues answers for the next pushes to token, or to any token that has
-// no script of its own if token is "". Without answers it clears the queue.
+// no script of its own if token is "". Without answers it clears the queue. An
+// answer that Check refuses is given all the same, if HTTP can.
 func (s *Service) Script(token string, answers ...Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -61,7 +61,7 @@ func StartFCM(cfg FCMConfig) (*FCM, error) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, http.StatusNotFound, "NOT_FOUND", "", "The requested URL was not found on this server.")
 	})
-	if f.Service, err = listen(cfg.Addr, cfg.TLS, fcmRules, newFCMToken, mux); err != nil {
+	if f.Service, err = listen(cfg.Addr, cfg.TLS, fcmRules, vocabulary{codes: sorted(fcmErrors), text: true}, newFCMToken, mux); err != nil {
 		return nil, err
 	}
 	return f, nil

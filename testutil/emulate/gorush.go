@@ -31,7 +31,7 @@ func StartGorush(cfg GorushConfig) (*Gorush, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/push", g.send)
 	var err error
-	g.Service, err = listen(cfg.Addr, false, by, mint, mux)
+	g.Service, err = listen(cfg.Addr, false, by, vocabulary{text: true, line: true}, mint, mux)
 	return g, err
 }
 

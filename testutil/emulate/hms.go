@@ -33,8 +33,14 @@ func StartHMS(cfg HMSConfig) (*HMS, error) {
 	mux.HandleFunc("POST /oauth2/v3/token", h.exchange)
 	mux.HandleFunc("POST /v1/{app}/{method}", h.send)
 	var err error
-	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return "IQAAAA" + text(122) }, mux)
+	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{codes: hmsCodes, text: true}, func() string { return "IQAAAA" + text(122) }, mux)
 	return h, err
+}
+
+// hmsCodes are Push Kit's result codes.
+var hmsCodes = []string{
+	"80100000", "80100001", "80100003", "80100004", "80200001", "80200003", "80300002", "80300007", "80300008", "80300010",
+	"80300011", "80600003", "81000001",
 }
 
 // AppID and AppSecret are the app's credentials.

@@ -80,6 +80,7 @@ func Start(kind, addr string) (*Instance, error) {
 			return nil, err
 		}
 		i.Type = kind
+		i.Codes = i.words.codes
 		i.Service.subscribe = i.newDevice
 		return i, nil
 	}
@@ -104,7 +105,6 @@ func startFCM(addr string) (*Instance, error) {
 		Service: f.Service,
 		Options: map[string]any{"Endpoint": f.Endpoint()},
 		Files:   map[string]File{"CredentialsFile": {Name: "fcm-service-account.json", Content: f.CredentialsJSON(), Secret: true}},
-		Codes:   sorted(fcmErrors),
 	}
 	i.newDevice = i.tokenDevice
 	return i, nil
@@ -122,7 +122,6 @@ func startAPNS(addr string) (*Instance, error) {
 			"KeyFile": {Name: "apns-key.p8", Content: a.KeyPEM(), Secret: true},
 			"CAFile":  {Name: "apns-ca.pem", Content: a.CertificatePEM()},
 		},
-		Codes: sorted(apnsStatus),
 	}
 	i.newDevice = i.tokenDevice
 	return i, nil
@@ -137,10 +136,6 @@ func startHMS(addr string) (*Instance, error) {
 		Service: h.Service,
 		Options: map[string]any{"Endpoint": h.URL(), "TokenURL": h.TokenURL(), "AppID": h.AppID()},
 		Files:   map[string]File{"AppSecretFile": {Name: "hms-app-secret", Content: []byte(h.AppSecret() + "\n"), Secret: true}},
-		Codes: []string{
-			"80100001", "80100003", "80100004", "80200001", "80200003", "80300002", "80300007", "80300008", "80300010", "80300011",
-			"80600003", "81000001",
-		},
 	}
 	i.newDevice = i.tokenDevice
 	return i, nil
@@ -155,7 +150,6 @@ func startPushy(addr string) (*Instance, error) {
 		Service: p.Service,
 		Options: map[string]any{"Endpoint": p.URL()},
 		Files:   map[string]File{"APIKeyFile": {Name: "pushy-api-key", Content: []byte(p.APIKey() + "\n"), Secret: true}},
-		Codes:   sorted(pushyStatus),
 	}
 	i.newDevice = i.tokenDevice
 	return i, nil

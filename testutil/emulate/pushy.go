@@ -24,7 +24,7 @@ func StartPushy(cfg PushyConfig) (*Pushy, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /push", p.send)
 	var err error
-	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return text(22) }, mux)
+	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{codes: sorted(pushyStatus), text: true}, func() string { return text(22) }, mux)
 	return p, err
 }
 

@@ -45,7 +45,7 @@ func StartWebhook(cfg WebhookConfig) (*Webhook, error) {
 	}
 	h := &Webhook{tolerance: cfg.Tolerance, secrets: make(map[string][]byte), seen: make(map[string]int64)}
 	var err error
-	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return "/hook/" + text(22) }, http.HandlerFunc(h.receive))
+	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{}, func() string { return "/hook/" + text(22) }, http.HandlerFunc(h.receive))
 	return h, err
 }
 
@@ -84,7 +84,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) {
 	if a.fails() && !a.Accept {
 		h.perform(w, r, a)
 		if !a.answered() {
-			w.WriteHeader(a.Status)
+			w.WriteHeader(sayable(a.Status))
 		}
 		return
 	}

@@ -54,7 +54,7 @@ type Subscription struct {
 func StartWebPush(cfg WebPushConfig) (*WebPush, error) {
 	p := &WebPush{subscriptions: make(map[string]*Subscription)}
 	var err error
-	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, func() string { return "/push/" + text(32) }, http.HandlerFunc(p.receive))
+	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{}, func() string { return "/push/" + text(32) }, http.HandlerFunc(p.receive))
 	return p, err
 }
 
@@ -83,7 +83,7 @@ func (p *WebPush) receive(w http.ResponseWriter, r *http.Request) {
 	if a.fails() && !a.Accept {
 		p.perform(w, r, a)
 		if !a.answered() {
-			w.WriteHeader(a.Status)
+			w.WriteHeader(sayable(a.Status))
 		}
 		return
 	}
