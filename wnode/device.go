@@ -39,9 +39,10 @@ func deviceCommand() *cli.Command {
 		UsageText: "wnode device <command> [flags]",
 		Description: "It plays the phone: it registers with a mail server, is woken by pushes, fetches exactly what they tell of,\n" +
 			"and prints previews. What register learnt is kept in --dir, so the other commands need nothing else.\n\n" +
-			"Pushes reach it through an emulated FCM (--emulator), as web-hooks to a port of this computer (--webhook),\n" +
-			"over its own connection to the mail server with no push service (--direct), or by hand: a real device's token\n" +
-			"(--provider, --token) and the body of each push on the standard input of device receive.",
+			"Pushes reach it through an emulated push service of any type (--emulator, see wnode emulate), as web-hooks to a\n" +
+			"port of this computer (--webhook), over its own connection to the mail server with no push service (--direct), or\n" +
+			"by hand: a real device's token (--provider, --token) and the body of each push on the standard input of device\n" +
+			"receive.",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "register",

@@ -24,19 +24,21 @@ import (
 // deviceSettings is what a device on the command line remembers from its register, beside the state that the
 // client package keeps. Both files are in the device's directory, for their owner alone.
 type deviceSettings struct {
-	Server       string        `json:"server"`       // enode URL of the mail server
-	PushKey      string        `json:"pushKey"`      // its push key
-	MailPassword string        `json:"mailPassword"` // for requests of history
-	Chats        []deviceChat  `json:"chats"`
-	Provider     string        `json:"provider"`           // name of the server's provider; with Direct, of the second route
-	Token        string        `json:"token"`              // address at that provider
-	Secret       hexutil.Bytes `json:"secret,omitempty"`   // that signs web-hooks
-	Emulator     string        `json:"emulator,omitempty"` // URL of the emulated push service
-	Listen       string        `json:"listen,omitempty"`   // where web-hooks are received, host:port
-	Path         string        `json:"path,omitempty"`     // of the web-hook's URL
-	Direct       bool          `json:"direct,omitempty"`   // rung over its own connection, first
-	Plain        bool          `json:"plain,omitempty"`
-	Group        hexutil.Bytes `json:"group,omitempty"`
+	Server       string          `json:"server"`       // enode URL of the mail server
+	PushKey      string          `json:"pushKey"`      // its push key
+	MailPassword string          `json:"mailPassword"` // for requests of history
+	Chats        []deviceChat    `json:"chats"`
+	Provider     string          `json:"provider"`           // name of the server's provider; with Direct, of the second route
+	Token        string          `json:"token"`              // address at that provider
+	Secret       hexutil.Bytes   `json:"secret,omitempty"`   // that signs web-hooks
+	Emulator     string          `json:"emulator,omitempty"` // URL of the emulated push service
+	Keys         []hexutil.Bytes `json:"keys,omitempty"`     // of the address there
+	Device       string          `json:"device,omitempty"`   // the device's name there, if it is not Token
+	Listen       string          `json:"listen,omitempty"`   // where web-hooks are received, host:port
+	Path         string          `json:"path,omitempty"`     // of the web-hook's URL
+	Direct       bool            `json:"direct,omitempty"`   // rung over its own connection, first
+	Plain        bool            `json:"plain,omitempty"`
+	Group        hexutil.Bytes   `json:"group,omitempty"`
 }
 
 // deviceChat is a client.Chat in a file. It has either Key or Identity.
@@ -83,6 +85,9 @@ func (s *deviceSettings) routes(device *client.Device) ([]pushwire.Route, error)
 		if len(s.Secret) > 0 {
 			route.Keys = [][]byte{s.Secret}
 		}
+		for _, key := range s.Keys {
+			route.Keys = append(route.Keys, key)
+		}
 		routes = append(routes, route)
 	}
 	return routes, nil
@@ -99,7 +104,7 @@ func registerFlags() []cli.Flag {
 		&cli.StringFlag{Name: "webhook", Usage: "receive web-hooks on this `ADDRESS`, host:port; the server's provider must allow http and private addresses"},
 		&cli.BoolFlag{Name: "direct", Usage: "be rung over the connection that device listen keeps; alone, or before one of --emulator, --webhook and --token, which then counts while there is no connection", DisableDefaultText: true},
 		&cli.StringFlag{Name: "token", Usage: "a device `TOKEN` from elsewhere; pushes are given to device receive by hand"},
-		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct alone, else fcm)"},
+		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct alone, with --emulator the type that it emulates, else fcm)"},
 		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
 		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
 		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
@@ -140,7 +145,7 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 		s.Provider = "webhook"
 	case !s.pushed():
 		s.Provider = directName
-	default:
+	case s.Token != "":
 		s.Provider = "fcm"
 	}
 	if path := c.String("mailpassword"); path != "" {

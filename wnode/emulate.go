@@ -39,7 +39,8 @@ func emulateCommand() *cli.Command {
 				"   curl -X POST   URL" + emulate.ControlPath + "devices            registers a device and prints its address\n" +
 				"   curl -N        URL" + emulate.ControlPath + "pushes?token=T     its pushes as JSON lines\n" +
 				"   curl -X DELETE URL" + emulate.ControlPath + "devices?token=T    the user removed the app\n" +
-				"   curl -d '[{\"code\":\"…\"}]' URL" + emulate.ControlPath + "script?token=T    its next pushes fail\n\n" +
+				"   curl -d '[{\"status\":503}]' URL" + emulate.ControlPath + "script?token=T    its next pushes fail; a service with codes\n" +
+				"                                                 of its own takes {\"code\":\"…\"} too\n\n" +
 				"A failure is what the service answers: its own error code or an HTTP status, hang or reset; then how many times\n" +
 				"(0 is always) and what Retry-After says, in seconds.\n\n" +
 				"Example:\n   wnode emulate " + kind + " --addr 127.0.0.1:9001 --credentials . --devices 2 --fail 503:5 --fail 429:1:30",

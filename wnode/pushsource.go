@@ -2,13 +2,16 @@ package wnode
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
+	"whisperpush/pushext/credentials"
 	"whisperpush/testutil/emulate"
 )
 
@@ -31,21 +34,37 @@ func (s *deviceSettings) connect(ctx context.Context) (*pushSource, error) {
 
 // connectEmulator uses the control interface of an emulated push service; see emulate.ControlPath.
 func (s *deviceSettings) connectEmulator(ctx context.Context) (*pushSource, error) {
-	base := s.Emulator + emulate.ControlPath
+	at, err := emulatorAt(s.Emulator)
+	if err != nil {
+		return nil, err
+	}
 	if s.Token == "" {
-		var device struct{ Token string }
-		answer, err := request(ctx, http.MethodPost, base+"devices")
+		var device emulate.Device
+		answer, err := at.ask(ctx, http.MethodPost, "devices")
 		if err != nil {
 			return nil, err
 		}
 		defer answer.Body.Close()
-		if err := json.NewDecoder(answer.Body).Decode(&device); err != nil || device.Token == "" {
+		if err := json.NewDecoder(answer.Body).Decode(&device); err != nil || device.Address == "" {
 			return nil, errors.New("what answers at --emulator is no emulated push service")
 		}
-		s.Token = device.Token
+		s.Device, s.Token, s.Keys = device.Token, device.Address, nil
+		for _, key := range device.Keys {
+			s.Keys = append(s.Keys, key)
+		}
+		if s.Provider == "" {
+			s.Provider = device.Type
+		}
+		if s.Provider == "" { // an emulator of one's own, which has no type
+			s.Provider = "fcm"
+		}
+	}
+	name := s.Device
+	if name == "" { // registered by an earlier version
+		name = s.Token
 	}
 	each := func(ctx context.Context, handle func(body []byte) error) error {
-		answer, err := request(ctx, http.MethodGet, base+"pushes?token="+url.QueryEscape(s.Token))
+		answer, err := at.ask(ctx, http.MethodGet, "pushes?token="+url.QueryEscape(name))
 		if err != nil {
 			return err
 		}
@@ -63,15 +82,35 @@ func (s *deviceSettings) connectEmulator(ctx context.Context) (*pushSource, erro
 			}
 		}
 	}
-	return &pushSource{each: each, close: http.DefaultClient.CloseIdleConnections}, nil
+	return &pushSource{each: each, close: at.client.CloseIdleConnections}, nil
 }
 
-func request(ctx context.Context, method, url string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, url, nil)
+// emulator is the control interface of an emulated push service.
+type emulator struct {
+	base   string // with a slash at its end
+	client *http.Client
+}
+
+// emulatorAt judges --emulator. On this computer any certificate will do, as an emulator makes its own and has no
+// secrets.
+func emulatorAt(text string) (*emulator, error) {
+	u, err := credentials.Base("--emulator", text, "http://127.0.0.1:9001", "http", "https")
 	if err != nil {
-		return nil, errors.New("--emulator is no URL; give one like http://127.0.0.1:9001")
+		return nil, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsLoopback() || u.Hostname() == "localhost" {
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	}
+	return &emulator{base: u.String() + emulate.ControlPath, client: &http.Client{Transport: transport}}, nil
+}
+
+func (e *emulator) ask(ctx context.Context, method, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, e.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := e.client.Do(r)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()

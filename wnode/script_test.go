@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 //	                      print nothing, and say one line on stderr that matches
 //	up NAME ARGS…         run wnode in the background, on a free port of the loopback interface without discovery,
 //	                      until it is up; $ENODE and $PUSHKEY are what it printed
+//	emulate KIND…         run wnode emulate of each in the background, until the script ends; KIND.toml is its table, and
+//	                      $KIND its URL
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
@@ -50,6 +52,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"refuses": refusesCmd,
 			"up":      upCmd,
+			"emulate": emulateCmd,
 			"down":    downCmd,
 			"occupy":  occupyCmd,
 			"damage":  damageCmd,
@@ -82,6 +85,40 @@ func refusesCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if !regexp.MustCompile(args[0]).MatchString(strings.TrimSuffix(said, "\n")) {
 		ts.Fatalf("stderr does not match %s: %s", args[0], said)
+	}
+}
+
+func emulateCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: emulate KIND…")
+	}
+	for _, kind := range args {
+		cmd := exec.Command("wnode", "emulate", kind, "--credentials", ".", "--devices", "0")
+		cmd.Dir = ts.MkAbs(".")
+		stdout, err := cmd.StdoutPipe()
+		ts.Check(err)
+		ts.Check(cmd.Start())
+		ts.Defer(func() {
+			cmd.Process.Kill()
+			io.Copy(io.Discard, stdout)
+			cmd.Wait()
+		})
+		var parts []string // of lines, until an empty one
+		for lines := bufio.NewReader(stdout); len(parts) < 2; {
+			part := ""
+			for {
+				line, err := lines.ReadString('\n')
+				ts.Check(err)
+				if line == "\n" {
+					break
+				}
+				part += line
+			}
+			parts = append(parts, part)
+		}
+		ts.Setenv(kind, strings.TrimSpace(strings.TrimPrefix(parts[0], "url:")))
+		ts.Check(os.WriteFile(ts.MkAbs(kind+".toml"), []byte(parts[1]), 0o600))
+		go io.Copy(io.Discard, stdout)
 	}
 }
 

@@ -14,7 +14,7 @@ const maxScript = 1000
 
 // ControlPath is below which every emulator lets other processes play device:
 //
-//	POST   {ControlPath}devices                 registers a device: {"token":"…","address":"…","keys":["base64",…]}
+//	POST   {ControlPath}devices                 registers a device: {"token":"…","address":"…","keys":["base64",…],"type":"…"}
 //	DELETE {ControlPath}devices?token=T         removes the app from it
 //	PUT    {ControlPath}devices?token=T&online=false   takes it off the network; with true, brings it back
 //	GET    {ControlPath}pushes?token=T          its pushes as JSON lines, as they come, until the caller hangs up

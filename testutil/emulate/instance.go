@@ -43,6 +43,7 @@ type Device struct {
 	Token   string   `json:"token"`   // for Pushes, Script and Unregister
 	Address string   `json:"address"` // the route's address: the token, or a URL
 	Keys    [][]byte `json:"keys,omitempty"`
+	Type    string   `json:"type,omitempty"` // of the provider that reaches it
 }
 
 // kinds are the emulators by the type of provider they are for.
@@ -81,14 +82,18 @@ func Start(kind, addr string) (*Instance, error) {
 		}
 		i.Type = kind
 		i.Codes = i.words.codes
-		i.Service.subscribe = i.newDevice
+		i.Service.subscribe = i.NewDevice
 		return i, nil
 	}
 	return nil, fmt.Errorf("emulate: there is no emulator of type %q, only of %s", kind, strings.Join(Types(), ", "))
 }
 
 // NewDevice registers a fresh device.
-func (i *Instance) NewDevice() (Device, error) { return i.newDevice() }
+func (i *Instance) NewDevice() (Device, error) {
+	device, err := i.newDevice()
+	device.Type = i.Type
+	return device, err
+}
 
 // TokenDevice is NewDevice for services whose address is the device's token.
 func (i *Instance) tokenDevice() (Device, error) {
