@@ -37,7 +37,8 @@ type Node struct {
 	KeyHex string `toml:"-"`
 	// Address and port for peers, TCP and UDP, as host:port. An empty host is every interface, port 0 any free port.
 	ListenAddr string
-	// Most peers at one time. 0: no peers at all.
+	// Most peers at one time. A third is for those the node dials. When the others are full, an idle link gives way
+	// to a newcomer. 0: no peers at all.
 	MaxPeers int
 	// enode URLs of nodes that help to find others.
 	BootstrapNodes []string

@@ -38,6 +38,8 @@ func (l *lateSender) SendRequestComplete(ctx context.Context, peer enode.ID, pay
 	return l.node.SendRequestComplete(ctx, peer, payload)
 }
 
+func (l *lateSender) Useful(peer enode.ID) { l.node.Useful(peer) }
+
 // startMailserver runs a mailserver of ours on the loopback.
 func startMailserver(t *testing.T, store Store) *network.Peer {
 	sender := new(lateSender)

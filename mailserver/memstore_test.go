@@ -110,6 +110,7 @@ type recorder struct {
 	sent  map[enode.ID][]sent
 	gates map[enode.ID]chan struct{}
 	fail  error
+	used  []enode.ID // of Useful
 }
 
 func (r *recorder) put(ctx context.Context, peer enode.ID, s sent) error {
@@ -149,6 +150,12 @@ func (r *recorder) SendRequestComplete(ctx context.Context, peer enode.ID, paylo
 		return err
 	}
 	return r.put(ctx, peer, sent{end: &end})
+}
+
+func (r *recorder) Useful(peer enode.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used = append(r.used, peer)
 }
 
 // take returns what the peer was sent since the last time: hashes of envelopes

@@ -38,6 +38,8 @@ type Sender interface {
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
 	SendDirectBatch(ctx context.Context, peer enode.ID, envs []*whisper.Envelope) error
 	SendRequestComplete(ctx context.Context, peer enode.ID, payload []byte) error
+	// Useful is told of each peer whose request was answered.
+	Useful(peer enode.ID)
 }
 
 // ServerConfig configures a Server. At least one of Key, Identity and Plain is
@@ -265,6 +267,9 @@ func (s *Server) serve(ctx context.Context, from asker, packet []byte) {
 		s.log.Warn("mail request failed", "form", q.form(), "err", err)
 		text := mailwire.Refuse(mailwire.RefusedFailed, "the archive could not be read, ask again later")
 		from.lend(ctx, func(ctx context.Context) error { return s.tell(ctx, from.peer, q, text) })
+	}
+	if result == answered || result == truncated {
+		s.cfg.Sender.Useful(from.peer)
 	}
 	s.count(q, result)
 	took := time.Since(start)

@@ -167,6 +167,29 @@ func TestStoreFailures(t *testing.T) {
 	}
 }
 
+// TestUsefulPeers: a peer is of use whose request was answered, with whatever, and
+// not one whose request was refused.
+func TestUsefulPeers(t *testing.T) {
+	inBench(t, nil, func(t *testing.T, b *bench) {
+		b.answer(all(mailwire.List))
+		b.answer(all(mailwire.Classic))
+		require.Equal(t, []enode.ID{bob, bob}, b.sender.used)
+		for _, edit := range []func(*whisper.Draft){
+			func(d *whisper.Draft) { d.Sign = nil },
+			func(d *whisper.Draft) { d.Key = bytes.Repeat([]byte{8}, whisper.SymmetricKeySize) },
+			func(d *whisper.Draft) { d.Now = time.Now().Add(48 * time.Hour) },
+			func(d *whisper.Draft) { d.Payload = []byte{0xc1, 0x80} },
+		} {
+			b.ask(bob, all(mailwire.List), edit)
+		}
+		synctest.Wait()
+		b.sender.take(bob) // the refusals
+		b.store.fail = errors.New("disk on fire")
+		b.answer(all(mailwire.List))
+		require.Len(t, b.sender.used, 2)
+	})
+}
+
 // TestLogIsSilent: what a log must never say.
 func TestLogIsSilent(t *testing.T) {
 	inBench(t, nil, func(t *testing.T, b *bench) {

@@ -40,7 +40,7 @@ func settings() []setting {
 			applied(func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) }),
 		number("port", nodeFlags, "`PORT` for peers, TCP and UDP; 0 is any free one", 30303, nil).
 			appliedInt(func(v int, c *config.Config) error { return setPort(&c.Node.ListenAddr, v) }),
-		number("maxpeers", nodeFlags, "most peers at one time, a `NUMBER`", d.Node.MaxPeers,
+		number("maxpeers", nodeFlags, "most peers at one time, a `NUMBER`; a third is for those the node dials, and of the others an idle one gives way to a newcomer", d.Node.MaxPeers,
 			func(c *config.Config) *int { return &c.Node.MaxPeers }),
 		list("bootnodes", nodeFlags, "comma-separated `ENODES` that help to find peers", d.Node.BootstrapNodes,
 			func(c *config.Config) *[]string { return &c.Node.BootstrapNodes }),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +40,8 @@ type server struct {
 	registry *prometheus.Registry // of all metrics
 	ipc      string               // path of the JSON-RPC socket; empty: none
 	http     []*httpListener      // JSON-RPC, and last the metrics, as far as they are on
+
+	source func(netip.Addr, enode.ID) whisper.Source // whom limits count; tests set another, nil is whisper's own
 
 	stops []func() // what was started, in that order
 }
@@ -80,6 +83,8 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		RestrictLight:  cfg.Shh.RestrictConnectionBetweenLightClients,
 		PeerBytes:      whisper.DefaultPeerBytes,
 		PeerMessages:   whisper.DefaultPeerMessages,
+		MaxInbound:     newLinkLimits(cfg.Node.MaxPeers).inbound,
+		Source:         s.source,
 		Requests:       requests,
 		Logger:         logger,
 		Registerer:     s.registry,
@@ -284,22 +289,25 @@ func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, 
 			return nil, err
 		}
 	}
+	limits := newLinkLimits(cfg.Node.MaxPeers)
 	link := &p2p.Server{Config: p2p.Config{
-		PrivateKey:     key,
-		Name:           clientName(),
-		MaxPeers:       cfg.Node.MaxPeers,
-		ListenAddr:     cfg.Node.ListenAddr,
-		NAT:            natm,
-		NetRestrict:    restrict,
-		NoDiscovery:    cfg.Node.NoDiscovery,
-		DiscoveryV4:    !cfg.Node.NoDiscovery,
-		DiscoveryV5:    !cfg.Node.NoDiscovery,
-		BootstrapNodes: parseNodes(cfg.Node.BootstrapNodes),
-		StaticNodes:    parseNodes(cfg.Node.StaticNodes),
-		TrustedNodes:   parseNodes(cfg.Node.TrustedNodes),
-		NodeDatabase:   filepath.Join(cfg.Node.DataDir, "nodes"),
-		Protocols:      []p2p.Protocol{protocol},
-		Logger:         ethLogger(logger.With("part", "p2p")),
+		PrivateKey:      key,
+		Name:            clientName(),
+		MaxPeers:        limits.peers,
+		DialRatio:       limits.dialRatio,
+		MaxPendingPeers: limits.pending,
+		ListenAddr:      cfg.Node.ListenAddr,
+		NAT:             natm,
+		NetRestrict:     restrict,
+		NoDiscovery:     cfg.Node.NoDiscovery,
+		DiscoveryV4:     !cfg.Node.NoDiscovery,
+		DiscoveryV5:     !cfg.Node.NoDiscovery,
+		BootstrapNodes:  parseNodes(cfg.Node.BootstrapNodes),
+		StaticNodes:     parseNodes(cfg.Node.StaticNodes),
+		TrustedNodes:    parseNodes(cfg.Node.TrustedNodes),
+		NodeDatabase:    filepath.Join(cfg.Node.DataDir, "nodes"),
+		Protocols:       []p2p.Protocol{protocol},
+		Logger:          ethLogger(logger.With("part", "p2p")),
 	}}
 	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
 		link.StaticNodes = append(link.StaticNodes, link.BootstrapNodes...)
