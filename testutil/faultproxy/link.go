@@ -135,7 +135,8 @@ func (c *link) deliver(to net.Conn, p piece, counter *atomic.Int64) bool {
 		c.reset()
 		return false
 	}
+	counter.Add(int64(len(p.bytes))) // before whoever reads it can go on
 	n, err := to.Write(p.bytes)
-	counter.Add(int64(n))
+	counter.Add(int64(n - len(p.bytes)))
 	return err == nil
 }
