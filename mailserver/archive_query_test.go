@@ -3,6 +3,8 @@ package mailserver
 import (
 	"context"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -164,4 +166,47 @@ func TestQueryObeysItsContext(t *testing.T) {
 	_, _, err = a.ByHash(ctx, []common.Hash{{1}})
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, a.Follow(ctx, 0, func([]Record) error { return nil }), context.Canceled)
+}
+
+// TestHashAt: the hash at a sequence, from memory and from disk, over partitions and
+// beside what is not there.
+func TestHashAt(t *testing.T) {
+	noLeaks(t)
+	dir := t.TempDir()
+	a := openArchive(t, dir, ArchiveOptions{Retention: -1, runRecords: 64})
+	const n = 600
+	for i := range uint64(n / 20) {
+		var envs []*whisper.Envelope
+		for j := range uint64(20) {
+			envs = append(envs, testEnvelope(i*20+j, topicOf(j), 100, 50, 300))
+		}
+		require.NoError(t, store(a, envs...))
+	}
+	check := func() {
+		for _, r := range readAll(t, a) {
+			h, ok := a.HashAt(r.Seq)
+			require.True(t, ok)
+			require.Equal(t, r.Hash, h)
+		}
+		for _, none := range []uint64{0, n + 1, math.MaxUint64} {
+			_, ok := a.HashAt(none)
+			require.False(t, ok)
+		}
+	}
+	check()
+	require.NoError(t, a.Close())
+	a = openArchive(t, dir, ArchiveOptions{Retention: -1, runRecords: 64})
+	check()
+	require.NoError(t, a.Close())
+
+	require.NoError(t, os.Remove(filepath.Join(dir, partitionName(1), "CURRENT")))
+	a = openArchive(t, dir, ArchiveOptions{Retention: -1})
+	require.NoError(t, store(a, numbered(1)))
+	for _, lost := range []uint64{1, n, n + 1, maxPartitionRecords} {
+		_, ok := a.HashAt(lost)
+		require.False(t, ok, "sequence %d", lost)
+	}
+	h, ok := a.HashAt(a.Last())
+	require.True(t, ok)
+	require.Equal(t, numbered(1).Hash(), h)
 }

@@ -38,16 +38,13 @@ func (s *Server) answer(ctx context.Context, to asker, q question) (outcome, err
 	case len(q.Hashes) > 0:
 		end.Last, err = s.answerHashes(ctx, to, q)
 	default:
-		log := mailwire.LogID(s.cfg.Store.ID())
-		q.Cursor = q.Cursor.In(log)
+		q.Cursor = s.place(q.Cursor)
 		send := s.answerDescending
 		if q.Cursor.Ascending {
 			send = s.answerAscending
 		}
 		end.Last, end.Cursor, err = send(ctx, to, q)
-		if end.Cursor.Seq > 0 || end.Cursor.Ascending {
-			end.Cursor.Log = log
-		}
+		end.Cursor = s.stamp(end.Cursor)
 	}
 	if err != nil {
 		return failed, err
@@ -57,6 +54,29 @@ func (s *Server) answer(ctx context.Context, to asker, q question) (outcome, err
 		s.metrics.batched.Inc()
 	}
 	return answered, s.complete(ctx, to, end)
+}
+
+// place returns the place in the log that a cursor means: the beginning, if it is
+// of another log or of a state of this one that was undone.
+func (s *Server) place(c mailwire.Cursor) mailwire.Cursor {
+	if c.Mark != (mailwire.CursorMark{}) {
+		if hash, ok := s.cfg.Store.HashAt(c.Seq); ok && c.Mark != mailwire.MarkOf(hash) {
+			return mailwire.Cursor{Ascending: c.Ascending}
+		}
+	}
+	return c.In(s.cfg.Store.ID())
+}
+
+// stamp returns a cursor that says of which log it is.
+func (s *Server) stamp(c mailwire.Cursor) mailwire.Cursor {
+	if c.Seq == 0 && !c.Ascending {
+		return c // it is a time, or the end
+	}
+	c.Log = s.cfg.Store.ID()
+	if hash, ok := s.cfg.Store.HashAt(c.Seq); ok && c.Ascending {
+		c.Mark = mailwire.MarkOf(hash)
+	}
+	return c
 }
 
 // answerClassic sends everything from the oldest to the newest, page after page,

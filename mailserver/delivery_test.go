@@ -133,7 +133,7 @@ func TestLateArrival(t *testing.T) {
 		r.Cursor = end.Cursor
 		got, end = b.answer(r)
 		require.Equal(t, want[3:], got)
-		require.Equal(t, mailwire.Cursor{Seq: 5, Ascending: true, Complete: true}, end.Cursor)
+		require.Equal(t, mailwire.Cursor{Seq: 5, Ascending: true, Complete: true, Mark: mailwire.MarkOf(want[4])}, end.Cursor)
 		r.Cursor = end.Cursor
 		got, end = b.answer(r)
 		require.Empty(t, got, "nothing new")
@@ -164,7 +164,7 @@ func TestLateArrival(t *testing.T) {
 func TestCursorOfAnotherLog(t *testing.T) {
 	inBench(t, nil, func(t *testing.T, b *bench) {
 		b.store.id = mailwire.LogID{1}
-		b.fill(20)
+		former := b.fill(20)
 		r := all(mailwire.List)
 		r.Cursor, r.Limit = mailwire.Since(0), 15
 		old, end := b.answer(r)
@@ -174,7 +174,7 @@ func TestCursorOfAnotherLog(t *testing.T) {
 		r.Cursor = end.Cursor.Resume()
 		got, end := b.answer(r)
 		require.Len(t, got, 5, "the log is the same: what follows the cursor")
-		require.Equal(t, mailwire.Cursor{Seq: 20, Ascending: true, Complete: true, Log: b.store.id}, end.Cursor)
+		require.Equal(t, mailwire.Cursor{Seq: 20, Ascending: true, Complete: true, Log: b.store.id, Mark: mailwire.MarkOf(former[19])}, end.Cursor)
 
 		descending := all(mailwire.List)
 		descending.Limit = 5
@@ -189,7 +189,7 @@ func TestCursorOfAnotherLog(t *testing.T) {
 		r.Cursor = end.Cursor.Resume()
 		got, end = b.answer(r)
 		require.Equal(t, want, got, "all that the new log has")
-		require.Equal(t, mailwire.Cursor{Seq: 30, Ascending: true, Complete: true, Log: b.store.id}, end.Cursor)
+		require.Equal(t, mailwire.Cursor{Seq: 30, Ascending: true, Complete: true, Log: b.store.id, Mark: mailwire.MarkOf(want[29])}, end.Cursor)
 		got, page = b.answer(descending)
 		require.Equal(t, want[29], got[0], "from the newest on, as without a cursor")
 		require.Equal(t, b.store.id, page.Cursor.Log)
@@ -198,6 +198,42 @@ func TestCursorOfAnotherLog(t *testing.T) {
 		r.Cursor = mailwire.Since(15)
 		got, _ = b.answer(r)
 		require.Equal(t, want[15:], got)
+	})
+}
+
+// TestArchivePutBack: a copy of the archive is put back, and goes on from there. It
+// has the identity it had, and gives other envelopes the sequences that a device has
+// seen already.
+func TestArchivePutBack(t *testing.T) {
+	inBench(t, nil, func(t *testing.T, b *bench) {
+		b.store.id = mailwire.LogID{1}
+		b.fill(20)
+		r := all(mailwire.List)
+		r.Cursor = mailwire.Since(0)
+		_, end := b.answer(r)
+
+		b.store.records = b.store.records[:12]
+		r.Cursor = end.Cursor.Resume()
+		got, _ := b.answer(r)
+		require.Len(t, got, 12, "it ends before the cursor")
+		time.Sleep(time.Hour)
+		b.fill(18)
+		got, again := b.answer(r)
+		require.Len(t, got, 30, "all it has, what follows the copy among it")
+		r.Cursor = again.Cursor.Resume()
+		got, _ = b.answer(r)
+		require.Empty(t, got, "and then what is new")
+
+		// What was put back is what the device had seen: nothing is given again.
+		r.Cursor = mailwire.Since(0)
+		r.Limit = 12
+		_, end = b.answer(r)
+		require.EqualValues(t, 12, end.Cursor.Seq)
+		b.store.records = b.store.records[:12]
+		b.fill(3)
+		r.Cursor, r.Limit = end.Cursor.Resume(), 0
+		got, _ = b.answer(r)
+		require.Len(t, got, 3)
 	})
 }
 

@@ -41,6 +41,15 @@ func (m *memoryStore) Last() uint64 {
 
 func (m *memoryStore) ID() [mailwire.LogIDSize]byte { return m.id }
 
+func (m *memoryStore) HashAt(seq uint64) (h common.Hash, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if seq == 0 || seq > uint64(len(m.records)) {
+		return h, false
+	}
+	return m.records[seq-1].Hash, true
+}
+
 func (m *memoryStore) Query(ctx context.Context, q Query) (Page, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

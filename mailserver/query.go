@@ -244,6 +244,37 @@ func (a *Archive) ByHash(ctx context.Context, hashes []common.Hash) (found []Rec
 	return found, missing, nil
 }
 
+// HashAt returns the hash of the envelope with that sequence; false if there is
+// none, or it cannot be read.
+func (a *Archive) HashAt(seq uint64) (common.Hash, bool) {
+	if seq == 0 || seq > a.Last() {
+		return common.Hash{}, false
+	}
+	var holder block // n is 0 if there is none
+	var err error
+	if blocks, _, ok := a.tail.from(seq, 1); ok && len(blocks) > 0 {
+		holder, err = openBlock(blocks[0].first, blocks[0].value)
+	} else if p := a.holding(seq); p != nil {
+		defer p.release()
+		err = p.blocks(seq, func(b block, _ []byte) bool {
+			holder = b
+			return false
+		})
+	}
+	if err != nil {
+		a.readFailed(err)
+		return common.Hash{}, false
+	}
+	if holder.n == 0 || seq < holder.first || seq > holder.last() {
+		return common.Hash{}, false
+	}
+	r, err := holder.record(int(seq - holder.first))
+	if err != nil {
+		a.readFailed(err)
+	}
+	return r.Hash, err == nil
+}
+
 // find looks for one hash in segments, newest first.
 func (a *Archive) find(segments []segment, h common.Hash, last uint64) (Record, bool, error) {
 	for _, s := range slices.Backward(segments) {

@@ -27,6 +27,9 @@ type Store interface {
 	ByHash(ctx context.Context, hashes []common.Hash) (found []Record, missing []common.Hash, err error)
 	// Last returns the newest receive sequence, 0 if there is none.
 	Last() uint64
+	// HashAt returns the hash of the envelope with that sequence; false if there is
+	// none, or it cannot be read.
+	HashAt(seq uint64) (common.Hash, bool)
 	// ID returns the identity of the log that the sequences belong to.
 	ID() [mailwire.LogIDSize]byte
 }

@@ -93,7 +93,7 @@ func TestParseCursor(t *testing.T) {
 	log := mailwire.LogID{1, 15: 16}
 	for _, c := range []mailwire.Cursor{
 		{}, mailwire.Since(0), mailwire.Since(1 << 40), {Seq: 5}, {Until: 9}, {Seq: 1, Ascending: true, Complete: true},
-		{Seq: 1, Log: log}, {Seq: 2, Ascending: true, Until: 9, Log: log},
+		{Seq: 1, Log: log}, {Seq: 2, Ascending: true, Until: 9, Log: log, Mark: mailwire.MarkOf(common.Hash{1, 2, 3, 4})},
 	} {
 		got, err := mailwire.ParseCursor(c.Bytes())
 		require.NoError(t, err)
@@ -117,11 +117,13 @@ func TestCursorBytes(t *testing.T) {
 	require.Equal(t, mailwire.Since(7), c)
 	require.Equal(t, older, c.Bytes())
 
-	newer, err := hex.DecodeString(head + "000102030405060708090a0b0c0d0e0f" + "000000")
+	newer, err := hex.DecodeString(head + "000102030405060708090a0b0c0d0e0f" + "a1a2a3")
 	require.NoError(t, err)
 	c, err = mailwire.ParseCursor(newer)
 	require.NoError(t, err)
-	require.Equal(t, mailwire.Cursor{Seq: 7, Ascending: true, Log: mailwire.LogID{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}, c)
+	log := mailwire.LogID{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	require.Equal(t, mailwire.Cursor{Seq: 7, Ascending: true, Log: log, Mark: mailwire.CursorMark{0xa1, 0xa2, 0xa3}}, c)
+	require.Equal(t, c, c.Resume())
 	require.Equal(t, newer, c.Bytes())
 }
 
@@ -144,7 +146,7 @@ func TestCursorOfAnotherLog(t *testing.T) {
 func FuzzDecodeComplete(f *testing.F) {
 	f.Add(mailwire.Complete{ID: common.Hash{1}}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Since(8)}.Encode())
-	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Cursor{Seq: 8, Log: mailwire.LogID{3}}}.Encode())
+	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Cursor{Seq: 8, Log: mailwire.LogID{3}, Mark: mailwire.CursorMark{4}}}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Refusal: mailwire.RefuseBusy(time.Hour, "x")}.Encode())
 	f.Add(make([]byte, 32))
 	f.Fuzz(func(t *testing.T, b []byte) {

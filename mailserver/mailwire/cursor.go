@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+
+	"github.com/ethereum/go-ethereum/common"
 )
 
 const (
@@ -26,6 +28,12 @@ const LogIDSize = 16
 // begun: sequences of two logs have nothing to do with each other. Zero: unknown.
 type LogID [LogIDSize]byte
 
+// CursorMark is the beginning of the hash of an envelope.
+type CursorMark [3]byte
+
+// MarkOf returns the mark of the envelope with that hash.
+func MarkOf(hash common.Hash) CursorMark { return CursorMark(hash[:]) }
+
 const (
 	ascendingFlag = 1 << iota
 	completeFlag
@@ -46,6 +54,9 @@ type Cursor struct {
 	// Until, if not 0, bounds the range of the request from above once more, in
 	// Unix seconds, inclusive.
 	Until uint32
+	// Mark tells the envelope at Seq from another: a log that was put back to an
+	// earlier state keeps its identity and gives its sequences again. Zero: unknown.
+	Mark CursorMark
 	// Log is the log that Seq is a sequence of. A mailserver with another one
 	// begins anew; to one of which nothing is known, Seq is its own.
 	Log LogID
@@ -60,7 +71,9 @@ func Since(seq uint64) Cursor { return Cursor{Seq: seq, Ascending: true} }
 // Resume returns the cursor that asks for everything committed after the place of
 // c, oldest first, whatever order c came from. A mailserver to which c does not
 // belong gives all it has.
-func (c Cursor) Resume() Cursor { return Cursor{Seq: c.Seq, Ascending: true, Log: c.Log} }
+func (c Cursor) Resume() Cursor {
+	return Cursor{Seq: c.Seq, Ascending: true, Log: c.Log, Mark: c.Mark}
+}
 
 // In returns the cursor as the log of that identity is to read it: if it belongs
 // to another log, neither its sequence nor its bound in time says what the client
@@ -97,7 +110,7 @@ func (c Cursor) Bytes() []byte {
 	b = binary.BigEndian.AppendUint64(b, c.Seq)
 	b = binary.BigEndian.AppendUint32(b, c.Until)
 	b = append(b, c.Log[:]...)
-	return b[:CursorSize]
+	return append(b, c.Mark[:]...)
 }
 
 // ParseCursor reads a cursor. No bytes, or zeros only, are the zero value.
@@ -130,6 +143,7 @@ func ParseCursor(b []byte) (Cursor, error) {
 		Complete:  flags&completeFlag != 0,
 		Until:     binary.BigEndian.Uint32(b[13:]),
 		Log:       LogID(b[17:]),
+		Mark:      CursorMark(b[33:]),
 	}
 	if c.Seq > math.MaxInt64 {
 		return Cursor{}, malformed("cursor with a sequence beyond 63 bits")

@@ -46,13 +46,16 @@
 // sequence, the number under which the archive committed an envelope, instead of
 // a time that senders choose:
 //
-//	magic ff 77 70 63 ‖ flags 1 ‖ sequence 8 ‖ until 4 ‖ log 16 ‖ zero 3
+//	magic ff 77 70 63 ‖ flags 1 ‖ sequence 8 ‖ until 4 ‖ log 16 ‖ mark 3
 //
 // log is the identity of the log that the sequence belongs to, drawn when the
 // archive was begun. A mailserver that is asked with the cursor of another log,
 // because it was installed anew or is another one, begins anew: it gives what it
-// would give without a cursor, in the same order. Zeros are no identity: cursors
-// of clients and mailservers from before there was one keep meaning what they did.
+// would give without a cursor, in the same order. mark is the beginning of the hash
+// of the envelope at that sequence, and another one there is another log as well:
+// its archive was put back to an earlier state. Zeros are no identity and no mark:
+// cursors of clients and mailservers from before there were any keep meaning what
+// they did.
 //
 // A client of ours asks with a cursor made by Since(n) for everything that was
 // committed after sequence n, oldest first, whatever time it claims to be from:
