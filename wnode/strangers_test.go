@@ -27,6 +27,7 @@ import (
 // and connects again when it ends.
 type strangers struct {
 	node    *enode.Node
+	mute    bool         // they say nothing of Whisper
 	linked  atomic.Int64 // links that stand
 	links   atomic.Int64 // that stood in all
 	stopped func()
@@ -41,11 +42,11 @@ const (
 	baseCodes     = 16 // of devp2p itself
 )
 
-// beset has n strangers connect, each from an address of its own, and again after a pause: on the internet the node
+// beset has n strangers, who may be mute, connect, each from an address of its own, and again after a pause: on the internet the node
 // would not accept one before half a minute.
-func beset(t *testing.T, node *enode.Node, n int, pause time.Duration, address func(i int) net.IP) *strangers {
+func beset(t *testing.T, node *enode.Node, n int, mute bool, pause time.Duration, address func(i int) net.IP) *strangers {
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &strangers{node: node}
+	s := &strangers{node: node, mute: mute}
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
@@ -117,6 +118,9 @@ func (s *strangers) greet(conn *rlpx.Conn, key *ecdsa.PrivateKey) error {
 		return fmt.Errorf("no greeting, but code %d: %w", code, err)
 	}
 	conn.SetSnappy(true)
+	if s.mute {
+		return nil
+	}
 	status, err := rlp.EncodeToBytes([]any{uint64(whisper.ProtocolVersion)})
 	if err != nil {
 		return err
@@ -134,8 +138,13 @@ func TestIdleLinksKeepNobodyOut(t *testing.T) {
 		"one network":   func(i int) net.IP { return net.IPv4(127, 9, byte(i), 1) },
 		"many networks": func(i int) net.IP { return net.IPv4(127, byte(10+i), 0, 1) },
 	} {
-		for _, n := range []int{34, 50} {
-			t.Run(fmt.Sprintf("%d from %s", n, name), func(t *testing.T) {
+		for _, attack := range []struct {
+			n    int
+			mute bool
+		}{{34, false}, {50, false}, {50, true}} {
+			n := attack.n
+			t.Run(fmt.Sprintf("%d from %s, mute %v", n, name, attack.mute), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t)
 				w.cfg.Push.Enabled = true
 				require.NoError(t, w.cfg.Validate())
@@ -148,7 +157,7 @@ func TestIdleLinksKeepNobodyOut(t *testing.T) {
 				w.server = s
 
 				const places = 34 // of 50 peers a third is dialled
-				all := beset(t, s.link.Self(), n, time.Second, address)
+				all := beset(t, s.link.Self(), n, attack.mute, time.Second, address)
 				besieged := func() {
 					t.Helper()
 					require.Eventually(t, func() bool { return all.linked.Load() >= places }, 30*time.Second, time.Millisecond)
