@@ -126,8 +126,8 @@ type Limits struct {
 	Channels int
 	// Longest time until a registration has to be renewed, such as "30d".
 	Lifetime Duration
-	// Most registrations from one network: a /24 of IPv4 or a /48 of IPv6. Raise it if many devices share one, as
-	// behind a mobile carrier or a relay.
+	// Most registrations from one network: a /24 of IPv4 or a /48 of IPv6. Behind one of a mobile carrier or a relay
+	// are thousands of devices. Those that never proved an address are at most 256 of it, whatever this says.
 	PerSource int
 	// Least proof of work of a push request; devices are told and do it. 0: none.
 	PoW float64

@@ -36,7 +36,7 @@ func Defaults() Config {
 				Registrations: 1_000_000,
 				Channels:      1000,
 				Lifetime:      Duration(30 * 24 * time.Hour),
-				PerSource:     256,
+				PerSource:     4096,
 				PoW:           0.2,
 			},
 			Delivery: Delivery{

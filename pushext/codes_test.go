@@ -27,6 +27,13 @@ func (m *codeModel) count(like func(fare) bool) (n int) {
 	return n
 }
 
+// held is how much is held.
+func (c *codes) held() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.providers) + len(c.lanes) + len(c.sources) + len(c.addresses)
+}
+
 // Whatever is held and released in any order, no share is exceeded, nobody is
 // refused whose shares are free, and nothing is left behind.
 func TestCodesShare(t *testing.T) {
@@ -74,10 +81,7 @@ func TestCodesShare(t *testing.T) {
 		for _, f := range m.flying {
 			m.c.release(f, Retry)
 		}
-		require.Empty(t, m.c.providers)
-		require.Empty(t, m.c.lanes)
-		require.Empty(t, m.c.sources)
-		require.Empty(t, m.c.addresses)
+		require.Zero(t, m.c.held())
 	})
 }
 
@@ -124,7 +128,7 @@ func TestSweepChallenged(t *testing.T) {
 	require.NoError(t, s.sweepChallenged(late))
 	require.Equal(t, addresses-4200+1, count())
 	require.Equal(t, count(), s.challenged)
-	served, err := s.served(address(7), late)
+	served, err := s.settled().served(address(7), late)
 	require.NoError(t, err)
 	require.Len(t, served, 1)
 	require.NoError(t, s.sweepChallenged(late.Add(2*challengeDay)))

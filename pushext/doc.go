@@ -16,7 +16,7 @@
 // Receipt: a Fetch or Seen → protocol → outbox, which cancels what is pending
 // for those hashes.
 //
-// The parts, a file each: protocol*.go, registry*.go, record.go, match*.go,
+// The parts, a file each: protocol*.go, registry*.go, record.go, newcomers.go, match*.go,
 // table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go, receipt.go, device.go, early.go and
 // commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
 // budget.go, flight.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go for

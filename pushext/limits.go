@@ -18,11 +18,17 @@ type Limits struct {
 	// Of all registrations.
 	Registrations int // 1,000,000
 	AllChannels   int // 20,000,000 channels; an indexed one takes about 40 bytes of memory
-	Unconfirmed   int // 10,000 that were never confirmed; the oldest makes room
-	PerSource     int // 256 registered from one source, which is a network
 	PerAddress    int // 8 that claim one address, of which at most one owns it
 	PerGroup      int // 16 that share a group id
-	PerHandle     int // 4 that share a handle
+	PerHandle     int // 4 that share a handle and its root
+	// Unconfirmed (10,000) is how many may be held that never proved an address,
+	// UnconfirmedPerSource (256) how many of those from one source: beyond, those of
+	// the source with the most give way. PerSource (4096) is how many may have come
+	// from one source in all. A source is a network: behind one of a mobile carrier
+	// are thousands of devices.
+	Unconfirmed          int
+	UnconfirmedPerSource int
+	PerSource            int
 
 	// Challenges: a code proves an address for ChallengeLife (5 minutes); one
 	// address gets at most Challenges (3) in 24 hours.
@@ -59,7 +65,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Registrations, 1_000_000)
 	set(&l.AllChannels, 20_000_000)
 	set(&l.Unconfirmed, 10_000)
-	set(&l.PerSource, 256)
+	set(&l.UnconfirmedPerSource, 256)
+	set(&l.PerSource, 4096)
 	set(&l.PerAddress, 8)
 	set(&l.PerGroup, 16)
 	set(&l.PerHandle, 4)

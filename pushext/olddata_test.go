@@ -179,7 +179,7 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 // challengedOf tells how often tokens at post were challenged in the past day.
 func challengedOf(b *bed, tokens ...string) (times []int) {
 	for _, token := range tokens {
-		served, err := b.ext.registry.served(b.ext.registry.addressFingerprint(&route{provider: "post", address: Address{Token: token}}), time.Now())
+		served, err := b.ext.registry.settled().served(b.ext.registry.addressFingerprint(&route{provider: "post", address: Address{Token: token}}), time.Now())
 		require.NoError(b.t, err)
 		times = append(times, len(served))
 	}

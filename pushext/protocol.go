@@ -338,7 +338,8 @@ func (p *protocol) status(key [33]byte) answer {
 
 var errNotRegistered = refuse(pushwire.NotRegistered, "there is no registration under this key")
 
-// known returns the registration that asks, if it was ever confirmed.
+// known returns the registration that asks, if it ever proved an address or is
+// there over its link.
 func (p *protocol) known(key [33]byte) (*record, error) {
 	rec, err := p.registry.lookup(key)
 	switch {
@@ -346,7 +347,7 @@ func (p *protocol) known(key [33]byte) (*record, error) {
 		return nil, err
 	case rec == nil || !rec.live():
 		return rec, errNotRegistered
-	case rec.fresh && rec.state != confirmed:
+	case !rec.proved && rec.state != confirmed:
 		return rec, refuse(pushwire.Unconfirmed, "confirm the registration first")
 	}
 	return rec, nil

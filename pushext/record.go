@@ -30,9 +30,12 @@ type record struct {
 	registration
 	channels []channel // ascending by topic
 
-	digest     [32]byte  // of the latest change: the same one again is no change
-	due        time.Time // when sweep looks at it: it expires, or its tombstone goes
-	fresh      bool      // no address was ever proven, but the link to itself: gives way first, and leaves no tombstone
+	digest [32]byte  // of the latest change: the same one again is no change
+	due    time.Time // when sweep looks at it: it expires, or its tombstone goes
+	// proved says that it proved an address once, by a code, if it need be: its own
+	// link is none. Nothing else makes it so, and nothing takes it back. One that
+	// never did gives way first, leaves no tombstone, and is a newcomer.
+	proved     bool
 	challenges []challenge
 	source     [16]byte // fingerprint of the whisper.Source it was registered from
 	root       []byte   // of the capabilities for Notify; may be empty
@@ -53,7 +56,7 @@ func (r *record) live() bool { return r.state != expired && r.state != unregiste
 // listens reports whether envelopes are matched for it: its channels are in the
 // index. One that was confirmed once goes on matching while it proves a new
 // address, and is woken for all of it afterwards.
-func (r *record) listens() bool { return r.state == confirmed || r.state == unconfirmed && !r.fresh }
+func (r *record) listens() bool { return r.state == confirmed || r.state == unconfirmed && r.proved }
 
 // die forgets the addresses, and tells why. One that never proved any keeps
 // nothing but that, for as long as it had to do so: its device learns of it,
@@ -61,7 +64,7 @@ func (r *record) listens() bool { return r.state == confirmed || r.state == unco
 func (r *record) die(reason string) {
 	r.state, r.reason = dead, reason
 	r.routes, r.challenges = nil, nil
-	if r.fresh {
+	if !r.proved {
 		r.channels, r.group, r.root, r.handle, r.revoked = nil, nil, nil, nil, nil
 		return
 	}
@@ -131,7 +134,7 @@ type challengeLayout struct {
 // encode returns the record without its channels.
 func (r *record) encode() []byte {
 	l := recordLayout{
-		Format: recordVersion, Key: r.key, Version: r.version, Digest: r.digest, State: uint8(r.state), Fresh: r.fresh, Reason: r.reason,
+		Format: recordVersion, Key: r.key, Version: r.version, Digest: r.digest, State: uint8(r.state), Fresh: !r.proved, Reason: r.reason,
 		Registered: millis(r.registered), Expires: millis(r.expires), Due: millis(r.due),
 		SealKey: r.sealKey, Plain: r.plain, Group: r.group, Collapse: r.collapse, Source: r.source,
 		Root: r.root, Handle: r.handle, Revoked: r.revoked,
@@ -167,7 +170,7 @@ func decodeRecord(id registrationID, b []byte) (*record, error) {
 			registered: fromMillis(l.Registered), expires: fromMillis(l.Expires),
 			sealKey: l.SealKey, plain: l.Plain, group: l.Group, collapse: l.Collapse,
 		},
-		digest: l.Digest, due: fromMillis(l.Due), fresh: l.Fresh, source: l.Source,
+		digest: l.Digest, due: fromMillis(l.Due), proved: !l.Fresh, source: l.Source,
 		root: l.Root, handle: l.Handle, revoked: l.Revoked,
 	}
 	for _, on := range l.Routes {
@@ -190,9 +193,9 @@ func millis(t time.Time) uint64      { return uint64(max(0, t.UnixMilli())) }
 func fromMillis(ms uint64) time.Time { return time.UnixMilli(int64(ms)) }
 
 // What the index needs of a record is apart on disk, so that the start of the
-// server reads nothing else: a version byte, the state, whether it is fresh, the
-// expiry in Unix milliseconds (big-endian), and for each channel the topic, the
-// mode and until when it is muted. It is sealed.
+// server reads nothing else: a version byte, the state, whether it never proved
+// an address, the expiry in Unix milliseconds (big-endian), and for each channel
+// the topic, the mode and until when it is muted. It is sealed.
 const (
 	listeningVersion = 1
 	listeningHeader  = 1 + 1 + 1 + 8
@@ -203,7 +206,7 @@ const (
 func (r *record) encodeListening() []byte {
 	b := make([]byte, 0, listeningHeader+len(r.channels)*channelSize)
 	fresh := byte(0)
-	if r.fresh {
+	if !r.proved {
 		fresh = 1
 	}
 	b = append(b, listeningVersion, byte(r.state), fresh)
@@ -223,7 +226,7 @@ func (r *record) decodeListening(b []byte) error {
 	if len(b) < listeningHeader || b[0] != listeningVersion || b[1] > byte(unregistered) || b[2] > 1 || (len(b)-listeningHeader)%channelSize != 0 {
 		return fmt.Errorf("%w: %d bytes of channels", errRecord, len(b))
 	}
-	r.state, r.fresh = state(b[1]), b[2] == 1
+	r.state, r.proved = state(b[1]), b[2] == 0
 	r.expires = fromMillis(binary.BigEndian.Uint64(b[3:]))
 	r.channels = r.channels[:0]
 	for b = b[listeningHeader:]; len(b) > 0; b = b[channelSize:] {

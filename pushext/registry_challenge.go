@@ -1,6 +1,7 @@
 package pushext
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -19,22 +20,22 @@ const challengeDay = 24 * time.Hour
 
 // challenge makes a code for every route that needs proof, and holds what it
 // takes to send them: the caller calls release if the record is not written.
-func (r *registry) challenge(rec *record, source whisper.Source, now time.Time) (errands []*errand, err error) {
+func (c *decision) challenge(rec *record, source whisper.Source, now time.Time) (errands []*errand, err error) {
 	for i := range rec.routes {
 		route := &rec.routes[i]
-		if r.unchallenged(route.provider) {
+		if c.unchallenged(route.provider) {
 			route.proven = true
 		}
 		if route.proven {
 			continue
 		}
 		e := &errand{
-			id: rec.id, provider: route.provider, address: route.address, until: now.Add(r.limits.ChallengeLife),
-			fare: fare{lane: r.laneOf(route), source: source, address: r.addressFingerprint(route)},
+			id: rec.id, provider: route.provider, address: route.address, until: now.Add(c.limits.ChallengeLife),
+			fare: fare{lane: c.laneOf(route), source: source, address: c.addressFingerprint(route)},
 		}
 		rand.Read(e.code[:])
-		if err := r.holdCode(e, now); err != nil {
-			r.release(errands)
+		if err := c.holdCode(e, now); err != nil {
+			c.release(errands)
 			if refused, ok := errors.AsType[*refusal](err); ok {
 				err = refuse(refused.code, "route %d: %s", i+1, refused.text)
 			}
@@ -46,15 +47,15 @@ func (r *registry) challenge(rec *record, source whisper.Source, now time.Time) 
 	return errands, nil
 }
 
-func (r *registry) holdCode(e *errand, now time.Time) error {
-	served, err := r.served(e.fare.address, now)
+func (c *decision) holdCode(e *errand, now time.Time) error {
+	served, err := c.served(e.fare.address, now)
 	if err != nil {
 		return err
 	}
-	if len(served) == 0 && r.challenged >= r.limits.Challenged {
+	if len(served) == 0 && c.challenged >= c.limits.Challenged {
 		return refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
 	}
-	return r.codes.hold(e.fare, len(served), now)
+	return c.codes.hold(e.fare, len(served), now)
 }
 
 // release lets go of errands that nobody is sent on.
@@ -76,7 +77,7 @@ func (r *registry) laneOf(route *route) laneKey {
 // proving returns the registration that an errand is for and the number of
 // its route, false if it has not that challenge any more.
 func (r *registry) proving(e *errand) (registration, int, bool) {
-	rec, err := r.read(e.id, false)
+	rec, err := r.settled().read(e.id, false)
 	if err != nil {
 		r.log.Error("a registration that is to be challenged cannot be read", "registration", uint64(e.id), "err", err)
 		return registration{}, 0, false
@@ -122,37 +123,32 @@ func (r *registry) challengeOver(e *errand, v Verdict, now time.Time) (died bool
 // refute takes a challenge whose address is dead out of its record. A
 // registration that has no proven address, and waits for no other code, is dead.
 func (r *registry) refute(e *errand, reason string) (died bool, err error) {
-	r.change.Lock()
-	defer r.change.Unlock()
-	old, err := r.read(e.id, true)
-	if err != nil {
-		return false, err
-	}
-	at := old.challengeOf(e)
-	if at < 0 {
-		return false, nil
-	}
-	rec := old.clone()
-	rec.challenges = slices.Delete(rec.challenges, at, at+1)
-	died = len(rec.challenges) == 0 && rec.state == unconfirmed
-	if died {
-		rec.die(reason)
-	}
-	var b leveldb.Batch
-	if err := r.commit(&b, edit{old: old, next: rec}); err != nil {
-		return false, err
-	}
-	if died {
-		r.m.ended.WithLabelValues("provider").Inc()
-	}
-	return died, nil
+	err = r.apply(func(c *decision) error {
+		old, err := c.read(e.id, true)
+		if err != nil {
+			return err
+		}
+		at := old.challengeOf(e)
+		if at < 0 {
+			return nil
+		}
+		rec := old.clone()
+		rec.challenges = slices.Delete(rec.challenges, at, at+1)
+		if died = len(rec.challenges) == 0 && rec.state == unconfirmed; died {
+			rec.die(reason)
+			c.after = append(c.after, func() { c.m.ended.WithLabelValues("provider").Inc() })
+		}
+		c.put(edit{old: old, next: rec})
+		return nil
+	})
+	return died && err == nil, err
 }
 
 // served is when an address was sent challenges in the past challengeDay, in
 // Unix milliseconds. The oldest ones count no more: each of the challenges of an
 // address comes back a day after it was sent.
-func (r *registry) served(address [16]byte, now time.Time) ([]uint64, error) {
-	value, err := r.store.get(challengedKey(address))
+func (v reader) served(address [16]byte, now time.Time) ([]uint64, error) {
+	value, err := v.value(challengedKey(address))
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, nil
 	}
@@ -177,75 +173,68 @@ func servedSince(value []byte, now time.Time) (served []uint64) {
 
 // countChallenge counts a challenge that was sent.
 func (r *registry) countChallenge(address [16]byte, now time.Time) error {
-	r.change.Lock()
-	defer r.change.Unlock()
-	key := challengedKey(address)
-	value, err := r.store.get(key)
-	fresh := errors.Is(err, leveldb.ErrNotFound)
-	if err != nil && !fresh {
-		return fmt.Errorf("read a challenged address: %w", err)
-	}
-	var next []byte
-	for _, at := range append(servedSince(value, now), millis(now)) {
-		next = binary.BigEndian.AppendUint64(next, at)
-	}
-	var b leveldb.Batch
-	b.Put(key, next)
-	if err := r.write(&b); err != nil {
-		return fmt.Errorf("write a challenged address: %w", err)
-	}
-	if fresh {
-		r.challenged++
-	}
-	return nil
+	return r.apply(func(c *decision) error {
+		key := challengedKey(address)
+		value, err := c.value(key)
+		switch {
+		case errors.Is(err, leveldb.ErrNotFound):
+			c.addresses(1)
+		case err != nil:
+			return fmt.Errorf("read a challenged address: %w", err)
+		}
+		var next []byte
+		for _, at := range append(servedSince(value, now), millis(now)) {
+			next = binary.BigEndian.AppendUint64(next, at)
+		}
+		c.set(key, next)
+		return nil
+	})
+}
+
+// addresses counts n more of those that were challenged.
+func (c *decision) addresses(n int) {
+	c.counting(func(sign int) { c.challenged += sign * n })
 }
 
 func challengedKey(address [16]byte) []byte { return append([]byte{prefixChallenged}, address[:]...) }
 
+// sweepChallengedBatch is how many challenged addresses are looked at at a time.
+const sweepChallengedBatch = 4096
+
 // sweepChallenged forgets addresses that were challenged more than a day ago, a
-// few at a time: the change is held for each batch, in which nothing can be
-// counted.
+// batch at a time: nothing can be counted between the look and the change.
 func (r *registry) sweepChallenged(now time.Time) error {
-	from := []byte{prefixChallenged}
-	for from != nil {
-		var err error
-		if from, err = r.sweepChallengedFrom(from, now); err != nil {
+	var from []byte
+	for more := true; more; {
+		err := r.apply(func(c *decision) (err error) {
+			from, more, err = c.sweepChallenged(from, now)
 			return err
+		})
+		if err != nil {
+			return fmt.Errorf("forget challenged addresses: %w", err)
 		}
 	}
 	return nil
 }
 
-// sweepChallengedFrom does that with the next keys from one on, and returns
-// where to go on, nil at the end.
-func (r *registry) sweepChallengedFrom(from []byte, now time.Time) (next []byte, err error) {
-	r.change.Lock()
-	defer r.change.Unlock()
-	it := r.store.scan(prefixChallenged)
-	defer it.Release()
-	var b leveldb.Batch
+// sweepChallenged does that with the next keys after one, and returns the last
+// that it looked at.
+func (c *decision) sweepChallenged(from []byte, now time.Time) (last []byte, more bool, err error) {
 	seen := 0
-	for ok := it.Seek(from); ok; ok = it.Next() {
+	err = c.scanFrom([]byte{prefixChallenged}, from, func(key, value []byte) bool {
+		if bytes.Equal(key, from) {
+			return true
+		}
 		if seen++; seen > sweepChallengedBatch {
-			next = slices.Clone(it.Key())
-			break
+			more = true
+			return false
 		}
-		if len(servedSince(it.Value(), now)) == 0 {
-			b.Delete(it.Key())
+		last = slices.Clone(key)
+		if len(servedSince(value, now)) == 0 {
+			c.delete(last)
+			c.addresses(-1)
 		}
-	}
-	if err := it.Error(); err != nil {
-		return nil, fmt.Errorf("read challenged addresses: %w", err)
-	}
-	if b.Len() == 0 {
-		return next, nil
-	}
-	if err := r.write(&b); err != nil {
-		return nil, fmt.Errorf("forget challenged addresses: %w", err)
-	}
-	r.challenged -= b.Len()
-	return next, nil
+		return true
+	})
+	return last, more, err
 }
-
-// sweepChallengedBatch is how many challenged addresses are looked at at a time.
-const sweepChallengedBatch = 4096

@@ -7,20 +7,18 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/pushext/pushwire"
 )
 
-// decide derives state and due time from the routes.
-func (r *registry) decide(rec *record, now time.Time) {
+// decideState derives state and due time from the routes.
+func (r *registry) decideState(rec *record, now time.Time) {
 	rec.state, rec.reason = unconfirmed, ""
 	if slices.ContainsFunc(rec.routes, func(route route) bool { return route.proven }) {
 		rec.state = confirmed
-		rec.fresh = rec.fresh && !r.provenElsewhere(rec)
+		rec.proved = rec.proved || r.provenElsewhere(rec)
 	}
 	rec.due = rec.expires
-	if rec.fresh && rec.state == unconfirmed {
+	if !rec.proved && rec.state == unconfirmed {
 		// Time for the challenge to arrive, be it at the last moment.
 		if due := now.Add(2 * r.limits.ChallengeLife); due.Before(rec.due) {
 			rec.due = due
@@ -31,10 +29,17 @@ func (r *registry) decide(rec *record, now time.Time) {
 // confirm proves an address by the code that was pushed to it. Another
 // registration that owned the address loses it, and dies if it was its last;
 // until then it keeps it, whatever anybody else claims.
-func (r *registry) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.Time) (*record, error) {
-	r.change.Lock()
-	defer r.change.Unlock()
-	old, err := r.lookup(key)
+func (r *registry) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.Time) (rec *record, err error) {
+	err = r.apply(func(c *decision) error {
+		rec, err = c.confirm(key, code, now)
+		return err
+	})
+	return rec, err
+}
+
+// confirm decides. With an error it returns the record held.
+func (c *decision) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.Time) (held *record, err error) {
+	old, err := c.lookup(key)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +47,8 @@ func (r *registry) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.
 		return old, refuse(pushwire.NotRegistered, "there is no registration under this key")
 	}
 	rec := old.clone()
-	at := slices.IndexFunc(rec.challenges, func(c challenge) bool {
-		return subtle.ConstantTimeCompare(c.code[:], code[:]) == 1
+	at := slices.IndexFunc(rec.challenges, func(sent challenge) bool {
+		return subtle.ConstantTimeCompare(sent.code[:], code[:]) == 1
 	})
 	switch {
 	case at < 0:
@@ -55,9 +60,9 @@ func (r *registry) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.
 	}
 	proven := &rec.routes[rec.challenges[at].route]
 	proven.proven = true
-	r.decide(rec, now)
-	edits := []edit{{old: old, next: rec}}
-	all, err := r.members(prefixAddress, r.addressFingerprint(proven), math.MaxInt)
+	c.decideState(rec, now)
+	c.put(edit{old: old, next: rec})
+	all, err := c.members(prefixAddress, c.addressFingerprint(proven), math.MaxInt)
 	if err != nil {
 		return old, err
 	}
@@ -65,70 +70,79 @@ func (r *registry) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.
 		if m.id == rec.id || len(m.value) != 1 || m.value[0] != 1 {
 			continue
 		}
-		loser, err := r.read(m.id, true)
+		loser, err := c.read(m.id, true)
 		if err != nil {
 			return old, err
 		}
 		if loser != nil {
-			edits = append(edits, edit{old: loser, next: r.without(loser, proven)})
+			c.lose(loser, proven)
 		}
 	}
-	var b leveldb.Batch
-	if err := r.commit(&b, edits...); err != nil {
-		return old, err
-	}
-	r.m.ended.WithLabelValues("moved").Add(float64(len(edits) - 1))
 	return rec, nil
 }
 
-// without returns a record that has lost an address.
-func (r *registry) without(old *record, lost *route) *record {
-	rec := old.clone()
+// lose takes an address away from its owner, who is dead if it was the last one.
+func (c *decision) lose(loser *record, lost *route) {
+	next := loser.without(lost)
+	if !slices.ContainsFunc(next.routes, func(route route) bool { return route.proven }) {
+		next.state, next.reason = dead, reasonMoved
+	}
+	c.put(edit{old: loser, next: next})
+	c.after = append(c.after, func() { c.m.ended.WithLabelValues("moved").Inc() })
+}
+
+// without returns a record without an address.
+func (r *record) without(lost *route) *record {
+	rec := r.clone()
 	rec.routes, rec.challenges = nil, nil
 	moved := make(map[int]int)
-	for i := range old.routes {
-		if route := old.routes[i]; route.provider != lost.provider || route.address.Token != lost.address.Token {
+	for i := range r.routes {
+		if !lost.leadsTo(r.routes[i]) {
 			moved[i] = len(rec.routes)
-			rec.routes = append(rec.routes, route)
+			rec.routes = append(rec.routes, r.routes[i])
 		}
 	}
-	for _, c := range old.challenges {
-		if to, stays := moved[c.route]; stays {
-			c.route = to
-			rec.challenges = append(rec.challenges, c)
+	for _, sent := range r.challenges {
+		if to, stays := moved[sent.route]; stays {
+			sent.route = to
+			rec.challenges = append(rec.challenges, sent)
 		}
-	}
-	if !slices.ContainsFunc(rec.routes, func(route route) bool { return route.proven }) {
-		rec.state, rec.reason = dead, reasonMoved
 	}
 	return rec
 }
 
 // update changes some channels of a registration.
-func (r *registry) update(key [33]byte, c *pushwire.Channels, now time.Time) (*record, error) {
-	digest, err := digestOf(c)
+func (r *registry) update(key [33]byte, g *pushwire.Channels, now time.Time) (rec *record, err error) {
+	digest, err := digestOf(g)
 	if err != nil {
 		return nil, err
 	}
-	r.change.Lock()
-	defer r.change.Unlock()
-	old, err := r.lookup(key)
+	err = r.apply(func(c *decision) error {
+		rec, err = c.update(key, g, digest)
+		return err
+	})
+	return rec, err
+}
+
+// update decides. With an error it returns the record held.
+func (c *decision) update(key [33]byte, g *pushwire.Channels, digest [32]byte) (held *record, err error) {
+	old, err := c.lookup(key)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case old == nil || !old.live():
 		return old, refuse(pushwire.NotRegistered, "there is no registration under this key")
-	case c.Version > old.version:
-	case c.Version == old.version && old.digest == digest:
+	case g.Version > old.version:
+	case g.Version == old.version && old.digest == digest:
 		return old, nil
 	default:
-		return old, refuse(pushwire.Stale, "version %d is not above %d, which the server holds", c.Version, old.version)
+		return old, refuse(pushwire.Stale, "version %d is not above %d, which the server holds", g.Version, old.version)
 	}
 	rec := old.clone()
-	rec.version, rec.digest = c.Version, digest
-	for i := range c.Channels {
-		next := newChannel(&c.Channels[i])
+	rec.version, rec.digest = g.Version, digest
+	for i := range g.Channels {
+		next := newChannel(&g.Channels[i])
 		at, known := rec.find(next.topic)
 		switch {
 		case next.mode == pushwire.Removed && known:
@@ -140,21 +154,19 @@ func (r *registry) update(key [33]byte, c *pushwire.Channels, now time.Time) (*r
 			rec.channels = slices.Insert(rec.channels, at, next)
 		}
 	}
-	for _, holder := range c.Revoked {
+	for _, holder := range g.Revoked {
 		if !slices.Contains(rec.revoked, holder) {
 			rec.revoked = append(rec.revoked, holder)
 		}
 	}
 	switch {
-	case len(rec.channels) > r.limits.Channels:
-		return old, refuse(pushwire.Limit, "%d channels, at most %d", len(rec.channels), r.limits.Channels)
-	case r.channels-len(old.channels)+len(rec.channels) > r.limits.AllChannels:
-		return old, refuse(pushwire.Limit, "this server has no room for more channels")
-	case len(rec.revoked) > r.limits.Revoked:
-		return old, refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.revoked), r.limits.Revoked)
+	case len(rec.channels) > c.limits.Channels:
+		return old, refuse(pushwire.Limit, "%d channels, at most %d", len(rec.channels), c.limits.Channels)
+	case len(rec.revoked) > c.limits.Revoked:
+		return old, refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.revoked), c.limits.Revoked)
 	}
-	var b leveldb.Batch
-	if err := r.commit(&b, edit{old: old, next: rec}); err != nil {
+	c.put(edit{old: old, next: rec})
+	if err := c.makeRoom(rec, old); err != nil {
 		return old, err
 	}
 	return rec, nil

@@ -6,8 +6,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/pushext/pushwire"
 )
 
@@ -22,10 +20,17 @@ const (
 
 // unregister ends a registration; what stays is the key and the version, so
 // that no older request brings it back.
-func (r *registry) unregister(key [33]byte, version uint64, now time.Time) (*record, error) {
-	r.change.Lock()
-	defer r.change.Unlock()
-	old, err := r.lookup(key)
+func (r *registry) unregister(key [33]byte, version uint64, now time.Time) (rec *record, err error) {
+	err = r.apply(func(c *decision) error {
+		rec, err = c.unregister(key, version, now)
+		return err
+	})
+	return rec, err
+}
+
+// unregister decides. With an error it returns the record held.
+func (c *decision) unregister(key [33]byte, version uint64, now time.Time) (held *record, err error) {
+	old, err := c.lookup(key)
 	switch {
 	case err != nil:
 		return nil, err
@@ -38,12 +43,9 @@ func (r *registry) unregister(key [33]byte, version uint64, now time.Time) (*rec
 	}
 	rec := old.clone()
 	rec.version = version
-	rec.bury(unregistered, reasonUnregistered, now, r.limits.Tombstone)
-	var b leveldb.Batch
-	if err := r.commit(&b, edit{old: old, next: rec}); err != nil {
-		return old, err
-	}
-	r.m.ended.WithLabelValues("unregistered").Inc()
+	rec.bury(unregistered, reasonUnregistered, now, c.limits.Tombstone)
+	c.put(edit{old: old, next: rec})
+	c.after = append(c.after, func() { c.m.ended.WithLabelValues("unregistered").Inc() })
 	return rec, nil
 }
 
@@ -53,23 +55,20 @@ func (r *registry) unregister(key [33]byte, version uint64, now time.Time) (*rec
 // nothing happens. The addresses are forgotten; the device learns why with its
 // next request.
 func (r *registry) kill(id registrationID, reason string, at time.Time) {
-	r.change.Lock()
-	defer r.change.Unlock()
-	old, err := r.read(id, true)
-	if err == nil && (old == nil || !old.live() || old.state == dead || at.Before(old.registered)) {
-		return
-	}
-	if err == nil {
+	err := r.apply(func(c *decision) error {
+		old, err := c.read(id, true)
+		if err != nil || old == nil || !old.live() || old.state == dead || at.Before(old.registered) {
+			return err
+		}
 		rec := old.clone()
 		rec.die(reason)
-		var b leveldb.Batch
-		err = r.commit(&b, edit{old: old, next: rec})
-	}
+		c.put(edit{old: old, next: rec})
+		c.after = append(c.after, func() { c.m.ended.WithLabelValues("provider").Inc() })
+		return nil
+	})
 	if err != nil {
 		r.log.Error("a registration whose address is dead cannot be ended; it will be when its provider says so again", "registration", uint64(id), "err", err)
-		return
 	}
-	r.m.ended.WithLabelValues("provider").Inc()
 }
 
 // sweepBatch bounds how many registrations one write of sweep ends.
@@ -93,79 +92,79 @@ func (r *registry) sweep(now time.Time) error {
 	return r.sweepChallenged(now)
 }
 
-func (r *registry) sweepClass(class byte, now time.Time) (int, error) {
-	r.change.Lock()
-	defer r.change.Unlock()
+// sweepClass ends some of a class, and returns how many it looked at.
+func (r *registry) sweepClass(class byte, now time.Time) (n int, err error) {
+	err = r.apply(func(c *decision) error {
+		n, err = c.sweepClass(class, now)
+		return err
+	})
+	return n, err
+}
+
+func (c *decision) sweepClass(class byte, now time.Time) (int, error) {
 	excess := 0
 	if class == classTomb {
-		excess = r.count[classTomb] - r.limits.Tombstones
+		excess = c.count[classTomb] - c.limits.Tombstones
 	}
-	due, err := r.due(class, now, excess)
+	due, err := c.due(class, now, excess)
 	if err != nil {
 		return 0, err
 	}
-	var b leveldb.Batch
-	var edits []edit
+	ended := 0
 	for _, key := range due {
 		id := registrationID(binary.BigEndian.Uint64(key[len(key)-8:]))
-		old, err := r.read(id, true)
+		old, err := c.read(id, true)
 		switch {
 		case err != nil:
 			return 0, err
 		case old == nil:
-			b.Delete(key)
-			r.discard(&b, id)
+			c.delete(key)
+			c.discard(id)
 			continue
 		case class == classLive:
 			next := old.clone()
-			next.bury(expired, reasonExpired, now, r.limits.Tombstone)
-			edits = append(edits, edit{old: old, next: next})
+			next.bury(expired, reasonExpired, now, c.limits.Tombstone)
+			c.put(edit{old: old, next: next})
 		default:
-			edits = append(edits, edit{old: old, reason: reasonExpired})
+			c.put(edit{old: old, reason: reasonExpired})
 		}
+		ended++
 	}
-	if len(due) == 0 {
-		return 0, nil
-	}
-	if err := r.commit(&b, edits...); err != nil {
-		return 0, err
-	}
-	switch class {
-	case classFresh:
-		r.m.ended.WithLabelValues("unconfirmed").Add(float64(len(edits)))
-	case classLive:
-		r.m.ended.WithLabelValues("expired").Add(float64(len(edits)))
-	}
+	c.after = append(c.after, func() {
+		switch class {
+		case classFresh:
+			c.m.ended.WithLabelValues("unconfirmed").Add(float64(ended))
+		case classLive:
+			c.m.ended.WithLabelValues("expired").Add(float64(ended))
+		}
+	})
 	return len(due), nil
 }
 
 // discard removes a registration whose record is damaged. Its channels may
-// still be in the index. The caller holds change.
-func (r *registry) discard(b *leveldb.Batch, id registrationID) {
-	if plain, err := r.open(prefixListening, id); err == nil {
+// still be in the index.
+func (c *decision) discard(id registrationID) {
+	if plain, err := c.open(prefixListening, id); err == nil {
 		rec := &record{registration: registration{id: id}}
 		if rec.decodeListening(plain) == nil {
-			r.index.remove(id, rec.channels)
-			r.channels -= len(rec.channels)
-			r.count[rec.class()]--
+			c.after = append(c.after, func() { c.index.remove(id, rec.channels) })
+			c.counted(rec, -1)
 		}
 	}
-	b.Delete(idKey(prefixRecord, id))
-	b.Delete(idKey(prefixListening, id))
+	c.delete(idKey(prefixRecord, id))
+	c.delete(idKey(prefixListening, id))
 }
 
 // due lists the keys at prefixDue of a class that are due, the oldest first,
 // and so many more as are in excess, at most sweepBatch.
-func (r *registry) due(class byte, now time.Time, excess int) ([][]byte, error) {
-	it := r.store.scan(prefixDue, class)
-	defer it.Release()
+func (c *decision) due(class byte, now time.Time, excess int) (keys [][]byte, err error) {
 	end := dueKey(int(class), now, math.MaxUint64)
-	var keys [][]byte
-	for len(keys) < sweepBatch && it.Next() {
-		if bytes.Compare(it.Key(), end) > 0 && len(keys) >= excess {
-			break
+	err = c.scan([]byte{prefixDue, class}, func(key, _ []byte) bool {
+		if bytes.Compare(key, end) > 0 && len(keys) >= excess {
+			return false
 		}
-		keys = append(keys, bytes.Clone(it.Key()))
-	}
-	return keys, it.Error()
+		keys = append(keys, bytes.Clone(key))
+		return len(keys) < sweepBatch
+	})
+	return keys, err
 }

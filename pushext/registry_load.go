@@ -20,6 +20,9 @@ func (r *registry) load() error {
 			return err
 		}
 	}
+	if err := r.loadNewcomers(); err != nil {
+		return err
+	}
 	r.gauge()
 	return nil
 }

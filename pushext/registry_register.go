@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -19,7 +17,7 @@ import (
 // proof. The same request again changes nothing and returns none. An error
 // is a *refusal, which leaves everything as it was and comes with the record
 // held, if any; or the disk's.
-func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Register, now time.Time) (*record, []*errand, error) {
+func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Register, now time.Time) (rec *record, errands []*errand, err error) {
 	routes, err := r.checkRoutes(key, g)
 	if err != nil {
 		return nil, nil, err
@@ -34,9 +32,21 @@ func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Reg
 		return nil, nil, err
 	}
 
-	r.change.Lock()
-	defer r.change.Unlock()
-	old, err := r.lookup(key)
+	err = r.apply(func(c *decision) error {
+		rec, errands, err = c.register(key, source, g, routes, digest, now)
+		return err
+	})
+	if err != nil {
+		r.release(errands)
+		return rec, nil, err
+	}
+	return rec, errands, nil
+}
+
+// register decides. With an error it returns the record held, and the errands
+// that are not to be sent.
+func (c *decision) register(key [33]byte, source whisper.Source, g *pushwire.Register, routes []route, digest [32]byte, now time.Time) (held *record, errands []*errand, err error) {
+	old, err := c.lookup(key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -51,52 +61,54 @@ func (r *registry) register(key [33]byte, source whisper.Source, g *pushwire.Reg
 	}
 	rec := &record{
 		registration: registration{
-			key: key, version: g.Version, registered: now, expires: now.Add(r.lifetime(g.Lifetime)),
+			key: key, version: g.Version, registered: now, expires: now.Add(c.lifetime(g.Lifetime)),
 			routes: routes, sealKey: g.SealKey, plain: g.Plain, group: g.Group,
 		},
 		channels: newChannels(g.Channels),
 		digest:   digest,
-		source:   r.fingerprint(prefixSource, []byte(source)),
+		source:   c.fingerprint(prefixSource, []byte(source)),
 		root:     g.Preferences.Root,
 		handle:   g.Preferences.Handle,
 		revoked:  g.Preferences.Revoked,
 	}
-	var b leveldb.Batch
-	edits := []edit{{old: old, next: rec}}
-	if old != nil && old.live() {
-		rec.id, rec.collapse, rec.fresh = old.id, old.collapse, old.fresh
+	before := old // what it renews, nil if it is new
+	switch {
+	case old == nil:
+		c.create(rec)
+	case !old.live():
+		before = nil
+		c.put(edit{old: old, reason: reasonAnew}) // the id of one that ended is never used again
+		c.create(rec)
+	default:
+		rec.id, rec.collapse, rec.proved = old.id, old.collapse, old.proved
 		for i := range rec.routes {
 			rec.routes[i].proven = slices.ContainsFunc(old.routes, func(was route) bool {
 				return was.proven && was.equal(&rec.routes[i])
 			})
 		}
-	} else {
-		if edits, err = r.admit(rec, old); err != nil {
+		if err := c.moveSource(rec, old); err != nil {
 			return old, nil, err
 		}
-		rec.fresh = true
-		rec.collapse = randomID()
-		rec.id = r.next
-		b.Put(keyNextID, binary.BigEndian.AppendUint64(nil, uint64(rec.id)+1))
 	}
-	crowd, err := r.checkShares(rec, old)
-	if err != nil {
+	if err := c.checkShares(rec, before); err != nil {
 		return old, nil, err
 	}
-	edits = append(edits, crowd...)
-	errands, err := r.challenge(rec, source, now)
-	if err != nil {
+	if errands, err = c.challenge(rec, source, now); err != nil {
 		return old, nil, err
 	}
-	r.decide(rec, now)
-	if err := r.commit(&b, dedupe(edits)...); err != nil {
-		r.release(errands)
-		return old, nil, err
-	}
-	if rec.id == r.next {
-		r.next++
+	c.decideState(rec, now)
+	c.put(edit{old: before, next: rec})
+	if err := c.makeRoom(rec, before); err != nil {
+		return old, errands, err
 	}
 	return rec, errands, nil
+}
+
+// create gives a new registration what is its own.
+func (c *decision) create(rec *record) {
+	rec.id, rec.collapse = c.next, randomID()
+	c.counting(func(sign int) { c.next += registrationID(sign) })
+	c.set(keyNextID, binary.BigEndian.AppendUint64(nil, uint64(c.next)))
 }
 
 // checkRoutes judges what needs no look at other registrations.
@@ -138,131 +150,6 @@ func (r *registry) lifetime(seconds uint64) time.Duration {
 		return r.limits.Lifetime
 	}
 	return time.Duration(seconds) * time.Second
-}
-
-// admit finds room for a new registration: the oldest one that was never
-// confirmed gives way. old is the tombstone of the same key, or nil.
-func (r *registry) admit(rec, old *record) ([]edit, error) {
-	edits := []edit{{next: rec}}
-	if old != nil {
-		// The id of an ended registration is never used again.
-		edits = append([]edit{{old: old, reason: reasonAnew}}, edits...)
-	}
-	if r.count[classFresh] >= r.limits.Unconfirmed || r.count[classFresh]+r.count[classLive] >= r.limits.Registrations {
-		oldest, err := r.oldest(classFresh)
-		if err != nil {
-			return nil, err
-		}
-		if oldest == nil {
-			return nil, refuse(pushwire.Limit, "this server has no room for another registration")
-		}
-		r.m.ended.WithLabelValues("evicted").Inc()
-		edits = append(edits, edit{old: oldest, reason: reasonEvicted})
-	}
-	return edits, nil
-}
-
-// oldest returns the record of a class that is due first, nil if there is none.
-func (r *registry) oldest(class byte) (*record, error) {
-	it := r.store.scan(prefixDue, class)
-	defer it.Release()
-	for it.Next() {
-		key := it.Key()
-		rec, err := r.read(registrationID(binary.BigEndian.Uint64(key[len(key)-8:])), true)
-		if err != nil || rec != nil {
-			return rec, err
-		}
-	}
-	return nil, it.Error()
-}
-
-// checkShares checks the limits of what registrations share: the source, the
-// group, the handle, the addresses. One that never proved an address gives way
-// to another that claims it, so that nobody can keep an owner out.
-func (r *registry) checkShares(rec, old *record) ([]edit, error) {
-	if r.channels+len(rec.channels) > r.limits.AllChannels {
-		return nil, refuse(pushwire.Limit, "this server has no room for more channels")
-	}
-	for _, share := range []struct {
-		prefix byte
-		f      [16]byte
-		max    int
-		used   bool
-		text   string
-	}{
-		{prefixSource, rec.source, r.limits.PerSource, true, "too many registrations came from your network"},
-		{prefixGroup, r.fingerprint(prefixGroup, rec.group), r.limits.PerGroup, len(rec.group) > 0, "too many devices share this group id"},
-		{prefixHandle, r.fingerprint(prefixHandle, rec.handle), r.limits.PerHandle, len(rec.handle) > 0, "too many registrations share this handle; choose another"},
-	} {
-		if !share.used {
-			continue
-		}
-		all, err := r.members(share.prefix, share.f, share.max)
-		if err != nil {
-			return nil, err
-		}
-		if others(all, rec.id) >= share.max {
-			return nil, refuse(pushwire.Limit, "%s", share.text)
-		}
-	}
-	var edits []edit
-	for i := range rec.routes {
-		all, err := r.members(prefixAddress, r.addressFingerprint(&rec.routes[i]), r.limits.PerAddress)
-		if err != nil {
-			return nil, err
-		}
-		for n := others(all, rec.id); n >= r.limits.PerAddress; n-- {
-			gives, err := r.claimant(all, rec.id, edits)
-			if err != nil {
-				return nil, err
-			}
-			if gives == nil {
-				return nil, refuse(pushwire.Limit, "route %d: too many registrations claim this address", i+1)
-			}
-			r.m.ended.WithLabelValues("evicted").Inc()
-			edits = append(edits, edit{old: gives, reason: reasonEvicted})
-		}
-	}
-	return edits, nil
-}
-
-func others(all []member, self registrationID) int {
-	n := len(all)
-	for _, m := range all {
-		if m.id == self {
-			n--
-		}
-	}
-	return n
-}
-
-// claimant returns the oldest fresh registration of all that is not removed yet.
-func (r *registry) claimant(all []member, self registrationID, removed []edit) (*record, error) {
-	for _, m := range all {
-		if m.id == self || slices.ContainsFunc(removed, func(e edit) bool { return e.old.id == m.id }) {
-			continue
-		}
-		rec, err := r.read(m.id, true)
-		if err != nil {
-			return nil, err
-		}
-		if rec != nil && rec.fresh {
-			return rec, nil
-		}
-	}
-	return nil, nil
-}
-
-// dedupe leaves out edits of a record that was edited before.
-func dedupe(edits []edit) []edit {
-	seen := make(map[registrationID]bool)
-	return slices.DeleteFunc(edits, func(e edit) bool {
-		if e.old == nil {
-			return false
-		}
-		defer func() { seen[e.old.id] = true }()
-		return seen[e.old.id]
-	})
 }
 
 // digestOf tells two requests of one version apart.

@@ -20,9 +20,11 @@ const saveTimeout = 1500 * time.Millisecond
 // the next start has it instead of reading all registrations. It writes none if
 // memory may differ from the disk. Nothing changes any more.
 func (r *registry) save(ctx context.Context) error {
-	r.change.Lock()
-	defer r.change.Unlock()
-	if r.saved || r.unsure || r.store.dir == "" {
+	r.turn <- struct{}{}
+	defer func() { <-r.turn }()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.saved || r.doubt != nil || r.store.dir == "" {
 		return nil
 	}
 	record, err := writeSnapshot(ctx, r.store.dir, r.index, r.tally)
@@ -61,9 +63,13 @@ func (r *registry) restore() (bool, error) {
 		return true, nil
 	}
 	r.log.Warn("the index is made of all registrations, as its snapshot is of no use", "err", err)
-	if err := r.write(new(leveldb.Batch)); err != nil {
+	var b leveldb.Batch
+	b.Delete(keySnapshot)
+	if err := r.store.write(&b); err != nil {
 		return false, fmt.Errorf("delete the record of the snapshot: %w", err)
 	}
+	r.saved = false
+	r.removeSnapshot()
 	return false, nil
 }
 

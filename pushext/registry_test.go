@@ -184,8 +184,8 @@ func TestLifetimeEnds(t *testing.T) {
 
 // counts are the registrations by class.
 func counts(b *bed) [classes]int {
-	b.ext.registry.change.Lock()
-	defer b.ext.registry.change.Unlock()
+	b.ext.registry.mu.Lock()
+	defer b.ext.registry.mu.Unlock()
 	return b.ext.registry.count
 }
 
@@ -278,7 +278,7 @@ func TestRoomIsBounded(t *testing.T) {
 				p := b.phone(token)
 				p.peer = enode.ID{1}
 				if i < 2 {
-					ok(b, p.ask(p.registration()))
+					p.join(p.registration())
 					ok(b, p.ask(p.registration()))
 				} else {
 					p.refused(p.registration(), pushwire.Limit)
@@ -572,6 +572,7 @@ func TestRegistryModel(t *testing.T) {
 			}
 			require.Equal(t, size, r.index.size())
 			require.Equal(t, size, r.channels)
+			r.agrees(t)
 		}
 		require.NoError(t, s.close())
 	})
@@ -685,7 +686,7 @@ func FuzzDecodeRecord(f *testing.F) {
 }
 
 func FuzzDecodeListening(f *testing.F) {
-	rec := record{registration: registration{state: confirmed, expires: time.UnixMilli(5)}, fresh: true,
+	rec := record{registration: registration{state: confirmed, expires: time.UnixMilli(5)},
 		channels: []channel{{topicA, pushwire.Every, 0}, {topicB, pushwire.Muted, 7}}}
 	f.Add(rec.encodeListening())
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -46,6 +46,16 @@ func (s *shelf) open() {
 	require.NoError(s.t, err)
 }
 
+// enter writes edits in one change.
+func (r *registry) enter(edits ...edit) error {
+	return r.apply(func(c *decision) error {
+		for _, e := range edits {
+			c.put(e)
+		}
+		return nil
+	})
+}
+
 // add registers n devices with channels, which two of them share.
 func (s *shelf) add(n, channels int) {
 	s.t.Helper()
@@ -55,14 +65,14 @@ func (s *shelf) add(n, channels int) {
 		rec := &record{registration: registration{
 			id: registrationID(1000 + i), key: shelfKey(i), version: 1, state: confirmed, expires: time.Now().Add(time.Hour).Truncate(time.Second),
 			routes: []route{{provider: "post", address: Address{Token: fmt.Sprint(i)}, proven: true}}, plain: true,
-		}}
+		}, proved: true}
 		for c := range channels {
 			rec.channels = append(rec.channels, channel{topic: benchTopic(uint32(i/2*channels + c))})
 		}
 		rec.due = rec.expires
 		edits = append(edits, edit{next: rec})
 	}
-	require.NoError(s.t, s.commit(new(leveldb.Batch), edits...))
+	require.NoError(s.t, s.enter(edits...))
 }
 
 func shelfKey(i int) [33]byte { return [33]byte{1, byte(i), byte(i >> 8)} }
