@@ -16,7 +16,7 @@ build: ## build bin/wnode
 demo: build ## run the whole loop once: message, push, preview
 	./bin/wnode demo
 
-test: ## all tests with the race detector, the genuine node as a peer included
+test: ## all tests with the race detector, the genuine node and the genuine gorush included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
 
 torture-short: ## kill, fill, flip and overload a node for about two minutes
@@ -43,6 +43,7 @@ lint: ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 	cd testutil/genuine && $(GO) vet ./...
+	cd testutil/genuinegorush/server && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
 vuln: ## known vulnerabilities in what we call (needs the Internet)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/testutil/nested"
 )
 
 // Load is a set of envelopes to archive: those of File, or made ones. Made
@@ -77,7 +79,7 @@ func run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, exe, args...)
-	stderr := &tail{}
+	stderr := &nested.Tail{}
 	cmd.Stderr = stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/testutil/nested"
 )
 
 // Options of a node. The zero value is a full node without a mailserver that
@@ -71,7 +73,7 @@ type Node struct {
 
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
-	stderr *tail
+	stderr *nested.Tail
 	stop   sync.Once
 	ended  chan struct{} // closed when the process is gone and everything was read
 	err    error         // why, valid once ended is closed
@@ -137,7 +139,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	}
 	n := &Node{
 		cmd:     exec.Command(exe, o.args()...),
-		stderr:  &tail{to: o.Log},
+		stderr:  &nested.Tail{To: o.Log},
 		ended:   make(chan struct{}),
 		calls:   make(map[uint64]chan response),
 		peers:   make(map[enode.ID]peerState),
@@ -372,37 +374,4 @@ func (n *Node) call(ctx context.Context, method string, p params, result any) er
 	case <-ctx.Done():
 		return fmt.Errorf("genuine node: %s: %w", method, context.Cause(ctx))
 	}
-}
-
-// tail passes on what is written and keeps the end of it.
-type tail struct {
-	to io.Writer // may be nil
-
-	mu   sync.Mutex // guards last
-	last []byte
-}
-
-// tailSize is enough for the head of a Go panic.
-const tailSize = 4096
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	t.last = append(t.last, b...)
-	if over := len(t.last) - tailSize; over > 0 {
-		t.last = append(t.last[:0], t.last[over:]...)
-	}
-	t.mu.Unlock()
-	if t.to != nil {
-		return t.to.Write(b)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.last) == 0 {
-		return ""
-	}
-	return "\n" + string(t.last)
 }
