@@ -320,6 +320,10 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 		d.report(what, fmt.Errorf("the canary's address cannot be right: %w", err), "")
 		return
 	}
+	if err := examineProvider(ctx, opened[0]); err != nil {
+		d.report(what, err, "")
+		return
+	}
 	began := time.Now()
 	v, err := pushCanary(ctx, opened[0], address)
 	if err != nil {
@@ -337,6 +341,17 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 		return
 	}
 	d.report(what, verdictHelp(v), "accepted a canary to a made-up address in %v", took)
+}
+
+// examineProvider has a provider that can ask its service whether it can be used do that.
+func examineProvider(ctx context.Context, p pushext.Provider) error {
+	asks, ok := p.(interface{ Examine(context.Context) error })
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	return asks.Examine(ctx)
 }
 
 // pushCanary pushes what an app ignores.

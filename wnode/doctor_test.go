@@ -193,6 +193,24 @@ func TestDoctorWithoutCanary(t *testing.T) {
 	c.sick("provider webpush: push provider webpush: ")
 }
 
+// What cannot be believed is not called well: a gorush that answers before it sends.
+func TestDoctorOfGorush(t *testing.T) {
+	t.Parallel()
+	for want, cfg := range map[string]emulate.GorushConfig{
+		"gorush's core.sync is false: it answers before it sends, so nothing it says can be believed; set core.sync: true":                                            {Platform: 2, Async: true},
+		"gorush's queue.engine is \"nats\", with which it ignores core.sync: it answers before it sends, so nothing it says can be believed; set queue.engine: local": {Platform: 2, Queue: "nats"},
+		"gorush's android.enabled is false: it drops what is for that platform without a word; set it true, or remove this provider":                                  {Platform: 1},
+	} {
+		g, err := emulate.StartGorush(cfg)
+		require.NoError(t, err)
+		t.Cleanup(g.Close)
+		c := newClinic(t)
+		require.NoError(t, os.WriteFile(c.file, []byte("[[Push.Provider]]\nType = \"gorush\"\nPlatform = \"android\"\nEndpoint = \""+g.URL()+"\"\n"), 0o600))
+		c.sick("provider gorush: "+want, "--canary=gorush="+g.NewToken())
+		require.Zero(t, g.Accepted())
+	}
+}
+
 func TestDoctorOfAFullDisk(t *testing.T) {
 	for free, want := range map[uint64]string{
 		doctorFree - 1: "BAD  disk: only 1023 MiB are free at ",

@@ -208,7 +208,8 @@ func openPushy(p config.Provider) (pushext.Provider, error) {
 
 func openGorush(p config.Provider) (pushext.Provider, error) {
 	var options struct {
-		Endpoint   string // base URL of a gorush server with core.sync = true
+		Endpoint   string // base URL of a gorush server with core.sync = true and the local queue
+		ConfigURL  string // where it tells its configuration; empty: /api/config there
 		Platform   string // android or ios; an instance each
 		Topic      string // ios: the app's bundle id
 		Production bool   // ios: release builds of the app
@@ -221,6 +222,7 @@ func openGorush(p config.Provider) (pushext.Provider, error) {
 	return gorush.New(gorush.Config{
 		Name:       p.Name,
 		Endpoint:   options.Endpoint,
+		ConfigURL:  options.ConfigURL,
 		Platform:   options.Platform,
 		Topic:      options.Topic,
 		Production: options.Production,

@@ -163,7 +163,7 @@ func TestWrongProviderOptions(t *testing.T) {
 func TestWrongURLs(t *testing.T) {
 	keys := map[string][]string{
 		"fcm": {"Endpoint", "TokenURL"}, "apns": {"Endpoint"}, "hms": {"Endpoint", "TokenURL"}, "pushy": {"Endpoint"},
-		"gorush": {"Endpoint"}, "webpush": {"Contact"}, "webhook": {},
+		"gorush": {"Endpoint", "ConfigURL"}, "webpush": {"Contact"}, "webhook": {},
 	}
 	for _, kind := range emulate.Types() {
 		t.Run(kind, func(t *testing.T) {

@@ -1,14 +1,18 @@
 // Package gorush wakes devices through an operator's own gorush server, over its
 // HTTP API. It is for those who run one already; providers fcm and apns see more.
 //
-// The flow of one Push: one notification for one token is posted to /api/push of
-// a server in sync mode, which answers 200 whatever happened and lists failures as
-// log lines; no line means accepted, a line's text becomes the verdict (verdict.go).
+// The flow of one Push: the server's configuration has to tell of sync mode (mode.go);
+// then one notification for one token is posted to /api/push, which answers 200 whatever
+// happened and lists failures as log lines; no line means accepted, a line's text becomes
+// the verdict (verdict.go).
 //
 // What gorush cannot say, this package does not claim. For Huawei it reports nothing
 // when all tokens are invalid, so that platform is refused: use provider hms. Without sync
-// mode it answers before it sends, so an answer that does not count the notification is no success.
-// FCM's words for a dead token are also those for other missing things, so a registration is kept.
+// mode it answers before it sends, with the same words, and no such answer is believed.
+// Words for a dead token that are also those for other missing things are believed, as
+// all deaths are, only while other devices of the provider are reached.
+//
+// The package is held to gorush v1.22.0's own router and clients (testutil/genuinegorush).
 package gorush
 
 import (
@@ -17,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,8 +53,12 @@ const (
 // Config configures a Provider.
 type Config struct {
 	Name     string // route name; "" is "gorush"
-	Endpoint string // the server's base URL; it must run with sync = true
+	Endpoint string // the server's base URL; it must run with core.sync and queue.engine local
 	Platform string // Android or IOS: tokens do not tell
+
+	// ConfigURL is where the server tells its configuration; "" is /api/config below
+	// Endpoint.
+	ConfigURL string
 
 	Topic      string // IOS: the app's bundle id
 	Production bool   // IOS: APNs' production environment
@@ -61,8 +70,9 @@ type Config struct {
 
 // Provider sends through one gorush server to one platform.
 type Provider struct {
-	cfg Config
-	url string
+	cfg  Config
+	url  string
+	mode *mode
 }
 
 var (
@@ -98,7 +108,25 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = attempt.DefaultTimeout
 	}
-	return &Provider{cfg: cfg, url: endpoint.String() + "/api/push"}, nil
+	if cfg.ConfigURL == "" {
+		cfg.ConfigURL = endpoint.String() + "/api/config"
+	}
+	if _, err := credentials.URL("ConfigURL", cfg.ConfigURL, "http://localhost:8088/api/config", "https", "http"); err != nil {
+		return fail(err)
+	}
+	return &Provider{
+		cfg: cfg, url: endpoint.String() + "/api/push", mode: newMode(cfg.HTTPClient, cfg.ConfigURL, cfg.Platform, cfg.Timeout),
+	}, nil
+}
+
+// Examine asks the server whether its answers can be believed. The error says what is
+// to be changed, and of what.
+func (p *Provider) Examine(ctx context.Context) error {
+	r, err := p.mode.since(ctx, time.Now())
+	if err != nil {
+		return fmt.Errorf("gorush does not tell its configuration: %w", err)
+	}
+	return r.help
 }
 
 // Quiet is APNs' limit of background pushes, or none.
@@ -150,11 +178,21 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	}
 	ctx, cancel := attempt.Within(ctx, p.cfg.Timeout)
 	defer cancel()
-	answer, err := attempt.Post(ctx, p.cfg.HTTPClient, p.url, http.Header{"Content-Type": {"application/json"}}, body)
+	switch r, err := p.mode.before(ctx, now); {
+	case err != nil:
+		return attempt.Failed("gorush", err)
+	case r.refuse.Reason != "":
+		return r.refuse
+	}
+	answer, err := attempt.Post(p.mode.traced(ctx), p.cfg.HTTPClient, p.url, http.Header{"Content-Type": {"application/json"}}, body)
 	if err != nil {
 		return attempt.Failed("gorush", err)
 	}
-	return verdict(answer, p.cfg.Platform, now)
+	r, err := p.mode.after(ctx)
+	if err != nil {
+		return attempt.Failed("gorush", err)
+	}
+	return verdict(answer, p.cfg.Platform, r, now)
 }
 
 // request builds the notification. The errors are fit to be reasons.
@@ -165,7 +203,7 @@ func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNo
 	}
 	data := make(notify.D, len(members))
 	for key, value := range members {
-		data[key] = value
+		data[key] = carried(value, p.cfg.Platform)
 	}
 	ttl := min(max(n.TTL, 0), maxTTL)
 	req := notify.PushNotification{ID: n.ID, Tokens: []string{n.Address.Token}, Data: data, Priority: "normal"}
@@ -194,4 +232,23 @@ func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNo
 		req.PushType, req.ContentAvailable = "background", true
 	}
 	return req, nil
+}
+
+// carried is a member of a body in the form in which it survives gorush, which reads
+// every number as a float. FCM has strings only and gets the member's text, as from
+// provider fcm. For Apple a number stays one, unless digits would be lost.
+func carried(value json.RawMessage, platform string) any {
+	switch {
+	case value[0] == '"':
+		return value
+	case platform == Android:
+		return string(value)
+	case value[0] != '-' && (value[0] < '0' || value[0] > '9'):
+		return value
+	}
+	number, err := strconv.ParseFloat(string(value), 64)
+	if text, err2 := json.Marshal(number); err != nil || err2 != nil || string(text) != string(value) {
+		return string(value)
+	}
+	return value
 }

@@ -2,7 +2,9 @@ package gorush_test
 
 import (
 	"net/http"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -98,7 +100,63 @@ func TestPush(t *testing.T) {
 	require.Equal(t, pushext.Delivered, p.Push(t.Context(), notification(token)).Class)
 	require.False(t, (<-e.Pushes(token)).Visible)
 	e.Unregister(token)
-	require.Equal(t, pushext.Verdict{Class: pushext.MessageBad, Reason: "gorush not found"}, p.Push(t.Context(), notification(token)), "not exact enough to end a registration")
+	require.Equal(t, pushext.Verdict{Class: pushext.TokenDead, Reason: "gorush not found"}, p.Push(t.Context(), notification(token)))
+}
+
+// TestModeChanges: a gorush that was restarted to answer before it sends is not believed
+// once, although its answers are those of before and its configuration was good a moment
+// ago: the push came over a younger connection than the configuration.
+func TestModeChanges(t *testing.T) {
+	e, err := emulate.StartGorush(emulate.GorushConfig{Platform: number(gorush.Android)})
+	require.NoError(t, err)
+	t.Cleanup(e.Close)
+	client := attempt.Client(attempt.Transport(nil, nil))
+	t.Cleanup(client.CloseIdleConnections)
+	p, err := gorush.New(config(e, gorush.Android, client))
+	require.NoError(t, err)
+	n := notification(e.NewToken())
+	for range 3 {
+		require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class)
+	}
+	require.Equal(t, 1, e.Configs(), "asked once, while the connection lasts")
+
+	e.SetSync(false)
+	client.CloseIdleConnections() // as a restart does
+	off := pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush core.sync is off"}
+	require.Equal(t, off, p.Push(t.Context(), n))
+	require.Equal(t, 4, e.Accepted(), "it had taken it")
+	require.Equal(t, off, p.Push(t.Context(), n))
+	require.Equal(t, 4, e.Accepted(), "and is given no more")
+}
+
+// TestModeIsAskedAgain is how long a reading of gorush's configuration counts where no
+// connection tells of a restart, as behind a proxy.
+func TestModeIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, err := emulate.StartGorush(emulate.GorushConfig{Addr: emulate.Memory, Platform: number(gorush.Android)})
+		require.NoError(t, err)
+		defer e.Close()
+		p, err := gorush.New(config(e, gorush.Android, &http.Client{Transport: e.Transport()}))
+		require.NoError(t, err)
+		n := notification(e.NewToken())
+		push := func() pushext.Class { return p.Push(t.Context(), n).Class }
+		require.Equal(t, pushext.Delivered, push())
+		e.SetSync(false)
+		time.Sleep(time.Minute + time.Second)
+		require.Equal(t, pushext.ProviderBroken, push())
+		require.Equal(t, 1, e.Accepted())
+		var wg sync.WaitGroup
+		asked := e.Configs()
+		for range 20 {
+			wg.Go(func() { require.Equal(t, pushext.ProviderBroken, push()) })
+		}
+		wg.Wait()
+		require.Equal(t, asked, e.Configs(), "one look serves all pushes of a second")
+		e.SetSync(true)
+		time.Sleep(time.Second + time.Millisecond)
+		require.Equal(t, pushext.Delivered, push())
+		require.Equal(t, 2, e.Accepted())
+	})
 }
 
 func TestQuiet(t *testing.T) {

@@ -1,23 +1,16 @@
 package gorush
 
 import (
-	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
+
+	"github.com/sideshow/apns2"
+	"github.com/tidwall/gjson"
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
 )
-
-// result is gorush's answer to /api/push.
-type result struct {
-	Success string `json:"success"`
-	Counts  int    `json:"counts"` // notifications taken, not delivered
-	Logs    []struct {
-		Type  string `json:"type"`
-		Error string `json:"error"`
-	} `json:"logs"` // of failures, in sync mode
-}
 
 // failure is what a log line's text means.
 type failure struct {
@@ -28,8 +21,10 @@ type failure struct {
 // android are the texts of FCM that gorush passes on, without FCM's codes.
 var android = map[string]failure{
 	"The registration token is not a valid FCM registration token": {pushext.TokenDead, "invalid token"},
-	// Of an unregistered token, and of anything else that FCM did not find.
-	"Requested entity was not found.": {pushext.MessageBad, "not found"},
+	// Of an unregistered token, and of anything else that FCM did not find, such as a
+	// project: believed only while others are reached.
+	"Requested entity was not found.": {pushext.TokenDead, "not found"},
+	"NotRegistered":                   {pushext.TokenDead, "NotRegistered"},
 	"SenderId mismatch":               {pushext.MessageBad, "sender mismatch"},
 	"Quota exceeded.":                 {pushext.Retry, "quota"},
 }
@@ -53,9 +48,13 @@ var ios = map[string]failure{
 	"Forbidden":                 {pushext.ProviderBroken, "Forbidden"},
 }
 
-// verdict judges the answer to one notification for one token. A line that is not known is a
-// failure that may pass.
-func verdict(a attempt.Answer, platform string, now time.Time) pushext.Verdict {
+// unavailable are the reasons of APNs with a status of 500 and more, after which alone
+// gorush repeats a push to it.
+var unavailable = []string{apns2.ReasonInternalServerError, apns2.ReasonServiceUnavailable, apns2.ReasonShutdown}
+
+// verdict judges the answer to one notification for one token, of a server whose
+// configuration is r. A line that is not known is a failure that may pass.
+func verdict(a attempt.Answer, platform string, r reading, now time.Time) pushext.Verdict {
 	status := "gorush " + attempt.Status(a.Status)
 	switch {
 	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
@@ -65,19 +64,50 @@ func verdict(a attempt.Answer, platform string, now time.Time) pushext.Verdict {
 	case a.Status != http.StatusOK:
 		return pushext.Verdict{Class: pushext.ProviderBroken, Reason: status}
 	}
-	var r result
-	if err := json.Unmarshal(a.Body, &r); err != nil || r.Success != "ok" || r.Counts != 1 {
+	object, _ := a.Object()
+	if attempt.Text(object, "success") != "ok" {
 		return pushext.Verdict{Class: pushext.Retry, Reason: "gorush 200 unreadable"}
 	}
-	if len(r.Logs) == 0 {
-		return pushext.Verdict{Class: pushext.Delivered, Reason: "gorush 200"}
+	// Failures are listed in sync mode alone, each try's, the last one's at the end.
+	if failures := texts(object); len(failures) > 0 && !repaired(failures, platform, r.retries) {
+		known := android
+		if platform == IOS {
+			known = ios
+		}
+		if f, ok := known[failures[len(failures)-1]]; ok {
+			return pushext.Verdict{Class: f.class, Reason: "gorush " + f.reason}
+		}
+		return pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}
 	}
-	texts := android
-	if platform == IOS {
-		texts = ios
+	// Tokens that were taken, and one more for a topic. What is for a platform that is
+	// not enabled it leaves out.
+	if attempt.Number(object, "counts") < 1 {
+		return pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush took nothing"}
 	}
-	if f, ok := texts[r.Logs[0].Error]; ok {
-		return pushext.Verdict{Class: f.class, Reason: "gorush " + f.reason}
+	if r.refuse.Reason != "" {
+		return r.refuse
 	}
-	return pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}
+	return pushext.Verdict{Class: pushext.Delivered, Reason: status}
+}
+
+// texts are the errors in an answer's log lines: one that is empty if no line has any.
+func texts(object gjson.Result) (list []string) {
+	lines := false
+	object.Get("logs").ForEach(func(_, line gjson.Result) bool {
+		lines = lines || line.IsObject()
+		if text := attempt.Text(line, "error"); text != "" {
+			list = append(list, text)
+		}
+		return true
+	})
+	if lines && len(list) == 0 {
+		return []string{""}
+	}
+	return list
+}
+
+// repaired reports whether gorush's own repetition did what failed before: the last
+// failure would have been repeated once more, and there is no line of that.
+func repaired(failures []string, platform string, retries int) bool {
+	return len(failures) <= retries && (platform == Android || slices.Contains(unavailable, failures[len(failures)-1]))
 }

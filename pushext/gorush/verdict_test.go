@@ -1,7 +1,9 @@
 package gorush_test
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +27,9 @@ func TestVerdicts(t *testing.T) {
 	// Of gorush itself, on either platform.
 	server := []emulatetest.Row{
 		{Says: raw(200, `{"success":"ok","counts":1,"logs":[]}`), Class: pushext.Delivered, Reason: "gorush 200"},
-		{Says: raw(200, `{"success":"ok","counts":0,"logs":[]}`), Class: retry, Reason: "gorush 200 unreadable"},
+		{Says: raw(200, `{"success":"ok","counts":2,"logs":[]}`), Class: pushext.Delivered, Reason: "gorush 200"}, // the topic too
+		{Says: raw(200, `{"success":"ok","counts":0,"logs":[]}`), Class: broken, Reason: "gorush took nothing"},
+		{Says: raw(200, `{"success":"ok","counts":1,"logs":[{}]}`), Class: retry, Reason: "gorush failed-push"},
 		{Says: raw(200, `{"success":"no","counts":1}`), Class: retry, Reason: "gorush 200 unreadable"},
 		{Says: raw(200, `<html>`), Class: retry, Reason: "gorush 200 unreadable"},
 		{Says: line("dial tcp 192.0.2.4: a secret"), Class: retry, Reason: "gorush failed-push"},
@@ -46,8 +50,9 @@ func TestVerdicts(t *testing.T) {
 	for platform, rows := range map[string][]emulatetest.Row{
 		gorush.Android: {
 			{Says: line("The registration token is not a valid FCM registration token"), Class: dead, Reason: "gorush invalid token"},
-			// Also of other missing things: not exact enough to end a registration.
-			{Says: line("Requested entity was not found."), Class: bad, Reason: "gorush not found"},
+			// Also of other missing things: the dispatcher believes it only while others are reached.
+			{Says: line("Requested entity was not found."), Class: dead, Reason: "gorush not found"},
+			{Says: line("NotRegistered"), Class: dead, Reason: "gorush NotRegistered"},
 			{Says: line("SenderId mismatch"), Class: bad, Reason: "gorush sender mismatch"},
 			{Says: line("Quota exceeded."), Class: retry, Reason: "gorush quota"},
 			{Says: line("Unregistered"), Class: retry, Reason: "gorush failed-push"}, // a word of the other platform
@@ -83,7 +88,10 @@ func TestVerdicts(t *testing.T) {
 				require.NoError(t, err)
 				return emulatetest.Bench{Provider: p, Service: e.Service}
 			},
-			Rows: append(rows, server...),
+			Rows: slices.Concat(rows, server,
+				emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"success":"ok","counts":1,"logs":[]}`), Class: pushext.Delivered, Reason: "gorush 200"}, "success", "counts")[1:],
+				emulatetest.Strange(emulatetest.Row{Says: raw(200, fmt.Sprintf(`{"success":"ok","counts":1,"logs":[{"type":"failed-push","platform":"x","token":"***","message":"","error":%q}]}`, rows[0].Says.Message)), Class: dead, Reason: rows[0].Reason}, "success", "logs.0.error"),
+			),
 		}.Run)
 	}
 }
