@@ -148,6 +148,9 @@ func Background() pushext.Budget {
 	return pushext.Budget{Burst: BackgroundBurst, Every: BackgroundEvery}
 }
 
+// Close drops idle connections.
+func (p *Provider) Close() { p.client.CloseIdleConnections() }
+
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
 

@@ -54,6 +54,9 @@ func NewAccess(client *http.Client, tokenURL string, timeout time.Duration, form
 	return &Access{client: client, tokenURL: tokenURL, form: form, timeout: timeout}
 }
 
+// Close drops idle connections.
+func (a *Access) Close() { a.client.CloseIdleConnections() }
+
 // usable returns an access token that can be used at now. It waits for an exchange only
 // when there is none; one near its end, or from before the clock was set, is replaced
 // behind the caller's back. What is signed for an exchange is never kept.

@@ -180,6 +180,9 @@ func readAccount(cfg Config) (account, error) {
 	return a, err
 }
 
+// Close drops idle connections.
+func (p *Provider) Close() { p.access.Close() }
+
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
 

@@ -137,6 +137,9 @@ func (p *Provider) Quiet() pushext.Budget {
 	return pushext.Budget{}
 }
 
+// Close drops idle connections.
+func (p *Provider) Close() { p.cfg.HTTPClient.CloseIdleConnections() }
+
 // Name is the route name.
 func (p *Provider) Name() string { return p.cfg.Name }
 

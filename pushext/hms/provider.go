@@ -132,6 +132,9 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
+// Close drops idle connections.
+func (p *Provider) Close() { p.access.Close() }
+
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
 

@@ -88,6 +88,9 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
+// Close drops idle connections.
+func (p *Provider) Close() { p.client.CloseIdleConnections() }
+
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
 
