@@ -321,7 +321,7 @@ func TestAttackHandleOfAnother(t *testing.T) {
 		// Notify finds both.
 		letter := b.letter(topicB)
 		alice := b.phone("alice")
-		require.Equal(t, pushwire.OK, alice.ask(pushwire.NewNotify(pushwire.Capability(root, "alice"), handle, "alice", letter.Hash(), pushwire.NotifyMessage)).Code)
+		require.Equal(t, pushwire.OK, alice.ask(pushwire.NewNotify(pushwire.Capability(root, "alice"), handle, "alice", letter.Hash(), pushwire.NotifyMessage, b.ext.protocol.server)).Code)
 		b.archive.take(letter)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()

@@ -62,12 +62,13 @@ type line struct {
 // The outbox knows what a device is to be woken for, durably; the dispatcher
 // knows when and through which provider, in memory.
 type dispatcher struct {
-	cfg   Delivery
-	dir   directory
-	box   *outbox
-	log   *slog.Logger
-	m     *metrics
-	lines map[string]*line
+	cfg    Delivery
+	server [33]byte // the push key, compressed, which challenges name
+	dir    directory
+	box    *outbox
+	log    *slog.Logger
+	m      *metrics
+	lines  map[string]*line
 
 	sealers sealers
 

@@ -436,7 +436,7 @@ func TestChallengeIsSentOnceAndAlone(t *testing.T) {
 		time.Sleep(time.Hour)
 		got := p.all()
 		require.Len(t, got, 1)
-		require.Equal(t, pushwire.Payload{Kind: pushwire.Challenge, Hashes: got[0].Payload.Hashes, Code: code[:]}, got[0].Payload)
+		require.Equal(t, pushwire.Payload{Kind: pushwire.Challenge, Hashes: got[0].Payload.Hashes, Code: code[:], Server: make([]byte, 33), Account: make([]byte, 33)}, got[0].Payload)
 		require.False(t, got[0].Visible)
 
 		// What matched waits for the proof.

@@ -75,6 +75,10 @@ func build(cfg Config, s *store) (*Extension, error) {
 		follower: &follower{source: cfg.Log, who: reg, box: box, log: cfg.Logger, m: m},
 	}
 	x.protocol = newProtocol(cfg.PushKey, cfg.Limits, reg, box, d, cfg.Envelopes, cfg.Sender, cfg.Logger, newProtocolMetrics(cfg.Registerer))
+	d.server = x.protocol.server
+	if log, ok := cfg.Log.(Identified); ok {
+		x.protocol.logID = log.LogID
+	}
 	reg.died = func(id registrationID, reason string) {
 		d.sealers.forget(id)
 		if err := box.drop(id, outcomeDead, reason); err != nil {

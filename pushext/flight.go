@@ -175,7 +175,7 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 		p.Hashes = c.dismiss
 		n.CollapseID, n.Urgent, n.ID = "d"+c.reg.collapse, false, nonce()
 	case pushwire.Challenge:
-		p.Code = j.errand.code[:]
+		p.Code, p.Server, p.Account = j.errand.code[:], d.server[:], c.reg.key[:]
 	}
 	var err error
 	if c.reg.plain {

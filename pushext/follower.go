@@ -34,6 +34,10 @@ type Log interface {
 	Follow(ctx context.Context, after uint64, fn func([]Entry) error) error
 }
 
+// Identified is implemented by a Log that is told from every other by an
+// identity of at most pushwire.MaxLogID bytes.
+type Identified interface{ LogID() []byte }
+
 // Entry is one archived envelope.
 type Entry struct {
 	Seq      uint64 // receive sequence

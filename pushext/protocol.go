@@ -35,6 +35,8 @@ const (
 // disk before its reply is sent.
 type protocol struct {
 	key       *ecdsa.PrivateKey
+	server    [33]byte      // the public half of key, compressed
+	logID     func() []byte // of the archive's log
 	limits    Limits
 	registry  *registry
 	box       *outbox
@@ -56,7 +58,7 @@ type protocol struct {
 
 func newProtocol(key *ecdsa.PrivateKey, limits Limits, r *registry, box *outbox, disp *dispatcher, envelopes Envelopes, sender Sender, log *slog.Logger, m *protocolMetrics) *protocol {
 	return &protocol{
-		key: key, limits: limits, registry: r, box: box, disp: disp, envelopes: envelopes, sender: sender, log: log, m: m,
+		key: key, server: [33]byte(crypto.CompressPubkey(&key.PublicKey)), logID: func() []byte { return nil }, limits: limits, registry: r, box: box, disp: disp, envelopes: envelopes, sender: sender, log: log, m: m,
 		topic:   pushwire.Topic(),
 		queue:   make(chan incoming, limits.Queue),
 		replays: replays{max: limits.Replays},
@@ -232,13 +234,22 @@ func (p *protocol) failed(rec *record, err error) answer {
 	return a
 }
 
+// standing is what tells a device where it and the server are.
+func (p *protocol) standing(rec *record) pushwire.Standing {
+	s := pushwire.Standing{Now: millis(time.Now()), Log: p.logID()}
+	if rec != nil && rec.live() {
+		s.Epoch = p.registry.epoch(rec)
+	}
+	return s
+}
+
 // registered is the answer to what changes a registration, or does not.
 func (p *protocol) registered(rec *record, err error) answer {
 	a := answer{rec: rec}
 	if err != nil {
 		a = p.failed(rec, err)
 	}
-	body := &pushwire.RegisterReply{Limits: p.limits.wire()}
+	body := &pushwire.RegisterReply{Limits: p.limits.wire(), Standing: p.standing(rec)}
 	if rec != nil {
 		body.Version, body.Expires = rec.version, uint64(rec.expires.Unix())
 	}
@@ -280,7 +291,9 @@ func (p *protocol) work() float64 {
 }
 
 func (p *protocol) confirm(key [33]byte, body *pushwire.Confirm, now time.Time) answer {
-	rec, err := p.registry.confirm(key, body.Code, now)
+	rec, err := p.registry.confirm(key, func(code [pushwire.CodeSize]byte) bool {
+		return body.Proves(code, p.server, key)
+	}, now)
 	if err == nil {
 		p.wake(rec.id)
 	}
@@ -301,11 +314,13 @@ func (p *protocol) status(key [33]byte) answer {
 		return p.failed(nil, err)
 	}
 	if rec == nil {
-		return p.failed(nil, errNotRegistered)
+		a := p.failed(nil, errNotRegistered)
+		a.body = &pushwire.StatusReply{Limits: p.limits.wire(), Standing: p.standing(nil)}
+		return a
 	}
 	body := &pushwire.StatusReply{
 		Version: rec.version, Expires: uint64(rec.expires.Unix()), Plain: rec.plain,
-		Revoked: rec.revoked, Limits: p.limits.wire(),
+		Revoked: rec.revoked, Limits: p.limits.wire(), Standing: p.standing(rec),
 	}
 	for i := range rec.routes {
 		s := pushwire.RouteStatus{Provider: rec.routes[i].provider, State: pushwire.Waiting}

@@ -69,7 +69,7 @@ func (p *protocol) notify(ctx context.Context, key [33]byte, body *pushwire.Noti
 			return
 		}
 		for _, rec := range recs {
-			if !rec.listens() || len(rec.root) == 0 || !body.Verify(rec.root) {
+			if !rec.listens() || len(rec.root) == 0 || !body.Verify(rec.root, p.server) {
 				continue
 			}
 			if slices.Contains(rec.revoked, body.Holder) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/pushwire"
@@ -214,7 +215,9 @@ func TestFloodIsHeldBack(t *testing.T) {
 func TestQueueIsBounded(t *testing.T) {
 	b := &bed{t: t, archive: &archive{memLog: newMemLog()}}
 	m := newProtocolMetrics(nil)
-	p := newProtocol(nil, Limits{Queue: 4, PoW: 1e-9}.withDefaults(), nil, nil, nil, b.archive, b, nil, m)
+	key, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	p := newProtocol(key, Limits{Queue: 4, PoW: 1e-9}.withDefaults(), nil, nil, nil, b.archive, b, nil, m)
 	env, err := whisper.Seal(t.Context(), whisper.Draft{Key: testKey, Topic: pushwire.Topic()})
 	require.NoError(t, err)
 	require.InDelta(t, 1e-9, p.work(), 1e-12)
@@ -298,8 +301,8 @@ func TestNotify(t *testing.T) {
 		shared := whisper.Topic{7}
 		notify := func(holder string, env *whisper.Envelope, kind pushwire.NotifyKind) int {
 			t.Helper()
-			rep := alice.ask(pushwire.NewNotify(pushwire.Capability(root, holder), handle, holder, env.Hash(), kind))
-			require.Equal(t, pushwire.Reply{ID: rep.ID}, *rep, "the reply never tells what became of it")
+			rep := alice.ask(pushwire.NewNotify(pushwire.Capability(root, holder), handle, holder, env.Hash(), kind, b.ext.protocol.server))
+			require.Equal(t, pushwire.Reply{ID: rep.ID, To: rep.To}, *rep, "the reply never tells what became of it")
 			time.Sleep(5 * time.Second)
 			for _, p := range bob.payloads() {
 				if p.Kind == pushwire.Messages && len(p.Hashes) > 0 && p.Hashes[0] == env.Hash() {
@@ -320,9 +323,9 @@ func TestNotify(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.Len(t, bob.payloads(), 1, "rung once it is")
 
-		forged := pushwire.NewNotify([pushwire.ProofSize]byte{}, handle, "alice", early.Hash(), pushwire.NotifyMention)
+		forged := pushwire.NewNotify([pushwire.ProofSize]byte{}, handle, "alice", early.Hash(), pushwire.NotifyMention, b.ext.protocol.server)
 		require.Equal(t, pushwire.OK, alice.ask(forged).Code)
-		nobody := pushwire.NewNotify([pushwire.ProofSize]byte{}, [pushwire.HandleSize]byte{1}, "alice", early.Hash(), pushwire.NotifyMention)
+		nobody := pushwire.NewNotify([pushwire.ProofSize]byte{}, [pushwire.HandleSize]byte{1}, "alice", early.Hash(), pushwire.NotifyMention, b.ext.protocol.server)
 		require.Equal(t, pushwire.OK, alice.ask(nobody).Code)
 
 		bob.version++

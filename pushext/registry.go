@@ -231,3 +231,10 @@ func (r *registry) gauge() {
 	}
 	r.m.channels.Set(float64(r.channels))
 }
+
+// epoch names the registration's sequence of wake-ups: another registration
+// under the same key has another. It is not 0.
+func (r *registry) epoch(rec *record) uint64 {
+	f := r.store.fingerprint([]byte("epoch " + rec.collapse))
+	return max(1, binary.BigEndian.Uint64(f[:8]))
+}

@@ -2,7 +2,6 @@ package pushext
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"math"
 	"slices"
 	"time"
@@ -29,16 +28,16 @@ func (r *registry) decideState(rec *record, now time.Time) {
 // confirm proves an address by the code that was pushed to it. Another
 // registration that owned the address loses it, and dies if it was its last;
 // until then it keeps it, whatever anybody else claims.
-func (r *registry) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.Time) (rec *record, err error) {
+func (r *registry) confirm(key [33]byte, proves func(code [pushwire.CodeSize]byte) bool, now time.Time) (rec *record, err error) {
 	err = r.apply(func(c *decision) error {
-		rec, err = c.confirm(key, code, now)
+		rec, err = c.confirm(key, proves, now)
 		return err
 	})
 	return rec, err
 }
 
 // confirm decides. With an error it returns the record held.
-func (c *decision) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.Time) (held *record, err error) {
+func (c *decision) confirm(key [33]byte, proves func(code [pushwire.CodeSize]byte) bool, now time.Time) (held *record, err error) {
 	old, err := c.lookup(key)
 	if err != nil {
 		return nil, err
@@ -47,9 +46,7 @@ func (c *decision) confirm(key [33]byte, code [pushwire.CodeSize]byte, now time.
 		return old, refuse(pushwire.NotRegistered, "there is no registration under this key")
 	}
 	rec := old.clone()
-	at := slices.IndexFunc(rec.challenges, func(sent challenge) bool {
-		return subtle.ConstantTimeCompare(sent.code[:], code[:]) == 1
-	})
+	at := slices.IndexFunc(rec.challenges, func(c challenge) bool { return proves(c.code) })
 	switch {
 	case at < 0:
 		return old, refuse(pushwire.WrongCode, "this code was not sent, or a newer one was; register again for a new one")

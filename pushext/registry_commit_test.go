@@ -159,7 +159,8 @@ func (b *small) do(s step) error {
 		if err != nil || rec == nil || len(rec.challenges) == 0 {
 			return err
 		}
-		_, err = b.confirm(key, rec.challenges[s.version%len(rec.challenges)].code, b.now)
+		sent := rec.challenges[s.version%len(rec.challenges)].code
+		_, err = b.confirm(key, func(code [pushwire.CodeSize]byte) bool { return code == sent }, b.now)
 		return err
 	case 6:
 		_, err := b.update(key, &pushwire.Channels{Version: uint64(s.version), Channels: channels}, b.now)

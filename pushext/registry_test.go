@@ -698,3 +698,27 @@ func FuzzDecodeListening(f *testing.F) {
 		require.Equal(t, b, got.encodeListening())
 	})
 }
+
+// A device is told where it and the server are, in numbers that a new
+// registration under the same key does not share with the old one.
+func TestStanding(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		b.ext.protocol.logID = func() []byte { return []byte("a log") }
+		bob := b.phone("bob")
+		refused := bob.refused(&pushwire.Status{}, pushwire.NotRegistered).Body.(*pushwire.StatusReply)
+		require.Equal(t, pushwire.Standing{Now: millis(time.Now()), Log: []byte("a log")}, refused.Standing, "also for who is not registered")
+		bob.join(bob.registration(topicA))
+		_, first := bob.status()
+		require.NotZero(t, first.Epoch)
+		again := bob.ask(bob.registration(topicA)).Body.(*pushwire.RegisterReply)
+		require.Equal(t, first.Epoch, again.Epoch)
+		b.restart()
+		_, later := bob.status()
+		require.Equal(t, first.Epoch, later.Epoch)
+		bob.version++
+		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Unregister{Version: bob.version}).Code)
+		bob.join(bob.registration(topicA))
+		_, second := bob.status()
+		require.NotEqual(t, first.Epoch, second.Epoch)
+	})
+}

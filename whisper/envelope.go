@@ -136,6 +136,11 @@ func (e *Envelope) Raw() []byte { return e.raw }
 // Hash returns the Keccak-256 of Raw, which names the envelope everywhere.
 func (e *Envelope) Hash() common.Hash { return e.hash }
 
+// Message returns the Keccak-256 of Data, which names the encrypted message,
+// whatever envelope it comes in: anybody who has seen an envelope can post its
+// message again under another expiry, lifetime, topic, nonce and so another Hash.
+func (e *Envelope) Message() common.Hash { return keccak256(e.Data) }
+
 // Sent returns when the envelope claims to have been sent, in Unix seconds:
 // Expiry minus TTL, and 0 where TTL is the larger.
 func (e *Envelope) Sent() uint32 {

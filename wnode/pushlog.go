@@ -14,9 +14,16 @@ import (
 type pushLog struct{ *mailserver.Archive }
 
 var (
-	_ pushext.Log       = (*pushLog)(nil)
-	_ pushext.Envelopes = (*pushLog)(nil)
+	_ pushext.Log        = (*pushLog)(nil)
+	_ pushext.Identified = (*pushLog)(nil)
+	_ pushext.Envelopes  = (*pushLog)(nil)
 )
+
+// LogID implements pushext.Identified.
+func (l *pushLog) LogID() []byte {
+	id := l.ID()
+	return id[:]
+}
 
 // Follow implements pushext.Log. The entries are only valid during the call of fn.
 func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {

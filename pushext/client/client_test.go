@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"os"
@@ -30,6 +31,7 @@ func route() Registration {
 
 func TestRegisterAndConfirm(t *testing.T) {
 	s := startScripted(t)
+	var d *Device
 	code := [pushwire.CodeSize]byte{1, 2, 3}
 	var sealKey []byte
 	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
@@ -38,25 +40,25 @@ func TestRegisterAndConfirm(t *testing.T) {
 			sealKey = body.SealKey
 			return pushwire.Reply{State: pushwire.Waiting, Body: &pushwire.RegisterReply{Version: body.Version, Challenged: true}}, nil, true
 		case *pushwire.Confirm:
-			if body.Code != code {
+			if !body.Proves(code, d.names().Server, d.names().Account) {
 				return pushwire.Reply{Code: pushwire.WrongCode, Text: "wrong code", State: pushwire.Waiting}, nil, true
 			}
 		}
 		return accepted(1), nil, true
 	}
 	store := new(MemoryStore)
-	d := s.open(t, store)
+	d = s.open(t, store)
 	require.NoError(t, d.Register(t.Context(), route()))
 	require.False(t, d.Active())
 	require.Equal(t, []pushwire.Channel{{Topic: family().Topic}}, s.seen()[0].Body.(*pushwire.Register).Channels)
 
-	wrong, err := pushwire.SealPayload(pushwire.Payload{Kind: pushwire.Challenge, Code: make([]byte, pushwire.CodeSize)}, sealKey)
+	wrong, err := pushwire.SealPayload(d.challenge(make([]byte, pushwire.CodeSize)), sealKey)
 	require.NoError(t, err)
 	_, err = d.Receive(t.Context(), wrong)
 	require.True(t, IsRefused(err, pushwire.WrongCode), "%v", err)
 	require.False(t, d.Active())
 
-	right, err := pushwire.SealPayload(pushwire.Payload{Kind: pushwire.Challenge, Code: code[:]}, sealKey)
+	right, err := pushwire.SealPayload(d.challenge(code[:]), sealKey)
 	require.NoError(t, err)
 	event, err := d.Receive(t.Context(), right)
 	require.NoError(t, err)
@@ -69,6 +71,42 @@ func TestRegisterAndConfirm(t *testing.T) {
 	require.Equal(t, d.state.RegistrationKey, again.state.RegistrationKey)
 }
 
+// challenge is one that the device answers.
+func (d *Device) challenge(code []byte) pushwire.Payload {
+	names := d.names()
+	return pushwire.Payload{Kind: pushwire.Challenge, Code: code, Server: names.Server[:], Account: names.Account[:]}
+}
+
+// A server that a device uses cannot have it answer another server's challenge,
+// nor one for another account, nor one that names nobody.
+func TestAttackRelayedChallenge(t *testing.T) {
+	s := startScripted(t)
+	asked := 0
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		asked++
+		return accepted(1), nil, true
+	}
+	d := s.open(t, nil)
+	code := bytes.Repeat([]byte{9}, pushwire.CodeSize)
+	another, ours := bytes.Repeat([]byte{3}, pushwire.PushKeySize), d.challenge(code)
+	for _, p := range []pushwire.Payload{
+		{Kind: pushwire.Challenge, Code: code},
+		{Kind: pushwire.Challenge, Code: code, Server: another, Account: ours.Account},
+		{Kind: pushwire.Challenge, Code: code, Server: ours.Server, Account: another},
+	} {
+		body, err := pushwire.SealPayload(p, d.state.SealPublicKey)
+		require.NoError(t, err)
+		_, err = d.Receive(t.Context(), body)
+		require.ErrorIs(t, err, pushwire.ErrReceiver)
+	}
+	require.Zero(t, asked, "nobody is told anything")
+	body, err := pushwire.SealPayload(ours, d.state.SealPublicKey)
+	require.NoError(t, err)
+	_, err = d.Receive(t.Context(), body)
+	require.NoError(t, err)
+	require.Equal(t, 1, asked)
+}
+
 // A device that asked for the plain form understands it, also after a restart,
 // and one that did not is not fooled by it.
 func TestPlainForm(t *testing.T) {
@@ -76,10 +114,10 @@ func TestPlainForm(t *testing.T) {
 	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
 		return accepted(1), nil, true
 	}
-	challenge, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Challenge, Code: make([]byte, pushwire.CodeSize)})
-	require.NoError(t, err)
 	store := new(MemoryStore)
 	d := s.open(t, store)
+	challenge, err := pushwire.PlainPayload(d.challenge(make([]byte, pushwire.CodeSize)))
+	require.NoError(t, err)
 	_, err = d.Receive(t.Context(), challenge)
 	require.ErrorIs(t, err, pushwire.ErrMalformed)
 	plain := route()

@@ -61,7 +61,7 @@ func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 	event := Event{Kind: payload.Kind, Seq: payload.Seq}
 	switch payload.Kind {
 	case pushwire.Challenge:
-		return event, d.confirm(ctx, payload.Code)
+		return event, d.confirm(ctx, payload)
 	case pushwire.Dismiss:
 		event.Dismissed = payload.Hashes
 		for _, hash := range payload.Hashes {

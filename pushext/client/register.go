@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto"
+
 	"whisperpush/pushext/pushwire"
 )
 
@@ -133,9 +135,14 @@ func (d *Device) Active() bool {
 	return d.state.Active
 }
 
-// confirm answers a challenge.
-func (d *Device) confirm(ctx context.Context, code []byte) error {
-	x, err := d.ask(ctx, &pushwire.Confirm{Code: [pushwire.CodeSize]byte(code)})
+// confirm answers a challenge of this server for this account. Any other was
+// asked for by somebody else, perhaps by this server at another.
+func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error {
+	names := d.names()
+	if !challenge.Names(names) {
+		return fmt.Errorf("client: challenge: %w", pushwire.ErrReceiver)
+	}
+	x, err := d.ask(ctx, pushwire.NewConfirm([pushwire.CodeSize]byte(challenge.Code), names.Server, names.Account))
 	if err != nil {
 		return err
 	}
@@ -143,6 +150,15 @@ func (d *Device) confirm(ctx context.Context, code []byte) error {
 		return fmt.Errorf("client: answering the challenge: %w", err)
 	}
 	return d.state.save(ctx, d.store)
+}
+
+// names are the server and the account of this device.
+func (d *Device) names() (b pushwire.Binding) {
+	copy(b.Server[:], crypto.CompressPubkey(d.pushKey))
+	if key, err := d.state.identity(); err == nil { // as loadState has checked
+		copy(b.Account[:], crypto.CompressPubkey(&key.PublicKey))
+	}
+	return b
 }
 
 // change sends a request that carries a version. The version is kept before it

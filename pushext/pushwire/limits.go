@@ -38,6 +38,7 @@ const (
 	MaxProviders    = 32   // providers in an Offer
 	MaxInfo         = 512  // bytes about one of them
 	MaxEnode        = 512  // bytes of an enode URL or ENR
+	MaxLogID        = 16   // bytes of the identity of an archive's log
 )
 
 // SizeClasses are the lengths, in bytes, to which the plaintext of a request

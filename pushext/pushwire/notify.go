@@ -3,6 +3,7 @@ package pushwire
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 
 	"github.com/ethereum/go-ethereum/common"
 )
@@ -19,11 +20,13 @@ const (
 // Notify rings a receiver for an envelope:
 // [handle, holder, hash, kind, proof].
 //
-// The sender holds a capability, which the receiver minted for him from the
-// root of his registration and gave to him in private, with the handle. It is
+// The sender holds a capability, which the receiver minted for them from the
+// root of the registration and gave to them in private, with the handle. It is
 // HMAC-SHA256(root, holder), and the proof is HMAC-SHA256(capability, hash ‖
-// kind). Any key may sign the request. The reply is OK whether or not anybody
-// is rung: a sender cannot find out that he was muted or revoked.
+// kind ‖ push key 33), so that it rings at the server it is made for and at no
+// other. Senders of before 2027 leave out the push key. Any key may sign the
+// request. The reply is OK whether or not anybody is rung: a sender cannot find out
+// that they were muted or revoked.
 type Notify struct {
 	Handle [HandleSize]byte
 	Holder string // 1 to MaxHolder bytes, a name that means something to the receiver alone
@@ -39,24 +42,28 @@ func Capability(root []byte, holder string) [ProofSize]byte {
 	return [ProofSize]byte(mac.Sum(nil))
 }
 
-// NewNotify makes the request of a sender who holds a capability.
-func NewNotify(capability [ProofSize]byte, handle [HandleSize]byte, holder string, hash common.Hash, kind NotifyKind) *Notify {
+// NewNotify makes the request of a sender who holds a capability, for the
+// server with a push key, compressed.
+func NewNotify(capability [ProofSize]byte, handle [HandleSize]byte, holder string, hash common.Hash, kind NotifyKind, pushKey [PushKeySize]byte) *Notify {
 	n := &Notify{Handle: handle, Holder: holder, Hash: hash, Type: kind}
-	n.Proof = n.prove(capability)
+	n.Proof = n.prove(capability, pushKey[:])
 	return n
 }
 
 // Verify says whether the proof was made with the capability that the holder
-// has from root. It takes the same time for every wrong proof.
-func (n *Notify) Verify(root []byte) bool {
-	want := n.prove(Capability(root, n.Holder))
-	return hmac.Equal(want[:], n.Proof[:])
+// has from root, for the server with that push key or, as senders of before 2027
+// do, for none. It takes the same time for every wrong proof.
+func (n *Notify) Verify(root []byte, pushKey [PushKeySize]byte) bool {
+	capability := Capability(root, n.Holder)
+	bound, unbound := n.prove(capability, pushKey[:]), n.prove(capability, nil)
+	return subtle.ConstantTimeCompare(bound[:], n.Proof[:])|subtle.ConstantTimeCompare(unbound[:], n.Proof[:]) == 1
 }
 
-func (n *Notify) prove(capability [ProofSize]byte) [ProofSize]byte {
+func (n *Notify) prove(capability [ProofSize]byte, pushKey []byte) [ProofSize]byte {
 	mac := hmac.New(sha256.New, capability[:])
 	mac.Write(n.Hash[:])
 	mac.Write([]byte{byte(n.Type)})
+	mac.Write(pushKey)
 	return [ProofSize]byte(mac.Sum(nil))
 }
 

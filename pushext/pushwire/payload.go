@@ -50,6 +50,20 @@ type Payload struct {
 	Hashes []common.Hash
 	// Code is the challenge's, CodeSize bytes, and empty in other kinds.
 	Code []byte
+	// Server and Account are whose challenge it is and for whom: push key and
+	// registration key, PushKeySize bytes each. A device answers no other. They are
+	// empty in other kinds, and from servers of before 2027.
+	Server, Account []byte
+}
+
+// Binding is the push key and the registration key that a challenge must name
+// for a device to answer it, both compressed.
+type Binding struct{ Server, Account [PushKeySize]byte }
+
+// Names reports whether a challenge is of that server and for that account. One
+// that names nobody is not.
+func (p *Payload) Names(b Binding) bool {
+	return bytes.Equal(p.Server, b.Server[:]) && bytes.Equal(p.Account, b.Account[:])
 }
 
 const (
@@ -66,8 +80,8 @@ const (
 	maxBody = 4096
 )
 
-// encode lays out [version, kind, seq, more, hashes, code] in plain, which has
-// PlainSize bytes and is zeros.
+// encode lays out [version, kind, seq, more, hashes, code, server, account] in
+// plain, which has PlainSize bytes and is zeros.
 func (p *Payload) encode(plain []byte) error {
 	if err := p.check(); err != nil {
 		return err
@@ -79,6 +93,10 @@ func (p *Payload) encode(plain []byte) error {
 		w.WriteBool(p.More)
 		writeHashes(w, p.Hashes)
 		w.WriteBytes(p.Code)
+		w.tail(len(p.Server) > 0, func() {
+			w.WriteBytes(p.Server)
+			w.WriteBytes(p.Account)
+		})
 	})
 	copy(plain, b)
 	return err
@@ -91,7 +109,11 @@ func (p *Payload) check() error {
 	case p.Kind == Challenge && len(p.Code) != CodeSize:
 		return fmt.Errorf("%w: challenge with a code of %d bytes, not %d", ErrMalformed, len(p.Code), CodeSize)
 	case p.Kind != Challenge && len(p.Code) != 0:
-		return fmt.Errorf("%w: code in a payload that is no challenge", ErrMalformed)
+		return fmt.Errorf("%w: code in a payload that is not a challenge", ErrMalformed)
+	case p.Kind != Challenge && len(p.Server)+len(p.Account) != 0:
+		return fmt.Errorf("%w: server or account in a payload that is not a challenge", ErrMalformed)
+	case len(p.Server) != len(p.Account) || len(p.Server) != 0 && len(p.Server) != PushKeySize:
+		return fmt.Errorf("%w: challenge of a server key of %d bytes and an account of %d, not %d each", ErrMalformed, len(p.Server), len(p.Account), PushKeySize)
 	}
 	return nil
 }
@@ -111,6 +133,8 @@ func decodePayload(b []byte) (Payload, error) {
 	p.More = r.bool("more")
 	p.Hashes = readHashes(r, MaxHashes)
 	p.Code = r.maybe("code", CodeSize)
+	p.Server = r.maybe("server", PushKeySize)
+	p.Account = r.maybe("account", PushKeySize)
 	if r.err == nil {
 		r.err = p.check()
 	}
@@ -130,17 +154,22 @@ type body struct {
 	Seq    number `json:"s,omitempty"`
 	More   number `json:"m,omitempty"` // 0 or 1
 	Hashes hashes `json:"h,omitempty"` // "0x…"
-	Code   string `json:"c,omitempty"` // hexadecimal
+	Code   string `json:"c,omitempty"` // hexadecimal, as the two below
+
+	Server  string `json:"b,omitempty"`
+	Account string `json:"a,omitempty"`
 }
 
 // PlainPayload returns the body for a registration that asked for the plain
 // form, {"v":2,"k":1,"s":7,"m":1,"h":["0x…"],"c":"…"}: kind, sequence, more,
-// hashes, code; what is zero is left out.
+// hashes, code, and of a challenge "b", the server, and "a", the account; what is
+// zero is left out.
 func PlainPayload(p Payload) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	b := body{Version: Version, Kind: number(p.Kind), Seq: number(p.Seq), Hashes: p.Hashes, Code: hex.EncodeToString(p.Code)}
+	b := body{Version: Version, Kind: number(p.Kind), Seq: number(p.Seq), Hashes: p.Hashes, Code: hex.EncodeToString(p.Code),
+		Server: hex.EncodeToString(p.Server), Account: hex.EncodeToString(p.Account)}
 	if p.More {
 		b.More = 1
 	}
@@ -184,13 +213,18 @@ func (b *body) plain() (Payload, error) {
 	if b.Kind > 0xff || b.More > 1 {
 		return Payload{}, fmt.Errorf("%w: kind or more out of range", ErrMalformed)
 	}
-	code, err := hex.DecodeString(b.Code)
-	if err != nil {
-		return Payload{}, fmt.Errorf("%w: code is not hexadecimal", ErrMalformed)
-	}
 	p := Payload{Kind: Kind(b.Kind), Seq: uint64(b.Seq), More: b.More == 1, Hashes: b.Hashes}
-	if len(code) > 0 {
-		p.Code = code
+	for _, field := range []struct {
+		name, text string
+		to         *[]byte
+	}{{"code", b.Code, &p.Code}, {"server", b.Server, &p.Server}, {"account", b.Account, &p.Account}} {
+		value, err := hex.DecodeString(field.text)
+		if err != nil {
+			return Payload{}, fmt.Errorf("%w: %s is not hexadecimal", ErrMalformed, field.name)
+		}
+		if len(value) > 0 {
+			*field.to = value
+		}
 	}
 	if err := p.check(); err != nil {
 		return Payload{}, err

@@ -1,8 +1,10 @@
 package pushwire
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"encoding/base64"
 	"encoding/json"
 	"math"
@@ -118,10 +120,10 @@ func TestDecodeRequestRefuses(t *testing.T) {
 
 // Newer clients may say more at the end of every list.
 func TestTailsAreIgnored(t *testing.T) {
-	got, err := DecodeRequest(raw(t, []any{uint(2), uint(2), vectorID[:], uint(5), []any{vectorCode[:], "new", []any{"x"}}, "tail"}))
+	got, err := DecodeRequest(raw(t, []any{uint(2), uint(2), vectorID[:], uint(5), []any{vectorCode[:], "", "new", []any{"x"}}, "", "tail"}))
 	require.NoError(t, err)
 	require.Equal(t, &Confirm{Code: vectorCode}, got.Body)
-	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "tail"}))
+	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "", "tail"}))
 	require.NoError(t, err)
 	require.Equal(t, Reply{ID: vectorID, Code: 200, Text: "text", State: 9, Reason: "why"}, rep)
 	require.ErrorContains(t, rep.Error(), "code_200")
@@ -168,7 +170,7 @@ func TestSealedSizes(t *testing.T) {
 	ctx := context.Background()
 	registration, push := vectorRegistrationKey, vectorPushKey
 	var lengths []int
-	for _, channels := range []int{0, 1, 50, 60, 100, 1000, MaxChannels} {
+	for _, channels := range []int{0, 1, 50, 56, 100, 1000, MaxChannels} {
 		g := &Register{Version: 1, Plain: true, Routes: []Route{{Provider: "fcm", Address: make([]byte, 160)}}}
 		for i := range channels {
 			g.Channels = append(g.Channels, Channel{Topic: whisper.Topic{byte(i >> 8), byte(i)}, MutedUntil: math.MaxUint32})
@@ -224,19 +226,75 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestNotifyProof(t *testing.T) {
-	n := NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention)
-	require.True(t, n.Verify(vectorRoot))
-	for name, change := range map[string]func(*Notify){
-		"hash":   func(n *Notify) { n.Hash = vectorHashes[1] },
-		"kind":   func(n *Notify) { n.Type = NotifyMessage },
-		"holder": func(n *Notify) { n.Holder = "bob" },
-		"proof":  func(n *Notify) { n.Proof[31] ^= 1 },
+	other := vectorAccount // of another server
+	n := NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention, vectorServer)
+	require.True(t, n.Verify(vectorRoot, vectorServer))
+	require.False(t, n.Verify(vectorRoot, other), "it rings at no other server")
+	require.True(t, unboundNotify().Verify(vectorRoot, other), "of a sender of before 2027")
+	require.False(t, n.Verify(bytes.Repeat([]byte{1}, RootSize), vectorServer))
+	for _, change := range []func(*Notify){
+		func(n *Notify) { n.Holder = "bob" },
+		func(n *Notify) { n.Hash[0]++ },
+		func(n *Notify) { n.Type = NotifyMessage },
+		func(n *Notify) { n.Proof[31]++ },
 	} {
 		forged := *n
 		change(&forged)
-		require.False(t, forged.Verify(vectorRoot), name)
+		require.False(t, forged.Verify(vectorRoot, vectorServer))
 	}
-	require.False(t, n.Verify(make([]byte, RootSize)))
+}
+
+// What is made for one server and one account means nothing at another.
+func TestNothingIsOfUseElsewhere(t *testing.T) {
+	ctx := t.Context()
+	another, err := crypto.GenerateKey()
+	require.NoError(t, err)
+
+	env, err := SealRequest(ctx, NewRequest(&Status{}, time.Now()), vectorRegistrationKey, &vectorPushKey.PublicKey, 0)
+	require.NoError(t, err)
+	req, signer, err := OpenRequest(env, vectorPushKey)
+	require.NoError(t, err)
+	require.True(t, signer.Equal(&vectorRegistrationKey.PublicKey))
+	m, err := env.OpenAsymmetric(vectorPushKey)
+	require.NoError(t, err)
+	handedOn := reseal(t, m.Payload, vectorRegistrationKey, &another.PublicKey)
+	req2, signer, err := OpenRequest(handedOn, another)
+	require.ErrorIs(t, err, ErrServer)
+	require.Equal(t, WrongServer, CodeFor(err))
+	require.Equal(t, req.ID, req2.ID, "so that the refusal can name it")
+	require.Nil(t, req2.Body)
+	require.NotNil(t, signer)
+
+	env, err = SealReply(ctx, Reply{State: Active}, vectorPushKey, &vectorRegistrationKey.PublicKey)
+	require.NoError(t, err)
+	_, err = OpenReply(env, vectorRegistrationKey, &vectorPushKey.PublicKey)
+	require.NoError(t, err)
+	m, err = env.OpenAsymmetric(vectorRegistrationKey)
+	require.NoError(t, err)
+	_, err = OpenReply(reseal(t, m.Payload, vectorPushKey, &another.PublicKey), another, &vectorPushKey.PublicKey)
+	require.ErrorIs(t, err, ErrReceiver)
+
+	confirm := NewConfirm(vectorCode, vectorServer, vectorAccount)
+	require.True(t, confirm.Proves(vectorCode, vectorServer, vectorAccount))
+	require.False(t, confirm.Proves(vectorCode, vectorAccount, vectorAccount), "another server")
+	require.False(t, confirm.Proves(vectorCode, vectorServer, vectorServer), "another account")
+	require.False(t, confirm.Proves([CodeSize]byte{}, vectorServer, vectorAccount), "another code")
+	require.False(t, confirm.Proves(confirm.Code, vectorServer, vectorAccount), "the zeros beside the proof are no code")
+	require.True(t, (&Confirm{Code: vectorCode}).Proves(vectorCode, vectorServer, vectorAccount), "of a device of before 2027")
+
+	challenge := Payload{Kind: Challenge, Code: vectorCode[:], Server: vectorServer[:], Account: vectorAccount[:]}
+	require.True(t, challenge.Names(Binding{vectorServer, vectorAccount}))
+	require.False(t, challenge.Names(Binding{vectorAccount, vectorAccount}))
+	require.False(t, challenge.Names(Binding{vectorServer, vectorServer}))
+	require.False(t, (&Payload{Kind: Challenge, Code: vectorCode[:]}).Names(Binding{}), "one that names nobody")
+}
+
+// reseal encrypts a signed message to somebody else, as its receiver could if
+// signatures covered nothing but the payload.
+func reseal(t *testing.T, payload []byte, from *ecdsa.PrivateKey, to *ecdsa.PublicKey) *whisper.Envelope {
+	env, err := seal(t.Context(), payload, from, to, 0)
+	require.NoError(t, err)
+	return env
 }
 
 func TestPayloadSizeIsConstant(t *testing.T) {

@@ -33,11 +33,12 @@ const (
 	Disabled        Code = 14 // the operator has switched this off
 	Internal        Code = 15 // the server's fault, for instance a full disk; repeat later, with a new ID
 	Work            Code = 16 // more proof of work is needed, see Limits
+	WrongServer     Code = 17 // the request names another server's push key
 )
 
 var codes = [...]string{
 	"ok", "malformed", "bad_version", "unsupported", "clock", "replayed", "stale", "unconfirmed", "wrong_code",
-	"unknown_provider", "bad_address", "limit", "busy", "not_registered", "disabled", "internal", "work",
+	"unknown_provider", "bad_address", "limit", "busy", "not_registered", "disabled", "internal", "work", "wrong_server",
 }
 
 // String is the code's name, such as "bad_address".
@@ -48,8 +49,8 @@ func (c Code) String() string {
 	return "code_" + strconv.Itoa(int(c))
 }
 
-// CodeFor returns the code to refuse a request with that DecodeRequest
-// returned err for.
+// CodeFor returns the code to refuse a request with that DecodeRequest or
+// OpenRequest returned err for.
 func CodeFor(err error) Code {
 	switch {
 	case err == nil:
@@ -60,6 +61,8 @@ func CodeFor(err error) Code {
 		return Unsupported
 	case errors.Is(err, ErrTooLarge):
 		return Limit
+	case errors.Is(err, ErrServer):
+		return WrongServer
 	}
 	return Malformed
 }
@@ -88,7 +91,7 @@ func (s State) String() string {
 }
 
 // Reply answers a request:
-// RLP [version, id, code, text, state, reason, kind, body].
+// RLP [version, id, code, text, state, reason, kind, body, to].
 type Reply struct {
 	ID   [IDSize]byte // of the request; zero if it could not be read
 	Code Code
@@ -101,6 +104,11 @@ type Reply struct {
 	Reason string
 
 	Body ReplyBody // may be nil
+
+	// To is the registration key that the reply is for, PushKeySize bytes: nothing
+	// that a server said to one account means anything to another. SealReply
+	// fills it in. It is empty from servers of before 2027.
+	To []byte
 }
 
 // Error is the refusal as a Go error, nil if the code is OK.
@@ -157,10 +165,11 @@ func EncodeReply(rep Reply) ([]byte, error) {
 		if rep.Body == nil {
 			w.WriteUint64(0)
 			w.list(func() {})
-			return
+		} else {
+			w.WriteUint64(uint64(rep.Body.replyKind()))
+			w.list(func() { rep.Body.encode(w) })
 		}
-		w.WriteUint64(uint64(rep.Body.replyKind()))
-		w.list(func() { rep.Body.encode(w) })
+		w.tail(len(rep.To) > 0, func() { w.WriteBytes(rep.To) })
 	})
 }
 
@@ -194,10 +203,40 @@ func DecodeReply(b []byte) (Reply, error) {
 		rep.Body.decode(inner)
 	}
 	r.leave(inner)
+	rep.To = r.maybe("receiver", PushKeySize)
 	if r.err != nil {
 		return Reply{}, r.err
 	}
 	return rep, nil
+}
+
+// Standing tells a device where it and the server are: [now, epoch, log], the
+// last elements of a RegisterReply and a StatusReply. It is zero from servers of
+// before 2027.
+type Standing struct {
+	// Now is the server's time, Unix milliseconds: by it a device begins its
+	// history, whatever its own clock says.
+	Now uint64
+	// Epoch names the registration's sequence of wake-ups. A new registration under
+	// the same key counts from the beginning, and has another epoch.
+	Epoch uint64
+	// Log is the identity of the archive's log, at most MaxLogID bytes: cursors of
+	// another log mean nothing to it. Empty: not known.
+	Log []byte
+}
+
+func (s *Standing) encode(w writer) {
+	w.tail(s.Now != 0 || s.Epoch != 0 || len(s.Log) > 0, func() {
+		w.WriteUint64(s.Now)
+		w.WriteUint64(s.Epoch)
+		w.WriteBytes(s.Log)
+	})
+}
+
+func (s *Standing) decode(r *reader) {
+	s.Now = r.uint("now")
+	s.Epoch = r.uint("epoch")
+	s.Log = r.bytes("log", MaxLogID)
 }
 
 // Limits are what a server allows: [routes, channels, lifetime, fetch, pow].
@@ -235,12 +274,13 @@ func readLimits(r *reader) Limits {
 
 // RegisterReply answers Register, Confirm, Channels and Unregister, and goes
 // with refusals for which it is of use: kind 1,
-// [version, expires, challenged, limits].
+// [version, expires, challenged, limits, now, epoch, log].
 type RegisterReply struct {
 	Version    uint64 // that the server holds now
 	Expires    uint64 // when the registration ends, Unix seconds
 	Challenged bool   // a challenge is on its way to at least one address
 	Limits     Limits
+	Standing
 }
 
 func (*RegisterReply) replyKind() uint8 { return 1 }
@@ -250,6 +290,7 @@ func (b *RegisterReply) encode(w writer) {
 	w.WriteUint64(b.Expires)
 	w.WriteBool(b.Challenged)
 	b.Limits.encode(w)
+	b.Standing.encode(w)
 }
 
 func (b *RegisterReply) decode(r *reader) {
@@ -257,18 +298,22 @@ func (b *RegisterReply) decode(r *reader) {
 	b.Expires = r.uint("expires")
 	b.Challenged = r.bool("challenged")
 	b.Limits = readLimits(r)
+	b.Standing.decode(r)
 }
 
-// RouteStatus is what the server holds about a route: [provider, state, reason].
-// It does not repeat the address.
+// RouteStatus is what the server holds about a route: [provider, state, reason,
+// doubt]. It does not repeat the address.
 type RouteStatus struct {
 	Provider string
 	State    State  // Waiting, Active or Dead
-	Reason   string // why it is dead
+	Reason   string // why it is dead, or in doubt
+	// Doubt is since when the push service says that the address is gone and
+	// the server does not yet believe it, Unix seconds; 0: it does not say so.
+	Doubt uint64
 }
 
 // StatusReply answers Status: kind 2,
-// [version, expires, seq, plain, routes, channels, revoked, limits].
+// [version, expires, seq, plain, routes, channels, revoked, limits, now, epoch, log].
 type StatusReply struct {
 	Version  uint64
 	Expires  uint64 // Unix seconds
@@ -278,6 +323,7 @@ type StatusReply struct {
 	Channels []Channel
 	Revoked  []string
 	Limits   Limits
+	Standing
 }
 
 func (*StatusReply) replyKind() uint8 { return 2 }
@@ -293,12 +339,14 @@ func (b *StatusReply) encode(w writer) {
 				w.WriteString(route.Provider)
 				w.WriteUint64(uint64(route.State))
 				w.WriteString(route.Reason)
+				w.tail(route.Doubt != 0, func() { w.WriteUint64(route.Doubt) })
 			})
 		}
 	})
 	writeChannels(w, b.Channels)
 	writeHolders(w, b.Revoked)
 	b.Limits.encode(w)
+	b.Standing.encode(w)
 }
 
 func (b *StatusReply) decode(r *reader) {
@@ -310,11 +358,13 @@ func (b *StatusReply) decode(r *reader) {
 		s.Provider = string(r.bytes("provider name", MaxProviderName))
 		s.State = State(r.small("state", math.MaxUint8))
 		s.Reason = string(r.bytes("reason", MaxText))
+		s.Doubt = r.uint("doubt")
 		return s
 	}))
 	b.Channels = readChannels(r, Muted)
 	b.Revoked = readHolders(r)
 	b.Limits = readLimits(r)
+	b.Standing.decode(r)
 }
 
 // FetchReply follows the envelopes of a Fetch: kind 3, [sent, missing, later].

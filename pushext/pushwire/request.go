@@ -1,11 +1,14 @@
 package pushwire
 
 import (
+	"bytes"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"fmt"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 )
 
 // RequestKind is the second element of a request.
@@ -37,11 +40,22 @@ func (k RequestKind) String() string {
 }
 
 // Request is what a device asks of a server:
-// RLP [version, kind, id, issued, body].
+// RLP [version, kind, id, issued, body, server].
 type Request struct {
 	ID     [IDSize]byte // random; the reply repeats it, and a server answers it once
 	Issued uint64       // Unix milliseconds by the device's clock
 	Body   RequestBody
+
+	// Server is the push key that the request is made for, PushKeySize bytes, so
+	// that no server can hand it on to another. SealRequest fills it in. It is
+	// empty from devices of before 2027.
+	Server []byte
+}
+
+// For reports whether a request may be answered by the server with that push
+// key: it names no other.
+func (r *Request) For(pushKey *ecdsa.PublicKey) bool {
+	return len(r.Server) == 0 || bytes.Equal(r.Server, crypto.CompressPubkey(pushKey))
 }
 
 // NewRequest gives a body a random ID and the time.
@@ -96,6 +110,7 @@ func EncodeRequest(req Request) ([]byte, error) {
 		w.WriteBytes(req.ID[:])
 		w.WriteUint64(req.Issued)
 		w.list(func() { req.Body.encode(w) })
+		w.tail(len(req.Server) > 0, func() { w.WriteBytes(req.Server) })
 	})
 	if err != nil {
 		return nil, err
@@ -137,24 +152,13 @@ func DecodeRequest(b []byte) (Request, error) {
 		body.decode(inner)
 	}
 	r.leave(inner)
+	req.Server = r.maybe("server", PushKeySize)
 	if r.err != nil {
 		return Request{ID: req.ID}, r.err
 	}
 	req.Body = body
 	return req, nil
 }
-
-// Confirm proves that the device received the challenge sent to its address:
-// [code].
-type Confirm struct {
-	Code [CodeSize]byte
-}
-
-// Kind is KindConfirm.
-func (*Confirm) Kind() RequestKind { return KindConfirm }
-
-func (c *Confirm) encode(w writer)  { w.WriteBytes(c.Code[:]) }
-func (c *Confirm) decode(r *reader) { r.fixed("code", c.Code[:]) }
 
 // Unregister ends a registration: [version]. The server forgets all but the
 // key and the version, which keeps an older Register from coming back.

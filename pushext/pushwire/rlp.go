@@ -19,6 +19,11 @@ var (
 	ErrTooLarge = errors.New("pushwire: message exceeds a limit")
 	// ErrSigner says that a message is not signed, or not by the key expected.
 	ErrSigner = errors.New("pushwire: message is not signed by the expected key")
+	// ErrServer says that a request names the push key of another server.
+	ErrServer = errors.New("pushwire: request is made for another server")
+	// ErrReceiver says that a reply or a challenge is for another account, or of
+	// another server, or does not say.
+	ErrReceiver = errors.New("pushwire: message is for another account")
 )
 
 // reader takes the elements of an RLP list one by one. The first error sticks,
@@ -179,6 +184,14 @@ func (w writer) list(each func()) {
 	at := w.List()
 	each()
 	w.ListEnd(at)
+}
+
+// tail writes elements that were added to a list at its end. They are left out
+// where they say nothing, as an older sender leaves them out.
+func (w writer) tail(some bool, each func()) {
+	if some {
+		each()
+	}
 }
 
 // encode returns the list whose elements each writes, if it fits a message.

@@ -1,10 +1,13 @@
 package pushwire
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"fmt"
+
+	"github.com/ethereum/go-ethereum/crypto"
 
 	"whisperpush/whisper"
 )
@@ -23,6 +26,7 @@ func Topic() whisper.Topic { return whisper.TopicFor(topicName) }
 // server's push key, for packet 126. It works until the envelope has the proof
 // of work pow, or ctx ends.
 func SealRequest(ctx context.Context, req Request, registrationKey *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, pow float64) (*whisper.Envelope, error) {
+	req.Server = crypto.CompressPubkey(pushKey)
 	payload, err := EncodeRequest(req)
 	if err != nil {
 		return nil, err
@@ -33,19 +37,24 @@ func SealRequest(ctx context.Context, req Request, registrationKey *ecdsa.Privat
 // OpenRequest decrypts a request with the server's push key and returns who
 // signed it. The signer is nil if the envelope cannot be opened
 // (whisper.ErrCannotOpen) or is not signed (ErrSigner): there is nobody to
-// answer. Any other error is one of DecodeRequest, and to be answered.
+// answer. Any other error is one of DecodeRequest, or ErrServer for a request that
+// names another server, and to be answered.
 func OpenRequest(env *whisper.Envelope, pushKey *ecdsa.PrivateKey) (Request, *ecdsa.PublicKey, error) {
 	m, err := open(env, pushKey)
 	if err != nil {
 		return Request{}, nil, err
 	}
 	req, err := DecodeRequest(m.Payload)
+	if err == nil && !req.For(&pushKey.PublicKey) {
+		return Request{ID: req.ID}, m.Signer, ErrServer
+	}
 	return req, m.Signer, err
 }
 
 // SealReply signs a reply with the push key and encrypts it to the key that
 // signed the request, for packet 127.
 func SealReply(ctx context.Context, rep Reply, pushKey *ecdsa.PrivateKey, registrationKey *ecdsa.PublicKey) (*whisper.Envelope, error) {
+	rep.To = crypto.CompressPubkey(registrationKey)
 	payload, err := EncodeReply(rep)
 	if err != nil {
 		return nil, err
@@ -54,7 +63,7 @@ func SealReply(ctx context.Context, rep Reply, pushKey *ecdsa.PrivateKey, regist
 }
 
 // OpenReply decrypts a reply with the registration key. It fails with ErrSigner
-// unless the push key signed it.
+// unless the push key signed it, and with ErrReceiver if it is for another account.
 func OpenReply(env *whisper.Envelope, registrationKey *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey) (Reply, error) {
 	m, err := open(env, registrationKey)
 	if err != nil {
@@ -63,7 +72,11 @@ func OpenReply(env *whisper.Envelope, registrationKey *ecdsa.PrivateKey, pushKey
 	if !m.Signer.Equal(pushKey) {
 		return Reply{}, ErrSigner
 	}
-	return DecodeReply(m.Payload)
+	rep, err := DecodeReply(m.Payload)
+	if err == nil && len(rep.To) > 0 && !bytes.Equal(rep.To, crypto.CompressPubkey(&registrationKey.PublicKey)) {
+		return Reply{}, ErrReceiver
+	}
+	return rep, err
 }
 
 func seal(ctx context.Context, payload []byte, from *ecdsa.PrivateKey, to *ecdsa.PublicKey, pow float64) (*whisper.Envelope, error) {

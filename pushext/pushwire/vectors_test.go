@@ -36,6 +36,12 @@ var (
 	vectorHashes          = []common.Hash{{0xaa, 31: 0x01}, {0xbb, 31: 0x02}}
 )
 
+var (
+	vectorServer   = [PushKeySize]byte(crypto.CompressPubkey(&vectorPushKey.PublicKey))
+	vectorAccount  = [PushKeySize]byte(crypto.CompressPubkey(&vectorRegistrationKey.PublicKey))
+	vectorStanding = Standing{Now: vectorIssued, Epoch: 7, Log: bytes.Repeat([]byte{0x10}, MaxLogID)}
+)
+
 const vectorIssued = 1_800_000_000_000
 
 func mustKey(s string) *ecdsa.PrivateKey {
@@ -88,8 +94,23 @@ preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
 		{"fetch", "the hashes aa00…01 and bb00…02", request(&Fetch{Hashes: vectorHashes})},
 		{"seen", "the hash bb00…02", request(&Seen{Hashes: vectorHashes[1:]})},
 		{"notify", `holder "alice" of root 32 × 0b; handle 16 × 4a; hash aa00…01; kind mention`,
-			request(NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention))},
+			request(unboundNotify())},
+		{"confirm-bound", "zeros, and the proof for the code 16 × c0; made for the push key", bound(request(NewConfirm(vectorCode, vectorServer, vectorAccount)))},
+		{"notify-bound", `as notify, with a proof for the push key; made for the push key`,
+			bound(request(NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention, vectorServer)))},
 	}
+}
+
+// unboundNotify is that of a sender of before 2027.
+func unboundNotify() *Notify {
+	n := &Notify{Handle: vectorHandle, Holder: "alice", Hash: vectorHashes[0], Type: NotifyMention}
+	n.Proof = n.prove(Capability(vectorRoot, "alice"), nil)
+	return n
+}
+
+func bound(req Request) Request {
+	req.Server = vectorServer[:]
+	return req
 }
 
 func vectorReplies() []vector[Reply] {
@@ -106,6 +127,12 @@ func vectorReplies() []vector[Reply] {
 		{"clock-reply", `clock, "your clock is wrong"; now 1800000600000`, Reply{ID: vectorID, Code: Clock, Text: "your clock is wrong",
 			Body: &ClockReply{Now: vectorIssued + 600_000}}},
 		{"ring", "ok, active; no request's id; body \"{\"v\":2,\"k\":4}\"", Reply{State: Active, Body: &Ring{Body: []byte(`{"v":2,"k":4}`)}}},
+		{"register-reply-standing", "ok, active; as register-reply; now 1800000000000, epoch 7, log 16 × 10; for the registration key", Reply{ID: vectorID, State: Active, To: vectorAccount[:],
+			Body: &RegisterReply{Version: 7, Expires: 1800604800, Limits: vectorLimits, Standing: vectorStanding}}},
+		{"status-reply-standing", "ok, active; version 7, expires 1800604800, sequence 12, route fcm active and in doubt since 1800000000; now, epoch and log as before; for the registration key", Reply{ID: vectorID, State: Active, To: vectorAccount[:],
+			Body: &StatusReply{Version: 7, Expires: 1800604800, Seq: 12,
+				Routes: []RouteStatus{{Provider: "fcm", State: Active, Reason: "fcm 404 UNREGISTERED", Doubt: 1_800_000_000}},
+				Limits: vectorLimits, Standing: vectorStanding}}},
 		{"refusal", `not registered, "there is no registration under this key"; no body`, Reply{ID: vectorID, Code: NotRegistered, Text: "there is no registration under this key"}},
 	}
 }
@@ -114,6 +141,7 @@ func vectorPayloads() []vector[Payload] {
 	return []vector[Payload]{
 		{"messages", "sequence 12, more, the hashes aa00…01 and bb00…02", Payload{Kind: Messages, Seq: 12, More: true, Hashes: vectorHashes}},
 		{"challenge", "code 16 × c0", Payload{Kind: Challenge, Code: vectorCode[:]}},
+		{"challenge-bound", "code 16 × c0, of the push key, for the registration key", Payload{Kind: Challenge, Code: vectorCode[:], Server: vectorServer[:], Account: vectorAccount[:]}},
 		{"dismiss", "the hash bb00…02", Payload{Kind: Dismiss, Hashes: vectorHashes[1:]}},
 		{"canary", "nothing else", Payload{Kind: Canary}},
 	}
