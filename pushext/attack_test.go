@@ -155,6 +155,7 @@ func TestAttackChallengesOfAnotherAddress(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		pushes := len(b.post.take("victim"))
 		t.Logf("1000 challenges wait for the attacker's addresses, then the victim's takes their place: the victim gets %d push", pushes)
 		require.Equal(t, 1, pushes)

@@ -14,6 +14,10 @@ const (
 	// for it can still be delivered within PromisedLatency. One probe a second is
 	// no load for a push service, and a short outage stays short.
 	probeOpens = 1
+	// breakerMemory is for how long a lane's failures count together. It is longer
+	// than the pauses between the first attempts for a device, and so an outage is
+	// noticed by few devices; what fails more seldom has nothing to do with each other.
+	breakerMemory = time.Minute
 	// maxPause bounds what a provider may demand with RetryAt; a wrong clock
 	// or header must not silence a lane for longer than an outage lasts.
 	maxPause = 6 * time.Hour
@@ -29,6 +33,8 @@ type breaker struct {
 	since   time.Time // of the first of those
 	until   time.Time
 	failed  []registrationID // different devices that failed since the latest success
+	latest  time.Time        // failure or pause
+	back    time.Time        // the earliest time that those were told to come back at; zero if one was told none
 }
 
 func newBreaker(limit int) breaker { return breaker{limit: limit, allowed: limit} }
@@ -47,13 +53,22 @@ func (b *breaker) success() {
 	b.allowed = min(2*b.allowed, b.limit)
 }
 
-// failure counts an attempt that failed for no lasting reason. It reports
-// whether that paused the lane.
-func (b *breaker) failure(now time.Time, id registrationID) bool {
+// failure counts an attempt that failed for no lasting reason, and for which the
+// device was told when to come back, if back is not zero. It reports whether that
+// paused the lane: the word of one device alone does not, but if all that failed were
+// told to wait, the lane waits with them, within bounds.
+func (b *breaker) failure(now time.Time, id registrationID, back time.Time) bool {
 	if now.Before(b.until) {
 		return false // sent before the pause: its cause is known
 	}
+	if now.Sub(b.latest) >= breakerMemory {
+		b.failed = b.failed[:0]
+	}
+	b.latest = now
 	if !slices.Contains(b.failed, id) {
+		if len(b.failed) == 0 || back.Before(b.back) {
+			b.back = back
+		}
 		b.failed = append(b.failed, id)
 	}
 	if b.opens == 0 && len(b.failed) < breakerThreshold {
@@ -61,10 +76,20 @@ func (b *breaker) failure(now time.Time, id registrationID) bool {
 	}
 	if b.opens == 0 {
 		b.since = now
-	} else if now.Sub(b.since) < PromisedLatency {
-		b.opens = min(b.opens, probeOpens-1) // what waits can still be in time
+		back = b.back
+	} else {
+		if now.Sub(b.since) < PromisedLatency {
+			b.opens = min(b.opens, probeOpens-1) // what waits can still be in time
+		}
+		back = time.Time{} // one probe's
 	}
-	return b.open(now)
+	b.open(now)
+	if limit := now.Add(breakerBackoff.cap); back.After(limit) {
+		b.until = limit
+	} else if back.After(b.until) {
+		b.until = back
+	}
+	return true
 }
 
 // open pauses the lane, longer each time.
@@ -75,6 +100,7 @@ func (b *breaker) open(now time.Time) bool {
 	b.opens++
 	b.allowed = 1
 	b.failed = b.failed[:0]
+	b.latest = now
 	b.until = breakerBackoff.after(now, b.opens)
 	return true
 }
@@ -92,11 +118,18 @@ func (b *breaker) pause(now, until time.Time) bool {
 	if !until.After(b.until) {
 		return false
 	}
-	b.until, b.allowed = until, 1
+	b.until, b.allowed, b.latest = until, 1, now
 	return true
 }
 
-// fresh reports that nothing is remembered that a new breaker does not know.
-func (b *breaker) fresh(now time.Time) bool {
-	return b.opens == 0 && b.allowed == b.limit && !now.Before(b.until)
+// keep is until when there is something to remember that a new breaker does not know.
+func (b *breaker) keep() time.Time {
+	if b.opens == 0 && len(b.failed) == 0 && b.allowed == b.limit {
+		return b.until
+	}
+	keep := b.latest.Add(breakerMemory)
+	if b.until.After(keep) {
+		return b.until
+	}
+	return keep
 }

@@ -50,9 +50,38 @@ type line struct {
 	pace     Budget        // of the attempts of each lane; zero: no bound
 	queued   prometheus.Gauge
 	flying   prometheus.Gauge
+	breaker  breaker // guarded by dispatcher.mu: pauses all lanes of a Laner
 	gate     gate    // guarded by dispatcher.mu
 	quiet    quieted // guarded by dispatcher.mu
 	broken   bool    // guarded by dispatcher.mu: it was logged that the provider refuses the server
+}
+
+// pauses reports whether a verdict stops others at once, and not the one device.
+func (p *line) pauses(v Verdict) bool {
+	switch v.Class {
+	case RetryAt:
+		return p.scope(v) == ScopeProvider
+	case ProviderBroken:
+		return p.scope(v) != ScopeAddress
+	}
+	return false
+}
+
+// scope is how far a verdict reaches. A provider with one lane is one host.
+func (p *line) scope(v Verdict) Scope {
+	scope := v.Scope
+	if scope == ScopeDefault {
+		switch v.Class {
+		case Retry, Delivered, ProviderBroken:
+			scope = ScopeHost
+		default:
+			scope = ScopeAddress
+		}
+	}
+	if scope == ScopeHost && p.laner == nil {
+		scope = ScopeProvider
+	}
+	return scope
 }
 
 // dispatcher wakes devices. Everything is driven by events: a match, the end

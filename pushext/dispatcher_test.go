@@ -163,7 +163,7 @@ func TestRetryAtPausesTheLaneUntilThen(t *testing.T) {
 		defer r.stop()
 
 		at := time.Now().Add(37 * time.Second)
-		p.always(Verdict{Class: RetryAt, At: at, Reason: "fcm 429"})
+		p.always(Verdict{Class: RetryAt, Scope: ScopeProvider, At: at, Reason: "fcm 429"})
 		r.log.archive(one)
 		synctest.Wait()
 		r.log.archive(two)

@@ -57,10 +57,26 @@ func (l *lane) pop() *job {
 	return l.crowd.pop()
 }
 
-// hold is how long the next attempt has to wait at now, for the breaker's pause
-// or for the rate, 0 if it need not.
+// paused is until when nothing is sent to the lane.
+func (l *lane) paused() time.Time {
+	if l.line.breaker.until.After(l.breaker.until) {
+		return l.line.breaker.until
+	}
+	return l.breaker.until
+}
+
+// breakerOf is the breaker for what reaches so far.
+func (l *lane) breakerOf(scope Scope) *breaker {
+	if scope == ScopeProvider && l.line.laner != nil {
+		return &l.line.breaker
+	}
+	return &l.breaker
+}
+
+// hold is how long the next attempt has to wait at now, for a pause or for the
+// rate, 0 if it need not.
 func (l *lane) hold(now time.Time) time.Duration {
-	pause := max(l.breaker.until.Sub(now), 0)
+	pause := max(l.paused().Sub(now), 0)
 	if l.line.pace.Every > 0 {
 		wait := l.pace.wait(now, l.line.pace)
 		l.paced = l.paced || wait > 0

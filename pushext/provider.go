@@ -124,8 +124,8 @@ const (
 	Retry Class = iota
 	// Delivered means that the push service accepted the notification.
 	Delivered
-	// RetryAt is Retry with a time before which nothing more may be sent on
-	// this lane: a 429 or 503 with Retry-After.
+	// RetryAt is Retry with a time before which not to try again: a 429 or 503
+	// with Retry-After. Verdict.Scope says who is to wait.
 	RetryAt
 	// MessageBad means that this message can never be sent: too large,
 	// malformed. It is dropped with its reason; the address stays.
@@ -137,7 +137,7 @@ const (
 	TokenDead
 	// ProviderBroken means that no address could be reached through this
 	// provider now: credentials refused, sender mismatch, wrong project. The
-	// whole lane pauses and its notifications wait.
+	// whole lane pauses, or all lanes, and what is queued there waits.
 	ProviderBroken
 	// Absent means that the device has no connection of its own to this server
 	// now, which is nobody's fault: the next route is tried at once. Without
@@ -157,11 +157,47 @@ func (c Class) String() string {
 	return classNames[c]
 }
 
+// Scope is how far a verdict reaches: whom it concerns beside the notification
+// that it is about. The provider decides, from what its push service documents;
+// the dispatcher never guesses. Whatever a stranger can bring about with an address
+// of their own, such as a rate that their device exceeds or an answer of a host
+// that they named, reaches no further than ScopeAddress or ScopeHost.
+//
+//	class           default  what follows, by scope
+//	Delivered       host     the host works, whatever it said before
+//	Retry           host     the device waits, until At or for a growing pause; the lane
+//	                         pauses when breakerThreshold different devices fail in a row
+//	RetryAt         address  address, host: as Retry; provider: nothing is sent to anybody until At
+//	MessageBad      address  the message is dropped
+//	TokenDead       address  the registration may end
+//	ProviderBroken  host     address: as Retry; host: its lane pauses; provider: all lanes pause
+//	Absent          address  the next route is tried
+//
+// A provider that is no Laner has one host, and ScopeHost is ScopeProvider there. With
+// a Laner users name the hosts, so that a host's word alone stops no lane.
+type Scope int
+
+const (
+	// ScopeDefault is that of the class.
+	ScopeDefault Scope = iota
+	// ScopeAddress is this address alone: a device that was sent too much.
+	ScopeAddress
+	// ScopeHost is every address at the same host: no answer, an answer that only a
+	// host in trouble gives.
+	ScopeHost
+	// ScopeProvider is every address of this provider: the quota of the operator's
+	// account, credentials that were refused, a push service that is down.
+	ScopeProvider
+)
+
 // Verdict is what a provider says of one attempt.
 type Verdict struct {
 	Class Class
 
-	// At is for RetryAt the time before which not to try again, and for
+	// Scope says whom the verdict concerns; see there.
+	Scope Scope
+
+	// At is for RetryAt and Retry the time before which not to try again, and for
 	// TokenDead the time since when the address is dead. Zero is unknown.
 	At time.Time
 

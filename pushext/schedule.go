@@ -179,11 +179,11 @@ func (d *dispatcher) park(l *lane, pause time.Duration) {
 // tidy forgets a lane to one host that has nothing to do, unless there is
 // something to remember of it. The caller holds mu.
 func (d *dispatcher) tidy(l *lane, now time.Time) {
-	if l.key.host == "" || l.flying > 0 || l.waiting() > 0 || l.breaker.capacity(now) == 0 || d.lanes[l.key] != l {
+	if l.key.host == "" || l.flying > 0 || l.waiting() > 0 || d.lanes[l.key] != l {
 		return
 	}
-	if rest := l.pace.full.Sub(now); rest > 0 {
-		d.park(l, rest) // what it has sent is to be remembered
+	if rest := max(l.pace.full.Sub(now), l.breaker.keep().Sub(now)); rest > 0 {
+		d.park(l, rest)
 		return
 	}
 	halt(l.timer)

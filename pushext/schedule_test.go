@@ -58,15 +58,15 @@ func TestBreaker(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	b := newBreaker(64)
 	for range 100 {
-		require.False(t, b.failure(now, 1), "one device alone is not the lane")
+		require.False(t, b.failure(now, 1, time.Time{}), "one device alone is not the lane")
 	}
 	require.Equal(t, 64, b.capacity(now))
 	for i := range breakerThreshold - 2 {
-		require.False(t, b.failure(now, registrationID(10+i)))
+		require.False(t, b.failure(now, registrationID(10+i), time.Time{}))
 	}
-	require.True(t, b.failure(now, 99))
+	require.True(t, b.failure(now, 99, time.Time{}))
 	require.Zero(t, b.capacity(now))
-	require.False(t, b.failure(now, 100), "sent before the pause")
+	require.False(t, b.failure(now, 100, time.Time{}), "sent before the pause")
 
 	// While what waits can still be in time it is tried every second, and then ever
 	// more seldom.
@@ -77,7 +77,7 @@ func TestBreaker(t *testing.T) {
 		require.GreaterOrEqual(t, pause, want*3/4)
 		now = b.until
 		require.Equal(t, 1, b.capacity(now), "one probe")
-		require.True(t, b.failure(now, 1))
+		require.True(t, b.failure(now, 1, time.Time{}))
 		if now.Sub(opened) < PromisedLatency {
 			want = time.Second
 		} else {
@@ -90,7 +90,7 @@ func TestBreaker(t *testing.T) {
 		b.success()
 		require.Equal(t, want, b.capacity(now), "no burst after an outage")
 	}
-	require.True(t, b.fresh(now))
+	require.False(t, b.keep().After(now))
 
 	require.True(t, b.pause(now, now.Add(time.Minute)))
 	require.False(t, b.pause(now, now.Add(time.Second)), "the later counts")

@@ -74,16 +74,20 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 	switch v.Class {
 	case Delivered:
 		l.breaker.success()
+		l.line.breaker.success()
 		l.line.gate.success(now, j.id)
 		if c.kind != pushwire.Messages {
 			l.line.quiet.take(now, j.id)
 		}
-	case Retry:
-		paused = l.breaker.failure(now, j.id)
-	case RetryAt:
-		paused = l.breaker.pause(now, v.At)
-	case ProviderBroken:
-		paused = l.breaker.open(now)
+	case Retry, RetryAt, ProviderBroken:
+		switch {
+		case !l.line.pauses(v):
+			paused = l.breaker.failure(now, j.id, v.At)
+		case v.Class == RetryAt:
+			paused = l.breakerOf(l.line.scope(v)).pause(now, v.At)
+		default:
+			paused = l.breakerOf(l.line.scope(v)).open(now)
+		}
 	case TokenDead:
 		if c.kind != pushwire.Challenge && !older(v, c) { // of what strangers register, many are dead
 			l.line.gate.verdict(now, j.id)
@@ -96,7 +100,7 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 			level = slog.LevelError
 		}
 		d.log.Log(d.ctx, level, "lane of a push provider paused", "provider", l.key.provider,
-			"verdict", v.Class, "reason", d.m.reason(v.Reason), "pause", l.breaker.until.Sub(now).Round(time.Millisecond))
+			"verdict", v.Class, "reason", d.m.reason(v.Reason), "pause", l.paused().Sub(now).Round(time.Millisecond))
 	}
 	l.line.broken = v.Class == ProviderBroken
 	if mass := l.line.gate.mass(now); mass != l.line.gate.frozen {
@@ -173,7 +177,7 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 			return false
 		case c.last() && c.route > 0 && j.accepted && j.failed >= sideAttempts:
 			j.repeat = false // another route took it
-		case c.last() && c.route > 0 && !j.accepted && v.Class == Retry:
+		case c.last() && c.route > 0 && !j.accepted && !l.line.pauses(v):
 			j.route = 0 // no route took it: all of them again
 			d.later(l, j, v, now)
 			return false
@@ -216,19 +220,18 @@ func (d *dispatcher) absent(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 	return true
 }
 
-// later tries again: after the device's own backoff if only it failed, and
-// with the lane if that is paused: behind the others, who may fare better as the
-// next probe. Services say for the project what is true of one device alone, such
-// as FCM's QUOTA_EXCEEDED, and that device would be every probe.
-// The caller holds mu.
+// later tries again: after the device's own backoff if the verdict concerns it
+// alone, and with the lane if that is paused: behind the others, who may fare better
+// as the next probe. What is said of all may be true of one device alone, which would
+// else be every probe. The caller holds mu.
 func (d *dispatcher) later(l *lane, j *job, v Verdict, now time.Time) {
-	if v.Class != Retry {
+	if l.line.pauses(v) {
 		j.cause = causeLane
 		d.queue(l, j, now)
 		return
 	}
 	j.cause = causeProvider
-	if v.At.IsZero() && l.breaker.capacity(now) == 0 {
+	if v.At.IsZero() && now.Before(l.paused()) {
 		d.queue(l, j, now)
 		return
 	}

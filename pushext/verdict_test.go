@@ -2,6 +2,7 @@ package pushext
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,7 @@ func TestVerdicts(t *testing.T) {
 	const second = time.Second
 	for name, row := range map[string]struct {
 		class  Class
+		scope  Scope
 		at     time.Duration // of Verdict.At, after the attempt; 0 is that it is not said
 		always bool          // it is said of this device whenever it is tried
 		alone  bool          // the neighbour is not there: nobody else is served
@@ -57,17 +59,25 @@ func TestVerdicts(t *testing.T) {
 		"retry at a time that passed": {class: Retry, at: -time.Hour, again: about(second), lane: at(second)},
 		"retry in ten days":           {class: Retry, at: 240 * time.Hour, again: at(maxPause), lane: at(second)},
 
-		// Of the lane.
-		"retry_at":                    {class: RetryAt, at: 37 * second, again: at(37 * second), lane: at(37 * second)},
-		"retry_at without a time":     {class: RetryAt, again: about(second), lane: window{second, second}},
-		"retry_at a time that passed": {class: RetryAt, at: -time.Hour, again: about(second), lane: at(second)},
-		"retry_at now":                {class: RetryAt, at: 1, again: window{0, second}, lane: at(second)},
-		"retry_at in ten days":        {class: RetryAt, at: 240 * time.Hour, again: at(maxPause), lane: at(maxPause)},
-		"provider_broken":             {class: ProviderBroken, again: about(second), lane: at(second)},
+		"retry_at":                                   {class: RetryAt, at: 37 * second, again: at(37 * second), lane: at(second)},
+		"retry_at without a time":                    {class: RetryAt, again: about(second), lane: at(second)},
+		"retry_at a time that passed":                {class: RetryAt, at: -time.Hour, again: about(second), lane: at(second)},
+		"retry_at in ten days":                       {class: RetryAt, at: 240 * time.Hour, again: at(maxPause), lane: at(second)},
+		"retry_at always":                            {class: RetryAt, at: 37 * second, always: true, again: at(37 * second), lane: at(second)},
+		"provider_broken, as it says of this device": {class: ProviderBroken, scope: ScopeAddress, always: true, again: about(second), lane: at(second)},
 
-		// Said of the lane, and true of this device alone: others get their turn.
-		"retry_at, for this device always":        {class: RetryAt, at: 37 * second, always: true, again: at(37 * second), lane: at(74 * second)},
-		"provider_broken, for this device always": {class: ProviderBroken, always: true, again: about(second), lane: window{second, 7 * second}},
+		// Of the provider, which has one lane.
+		"retry_at, of the host":               {class: RetryAt, scope: ScopeHost, at: 37 * second, again: at(37 * second), lane: at(37 * second)},
+		"retry_at, of all":                    {class: RetryAt, scope: ScopeProvider, at: 37 * second, again: at(37 * second), lane: at(37 * second)},
+		"retry_at without a time, of all":     {class: RetryAt, scope: ScopeProvider, again: about(second), lane: window{second, second}},
+		"retry_at a time that passed, of all": {class: RetryAt, scope: ScopeProvider, at: -time.Hour, again: about(second), lane: at(second)},
+		"retry_at now, of all":                {class: RetryAt, scope: ScopeProvider, at: 1, again: window{0, second}, lane: at(second)},
+		"retry_at in ten days, of all":        {class: RetryAt, scope: ScopeProvider, at: 240 * time.Hour, again: at(maxPause), lane: at(maxPause)},
+		"provider_broken":                     {class: ProviderBroken, again: about(second), lane: at(second)},
+
+		// Said of all, and true of this device alone: others get their turn.
+		"retry_at, of all, for this device always": {class: RetryAt, scope: ScopeProvider, at: 37 * second, always: true, again: at(37 * second), lane: at(74 * second)},
+		"provider_broken, for this device always":  {class: ProviderBroken, always: true, again: about(second), lane: window{second, 7 * second}},
 
 		"message_bad": {class: MessageBad, lane: at(second), lost: "the verdict"},
 
@@ -102,7 +112,7 @@ func TestVerdicts(t *testing.T) {
 					if n.Address.Token != "token" || len(p.to("token")) > 0 && !row.always {
 						return Verdict{Class: Delivered}
 					}
-					v := Verdict{Class: row.class, Reason: "the verdict"}
+					v := Verdict{Class: row.class, Scope: row.scope, Reason: "the verdict"}
 					if row.at != 0 {
 						v.At = time.Now().Add(row.at)
 					}
@@ -136,6 +146,87 @@ func TestVerdicts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestScopes is how far a verdict of one host's device reaches where users name the
+// hosts: to another device of the host, and to one of another host. said is how
+// many devices of the host were told the same.
+func TestScopes(t *testing.T) {
+	const second, minute, never = time.Second, time.Minute, 240 * time.Hour
+	for name, row := range map[string]struct {
+		verdict          Verdict
+		after            time.Duration // of Verdict.At
+		said             int
+		neighbour, else_ window
+	}{
+		"one device throttled":         {Verdict{Class: RetryAt}, 37 * second, 1, at(0), at(0)},
+		"one device's host, it says":   {Verdict{Class: RetryAt, Scope: ScopeHost}, never, 1, at(0), at(0)},
+		"five devices throttled":       {Verdict{Class: RetryAt}, 37 * second, breakerThreshold, at(37 * second), at(0)},
+		"five devices of a host":       {Verdict{Class: RetryAt, Scope: ScopeHost}, 37 * second, breakerThreshold, at(37 * second), at(0)},
+		"five, for ten days":           {Verdict{Class: RetryAt, Scope: ScopeHost}, never, breakerThreshold, at(minute), at(0)},
+		"five, without a time":         {Verdict{Class: RetryAt}, 0, breakerThreshold, about(second), at(0)},
+		"five failed":                  {Verdict{Class: Retry}, 0, breakerThreshold, about(second), at(0)},
+		"broken, one host":             {Verdict{Class: ProviderBroken}, 0, 1, about(second), at(0)},
+		"broken, this device":          {Verdict{Class: ProviderBroken, Scope: ScopeAddress}, 0, 1, at(0), at(0)},
+		"broken, the provider":         {Verdict{Class: ProviderBroken, Scope: ScopeProvider}, 0, 1, about(second), about(second)},
+		"throttled, the provider":      {Verdict{Class: RetryAt, Scope: ScopeProvider}, 37 * second, 1, at(37 * second), at(37 * second)},
+		"dead, whatever scope it says": {Verdict{Class: TokenDead, Scope: ScopeProvider}, 0, 1, at(0), at(0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				p := hosted{&scripted{name: "webhook"}}
+				r := newRig(t, Delivery{}, p)
+				neighbour, other := r.device(1, "webhook a/neighbour"), r.device(2, "webhook b/other")
+				r.start()
+				defer r.stop()
+				row.verdict.Reason = "the verdict"
+				if row.after != 0 {
+					row.verdict.At = time.Now().Add(row.after)
+				}
+				p.always(row.verdict)
+				for i := range row.said {
+					r.log.archive(r.device(registrationID(10+i), fmt.Sprintf("webhook a/%d", i)))
+					synctest.Wait()
+				}
+				require.Len(t, p.all(), row.said)
+				p.set(nil)
+				began := time.Now()
+				r.log.archive(neighbour)
+				r.log.archive(other)
+				time.Sleep(time.Hour)
+				row.neighbour.check(t, began, p.to("a/neighbour"), "of the same host")
+				row.else_.check(t, began, p.to("b/other"), "of another host")
+			})
+		})
+	}
+}
+
+// A success in between says that it is not the lane.
+func TestThrottledDevicesAmongOthersPauseNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "fcm"}
+		r := newRig(t, Delivery{}, p)
+		fine := r.device(1, "fcm fine")
+		r.start()
+		defer r.stop()
+		p.set(func(_ context.Context, n Notification) Verdict {
+			if n.Address.Token != "fine" {
+				return Verdict{Class: RetryAt, At: time.Now().Add(time.Hour), Reason: "fcm 429"}
+			}
+			return Verdict{Class: Delivered}
+		})
+		for i := range 10 * breakerThreshold {
+			r.log.archive(r.device(registrationID(10+i), "fcm throttled"))
+			synctest.Wait()
+			if i%(breakerThreshold-1) == 0 {
+				before := len(p.to("fine"))
+				require.NoError(t, r.box.renewed(1))
+				r.log.archive(fine)
+				synctest.Wait()
+				require.Len(t, p.to("fine"), before+1)
+			}
+		}
+	})
 }
 
 // TestFiveFailuresPauseALane shows how a lane without a word about pauses gets one.

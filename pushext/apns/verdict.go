@@ -94,9 +94,9 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 			v.At = r.since
 		}
 		return v
-	case r.reason == apns2.ReasonTooManyRequests:
-		return a.LaterHere(now, v.Reason)
-	case class == pushext.Retry && known, a.Status >= 500, a.Status == http.StatusTooManyRequests && !known:
+	case r.reason == apns2.ReasonTooManyRequests, a.Status == http.StatusTooManyRequests && !known:
+		return a.LaterHere(now, v.Reason) // APNs has no limit but that of a device
+	case class == pushext.Retry && known, a.Status >= 500:
 		return a.Later(now, v.Reason)
 	case known:
 		return v

@@ -84,7 +84,7 @@ func TestVerdicts(t *testing.T) {
 
 			// What passes. TooManyRequests is about one device.
 			{Says: code("TooManyRequests"), Class: retry, Reason: "apns 429 TooManyRequests", Heeds: device},
-			{Says: raw(429, "-"), Class: retry, Reason: "apns 429", Heeds: lane},
+			{Says: raw(429, "-"), Class: retry, Reason: "apns 429", Heeds: device},
 			{Says: code("IdleTimeout"), Class: retry, Reason: "apns 400 IdleTimeout", Heeds: lane},
 			{Says: code("InternalServerError"), Class: retry, Reason: "apns 500 InternalServerError", Heeds: lane},
 			{Says: code("ServiceUnavailable"), Class: retry, Reason: "apns 503 ServiceUnavailable", Heeds: lane},

@@ -197,21 +197,28 @@ func (a Answer) RetryAfter(now time.Time) (time.Time, bool) {
 	return at, true
 }
 
-// Later is the verdict of a failure that will pass: RetryAt if the answer names
-// a time, else Retry.
+// Later is the verdict of a failure of the operator's push service that will pass:
+// RetryAt if the answer names a time, else Retry. It concerns everybody.
 func (a Answer) Later(now time.Time, reason string) pushext.Verdict {
-	if at, ok := a.RetryAfter(now); ok {
-		return pushext.Verdict{Class: pushext.RetryAt, At: at, Reason: reason}
-	}
-	return pushext.Verdict{Class: pushext.Retry, Reason: reason}
+	return a.later(now, reason, pushext.ScopeProvider)
 }
 
-// LaterHere is Later for a failure that concerns this address alone: Retry, not
-// before the time that the answer names, and the lane goes on.
+// LaterHost is Later for a failure of the host that a user named.
+func (a Answer) LaterHost(now time.Time, reason string) pushext.Verdict {
+	return a.later(now, reason, pushext.ScopeHost)
+}
+
+// LaterHere is Later for a failure that, as far as the answer tells, concerns this
+// address alone.
 func (a Answer) LaterHere(now time.Time, reason string) pushext.Verdict {
-	v := a.Later(now, reason)
-	v.Class = pushext.Retry
-	return v
+	return a.later(now, reason, pushext.ScopeAddress)
+}
+
+func (a Answer) later(now time.Time, reason string, scope pushext.Scope) pushext.Verdict {
+	if at, ok := a.RetryAfter(now); ok {
+		return pushext.Verdict{Class: pushext.RetryAt, Scope: scope, At: at, Reason: reason}
+	}
+	return pushext.Verdict{Class: pushext.Retry, Scope: scope, Reason: reason}
 }
 
 // Failed is the verdict of a request without an answer. Its reason is kind and

@@ -55,6 +55,10 @@ func TestRetryAfter(t *testing.T) {
 			} else {
 				require.Equal(t, pushext.Retry, v.Class)
 			}
+			require.Equal(t, pushext.ScopeProvider, v.Scope)
+			require.Equal(t, pushext.ScopeHost, a.LaterHost(now, "x 503").Scope)
+			require.Equal(t, pushext.ScopeAddress, a.LaterHere(now, "x 429").Scope)
+			require.Equal(t, v.Class, a.LaterHere(now, "x 429").Class)
 		})
 	}
 }

@@ -134,8 +134,8 @@ func TestAccessRefused(t *testing.T) {
 	for status, want := range map[int]pushext.Verdict{
 		400: {Class: pushext.ProviderBroken, Reason: "fcm oauth 400"},
 		401: {Class: pushext.ProviderBroken, Reason: "fcm oauth 401"},
-		429: {Class: pushext.Retry, Reason: "fcm oauth 429"},
-		503: {Class: pushext.Retry, Reason: "fcm oauth 503"},
+		429: {Class: pushext.Retry, Scope: pushext.ScopeProvider, Reason: "fcm oauth 429"},
+		503: {Class: pushext.Retry, Scope: pushext.ScopeProvider, Reason: "fcm oauth 503"},
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			g := &google{refuse: status}

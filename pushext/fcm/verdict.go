@@ -2,6 +2,7 @@ package fcm
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -41,6 +42,46 @@ func errorCode(a attempt.Answer) string {
 	return code
 }
 
+// throttled judges a 429. FCM answers so when the project's quota of a minute is
+// spent, when a device was sent more than 240 messages in a minute or 5,000 in an
+// hour, and when it is overloaded; the code is QUOTA_EXCEEDED for all. Only the first
+// concerns everybody, and only that is told by a detail that names the project.
+func throttled(a attempt.Answer, now time.Time) pushext.Verdict {
+	v := pushext.Verdict{Class: pushext.RetryAt, Scope: pushext.ScopeAddress, At: now.Add(quotaPause), Reason: "fcm 429 QUOTA_EXCEEDED"}
+	if at, ok := a.RetryAfter(now); ok {
+		v.At = at
+	}
+	if ofProject(a) {
+		v.Scope, v.Reason = pushext.ScopeProvider, "fcm 429 RATE_LIMIT_EXCEEDED"
+	}
+	return v
+}
+
+// ofProject reports whether an answer says that the quota of the project was
+// exceeded, and not that of a device: by google.rpc.ErrorInfo, whose consumer is the
+// project (cloud.google.com/apis/design/errors), or by google.rpc.QuotaFailure, whose
+// subject is.
+func ofProject(a attempt.Answer) (project bool) {
+	object, _ := a.Object()
+	object.Get("error.details").ForEach(func(_, detail gjson.Result) bool {
+		if !detail.IsObject() {
+			return true
+		}
+		switch attempt.Text(detail, "@type") {
+		case "type.googleapis.com/google.rpc.ErrorInfo":
+			project = attempt.Text(detail, "reason") == "RATE_LIMIT_EXCEEDED" &&
+				strings.HasPrefix(attempt.Text(detail, "metadata.consumer"), "projects/")
+		case "type.googleapis.com/google.rpc.QuotaFailure":
+			detail.Get("violations").ForEach(func(_, violation gjson.Result) bool {
+				project = violation.IsObject() && strings.HasPrefix(attempt.Text(violation, "subject"), "project:")
+				return !project
+			})
+		}
+		return !project
+	})
+	return project
+}
+
 // verdict judges an answer of projects.messages.send by the table of
 // firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode. The code in FcmError
 // decides where there is one; an HTTP status alone never makes a token dead, as a
@@ -68,10 +109,7 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	case code == "THIRD_PARTY_AUTH_ERROR":
 		return is(pushext.ProviderBroken, " THIRD_PARTY_AUTH_ERROR")
 	case a.Status == http.StatusTooManyRequests:
-		if at, ok := a.RetryAfter(now); ok {
-			return pushext.Verdict{Class: pushext.RetryAt, At: at, Reason: "fcm 429 QUOTA_EXCEEDED"}
-		}
-		return pushext.Verdict{Class: pushext.RetryAt, At: now.Add(quotaPause), Reason: "fcm 429 QUOTA_EXCEEDED"}
+		return throttled(a, now)
 	case code == "UNSPECIFIED_ERROR":
 		return a.Later(now, "fcm "+attempt.Status(a.Status)+" UNSPECIFIED_ERROR")
 	case a.Status >= 500 || a.Status == http.StatusRequestTimeout:

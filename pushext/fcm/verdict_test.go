@@ -30,11 +30,23 @@ func googleError(status int, rpc, code, message string) string {
 	return fmt.Sprintf(`{"error":{"code":%d,"message":%q,"status":%q%s}}`, status, message, rpc, details)
 }
 
+// quotaOfProject is how FCM says that the quota of a project's minute is spent.
+const quotaOfProject = `{"error":{"code":429,"message":"Quota exceeded.","status":"RESOURCE_EXHAUSTED","details":[` +
+	`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED","domain":"googleapis.com",` +
+	`"metadata":{"consumer":"projects/1234","quota_limit":"SendsPerMinutePerProject","quota_unit":"1/min/{project}"}},` +
+	`{"@type":"type.googleapis.com/google.rpc.Help"}]}}`
+
+// quotaFailure says it of a subject.
+func quotaFailure(subject string) string {
+	return fmt.Sprintf(`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":%q,"errorCode":"QUOTA_EXCEEDED"},`+
+		`{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"description":"x"},{"subject":%q}]}]}}`, errorType, subject)
+}
+
 // TestVerdicts is firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode, row by row.
 func TestVerdicts(t *testing.T) {
 	const (
 		dead, bad, broken, retry = pushext.TokenDead, pushext.MessageBad, pushext.ProviderBroken, pushext.Retry
-		lane                     = emulatetest.Lane
+		device, lane             = emulatetest.Address, emulatetest.Lane
 	)
 	key, err := accountKey()
 	require.NoError(t, err)
@@ -86,9 +98,12 @@ func TestVerdicts(t *testing.T) {
 			{OAuth: true, Says: raw(401, "-"), Class: broken, Reason: "fcm oauth 401"},
 			{OAuth: true, Says: raw(403, "-"), Class: broken, Reason: "fcm oauth 403"},
 
-			// What passes. The project's quota is per minute.
-			{Says: code("QUOTA_EXCEEDED"), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: lane, Pause: time.Minute},
-			{Says: raw(429, "-"), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: lane, Pause: time.Minute},
+			// What passes. All quotas are per minute; one of them is the project's.
+			{Says: code("QUOTA_EXCEEDED"), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: device, Pause: time.Minute},
+			{Says: raw(429, "-"), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: device, Pause: time.Minute},
+			{Says: raw(429, quotaOfProject), Class: pushext.RetryAt, Reason: "fcm 429 RATE_LIMIT_EXCEEDED", Heeds: lane, Pause: time.Minute},
+			{Says: raw(429, quotaFailure("project:emulated-project")), Class: pushext.RetryAt, Reason: "fcm 429 RATE_LIMIT_EXCEEDED", Heeds: lane, Pause: time.Minute},
+			{Says: raw(429, quotaFailure("device:TOKEN")), Class: pushext.RetryAt, Reason: "fcm 429 QUOTA_EXCEEDED", Heeds: device, Pause: time.Minute},
 			{Says: code("INTERNAL"), Class: retry, Reason: "fcm 500 INTERNAL", Heeds: lane},
 			{Says: code("UNAVAILABLE"), Class: retry, Reason: "fcm 503 UNAVAILABLE", Heeds: lane},
 			{Says: code("UNSPECIFIED_ERROR"), Class: retry, Reason: "fcm 500 UNSPECIFIED_ERROR", Heeds: lane},
@@ -108,6 +123,8 @@ func TestVerdicts(t *testing.T) {
 				"error.details.1.@type", "error.details.1.errorCode"),
 			emulatetest.Strange(emulatetest.Row{Says: google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", invalidToken), Class: dead, Reason: "fcm 400 INVALID_ARGUMENT token"},
 				"error.message"),
+			emulatetest.Strange(emulatetest.Row{Says: raw(429, quotaOfProject), Class: pushext.RetryAt, Reason: "fcm 429 RATE_LIMIT_EXCEEDED", Heeds: lane, Pause: time.Minute},
+				"error.details.0.@type", "error.details.0.reason", "error.details.0.metadata", "error.details.0.metadata.consumer"),
 			emulatetest.Strange(emulatetest.Row{Says: raw(200, `{"name":"projects/p/messages/1"}`), Class: pushext.Delivered, Reason: "fcm 200"}, "name"),
 		)...),
 	}.Run(t)

@@ -66,7 +66,9 @@ func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
 		return partial(message, token)
 	case len(code) == 8 && strings.HasPrefix(code, "81"):
 		return a.Later(now, "hms 81")
-	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
+	case a.Status == http.StatusTooManyRequests:
+		return a.LaterHere(now, "hms 429") // not among the documented ones: whom it is about is not known
+	case a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "hms "+attempt.Status(a.Status))
 	case code != "":
 		return is(pushext.MessageBad, "other code") // of the future

@@ -75,7 +75,7 @@ func TestVerdicts(t *testing.T) {
 			{Says: code("81000001"), Class: retry, Reason: "hms 81", Heeds: lane},
 			{Says: emulate.Answer{Code: "81999999", Status: 500}, Class: retry, Reason: "hms 81", Heeds: lane},
 			{Says: raw(408, "-"), Class: retry, Reason: "hms 408", Heeds: lane},
-			{Says: raw(429, "-"), Class: retry, Reason: "hms 429", Heeds: lane},
+			{Says: raw(429, "-"), Class: retry, Reason: "hms 429", Heeds: emulatetest.Address},
 			{Says: raw(500, "-"), Class: retry, Reason: "hms 500", Heeds: lane},
 			{Says: raw(503, "Service Unavailable"), Class: retry, Reason: "hms 503", Heeds: lane},
 			{Says: raw(200, "<html>"), Class: retry, Reason: "hms 200 unreadable"},

@@ -289,7 +289,11 @@ func (h Harness) fault(t *testing.T, f Fault, want []pushext.Class) {
 		reasons = append(reasons, v.Reason)
 		switch f {
 		case Throttled:
-			// Of the whole lane (RetryAt) or of the one address (Retry), but obeyed.
+			// Whomever it concerns, it is obeyed; a host that a user named speaks for
+			// itself at most.
+			if _, ok := p.(pushext.Laner); ok {
+				require.NotEqual(t, pushext.ScopeProvider, v.Scope)
+			}
 			require.False(t, v.At.Before(before.Add(retryAfter-time.Second)), "%v is too early", v.At)
 			require.False(t, v.At.After(time.Now().Add(retryAfter+time.Second)), "%v is too late", v.At)
 		case Gone:

@@ -33,7 +33,9 @@ func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
 		v.Reason += " " + code
 	}
 	switch {
-	case a.Status == http.StatusTooManyRequests, a.Status >= 500, a.Status == http.StatusRequestTimeout:
+	case a.Status == http.StatusTooManyRequests:
+		return a.LaterHere(now, "pushy 429") // Pushy does not document whom it is about
+	case a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "pushy "+attempt.Status(a.Status))
 	case a.Status >= 200 && a.Status < 300 && object.Get("success").Type == gjson.True:
 		v.Class = pushext.Delivered

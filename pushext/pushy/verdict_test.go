@@ -61,7 +61,7 @@ func TestVerdicts(t *testing.T) {
 			{Says: raw(302, "-"), Class: broken, Reason: "pushy 302"},
 
 			// What passes.
-			{Says: code("RATE_LIMIT_EXCEEDED"), Class: retry, Reason: "pushy 429", Heeds: lane},
+			{Says: code("RATE_LIMIT_EXCEEDED"), Class: retry, Reason: "pushy 429", Heeds: emulatetest.Address},
 			{Says: code("INTERNAL_ERROR"), Class: retry, Reason: "pushy 500", Heeds: lane},
 			{Says: raw(408, "-"), Class: retry, Reason: "pushy 408", Heeds: lane},
 			{Says: raw(502, "-"), Class: retry, Reason: "pushy 502", Heeds: lane},

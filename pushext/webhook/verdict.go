@@ -19,8 +19,10 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}
 	case a.Status == http.StatusNotFound, a.Status == http.StatusGone:
 		return pushext.Verdict{Class: pushext.TokenDead, Reason: reason}
-	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusServiceUnavailable:
-		return a.Later(now, reason)
+	case a.Status == http.StatusTooManyRequests:
+		return a.LaterHere(now, reason)
+	case a.Status == http.StatusServiceUnavailable:
+		return a.LaterHost(now, reason)
 	case a.Status >= 500, a.Status == http.StatusRequestTimeout, a.Status == http.StatusTooEarly:
 		return pushext.Verdict{Class: pushext.Retry, Reason: reason}
 	}

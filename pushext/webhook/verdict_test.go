@@ -17,7 +17,6 @@ import (
 func TestVerdicts(t *testing.T) {
 	const (
 		dead, bad, retry = pushext.TokenDead, pushext.MessageBad, pushext.Retry
-		lane             = emulatetest.Lane // of that host
 	)
 	status := func(status int) emulate.Answer { return emulate.Answer{Status: status} }
 	emulatetest.Table{
@@ -54,8 +53,8 @@ func TestVerdicts(t *testing.T) {
 
 			// What passes. A time is believed only with the statuses that RFC 9110
 			// and RFC 6585 give one to.
-			{Says: status(429), Class: retry, Reason: "webhook 429", Heeds: lane},
-			{Says: status(503), Class: retry, Reason: "webhook 503", Heeds: lane},
+			{Says: status(429), Class: retry, Reason: "webhook 429", Heeds: emulatetest.Address},
+			{Says: status(503), Class: retry, Reason: "webhook 503", Heeds: emulatetest.Host},
 			{Says: status(408), Class: retry, Reason: "webhook 408"},
 			{Says: status(425), Class: retry, Reason: "webhook 425"},
 			{Says: status(500), Class: retry, Reason: "webhook 500"},

@@ -175,7 +175,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	now := time.Now()
 	authorization, err := p.vapid.header(u.Scheme+"://"+u.Host, now)
 	if err != nil {
-		return pushext.Verdict{Class: pushext.ProviderBroken, Reason: "webpush key"}
+		return pushext.Verdict{Class: pushext.ProviderBroken, Scope: pushext.ScopeProvider, Reason: "webpush key"}
 	}
 	urgency := "low"
 	if n.Urgent {

@@ -110,7 +110,7 @@ func TestForeignSender(t *testing.T) {
 	require.NoError(t, err)
 	defer q.Close()
 	require.Equal(t, public, q.PublicKey())
-	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Reason: "webpush 403"}, q.Push(t.Context(), n))
+	require.Equal(t, pushext.Verdict{Class: pushext.Retry, Scope: pushext.ScopeAddress, Reason: "webpush 403"}, q.Push(t.Context(), n))
 	require.Equal(t, pushext.Delivered, p.Push(t.Context(), n).Class)
 }
 

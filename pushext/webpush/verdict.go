@@ -20,11 +20,13 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		// Of this subscription, as UnifiedPush says. 406 is how Windows' service says it.
 		return a.LaterHere(now, reason)
 	case a.Status >= 500:
-		return a.Later(now, reason)
-	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden, a.Status == http.StatusRequestTimeout:
+		return a.LaterHost(now, reason)
+	case a.Status == http.StatusRequestTimeout:
+		return pushext.Verdict{Class: pushext.Retry, Reason: reason}
+	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
 		// Our key or clock is wrong, or this one subscription was made for
 		// another key, which anyone can do: keep the message, stop nobody.
-		return pushext.Verdict{Class: pushext.Retry, Reason: reason}
+		return pushext.Verdict{Class: pushext.Retry, Scope: pushext.ScopeAddress, Reason: reason}
 	}
 	return pushext.Verdict{Class: pushext.MessageBad, Reason: reason}
 }

@@ -17,7 +17,7 @@ func TestVerdicts(t *testing.T) {
 	const (
 		dead, bad, retry = pushext.TokenDead, pushext.MessageBad, pushext.Retry
 		subscription     = emulatetest.Address
-		lane             = emulatetest.Lane
+		host             = emulatetest.Host
 	)
 	status := func(status int) emulate.Answer { return emulate.Answer{Status: status} }
 	key, err := webpush.NewKey()
@@ -47,8 +47,8 @@ func TestVerdicts(t *testing.T) {
 			{Says: status(410), Class: dead, Reason: "webpush 410"},
 			// Our key, or a subscription made for another key, which anyone can
 			// register: it ends nothing and pauses nobody.
-			{Says: status(401), Class: retry, Reason: "webpush 401"},
-			{Says: status(403), Class: retry, Reason: "webpush 403"},
+			{Says: status(401), Class: retry, Reason: "webpush 401", Scope: pushext.ScopeAddress},
+			{Says: status(403), Class: retry, Reason: "webpush 403", Scope: pushext.ScopeAddress},
 
 			// This message, or what is no push service: redirects are not followed.
 			{Says: status(400), Class: bad, Reason: "webpush 400"},
@@ -64,11 +64,11 @@ func TestVerdicts(t *testing.T) {
 			{Says: status(429), Class: retry, Reason: "webpush 429", Heeds: subscription},
 			{Says: status(406), Class: retry, Reason: "webpush 406", Heeds: subscription},
 			{Says: status(408), Class: retry, Reason: "webpush 408"},
-			{Says: status(500), Class: retry, Reason: "webpush 500", Heeds: lane},
-			{Says: status(502), Class: retry, Reason: "webpush 502", Heeds: lane},
-			{Says: status(503), Class: retry, Reason: "webpush 503", Heeds: lane},
-			{Says: status(507), Class: retry, Reason: "webpush 507", Heeds: lane},
-			{Says: status(799), Class: retry, Reason: "webpush other", Heeds: lane},
+			{Says: status(500), Class: retry, Reason: "webpush 500", Heeds: host},
+			{Says: status(502), Class: retry, Reason: "webpush 502", Heeds: host},
+			{Says: status(503), Class: retry, Reason: "webpush 503", Heeds: host},
+			{Says: status(507), Class: retry, Reason: "webpush 507", Heeds: host},
+			{Says: status(799), Class: retry, Reason: "webpush other", Heeds: host},
 		},
 	}.Run(t)
 }

@@ -22,9 +22,15 @@ type Heeds int
 
 const (
 	Nobody  Heeds = iota // it is no answer that passes with time, whatever its header says
-	Address              // this address alone waits: Retry with a time
-	Lane                 // the whole lane waits: RetryAt
+	Address              // this address alone waits
+	Host                 // what the user's host says is about all its addresses
+	Lane                 // what the push service says is about everybody
 )
+
+// scope is how far a verdict for which a Retry-After counts so has to reach.
+func (h Heeds) scope() pushext.Scope {
+	return [...]pushext.Scope{pushext.ScopeDefault, pushext.ScopeAddress, pushext.ScopeHost, pushext.ScopeProvider}[h]
+}
 
 // Row is one answer of a push service, and the verdict that must follow from it.
 type Row struct {
@@ -32,7 +38,8 @@ type Row struct {
 	Class  pushext.Class  // without a Retry-After that can be read
 	Reason string
 	Heeds  Heeds
-	Pause  time.Duration // of the lane, without a Retry-After that can be read
+	Scope  pushext.Scope // if it is not that of Heeds
+	Pause  time.Duration // without a Retry-After that can be read
 	Since  time.Time     // since when a dead token is dead, if it is said
 	OAuth  bool          // it is the answer of the token endpoint
 }
@@ -136,15 +143,12 @@ func (tt Table) row(t *testing.T, row Row) {
 			b.Service.Script(token, says)
 		}
 
-		want := pushext.Verdict{Class: row.Class, Reason: row.Reason, At: row.Since}
+		want := pushext.Verdict{Class: row.Class, Scope: max(row.Scope, row.Heeds.scope()), Reason: row.Reason, At: row.Since}
 		if row.Pause > 0 {
 			want.At = now.Add(row.Pause)
 		}
 		if row.Heeds != Nobody && form.wait >= 0 {
-			want.At = now.Add(form.wait)
-			if row.Heeds == Lane {
-				want.Class = pushext.RetryAt
-			}
+			want.Class, want.At = pushext.RetryAt, now.Add(form.wait)
 		}
 		got := b.Provider.Push(t.Context(), notification(addr))
 		require.True(t, want.At.Equal(got.At), "Retry-After %s: want %v, got %v", form.name, want.At, got.At)
