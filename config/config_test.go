@@ -115,11 +115,18 @@ func TestLoadRefuses(t *testing.T) {
 		"misspelt key":    {"[Node]\n# a comment\nMaxPeer = 1\n", `line 3: there is no setting "Node.MaxPeer"; did you mean "Node.MaxPeers"?`},
 		"wrong table":     {"[Node]\nRetention = \"1d\"\n", `line 2: there is no setting "Node.Retention"; did you mean "Mailserver.Retention"?`},
 		"no table":        {"MaxPeers = 1\n", `line 1: there is no setting "MaxPeers"; did you mean "Node.MaxPeers"?`},
-		"unknown table":   {"\n[Whisper]\nMaxPeers = 1\n", `line 2: there is no setting "Whisper"; did you mean "`},
+		"unknown table":   {"\n[Whisper]\nMaxPeers = 1\n", `line 2: there is no setting "Whisper"; here it is [Shh]`},
 		"dotted key":      {"Node.Maxpeerz = 1\n", `line 1: there is no setting "Node.Maxpeerz"; did you mean "Node.MaxPeers"?`},
 		"wrong type":      {"[Node]\nMaxPeers = \"many\"\n", `line 2: the value of Node.MaxPeers is of type string; give one of type integer`},
-		"syntax":          {"[Node\nMaxPeers = 1", `line 2: expected`},
-		"duration":        {"[Mailserver]\nRetention = \"1 month\"\n", `"1 month" is no duration; write it like "30d", "36h" or "90m"`},
+		"open table":      {"[Node]\nMaxPeers = 1\n[Push\nEnabled = true\n", `line 3: the name of a table is not closed`},
+		"geth's peers":    {"[Node.P2P]\nMaxPeers = 1\n", `line 1: there is no setting "Node.P2P"; its keys stand in [Node] here`},
+		"geth's chain":    {"[Eth]\nNetworkId = 1\n", `line 1: there is no setting "Eth"; there is no blockchain here; remove the table`},
+		"far from all":    {"[Node]\nColour = 1\n", `line 2: there is no setting "Node.Colour"; wnode --help lists`},
+		"single brackets": {"[Push.Provider]\nType = \"fcm\"\n", `[Push.Provider] stands in single brackets; write [[Push.Provider]]`},
+		"twice a type":    {"[[Push.Provider]]\nType = \"fcm\"\ntype = \"apns\"\n", `has both Type and type; leave one`},
+		"negative":        {"[Mailserver]\nRetention = \"-5d\"\n", `"-5d" is out of range; a duration is from 0 to 36500 days`},
+		"too long":        {"[Mailserver]\nRetention = \"106000d\"\n", `"106000d" is out of range; a duration is from 0 to 36500 days`},
+		"duration":        {"[Mailserver]\nRetention = \"1 month\"\n", `"1 month" is not a duration; write it like "30d", "36h" or "90m"`},
 		"duplicate":       {"[Node]\nMaxPeers = 1\nMaxPeers = 2\n", `line 3: `},
 		"provider scalar": {"[Push]\nProvider = [1]\n", `a provider is a [[Push.Provider]] table`},
 		"provider burst":  {"[[Push.Provider]]\nType = \"fcm\"\nBurst = \"many\"\n", `Burst of a [[Push.Provider]] is a whole number, not many`},
@@ -128,7 +135,7 @@ func TestLoadRefuses(t *testing.T) {
 		"provider stop":   {"[[Push.Provider]]\nType = \"fcm\"\nRate = 0\n", `Rate of a [[Push.Provider]] is 0, which would send nothing; leave it out`},
 		"provider pause":  {"[[Push.Provider]]\nType = \"fcm\"\nEvery = \"3 s\"\n", `Every of a [[Push.Provider]]: `},
 		"provider name":   {"[[Push.Provider]]\nName = 1\n", `Name of a [[Push.Provider]] is a string, not 1`},
-		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; did you mean "Node.KeyFile"?`},
+		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; a key does not belong into this file`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, test.text)
@@ -159,6 +166,10 @@ func TestValidate(t *testing.T) {
 		"pow":            {func(c *Config) { c.Shh.MinimumAcceptedPOW = -1 }, `(--shh.pow) is -1`},
 		"message size":   {func(c *Config) { c.Shh.MaxMessageSize = 11 << 20 }, `at most 10485760 bytes`},
 		"bytes":          {func(c *Config) { c.Mailserver.MaxBytes = -1 }, `Mailserver.MaxBytes is -1`},
+		"few bytes":      {func(c *Config) { c.Mailserver.MaxBytes = 1000 }, `Mailserver.MaxBytes is 1000; give at least 67108864 bytes (64 MiB), or 0 for no limit`},
+		"home":           {func(c *Config) { c.Node.DataDir = "~/wp" }, `Node.DataDir (--datadir) is "~/wp", and only a shell replaces the ~; write the whole path`},
+		"home's key":     {func(c *Config) { c.Push.KeyFile = "~/key" }, `Push.KeyFile is "~/key", and only a shell`},
+		"much pow":       {func(c *Config) { c.Shh.MinimumAcceptedPOW = 1e300 }, `(--shh.pow) is 1e+300, and no sender could work so much; give at most 1000`},
 		"provider type":  {func(c *Config) { c.Push.Provider = []Provider{{}} }, `table number 1 has no Type`},
 		"provider names": {func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm"}, {Name: "a", Type: "fcm"}} }, `named "a"; give each a Name`},
 		"mail requests":  {func(c *Config) { c.Mailserver.RequestsPerMinute = 0 }, `Mailserver.RequestsPerMinute is 0; give 1 to`},
@@ -233,4 +244,45 @@ func TestDeployedSettings(t *testing.T) {
 	require.NoError(t, c.Validate())
 	require.True(t, c.Push.Enabled)
 	require.False(t, c.Push.Announce)
+}
+
+// What is allowed and probably not meant is said, each in one sentence, and nothing
+// is said of the defaults.
+func TestWarnings(t *testing.T) {
+	c := Defaults()
+	require.Empty(t, c.Warnings())
+	for want, change := range map[string]func(*Config){
+		"Mailserver.PasswordFile (--mailserver.password) means nothing without": func(c *Config) { c.Mailserver.PasswordFile = "f" },
+		"(--mailserver.retention) means nothing":                                func(c *Config) { c.Mailserver.Retention = Duration(day) },
+		"push is off; add --push":                                               func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm"}} },
+		"(--http.api) means nothing without --http":                             func(c *Config) { c.RPC.HTTP.API = []string{"shh"} },
+		"(--ws.api) means nothing without --ws":                                 func(c *Config) { c.RPC.WS.API = []string{"shh"} },
+		"by up to 40s, and 15s are promised": func(c *Config) {
+			c.Push.Enabled, c.Push.Delivery.Jitter, c.Push.Delivery.Batch = true, Duration(20*time.Second), Duration(20*time.Second)
+		},
+		"RPC.HTTP serves the namespace admin on 0.0.0.0": func(c *Config) {
+			c.RPC.HTTP.Enabled, c.RPC.HTTP.Addr, c.RPC.HTTP.API = true, "0.0.0.0", []string{"shh", "admin"}
+		},
+		"RPC.WS serves the namespace admin on ::": func(c *Config) {
+			c.RPC.WS.Enabled, c.RPC.WS.Addr, c.RPC.WS.API = true, "::", []string{"admin"}
+		},
+		"RPC.HTTP answers any web page": func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.VHosts = true, []string{"*"} },
+		"RPC.WS answers any web page":   func(c *Config) { c.RPC.WS.Enabled, c.RPC.WS.Origins = true, []string{"*"} },
+	} {
+		c := Defaults()
+		change(&c)
+		require.NoError(t, c.Validate())
+		require.Len(t, c.Warnings(), 1, want)
+		require.Contains(t, c.Warnings()[0], want)
+	}
+}
+
+// Capitals make no difference in a provider's table either.
+func TestProviderKeysInAnyCase(t *testing.T) {
+	c, err := load(t, "[[Push.Provider]]\ntype = \"fcm\"\nNAME = \"eu\"\nburst = 3\n")
+	require.NoError(t, err)
+	require.Equal(t, "fcm", c.Push.Provider[0].Type)
+	require.Equal(t, "eu", c.Push.Provider[0].Name)
+	require.Equal(t, 3, c.Push.Provider[0].Burst)
+	require.Empty(t, c.Push.Provider[0].Options)
 }

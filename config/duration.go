@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,28 +16,33 @@ const day = 24 * time.Hour
 // maxDuration keeps sums of a duration and a clock inside an int64: 100 years.
 const maxDuration = 100 * 365 * day
 
-// ParseDuration reads what String writes.
+// ParseDuration reads what String writes. The error says which of the three it is: not a duration, negative, or too long.
 func ParseDuration(s string) (Duration, error) {
-	var days int
+	outOfRange := fmt.Errorf("%q is out of range; a duration is from 0 to %d days", s, maxDuration/day)
+	bad := fmt.Errorf("%q is not a duration; write it like \"30d\", \"36h\" or \"90m\"", s)
+	var days int64
 	rest := s
 	if before, after, ok := strings.Cut(s, "d"); ok {
-		n, err := strconv.ParseUint(before, 10, 16)
-		if err != nil {
-			return 0, fmt.Errorf("%q is no duration; write it like \"30d\", \"36h\" or \"90m\"", s)
+		n, err := strconv.ParseInt(before, 10, 64)
+		switch {
+		case errors.Is(err, strconv.ErrRange):
+			return 0, outOfRange
+		case err != nil:
+			return 0, bad
 		}
-		days, rest = int(n), after
+		days, rest = n, after
 	}
 	var clock time.Duration
 	if rest != "" || s == "" {
 		var err error
 		if clock, err = time.ParseDuration(rest); err != nil {
-			return 0, fmt.Errorf("%q is no duration; write it like \"30d\", \"36h\" or \"90m\"", s)
+			return 0, bad
 		}
 	}
-	if d := time.Duration(days)*day + clock; days <= int(maxDuration/day) && clock >= 0 && d <= maxDuration {
-		return Duration(d), nil
+	if days < 0 || clock < 0 || days > int64(maxDuration/day) || time.Duration(days)*day+clock > maxDuration {
+		return 0, outOfRange
 	}
-	return 0, fmt.Errorf("%q is out of range; a duration is from 0 to %d days", s, maxDuration/day)
+	return Duration(time.Duration(days)*day + clock), nil
 }
 
 // String writes whole days as days and the rest as time.Duration does.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -44,13 +43,31 @@ func decode(text string, c *Config) (line int, err error) {
 		return 0, nil
 	}
 	key := unknown[0].String()
+	if advice, ok := elsewhere[key]; ok {
+		return lineOf(text, unknown[0]), fmt.Errorf("there is no setting %q; %s", key, advice)
+	}
 	return lineOf(text, unknown[0]), fmt.Errorf("there is no setting %q; %s", key, Suggest(key, keysOf(c)))
+}
+
+// elsewhere are keys that people look for here, mostly geth's, and what to do with each.
+var elsewhere = map[string]string{
+	"Node.P2P":       "its keys stand in [Node] here; move them there",
+	"Node.HTTPHost":  "here it is Addr in [RPC.HTTP]",
+	"Node.HTTPPort":  "here it is Port in [RPC.HTTP]",
+	"Node.WSHost":    "here it is Addr in [RPC.WS]",
+	"Node.WSPort":    "here it is Port in [RPC.WS]",
+	"Node.IPCPath":   "here it is IPCPath in [RPC]",
+	"Node.UserIdent": "remove it",
+	"Eth":            "there is no blockchain here; remove the table",
+	"Whisper":        "here it is [Shh]",
+	"Node.KeyHex":    "a key does not belong into this file; name its own in Node.KeyFile",
+	"Dashboard":      "there is none here; remove the table",
 }
 
 // The two forms of the decoder's errors: where and what, and the what of a value of the wrong type.
 var (
 	decoderError = regexp.MustCompile(`^toml: (?:line (\d+) ?)?(?:\(last key "(.*?)"\))?(?:: )?(.*)$`)
-	typeMismatch = regexp.MustCompile(`^incompatible types: TOML value has type (\w+); destination has type (\w+)`)
+	typeMismatch = regexp.MustCompile(`^incompatible types: TOML value has type (\S+); destination has type (\S+)`)
 )
 
 // explain turns an error of the decoder into the line it names, 0 if none, and a sentence of ours.
@@ -62,7 +79,14 @@ func explain(err error) (line int, _ error) {
 	line, _ = strconv.Atoi(parts[1])
 	key, message := parts[2], parts[3]
 	if types := typeMismatch.FindStringSubmatch(message); types != nil {
+		if key == "Push.Provider" {
+			return line, errors.New("[Push.Provider] stands in single brackets; write [[Push.Provider]], once for each provider")
+		}
 		return line, fmt.Errorf("the value of %s is of type %s; give one of type %s", key, types[1], types[2])
+	}
+	if strings.Contains(message, `to end table name, but got '\n'`) {
+		// The decoder has read on, and names the line and the key that it came to.
+		return max(line-1, 1), errors.New("the name of a table is not closed; end it with a bracket, as in [Push]")
 	}
 	if key != "" {
 		message = key + ": " + message
@@ -127,42 +151,4 @@ func fieldsOf(t reflect.Type) func(yield func(reflect.StructField) bool) {
 			}
 		}
 	}
-}
-
-// Suggest ends the sentence about a name nobody knows, a key or a flag, with the nearest of those known. A key with
-// nearly the same last part counts as near, for the usual mistake beside a typing error is the wrong table.
-func Suggest(key string, known []string) string {
-	if len(known) == 0 {
-		return "remove it"
-	}
-	last := func(s string) string { return strings.ToLower(s[strings.LastIndexByte(s, '.')+1:]) }
-	nearest := slices.MinFunc(known, func(a, b string) int {
-		near := func(s string) int {
-			return min(distance(strings.ToLower(key), strings.ToLower(s)), 1+2*distance(last(key), last(s)))
-		}
-		return near(a) - near(b)
-	})
-	return fmt.Sprintf("did you mean %q?", nearest)
-}
-
-// distance is the number of letters to insert, drop or replace to make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			above := row[j+1]
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 )
@@ -35,6 +37,9 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		return fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)
 	}
 	keys = maps.Clone(keys)
+	if err := fold(keys, "Name", "Type", "Info", "Burst", "Every", "Rate"); err != nil {
+		return err
+	}
 	for _, text := range []struct {
 		key  string
 		into *string
@@ -65,6 +70,24 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		p.Name = p.Type
 	}
 	p.Options = keys
+	return nil
+}
+
+// fold renames keys that differ from a name by nothing but capitals, as in the
+// rest of the file they make no difference.
+func fold(keys map[string]any, names ...string) error {
+	for _, name := range names {
+		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			if key == name || !strings.EqualFold(key, name) {
+				continue
+			}
+			if _, twice := keys[name]; twice {
+				return fmt.Errorf("a [[Push.Provider]] has both %s and %s; leave one", name, key)
+			}
+			keys[name] = keys[key]
+			delete(keys, key)
+		}
+	}
 	return nil
 }
 

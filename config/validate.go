@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -38,6 +39,9 @@ const (
 	maxBlur          = time.Hour
 	maxBurst         = 1000
 	maxEvery         = time.Hour
+
+	minArchive = 64 << 20 // bytes; a partition and its journal take some of it
+	maxPoW     = 1000     // a second of many computers
 )
 
 // Namespaces are the JSON-RPC name spaces that RPC.HTTP.API and RPC.WS.API may list.
@@ -49,10 +53,15 @@ func (c *Config) Validate() error {
 	v := new(problems)
 	v.node(&c.Node)
 	v.shh(&c.Shh)
-	v.check(c.Mailserver.MaxBytes >= 0, "Mailserver.MaxBytes is %d; give a number of bytes, or 0 for no limit", c.Mailserver.MaxBytes)
+	v.check(c.Mailserver.MaxBytes == 0 || c.Mailserver.MaxBytes >= minArchive,
+		"Mailserver.MaxBytes is %d; give at least %d bytes (64 MiB), or 0 for no limit", c.Mailserver.MaxBytes, minArchive)
 	v.number("Mailserver.RequestsPerMinute", c.Mailserver.RequestsPerMinute, 1, maxRequestsPerMinute)
 	v.check(c.Mailserver.MaxAnswerBytes >= maxMessageSize, "Mailserver.MaxAnswerBytes is %d; give at least %d, for the largest envelope must fit", c.Mailserver.MaxAnswerBytes, maxMessageSize)
 	v.check(c.Mailserver.Retention >= 0, "Mailserver.Retention (--mailserver.retention) is negative; give a duration such as \"30d\", or 0 to keep mail for ever")
+	v.path("Mailserver.PasswordFile (--mailserver.password)", c.Mailserver.PasswordFile)
+	v.path("Push.KeyFile", c.Push.KeyFile)
+	v.path("Push.DiskKeyFile", c.Push.DiskKeyFile)
+	v.path("RPC.IPCPath (--ipcpath)", c.RPC.IPCPath)
 	v.push(&c.Push)
 	v.rpc(&c.RPC)
 	v.port("Metrics.Port (--metrics.port)", c.Metrics.Port)
@@ -71,6 +80,8 @@ func (v *problems) check(ok bool, format string, args ...any) {
 }
 
 func (v *problems) node(n *Node) {
+	v.path("Node.DataDir (--datadir)", n.DataDir)
+	v.path("Node.KeyFile (--nodekey)", n.KeyFile)
 	_, port, err := net.SplitHostPort(n.ListenAddr)
 	v.check(err == nil, "Node.ListenAddr is %q; give host:port, such as \":30303\"", n.ListenAddr)
 	if err == nil {
@@ -94,6 +105,11 @@ func (v *problems) node(n *Node) {
 	}
 }
 
+// path refuses what only a shell understands.
+func (v *problems) path(what, path string) {
+	v.check(path != "~" && !strings.HasPrefix(path, "~/"), "%s is %q, and only a shell replaces the ~; write the whole path", what, path)
+}
+
 func (v *problems) enodes(what string, urls []string) {
 	for _, url := range urls {
 		_, err := enode.Parse(enode.ValidSchemes, url)
@@ -104,6 +120,8 @@ func (v *problems) enodes(what string, urls []string) {
 func (v *problems) shh(s *Shh) {
 	v.check(s.MinimumAcceptedPOW >= 0 && !math.IsInf(s.MinimumAcceptedPOW, 0) && !math.IsNaN(s.MinimumAcceptedPOW),
 		"Shh.MinimumAcceptedPOW (--shh.pow) is %v; give a number from 0", s.MinimumAcceptedPOW)
+	v.check(!(s.MinimumAcceptedPOW > maxPoW) || math.IsInf(s.MinimumAcceptedPOW, 0),
+		"Shh.MinimumAcceptedPOW (--shh.pow) is %v, and no sender could work so much; give at most %d", s.MinimumAcceptedPOW, maxPoW)
 	v.check(s.MaxMessageSize <= maxMessageSize, "Shh.MaxMessageSize (--shh.maxmessagesize) is %d; the protocol allows at most %d bytes", s.MaxMessageSize, maxMessageSize)
 }
 

@@ -1,6 +1,7 @@
 package wnode
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -172,6 +173,10 @@ func (s setting) appliedInt(set func(v int, cfg *config.Config) error) setting {
 }
 
 func setHost(addr *string, host string) error {
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if name, port, err := net.SplitHostPort(host); err == nil {
+		return fmt.Errorf("--addr is %q, with a port; give --addr %s --port %s", host, name, port)
+	}
 	_, port, err := net.SplitHostPort(*addr)
 	if err != nil {
 		return fmt.Errorf("Node.ListenAddr is %q; give host:port, such as \":30303\"", *addr)
@@ -190,11 +195,27 @@ func setPort(addr *string, port int) error {
 }
 
 func settingFlags() []cli.Flag {
-	flags := []cli.Flag{&cli.StringFlag{Name: configFlag, Category: nodeFlags, Usage: "TOML `FILE` with settings; wnode dumpconfig prints one"}}
+	flags := []cli.Flag{&cli.GenericFlag{Name: configFlag, Category: nodeFlags, Usage: "TOML `FILE` with settings; wnode dumpconfig prints one", Value: new(onceFlag)}}
 	for _, s := range settings() {
 		flags = append(flags, s.flag)
 	}
 	return flags
+}
+
+var errTwoConfigs = errors.New("--config is given twice; put all settings into one file")
+
+// onceFlag is the value of a flag that may be given once. It implements cli.Generic.
+type onceFlag struct{ value string }
+
+func (f *onceFlag) String() string { return f.value }
+
+// Set is called for each time the flag is given.
+func (f *onceFlag) Set(value string) error {
+	if f.value != "" {
+		return errTwoConfigs
+	}
+	f.value = value
+	return nil
 }
 
 // settingsOf builds and checks the settings: defaults, then the file, then the flags, those before a command's
@@ -205,9 +226,13 @@ func settingsOf(c *cli.Context) (config.Config, error) {
 	slices.Reverse(lineage)
 	path := ""
 	for _, level := range lineage {
-		if slices.Contains(level.LocalFlagNames(), configFlag) {
-			path = level.String(configFlag)
+		if !slices.Contains(level.LocalFlagNames(), configFlag) {
+			continue
 		}
+		if path != "" {
+			return cfg, errTwoConfigs
+		}
+		path = level.Generic(configFlag).(*onceFlag).value
 	}
 	if path != "" {
 		if err := config.Load(path, &cfg); err != nil {

@@ -48,7 +48,9 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "wnode: %s\n", err)
+	if !errors.Is(err, errLogged) {
+		fmt.Fprintf(stderr, "wnode: %s\n", err)
+	}
 	return 1
 }
 
@@ -68,9 +70,9 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		Reader:                    stdin,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
-		Flags:                     append(settingFlags(), helpFlag()),
+		Flags:                     append(settingFlags(), helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}),
 		Action:                    serveAction,
-		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), recoverCommand(), dumpconfigCommand(), versionCommand()},
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), recoverCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
 		DisableSliceFlagSeparator: true,                         // a password may have a comma
 	}
@@ -100,8 +102,28 @@ func helpFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
 }
 
+// helpCommand is what --help prints, for those who type it as a command.
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name: "help", Usage: "show help, of a command if its name follows", UsageText: "wnode help [command]",
+		Action: func(c *cli.Context) error {
+			word := c.Args().First()
+			if word == "" {
+				return cli.ShowAppHelp(c)
+			}
+			if c.App.Command(word) == nil {
+				return unknownCommand(word, c.App.Commands)
+			}
+			return cli.ShowCommandHelp(c, word)
+		},
+	}
+}
+
 // serveAction is what wnode does without a command.
 func serveAction(c *cli.Context) error {
+	if c.Bool("version") {
+		return printVersion(c)
+	}
 	if word := c.Args().First(); word != "" {
 		return unknownCommand(word, c.App.Commands)
 	}
@@ -154,6 +176,12 @@ var (
 	unusableValue = regexp.MustCompile(`^invalid (?:boolean )?value "(.*)" for (?:flag )?-+([\w.-]+): `)
 )
 
+// gethFlags are flags that geth had, and their names since.
+var gethFlags = map[string]string{
+	"rpc": "http", "rpcaddr": "http.addr", "rpcport": "http.port", "rpcapi": "http.api", "rpccorsdomain": "http.corsdomain",
+	"rpcvhosts": "http.vhosts", "wsaddr": "ws.addr", "wsport": "ws.port", "wsapi": "ws.api", "wsorigins": "ws.origins",
+}
+
 // usageError turns what the flag parser says into one sentence; without it the parser prints the whole help.
 func usageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
@@ -162,10 +190,16 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		for _, flag := range flagsOf(c) {
 			known = append(known, "--"+flag.Names()[0])
 		}
+		if now, ok := gethFlags[m[1]]; ok {
+			return fmt.Errorf("--%s is geth's old name of --%s; give that", m[1], now)
+		}
 		return fmt.Errorf("there is no flag --%s; %s", m[1], config.Suggest("--"+m[1], known))
 	}
 	if m := missingValue.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("--%s needs a value", m[1])
+	}
+	if strings.Contains(text, errTwoConfigs.Error()) {
+		return errTwoConfigs
 	}
 	if m := unusableValue.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("--%s cannot be %q; %s", m[2], m[1], wantedValue(flagsOf(c), m[2]))
