@@ -102,6 +102,7 @@ func (d *doctor) examine(ctx context.Context) {
 	} else {
 		d.report("ports", checkListeners(d.cfg), "free")
 	}
+	d.settings(ctx)
 	if !d.cfg.Push.Enabled {
 		d.report("push", nil, "off")
 		return
@@ -115,16 +116,36 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 }
 
+// settings reports settings that are odd, secrets that others can read, and bootnodes that are of no use.
+func (d *doctor) settings(ctx context.Context) {
+	for _, warning := range d.cfg.Warnings() {
+		d.report("settings", errors.New(warning), "")
+	}
+	for _, file := range secretFiles(d.cfg) {
+		if err := file.exposed(); err != nil {
+			d.report(file.what, err, "")
+		}
+	}
+	if d.cfg.Node.NoDiscovery {
+		return
+	}
+	for _, n := range parseNodes(d.cfg.Node.BootstrapNodes) {
+		if err := checkBootnode(ctx, n); err != nil {
+			d.report("bootnodes", err, "")
+		}
+	}
+}
+
 // dataDir checks the data directory, and reports whether a node runs in it.
 func (d *doctor) dataDir() (running bool) {
 	dir := d.cfg.Node.DataDir
-	info, err := os.Stat(dir)
+	_, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.report("data directory", nil, "%s is made at the first start", dir)
 		return false
-	case err == nil && !info.IsDir():
-		err = fmt.Errorf("%s is no directory; choose another with --datadir", dir)
+	case checkDataDir(dir) != nil:
+		err = checkDataDir(dir)
 	case err == nil:
 		if _, missing := os.Stat(filepath.Join(dir, "LOCK")); missing == nil {
 			unlock, inUse := lockDir(dir)
@@ -196,17 +217,14 @@ func (d *doctor) keys() {
 
 // key checks one key's file, which named says that the operator chose.
 func (d *doctor) key(what, path string, named bool) {
-	info, err := os.Stat(path)
+	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		if entries, _ := os.ReadDir(filepath.Join(d.cfg.Node.DataDir, "push")); what != "node key" && len(entries) > 0 {
+		if entries, _ := os.ReadDir(filepath.Join(d.cfg.Node.DataDir, "push")); d.cfg.Push.Enabled && len(entries) > 0 {
 			d.report(what, fmt.Errorf("%s is missing, and the registrations need it; put it back from your backup", path), "")
 			return
 		}
 		d.report(what, nil, "made at the first start")
 		return
-	}
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		err = fmt.Errorf("others on this computer can read %s; do chmod 600 %s", path, path)
 	}
 	if err == nil {
 		_, err = loadOrCreateSecret(path, what, randomSecret) // it is there, so none is made
@@ -304,6 +322,9 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 		return
 	}
 	defer closeProviders(opened)
+	if public, ok := opened[0].(interface{ PublicKey() string }); ok {
+		d.report(what, nil, "its VAPID public key, with which an app subscribes, is %s", public.PublicKey())
+	}
 	if p.Type == "direct" {
 		d.report(what, nil, "needs no push service; wnode device register --direct tries it with the running node")
 		return
@@ -423,6 +444,23 @@ func verdictHelp(v pushext.Verdict) error {
 	return fmt.Errorf("there is no usable answer (%s); check Endpoint, name resolution, firewall and proxy, and whether the service is down", v.Reason)
 }
 
+// parseCanary reads ADDRESS[,KEY…]. An address may have commas itself: what is not base64url, from the right on, is
+// not a key any more.
+func parseCanary(text string) pushext.Address {
+	parts := strings.Split(text, ",")
+	var keys [][]byte
+	for len(parts) > 1 {
+		last := parts[len(parts)-1]
+		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(last, "="))
+		if err != nil || len(key) == 0 {
+			break
+		}
+		keys = append([][]byte{key}, keys...)
+		parts = parts[:len(parts)-1]
+	}
+	return pushext.Address{Token: strings.Join(parts, ","), Keys: keys}
+}
+
 // parseCanaries reads --canary: NAME=ADDRESS[,KEY…].
 func parseCanaries(list []string, cfg config.Config) (map[string]pushext.Address, error) {
 	kinds := make(map[string]string)
@@ -441,16 +479,7 @@ func parseCanaries(list []string, cfg config.Config) (map[string]pushext.Address
 		if kinds[name] == "" {
 			return nil, fmt.Errorf("--canary is for %q, and no [[Push.Provider]] has that name", name)
 		}
-		parts := strings.Split(rest, ",")
-		address := pushext.Address{Token: parts[0]}
-		for _, part := range parts[1:] {
-			key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(part, "="))
-			if err != nil {
-				return nil, fmt.Errorf("--canary for %s has a key that is not base64url", name)
-			}
-			address.Keys = append(address.Keys, key)
-		}
-		canaries[name] = address
+		canaries[name] = parseCanary(rest)
 	}
 	return canaries, nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/pushext/credentials"
 )
 
 // secretSize is the size in bytes of each key kept in a file: secp256k1 scalars and the disk key.
@@ -32,7 +34,7 @@ func loadOrCreateKey(path, what string) (*ecdsa.PrivateKey, error) {
 	}
 	key, err := crypto.ToECDSA(secret)
 	if err != nil {
-		return nil, fmt.Errorf("the %s in %s is no secp256k1 private key; put the right file there, or remove it to get a new key", what, path)
+		return nil, fmt.Errorf("the %s in %s is not a secp256k1 private key; put the right file there", what, path)
 	}
 	return key, nil
 }
@@ -46,16 +48,16 @@ func loadOrCreateSecret(path, what string, generate func() ([]byte, error)) ([]b
 			return nil, fmt.Errorf("make the %s: %w", what, err)
 		}
 		if err := writeSecret(path, secret); err != nil {
-			return nil, fmt.Errorf("keep the %s: %w", what, err)
+			return nil, fmt.Errorf("the %s cannot be written to %s: %w", what, path, err)
 		}
 		return secret, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the %s: %w", what, err)
+		return nil, fmt.Errorf("the %s in %s cannot be read: %w", what, path, errors.Unwrap(err))
 	}
-	secret, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(secret) != secretSize {
-		return nil, fmt.Errorf("the %s in %s is not %d hex digits; put the right file there, or remove it to get a new key", what, path, 2*secretSize)
+	secret, err := parseSecret(text)
+	if err != nil {
+		return nil, fmt.Errorf("the %s in %s %w; put the right file there", what, path, err)
 	}
 	return secret, nil
 }
@@ -101,9 +103,23 @@ func readSecret(path, flag string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	secret, err := hex.DecodeString(strings.TrimPrefix(strings.TrimSpace(string(text)), "0x"))
+	secret, err := parseSecret(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: the file %q %w", flag, path, err)
+	}
+	return secret, nil
+}
+
+// parseSecret reads 32 bytes in hex, with or without 0x, a line end or a byte order mark. The error ends a sentence
+// that begins with the file.
+func parseSecret(text []byte) ([]byte, error) {
+	digits := strings.TrimSpace(string(credentials.Text(text)))
+	if digits == "" {
+		return nil, errors.New("is empty")
+	}
+	secret, err := hex.DecodeString(strings.TrimPrefix(strings.TrimPrefix(digits, "0x"), "0X"))
 	if err != nil || len(secret) != secretSize {
-		return nil, fmt.Errorf("%s: the file %q does not hold %d hex digits", flag, path, 2*secretSize)
+		return nil, fmt.Errorf("is not %d hex digits", 2*secretSize)
 	}
 	return secret, nil
 }

@@ -14,11 +14,11 @@ import (
 // it ends: the kernel holds the lock, so a file left behind locks nobody out.
 func lockDir(dir string) (unlock func(), _ error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("--datadir: %w", err)
+		return nil, dataDirError(dir, err)
 	}
 	file, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("--datadir: %w", err)
+		return nil, dataDirError(dir, err)
 	}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

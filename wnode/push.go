@@ -3,6 +3,7 @@ package wnode
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,6 +56,9 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		Logger:        logger,
 		Registerer:    registry,
 	})
+	if errors.Is(err, pushext.ErrDiskKey) {
+		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", diskPath, dir, dir)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,11 +128,16 @@ func pushSecret(named, setting, ours, dir, loss string) (string, error) {
 	if named != "" {
 		return named, mustExist(named, setting)
 	}
-	_, missing := os.Stat(ours)
+	return ours, mustOutlive(ours, dir, loss)
+}
+
+// mustOutlive refuses to go on without a secret that the registrations in dir depend on.
+func mustOutlive(secret, dir, loss string) error {
+	_, missing := os.Stat(secret)
 	if entries, _ := os.ReadDir(dir); missing != nil && len(entries) > 0 {
-		return "", fmt.Errorf("%s is missing, and without it %s; put it back, or move %s away to begin anew", ours, loss, dir)
+		return fmt.Errorf("%s is missing, and without it %s; put it back, or move %s away to begin anew", secret, loss, dir)
 	}
-	return ours, nil
+	return nil
 }
 
 func stopPush(extension *pushext.Extension) error {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -72,6 +73,9 @@ func listenIPC(path string, a apis) (stop func(), _ error) {
 func checkSocketPath(path string) error {
 	if len(path) > maxSocketPath {
 		return fmt.Errorf("the path of the JSON-RPC socket has %d bytes, at most %d are possible; choose a shorter one with --ipcpath", len(path), maxSocketPath)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s is not a socket, and the JSON-RPC socket is to be there; choose another path with --ipcpath", path)
 	}
 	return nil
 }

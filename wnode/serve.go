@@ -2,6 +2,7 @@ package wnode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,6 +13,9 @@ import (
 	"whisperpush/config"
 )
 
+// errLogged is an error that was told in the log.
+var errLogged = errors.New("see the log")
+
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(stderr, cfg.Log)
@@ -19,14 +23,22 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	defer garbage.stop()
 	s, err := start(cfg, logger)
 	if err != nil {
+		if cfg.Log.Format == "json" { // whoever reads the log reads nothing else
+			logger.Error("the node cannot start", "err", err)
+			return errLogged
+		}
 		return err
 	}
-	defer s.stop()
+	defer func() {
+		s.stop()
+		logger.Info("stopped")
+	}()
 	if err := s.announce(stdout); err != nil {
 		return err
 	}
 	garbage.run()
-	logger.Info("the node runs", "mailserver", s.archive != nil, "push", s.push != nil, "ipc", s.ipc, "listening", s.urls())
+	warnOfSettings(cfg, logger)
+	logger.Info("the node runs", "version", version(), "datadir", cfg.Node.DataDir, "mailserver", s.archive != nil, "push", s.push != nil, "ipc", s.ipc, "listening", s.urls())
 	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
 	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, s.healthy, logger) })()
 

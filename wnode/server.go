@@ -61,6 +61,23 @@ func start(cfg config.Config, logger *slog.Logger) (*server, error) {
 
 // build starts the parts of a node in the order of this function. After an error stop stops those that run.
 func (s *server) build(cfg config.Config, logger *slog.Logger) error {
+	// What can be told from the settings alone is told before anything is written.
+	var providers []pushext.Provider
+	var err error
+	if cfg.Push.Enabled {
+		if providers, err = openProviders(cfg.Push.Provider); err != nil {
+			return err
+		}
+		s.onStop(func() { closeProviders(providers) })
+	}
+	password, err := mailPassword(cfg)
+	if err != nil {
+		return err
+	}
+	if err := checkDataDir(cfg.Node.DataDir); err != nil {
+		return err
+	}
+
 	// The data directory is ours before anything in it is touched.
 	unlock, err := lockDir(cfg.Node.DataDir)
 	if err != nil {
@@ -90,7 +107,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		Registerer:     s.registry,
 	}
 	withMail := cfg.Mailserver.Enabled || cfg.Push.Enabled
-	mailKey := sync.OnceValues(func() ([]byte, error) { return deriveMailKey(cfg) })
+	mailKey := sync.OnceValue(func() []byte { return whisper.KeyFromPassword(password) })
 	if withMail {
 		s.onStop(inBackground(func(context.Context) { mailKey() })) // slow on purpose
 		s.health = new(archiveHealth)
@@ -104,16 +121,13 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	var opening sync.WaitGroup
 	var archiveErr, pushErr error
 	var log pushLog
-	var providers []pushext.Provider
 	var pushKey *ecdsa.PrivateKey
 	if withMail {
 		opening.Go(func() { s.archive, archiveErr = openArchive(cfg, logger, s.registry) })
 	}
 	if cfg.Push.Enabled {
 		opening.Go(func() {
-			if providers, pushErr = openProviders(cfg.Push.Provider); pushErr == nil {
-				s.push, pushKey, pushErr = newPush(cfg, nodeKey, providers, &log, s.whisper, logger, s.registry)
-			}
+			s.push, pushKey, pushErr = newPush(cfg, nodeKey, providers, &log, s.whisper, logger, s.registry)
 		})
 	}
 	opening.Wait()
@@ -122,7 +136,6 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		s.health.Archiver, log.Archive = s.archive, s.archive
 	}
 	s.onStop(s.whisper.Stop)
-	s.onStop(func() { closeProviders(providers) })
 	if s.push != nil {
 		s.onStop(func() { logError(logger, "stopping push", stopPush(s.push)) })
 	}
@@ -148,11 +161,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		requests.push = s.push
 	}
 	if withMail {
-		key, err := mailKey()
-		if err != nil {
-			return err
-		}
-		mail, err := newMailServer(cfg, key, nodeKey, s.archive, s.whisper, logger, s.registry)
+		mail, err := newMailServer(cfg, mailKey(), nodeKey, s.archive, s.whisper, logger, s.registry)
 		if err != nil {
 			return err
 		}
@@ -226,10 +235,16 @@ func loadNodeKey(cfg config.Config) (*ecdsa.PrivateKey, error) {
 		}
 		return loadOrCreateKey(path, "node key")
 	}
-	return loadOrCreateKey(filepath.Join(cfg.Node.DataDir, "nodekey"), "node key")
+	path := filepath.Join(cfg.Node.DataDir, "nodekey")
+	if cfg.Push.Enabled {
+		if err := mustOutlive(path, filepath.Join(cfg.Node.DataDir, "push"), "no registered device would find this node again, as its address has the key in it"); err != nil {
+			return nil, err
+		}
+	}
+	return loadOrCreateKey(path, "node key")
 }
 
-// mustExist is for files that an operator names: making one up would hide that he misspelt it.
+// mustExist is for files that an operator names: making one up would hide that they misspelt it.
 func mustExist(path, setting string) error {
 	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -251,16 +266,12 @@ func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Reg
 	})
 }
 
-// deriveMailKey is the key of requests made with the mail server's password.
-func deriveMailKey(cfg config.Config) ([]byte, error) {
-	password := config.DefaultPassword
+// mailPassword is the mailserver's password.
+func mailPassword(cfg config.Config) (string, error) {
 	if path := cfg.Mailserver.PasswordFile; path != "" {
-		var err error
-		if password, err = readPassword(path, "Mailserver.PasswordFile (--mailserver.password)"); err != nil {
-			return nil, err
-		}
+		return readPassword(path, "Mailserver.PasswordFile (--mailserver.password)")
 	}
-	return whisper.KeyFromPassword(password), nil
+	return config.DefaultPassword, nil
 }
 
 func newMailServer(cfg config.Config, key []byte, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
@@ -290,6 +301,13 @@ func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, 
 		}
 	}
 	limits := newLinkLimits(cfg.Node.MaxPeers)
+	bootnodes, static := parseNodes(cfg.Node.BootstrapNodes), parseNodes(cfg.Node.StaticNodes)
+	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
+		static = append(static, bootnodes...)
+	} else {
+		usable, others := usableBootnodes(context.Background(), bootnodes, logger)
+		bootnodes, static = usable, append(static, others...)
+	}
 	link := &p2p.Server{Config: p2p.Config{
 		PrivateKey:      key,
 		Name:            clientName(),
@@ -302,20 +320,20 @@ func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, 
 		NoDiscovery:     cfg.Node.NoDiscovery,
 		DiscoveryV4:     !cfg.Node.NoDiscovery,
 		DiscoveryV5:     !cfg.Node.NoDiscovery,
-		BootstrapNodes:  parseNodes(cfg.Node.BootstrapNodes),
-		StaticNodes:     parseNodes(cfg.Node.StaticNodes),
+		BootstrapNodes:  bootnodes,
+		StaticNodes:     static,
 		TrustedNodes:    parseNodes(cfg.Node.TrustedNodes),
 		NodeDatabase:    filepath.Join(cfg.Node.DataDir, "nodes"),
 		Protocols:       []p2p.Protocol{protocol},
 		Logger:          ethLogger(logger.With("part", "p2p")),
 	}}
-	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
-		link.StaticNodes = append(link.StaticNodes, link.BootstrapNodes...)
-	}
 	link.BootstrapNodesV5 = link.BootstrapNodes
 	if err := link.Start(); err != nil {
 		link.Stop()
 		return nil, listenError(err, "peers", portOf(cfg.Node.ListenAddr), "port", "addr")
+	}
+	if ip, ok := ownIP(cfg.Node.ListenAddr); ok {
+		link.LocalNode().SetFallbackIP(ip)
 	}
 	return link, nil
 }

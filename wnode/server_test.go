@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"whisperpush/config"
+	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 	"whisperpush/wnode/shhrpc"
@@ -149,12 +150,28 @@ func TestDamagedKeyFile(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 			_, err := start(cfg, slog.New(slog.DiscardHandler))
 			require.ErrorContains(t, err, "the node key in "+path)
-			require.ErrorContains(t, err, "put the right file there, or remove it to get a new key")
+			require.ErrorContains(t, err, "put the right file there")
 			kept, err := os.ReadFile(path)
 			require.NoError(t, err)
 			require.Equal(t, text, string(kept), "a key file is never overwritten")
 		})
 	}
+}
+
+// A node that listens on one interface tells that one's address, and not another.
+func TestListensOnOneInterface(t *testing.T) {
+	cfg := loopback(t)
+	cfg.Node.ListenAddr = "127.0.0.5:0"
+	s := run(t, cfg)
+	require.Contains(t, s.link.Self().URLv4(), "@127.0.0.5:")
+}
+
+// An address may have commas; what is not base64url, from the right on, is no key.
+func TestParseCanary(t *testing.T) {
+	key := []byte{1, 2, 3}
+	require.Equal(t, pushext.Address{Token: "https://push.example/?a,b!"}, parseCanary("https://push.example/?a,b!"))
+	require.Equal(t, pushext.Address{Token: "https://push.example/?a,b!", Keys: [][]byte{key, key}}, parseCanary("https://push.example/?a,b!,AQID,AQID"))
+	require.Equal(t, pushext.Address{Token: "token"}, parseCanary("token"))
 }
 
 func TestRPC(t *testing.T) {
