@@ -293,6 +293,10 @@ func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) { return a.bo
 
 // saveBook writes down how far the log has come. To fail is not to be full or
 // broken: what is lost with the record is that clients need not begin anew.
+// Probe writes the record of the log and fsyncs it: it tells whether the disk of the
+// archive can be written to again. It may be called at any time.
+func (a *Archive) Probe() error { return a.book.save(a.active().first, a.Last(), false) }
+
 func (a *Archive) saveBook(closed bool) {
 	if err := a.book.save(a.active().first, a.Last(), closed); err != nil {
 		a.log.Warn("the archive's record of its log was not written; clients may ask for everything anew after the next start", "err", err)

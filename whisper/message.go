@@ -68,13 +68,15 @@ type Draft struct {
 	Key     []byte            // symmetric key of 32 bytes; exactly one of Key and To is given
 	To      *ecdsa.PublicKey  // receiver of an asymmetric message
 
+	MaxSize  uint32        // largest Envelope.Size in bytes that is worked for; 0: any
 	PoW      float64       // least proof of work; 0: none is done
 	WorkTime time.Duration // the longest to work for it; 0: until the context ends
 	Now      time.Time     // when it is sent; zero: now
 }
 
 // Seal encrypts the draft and works until its envelope has the proof of work
-// asked for. It fails with ErrWorkNotDone when the time is over before that.
+// asked for. It fails with ErrTooLarge, before any work, beyond MaxSize, and with
+// ErrWorkNotDone when the time is over first.
 func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 	if (d.Key == nil) == (d.To == nil) {
 		return nil, errors.New("whisper: a message needs a symmetric key or a receiver's public key, and not both")
@@ -91,6 +93,9 @@ func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 		}
 	} else if data, err = sealSymmetric(d.Key, plain); err != nil {
 		return nil, err
+	}
+	if size := EnvelopeHeaderSize + len(data); d.MaxSize > 0 && size > int(d.MaxSize) {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, d.MaxSize)
 	}
 
 	if d.Now.IsZero() {

@@ -170,3 +170,12 @@ func FuzzOpenAsymmetric(f *testing.F) {
 		}
 	})
 }
+
+// What no node would take is refused before any work is done for it.
+func TestSealChecksSizeBeforeWork(t *testing.T) {
+	draft := Draft{Payload: make([]byte, 3<<20), Key: make([]byte, 32), PoW: 1e9, MaxSize: DefaultMaxMessageSize}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that work would end at once, with another error
+	_, err := Seal(ctx, draft)
+	require.ErrorIs(t, err, ErrTooLarge)
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
+	"whisperpush/mailserver"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/emulate"
@@ -103,6 +104,7 @@ func (d *doctor) examine(ctx context.Context) {
 		d.report("ports", checkListeners(d.cfg), "free")
 	}
 	d.settings(ctx)
+	d.archive()
 	if !d.cfg.Push.Enabled {
 		d.report("push", nil, "off")
 		return
@@ -133,6 +135,17 @@ func (d *doctor) settings(ctx context.Context) {
 		if err := checkBootnode(ctx, n); err != nil {
 			d.report("bootnodes", err, "")
 		}
+	}
+}
+
+// archive looks for parts that were set aside.
+func (d *doctor) archive() {
+	parts, err := mailserver.DamagedParts(filepath.Join(d.cfg.Node.DataDir, "archive"))
+	if remark := asideRemark(parts); err == nil && remark != "" {
+		err = errors.New(remark)
+	}
+	if err != nil {
+		d.report("archive", err, "")
 	}
 }
 

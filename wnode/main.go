@@ -38,9 +38,9 @@ import (
 
 // Main runs the command in args, of which the first is the program's name, and returns the exit code: 0 when it
 // did what it was told, 1 with a sentence on stderr otherwise. It ends early, and cleanly, when ctx does or at the
-// first SIGINT or SIGTERM; a second one ends the process at once.
+// first SIGINT, SIGTERM or SIGHUP (a terminal that goes); a second one ends the process at once.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // back to the default, so that the second signal kills
 
@@ -62,7 +62,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		Description: "Without a command the node relays Whisper (shh/6) messages. With --mailserver it also archives them and\n" +
 			"answers mail requests; with --push it wakes registered devices when something for them was archived.\n" +
 			"On standard output it prints two lines, its enode URL and, with --push, its push public key; it logs to\n" +
-			"standard error. SIGTERM and SIGINT stop it cleanly.\n\n" +
+			"standard error. SIGTERM, SIGINT and SIGHUP stop it cleanly.\n\n" +
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
 		Version:                   version(),
 		HideVersion:               true,

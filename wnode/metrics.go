@@ -1,6 +1,7 @@
 package wnode
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 
@@ -28,8 +29,9 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// listenMetrics serves /metrics for Prometheus, and /healthz, which answers 200 while healthy returns nil.
-func listenMetrics(settings config.Metrics, registry *prometheus.Registry, healthy func() error, logger *slog.Logger) (*httpListener, error) {
+// listenMetrics serves /metrics for Prometheus, and /healthz, which answers 200 while healthy returns nil, and says
+// what remark does.
+func listenMetrics(settings config.Metrics, registry *prometheus.Registry, healthy func() error, remark func() string, logger *slog.Logger) (*httpListener, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
@@ -41,7 +43,11 @@ func listenMetrics(settings config.Metrics, registry *prometheus.Registry, healt
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Write([]byte("ok\n"))
+		text := "ok\n"
+		if more := remark(); more != "" {
+			text = "ok, but " + more + "\n"
+		}
+		io.WriteString(w, text)
 	})
 	return listenHTTP(whatMetrics, "metrics", settings.Addr, settings.Port, mux, logger)
 }

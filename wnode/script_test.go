@@ -197,6 +197,9 @@ func downCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no node %q", args[0])
 	}
 	signal := syscall.SIGTERM
+	if len(args) > 1 && args[1] == "SIGHUP" {
+		signal = syscall.SIGHUP
+	}
 	if len(args) > 1 && args[1] == "SIGINT" {
 		signal = syscall.SIGINT
 	}

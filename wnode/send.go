@@ -59,6 +59,9 @@ func sendCommand() *cli.Command {
 				return err
 			}
 			_, err = fmt.Fprintf(c.App.Writer, "sent %s\n", env.Hash())
+			if err == nil {
+				_, err = fmt.Fprintln(c.App.ErrWriter, "The node has it. Whether it was archived cannot be told: Whisper has no receipt for that.")
+			}
 			return err
 		},
 	}
@@ -193,7 +196,11 @@ func sendMessage(ctx context.Context, server *enode.Node, draft whisper.Draft, f
 	case draft.PoW < minPoW:
 		return nil, fmt.Errorf("--pow is %g, and the node takes no message with less than %g", draft.PoW, minPoW)
 	}
+	draft.MaxSize = whisper.DefaultMaxMessageSize
 	env, err := whisper.Seal(ctx, draft)
+	if errors.Is(err, whisper.ErrTooLarge) {
+		return nil, fmt.Errorf("the message is too large, nodes take up to 1 MiB; send less: %w", err)
+	}
 	if err != nil {
 		return nil, timedOut(ctx, err, "the proof of work was not done in time; give more --timeout or less --pow")
 	}

@@ -134,6 +134,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	if s.archive != nil {
 		s.onStop(func() { logError(logger, "closing the archive", s.archive.Close()) })
 		s.health.Archiver, log.Archive = s.archive, s.archive
+		s.health.probe, s.health.parts = s.archive.Probe, s.archive.DamagedParts
 	}
 	s.onStop(s.whisper.Stop)
 	if s.push != nil {
@@ -183,7 +184,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	if cfg.Metrics.Enabled {
-		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.healthy, logger)
+		metrics, err := listenMetrics(cfg.Metrics, s.registry, s.healthy, s.remark, logger)
 		if err != nil {
 			return err
 		}

@@ -366,7 +366,7 @@ func TestSend(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			args := append([]string{"wnode", "send", "--server", s.link.Self().URLv4()}, test.args...)
 			require.Equal(t, 0, Main(t.Context(), args, strings.NewReader(test.stdin), &stdout, &stderr), stderr.String())
-			require.Empty(t, stderr.String())
+			require.Equal(t, "The node has it. Whether it was archived cannot be told: Whisper has no receipt for that.\n", stderr.String())
 			select {
 			case received := <-sub.C():
 				require.Equal(t, "Dinner at 7", string(received.Payload))

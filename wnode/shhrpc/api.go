@@ -26,6 +26,7 @@ type Node interface {
 	Post(ctx context.Context, env *whisper.Envelope) error
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
 	Subscribe(f whisper.Filter, buffer int) (*whisper.Subscription, error)
+	Connected(peer enode.ID) bool
 	Trust(peer enode.ID)
 	Pool() whisper.PoolInfo
 	MinPoW() float64

@@ -46,6 +46,7 @@ func (a *API) Post(ctx context.Context, m NewMessage) (hexutil.Bytes, error) {
 		TTL:      m.TTL,
 		PoW:      m.PowTarget,
 		WorkTime: min(time.Duration(m.PowTime)*time.Second, maxWork),
+		MaxSize:  a.node.MaxMessageSize(),
 	}
 	if draft.WorkTime == 0 {
 		draft.WorkTime = maxWork

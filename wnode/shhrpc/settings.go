@@ -59,6 +59,9 @@ func (a *API) MarkTrustedPeer(_ context.Context, url string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if !a.node.Connected(peer) {
+		return false, fmt.Errorf("could not find peer with ID: %x", peer[:]) // in geth's words
+	}
 	a.node.Trust(peer)
 	return true, nil
 }

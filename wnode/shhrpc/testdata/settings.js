@@ -25,7 +25,7 @@
 --> {"jsonrpc":"2.0","id":12,"method":"shh_cancelLightClient","params":[]}
 <-- {"jsonrpc":"2.0","id":12,"result":true}
 --> {"jsonrpc":"2.0","id":13,"method":"shh_markTrustedPeer","params":["enode://6332792c4a00e3e4ee0926ed89e0d27ef985424d97b6a45bf0f23e51f0dcb5e66b875777506458aea7af6f9e4ffb69f43f3778ee73c81ed9d34c51c4b16b0b0f@127.0.0.1:3?discport=0"]}
-<-- {"jsonrpc":"2.0","id":13,"result":true}
+<-- {"jsonrpc":"2.0","id":13,"error":{"code":-32000,"message":"could not find peer with ID: 4e011cb2992bd7b507ed927124ed17f4bce65944c8d700fbd28a77335bd86bbf"}}
 --> {"jsonrpc":"2.0","id":14,"method":"shh_markTrustedPeer","params":["somebody"]}
 <-- {"jsonrpc":"2.0","id":14,"error":{"code":-32000,"message":"invalid peer; give an enode URL"}}
 --> {"jsonrpc":"2.0","id":15,"method":"shh_nonsense","params":[]}
