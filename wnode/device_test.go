@@ -23,7 +23,9 @@ func wnodeOK(t *testing.T, stdin io.Reader, args ...string) string {
 	var stdout, stderr bytes.Buffer
 	code := Main(t.Context(), append([]string{"wnode"}, args...), stdin, &stdout, &stderr)
 	require.Equal(t, 0, code, "wnode %s: %s%s", strings.Join(args, " "), &stdout, &stderr)
-	require.Empty(t, stderr.String())
+	if args[0] != "send" { // which says what cannot be known
+		require.Empty(t, stderr.String())
+	}
 	return stdout.String()
 }
 
