@@ -151,7 +151,7 @@ type job struct {
 	dead     map[int]time.Time // routes called dead, since when
 
 	wake   *wakeup                    // of the latest attempt
-	nonce  string                     // Notification.ID of that
+	nonce  string                     // of that, for Notification.ID
 	failed int                        // attempts since the latest that was accepted
 	cause  string                     // what holds the job up
 	spent  [pushwire.MaxRoutes]bucket // by route: each push service has limits of its own

@@ -19,8 +19,8 @@
 // The parts, a file each: protocol*.go, registry*.go, record.go, newcomers.go, match*.go,
 // table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go, receipt.go, device.go, early.go and
 // commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
-// budget.go, flight.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go for
-// the sending; challenge.go, codes.go and registry_challenge.go for the codes that
+// budget.go, flight.go, face.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go
+// for the sending; challenge.go, codes.go and registry_challenge.go for the codes that
 // prove addresses; store.go for the disk.
 //
 // # Promises

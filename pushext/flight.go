@@ -2,8 +2,6 @@ package pushext
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -155,28 +153,23 @@ type hushed time.Duration
 
 func (hushed) Error() string { return "a dismissal has to wait" }
 
-// nonce is 128 random bits in 22 characters.
-func nonce() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
 // notification seals an attempt's cargo.
 func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
-	n := Notification{Address: c.reg.routes[c.route].address, CollapseID: c.reg.collapse, TTL: d.cfg.TTL, Urgent: true, ID: j.nonce}
+	to, number := c.reg.routes[c.route], j.nonce
+	n := Notification{Address: to.address, TTL: d.cfg.TTL, Urgent: true}
 	p := pushwire.Payload{Kind: c.kind}
 	switch c.kind {
 	case pushwire.Messages:
 		p.Seq, p.Hashes, p.More = c.wake.seq, c.wake.hashes, c.wake.more
 		n.Visible, n.Fresh = true, c.wake.fresh
 	case pushwire.Dismiss:
-		// An id of its own: it must not replace a wake-up that waits for the device.
 		p.Hashes = c.dismiss
-		n.CollapseID, n.Urgent, n.ID = "d"+c.reg.collapse, false, nonce()
+		n.Urgent, number = false, nonce()
 	case pushwire.Challenge:
 		p.Code, p.Server, p.Account = j.errand.code[:], d.server[:], c.reg.key[:]
 	}
+	seen := faceOf(c.reg.collapse, c.kind, to, number)
+	n.CollapseID, n.ID = seen.collapse, seen.id
 	var err error
 	if c.reg.plain {
 		n.Body, err = pushwire.PlainPayload(p)

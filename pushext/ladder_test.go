@@ -29,7 +29,7 @@ func TestLadderClimbsWithTheSameNumberWhenNoFetchComes(t *testing.T) {
 			require.Len(t, got, 1)
 			require.Equal(t, begin.Add(time.Duration(i)*30*time.Second), got[0].At)
 			require.Equal(t, first.all()[0].Payload, got[0].Payload)
-			require.Equal(t, first.all()[0].ID, got[0].ID)
+			require.Equal(t, i == 0, first.all()[0].ID == got[0].ID, "an id is one service's")
 		}
 		// The next message begins at the first route again.
 		r.log.archive(topic)

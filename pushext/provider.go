@@ -85,8 +85,9 @@ type Notification struct {
 	Body []byte
 
 	// CollapseID is at most 32 characters of base64url, random and constant
-	// for a registration: a newer notification replaces an undelivered older
-	// one that has the same id.
+	// for an address of a registration: a newer notification replaces an
+	// undelivered older one that has the same id. No other service, and no other
+	// address of the device, is given the same one.
 	CollapseID string
 
 	// Fresh says that the device has fetched what it was woken for, but for the
@@ -110,7 +111,8 @@ type Notification struct {
 	Visible bool
 
 	// ID is random, at most 36 characters of [A-Za-z0-9_-], and the same for
-	// every attempt of one wake-up, so a receiver may drop repetitions.
+	// every attempt of one wake-up at one address, so a receiver may drop
+	// repetitions. The same wake-up through another route has another.
 	ID string
 }
 

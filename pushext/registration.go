@@ -40,5 +40,5 @@ type registration struct {
 	sealKey    []byte  // X25519 public key; empty if plain
 	plain      bool
 	group      []byte // devices that share read state; may be empty
-	collapse   string // constant, random: the notifications' collapse id
+	collapse   string // constant, random: what push services see is derived from it, see face
 }
