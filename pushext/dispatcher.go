@@ -140,6 +140,7 @@ type job struct {
 	ticket uint64
 	timer  *time.Timer // of waiting
 	again  bool        // rung while flying
+	there  bool        // its device came through a link of its own while flying
 	step   bool        // the ladder's delay ended while flying
 
 	route    int
@@ -315,15 +316,23 @@ func (d *dispatcher) reach(id registrationID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)
-	halt(j.ladder)
-	j.ladder, j.step, j.repeat, j.blurred = nil, false, true, false
-	switch j.state {
-	case flying:
-		j.again = true // through whatever route; the ladder begins anew after it
-	case idle, waiting:
-		j.route, j.failed = 0, 0
+	switch {
+	case j.state == flying:
+		j.there = true // it is rung after that, whatever comes of it
+	case j.state == queued && j.route == 0:
+		j.anew() // in its place
+	default: // also if it is queued for a route that is paused
+		j.anew()
 		d.enqueue(j, time.Now())
 	}
+}
+
+// anew begins with the first route again, for everything that was not fetched.
+// The caller holds dispatcher.mu.
+func (j *job) anew() {
+	halt(j.ladder)
+	j.ladder, j.step, j.repeat, j.blurred = nil, false, true, false
+	j.route, j.failed = 0, 0
 }
 
 // calm says that a device showed a sign of life: its ladder starts anew.

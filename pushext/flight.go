@@ -221,8 +221,11 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l.restore()
-	again := j.again
-	j.again = false
+	again, there := j.again || j.there, j.there
+	j.again, j.there = false, false
+	if there {
+		j.anew()
+	}
 	pause, quiet := errors.AsType[hushed](err)
 	switch {
 	case errors.Is(err, errOtherLane), (errors.Is(err, errReserving) || quiet) && again:
@@ -233,7 +236,7 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 		j.cause = causeQuiet
 		d.wait(j, now.Add(time.Duration(pause)))
 	case errors.Is(err, errNothing):
-		j.repeat, j.step, j.heir, j.dead, j.failed, j.cause = false, false, false, nil, 0, ""
+		j.repeat, j.step, j.heir, j.dead, j.failed, j.cause = there, false, false, nil, 0, ""
 		if again {
 			d.enqueue(j, now)
 		} else {

@@ -181,6 +181,120 @@ func TestLinkAlone(t *testing.T) {
 	})
 }
 
+// slowLine is a provider whose attempts take until they are let go, once held.
+type slowLine struct {
+	Provider
+	mu      sync.Mutex
+	hold    chan struct{} // attempts wait for it; nil: they do not
+	verdict *Verdict      // of those
+}
+
+func (s *slowLine) Push(ctx context.Context, n Notification) Verdict {
+	s.mu.Lock()
+	hold, verdict := s.hold, s.verdict
+	s.mu.Unlock()
+	if hold != nil {
+		<-hold
+		return *verdict
+	}
+	return s.Provider.Push(ctx, n)
+}
+
+// next lets attempts end with a verdict from here on, each when the function that
+// is returned is called.
+func (s *slowLine) next(v Verdict) (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hold := make(chan struct{})
+	s.hold, s.verdict = hold, &v
+	return func() {
+		s.mu.Lock()
+		s.hold = nil
+		s.mu.Unlock()
+		close(hold)
+	}
+}
+
+// linkedLine is a slowLine that is Linked.
+type linkedLine struct{ *slowLine }
+
+func (l linkedLine) Heard(a Address, link Link) bool { return l.Provider.(Linked).Heard(a, link) }
+
+// A device that comes back while something else is going on for it is rung over its
+// new link at once, whatever comes of the other.
+func TestComesBackWhile(t *testing.T) {
+	for name, row := range map[string]struct {
+		verdict Verdict
+		second  bool // of the route through the push service, to which the link was no way; else of the old link's ring
+		busy    bool // it comes back after that, while the verdict is waited out
+	}{
+		"its old link's ring fails":                     {verdict: Verdict{Class: Absent, Reason: "direct link broke"}},
+		"its old link's ring times out":                 {verdict: Verdict{Class: Retry, Reason: "direct timeout"}},
+		"its old link's ring is written and goes lost":  {verdict: Verdict{Class: Delivered, Reason: "direct"}},
+		"a push is accepted":                            {verdict: Verdict{Class: Delivered}, second: true},
+		"a push fails":                                  {verdict: Verdict{Class: Retry}, second: true},
+		"a push is to be tried later":                   {verdict: Verdict{Class: RetryAt}, second: true},
+		"the push service is to be tried later":         {verdict: Verdict{Class: RetryAt, Scope: ScopeProvider}, second: true},
+		"the push service refuses the server":           {verdict: Verdict{Class: ProviderBroken}, second: true},
+		"a push is bad":                                 {verdict: Verdict{Class: MessageBad}, second: true},
+		"an address is called dead":                     {verdict: Verdict{Class: TokenDead}, second: true},
+		"a push waits":                                  {verdict: Verdict{Class: Retry}, second: true, busy: true},
+		"a push waits for its time":                     {verdict: Verdict{Class: RetryAt}, second: true, busy: true},
+		"the push service is paused":                    {verdict: Verdict{Class: RetryAt, Scope: ScopeProvider}, second: true, busy: true},
+		"the push service is paused for its refusal":    {verdict: Verdict{Class: ProviderBroken}, second: true, busy: true},
+		"an address that is called dead is to be tried": {verdict: Verdict{Class: TokenDead}, second: true, busy: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wire := linkedLine{&slowLine{Provider: &wires{links: make(map[string]Link)}}}
+			post := &postbox{name: "slow"}
+			box := &slowLine{Provider: post}
+			bedTest(t, Limits{}, func(b *bed) {
+				p := b.phone("token")
+				g := p.routed(p.directRoute(), pushwire.Route{Provider: "slow", Address: []byte("token")})
+				if !row.second {
+					g.Routes = g.Routes[:1]
+				}
+				g.Channels = []pushwire.Channel{{Topic: topicA}}
+				rep := p.ask(g)
+				require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+				if row.second {
+					payload, err := pushwire.OpenPayload(post.take("token")[0].Body, p.private)
+					require.NoError(t, err)
+					require.Equal(t, pushwire.OK, p.ask(&pushwire.Confirm{Code: [pushwire.CodeSize]byte(payload.Code)}).Code)
+				}
+				p.rings()
+				if row.verdict.Class == RetryAt {
+					row.verdict.At = time.Now().Add(3 * time.Hour)
+				}
+				row.verdict.Reason = "the verdict"
+				line := wire.slowLine
+				if row.second {
+					line = box
+					p.plug(0)
+				}
+				release := line.next(row.verdict)
+				env := b.envelope(topicA)
+				if row.busy {
+					release()
+					synctest.Wait()
+				}
+				p.plug(9)
+				require.Equal(t, pushwire.Active, p.ask(&pushwire.Status{}).State)
+				if !row.busy {
+					require.Empty(t, p.rings(), "one attempt at a time")
+					release()
+				}
+				synctest.Wait()
+				rings := p.rings()
+				require.Len(t, rings, 1, "at once")
+				if row.verdict.Class != MessageBad {
+					require.Equal(t, env.Hash(), rings[0].Hashes[0])
+				}
+			}, func(c *Config) { c.Providers = append(c.Providers, wire, box) })
+		})
+	}
+}
+
 // Nobody is rung through another's link: the address is the key that signs.
 func TestLinkOfAnother(t *testing.T) {
 	linkTest(t, func(b *bed) {

@@ -25,7 +25,7 @@ func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Durat
 		switch {
 		case v.Class == Delivered:
 			d.delivered(l, j, c, now)
-		case v.Class == MessageBad && c.last():
+		case v.Class == MessageBad && c.last() && !d.isThere(j):
 			d.box.undeliverable(j.id, c.wake, v.Reason)
 		}
 	}
@@ -136,22 +136,25 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 			d.climb(j, l.line.patience)
 		}
 	}
-	again, step := j.again, j.step
-	j.again, j.step = false, false
+	again, step, there := j.again, j.step, j.there
+	j.again, j.step, j.there = false, false, false
+	if v.Class == TokenDead && d.buried(l, j, c, v, now) {
+		d.finish(j, now)
+		return true
+	}
+	if there {
+		if v.Class == Delivered {
+			j.accept(l, c, now)
+		}
+		j.anew()
+		d.enqueue(j, now)
+		return false
+	}
 	switch v.Class {
 	case Delivered:
-		j.spent[c.route].take(now, l.line.budget)
-		j.failed, j.cause, j.repeat, j.blurred = 0, "", false, false
-		delete(j.dead, c.route)
-		if c.kind == pushwire.Messages {
-			j.accepted, j.heir = true, false
-		}
+		j.accept(l, c, now)
 	case TokenDead:
 		j.failed++
-		if d.buried(l, j, c, v, now) {
-			d.finish(j, now)
-			return true
-		}
 		if !c.last() {
 			d.stepTo(j, c.route+1, now)
 			return false
@@ -195,6 +198,24 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 		d.finish(j, now)
 	}
 	return false
+}
+
+// isThere reports whether a job's device came through a link of its own meanwhile.
+func (d *dispatcher) isThere(j *job) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return j.there
+}
+
+// accept notes that a push service accepted what an attempt carried. The caller
+// holds dispatcher.mu.
+func (j *job) accept(l *lane, c cargo, now time.Time) {
+	j.spent[c.route].take(now, l.line.budget)
+	j.failed, j.cause, j.repeat, j.blurred = 0, "", false, false
+	delete(j.dead, c.route)
+	if c.kind == pushwire.Messages {
+		j.accepted, j.heir = true, false
+	}
 }
 
 // absent goes on with a job whose device has no link. It reports whether the
