@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/pushext/dialguard"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -45,6 +46,21 @@ func (h *hosts) set(answer func(context.Context, Notification) Verdict) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.answer = answer
+}
+
+// endpoints are push services that are named by a URL.
+type endpoints struct{ *postbox }
+
+func (endpoints) Check(a Address) error {
+	_, err := dialguard.CheckURL(a.Token, dialguard.Policy{})
+	return err
+}
+
+func (endpoints) Canonical(a Address) Address {
+	if u, err := dialguard.CheckURL(a.Token, dialguard.Policy{}); err == nil {
+		a.Token = u.String()
+	}
+	return a
 }
 
 func (*hosts) Lane(a Address) string {
@@ -291,6 +307,54 @@ func TestAttackThreeChallengesInADay(t *testing.T) {
 		t.Logf("asked for every minute for four days, the victim gets %d pushes, three in any 24 hours", len(sent))
 		require.GreaterOrEqual(t, len(sent), 9)
 	})
+}
+
+// Another spelling of an address is the same address: it gets no challenges of
+// its own, and cannot be registered beside it.
+func TestAttackSpellings(t *testing.T) {
+	urls := endpoints{&postbox{name: "url", dead: make(map[string]bool)}}
+	bedTest(t, Limits{}, func(b *bed) {
+		const one = "https://push.example.org/u/1"
+		url := func(token string) pushwire.Route { return pushwire.Route{Provider: "url", Address: []byte(token)} }
+		owner := b.phone(one)
+		require.Equal(t, pushwire.OK, owner.ask(owner.routed(url("https://push.example.org./u/1"))).Code)
+		codes := urls.take(one)
+		require.Len(t, codes, 1, "sent to its one spelling")
+		payload, err := pushwire.OpenPayload(codes[0].Body, owner.private)
+		require.NoError(t, err)
+		require.Equal(t, pushwire.Active, owner.ask(&pushwire.Confirm{Code: [pushwire.CodeSize]byte(payload.Code)}).State)
+		rep := owner.ask(owner.routed(url(one)))
+		require.Equal(t, pushwire.Active, rep.State, "proven in any spelling: %s", rep.Text)
+		owner.refused(owner.routed(url(one), url("HTTPS://push.example.org:443/u/1")), pushwire.BadAddress)
+
+		spellings := []string{
+			"https://PUSH.example.org/u/1", "https://push.example.org:443/u/1", "https://push.example.org./u/1",
+			"https://push.example.org/u/%31", "HTTPS://push.example.org/u/1", "https://push.example.org/./u/1", "https://push.example.org/%75/1",
+		}
+		var last *phone
+		for _, spelling := range spellings {
+			for range 3 {
+				p := b.phone(spelling)
+				if p.ask(p.routed(url(spelling))).Code == pushwire.OK {
+					last = p
+				}
+				codes = append(codes, urls.take(one)...)
+			}
+		}
+		urls.mu.Lock()
+		require.Empty(t, urls.got, "nothing is sent to another spelling")
+		urls.mu.Unlock()
+		t.Logf("%d spellings of one address, three registrations each: it gets %d challenges", len(spellings), len(codes))
+		require.Len(t, codes, 3)
+
+		// And it is owned once.
+		payload, err = pushwire.OpenPayload(codes[2].Body, last.private)
+		require.NoError(t, err)
+		require.Equal(t, pushwire.Active, last.ask(&pushwire.Confirm{Code: [pushwire.CodeSize]byte(payload.Code)}).State)
+		rep, _ = owner.status()
+		require.Equal(t, pushwire.Dead, rep.State)
+		require.Equal(t, reasonMoved, rep.Reason)
+	}, func(c *Config) { c.Providers = append(c.Providers, urls) })
 }
 
 // Parallel requests do not pass together what one may.

@@ -56,7 +56,8 @@ func TestDirectoryOfAnEarlierVersion(t *testing.T) {
 
 func openEarlier(t *testing.T, dir string, was *earlier) {
 	time.Sleep(time.Until(time.UnixMilli(was.Stopped)))
-	hook := &postbox{name: "hook", dead: make(map[string]bool)}
+	hook := endpoints{&postbox{name: "hook", dead: make(map[string]bool)}}
+	const odd, one = "https://Push.Example.org:443/u/1", "https://push.example.org/u/1"
 	var envs []*whisper.Envelope
 	b := newBed(t, Limits{}, func(c *Config) {
 		key, err := crypto.ToECDSA(unhex(t, was.PushKey))
@@ -105,7 +106,7 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	// What waited for a push service that was away is sent, and what was not
 	// fetched is still named.
 	time.Sleep(15 * time.Second)
-	got := hook.take(phones["second"].token)
+	got := hook.take(one)
 	require.NotEmpty(t, got)
 	payload, err := pushwire.OpenPayload(got[0].Body, phones["second"].private)
 	require.NoError(t, err)
@@ -117,11 +118,11 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 
 	// A device of the group reads it; the other is told to remove it.
 	time.Sleep(time.Minute)
-	hook.take(phones["second"].token)
+	hook.take(one)
 	require.Equal(t, pushwire.OK, phones["active"].ask(&pushwire.Fetch{Hashes: all[len(all)-1].Hashes}).Code)
 	require.Equal(t, pushwire.OK, phones["active"].ask(&pushwire.Seen{Hashes: all[len(all)-1].Hashes}).Code)
 	time.Sleep(time.Minute)
-	got = hook.take(phones["second"].token)
+	got = hook.take(one)
 	require.NotEmpty(t, got)
 	payload, err = pushwire.OpenPayload(got[0].Body, phones["second"].private)
 	require.NoError(t, err)
@@ -154,8 +155,17 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	p := phones["second"]
 	g := p.registration(topicA)
 	g.Routes[0].Provider = "hook"
+	require.Equal(t, odd, p.token)
+	filed := func() []member {
+		f := b.ext.registry.addressFingerprint(&route{provider: "hook", address: Address{Token: odd}})
+		all, err := b.ext.registry.settled().members(prefixAddress, f, 9)
+		require.NoError(t, err)
+		return all
+	}
+	require.Len(t, filed(), 1, "by its spelling, as it was then")
 	rep = p.ask(g)
 	require.Equal(t, pushwire.Active, rep.State, rep.Text)
+	require.Empty(t, filed(), "by its one spelling now")
 	ended := phones["ended"]
 	ended.version = 0
 	require.Equal(t, pushwire.Terminated, ended.refused(ended.registration(topicA), pushwire.Stale).State)
@@ -168,7 +178,7 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	for _, name := range []string{"active", "moving", "waiting", "ended", "dead", "expired"} {
 		require.NotEmpty(t, phones[name].payloads(), name)
 	}
-	require.NotEmpty(t, hook.take(p.token))
+	require.NotEmpty(t, hook.take(one))
 
 	// A challenge that was counted before is counted.
 	require.Equal(t, []int{1, 1}, challengedOf(b, phones["waiting"].token, phones["moving"].token))

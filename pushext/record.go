@@ -37,8 +37,9 @@ type record struct {
 	// never did gives way first, leaves no tombstone, and is a newcomer.
 	proved     bool
 	challenges []challenge
-	source     [16]byte // fingerprint of the whisper.Source it was registered from
-	root       []byte   // of the capabilities for Notify; may be empty
+	filed      [][16]byte // fingerprints of addresses in another spelling, by which an earlier version keeps it
+	source     [16]byte   // fingerprint of the whisper.Source it was registered from
+	root       []byte     // of the capabilities for Notify; may be empty
 	handle     []byte
 	revoked    []string
 }

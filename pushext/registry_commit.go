@@ -220,6 +220,9 @@ func (c *decision) put(e edit) {
 	var old, next map[string][]byte
 	if e.old != nil {
 		old = c.keys(e.old)
+		for _, address := range e.old.filed {
+			old[string(addressKey(address, e.old.id))] = nil
+		}
 	}
 	if e.next != nil {
 		next = c.keys(e.next)

@@ -67,6 +67,33 @@ func (r *registry) fingerprint(prefix byte, secret []byte) [16]byte {
 	return r.store.fingerprint(append([]byte{prefix}, secret...))
 }
 
+// canonical is the one spelling of a route's address. Registrations are kept by
+// it, and so fingerprints are of it.
+func (r *registry) canonical(route *route) Address {
+	if c, ok := r.providers[route.provider].(Canonicalizer); ok {
+		return c.Canonical(route.address)
+	}
+	return route.address
+}
+
+// respell gives the addresses of a record their one spelling. An earlier version
+// kept them as they were written, and has filed the record by that.
+func (r *registry) respell(rec *record) {
+	for i := range rec.routes {
+		route := &rec.routes[i]
+		if one := r.canonical(route); one.Token != route.address.Token {
+			rec.filed = append(rec.filed, r.addressFingerprint(route))
+			route.address = one
+		}
+	}
+}
+
+// addressKey is where a registration is found by an address.
+func addressKey(address [16]byte, id registrationID) []byte {
+	key := append([]byte{prefixAddress}, address[:]...)
+	return binary.BigEndian.AppendUint64(key, uint64(id))
+}
+
 // rootFingerprint tells the roots apart that share a handle.
 func (r *registry) rootFingerprint(rec *record) [16]byte { return r.fingerprint(domainRoot, rec.root) }
 

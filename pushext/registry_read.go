@@ -92,6 +92,9 @@ func (v reader) read(id registrationID, channels bool) (*record, error) {
 	if err == nil {
 		rec, err = decodeRecord(id, plain)
 	}
+	if err == nil {
+		v.respell(rec)
+	}
 	if err == nil && channels {
 		if plain, err = v.open(prefixListening, id); err == nil {
 			err = rec.decodeListening(plain)

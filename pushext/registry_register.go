@@ -129,13 +129,12 @@ func (r *registry) checkRoutes(key [33]byte, g *pushwire.Register) ([]route, err
 			provider: g.Routes[i].Provider,
 			address:  Address{Token: string(g.Routes[i].Address), Keys: g.Routes[i].Keys},
 		}
-		for j := range routes {
-			if routes[j].provider == next.provider && routes[j].address.Token == next.address.Token {
-				return nil, refuse(pushwire.BadAddress, "routes %d and %d are the same", j+1, i+1)
-			}
-		}
 		if err := provider.Check(next.address); err != nil {
 			return nil, refuse(pushwire.BadAddress, "route %d: %v", i+1, err)
+		}
+		next.address = r.canonical(&next)
+		if at := slices.IndexFunc(routes, next.leadsTo); at >= 0 {
+			return nil, refuse(pushwire.BadAddress, "routes %d and %d are the same", at+1, i+1)
 		}
 		if r.linked(next.provider) && next.address.Token != string(key[:]) {
 			return nil, refuse(pushwire.BadAddress, "route %d: the address must be the registration key that signs the request", i+1)
