@@ -3,6 +3,7 @@ package pushext
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -167,4 +168,59 @@ func TestAttackThrottledDevice(t *testing.T) {
 			}, func(c *Config) { c.Providers = append(c.Providers, f, h) })
 		})
 	}
+}
+
+// Hosts that call all their addresses dead keep nobody else's from being believed,
+// nor do they make one believed: what they say is about themselves.
+func TestAttackHostsCallAllDead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const hosts, each, honest = 2500, 5, 20
+		p := &scripted{name: "webpush"}
+		r := newRig(t, Delivery{}, hosted{p})
+		for i := range hosts * each {
+			r.device(registrationID(1000+i), fmt.Sprintf("webpush %d.evil/%d", i%hosts, i))
+		}
+		for i := range honest {
+			r.device(registrationID(i+1), fmt.Sprintf("webpush push.example/%d", i))
+		}
+		r.start()
+		defer r.stop()
+		gone := "push.example/7"
+		p.set(func(ctx context.Context, n Notification) Verdict {
+			if n.Address.Token == gone || strings.Contains(n.Address.Token, ".evil/") {
+				return deadToken(ctx, n)
+			}
+			return Verdict{Class: Delivered}
+		})
+		for range 3 {
+			for i := range hosts * each {
+				r.log.archive(topicOf(registrationID(1000 + i)))
+			}
+			for i := range honest {
+				r.log.archive(topicOf(registrationID(i + 1)))
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		state := func(id registrationID) state {
+			reg, _ := r.dir.get(id)
+			return reg.state
+		}
+		for i := range honest {
+			want := confirmed
+			if i == 7 {
+				want = dead
+			}
+			require.Equal(t, want, state(registrationID(i+1)), i)
+		}
+		doubted := 0
+		for i := range hosts * each {
+			require.Equal(t, confirmed, state(registrationID(1000+i)))
+		}
+		r.dispatcher.mu.Lock()
+		doubted = r.dispatcher.doubted
+		r.dispatcher.mu.Unlock()
+		t.Logf("%d hosts call %d addresses dead: %d of them are remembered for it; of the %d devices of another host the dead one ends and the others are woken",
+			hosts, hosts*each, doubted, honest)
+		require.LessOrEqual(t, doubted, maxDoubted)
+	})
 }

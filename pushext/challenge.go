@@ -80,7 +80,7 @@ func (d *dispatcher) flyChallenge(l *lane, j *job) {
 	d.mu.Lock()
 	d.judge(l, j, c, v, now)
 	again := d.challengeAgain(l, j, v, now)
-	if v.Class == TokenDead && l.line.gate.frozen {
+	if v.Class == TokenDead && l.gate.frozen {
 		v.Class = Retry // it calls everything dead
 	}
 	d.land(l, now)

@@ -51,8 +51,8 @@ type line struct {
 	queued   prometheus.Gauge
 	flying   prometheus.Gauge
 	breaker  breaker // guarded by dispatcher.mu: pauses all lanes of a Laner
-	gate     gate    // guarded by dispatcher.mu
 	quiet    quieted // guarded by dispatcher.mu
+	frozen   int     // guarded by dispatcher.mu: lanes of which no verdict about a dead address is believed
 	broken   bool    // guarded by dispatcher.mu: it was logged that the provider refuses the server
 }
 
@@ -113,6 +113,8 @@ type dispatcher struct {
 	lanes    map[laneKey]*lane
 	lobby    *lane   // where the registry is asked to which lane a job belongs
 	runnable []*lane // have something queued and, as far as known, may send
+	idle     int     // lanes that are kept for what is to be remembered of them
+	doubted  int     // devices that a lane called dead and that are remembered for it
 	resting  []*job  // idle, kept for their spent budget
 	flying   int
 	started  bool

@@ -3,6 +3,7 @@ package pushext
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -158,9 +159,121 @@ func TestAMassOfDeadVerdictsFreezesDeletion(t *testing.T) {
 	})
 }
 
+// A host that calls all its addresses dead is not believed because another host
+// works: its devices stay until it works again for somebody.
+func TestOneHostSaysNothingOfAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const devices = 6
+		p := &scripted{name: "webpush"}
+		r := newRig(t, Delivery{SilentAfter: -1, Budget: Budget{Burst: 1000}}, hosted{p})
+		var topics [devices][4]byte
+		for i := range topics {
+			topics[i] = r.device(registrationID(i+1), fmt.Sprintf("webpush a/%d", i))
+		}
+		fine := r.device(100, "webpush b/1")
+		r.start()
+		defer r.stop()
+		states := func() (dead int) {
+			for i := range topics {
+				if reg, _ := r.dir.get(registrationID(i + 1)); reg.state != confirmed {
+					dead++
+				}
+			}
+			return dead
+		}
+		down := func(tokens ...string) {
+			p.set(func(ctx context.Context, n Notification) Verdict {
+				if slices.ContainsFunc(tokens, func(t string) bool { return strings.HasPrefix(n.Address.Token, t) }) {
+					return deadToken(ctx, n)
+				}
+				return Verdict{Class: Delivered}
+			})
+		}
+		ring := func(topics ...[4]byte) {
+			for _, topic := range append(topics, fine) {
+				r.log.archive(topic)
+			}
+			time.Sleep(time.Minute)
+		}
+		ring(topics[:]...)
+		down("a/")
+		for range 24 * 60 {
+			ring(topics[:]...)
+		}
+		require.Zero(t, states())
+		tried := len(p.to("a/0"))
+		require.Less(t, tried, 24+15, "hardly more than once an hour")
+		require.Positive(t, value(r.m.gated.WithLabelValues("webpush", "no_success")))
+
+		down("a/0", "a/1") // it works again, for the others
+		for range 3 * 60 {
+			ring(topics[:]...)
+		}
+		require.Equal(t, 2, states(), "and is believed of those that it still calls dead")
+		for i := range topics[2:] {
+			got := p.to(fmt.Sprintf("a/%d", i+2))
+			require.Equal(t, Delivered, got[len(got)-1].Class, "all others are reached")
+		}
+	})
+}
+
+// A host with a single device is never believed: its registration ends by its lifetime.
+func TestOnlyDeviceOfAHost(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "webpush"}
+		r := newRig(t, Delivery{SilentAfter: -1}, hosted{p})
+		topic, fine := r.device(1, "webpush a/1"), r.device(2, "webpush b/1")
+		r.start()
+		defer r.stop()
+		r.log.archive(topic)
+		synctest.Wait()
+		p.set(func(ctx context.Context, n Notification) Verdict {
+			if n.Address.Token == "a/1" {
+				return deadToken(ctx, n)
+			}
+			return Verdict{Class: Delivered}
+		})
+		const days = 10
+		for range days * 24 * 6 {
+			r.log.archive(topic)
+			r.log.archive(fine)
+			time.Sleep(10 * time.Minute)
+		}
+		reg, _ := r.dir.get(1)
+		require.Equal(t, confirmed, reg.state)
+		require.Less(t, len(p.to("a/1")), days*24*5/4+15)
+	})
+}
+
+// What lanes are kept for is forgotten after its time, and earlier if very many are.
+func TestIdleLanesAreFew(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := &scripted{name: "webhook"}
+		r := newRig(t, Delivery{}, hosted{p})
+		r.start()
+		defer r.stop()
+		r.dispatcher.mu.Lock()
+		r.dispatcher.idle = maxIdleLanes - 2
+		r.dispatcher.mu.Unlock()
+		for i := range 5 {
+			r.log.archive(r.device(registrationID(i+1), fmt.Sprintf("webhook %d/x", i)))
+			synctest.Wait()
+		}
+		require.Len(t, p.all(), 5)
+		require.Equal(t, 2.0, value(r.m.lanes))
+		time.Sleep(gateWindow)
+		synctest.Wait()
+		require.Zero(t, value(r.m.lanes))
+		r.dispatcher.mu.Lock()
+		require.Equal(t, maxIdleLanes-2, r.dispatcher.idle)
+		r.dispatcher.mu.Unlock()
+	})
+}
+
 func TestGateWindow(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	var g gate
+	doubted := 0
+	g := gate{doubted: &doubted}
 	require.False(t, g.working(now, now.Add(-time.Hour)))
 	g.success(now, 1)
 	require.True(t, g.working(now, now.Add(-time.Second)))
@@ -194,4 +307,19 @@ func TestGateWindow(t *testing.T) {
 		g.verdict(now, registrationID(i))
 	}
 	require.Len(t, g.dead, gateTracked)
+	require.Equal(t, gateTracked, doubted)
+
+	// All gates together.
+	doubted = maxDoubted
+	other := gate{doubted: &doubted}
+	other.verdict(now, 1)
+	require.Empty(t, other.dead)
+	require.True(t, other.mass(now))
+	g.close()
+	require.Equal(t, maxDoubted-gateTracked, doubted)
+	require.False(t, other.mass(now))
+	other.verdict(now, 1)
+	require.Len(t, other.dead, 1)
+	other.success(now, 1)
+	require.Equal(t, maxDoubted-gateTracked, doubted)
 }

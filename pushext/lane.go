@@ -19,6 +19,7 @@ type lane struct {
 	key      laneKey
 	line     *line
 	breaker  breaker
+	gate     gate
 	pace     bucket // of attempts, under line.pace
 	paced    bool   // pace holds up what waits
 	queue    fifo   // of jobs that are alone
@@ -26,7 +27,25 @@ type lane struct {
 	turn     int    // pops since the latest of the crowd's
 	flying   int
 	runnable bool // in dispatcher.runnable
+	idle     bool // it has nothing to do, and is one of dispatcher.idle
 	timer    *time.Timer
+}
+
+// maxIdleLanes bounds the lanes to hosts that are kept although they have nothing to
+// do, for what is to be remembered of them: failures and pauses, the rate, and whom
+// they called dead. A lane that is forgotten begins anew, and calls nobody dead who
+// is believed.
+const maxIdleLanes = 16384
+
+// keep is until when something is to be remembered of a lane that has nothing to do.
+func (l *lane) keep() time.Time {
+	keep := l.gate.keep()
+	for _, other := range [...]time.Time{l.pace.full, l.breaker.keep()} {
+		if other.After(keep) {
+			keep = other
+		}
+	}
+	return keep
 }
 
 // crowdTurn is how many pops there are for each of the crowd's, while others wait.

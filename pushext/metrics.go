@@ -126,7 +126,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		lanes:         gauge("lanes", "Lanes in memory."),
 		paused:        gauges("lanes_paused", "Lanes that are paused.", "provider"),
 		opened:        counters("lane_pauses_total", "Pauses of lanes by their breaker or the provider's demand.", "provider"),
-		frozen:        gauges("deletions_frozen", "1 while so many addresses are called dead that none is believed.", "provider"),
+		frozen:        gauges("deletions_frozen", "Lanes of which so many addresses are called dead that none is believed.", "provider"),
 		gated:         counters("dead_verdicts_held_total", "Dead verdicts that did not remove a registration.", "provider", "cause"),
 		killed:        counters("registrations_dead_total", "Addresses given up on the provider's word.", "provider"),
 		ladder:        counter("ladder_steps_total", "Wake-ups repeated through the next route."),

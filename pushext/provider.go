@@ -134,8 +134,9 @@ const (
 	MessageBad
 	// TokenDead means that the push service said exactly that this address is
 	// gone: FCM UNREGISTERED, APNs 410, RFC 8030 404 or 410. Anything less
-	// exact is Retry or ProviderBroken. The registration is removed, unless so
-	// many die at once that the provider is the likelier cause.
+	// exact is Retry or ProviderBroken. The registration is removed if the same
+	// lane works for others meanwhile, unless so many die at once that the
+	// service is the likelier cause.
 	TokenDead
 	// ProviderBroken means that no address could be reached through this
 	// provider now: credentials refused, sender mismatch, wrong project. The

@@ -62,7 +62,7 @@ func (d *dispatcher) laneOf(key laneKey) *lane {
 		if key.host != "" {
 			limit = d.cfg.HostConcurrency
 		}
-		l = &lane{key: key, line: d.lines[key.provider], breaker: newBreaker(limit)}
+		l = &lane{key: key, line: d.lines[key.provider], breaker: newBreaker(limit), gate: gate{doubted: &d.doubted}}
 		d.lanes[key] = l
 		d.m.lanes.Set(float64(len(d.lanes)))
 	}
@@ -166,27 +166,55 @@ func (d *dispatcher) schedule(now time.Time) {
 // park offers a lane again after a pause. The caller holds mu.
 func (d *dispatcher) park(l *lane, pause time.Duration) {
 	halt(l.timer)
+	if d.stopped {
+		return
+	}
 	l.timer = time.AfterFunc(pause, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		now := time.Now()
+		l.timer = nil
 		d.offer(l)
 		d.tidy(l, now)
 		d.schedule(now)
 	})
 }
 
-// tidy forgets a lane to one host that has nothing to do, unless there is
-// something to remember of it. The caller holds mu.
+// tidy looks at a lane to one host that has nothing to do: it is forgotten once
+// there is nothing to remember of it, or at once if very many others are kept for that.
+// The caller holds mu.
 func (d *dispatcher) tidy(l *lane, now time.Time) {
-	if l.key.host == "" || l.flying > 0 || l.waiting() > 0 || d.lanes[l.key] != l {
+	if l.key.host == "" || d.lanes[l.key] != l {
 		return
 	}
-	if rest := max(l.pace.full.Sub(now), l.breaker.keep().Sub(now)); rest > 0 {
-		d.park(l, rest)
+	if l.flying > 0 || l.waiting() > 0 {
+		d.idles(l, false)
 		return
 	}
+	if rest := l.keep().Sub(now); rest > 0 && (l.idle || d.idle < maxIdleLanes) {
+		d.idles(l, true)
+		if l.timer == nil { // one that is sooner looks again
+			d.park(l, rest)
+		}
+		return
+	}
+	d.idles(l, false)
 	halt(l.timer)
+	if l.gate.frozen {
+		d.freeze(l, false)
+	}
+	l.gate.close()
 	delete(d.lanes, l.key)
 	d.m.lanes.Set(float64(len(d.lanes)))
+}
+
+// idles notes whether a lane has nothing to do. The caller holds mu.
+func (d *dispatcher) idles(l *lane, idle bool) {
+	switch {
+	case idle && !l.idle:
+		d.idle++
+	case !idle && l.idle:
+		d.idle--
+	}
+	l.idle = idle
 }

@@ -75,7 +75,7 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 	case Delivered:
 		l.breaker.success()
 		l.line.breaker.success()
-		l.line.gate.success(now, j.id)
+		l.gate.success(now, j.id)
 		if c.kind != pushwire.Messages {
 			l.line.quiet.take(now, j.id)
 		}
@@ -90,7 +90,7 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 		}
 	case TokenDead:
 		if c.kind != pushwire.Challenge && !older(v, c) { // of what strangers register, many are dead
-			l.line.gate.verdict(now, j.id)
+			l.gate.verdict(now, j.id)
 		}
 	}
 	if paused {
@@ -103,17 +103,24 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 			"verdict", v.Class, "reason", d.m.reason(v.Reason), "pause", l.paused().Sub(now).Round(time.Millisecond))
 	}
 	l.line.broken = v.Class == ProviderBroken
-	if mass := l.line.gate.mass(now); mass != l.line.gate.frozen {
-		l.line.gate.frozen = mass
-		if mass {
-			d.m.frozen.WithLabelValues(l.key.provider).Set(1)
-			d.log.Error("push provider calls too many addresses dead to be believed; no registration is removed",
-				"provider", l.key.provider, "devices", len(l.line.gate.dead), "window", gateWindow)
-		} else {
-			d.m.frozen.WithLabelValues(l.key.provider).Set(0)
-			d.log.Warn("push provider's dead verdicts count again", "provider", l.key.provider)
-		}
+	if mass := l.gate.mass(now); mass != l.gate.frozen {
+		d.freeze(l, mass)
 	}
+}
+
+// freeze notes whether a lane calls too many addresses dead to be believed. The
+// caller holds mu.
+func (d *dispatcher) freeze(l *lane, mass bool) {
+	l.gate.frozen = mass
+	if mass {
+		l.line.frozen++
+		d.log.Error("push provider calls too many addresses dead to be believed; no registration is removed",
+			"provider", l.key.provider, "devices", len(l.gate.dead), "window", gateWindow)
+	} else {
+		l.line.frozen--
+		d.log.Warn("push provider's dead verdicts count again", "provider", l.key.provider)
+	}
+	d.m.frozen.WithLabelValues(l.key.provider).Set(float64(l.line.frozen))
 }
 
 // next decides how a job goes on after an attempt, and whether its registration
@@ -291,7 +298,7 @@ func (d *dispatcher) buried(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 	if !v.At.IsZero() {
 		since = now.Add(-gateWindow) // the provider's own memory is the second opinion
 	}
-	gate := &l.line.gate
+	gate := &l.gate
 	switch {
 	case gate.frozen:
 		return held("mass")

@@ -301,7 +301,7 @@ func TestVerdictsOfAChallenge(t *testing.T) {
 				require.Len(t, other.to("token"), 1)
 
 				r.dispatcher.mu.Lock()
-				gate := &r.dispatcher.lines["fcm"].gate
+				gate := &r.dispatcher.lanes[laneKey{provider: "fcm"}].gate
 				require.Empty(t, gate.dead, "a stranger's address is none that worked")
 				for id := range registrationID(gateFloor + 1) {
 					gate.verdict(time.Now(), 100+id)
