@@ -55,7 +55,7 @@ func TestJudge(t *testing.T) {
 		})
 	}
 	busy := newMode(nil, "", Android, time.Second).judge(attempt.Answer{Status: 503, Header: http.Header{"Retry-After": {"7"}}}, now)
-	require.Equal(t, pushext.Verdict{Class: pushext.RetryAt, At: now.Add(7 * time.Second), Reason: "gorush config 503"}, busy.refuse)
+	require.Equal(t, pushext.Verdict{Class: pushext.RetryAt, Scope: pushext.ScopeProvider, At: now.Add(7 * time.Second), Reason: "gorush config 503"}, busy.refuse)
 }
 
 // TestRepaired is what gorush's own repetitions leave in its answers: a line for each
