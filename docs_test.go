@@ -1,6 +1,7 @@
 package whisperpush_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -45,4 +46,41 @@ func TestDocumentLinks(t *testing.T) {
 			require.NoError(t, err, "%s links to %s", page, m[1])
 		}
 	}
+}
+
+// Every test that the documents name is there: `package.TestName`, in the
+// directory of the package.
+func TestDocumentedTests(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	name := regexp.MustCompile("`([a-z][a-z0-9/]*)\\.((?:Test|Fuzz|Benchmark)[A-Za-z0-9]+)`")
+	found := 0
+	for _, page := range append(pages, "README.md", "deploy/README.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range name.FindAllStringSubmatch(string(text), -1) {
+			if m[2] == "TestName" {
+				continue // the form itself
+			}
+			found++
+			found++
+			require.True(t, hasTest(t, m[1], m[2]), "%s names %s.%s, which there is not", page, m[1], m[2])
+		}
+	}
+	require.Greater(t, found, 20, "the documents name their tests in another form")
+}
+
+// hasTest looks for a test function in the directory of a package, or in one of that name.
+func hasTest(t *testing.T, pkg, test string) (found bool) {
+	definition := regexp.MustCompile(`(?m)^func ` + test + `\(`)
+	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if err != nil || found || !strings.HasSuffix(path, "_test.go") || dir != pkg && !strings.HasSuffix(dir, "/"+pkg) {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		found = definition.Match(text)
+		return err
+	}))
+	return found
 }

@@ -7,7 +7,7 @@
 // bytes than were agreed to. The end of an answer counts only with the id of its
 // request.
 //
-//	client, err := mailclient.New(mailclient.Config{})
+//	client := mailclient.New(mailclient.Config{})
 //	node, err := whisper.NewNode(whisper.Config{Direct: client})
 //	client.Attach(node)
 //	node.Trust(server.ID)                       // or its answers are dropped
