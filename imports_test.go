@@ -14,6 +14,7 @@ import (
 // others knows all of them.
 var layers = map[string][]string{
 	"whisper":               {},
+	"desk":                  {"whisper"},
 	"durable":               {},
 	"mailserver/mailwire":   {"whisper"},
 	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
