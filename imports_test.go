@@ -18,9 +18,9 @@ var layers = map[string][]string{
 	"durable":               {},
 	"mailserver/mailwire":   {"whisper"},
 	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
-	"mailserver":            {"whisper", "durable", "mailserver/mailwire"},
+	"mailserver":            {"whisper", "desk", "durable", "mailserver/mailwire"},
 	"pushext/pushwire":      {"whisper"},
-	"pushext":               {"whisper", "durable", "pushext/pushwire"},
+	"pushext":               {"whisper", "desk", "durable", "pushext/pushwire"},
 	"pushext/client":        {"whisper", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 }
 

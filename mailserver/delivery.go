@@ -12,6 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -19,14 +20,8 @@ import (
 // errUndelivered says that a peer did not take an answer.
 var errUndelivered = errors.New("mailserver: answer not delivered")
 
-// asker is the peer whose turn it is.
-type asker struct {
-	peer enode.ID
-	*turn
-}
-
 // answer sends what the question asks for.
-func (s *Server) answer(ctx context.Context, to asker, q question) (outcome, error) {
+func (s *Server) answer(ctx context.Context, to *desk.Turn, q question) (outcome, error) {
 	if q.Form == mailwire.Classic {
 		return s.answerClassic(ctx, to, q)
 	}
@@ -81,7 +76,7 @@ func (s *Server) stamp(c mailwire.Cursor) mailwire.Cursor {
 
 // answerClassic sends everything from the oldest to the newest, page after page,
 // without an end mark.
-func (s *Server) answerClassic(ctx context.Context, to asker, q question) (outcome, error) {
+func (s *Server) answerClassic(ctx context.Context, to *desk.Turn, q question) (outcome, error) {
 	rows, size := s.limits.ClassicRows, s.limits.ClassicBytes
 	for query := q.query(s.limits, 0); ; {
 		query.MaxRows, query.MaxBytes = min(query.MaxRows, rows), min(query.MaxBytes, size)
@@ -108,7 +103,7 @@ func (s *Server) answerClassic(ctx context.Context, to asker, q question) (outco
 }
 
 // answerDescending sends one page from the newest to the oldest.
-func (s *Server) answerDescending(ctx context.Context, to asker, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+func (s *Server) answerDescending(ctx context.Context, to *desk.Turn, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	query := q.query(s.limits, 0)
 	for windows := 1; ; windows++ {
 		page, older, err := s.window(ctx, query)
@@ -153,7 +148,7 @@ func (s *Server) window(ctx context.Context, query Query) (page Page, older uint
 
 // answerAscending sends one page in the order of the log. Its cursor always says
 // where to go on, now or when there is more.
-func (s *Server) answerAscending(ctx context.Context, to asker, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+func (s *Server) answerAscending(ctx context.Context, to *desk.Turn, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
 	query := q.query(s.limits, newest)
 	query.Lower = q.since(time.Now(), s.limits.ClockSkew)
@@ -173,7 +168,7 @@ func (s *Server) answerAscending(ctx context.Context, to asker, q question) (las
 }
 
 // answerHashes sends those of the named envelopes that there are.
-func (s *Server) answerHashes(ctx context.Context, to asker, q question) (last common.Hash, err error) {
+func (s *Server) answerHashes(ctx context.Context, to *desk.Turn, q question) (last common.Hash, err error) {
 	for hashes := range slices.Chunk(q.Hashes, hashesAtOnce) {
 		found, _, err := s.cfg.Store.ByHash(ctx, hashes)
 		if err != nil {
@@ -191,7 +186,7 @@ func (s *Server) answerHashes(ctx context.Context, to asker, q question) (last c
 
 // deliver hands the envelopes to the peer in small parts, each of which has its
 // time: so a slow peer is given up soon, and a steady one never.
-func (s *Server) deliver(ctx context.Context, to asker, records []Record, batch bool) error {
+func (s *Server) deliver(ctx context.Context, to *desk.Turn, records []Record, batch bool) error {
 	for len(records) > 0 {
 		var (
 			envs []*whisper.Envelope
@@ -217,22 +212,22 @@ func (s *Server) deliver(ctx context.Context, to asker, records []Record, batch 
 	return nil
 }
 
-func (s *Server) send(ctx context.Context, to asker, envs []*whisper.Envelope, batch bool) error {
+func (s *Server) send(ctx context.Context, to *desk.Turn, envs []*whisper.Envelope, batch bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
 	defer cancel()
-	return to.lend(ctx, func(ctx context.Context) error {
+	return to.Lend(ctx, func(ctx context.Context) error {
 		if batch {
-			return s.cfg.Sender.SendDirectBatch(ctx, to.peer, envs)
+			return s.cfg.Sender.SendDirectBatch(ctx, to.Peer(), envs)
 		}
-		return s.cfg.Sender.SendDirect(ctx, to.peer, envs...)
+		return s.cfg.Sender.SendDirect(ctx, to.Peer(), envs...)
 	})
 }
 
 // complete sends the end mark.
-func (s *Server) complete(ctx context.Context, to asker, c mailwire.Complete) error {
+func (s *Server) complete(ctx context.Context, to *desk.Turn, c mailwire.Complete) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
 	defer cancel()
-	return to.lend(ctx, func(ctx context.Context) error { return s.end(ctx, to.peer, c) })
+	return to.Lend(ctx, func(ctx context.Context) error { return s.end(ctx, to.Peer(), c) })
 }
 
 // end sends an end mark, whatever turn it is.

@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -247,11 +248,8 @@ func TestReinstalledArchive(t *testing.T) {
 		defer a.Close()
 		s, err := NewServer(ServerConfig{Store: a, Sender: new(recorder), Key: serverKey})
 		require.NoError(t, err)
-		turn, ok := s.turns.take(t.Context())
-		require.True(t, ok)
-		defer turn.give()
 		q := question{Request: mailwire.Request{Form: mailwire.List, Upper: math.MaxUint32, Cursor: cursor.Resume()}, known: true}
-		_, err = s.answer(t.Context(), asker{bob, turn}, q)
+		inTurn(bob, func(turn *desk.Turn) { _, err = s.answer(t.Context(), turn, q) })
 		require.NoError(t, err)
 		hashes, ends := s.cfg.Sender.(*recorder).take(bob)
 		require.Len(t, ends, 1)

@@ -12,12 +12,11 @@
 // # The way out
 //
 // A whisper.Node hands every packet 126 to Server.HandleRequest, which never
-// blocks: it queues the packet or refuses it. A worker opens it with the
-// mailserver's keys, demands a signature, turns it into a Query and sends what
-// that finds in packets 127, followed by a packet 125 if the form of the request
-// has one (see package mailwire for the bytes). At most one request of a peer is
-// served at a time, peers take turns, and a peer that reads slowly holds one
-// bounded page and no more.
+// blocks: the packet waits at the server's desk, or is refused there (see package
+// desk). In its turn it is opened with the mailserver's keys, must be signed, becomes
+// a Query, and what that finds is sent in packets 127, followed by a packet 125 if
+// the form of the request has one (see package mailwire for the bytes). A peer that
+// reads slowly holds one bounded page and no more.
 //
 // # Bounds
 //

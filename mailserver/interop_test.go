@@ -24,21 +24,7 @@ import (
 const mailPassword = "interop"
 
 // lateSender is the node of a server that is made before it.
-type lateSender struct{ node *whisper.Node }
-
-func (l *lateSender) SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error {
-	return l.node.SendDirect(ctx, peer, envs...)
-}
-
-func (l *lateSender) SendDirectBatch(ctx context.Context, peer enode.ID, envs []*whisper.Envelope) error {
-	return l.node.SendDirectBatch(ctx, peer, envs)
-}
-
-func (l *lateSender) SendRequestComplete(ctx context.Context, peer enode.ID, payload []byte) error {
-	return l.node.SendRequestComplete(ctx, peer, payload)
-}
-
-func (l *lateSender) Useful(peer enode.ID) { l.node.Useful(peer) }
+type lateSender struct{ *whisper.Node }
 
 // startMailserver runs a mailserver of ours on the loopback.
 func startMailserver(t *testing.T, store Store) *network.Peer {
@@ -46,7 +32,7 @@ func startMailserver(t *testing.T, store Store) *network.Peer {
 	server, err := NewServer(ServerConfig{Store: store, Sender: sender, Key: whisper.KeyFromPassword(mailPassword)})
 	require.NoError(t, err)
 	peer := network.Start(t, network.Options{Whisper: whisper.Config{Requests: server}})
-	sender.node = peer.Node
+	sender.Node = peer.Node
 	server.Start()
 	t.Cleanup(server.Stop)
 	return peer

@@ -1,14 +1,10 @@
 package mailserver
 
 import (
-	"context"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
-	"golang.org/x/time/rate"
-
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
 )
 
@@ -21,6 +17,7 @@ const (
 	DefaultClassicBytes = 256 << 20
 	DefaultPeerRequests = 120
 	DefaultPeerQueue    = 16
+	DefaultSourceQueue  = 128
 	DefaultQueue        = 1024
 	DefaultWorkers      = 16
 	DefaultTimeout      = 2 * time.Minute
@@ -47,7 +44,10 @@ type Limits struct {
 	PeerRequests int
 	// PeerQueue is how many requests of one peer wait at most; one is served.
 	PeerQueue int
-	// Queue is how many requests of all peers wait at most.
+	// SourceQueue is how many requests of one network wait at most.
+	SourceQueue int
+	// Queue is how many requests of all peers wait at most. Whoever waits with the
+	// most makes room.
 	Queue int
 	// Workers is how many requests are served at a time. As many again may wait
 	// for peers that are slow to take their answer.
@@ -73,14 +73,8 @@ const (
 	// maxWindows is how many stretches of Limits.Range without envelopes are
 	// skipped for one page.
 	maxWindows = 32
-	// maxTracked is how many peers' request rates are remembered.
-	maxTracked = 4096
-	// maxRefusals is how many refusals wait to be sent.
-	maxRefusals = 64
 	// refusalTimeout is the longest time a refusal takes.
 	refusalTimeout = 2 * time.Second
-	// crowdedRetry is when to come back to a mailserver with a full queue.
-	crowdedRetry = 15 * time.Second
 )
 
 // withDefaults fills in what is zero and refuses what makes no sense.
@@ -97,6 +91,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"classic bytes", &l.ClassicBytes, DefaultClassicBytes},
 		{"peer requests", &l.PeerRequests, DefaultPeerRequests},
 		{"peer queue", &l.PeerQueue, DefaultPeerQueue},
+		{"source queue", &l.SourceQueue, max(DefaultSourceQueue, l.PeerQueue)},
 		{"queue", &l.Queue, DefaultQueue},
 		{"workers", &l.Workers, DefaultWorkers},
 	} {
@@ -127,125 +122,15 @@ func (l Limits) withDefaults() (Limits, error) {
 	return l, nil
 }
 
-// queue holds the packets that wait for a worker. Peers take turns, and at most
-// one packet of a peer is out at a time.
-type queue struct {
-	limits Limits
-	// ready holds the peers that have a packet waiting and none out. There are
-	// never more of them than packets, so sending to it does not block.
-	ready chan enode.ID
-
-	mu      sync.Mutex // guards the following fields
-	peers   map[enode.ID]*peerQueue
-	waiting int       // packets, of all peers
-	swept   time.Time // when peers was last cleared of the idle
-}
-
-type peerQueue struct {
-	bucket   *rate.Limiter
-	packets  [][]byte
-	busy     bool // in ready, or a packet is out
-	refusing bool // a refusal waits to be sent
-}
-
-func newQueue(l Limits) *queue {
-	return &queue{limits: l, ready: make(chan enode.ID, l.Queue), peers: make(map[enode.ID]*peerQueue)}
-}
-
-// offer takes a packet, or returns why it does not.
-func (q *queue) offer(peer enode.ID, packet []byte, now time.Time) mailwire.Refusal {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p := q.peers[peer]
-	if p == nil {
-		if q.sweep(now); len(q.peers) >= maxTracked {
-			return mailwire.RefuseBusy(crowdedRetry, "too many clients")
-		}
-		perSecond := rate.Limit(q.limits.PeerRequests) / 60
-		p = &peerQueue{bucket: rate.NewLimiter(perSecond, q.limits.PeerRequests)}
-		q.peers[peer] = p
+// desk is what the limits are for the requests that wait and are served.
+func (l Limits) desk() desk.Limits {
+	return desk.Limits{
+		Turns:     l.Workers,
+		Lent:      l.Workers,
+		PerPeer:   l.PeerQueue,
+		PerSource: l.SourceQueue,
+		Queue:     l.Queue,
+		Rate:      float64(l.PeerRequests) / 60,
+		Burst:     l.PeerRequests,
 	}
-	if !p.bucket.AllowN(now, 1) {
-		wait := time.Duration((1 - p.bucket.TokensAt(now)) / float64(p.bucket.Limit()) * float64(time.Second))
-		return mailwire.RefuseBusy(wait, "too many requests a minute from you")
-	}
-	if len(p.packets) >= q.limits.PeerQueue {
-		return mailwire.RefuseBusy(crowdedRetry, "your earlier requests are still being answered")
-	}
-	if q.waiting >= q.limits.Queue {
-		return mailwire.RefuseBusy(crowdedRetry, "too many requests")
-	}
-	p.packets = append(p.packets, packet)
-	q.waiting++
-	if !p.busy {
-		p.busy = true
-		q.ready <- peer
-	}
-	return ""
-}
-
-// sweep forgets the peers of whom nothing needs to be known, at most once a
-// second and only if there are too many. The caller holds mu.
-func (q *queue) sweep(now time.Time) {
-	if len(q.peers) < maxTracked || now.Sub(q.swept) < time.Second {
-		return
-	}
-	q.swept = now
-	for id, p := range q.peers {
-		if !p.busy && !p.refusing && p.bucket.TokensAt(now) >= float64(p.bucket.Burst()) {
-			delete(q.peers, id)
-		}
-	}
-}
-
-// take waits for a packet. The peer gets no other turn before done is called. It
-// returns false once the context has ended.
-func (q *queue) take(ctx context.Context) (enode.ID, []byte, bool) {
-	select {
-	case <-ctx.Done():
-		return enode.ID{}, nil, false
-	case peer := <-q.ready:
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		p := q.peers[peer]
-		packet := p.packets[0]
-		p.packets[0] = nil
-		p.packets = p.packets[1:]
-		q.waiting--
-		return peer, packet, true
-	}
-}
-
-func (q *queue) done(peer enode.ID) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p := q.peers[peer]
-	if p.busy = len(p.packets) > 0; p.busy {
-		q.ready <- peer
-	}
-}
-
-// mayRefuse tells whether a refusal may be sent to the peer now: a known peer to
-// whom none is under way. It must be followed by refused.
-func (q *queue) mayRefuse(peer enode.ID) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p := q.peers[peer]
-	if p == nil || p.refusing {
-		return false
-	}
-	p.refusing = true
-	return true
-}
-
-func (q *queue) refused(peer enode.ID) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.peers[peer].refusing = false
-}
-
-func (q *queue) length() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.waiting
 }

@@ -6,10 +6,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
+	"whisperpush/whisper"
 )
 
 // hold makes a peer take nothing until the returned function is called.
@@ -34,7 +37,7 @@ func TestOneAtATime(t *testing.T) {
 			b.ask(bob, all(mailwire.List))
 		}
 		synctest.Wait()
-		require.Equal(t, 3, b.server.queue.length(), "one is out, three wait, one was refused")
+		require.Equal(t, 3, b.server.desk.Waiting(), "one is out, three wait, one was refused")
 		b.ask(carol, all(mailwire.Classic))
 		synctest.Wait()
 		got, _ := b.sender.take(carol)
@@ -49,7 +52,7 @@ func TestOneAtATime(t *testing.T) {
 		require.Equal(t, 1, b.counted("list", busy))
 		refused := slices.DeleteFunc(ends, func(c mailwire.Complete) bool { return c.Refusal == "" })
 		require.Len(t, refused, 1)
-		require.Equal(t, crowdedRetry, refused[0].Refusal.RetryAfter())
+		require.Equal(t, desk.Retry, refused[0].Refusal.RetryAfter())
 	})
 }
 
@@ -65,7 +68,7 @@ func TestSlowReader(t *testing.T) {
 		synctest.Wait()
 		got, _ := b.sender.take(carol)
 		require.Empty(t, got, "the only worker waits for bob")
-		time.Sleep(stallAfter)
+		time.Sleep(desk.Stall)
 		synctest.Wait()
 		got, _ = b.sender.take(carol)
 		require.Equal(t, want, got)
@@ -98,16 +101,16 @@ func TestSlowReadersHoldNoWorkers(t *testing.T) {
 			began := time.Now()
 			b.ask(carol, all(mailwire.List))
 			for _, ends := b.sender.take(carol); len(ends) == 0; _, ends = b.sender.take(carol) {
-				time.Sleep(stallAfter / 10)
+				time.Sleep(desk.Stall / 10)
 				synctest.Wait()
 			}
-			require.LessOrEqual(t, time.Since(began), (slow/workers+2)*stallAfter)
+			require.LessOrEqual(t, time.Since(began), (slow/workers+2)*desk.Stall)
 		}
 		require.Positive(t, b.counted("list", undelivered), "who was slowest was given up")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		require.Len(t, b.server.turns.free, workers, "every turn is back")
-		require.Zero(t, b.server.turns.waiting.Len())
+		require.Zero(t, b.server.desk.Stalled())
+		require.Zero(t, b.server.desk.Waiting())
 	})
 
 	inBench(t, func(cfg *ServerConfig) { cfg.Limits.Workers = 1 }, func(t *testing.T, b *bench) {
@@ -173,7 +176,7 @@ func TestQueueIsBounded(t *testing.T) {
 			b.ask(p, all(mailwire.List))
 		}
 		synctest.Wait()
-		require.LessOrEqual(t, b.server.queue.length(), 10)
+		require.LessOrEqual(t, b.server.desk.Waiting(), 10)
 		release()
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -183,24 +186,52 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-func TestPeersAreForgotten(t *testing.T) {
-	l, err := Limits{PeerRequests: 60}.withDefaults()
-	require.NoError(t, err)
-	q := newQueue(l)
-	now := time.Unix(1600000000, 0)
-	drain := func() {
-		for len(q.ready) > 0 {
-			peer, _, ok := q.take(t.Context())
-			require.True(t, ok)
-			q.done(peer)
+// TestAttackOneNetworkFillsTheQueue: many peers of one network fill the queue with
+// requests, and do not read. Others notice nothing, and those who are refused are
+// told.
+func TestAttackOneNetworkFillsTheQueue(t *testing.T) {
+	inBench(t, nil, func(t *testing.T, b *bench) {
+		b.fill(3)
+		b.sender.networks = make(map[enode.ID]whisper.Source)
+		var peers []enode.ID
+		for i := range 200 {
+			p := enode.ID{1, byte(i)}
+			peers, b.sender.networks[p] = append(peers, p), "one"
 		}
+		release := b.hold(peers...)
+		for range DefaultPeerQueue {
+			for _, p := range peers {
+				b.ask(p, all(mailwire.List))
+			}
+		}
+		synctest.Wait()
+		require.LessOrEqual(t, b.server.desk.Waiting(), DefaultSourceQueue)
+		for range 10 {
+			began := time.Now()
+			_, end := b.answer(all(mailwire.List))
+			require.Empty(t, end.Refusal)
+			require.Zero(t, time.Since(began))
+			time.Sleep(time.Second)
+		}
+		release()
+	})
+}
+
+// TestPasswordProves: whoever knows a password that is not public is no stranger.
+func TestPasswordProves(t *testing.T) {
+	for _, secret := range []bool{false, true} {
+		identity, err := crypto.GenerateKey()
+		require.NoError(t, err)
+		inBench(t, func(cfg *ServerConfig) { cfg.KeyIsSecret, cfg.Identity = secret, identity }, func(t *testing.T, b *bench) {
+			b.fill(1)
+			b.answer(all(mailwire.List), func(d *whisper.Draft) { d.Key, d.To = nil, &identity.PublicKey })
+			require.Empty(t, b.sender.knows)
+			b.answer(all(mailwire.List))
+			if secret {
+				require.Equal(t, []enode.ID{bob}, b.sender.knows)
+			} else {
+				require.Empty(t, b.sender.knows)
+			}
+		})
 	}
-	for i := range maxTracked {
-		require.Empty(t, q.offer(enode.ID{1, byte(i >> 8), byte(i)}, nil, now))
-		drain()
-	}
-	require.NotEmpty(t, q.offer(enode.ID{2}, nil, now), "their rates are still remembered")
-	require.False(t, q.mayRefuse(enode.ID{2}))
-	require.Empty(t, q.offer(enode.ID{2}, nil, now.Add(3*time.Second)))
-	require.LessOrEqual(t, len(q.peers), 1)
 }

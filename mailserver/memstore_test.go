@@ -120,6 +120,9 @@ type recorder struct {
 	gates map[enode.ID]chan struct{}
 	fail  error
 	used  []enode.ID // of Useful
+	knows []enode.ID // of Proved
+
+	networks map[enode.ID]whisper.Source // of Source
 }
 
 func (r *recorder) put(ctx context.Context, peer enode.ID, s sent) error {
@@ -165,6 +168,20 @@ func (r *recorder) Useful(peer enode.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.used = append(r.used, peer)
+}
+
+func (r *recorder) Proved(peer enode.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.knows = append(r.knows, peer)
+}
+
+// Source is the peer itself unless networks has another.
+func (r *recorder) Source(peer enode.ID) whisper.Source {
+	if source, ok := r.networks[peer]; ok {
+		return source
+	}
+	return whisper.Source(peer[:])
 }
 
 // take returns what the peer was sent since the last time: hashes of envelopes

@@ -1,6 +1,10 @@
 package mailserver
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/desk"
+)
 
 // serverMetrics counts what the Server does.
 type serverMetrics struct {
@@ -34,7 +38,7 @@ const (
 	stopped     outcome = "stopped"     // the server is not running
 )
 
-func newServerMetrics(r prometheus.Registerer, queued func() float64) (*serverMetrics, error) {
+func newServerMetrics(r prometheus.Registerer, d *desk.Desk[packet]) (*serverMetrics, error) {
 	const namespace, subsystem = "whisperpush", "mailserver"
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
@@ -61,8 +65,12 @@ func newServerMetrics(r prometheus.Registerer, queued func() float64) (*serverMe
 	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "requests_waiting",
 		Help: "Mail requests that wait for a worker.",
-	}, queued)
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.attempts, m.failures, m.batched, m.envelopes, m.bytes, waiting} {
+	}, func() float64 { return float64(d.Waiting()) })
+	stalled := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "requests_stalled",
+		Help: "Mail requests that wait for their peers to read, without a worker.",
+	}, func() float64 { return float64(d.Stalled()) })
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.attempts, m.failures, m.batched, m.envelopes, m.bytes, waiting, stalled} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

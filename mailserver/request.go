@@ -17,6 +17,8 @@ type question struct {
 	mailwire.Request
 	id    common.Hash
 	known bool // Form is known, because the request was opened
+	// proves is whether the asker knows a password that is not public.
+	proves bool
 	// ahead is by how many seconds the asker's clock is at least before ours: what
 	// it asks with was sent in our future.
 	ahead int64
@@ -47,13 +49,13 @@ func reject(o outcome, word, sentence string) error {
 
 // open reads a packet 126. The question is filled in as far as it was
 // understood, also when there is an error, which is a *rejection.
-func (s *Server) open(packet []byte, now time.Time) (question, error) {
-	env, err := whisper.DecodeEnvelope(packet)
-	if err != nil {
-		return s.openPlain(packet)
+func (s *Server) open(p packet, now time.Time) (question, error) {
+	env := p.env
+	if env == nil {
+		return s.openPlain(p.plain)
 	}
 	q := question{id: env.Hash()}
-	msg, err := s.decrypt(env)
+	msg, password, err := s.decrypt(env)
 	if err != nil {
 		return q, reject(unopened, mailwire.RefusedRequest, "not for this mailserver")
 	}
@@ -71,6 +73,7 @@ func (s *Server) open(packet []byte, now time.Time) (question, error) {
 	if at := now.Unix(); int64(env.Expiry)+skew < at || int64(env.Sent())-skew > at {
 		return q, reject(expired, mailwire.RefusedExpired, fmt.Sprintf("sent at %d, here it is %d", env.Sent(), at))
 	}
+	q.proves = password && s.cfg.KeyIsSecret
 	q.ahead = max(int64(env.Sent())-now.Unix(), 0)
 	return q, q.check()
 }
@@ -88,19 +91,19 @@ func (s *Server) openPlain(packet []byte) (question, error) {
 	return q, q.check()
 }
 
-// decrypt opens an envelope with whichever key of the mailserver fits.
-func (s *Server) decrypt(env *whisper.Envelope) (*whisper.Message, error) {
-	err := errors.New("no key")
+// decrypt opens an envelope with whichever key of the mailserver fits, and tells
+// whether that was the password's.
+func (s *Server) decrypt(env *whisper.Envelope) (msg *whisper.Message, password bool, err error) {
+	err = errors.New("no key")
 	if s.cfg.Key != nil {
-		var msg *whisper.Message
 		if msg, err = env.OpenSymmetric(s.cfg.Key); err == nil {
-			return msg, nil
+			return msg, true, nil
 		}
 	}
 	if s.cfg.Identity != nil {
-		return env.OpenAsymmetric(s.cfg.Identity)
+		msg, err = env.OpenAsymmetric(s.cfg.Identity)
 	}
-	return nil, err
+	return msg, false, err
 }
 
 // check fills in what the asker left to the mailserver and refuses what makes no

@@ -23,6 +23,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -333,15 +334,13 @@ func FuzzHandleRequest(f *testing.F) {
 	signer, err := crypto.GenerateKey()
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, payload []byte, wrap bool) {
-		packet := payload
+		p := packet{plain: payload}
 		if wrap {
 			e, err := whisper.Seal(context.Background(), whisper.Draft{Payload: payload, Key: serverKey, Sign: signer})
 			require.NoError(t, err)
-			packet = e.Raw()
+			p = packet{env: e}
 		}
-		turn, _ := s.turns.take(t.Context())
-		defer turn.give()
-		s.serve(context.Background(), asker{bob, turn}, packet)
+		inTurn(bob, func(turn *desk.Turn) { s.serve(context.Background(), turn, p) })
 		sender.take(bob)
 	})
 }

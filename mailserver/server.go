@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -41,8 +42,12 @@ type Sender interface {
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
 	SendDirectBatch(ctx context.Context, peer enode.ID, envs []*whisper.Envelope) error
 	SendRequestComplete(ctx context.Context, peer enode.ID, payload []byte) error
-	// Useful is told of each peer whose request was answered.
+	// Useful is told of each peer whose request was answered, and Proved of each
+	// that knows a password which is not public.
 	Useful(peer enode.ID)
+	Proved(peer enode.ID)
+	// Source tells whom a limit on strangers counts for a peer that is connected.
+	Source(peer enode.ID) whisper.Source
 }
 
 // ServerConfig configures a Server. At least one of Key, Identity and Plain is
@@ -54,6 +59,9 @@ type ServerConfig struct {
 	// Key opens requests made with the mailserver's password: 32 bytes, from
 	// whisper.KeyFromPassword. nil: there is no password.
 	Key []byte
+	// KeyIsSecret says that the password is not public, so that whoever knows it is
+	// no stranger: strangers do not take all the places that there are.
+	KeyIsSecret bool
 	// Identity opens requests made for the mailserver's public key. nil: there
 	// is none. Clients know no other key than the node's, so it is the one that
 	// handshakes are encrypted to; what it decrypts is told to nobody unless it is
@@ -72,25 +80,22 @@ type ServerConfig struct {
 
 // Server answers mail requests. It implements whisper.RequestHandler.
 type Server struct {
-	cfg      ServerConfig
-	limits   Limits
-	log      *slog.Logger
-	metrics  *serverMetrics
-	queue    *queue
-	turns    *turns
-	refusals chan refusal
+	cfg     ServerConfig
+	limits  Limits
+	log     *slog.Logger
+	metrics *serverMetrics
+	desk    *desk.Desk[packet]
 
 	mu      sync.Mutex // guards the following fields
 	running bool
 	cancel  context.CancelFunc
-	done    sync.WaitGroup // workers and refuser
+	done    sync.WaitGroup
 }
 
-// refusal is a packet that was not queued, and why.
-type refusal struct {
-	peer   enode.ID
-	packet []byte
-	text   mailwire.Refusal
+// packet is the content of a packet 126.
+type packet struct {
+	env   *whisper.Envelope
+	plain []byte // if it is no envelope
 }
 
 // NewServer checks the configuration. The server is idle until Start.
@@ -108,18 +113,17 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		cfg:      cfg,
-		limits:   limits,
-		log:      cfg.Logger,
-		queue:    newQueue(limits),
-		turns:    newTurns(limits.Workers),
-		refusals: make(chan refusal, maxRefusals),
-	}
+	s := &Server{cfg: cfg, limits: limits, log: cfg.Logger}
+	s.desk = desk.New(limits.desk(), desk.Server[packet]{
+		Serve:    s.serve,
+		Refuse:   s.refuse,
+		Drop:     func(packet, *desk.Busy) { s.count(question{}, busy) },
+		Panicked: s.panicked,
+	})
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.metrics, err = newServerMetrics(cfg.Registerer, func() float64 { return float64(s.queue.length()) })
+	s.metrics, err = newServerMetrics(cfg.Registerer, s.desk)
 	if err != nil {
 		return nil, fmt.Errorf("mailserver: metrics: %w", err)
 	}
@@ -136,10 +140,7 @@ func (s *Server) Start() {
 	var ctx context.Context
 	ctx, s.cancel = context.WithCancel(context.Background())
 	s.running = true
-	for range s.limits.Workers + s.turns.stalled {
-		s.done.Go(func() { s.work(ctx) })
-	}
-	s.done.Go(func() { s.refuse(ctx) })
+	s.done.Go(func() { s.desk.Run(ctx) })
 }
 
 // Stop ends the answers under way, forgets the requests that wait, and returns
@@ -158,52 +159,47 @@ func (s *Server) Stop() {
 // HandleRequest takes the payload of a packet 126 and keeps it. It does not
 // block.
 func (s *Server) HandleRequest(peer enode.ID, payload []byte) {
+	if env, err := whisper.DecodeEnvelope(payload); err == nil {
+		s.HandleEnvelope(peer, env)
+	} else {
+		s.HandlePlain(peer, payload)
+	}
+}
+
+// HandleEnvelope is HandleRequest for a payload that is an envelope.
+func (s *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
+	s.offer(peer, packet{env: env}, len(env.Raw()))
+}
+
+// HandlePlain is HandleRequest for a payload that is none.
+func (s *Server) HandlePlain(peer enode.ID, payload []byte) {
+	s.offer(peer, packet{plain: payload}, len(payload))
+}
+
+func (s *Server) offer(peer enode.ID, p packet, size int) {
 	s.mu.Lock()
 	running := s.running
 	s.mu.Unlock()
 	switch {
 	case !running:
 		s.count(question{}, stopped)
-		return
-	case len(payload) > mailwire.MaxPacket:
+	case size > mailwire.MaxPacket:
 		s.count(question{}, malformed)
-		return
-	}
-	text := s.queue.offer(peer, payload, time.Now())
-	if text == "" {
-		return
-	}
-	if s.queue.mayRefuse(peer) {
-		select {
-		case s.refusals <- refusal{peer, payload, text}:
-			return
-		default:
-			s.queue.refused(peer)
-		}
-	}
-	s.count(question{}, busy)
-}
-
-// refuse tells the peers whose requests were not queued, if they asked in a form
-// that lets them know.
-func (s *Server) refuse(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case r := <-s.refusals:
-			s.guard("refusal", func() {
-				defer s.queue.refused(r.peer)
-				q, _ := s.open(r.packet, time.Now())
-				s.count(q, busy)
-				s.tell(ctx, r.peer, q, r.text)
-			})
-		}
+	default:
+		s.desk.Offer(peer, s.cfg.Sender.Source(peer), p, time.Now())
 	}
 }
 
-// tell sends a refusal to who understands it. That it may not arrive is nobody's
-// concern but the peer's.
+// refuse tells a peer that its request finds no place, if it asked in a form that
+// lets it know.
+func (s *Server) refuse(ctx context.Context, peer enode.ID, p packet, why *desk.Busy) error {
+	q, _ := s.open(p, time.Now())
+	s.count(q, busy)
+	return s.tell(ctx, peer, q, mailwire.RefuseBusy(why.After, why.Text()))
+}
+
+// tell sends a refusal if the form of the request can carry one. It is not
+// repeated.
 func (s *Server) tell(ctx context.Context, peer enode.ID, q question, text mailwire.Refusal) error {
 	if !q.refusable() {
 		return nil
@@ -217,49 +213,30 @@ func (s *Server) tell(ctx context.Context, peer enode.ID, q question, text mailw
 	return err
 }
 
-func (s *Server) work(ctx context.Context) {
-	for {
-		peer, packet, ok := s.queue.take(ctx)
-		if !ok {
-			return
-		}
-		s.guard("request", func() {
-			defer s.queue.done(peer)
-			turn, ok := s.turns.take(ctx)
-			if !ok {
-				return
-			}
-			defer turn.give()
-			s.serve(ctx, asker{peer, turn}, packet)
-		})
-	}
-}
-
-// guard keeps a mistake in the handling of one request from ending the process.
-func (s *Server) guard(what string, f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.count(question{}, panicked)
-			// The value may quote the request; the stack does not.
-			s.log.Error("mailserver: panic, please report", "handling", what, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-		}
-	}()
-	f()
+// panicked reports a mistake in the handling of one request.
+func (s *Server) panicked(cause any) {
+	s.count(question{}, panicked)
+	// The value may quote the request; the stack does not.
+	s.log.Error("mailserver: panic, please report", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 }
 
 // serve answers one packet.
-func (s *Server) serve(ctx context.Context, from asker, packet []byte) {
+func (s *Server) serve(ctx context.Context, turn *desk.Turn, p packet) {
 	start := time.Now()
-	q, err := s.open(packet, start)
+	q, err := s.open(p, start)
 	if rejected := (*rejection)(nil); errors.As(err, &rejected) {
 		s.count(q, rejected.outcome)
 		s.log.Debug("mail request rejected", "form", q.form(), "outcome", rejected.outcome)
-		from.lend(ctx, func(ctx context.Context) error { return s.tell(ctx, from.peer, q, rejected.refusal) })
+		turn.Lend(ctx, func(ctx context.Context) error { return s.tell(ctx, turn.Peer(), q, rejected.refusal) })
 		return
+	}
+	if q.proves {
+		turn.Vouch("") // everybody has the same password
+		s.cfg.Sender.Proved(turn.Peer())
 	}
 	within, cancel := context.WithTimeout(ctx, s.limits.Timeout)
 	defer cancel()
-	result, err := s.answer(within, from, q)
+	result, err := s.answer(within, turn, q)
 	switch {
 	case errors.Is(err, errUndelivered):
 		result = undelivered
@@ -269,10 +246,10 @@ func (s *Server) serve(ctx context.Context, from asker, packet []byte) {
 		result = failed
 		s.log.Warn("mail request failed", "form", q.form(), "err", err)
 		text := mailwire.Refuse(mailwire.RefusedFailed, "the archive could not be read, ask again later")
-		from.lend(ctx, func(ctx context.Context) error { return s.tell(ctx, from.peer, q, text) })
+		turn.Lend(ctx, func(ctx context.Context) error { return s.tell(ctx, turn.Peer(), q, text) })
 	}
 	if result == answered || result == truncated {
-		s.cfg.Sender.Useful(from.peer)
+		s.cfg.Sender.Useful(turn.Peer())
 	}
 	s.count(q, result)
 	took := time.Since(start)

@@ -2,6 +2,7 @@ package mailserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/desk"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -60,6 +62,20 @@ func inBench(t *testing.T, edit func(*ServerConfig), f func(t *testing.T, b *ben
 		defer b.server.Stop()
 		f(t, b)
 	})
+}
+
+// inTurn does what a peer has a turn for.
+func inTurn(peer enode.ID, do func(*desk.Turn)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := desk.New(desk.Limits{Turns: 1, Lent: 1, PerPeer: 1, PerSource: 1, Queue: 1, Rate: 1, Burst: 1}, desk.Server[int]{
+		Serve: func(_ context.Context, turn *desk.Turn, _ int) {
+			defer cancel()
+			do(turn)
+		},
+		Panicked: func(cause any) { panic(cause) },
+	})
+	d.Offer(peer, "", 0, time.Now())
+	d.Run(ctx)
 }
 
 // fill archives n envelopes, one a second, the last of them now, on topics 0, 1,

@@ -12,6 +12,7 @@ import (
 
 	"whisperpush/durable"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 // Extension is the push extension of a mailserver: it takes registrations, and
@@ -155,7 +156,17 @@ func (x *Extension) Stop(ctx context.Context) (err error) {
 // HandleRequest takes the payload of a packet 126 that a peer sent; see
 // whisper.RequestHandler. It does not block.
 func (x *Extension) HandleRequest(peer enode.ID, payload []byte) {
-	x.protocol.handle(peer, payload)
+	env, err := whisper.DecodeEnvelope(payload)
+	if err != nil {
+		x.protocol.m.drop("malformed")
+		return
+	}
+	x.HandleEnvelope(peer, env)
+}
+
+// HandleEnvelope is HandleRequest for a payload that was decoded.
+func (x *Extension) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
+	x.protocol.handle(peer, env)
 }
 
 const (

@@ -100,17 +100,14 @@ func (p *protocol) stop() {
 	p.wg.Wait()
 }
 
-// handle takes the payload of a packet 126. It never blocks.
-func (p *protocol) handle(peer enode.ID, payload []byte) {
+// handle takes the envelope of a packet 126. It never blocks.
+func (p *protocol) handle(peer enode.ID, env *whisper.Envelope) {
 	now := time.Now()
 	if !p.peers.allow(peer, now) {
 		p.m.drop("rate")
 		return
 	}
-	env, err := whisper.DecodeEnvelope(payload)
 	switch {
-	case err != nil:
-		p.m.drop("malformed")
 	case env.Topic != p.topic:
 		p.m.drop("topic")
 	case len(env.Data) > pushwire.MaxData:

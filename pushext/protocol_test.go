@@ -222,7 +222,7 @@ func TestQueueIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, 1e-9, p.work(), 1e-12)
 	for i := range 6 {
-		p.handle([32]byte{byte(i)}, env.Raw())
+		p.handle([32]byte{byte(i)}, env)
 	}
 	require.Len(t, p.queue, 4)
 	require.EqualValues(t, 2, value(m.dropped.WithLabelValues("queue")))

@@ -12,10 +12,22 @@ import (
 // else to the mail server, which reads forms that are no envelope too. With push off, push requests go nowhere:
 // they are counted, and the mail server's time is not spent on them.
 type requests struct {
-	push, mail whisper.RequestHandler // nil: off
+	push envelopeHandler // nil: off
+	mail packetHandler   // nil: off
 
 	counted *prometheus.CounterVec // by destination: push, mail, ignored
 	topic   whisper.Topic          // the push topic
+}
+
+// envelopeHandler gets requests that are envelopes.
+type envelopeHandler interface {
+	HandleEnvelope(peer enode.ID, env *whisper.Envelope)
+}
+
+// packetHandler gets those that are none too.
+type packetHandler interface {
+	envelopeHandler
+	HandlePlain(peer enode.ID, payload []byte)
 }
 
 func newRequests(registerer prometheus.Registerer) *requests {
@@ -33,16 +45,20 @@ func newRequests(registerer prometheus.Registerer) *requests {
 	return r
 }
 
-// HandleRequest implements whisper.RequestHandler.
+// HandleRequest implements whisper.RequestHandler. A packet is decoded here, for whoever gets it.
 func (r *requests) HandleRequest(peer enode.ID, payload []byte) {
-	name, handler := "mail", r.mail
-	if env, err := whisper.DecodeEnvelope(payload); err == nil && env.Topic == r.topic {
-		name, handler = "push", r.push
+	env, err := whisper.DecodeEnvelope(payload)
+	destination := "mail"
+	switch {
+	case err == nil && env.Topic == r.topic && r.push != nil:
+		destination = "push"
+		r.push.HandleEnvelope(peer, env)
+	case err == nil && env.Topic == r.topic, r.mail == nil:
+		destination = "ignored"
+	case err == nil:
+		r.mail.HandleEnvelope(peer, env)
+	default:
+		r.mail.HandlePlain(peer, payload)
 	}
-	if handler == nil {
-		r.counted.WithLabelValues("ignored").Inc()
-		return
-	}
-	r.counted.WithLabelValues(name).Inc()
-	handler.HandleRequest(peer, payload)
+	r.counted.WithLabelValues(destination).Inc()
 }

@@ -162,7 +162,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		requests.push = s.push
 	}
 	if withMail {
-		mail, err := newMailServer(cfg, mailKey(), nodeKey, s.archive, s.whisper, logger, s.registry)
+		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, s.archive, s.whisper, logger, s.registry)
 		if err != nil {
 			return err
 		}
@@ -275,12 +275,13 @@ func mailPassword(cfg config.Config) (string, error) {
 	return config.DefaultPassword, nil
 }
 
-func newMailServer(cfg config.Config, key []byte, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
 	return mailserver.NewServer(mailserver.ServerConfig{
-		Store:    archive,
-		Sender:   node,
-		Key:      key,
-		Identity: nodeKey,
+		Store:       archive,
+		Sender:      node,
+		Key:         key,
+		KeyIsSecret: secret,
+		Identity:    nodeKey,
 		Limits: mailserver.Limits{
 			PeerRequests: cfg.Mailserver.RequestsPerMinute,
 			ClassicBytes: cfg.Mailserver.MaxAnswerBytes,

@@ -293,7 +293,11 @@ func TestMetricsEndpoint(t *testing.T) {
 // recorder is a handler of requests that remembers them.
 type recorder struct{ payloads [][]byte }
 
-func (r *recorder) HandleRequest(_ enode.ID, payload []byte) {
+func (r *recorder) HandleEnvelope(_ enode.ID, env *whisper.Envelope) {
+	r.payloads = append(r.payloads, env.Raw())
+}
+
+func (r *recorder) HandlePlain(_ enode.ID, payload []byte) {
 	r.payloads = append(r.payloads, payload)
 }
 
