@@ -18,13 +18,19 @@ import (
 // providersOf opens the providers of a settings file.
 func providersOf(t *testing.T, text string) ([]pushext.Provider, error) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "node.toml")
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	var cfg config.Config
-	require.NoError(t, config.Load(path, &cfg), text)
+	loadTable(t, text, &cfg)
 	providers, err := openProviders(cfg.Push.Provider)
 	t.Cleanup(func() { closeProviders(providers) })
 	return providers, err
+}
+
+// loadTable reads a settings file.
+func loadTable(t *testing.T, text string, cfg *config.Config) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "node.toml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	require.NoError(t, config.Load(path, cfg), text)
 }
 
 // emulated starts an emulator and writes its credentials to files of its own.
