@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -28,6 +29,11 @@ func checkDataDir(dir string) error {
 		return fmt.Errorf("%s holds a LevelDB database of another program, or is one part of a data directory; choose another with --datadir", dir)
 	}
 	return nil
+}
+
+// diskFull reports whether err comes of a full disk. Some of goleveldb's errors have the cause in their text alone.
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }
 
 // dataDirError says in one sentence why the data directory cannot be used.

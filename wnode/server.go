@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -54,6 +55,9 @@ func start(cfg config.Config, logger *slog.Logger) (*server, error) {
 	s := new(server)
 	if err := s.build(cfg, logger); err != nil {
 		s.stop()
+		if diskFull(err) {
+			return nil, dataDirError(cfg.Node.DataDir, syscall.ENOSPC)
+		}
 		return nil, err
 	}
 	return s, nil
