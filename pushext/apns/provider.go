@@ -112,7 +112,7 @@ func New(cfg Config) (*Provider, error) {
 	case cfg.KeyID == "" || cfg.TeamID == "":
 		return fail(errors.New("KeyID or TeamID is missing: find both in the developer account"))
 	case cfg.Topic == "":
-		return fail(errors.New("Topic is missing: it is the app's bundle id"))
+		return fail(fmt.Errorf("%s is missing: it is the app's bundle id", "Topic"))
 	}
 	switch {
 	case cfg.Endpoint != "":

@@ -91,9 +91,9 @@ func New(cfg Config) (*Provider, error) {
 	case cfg.Platform == "huawei":
 		return fail(errors.New("gorush cannot tell whether Huawei took a push: use provider hms"))
 	case cfg.Platform != Android && cfg.Platform != IOS:
-		return fail(fmt.Errorf("Platform %q is neither %q nor %q", cfg.Platform, Android, IOS))
+		return fail(fmt.Errorf("%s %q is neither %q nor %q", "Platform", cfg.Platform, Android, IOS))
 	case cfg.Platform == IOS && cfg.Topic == "":
-		return fail(errors.New("Topic is missing: it is the app's bundle id"))
+		return fail(fmt.Errorf("%s is missing: it is the app's bundle id", "Topic"))
 	}
 	endpoint, err := credentials.Base("Endpoint", cfg.Endpoint, "http://localhost:8088", "https", "http")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // and any service may.
 func checkContact(contact string) error {
 	wrong := func(why string) error {
-		return fmt.Errorf("Contact %q %s: push services find the operator by it, and Apple's refuses every push without a good one; give a URL such as mailto:operator@example.org", contact, why)
+		return fmt.Errorf("%s %q %s: push services find the operator by it, and Apple's refuses every push without a good one; give a URL such as mailto:operator@example.org", "Contact", contact, why)
 	}
 	address, isMail := strings.CutPrefix(contact, "mailto:")
 	if !isMail {
