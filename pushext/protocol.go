@@ -370,8 +370,8 @@ func (p *protocol) fetch(ctx context.Context, peer enode.ID, key [33]byte, body 
 	if err != nil {
 		return p.failed(rec, err)
 	}
-	if len(body.Hashes) > p.limits.Fetch {
-		return p.failed(rec, refuse(pushwire.Limit, "%d hashes, at most %d", len(body.Hashes), p.limits.Fetch))
+	if most := max(len(body.Hashes), len(body.Received)); most > p.limits.Fetch {
+		return p.failed(rec, refuse(pushwire.Limit, "%d hashes, at most %d", most, p.limits.Fetch))
 	}
 	found, missing, err := p.envelopes.ByHash(ctx, unique(body.Hashes))
 	if err != nil {
@@ -397,7 +397,7 @@ func (p *protocol) fetch(ctx context.Context, peer enode.ID, key [33]byte, body 
 	}
 	p.m.fetched.Add(float64(len(result.Sent)))
 	// What is missing will not come back: no more wake-ups for it either.
-	if err := p.box.fetched(rec.id, slices.Concat(result.Sent, missing), len(rec.group) > 0); err != nil {
+	if err := p.box.fetched(rec.id, slices.Concat(result.Sent, missing), len(rec.group) > 0, unique(body.Received)...); err != nil {
 		return p.failed(rec, err)
 	}
 	return answer{rec: rec, body: result}

@@ -97,6 +97,37 @@ func TestFetchIsBounded(t *testing.T) {
 	})
 }
 
+// What a device has by another way ends its wake-ups as fetching does, without being
+// sent, and tells its group nothing.
+func TestReceivedByAnotherWay(t *testing.T) {
+	bedTest(t, Limits{Fetch: 3}, func(b *bed) {
+		bob, tablet := b.phone("bob"), b.phone("tablet")
+		for _, p := range []*phone{bob, tablet} {
+			g := p.registration(topicA)
+			g.Group = []byte("our secret")
+			p.join(g)
+		}
+		first, second, third := b.envelope(topicA), b.envelope(topicA), b.envelope(topicA)
+		bob.payloads()
+		tablet.payloads()
+		unknown := common.Hash{1}
+		rep := bob.ask(&pushwire.Fetch{Hashes: []common.Hash{third.Hash()}, Received: []common.Hash{first.Hash(), second.Hash(), unknown}})
+		require.Equal(t, &pushwire.FetchReply{Sent: []common.Hash{third.Hash()}}, rep.Body)
+		require.Len(t, b.sent[bob.peer], 1)
+		require.Empty(t, b.ext.outbox.early.ring, "what is unknown is not remembered")
+		last := b.envelope(topicA)
+		time.Sleep(time.Minute)
+		all := bob.payloads()
+		require.NotEmpty(t, all)
+		require.Equal(t, []common.Hash{last.Hash()}, all[len(all)-1].Hashes)
+		all = tablet.payloads()
+		require.NotEmpty(t, all)
+		require.Equal(t, pushwire.Messages, all[len(all)-1].Kind)
+		require.Len(t, all[len(all)-1].Hashes, 4, "the others have not read it")
+		bob.refused(&pushwire.Fetch{Received: make([]common.Hash, 4)}, pushwire.Limit)
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	bedTest(t, Limits{Channels: 3, Routes: 1, Revoked: 1, Challenges: 50}, func(b *bed) {
 		bob := b.phone("token of bob")

@@ -8,25 +8,38 @@ import (
 )
 
 // fetched is the receipt for hashes: a sign of life that also cancels whatever
-// is pending for them. An entry of a registration in a group is kept as read.
-func (o *outbox) fetched(id registrationID, hashes []common.Hash, grouped bool) error {
+// is pending for them. An entry of a registration in a group is kept as read. What the
+// device received by another way is cancelled too, if it is pending.
+func (o *outbox) fetched(id registrationID, hashes []common.Hash, grouped bool, received ...common.Hash) error {
 	return o.alive(id, func(d *device, now time.Time) {
 		for _, h := range hashes {
-			i := d.find(h)
-			switch {
-			case i < 0:
+			if !o.receive(d, h, grouped) {
 				o.early.add(id, h, now)
-			case d.entries[i].read:
-			default:
-				o.ended(d, d.entries[i], outcomeFetched, "fetch")
-				if grouped {
-					d.entries[i].read = true
-				} else {
-					d.entries = slices.Delete(d.entries, i, i+1)
-				}
 			}
 		}
+		for _, h := range received {
+			o.receive(d, h, grouped)
+		}
 	})
+}
+
+// receive cancels what is pending for a hash, and reports whether there is an entry.
+// The caller holds mu.
+func (o *outbox) receive(d *device, h common.Hash, grouped bool) bool {
+	i := d.find(h)
+	switch {
+	case i < 0:
+		return false
+	case d.entries[i].read:
+	default:
+		o.ended(d, d.entries[i], outcomeFetched, "fetch")
+		if grouped {
+			d.entries[i].read = true
+		} else {
+			d.entries = slices.Delete(d.entries, i, i+1)
+		}
+	}
+	return true
 }
 
 // seen drops hashes for the device that says so and for the others of its

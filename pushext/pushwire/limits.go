@@ -60,4 +60,6 @@ const (
 	messageOverhead = 1 + 2 + 65
 	// eciesOverhead is public key, IV and MAC.
 	eciesOverhead = 65 + 16 + 32
+	// symmetricOverhead is nonce and tag of AES-GCM.
+	symmetricOverhead = 12 + 16
 )

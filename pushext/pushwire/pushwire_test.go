@@ -77,6 +77,7 @@ func TestDecodeRequestRefuses(t *testing.T) {
 		{"confirm with a short code", status(uint(2), uint(2), id, uint(1), []any{[]byte{1}}), ErrMalformed, false},
 		{"fetch of too many", status(uint(2), uint(6), id, uint(1), []any{repeat(MaxFetch+1, common.Hash{})}), ErrTooLarge, false},
 		{"fetch of a short hash", status(uint(2), uint(6), id, uint(1), []any{[]any{"short"}}), ErrMalformed, false},
+		{"fetch with too many received", status(uint(2), uint(6), id, uint(1), []any{[]any{}, repeat(MaxFetch+1, common.Hash{})}), ErrTooLarge, false},
 		{"version 0", register(set(0, uint(0))), ErrMalformed, false},
 		{"no routes", register(set(1, []any{})), ErrMalformed, false},
 		{"too many routes", register(set(1, repeat(MaxRoutes+1, route))), ErrTooLarge, false},
@@ -196,6 +197,14 @@ func TestSealedSizes(t *testing.T) {
 	env, err := whisper.Seal(ctx, whisper.Draft{Payload: make([]byte, 8), Padding: Padding(8), Sign: registration, To: &push.PublicKey})
 	require.NoError(t, err)
 	require.Equal(t, 1<<10, len(env.Data)-eciesOverhead)
+	// The same to a password.
+	for _, n := range []int{8, 255, 256, 300, 2000, 20000} {
+		env, err := whisper.Seal(ctx, whisper.Draft{Payload: make([]byte, n), Padding: Padding(n), Sign: registration, To: &push.PublicKey})
+		require.NoError(t, err)
+		alike, err := whisper.Seal(ctx, whisper.Draft{Payload: make([]byte, n), Padding: SymmetricPadding(n), Sign: registration, Key: make([]byte, whisper.SymmetricKeySize)})
+		require.NoError(t, err)
+		require.Equal(t, len(env.Data), len(alike.Data), n)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -181,18 +181,29 @@ func (*Status) Kind() RequestKind { return KindStatus }
 func (*Status) encode(writer)  {}
 func (*Status) decode(*reader) {}
 
-// Fetch asks for exactly these envelopes: [hashes]. Each comes in a direct
+// Fetch asks for exactly these envelopes: [hashes, received]. Each comes in a direct
 // message of its own, before the FetchReply. It is also the receipt for the
 // wake-ups that told of them.
 type Fetch struct {
 	Hashes []common.Hash // at most MaxFetch
+	// Received are envelopes that the device has by another way, a request for mail:
+	// they are not sent, and no wake-up is needed for them any more. At most MaxFetch.
+	// Servers of before 2027 do not look at them.
+	Received []common.Hash
 }
 
 // Kind is KindFetch.
 func (*Fetch) Kind() RequestKind { return KindFetch }
 
-func (f *Fetch) encode(w writer)  { writeHashes(w, f.Hashes) }
-func (f *Fetch) decode(r *reader) { f.Hashes = readHashes(r, MaxFetch) }
+func (f *Fetch) encode(w writer) {
+	writeHashes(w, f.Hashes)
+	w.tail(len(f.Received) > 0, func() { writeHashes(w, f.Received) })
+}
+
+func (f *Fetch) decode(r *reader) {
+	f.Hashes = readHashes(r, MaxFetch)
+	f.Received = readHashes(r, MaxFetch)
+}
 
 // Seen says that these envelopes need no wake-up any more, for they were read
 // on, or sent by, this device: [hashes]. It holds for every device of the

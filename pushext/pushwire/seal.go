@@ -111,14 +111,22 @@ func open(env *whisper.Envelope, key *ecdsa.PrivateKey) (*whisper.Message, error
 // Padding returns random bytes that bring a signed message with a payload of
 // so many bytes to the next of SizeClasses, and nothing beyond the last.
 // A mail request padded with it cannot be told from a registration.
-func Padding(payload int) []byte {
+func Padding(payload int) []byte { return padding(payload, 0) }
+
+// SymmetricPadding is Padding for a message that is encrypted with a symmetric key,
+// such as a mail request with the mailserver's password: the data of its envelope is as
+// long as that of a message to a public key.
+func SymmetricPadding(payload int) []byte { return padding(payload, eciesOverhead-symmetricOverhead) }
+
+// padding fills the next size class, and more besides.
+func padding(payload, more int) []byte {
 	size := messageOverhead + payload
 	if payload < 1<<8 {
 		size-- // the payload size takes one byte
 	}
 	for _, class := range SizeClasses {
 		if size <= class {
-			padding := make([]byte, class-size)
+			padding := make([]byte, class-size+more)
 			rand.Read(padding)
 			return padding
 		}

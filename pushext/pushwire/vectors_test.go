@@ -20,7 +20,7 @@ import (
 	"whisperpush/whisper"
 )
 
-var update = flag.Bool("update", false, "write testdata/vectors.txt anew; what is sealed changes")
+var update = flag.Bool("update", false, "write testdata/vectors.txt anew; what was sealed before stays")
 
 const vectorFile = "testdata/vectors.txt"
 
@@ -96,6 +96,7 @@ preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
 		{"notify", `holder "alice" of root 32 × 0b; handle 16 × 4a; hash aa00…01; kind mention`,
 			request(unboundNotify())},
 		{"confirm-bound", "zeros, and the proof for the code 16 × c0; made for the push key", bound(request(NewConfirm(vectorCode, vectorServer, vectorAccount)))},
+		{"fetch-received", "the hash aa00…01, and bb00…02 received by another way; made for the push key", bound(request(&Fetch{Hashes: vectorHashes[:1], Received: vectorHashes[1:]}))},
 		{"notify-bound", `as notify, with a proof for the push key; made for the push key`,
 			bound(request(NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention, vectorServer)))},
 	}
@@ -189,6 +190,7 @@ func TestWriteVectors(t *testing.T) {
 	if !*update {
 		t.Skip("testdata/vectors.txt is written with -update only")
 	}
+	before := readVectors(t)
 	var out strings.Builder
 	out.WriteString("# Golden vectors of the push protocol, version 2. See docs/protocol.md.\n" +
 		"# Every block: what it is, a name, the bytes in hexadecimal.\n" +
@@ -202,6 +204,9 @@ func TestWriteVectors(t *testing.T) {
 	fmt.Fprintf(&out, "# every request: id 16 × 1d, issued %d\n", vectorIssued)
 	block := func(name, about string, b []byte, err error) {
 		require.NoError(t, err, name)
+		if old, ok := before[name]; ok && (strings.HasPrefix(name, "sealed-") || strings.HasPrefix(name, "envelope-")) {
+			b = old // made anew it would be as good, and others have this one
+		}
 		fmt.Fprintf(&out, "\n# %s\n%s\n", strings.ReplaceAll(about, "\n", "\n# "), name)
 		for chunk := range slices.Chunk(b, 64) {
 			fmt.Fprintf(&out, "  %x\n", chunk)
