@@ -104,11 +104,17 @@ func (d *inhabitant) payload(t *testing.T, push emulate.Push) pushwire.Payload {
 	text, err := d.store.Load(t.Context())
 	require.NoError(t, err)
 	var state struct {
-		SealKey hexutil.Bytes `json:"sealKey"`
+		Accounts map[string]struct {
+			SealKey hexutil.Bytes `json:"sealKey"`
+		} `json:"accounts"`
 	}
 	require.NoError(t, json.Unmarshal(text, &state))
-	p, err := pushwire.OpenPayload(push.Body, state.SealKey)
-	require.NoError(t, err)
+	require.Len(t, state.Accounts, 1)
+	var p pushwire.Payload
+	for _, account := range state.Accounts {
+		p, err = pushwire.OpenPayload(push.Body, account.SealKey)
+		require.NoError(t, err)
+	}
 	return p
 }
 
@@ -150,6 +156,7 @@ func TestLadderEndToEnd(t *testing.T) {
 	require.Len(t, event.Previews, 1)
 	require.Equal(t, "hello", event.Previews[0].Text)
 	require.False(t, event.Gap)
+	require.NoError(t, d.Shown(t.Context(), event.Hashes()...))
 	event, err = d.Receive(t.Context(), unheard.Body)
 	require.NoError(t, err)
 	require.Empty(t, event.Previews)

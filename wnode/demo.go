@@ -350,6 +350,9 @@ func (b *demoDevice) wake(ctx context.Context, d *demo, sent map[common.Hash]dem
 			waiting--
 			show(p, m)
 		}
+		if err := b.Shown(ctx, event.Hashes()...); err != nil {
+			return err
+		}
 	}
 	b.Sleep()
 	return nil

@@ -122,7 +122,19 @@ func withDevice(c *cli.Context, do func(ctx context.Context, settings *deviceSet
 		return err
 	}
 	defer device.Close()
-	return do(ctx, settings, device)
+	return unanswered(c, do(ctx, settings, device))
+}
+
+// unanswered says in words that the mail server did not answer in the time that --timeout gave it, and why.
+func unanswered(c *cli.Context, err error) error {
+	var gaveUp *client.GaveUpError
+	if !errors.As(err, &gaveUp) || !errors.Is(gaveUp.End, context.DeadlineExceeded) {
+		return err
+	}
+	if gaveUp.Cause == nil {
+		return fmt.Errorf("the mail server did not answer within the %s of --timeout", c.Duration("timeout"))
+	}
+	return fmt.Errorf("the mail server did not answer within the %s of --timeout, asked %d times: %w", c.Duration("timeout"), gaveUp.Attempts, gaveUp.Cause)
 }
 
 func deviceRegister(c *cli.Context) error {
@@ -154,6 +166,10 @@ func deviceRegister(c *cli.Context) error {
 	}
 	err = device.Register(ctx, client.Registration{Routes: routes, Plain: settings.Plain, Group: settings.Group})
 	if err != nil {
+		var gaveUp *client.GaveUpError
+		if errors.As(err, &gaveUp) && gaveUp.Cause != nil {
+			return fmt.Errorf("the mail server at --server did not answer: %w; is it running with --push, and are the enode URL and the push key right?", gaveUp.Cause)
+		}
 		return timedOut(ctx, err, "the mail server at --server did not answer; is it running with --push, and are the enode URL and the push key right?")
 	}
 	out := c.App.Writer
@@ -233,7 +249,7 @@ func deviceListen(c *cli.Context) error {
 				fmt.Fprintf(c.App.ErrWriter, "wnode: a push was not handled; the next one names the same messages: %s\n", redact(err.Error()))
 			}
 			got += len(event.Previews)
-			if err := printEvent(c, event); err != nil {
+			if err := showAll(ctx, c, device, event, nil); err != nil {
 				return err
 			}
 			if wanted > 0 && got >= wanted {
@@ -290,14 +306,11 @@ func deviceReceive(c *cli.Context) error {
 	}
 	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
 		event, err := device.Receive(ctx, body)
-		if err != nil {
-			return err
-		}
-		if event.Kind == pushwire.Challenge {
+		if err == nil && event.Kind == pushwire.Challenge {
 			_, err := fmt.Fprintln(c.App.Writer, "confirmed: the device is woken from now on")
 			return err
 		}
-		return printEvent(c, event)
+		return showAll(ctx, c, device, event, err)
 	})
 }
 
@@ -307,11 +320,8 @@ func deviceFetch(c *cli.Context) error {
 		return err
 	}
 	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
-		previews, missing, err := device.Fetch(ctx, hashes)
-		if err != nil {
-			return err
-		}
-		return printEvent(c, client.Event{Kind: pushwire.Messages, Previews: previews, Missing: missing})
+		event, err := device.Fetch(ctx, hashes)
+		return showAll(ctx, c, device, event, err)
 	})
 }
 
@@ -320,11 +330,8 @@ func deviceHistory(c *cli.Context) error {
 		return err
 	}
 	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
-		previews, err := device.History(ctx)
-		if err != nil {
-			return err
-		}
-		return printEvent(c, client.Event{Kind: pushwire.Messages, Previews: previews})
+		event, err := device.History(ctx)
+		return showAll(ctx, c, device, event, err)
 	})
 }
 
@@ -408,6 +415,20 @@ type line struct {
 	Text   string    `json:"text,omitempty"`
 	Sent   time.Time `json:"sent,omitzero"`
 	Link   string    `json:"link,omitempty"`
+}
+
+// showAll prints an event, which may come with an error, and what waits besides. Then it says that it was shown: what
+// could not be printed comes again.
+func showAll(ctx context.Context, c *cli.Context, device *client.Device, event client.Event, err error) error {
+	for {
+		if err := printEvent(c, event); err != nil {
+			return err
+		}
+		if err := errors.Join(err, device.Shown(ctx, event.Hashes()...)); err != nil || !event.More {
+			return err
+		}
+		event, err = device.History(ctx)
+	}
 }
 
 // printEvent prints what a push brought, a line each.

@@ -2,6 +2,7 @@ package wnode
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func TestRungOverTheLinkFirst(t *testing.T) {
 				for _, p := range event.Previews {
 					texts <- p.Text
 				}
-				return err
+				return errors.Join(err, d.Shown(ctx, event.Hashes()...))
 			})
 		}()
 		return func() {

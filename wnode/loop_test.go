@@ -150,6 +150,7 @@ func shows(t *testing.T, d *client.Device, push []byte) []string {
 	event, err := d.Receive(t.Context(), push)
 	require.NoError(t, err)
 	require.Empty(t, event.Missing)
+	require.NoError(t, d.Shown(t.Context(), event.Hashes()...))
 	var texts []string
 	for _, p := range event.Previews {
 		texts = append(texts, p.Text)
@@ -203,6 +204,7 @@ func TestLostPushesAreRepaired(t *testing.T) {
 		texts = append(texts, p.Text)
 	}
 	require.ElementsMatch(t, []string{"one", "two", "three"}, texts)
+	require.NoError(t, d.Shown(t.Context(), event.Hashes()...))
 
 	w.post(t, "four")
 	event, err = d.Receive(t.Context(), w.ring(t))
@@ -232,9 +234,9 @@ func TestPushOffAndOn(t *testing.T) {
 	_, err := d.Status(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Contains(t, string(scrape(t, w)), `whisperpush_wnode_requests_total{destination="ignored"} 1`)
-	previews, err := d.History(t.Context())
+	event, err := d.History(t.Context())
 	require.NoError(t, err)
-	require.Len(t, previews, 1)
+	require.Len(t, event.Previews, 1)
 	require.NoError(t, d.Close())
 	w.state = client.MemoryStore{}
 

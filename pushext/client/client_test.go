@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -40,7 +39,7 @@ func TestRegisterAndConfirm(t *testing.T) {
 			sealKey = body.SealKey
 			return pushwire.Reply{State: pushwire.Waiting, Body: &pushwire.RegisterReply{Version: body.Version, Challenged: true}}, nil, true
 		case *pushwire.Confirm:
-			if !body.Proves(code, d.names().Server, d.names().Account) {
+			if names := d.binding(t); !body.Proves(code, names.Server, names.Account) {
 				return pushwire.Reply{Code: pushwire.WrongCode, Text: "wrong code", State: pushwire.Waiting}, nil, true
 			}
 		}
@@ -52,13 +51,13 @@ func TestRegisterAndConfirm(t *testing.T) {
 	require.False(t, d.Active())
 	require.Equal(t, []pushwire.Channel{{Topic: family().Topic}}, s.seen()[0].Body.(*pushwire.Register).Channels)
 
-	wrong, err := pushwire.SealPayload(d.challenge(make([]byte, pushwire.CodeSize)), sealKey)
+	wrong, err := pushwire.SealPayload(d.challenge(t, make([]byte, pushwire.CodeSize)), sealKey)
 	require.NoError(t, err)
 	_, err = d.Receive(t.Context(), wrong)
 	require.True(t, IsRefused(err, pushwire.WrongCode), "%v", err)
 	require.False(t, d.Active())
 
-	right, err := pushwire.SealPayload(d.challenge(code[:]), sealKey)
+	right, err := pushwire.SealPayload(d.challenge(t, code[:]), sealKey)
 	require.NoError(t, err)
 	event, err := d.Receive(t.Context(), right)
 	require.NoError(t, err)
@@ -71,9 +70,15 @@ func TestRegisterAndConfirm(t *testing.T) {
 	require.Equal(t, d.state.RegistrationKey, again.state.RegistrationKey)
 }
 
+func (d *Device) binding(t *testing.T) pushwire.Binding {
+	names, err := d.names()
+	require.NoError(t, err)
+	return names
+}
+
 // challenge is one that the device answers.
-func (d *Device) challenge(code []byte) pushwire.Payload {
-	names := d.names()
+func (d *Device) challenge(t *testing.T, code []byte) pushwire.Payload {
+	names := d.binding(t)
 	return pushwire.Payload{Kind: pushwire.Challenge, Code: code, Server: names.Server[:], Account: names.Account[:]}
 }
 
@@ -88,7 +93,7 @@ func TestAttackRelayedChallenge(t *testing.T) {
 	}
 	d := s.open(t, nil)
 	code := bytes.Repeat([]byte{9}, pushwire.CodeSize)
-	another, ours := bytes.Repeat([]byte{3}, pushwire.PushKeySize), d.challenge(code)
+	another, ours := bytes.Repeat([]byte{3}, pushwire.PushKeySize), d.challenge(t, code)
 	for _, p := range []pushwire.Payload{
 		{Kind: pushwire.Challenge, Code: code},
 		{Kind: pushwire.Challenge, Code: code, Server: another, Account: ours.Account},
@@ -116,7 +121,7 @@ func TestPlainForm(t *testing.T) {
 	}
 	store := new(MemoryStore)
 	d := s.open(t, store)
-	challenge, err := pushwire.PlainPayload(d.challenge(make([]byte, pushwire.CodeSize)))
+	challenge, err := pushwire.PlainPayload(d.challenge(t, make([]byte, pushwire.CodeSize)))
 	require.NoError(t, err)
 	_, err = d.Receive(t.Context(), challenge)
 	require.ErrorIs(t, err, pushwire.ErrMalformed)
@@ -157,6 +162,7 @@ func TestReceiveShowsWhatWasAskedForOnce(t *testing.T) {
 	require.Equal(t, "second", event.Previews[1].Text)
 	require.Equal(t, "family", event.Previews[0].Chat)
 	require.Contains(t, event.Previews[0].Link(), first.Hash().Hex())
+	require.NoError(t, d.Shown(t.Context(), event.Hashes()...))
 
 	event, err = d.Receive(t.Context(), body)
 	require.NoError(t, err)
@@ -197,7 +203,7 @@ func TestRepeatsWhatMaySucceed(t *testing.T) {
 			case "clock":
 				require.InDelta(t, float64(time.Now().Add(ahead).UnixMilli()), float64(requests[1].Issued), 60_000)
 			case "work":
-				require.Equal(t, limits.PoW, d.pow)
+				require.Equal(t, limits.PoW, d.known.pow)
 			}
 		})
 	}
@@ -281,9 +287,9 @@ func TestDismiss(t *testing.T) {
 	event, err := d.Receive(t.Context(), dismiss)
 	require.NoError(t, err)
 	require.Equal(t, []common.Hash{e.Hash()}, event.Dismissed)
-	previews, _, err := d.Fetch(t.Context(), []common.Hash{e.Hash()})
+	event, err = d.Fetch(t.Context(), []common.Hash{e.Hash()})
 	require.NoError(t, err)
-	require.Empty(t, previews, "what was read elsewhere does not ring here any more")
+	require.Empty(t, event.Previews, "what was read elsewhere does not ring here any more")
 }
 
 func TestReceiveRefusesGarbage(t *testing.T) {
@@ -322,34 +328,6 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestFileStore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "device.json")
-	store := FileStore(path)
-	first, err := loadState(t.Context(), store)
-	require.NoError(t, err)
-	require.NoError(t, first.save(t.Context(), store))
-	second, err := loadState(t.Context(), store)
-	require.NoError(t, err)
-	require.Equal(t, first, second)
-	info, err := os.Stat(path)
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it holds private keys")
-
-	require.NoError(t, os.WriteFile(path, []byte(`{"registrationKey":"0x00"}`), 0o600))
-	_, err = loadState(t.Context(), store)
-	require.ErrorContains(t, err, "damaged")
-	require.Error(t, FileStore(filepath.Join(path, "below-a-file")).Save(t.Context(), nil))
-}
-
-func TestShownIsBounded(t *testing.T) {
-	var s state
-	for i := range maxShown + 10 {
-		require.True(t, s.show(common.Hash{byte(i), byte(i >> 8), 1}))
-	}
-	require.Len(t, s.Shown, maxShown)
-	require.False(t, s.show(s.Shown[0]))
-}
-
 // Who watches the encrypted link sees sizes: a registration has that of a
 // question for mail, of a status, and of a fetch.
 func TestLinkObserver(t *testing.T) {
@@ -364,7 +342,7 @@ func TestLinkObserver(t *testing.T) {
 	require.NoError(t, d.Register(t.Context(), route()))
 	_, err := d.Status(t.Context())
 	require.NoError(t, err)
-	_, _, err = d.Fetch(t.Context(), make([]common.Hash, 20))
+	_, err = d.Fetch(t.Context(), make([]common.Hash, 20))
 	require.NoError(t, err)
 	require.NoError(t, d.Unregister(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -372,9 +350,17 @@ func TestLinkObserver(t *testing.T) {
 	_, err = d.History(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 
+	// Nor does the mailserver's password show.
+	d = s.open(t, nil)
+	d.mailKey = func() []byte { return make([]byte, whisper.SymmetricKeySize) }
+	d.known.clock = true
+	ctx, s.mail = context.WithCancel(t.Context())
+	_, err = d.History(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	require.Len(t, s.sizes, 5)
+	require.Len(t, s.sizes, 6)
 	for _, size := range s.sizes {
 		require.Equal(t, s.sizes[0], size)
 	}
@@ -404,9 +390,7 @@ func make300() []byte {
 
 func newTestKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
-	s := new(state)
-	require.NoError(t, s.create(time.Now()))
-	key, err := s.identity()
+	key, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	return key
 }

@@ -3,37 +3,22 @@ package client
 import (
 	"context"
 	"crypto/ecdsa"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 	gethlog "github.com/ethereum/go-ethereum/log"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
-	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
-)
-
-const (
-	// attemptTimeout is how long one request waits for its reply, dialling
-	// included: on 2G the handshakes alone take three seconds. A link that is
-	// refused or breaks ends the attempt at once.
-	attemptTimeout = 8 * time.Second
-	// maxAttempts is how often a request is sent; each time under a new ID.
-	maxAttempts = 4
-	// firstPause is how long a device waits before the second attempt; each
-	// later pause is twice as long, and all are cut by up to a half at random.
-	firstPause = 250 * time.Millisecond
-	// maxPoW is the most proof of work that a device does for a server: about a
-	// second of a phone.
-	maxPoW = 10
 )
 
 // Config says which mailserver a Device uses and what it listens to.
@@ -50,43 +35,55 @@ type Config struct {
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Device is one installation of an app. Its methods may be called from any
-// goroutine and take turns.
+// Device is one installation of an app at one mailserver. Its methods may be called
+// from any goroutine. Those that ask the mailserver take turns; the others do not wait
+// for them.
 type Device struct {
 	server  *enode.Node
 	pushKey *ecdsa.PublicKey
 	mailKey func() []byte // of the mail password, derived when it is needed first; nil: there is none
-	store   Store
+	keep    *keeper
 	logger  *slog.Logger
-	rings   chan []byte // that wait for Listen
+	rings   chan []byte   // that wait for Listen
+	turn    chan struct{} // capacity 1: full while a method asks the mailserver
 
-	mu      sync.Mutex // guards the following, and is held during requests
+	mu      sync.Mutex // guards the following, and is never held while anything is waited for
 	state   *state
-	chats   []Chat
-	session *session      // nil: not connected
-	offset  time.Duration // of the server's clock from ours
-	pow     float64       // that the server asks for
-	closed  bool
+	given   map[common.Hash]bool // what waits in the state and was handed to the app in this run
+	chats   []Chat               // replaced as a whole
+	unsure  []whisper.Topic      // of changes that the server may have made or not
+	session *session             // nil: not connected
+	known   known                // of the server, in this run
+	awake   context.Context      // ends with ErrAsleep or ErrClosed, and what is under way with it
+	lull    context.CancelCauseFunc
 }
 
-// ErrClosed says that the Device was closed.
-var ErrClosed = errors.New("client: device is closed")
+var (
+	// ErrClosed says that the Device was closed.
+	ErrClosed = errors.New("client: device is closed")
+	// ErrAsleep says that Sleep ended what was under way.
+	ErrAsleep = errors.New("client: device was put to sleep")
+)
 
-// Open reads the device's state from its store, and creates keys if there is
-// none. It does not connect.
+// Open reads the device's account with the mailserver from its store. If there is
+// none, it begins one, with keys of its own. It does not connect.
 func Open(ctx context.Context, cfg Config) (*Device, error) {
+	if cfg.Server == "" {
+		return nil, errors.New("client: Config.Server is empty; give the enode URL that the mailserver prints when it starts")
+	}
+	if cfg.PushKey == "" {
+		return nil, errors.New("client: Config.PushKey is empty; give the push key that the mailserver prints when it starts")
+	}
 	server, err := enode.ParseV4(cfg.Server)
 	if err != nil {
 		return nil, fmt.Errorf("client: mailserver %.40q is not an enode URL: %w", cfg.Server, err)
 	}
 	pushKey, err := ParsePublicKey(cfg.PushKey)
 	if err != nil {
-		return nil, fmt.Errorf("client: push key: %w", err)
+		return nil, fmt.Errorf("client: Config.PushKey: %w", err)
 	}
-	for _, c := range cfg.Chats {
-		if (c.Key == nil) == (c.Identity == nil) {
-			return nil, fmt.Errorf("client: chat %q needs a symmetric key or an identity, and not both", c.Name)
-		}
+	if err := checkChats(cfg.Chats); err != nil {
+		return nil, err
 	}
 	if cfg.Store == nil {
 		cfg.Store = new(MemoryStore)
@@ -94,18 +91,28 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s, err := loadState(ctx, cfg.Store)
-	if err != nil {
-		return nil, err
-	}
 	d := &Device{
-		server: server, pushKey: pushKey, store: cfg.Store, logger: cfg.Logger, rings: make(chan []byte, maxRings),
-		state: s, chats: slices.Clone(cfg.Chats), pow: pushwire.DefaultPoW,
+		server: server, pushKey: pushKey, logger: cfg.Logger, rings: make(chan []byte, maxRings), turn: make(chan struct{}, 1),
+		keep:  &keeper{store: cfg.Store, account: hex.EncodeToString(crypto.CompressPubkey(pushKey))},
+		given: make(map[common.Hash]bool), chats: slices.Clone(cfg.Chats), known: newKnown(),
+	}
+	d.awake, d.lull = context.WithCancelCause(context.Background())
+	if d.state, err = d.keep.open(ctx, time.Now()); err != nil {
+		return nil, err
 	}
 	if cfg.MailPassword != "" {
 		d.mailKey = sync.OnceValue(func() []byte { return whisper.KeyFromPassword(cfg.MailPassword) })
 	}
 	return d, nil
+}
+
+func checkChats(chats []Chat) error {
+	for i := range chats {
+		if (chats[i].Key == nil) == (chats[i].Identity == nil) {
+			return fmt.Errorf("client: chat %q needs a symmetric key or an identity, and not both", chats[i].Name)
+		}
+	}
+	return nil
 }
 
 // ParsePublicKey reads a public key in hexadecimal, compressed (33 bytes) or not
@@ -124,117 +131,129 @@ func ParsePublicKey(s string) (*ecdsa.PublicKey, error) {
 	return crypto.UnmarshalPubkey(b)
 }
 
-// Connect dials the mailserver unless the device is connected already. Other
-// methods do so by themselves.
+// Connect dials the mailserver, once, unless the device is connected already. Other
+// methods do so by themselves, and try again where it fails.
 func (d *Device) Connect(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, err := d.connect(ctx)
-	return err
-}
-
-// Sleep hangs up. The device connects again when it has something to ask.
-func (d *Device) Sleep() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.hangUp()
-}
-
-// Close hangs up for good. The registration stays.
-func (d *Device) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.hangUp()
-	d.closed = true
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if _, err = d.connect(ctx); err != nil {
+		return fmt.Errorf("client: %w", blame(ctx, ctx, err))
+	}
 	return nil
 }
 
+// Sleep hangs up at once. What is under way ends with ErrAsleep; Listen goes on. The
+// device connects again when it has something to ask.
+func (d *Device) Sleep() { d.end(ErrAsleep) }
+
+// Close hangs up for good, at once. What is under way ends with ErrClosed. The
+// registration stays.
+func (d *Device) Close() error {
+	d.end(ErrClosed)
+	return nil
+}
+
+func (d *Device) end(cause error) {
+	d.mu.Lock()
+	s := d.session
+	d.session = nil
+	d.lull(cause)
+	if !errors.Is(context.Cause(d.awake), ErrClosed) && cause != ErrClosed {
+		d.awake, d.lull = context.WithCancelCause(context.Background())
+	}
+	d.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+}
+
+// begin waits for the turn to ask the mailserver, and takes over what another process
+// did to the account. The context it returns ends with ctx, by Sleep and by Close; done
+// gives the turn back.
+func (d *Device) begin(ctx context.Context) (_ context.Context, done func(), err error) {
+	d.mu.Lock()
+	awake := d.awake
+	d.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(awake, func() { cancel(context.Cause(awake)) })
+	done = func() {
+		stop()
+		cancel(nil)
+	}
+	if awake.Err() != nil {
+		cancel(context.Cause(awake))
+	}
+	select {
+	case d.turn <- struct{}{}:
+		leave := done
+		done = func() {
+			<-d.turn
+			leave()
+		}
+		if ctx.Err() == nil {
+			err = d.keep.sync(ctx, &d.mu, d.state, false)
+		}
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("client: nothing was asked: %w", ended(ctx))
+	}
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return ctx, done, nil
+}
+
+// save writes the account.
+func (d *Device) save(ctx context.Context) error { return d.keep.sync(ctx, &d.mu, d.state, true) }
+
+// connect returns the link, and dials where there is none. The caller has the turn.
 func (d *Device) connect(ctx context.Context) (*session, error) {
-	if d.closed {
-		return nil, ErrClosed
-	}
-	if d.session != nil && d.session.connected() {
-		return d.session, nil
-	}
-	d.hangUp()
+	d.mu.Lock()
+	s := d.session
 	identity, err := d.state.identity()
+	d.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	d.session, err = dial(ctx, d.server, identity, d.pushKey, d.mailKey, d.rings, d.logger)
-	return d.session, err
+	if s != nil && s.connected() {
+		return s, nil
+	}
+	d.hangUp()
+	if s, err = dial(ctx, d.server, identity, d.pushKey, d.mailKey, d.rings, d.now, d.logger); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	if ctx.Err() == nil {
+		d.session = s
+		d.mu.Unlock()
+		return s, nil
+	}
+	d.mu.Unlock()
+	s.close() // it was put to sleep meanwhile
+	return nil, fmt.Errorf("connecting to the mailserver: %w", ended(ctx))
 }
 
 func (d *Device) hangUp() {
-	if d.session != nil {
-		d.session.close()
-		d.session = nil
+	d.mu.Lock()
+	s := d.session
+	d.session = nil
+	d.mu.Unlock()
+	if s != nil {
+		s.close()
 	}
 }
 
-// ask sends a request until it is answered, connecting where needed, and returns
-// the reply whatever its code. It repeats what may succeed: a lost link, no
-// reply, a busy server, a clock that is off, too little work.
-func (d *Device) ask(ctx context.Context, body pushwire.RequestBody) (exchange, error) {
-	var last error
-	pause := firstPause
-	for attempt := range maxAttempts {
-		if attempt > 0 {
-			if err := wait(ctx, pause/2+rand.N(pause/2)); err != nil {
-				return exchange{}, errors.Join(last, err)
-			}
-			pause *= 2
-		}
-		x, err := d.tryOnce(ctx, body)
-		switch {
-		case errors.Is(err, ErrClosed) || err != nil && ctx.Err() != nil:
-			return exchange{}, err
-		case err != nil:
-			d.hangUp()
-			last = err
-			continue
-		}
-		switch x.reply.Code {
-		case pushwire.Clock:
-			if clock, ok := x.reply.Body.(*pushwire.ClockReply); ok {
-				d.offset = time.Until(time.UnixMilli(int64(clock.Now)))
-			}
-		case pushwire.Work:
-			d.learn(x.reply)
-		case pushwire.Busy, pushwire.Internal, pushwire.Replayed:
-		default:
-			d.learn(x.reply)
-			return x, nil
-		}
-		last = x.reply.Error()
+// ended is why a context of begin is over, as the caller of a method is to see it.
+func ended(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrClosed) || errors.Is(cause, ErrAsleep) {
+		return cause
 	}
-	return exchange{}, fmt.Errorf("client: gave up after %d attempts: %w", maxAttempts, last)
-}
-
-// tryOnce sends one request and waits for its reply.
-func (d *Device) tryOnce(ctx context.Context, body pushwire.RequestBody) (exchange, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	s, err := d.connect(ctx)
-	if err != nil {
-		return exchange{}, err
-	}
-	x := exchange{request: body}
-	x.reply, x.envelopes, err = s.do(ctx, pushwire.NewRequest(body, time.Now().Add(d.offset)), x.wanted(), d.pow)
-	return x, err
-}
-
-// learn takes from a reply what concerns later requests.
-func (d *Device) learn(reply pushwire.Reply) {
-	switch body := reply.Body.(type) {
-	case *pushwire.RegisterReply:
-		d.pow = min(max(d.pow, body.Limits.PoW), maxPoW)
-		d.state.Version = max(d.state.Version, body.Version)
-	case *pushwire.StatusReply:
-		d.pow = min(max(d.pow, body.Limits.PoW), maxPoW)
-		d.state.Version = max(d.state.Version, body.Version)
-	}
-	d.state.Active = reply.State == pushwire.Active
+	return ctx.Err()
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -14,16 +14,21 @@
 //	defer device.Close()
 //
 //	// Once, and whenever the platform hands out a new token:
-//	err = device.Register(ctx, client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: token}}})
+//	err = device.Register(ctx, client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(token)}}})
 //
 //	// Whenever a push arrives:
+//	body, err := client.FromFCM(data)
 //	event, err := device.Receive(ctx, body)
 //	for _, p := range event.Previews {
-//		notify(p.Chat, p.Sender, p.Text, p.Sent)
+//		notify(p.Hash, p.Chat, p.Sender, p.Text, p.Sent)
 //	}
 //	for _, hash := range event.Dismissed {
 //		removeNotification(hash)
 //	}
+//	err = device.Shown(ctx, event.Hashes()...)
+//
+//	// At the app's start, for what pushes did not bring:
+//	event, err = device.History(ctx)
 //
 // The first push after Register is the server's challenge; Receive answers it,
 // and the registration is active. Every later push names all envelopes that
@@ -31,11 +36,23 @@
 // waits than a push can name, Receive asks the mailserver for everything since
 // its cursor.
 //
+// # What is shown, and once
+//
+// Nothing is taken from the app before it says by Shown that it has it. An event that
+// comes with an error holds what came until then. What the device is about to fetch is
+// in its Store before, as the server takes the fetch for the receipt: after a crash,
+// the first Receive or History gives it again. A message is known by what was encrypted
+// (Preview.Message), so it is not given again after Shown in whatever envelope, nor by
+// whatever way; before, it comes under the same hash, so that an app that names its
+// notifications by Preview.Hash replaces one by itself.
+//
 // # Connection
 //
 // A Device connects on demand with a node key made for that connection, as a
-// light node that wants no traffic, and hangs up on Sleep and Close. Register,
-// Receive and the others may be called at any time and connect by themselves.
+// light node that wants no traffic, and hangs up on Sleep and Close, which end what is
+// under way at once. Register, Receive and the others may be called at any time and
+// connect by themselves. They try as long as their context allows, or four times if it
+// has no deadline; GaveUpError tells what was in the way.
 //
 // An app that is in the foreground, or on a device without any push service, may
 // stay connected: with DirectRoute among its routes, Listen is handed each
@@ -43,8 +60,9 @@
 //
 // # What is kept
 //
-// The registration key, which is the account and is never used with another
-// server, the key that wake-ups are sealed to, the newest sequence numbers, and
-// the hashes of the newest envelopes shown. It is one JSON text, handed to the
-// Store after every change.
+// For each mailserver, known by its push key: the registration key, which is the
+// account and is never used with another server, the key that wake-ups are sealed to,
+// the newest sequence numbers, what waits for Shown, and marks of the newest messages
+// shown. It is one JSON text, read and handed to the Store around every change. Several
+// processes may share a FileStore, and any Store with a lock (SharedStore).
 package client

@@ -1,49 +1,74 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
 
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/mailserver/mailwire"
+	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
 
-// historySlack is how much older than the device's first start an envelope may
-// be and still belong to its history, in seconds: the longest usual lifetime.
-const historySlack = 300
+const (
+	// historySlack is how much older than the device's first start an envelope may be
+	// and still belong to its history, in seconds: the longest usual lifetime, and what
+	// a server lets a clock be off.
+	historySlack = 600
+	// maxFirstHistory is how far back a first history goes at most, in seconds: the
+	// clock of a phone that was just switched on may say anything.
+	maxFirstHistory = 7 * 24 * 3600
+	// clockTimeout is how long a first history waits for the server's time.
+	clockTimeout = 4 * time.Second
+	// historyPage is how many envelopes are asked for at once.
+	historyPage = 256
+)
 
 // History asks the mailserver for everything it archived for the device's chats
 // since the last time, whatever time it claims to be from, and returns previews
-// of what was not shown before, oldest first. It is for the app's start, and for
-// repairing lost pushes, which Receive does by itself.
-func (d *Device) History(ctx context.Context) ([]Preview, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.history(ctx)
+// of what was not Shown, oldest first. It is for the app's start, and for
+// repairing lost pushes, which Receive does by itself. With an error the event holds
+// what came until then.
+func (d *Device) History(ctx context.Context) (Event, error) {
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return Event{}, err
+	}
+	defer done()
+	event := Event{Kind: pushwire.Messages}
+	err = d.history(ctx, &event)
+	return d.hand(ctx, event, err)
 }
 
-// history moves the cursor behind every page it has handled, so that an error
-// costs a page at most.
-func (d *Device) history(ctx context.Context) ([]Preview, error) {
-	if len(d.chats) == 0 {
-		return nil, nil
+// errFull says that the app has not acknowledged enough to be given more.
+var errFull = errors.New("client: too many messages wait for Shown")
+
+// history adds to an event what was left over from before, and what the mailserver
+// archived since the cursor. The cursor moves behind every page of which all is in the
+// state, in one write with it: so an error costs a page at most, and nothing is passed
+// over.
+func (d *Device) history(ctx context.Context, event *Event) error {
+	d.mu.Lock()
+	topics := topicsOf(d.chats)
+	d.mu.Unlock()
+	if len(topics) == 0 {
+		return nil
 	}
-	s, err := d.connect(ctx)
-	if err != nil {
-		return nil, err
+	if err := d.recover(ctx, event); err != nil {
+		return fmt.Errorf("client: history: what was left over: %w", err)
 	}
-	cursor, err := mailwire.ParseCursor(d.state.Cursor)
+	cursor, lower, err := d.place(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("client: history cursor in the device state: %w", err)
+		return err
 	}
 	request := mailclient.Since(cursor)
-	if cursor.IsZero() {
-		request.Lower = max(d.state.Since, historySlack) - historySlack
-	}
-	topics := d.topics()
+	request.Lower, request.Limit = lower, historyPage
 	if len(topics) > mailwire.MaxTopics {
 		// One cursor serves one question: then it is for whatever the filter of
 		// the topics covers, which is some traffic more.
@@ -55,26 +80,166 @@ func (d *Device) history(ctx context.Context) ([]Preview, error) {
 	} else {
 		request.Topics = topics
 	}
-	var previews []Preview
-	linked, cancel := s.during(ctx)
-	defer cancel()
-	cursor, err = s.mail.Collect(linked, s.mailserver(), request, func(page []*whisper.Envelope) error {
-		previews = append(previews, d.show(page)...)
+	var fresh []common.Hash
+	cursor, err = d.collect(ctx, request, func(page []*whisper.Envelope) error {
+		d.mu.Lock()
+		fits := d.state.fits(len(page), d.given)
+		d.mu.Unlock()
+		if !fits {
+			return errFull
+		}
+		fresh = append(fresh, d.deliver(page, event)...)
 		return nil
 	})
+	d.mu.Lock()
 	d.state.Cursor = cursor.Bytes()
-	sortPreviews(previews)
-	if err != nil {
+	switch {
+	case err == nil:
+		d.state.Behind = false
+	case errors.Is(err, errFull):
+		event.More, err = true, nil
+	default:
 		err = fmt.Errorf("client: history: %w", err)
 	}
-	return previews, errors.Join(err, d.state.save(ctx, d.store))
+	active := d.state.Active
+	d.mu.Unlock()
+	err = errors.Join(err, d.save(ctx))
+	if active {
+		d.receipt(ctx, fresh)
+	}
+	return err
 }
 
-// topics are those of the chats, each once.
-func (d *Device) topics() []whisper.Topic {
+// collect asks the mailserver page by page. What it returns is the place behind the
+// last page that was handled.
+func (d *Device) collect(ctx context.Context, request mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
+	err := d.persist(ctx, "history", func() (bool, error) {
+		s, err := d.reach(ctx)
+		if err != nil {
+			return false, err
+		}
+		linked, cancel := s.during(ctx)
+		defer cancel()
+		request.Cursor, err = s.mail.Collect(linked, s.mailserver(), request, handle)
+		return linked.Err() != nil, blame(ctx, linked, err)
+	})
+	return request.Cursor, err
+}
+
+// place is where the history goes on: behind the cursor or, where there is none that
+// means something to the server, at the device's first start.
+func (d *Device) place(ctx context.Context) (cursor mailwire.Cursor, lower uint32, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if cursor, err = mailwire.ParseCursor(d.state.Cursor); err != nil {
+		return cursor, 0, fmt.Errorf("client: history cursor in the device state: %w", err)
+	}
+	if cursor.Log != (mailwire.LogID{}) && len(d.known.log) > 0 && !bytes.Equal(cursor.Log[:], d.known.log) {
+		cursor = mailwire.Cursor{} // the server was installed anew
+	}
+	if !cursor.IsZero() {
+		return cursor, 0, nil
+	}
+	begin := d.state.Begin
+	if begin == 0 {
+		if !d.known.clock {
+			d.mu.Unlock()
+			d.askTime(ctx)
+			d.mu.Lock()
+		}
+		now := time.Now().Add(d.known.offset).Unix()
+		begin = uint32(max(min(int64(d.state.Since)+int64(d.known.offset/time.Second), now), now-maxFirstHistory, 0))
+		if d.known.clock {
+			d.state.Begin = begin
+		}
+	}
+	return cursor, max(begin, historySlack) - historySlack, nil
+}
+
+// askTime learns the server's time. A mailserver without push does not answer; then the
+// history begins by the device's own clock, and the mailserver makes up for it.
+func (d *Device) askTime(ctx context.Context) {
+	s, err := d.connect(ctx)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
+	defer cancel()
+	for range 2 { // the first reply may tell no more than that our clock is off
+		reply, _, err := s.do(ctx, pushwire.NewRequest(new(pushwire.Status), d.now()), nil, pushwire.DefaultPoW)
+		if err != nil || !d.again(reply) {
+			return
+		}
+	}
+}
+
+// recover adds to an event what was left over from before. It asks as a push would
+// or, if the server does not know the registration any more, as for any mail.
+func (d *Device) recover(ctx context.Context, event *Event) error {
+	d.mu.Lock()
+	left := d.leftOver(event)
+	d.mu.Unlock()
+	if len(left) == 0 {
+		return nil
+	}
+	err := d.fetch(ctx, nil, event)
+	if refusal := new(pushwire.RefusalError); !errors.As(err, &refusal) {
+		return err
+	}
+	for part := range slices.Chunk(left, mailwire.MaxHashes) {
+		_, err := d.collect(ctx, mailclient.Hashes(part...), func(page []*whisper.Envelope) error {
+			d.deliver(page, event)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		d.mu.Lock()
+		for _, hash := range part {
+			if !event.has(hash) { // the server does not have it any more
+				d.state.Waiting.drop(hash)
+			}
+		}
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// receipt tells the server what came by the history, so that it wakes the device no
+// more for that: the newest that one request holds, as a server keeps no more waiting for
+// a device. If it fails, the next push names them, and fetching them is the receipt.
+func (d *Device) receipt(ctx context.Context, hashes []common.Hash) {
+	if len(hashes) == 0 {
+		return
+	}
+	d.mu.Lock()
+	most, understood := d.known.fetch, d.known.receipts
+	d.mu.Unlock()
+	if !understood {
+		if _, err := d.ask(ctx, new(pushwire.Status)); err != nil {
+			return
+		}
+		d.mu.Lock()
+		most, understood = d.known.fetch, d.known.receipts
+		d.mu.Unlock()
+	}
+	if !understood {
+		return // a server of before 2027
+	}
+	x, err := d.ask(ctx, &pushwire.Fetch{Received: hashes[max(0, len(hashes)-most):]})
+	if err == nil {
+		err = x.reply.Error()
+	}
+	if err != nil {
+		d.logger.Debug("the server was not told what the history delivered", "err", err)
+	}
+}
+
+// topicsOf are those of chats, each once.
+func topicsOf(chats []Chat) []whisper.Topic {
 	var topics []whisper.Topic
-	for i := range d.chats {
-		if t := d.chats[i].Topic; !slices.Contains(topics, t) {
+	for i := range chats {
+		if t := chats[i].Topic; !slices.Contains(topics, t) {
 			topics = append(topics, t)
 		}
 	}

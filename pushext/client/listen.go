@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
-
 	"whisperpush/pushext/pushwire"
 )
 
@@ -32,11 +30,11 @@ var errLost = errors.New("client: link lost")
 func (d *Device) DirectRoute(provider string) (pushwire.Route, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key, err := d.state.identity()
+	account, err := d.state.account()
 	if err != nil {
 		return pushwire.Route{}, err
 	}
-	return pushwire.Route{Provider: provider, Address: crypto.CompressPubkey(&key.PublicKey)}, nil
+	return pushwire.Route{Provider: provider, Address: account[:]}, nil
 }
 
 // Listen stays connected, and hands the body of each wake-up that the server
@@ -75,9 +73,15 @@ var ErrInactive = errors.New("client: the server does not wake this device")
 // appear connects where needed, and shows the server at which end of the link
 // the device is: every request does.
 func (d *Device) appear(ctx context.Context) (*session, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	x, err := d.ask(ctx, new(pushwire.Status))
+	if err == nil {
+		err = d.save(ctx)
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -85,6 +89,11 @@ func (d *Device) appear(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("client: listen: %w", x.reply.Error())
 	case x.reply.State != pushwire.Active:
 		return nil, fmt.Errorf("%w: it is %s %s", ErrInactive, x.reply.State, x.reply.Reason)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.session == nil {
+		return nil, errLost
 	}
 	return d.session, nil
 }

@@ -52,8 +52,15 @@ type Preview struct {
 	Sender  *ecdsa.PublicKey // who signed the message; nil: nobody did
 	Payload []byte           // the message as sent
 	Text    string           // the message for people: without control characters, at most PreviewLength characters
-	Sent    time.Time        // as the sender claims, to the second
-	Hash    common.Hash      // names the envelope, and so the notification
+	// Sent is when the message was sent, to the second, by the claim of whoever
+	// put the envelope on the network: that may be somebody who put a message of others
+	// there once more. Only a time inside the message is the sender's.
+	Sent time.Time
+	// Hash names the envelope, and so the notification. A message that comes in
+	// several envelopes keeps the hash of the first.
+	Hash common.Hash
+	// Message names what was encrypted, whatever envelope it comes in.
+	Message common.Hash
 }
 
 // PreviewLength is the longest Preview.Text, in characters.
@@ -65,9 +72,9 @@ func (p *Preview) Link() string { return "whisper:" + p.Topic.String() + "/" + p
 
 // preview opens an envelope with the chats of its topic. It returns nil if none
 // of them can: another conversation may use the topic too.
-func (d *Device) preview(e *whisper.Envelope) *Preview {
-	for i := range d.chats {
-		chat := &d.chats[i]
+func preview(chats []Chat, e *whisper.Envelope) *Preview {
+	for i := range chats {
+		chat := &chats[i]
 		if chat.Topic != e.Topic {
 			continue
 		}
@@ -77,7 +84,7 @@ func (d *Device) preview(e *whisper.Envelope) *Preview {
 		}
 		return &Preview{
 			Chat: chat.Name, Topic: chat.Topic, Sender: m.Signer, Payload: m.Payload, Text: printable(m.Payload),
-			Sent: time.Unix(int64(e.Sent()), 0), Hash: e.Hash(),
+			Sent: time.Unix(int64(e.Sent()), 0), Hash: e.Hash(), Message: e.Message(),
 		}
 	}
 	return nil

@@ -12,12 +12,13 @@ import (
 	"whisperpush/whisper"
 )
 
-// Event is what a push meant.
+// Event is what a push meant, or what was found without one.
 type Event struct {
 	Kind pushwire.Kind
 	Seq  uint64 // of the push
 
-	// Previews are the messages that were not shown before, oldest first.
+	// Previews are the messages that the app has not said it has (Shown), oldest
+	// first.
 	Previews []Preview
 	// Dismissed are envelopes whose notification is to be removed, for they were
 	// read on another device.
@@ -27,13 +28,22 @@ type Event struct {
 	// Gap says that pushes before this one were lost; what they told of is among
 	// Previews all the same.
 	Gap bool
+	// More says that more waits than was given at once: say that these were Shown,
+	// and ask for the History.
+	More bool
 }
 
-// exchange is a request and what came back.
-type exchange struct {
-	request   pushwire.RequestBody
-	reply     pushwire.Reply
-	envelopes []*whisper.Envelope
+func (e *Event) has(hash common.Hash) bool {
+	return slices.ContainsFunc(e.Previews, func(p Preview) bool { return p.Hash == hash })
+}
+
+// Hashes are those of the previews, for Shown.
+func (e *Event) Hashes() []common.Hash {
+	hashes := make([]common.Hash, len(e.Previews))
+	for i := range e.Previews {
+		hashes[i] = e.Previews[i].Hash
+	}
+	return hashes
 }
 
 func (x *exchange) wanted() []common.Hash {
@@ -44,17 +54,25 @@ func (x *exchange) wanted() []common.Hash {
 }
 
 // Receive handles the body of a push as the platform delivered it: it answers a
-// challenge, or fetches what the push tells of and returns the previews. The
-// same push twice has no effect the second time. On error the messages are not
-// lost: the next push names them again, and so may this one be given again.
+// challenge, or fetches what the push tells of and returns the previews. What a
+// platform puts around the body is taken off; FromFCM and its siblings make a body of
+// what is no JSON yet. A push of others is ErrNotOurs.
+//
+// Nothing is taken from the app before it says that it has it. Show the previews,
+// then call Shown: a message that Shown was not told of comes again when its push does,
+// and after the next start of the app with the first Receive or History. With an error
+// the event holds what came until then, and what is missing comes later in the same
+// way.
 func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	key := d.state.SealKey
-	if d.state.Plain {
-		key = nil
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return Event{}, err
 	}
-	payload, err := pushwire.OpenPayload(body, key)
+	defer done()
+	payload, err := d.open(body)
+	if errors.Is(err, ErrNotOurs) {
+		return Event{}, err
+	}
 	if err != nil {
 		return Event{}, fmt.Errorf("client: push of %d bytes: %w", len(body), err)
 	}
@@ -64,106 +82,235 @@ func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 		return event, d.confirm(ctx, payload)
 	case pushwire.Dismiss:
 		event.Dismissed = payload.Hashes
+		d.mu.Lock()
 		for _, hash := range payload.Hashes {
-			d.state.show(hash)
+			d.state.shown(hash)
 		}
+		d.mu.Unlock()
+		return event, d.save(ctx)
 	case pushwire.Messages:
-		event.Gap = payload.Seq > d.state.Seq+1
-		err = d.messages(ctx, payload, &event)
+		err := d.messages(ctx, payload, &event)
+		return d.hand(ctx, event, err)
 	}
+	return event, nil
+}
+
+// hand returns an event to the app.
+func (d *Device) hand(ctx context.Context, event Event, err error) (Event, error) {
+	slices.SortStableFunc(event.Previews, func(a, b Preview) int { return a.Sent.Compare(b.Sent) })
+	d.mu.Lock()
+	for i := range event.Previews {
+		d.given[event.Previews[i].Hash] = true
+	}
+	d.mu.Unlock()
+	return event, errors.Join(err, d.save(ctx))
+}
+
+// open reads a body in the form that wake-ups of the registration have.
+func (d *Device) open(body []byte) (pushwire.Payload, error) {
+	body, err := unwrap(body)
 	if err != nil {
-		return event, err
+		return pushwire.Payload{}, err
 	}
-	d.state.Seq = max(d.state.Seq, payload.Seq)
-	return event, d.state.save(ctx, d.store)
+	d.mu.Lock()
+	key, plain, asked := d.state.SealKey, d.state.Plain, d.state.Asked
+	d.mu.Unlock()
+	var refused error
+	if !plain || asked == sealedForm {
+		payload, err := pushwire.OpenPayload(body, key)
+		if err == nil {
+			return payload, nil
+		}
+		refused = err
+	}
+	if plain || asked == plainForm {
+		payload, err := pushwire.OpenPayload(body, nil)
+		if err == nil {
+			return payload, nil
+		}
+		refused = err
+	}
+	return pushwire.Payload{}, refused
 }
 
 // messages fetches what a push tells of. Where pushes were lost, or more waits
-// than fits, it asks for everything since the cursor instead: the same
-// envelopes, and those that the push had no room for.
+// than fits, it asks for everything since the cursor besides: the same envelopes, and
+// those that the push had no room for.
 func (d *Device) messages(ctx context.Context, payload pushwire.Payload, event *Event) error {
+	d.mu.Lock()
+	event.Gap = payload.Seq > d.state.Seq+1
+	// That something may be missing is remembered until a history has proved the
+	// contrary. The lost pushes named nothing that this one does not repeat, unless it
+	// has been fetched by another way.
+	d.state.Behind = d.state.Behind || event.Gap || payload.More
+	behind := d.state.Behind
+	d.mu.Unlock()
+
 	var errs []error
+	hashes := payload.Hashes
 	if payload.More {
-		previews, err := d.history(ctx)
-		event.Previews = append(event.Previews, previews...)
-		errs = append(errs, err)
+		errs = append(errs, d.history(ctx, event))
+		hashes = d.unknown(hashes, event)
 	}
-	previews, missing, err := d.fetch(ctx, payload.Hashes)
-	event.Previews = append(event.Previews, previews...)
-	event.Missing = missing
-	if err != nil {
-		errs = append(errs, err)
-	} else if event.Gap && !payload.More {
-		// The lost pushes named nothing that this one does not repeat, unless
-		// it has been fetched by another way; the history proves it, and
-		// failing to is no harm.
-		previews, err := d.history(ctx)
-		event.Previews = append(event.Previews, previews...)
-		if err != nil {
-			d.logger.Debug("history could not be repaired, the next gap tries again", "err", err)
+	err := d.fetch(ctx, hashes, event)
+	if err == nil {
+		d.mu.Lock()
+		d.state.Seq = max(d.state.Seq, payload.Seq)
+		d.mu.Unlock()
+	}
+	errs = append(errs, err)
+	if err == nil && behind && !payload.More {
+		if err := d.history(ctx, event); err != nil {
+			d.logger.Debug("history could not be repaired, the next push tries again", "err", err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Fetch asks the mailserver for exactly these envelopes and returns previews of
-// those not shown before, oldest first, and the hashes it does not have. It is
-// the receipt for the pushes that told of them.
-func (d *Device) Fetch(ctx context.Context, hashes []common.Hash) (previews []Preview, missing []common.Hash, err error) {
+// unknown leaves out what the event has already and the server was told of.
+func (d *Device) unknown(hashes []common.Hash, event *Event) []common.Hash {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	previews, missing, err = d.fetch(ctx, hashes)
-	return previews, missing, errors.Join(err, d.state.save(ctx, d.store))
+	if !d.known.receipts {
+		return hashes // only fetching them is a receipt
+	}
+	return slices.DeleteFunc(slices.Clone(hashes), event.has)
 }
 
-func (d *Device) fetch(ctx context.Context, hashes []common.Hash) (previews []Preview, missing []common.Hash, err error) {
-	// What was shown is asked for again all the same: the receipt may have been
-	// lost, and without it the server goes on pushing.
-	for wanted := slices.Clone(hashes); len(wanted) > 0; {
-		part := wanted[:min(len(wanted), pushwire.MaxFetch)]
-		x, err := d.ask(ctx, &pushwire.Fetch{Hashes: part})
+// Fetch asks the mailserver for exactly these envelopes and returns previews of
+// those that were not Shown, and the hashes it does not have. It is the receipt for the
+// pushes that told of them. With an error the event holds what came until then.
+func (d *Device) Fetch(ctx context.Context, hashes []common.Hash) (Event, error) {
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return Event{}, err
+	}
+	defer done()
+	event := Event{Kind: pushwire.Messages}
+	err = d.fetch(ctx, hashes, &event)
+	return d.hand(ctx, event, err)
+}
+
+// fetch adds to an event what the server has under these hashes, and what was left
+// over from before.
+func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) error {
+	// The request is a receipt: what it asks for, the server names in no other push.
+	// So that is kept before. What was shown is asked for again all the same, as the
+	// receipt for it may have been lost.
+	d.mu.Lock()
+	wanted := unique(slices.Concat(hashes, d.leftOver(event)))
+	if left := d.state.await(wanted, d.given); len(left) > 0 {
+		wanted = slices.DeleteFunc(wanted, func(h common.Hash) bool { return slices.Contains(left, h) })
+		d.state.Behind, event.More = true, true
+	}
+	most := d.known.fetch
+	d.mu.Unlock()
+	if len(wanted) == 0 {
+		return nil
+	}
+	if err := d.save(ctx); err != nil {
+		return err
+	}
+	for len(wanted) > 0 {
+		request := &pushwire.Fetch{Hashes: wanted[:min(len(wanted), most)]}
+		x, err := d.ask(ctx, request)
 		if err != nil {
-			return previews, missing, err
+			return err
 		}
 		if err := x.reply.Error(); err != nil {
-			return previews, missing, fmt.Errorf("client: fetch: %w", err)
+			return fmt.Errorf("client: fetch: %w", err)
 		}
 		body, ok := x.reply.Body.(*pushwire.FetchReply)
 		if !ok || len(body.Sent)+len(body.Missing) == 0 {
-			return previews, missing, fmt.Errorf("client: fetch of %d envelopes: the reply names none of them", len(part))
+			return fmt.Errorf("client: fetch of %d envelopes: the reply names none of them", len(request.Hashes))
 		}
-		previews = append(previews, d.show(x.envelopes)...)
-		missing = append(missing, body.Missing...)
+		d.deliver(x.envelopes, event)
+		d.mu.Lock()
+		for _, hash := range body.Missing {
+			d.state.Waiting.drop(hash)
+		}
+		d.mu.Unlock()
+		event.Missing = append(event.Missing, body.Missing...)
 		wanted = slices.DeleteFunc(wanted, func(h common.Hash) bool {
 			return slices.Contains(body.Sent, h) || slices.Contains(body.Missing, h)
 		})
 	}
-	sortPreviews(previews)
-	return previews, missing, nil
+	return nil
 }
 
-// show turns envelopes that were not shown before into previews.
-func (d *Device) show(envelopes []*whisper.Envelope) []Preview {
-	var previews []Preview
-	for _, e := range envelopes {
-		if p := d.preview(e); p != nil && d.state.show(e.Hash()) {
-			previews = append(previews, *p)
+// leftOver is what the app was not handed in this run, and waits from before: it was
+// fetched, or about to be, when the app ended or the link broke. The caller holds mu.
+func (d *Device) leftOver(event *Event) []common.Hash {
+	var hashes []common.Hash
+	for _, w := range d.state.Waiting {
+		if !d.given[w.Hash] && !event.has(w.Hash) {
+			hashes = append(hashes, w.Hash)
 		}
 	}
-	return previews
+	return hashes
 }
 
-func sortPreviews(previews []Preview) {
-	slices.SortStableFunc(previews, func(a, b Preview) int { return a.Sent.Compare(b.Sent) })
+func unique(hashes []common.Hash) []common.Hash {
+	seen := make(map[common.Hash]bool, len(hashes))
+	return slices.DeleteFunc(hashes, func(h common.Hash) bool {
+		before := seen[h]
+		seen[h] = true
+		return before
+	})
+}
+
+// deliver adds previews of envelopes to an event, and says which of them the app was
+// not handed before in this run.
+func (d *Device) deliver(envelopes []*whisper.Envelope, event *Event) (fresh []common.Hash) {
+	d.mu.Lock()
+	chats := d.chats
+	d.mu.Unlock()
+	for _, e := range envelopes {
+		p := preview(chats, e)
+		d.mu.Lock()
+		if p == nil {
+			d.state.Waiting.drop(e.Hash())
+		} else if hash, ok := d.state.arrived(e.Hash(), e.Message()); ok && !event.has(hash) {
+			if !d.given[hash] {
+				fresh = append(fresh, hash)
+			}
+			p.Hash = hash
+			event.Previews = append(event.Previews, *p)
+		}
+		d.mu.Unlock()
+	}
+	return fresh
+}
+
+// Shown says that the app has these messages and they need not be given to it again:
+// it has shown them, or decided that it will not. The server is not asked; that they
+// were read is for Seen to tell.
+func (d *Device) Shown(ctx context.Context, hashes ...common.Hash) error {
+	d.mu.Lock()
+	for _, hash := range hashes {
+		d.state.shown(hash)
+		delete(d.given, hash)
+	}
+	d.mu.Unlock()
+	return d.save(ctx)
 }
 
 // Seen tells the server that these envelopes were read on this device, or sent
 // from it: nobody is woken for them any more, and notifications on the user's
-// other devices disappear.
+// other devices disappear. They count as Shown, also if the server cannot be told.
 func (d *Device) Seen(ctx context.Context, hashes []common.Hash) error {
+	if err := d.Shown(ctx, hashes...); err != nil {
+		return err
+	}
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	for part := range slices.Chunk(hashes, pushwire.MaxFetch) {
+	most := d.known.fetch
+	d.mu.Unlock()
+	for part := range slices.Chunk(hashes, most) {
 		x, err := d.ask(ctx, &pushwire.Seen{Hashes: part})
 		if err != nil {
 			return err
@@ -172,8 +319,5 @@ func (d *Device) Seen(ctx context.Context, hashes []common.Hash) error {
 			return fmt.Errorf("client: seen: %w", err)
 		}
 	}
-	for _, hash := range hashes {
-		d.state.show(hash)
-	}
-	return d.state.save(ctx, d.store)
+	return d.save(ctx)
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 // Registration is how and for how long a device wants to be woken. What it is
@@ -37,12 +39,37 @@ type Status struct {
 	pushwire.StatusReply
 }
 
+// check refuses what no server would take, in the app's own words.
+func (r *Registration) check() error {
+	if len(r.Routes) == 0 {
+		return errors.New("client: Registration.Routes is empty; give at least one way to wake the device, such as a push token or DirectRoute")
+	}
+	for i, route := range r.Routes {
+		if route.Provider == "" {
+			return fmt.Errorf("client: Registration.Routes[%d].Provider is empty; give the name of one of the server's providers, such as fcm", i)
+		}
+		if len(route.Address) == 0 {
+			return fmt.Errorf("client: Registration.Routes[%d].Address is empty; give the token or URL that the push service gave the app", i)
+		}
+	}
+	if r.Lifetime < 0 {
+		return fmt.Errorf("client: Registration.Lifetime is %s, less than nothing", r.Lifetime)
+	}
+	return nil
+}
+
 // Register creates the registration or replaces it as a whole. The server then
 // sends a challenge to each new address; Receive answers it. Register again
 // whenever the platform hands out a new token, and before the lifetime is over.
 func (d *Device) Register(ctx context.Context, r Registration) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	if err := r.check(); err != nil {
+		return err
+	}
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	body := &pushwire.Register{
 		Routes:      r.Routes,
 		Plain:       r.Plain,
@@ -50,82 +77,124 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		Group:       r.Group,
 		Preferences: r.Preferences,
 	}
+	d.mu.Lock()
 	if !r.Plain {
 		body.SealKey = d.state.SealPublicKey
 	}
-	body.Channels = d.channels()
-	d.state.Plain = r.Plain
-	_, err := d.change(ctx, func(version uint64) pushwire.RequestBody {
+	body.Channels = channelsOf(d.chats)
+	d.mu.Unlock()
+	return d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
 		return body
-	})
-	return err
+	}, func(ok bool) {
+		if ok {
+			d.state.Plain = r.Plain
+			d.unsure = nil // the channels are these now
+		}
+		d.state.Asked = ""
+	}, func() { d.state.Asked = formOf(r.Plain) })
 }
 
 // SetChats replaces the chats and tells the server of the topics that came,
 // changed or went.
 func (d *Device) SetChats(ctx context.Context, chats []Chat) error {
+	if err := checkChats(chats); err != nil {
+		return err
+	}
+	chats = slices.Clone(chats)
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	former := d.channels()
-	old := d.chats
-	d.chats = chats
-	body := new(pushwire.Channels)
-	present := make(map[pushwire.Channel]bool)
-	topics := make(map[[4]byte]bool)
-	for _, c := range former {
-		present[c] = true
+	body := &pushwire.Channels{Channels: difference(channelsOf(d.chats), channelsOf(chats), d.unsure)}
+	if len(body.Channels) == 0 {
+		d.chats = chats
 	}
-	for _, c := range d.channels() {
-		topics[c.Topic] = true
-		if !present[c] {
-			body.Channels = append(body.Channels, c)
-		}
-	}
-	for _, c := range former {
-		if !topics[c.Topic] {
-			body.Channels = append(body.Channels, pushwire.Channel{Topic: c.Topic, Mode: pushwire.Removed})
-		}
-	}
+	d.mu.Unlock()
 	if len(body.Channels) == 0 {
 		return nil
 	}
-	_, err := d.change(ctx, func(version uint64) pushwire.RequestBody {
+	return d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
 		return body
+	}, func(ok bool) {
+		if ok {
+			d.chats, d.unsure = chats, nil
+		}
+	}, func() {
+		for i := range body.Channels {
+			d.unsure = append(d.unsure, body.Channels[i].Topic)
+		}
 	})
-	if err != nil {
-		d.chats = old
+}
+
+// difference is what turns some channels into others. Topics of which it is not known
+// how the server has them are told again.
+func difference(from, to []pushwire.Channel, unsure []whisper.Topic) []pushwire.Channel {
+	same := make(map[pushwire.Channel]bool)
+	for _, c := range from {
+		same[c] = !slices.Contains(unsure, c.Topic)
 	}
-	return err
+	var changes []pushwire.Channel
+	stay := make(map[whisper.Topic]bool)
+	for _, c := range to {
+		stay[c.Topic] = true
+		if !same[c] {
+			changes = append(changes, c)
+		}
+	}
+	remove := func(topic whisper.Topic) {
+		if !stay[topic] {
+			stay[topic] = true // once
+			changes = append(changes, pushwire.Channel{Topic: topic, Mode: pushwire.Removed})
+		}
+	}
+	for _, c := range from {
+		remove(c.Topic)
+	}
+	for _, topic := range unsure {
+		remove(topic)
+	}
+	return changes
 }
 
 // Unregister ends the registration. The keys stay; Register starts it anew.
 func (d *Device) Unregister(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, err := d.change(ctx, func(version uint64) pushwire.RequestBody {
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return d.change(ctx, func(version uint64) pushwire.RequestBody {
 		return &pushwire.Unregister{Version: version}
-	})
-	return err
+	}, func(ok bool) {
+		if ok {
+			d.state.Epoch, d.state.Seq = 0, 0
+		}
+	}, func() {})
 }
 
 // Status asks what the server holds about the device.
 func (d *Device) Status(ctx context.Context) (Status, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	defer done()
 	x, err := d.ask(ctx, new(pushwire.Status))
 	if err != nil {
 		return Status{}, err
 	}
 	status := Status{State: x.reply.State, Reason: x.reply.Reason}
-	if err := x.reply.Error(); err != nil {
-		return status, fmt.Errorf("client: status: %w", err)
-	}
 	if body, ok := x.reply.Body.(*pushwire.StatusReply); ok {
 		status.StatusReply = *body
 	}
-	return status, d.state.save(ctx, d.store)
+	if err := x.reply.Error(); err != nil {
+		return status, errors.Join(fmt.Errorf("client: status: %w", err), d.save(ctx))
+	}
+	return status, d.save(ctx)
 }
 
 // Active tells whether the server confirmed the registration, by its last reply.
@@ -138,7 +207,10 @@ func (d *Device) Active() bool {
 // confirm answers a challenge of this server for this account. Any other was
 // asked for by somebody else, perhaps by this server at another.
 func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error {
-	names := d.names()
+	names, err := d.names()
+	if err != nil {
+		return err
+	}
 	if !challenge.Names(names) {
 		return fmt.Errorf("client: challenge: %w", pushwire.ErrReceiver)
 	}
@@ -147,50 +219,65 @@ func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error 
 		return err
 	}
 	if err := x.reply.Error(); err != nil {
-		return fmt.Errorf("client: answering the challenge: %w", err)
+		return errors.Join(fmt.Errorf("client: answering the challenge: %w", err), d.save(ctx))
 	}
-	return d.state.save(ctx, d.store)
+	return d.save(ctx)
 }
 
 // names are the server and the account of this device.
-func (d *Device) names() (b pushwire.Binding) {
+func (d *Device) names() (b pushwire.Binding, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b.Account, err = d.state.account()
 	copy(b.Server[:], crypto.CompressPubkey(d.pushKey))
-	if key, err := d.state.identity(); err == nil { // as loadState has checked
-		copy(b.Account[:], crypto.CompressPubkey(&key.PublicKey))
-	}
-	return b
+	return b, err
 }
 
 // change sends a request that carries a version. The version is kept before it
 // is used, so that it is never used twice; one that the server finds stale is
-// raised above the server's once.
-func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.RequestBody) (pushwire.Reply, error) {
+// raised above the server's once. What the change means is noted when the server has
+// answered, by answered; sent notes beforehand what may be so from now on. Both are
+// called with mu held.
+func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.RequestBody, answered func(ok bool), sent func()) error {
 	for again := false; ; again = true {
-		version := d.state.nextVersion(time.Now().Add(d.offset))
-		if err := d.state.save(ctx, d.store); err != nil {
-			return pushwire.Reply{}, err
+		now := d.now()
+		d.mu.Lock()
+		version := d.state.nextVersion(now)
+		d.mu.Unlock()
+		if err := sayable(body(version)); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		sent()
+		d.mu.Unlock()
+		if err := d.save(ctx); err != nil {
+			return err
 		}
 		x, err := d.ask(ctx, body(version))
 		if err != nil {
-			return pushwire.Reply{}, err
+			return err
 		}
 		if x.reply.Code == pushwire.Stale && !again {
 			continue // ask has learned the server's version
 		}
-		if err := x.reply.Error(); err != nil {
-			return x.reply, fmt.Errorf("client: %s: %w", x.request.Kind(), err)
+		err = x.reply.Error()
+		d.mu.Lock()
+		answered(err == nil)
+		d.mu.Unlock()
+		if err != nil {
+			err = fmt.Errorf("client: %s: %w", x.request.Kind(), err)
 		}
-		return x.reply, d.state.save(ctx, d.store)
+		return errors.Join(err, d.save(ctx))
 	}
 }
 
-// channels are the topics of the chats. Chats that share one are one channel,
+// channelsOf are the topics of chats. Chats that share one are one channel,
 // with the mode that wakes most.
-func (d *Device) channels() []pushwire.Channel {
+func channelsOf(chats []Chat) []pushwire.Channel {
 	var list []pushwire.Channel
-	index := make(map[[4]byte]int)
-	for i := range d.chats {
-		c := d.chats[i].channel()
+	index := make(map[whisper.Topic]int)
+	for i := range chats {
+		c := chats[i].channel()
 		at, ok := index[c.Topic]
 		switch {
 		case !ok:
@@ -201,10 +288,4 @@ func (d *Device) channels() []pushwire.Channel {
 		}
 	}
 	return list
-}
-
-// IsRefused tells whether an error is the server's refusal with that code.
-func IsRefused(err error, code pushwire.Code) bool {
-	var refusal *pushwire.RefusalError
-	return errors.As(err, &refusal) && refusal.Code == code
 }

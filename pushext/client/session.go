@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -50,15 +51,19 @@ type call struct {
 // dial connects to the mailserver with a node key made for this connection, so
 // that two connections cannot be told to be of one device. It returns when the
 // shh handshake is complete.
-func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, logger *slog.Logger) (_ *session, err error) {
+func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, now func() time.Time, logger *slog.Logger) (_ *session, err error) {
 	s := &session{identity: identity, pushKey: pushKey, server: server, mailKey: mailKey, rings: rings, calls: make(map[[pushwire.IDSize]byte]*call)}
 	// Requests of history are signed by keys of their own, so that only the
 	// connection links them to the registration, and are as long as requests of
 	// push, so that who watches the link cannot tell them apart.
-	s.mail = mailclient.New(mailclient.Config{Padding: pushwire.Padding, Logger: logger})
+	padding := pushwire.Padding
+	if mailKey != nil {
+		padding = pushwire.SymmetricPadding
+	}
+	s.mail = mailclient.New(mailclient.Config{Padding: padding, Now: now, Logger: logger})
 	nodeKey, err := crypto.GenerateKey()
 	if err != nil {
-		return nil, fmt.Errorf("client: node key: %w", err)
+		return nil, fmt.Errorf("node key: %w", err)
 	}
 	// A phone wants nothing of the network's traffic, and passes nothing on.
 	s.node, err = whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true, Direct: s, Logger: logger})
@@ -71,7 +76,7 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 	}
 	s.node.Trust(server.ID())
 	s.life, s.lost = context.WithCancelCause(context.Background())
-	ctx, cancel := s.during(ctx)
+	linked, cancel := s.during(ctx)
 	defer cancel()
 	s.link = &p2p.Server{Config: p2p.Config{
 		PrivateKey:  nodeKey,
@@ -85,12 +90,13 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 	if err := s.link.Start(); err != nil {
 		s.lost(nil)
 		s.node.Stop()
-		return nil, fmt.Errorf("client: starting devp2p: %w", err)
+		return nil, fmt.Errorf("starting devp2p: %w", err)
 	}
 	s.link.AddPeer(server)
-	if err := s.node.WaitPeer(ctx, server.ID()); err != nil {
+	if err := s.node.WaitPeer(linked, server.ID()); err != nil {
+		err = blame(ctx, linked, err)
 		s.close()
-		return nil, fmt.Errorf("client: connecting to the mailserver: %w", err)
+		return nil, fmt.Errorf("connecting to the mailserver: %w", err)
 	}
 	return s, nil
 }
@@ -155,7 +161,7 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 		s.mu.Unlock()
 	}()
 	if err := s.node.SendRequest(ctx, s.server.ID(), env); err != nil {
-		return pushwire.Reply{}, nil, fmt.Errorf("client: %s request: %w", req.Body.Kind(), err)
+		return pushwire.Reply{}, nil, fmt.Errorf("%s request: %w", req.Body.Kind(), err)
 	}
 	select {
 	case reply := <-c.reply:
@@ -170,9 +176,9 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 			return reply, c.envelopes, nil
 		default:
 		}
-		return pushwire.Reply{}, nil, fmt.Errorf("client: no reply to a %s request: %w", req.Body.Kind(), context.Cause(s.life))
+		return pushwire.Reply{}, nil, fmt.Errorf("no reply to a %s request: %w", req.Body.Kind(), context.Cause(s.life))
 	case <-ctx.Done():
-		return pushwire.Reply{}, nil, fmt.Errorf("client: no reply to a %s request: %w", req.Body.Kind(), context.Cause(ctx))
+		return pushwire.Reply{}, nil, fmt.Errorf("no reply to a %s request: %w", req.Body.Kind(), context.Cause(ctx))
 	}
 }
 

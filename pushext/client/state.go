@@ -1,10 +1,11 @@
 package client
 
 import (
-	"context"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,15 +14,21 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"whisperpush/mailserver/mailwire"
 	"whisperpush/pushext/pushwire"
 )
 
-// maxShown is how many hashes of shown envelopes are remembered, to tell a
-// repeated push from a new message. It is more than a server keeps waiting for
-// one device.
-const maxShown = 2048
+// stateFormat is the number of the form of the text in the Store. Texts of before
+// 2027 have none, and are the state of one account.
+const stateFormat = 2
 
-// state is what a Device keeps between runs.
+// accounts is the text in the Store: what the device keeps for each mailserver.
+type accounts struct {
+	Format   int                        `json:"format"`
+	Accounts map[string]json.RawMessage `json:"accounts"` // by push key, compressed, in hexadecimal
+}
+
+// state is what a Device keeps between runs for one mailserver.
 type state struct {
 	RegistrationKey hexutil.Bytes `json:"registrationKey"` // secp256k1, private
 	SealKey         hexutil.Bytes `json:"sealKey"`         // X25519, private
@@ -29,58 +36,109 @@ type state struct {
 
 	Version uint64 `json:"version"`         // of the newest change asked for
 	Active  bool   `json:"active"`          // the server confirmed the registration
-	Plain   bool   `json:"plain,omitempty"` // wake-ups were asked for in the plain form
+	Plain   bool   `json:"plain,omitempty"` // wake-ups come in the plain form
+	// Asked is the form that a Register asked for whose reply never came: until
+	// there is one, wake-ups may come in either.
+	Asked form `json:"asked,omitempty"`
 
+	Epoch  uint64        `json:"epoch,omitempty"`  // in which Seq counts, as the server names it; 0: not known
 	Seq    uint64        `json:"seq"`              // of the newest wake-up opened
-	Since  uint32        `json:"since,omitempty"`  // when the history begins, Unix seconds, before there is a cursor
+	Since  uint32        `json:"since,omitempty"`  // the first start by the device's own clock, Unix seconds
+	Begin  uint32        `json:"begin,omitempty"`  // the same by the server's clock; 0: not known yet
 	Cursor hexutil.Bytes `json:"cursor,omitempty"` // where the history was read to (mailwire.Cursor)
+	Behind bool          `json:"behind,omitempty"` // something may be beyond Cursor that no wake-up will name
 
-	Shown []common.Hash `json:"shown,omitempty"` // oldest first, at most maxShown
+	Known   marks         `json:"known,omitzero"`   // messages that were shown, and envelopes that were read elsewhere
+	Waiting waitingList   `json:"waiting,omitzero"` // what the app has not said that it has
+	Shown   []common.Hash `json:"shown,omitempty"`  // envelopes, of before 2027; moved to Known
 }
 
-func loadState(ctx context.Context, store Store) (*state, error) {
-	text, err := store.Load(ctx)
+// form is a form of wake-ups, if one is meant.
+type form string
+
+const (
+	sealedForm form = "sealed"
+	plainForm  form = "plain"
+)
+
+func formOf(plain bool) form {
+	if plain {
+		return plainForm
+	}
+	return sealedForm
+}
+
+// newState makes the keys of a new device.
+func newState(now time.Time) (*state, error) {
+	key, err := crypto.GenerateKey()
 	if err != nil {
-		return nil, fmt.Errorf("client: reading device state: %w", err)
+		return nil, fmt.Errorf("client: registration key: %w", err)
 	}
-	s := new(state)
+	private, public, err := pushwire.NewSealKey()
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	return &state{RegistrationKey: crypto.FromECDSA(key), SealKey: private, SealPublicKey: public, Since: uint32(now.Unix())}, nil
+}
+
+// errDamaged says that the text in the Store is not that of a device.
+var errDamaged = errors.New("client: device state is damaged, remove it to start anew")
+
+// readAccounts reads the text of a Store. What it finds of before 2027 is the
+// account of the server whose push key it is first used with.
+func readAccounts(text []byte, account string) (accounts, error) {
+	all := accounts{Format: stateFormat, Accounts: make(map[string]json.RawMessage)}
 	if len(text) == 0 {
-		return s, s.create(time.Now())
+		return all, nil
 	}
+	var got accounts
+	if err := json.Unmarshal(text, &got); err != nil {
+		return all, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	switch {
+	case got.Format > stateFormat:
+		return all, fmt.Errorf("client: device state is of a later version, format %d (> %d)", got.Format, stateFormat)
+	case got.Format == 0:
+		all.Accounts[account] = text
+	case got.Accounts != nil:
+		all.Accounts = got.Accounts
+	}
+	return all, nil
+}
+
+func readState(text []byte) (*state, error) {
+	s := new(state)
 	if err := json.Unmarshal(text, s); err != nil {
-		return nil, fmt.Errorf("client: device state is damaged, remove it to start anew: %w", err)
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	if _, err := s.identity(); err != nil {
-		return nil, fmt.Errorf("client: device state is damaged, remove it to start anew: %w", err)
+		return nil, fmt.Errorf("%w: registration key: %w", errDamaged, err)
+	}
+	if len(s.SealKey) != pushwire.SealKeySize {
+		return nil, fmt.Errorf("%w: seal key of %d bytes", errDamaged, len(s.SealKey))
+	}
+	if _, err := mailwire.ParseCursor(s.Cursor); err != nil {
+		return nil, fmt.Errorf("%w: history cursor: %w", errDamaged, err)
+	}
+	for _, hash := range s.Shown {
+		s.Known.add(markOf(hash))
+	}
+	s.Shown = nil
+	if excess := len(s.Waiting) - maxWaiting; excess > 0 {
+		s.Waiting, s.Behind = s.Waiting[excess:], true
 	}
 	return s, nil
 }
 
-// create makes the keys of a new device.
-func (s *state) create(now time.Time) error {
-	key, err := crypto.GenerateKey()
-	if err != nil {
-		return fmt.Errorf("client: registration key: %w", err)
-	}
-	private, public, err := pushwire.NewSealKey()
-	if err != nil {
-		return fmt.Errorf("client: %w", err)
-	}
-	*s = state{RegistrationKey: crypto.FromECDSA(key), SealKey: private, SealPublicKey: public, Since: uint32(now.Unix())}
-	return nil
-}
-
 func (s *state) identity() (*ecdsa.PrivateKey, error) { return crypto.ToECDSA(s.RegistrationKey) }
 
-func (s *state) save(ctx context.Context, store Store) error {
-	text, err := json.MarshalIndent(s, "", "\t")
-	if err == nil {
-		err = store.Save(ctx, text)
-	}
+// account is the compressed registration key.
+func (s *state) account() ([pushwire.PushKeySize]byte, error) {
+	key, err := s.identity()
 	if err != nil {
-		return fmt.Errorf("client: keeping device state: %w", err)
+		return [pushwire.PushKeySize]byte{}, err
 	}
-	return nil
+	return [pushwire.PushKeySize]byte(crypto.CompressPubkey(&key.PublicKey)), nil
 }
 
 // nextVersion returns a version greater than every one before, also than those
@@ -90,16 +148,80 @@ func (s *state) nextVersion(now time.Time) uint64 {
 	return s.Version
 }
 
-// show remembers an envelope as shown and says whether it was not before.
-func (s *state) show(hash common.Hash) bool {
-	if slices.Contains(s.Shown, hash) {
-		return false
+// errReplaced says that another process, or a person, began the device anew.
+var errReplaced = errors.New("client: the device was begun anew in the store, by another process or by hand; open it again")
+
+// merge takes over what another process did to the state in the store since base:
+// theirs is what is there now.
+func (s *state) merge(base, theirs *state) error {
+	if !bytes.Equal(s.RegistrationKey, theirs.RegistrationKey) {
+		return errReplaced
 	}
-	s.Shown = append(s.Shown, hash)
-	if excess := len(s.Shown) - maxShown; excess > 0 {
-		s.Shown = slices.Delete(s.Shown, 0, excess)
+	// Sequences are compared within one epoch only; another one is the work of
+	// whoever changed it.
+	if s.Epoch == theirs.Epoch {
+		s.Seq = max(s.Seq, theirs.Seq)
+	} else if s.Epoch == base.Epoch {
+		s.Epoch, s.Seq = theirs.Epoch, theirs.Seq
 	}
-	return true
+	s.Version = max(s.Version, theirs.Version)
+	s.Active = changed(s.Active, base.Active, theirs.Active)
+	s.Plain = changed(s.Plain, base.Plain, theirs.Plain)
+	s.Asked = changed(s.Asked, base.Asked, theirs.Asked)
+	s.Begin = changed(s.Begin, base.Begin, theirs.Begin)
+	s.Behind = changed(s.Behind, base.Behind, theirs.Behind)
+	s.Cursor = later(s.Cursor, base.Cursor, theirs.Cursor)
+
+	for _, k := range theirs.Known.list {
+		s.Known.add(k)
+	}
+	ours := s.Waiting
+	s.Waiting = nil
+	for _, w := range theirs.Waiting {
+		if at := ours.find(w.Hash); at >= 0 || base.Waiting.find(w.Hash) < 0 { // else it was dropped here
+			if at >= 0 && w.Message == (mark{}) {
+				w.Message = ours[at].Message
+			}
+			s.Waiting = append(s.Waiting, w)
+		}
+	}
+	for _, w := range ours {
+		if s.Waiting.find(w.Hash) < 0 && base.Waiting.find(w.Hash) < 0 { // else it was dropped there
+			s.Waiting = append(s.Waiting, w)
+		}
+	}
+	s.Waiting = slices.DeleteFunc(s.Waiting, func(w waiting) bool {
+		return s.Known.has(markOf(w.Hash)) || w.Message != (mark{}) && s.Known.has(w.Message)
+	})
+	if excess := len(s.Waiting) - maxWaiting; excess > 0 {
+		s.Waiting, s.Behind = s.Waiting[excess:], true
+	}
+	return nil
+}
+
+// changed returns what this process made of a value, or else what another one did.
+func changed[T comparable](ours, base, theirs T) T {
+	if ours != base {
+		return ours
+	}
+	return theirs
+}
+
+// later returns the cursor that is behind more of the log. What either process found
+// on the way is among what waits.
+func later(ours, base, theirs []byte) []byte {
+	a, errA := mailwire.ParseCursor(ours)
+	b, errB := mailwire.ParseCursor(theirs)
+	if errA == nil && errB == nil && a.Log == b.Log && !a.IsZero() && !b.IsZero() {
+		if b.Seq > a.Seq {
+			return theirs
+		}
+		return ours
+	}
+	if !bytes.Equal(ours, base) {
+		return ours
+	}
+	return theirs
 }
 
 // NewGroup returns a random group id for Registration.Group.

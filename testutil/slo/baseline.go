@@ -100,11 +100,11 @@ func (r *run) fullRange(ctx context.Context, proxy *faultproxy.Proxy, d *device,
 		return 0, 0, err
 	}
 	up, down := proxy.Bytes()
-	previews, err := sdk.History(ctx)
+	event, err := sdk.History(ctx)
 	sdk.Close()
 	if err != nil {
 		return 0, 0, err
 	}
 	upNow, downNow := proxy.Bytes()
-	return upNow + downNow - up - down, len(previews), nil
+	return upNow + downNow - up - down, len(event.Previews), nil
 }

@@ -83,12 +83,16 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 		return err
 	}
 	var state struct {
-		SealKey hexutil.Bytes `json:"sealKey"`
+		Accounts map[string]struct {
+			SealKey hexutil.Bytes `json:"sealKey"`
+		} `json:"accounts"`
 	}
 	if err := json.Unmarshal(text, &state); err != nil {
 		return err
 	}
-	d.sealKey = state.SealKey
+	for _, account := range state.Accounts {
+		d.sealKey = account.SealKey
+	}
 	for confirmed := false; !confirmed; { // a direct device is active before
 		select {
 		case push := <-d.pushes:
@@ -200,7 +204,7 @@ func (d *device) wake(ctx context.Context, body []byte, at time.Time, over time.
 		for _, p := range event.Previews {
 			d.ledger.showed(p.Hash, now, at, via)
 		}
-		if err == nil {
+		if shownErr := d.sdk.Shown(ctx, event.Hashes()...); err == nil && shownErr == nil {
 			return
 		}
 		d.ledger.stumbled(payload.Hashes)

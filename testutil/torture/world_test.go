@@ -359,14 +359,17 @@ func (w *world) fetch(ctx context.Context, d *device) error {
 	if len(hashes) == 0 {
 		return nil
 	}
-	_, missing, err := d.Fetch(ctx, hashes)
+	event, err := d.Fetch(ctx, hashes)
+	if err == nil {
+		err = d.Shown(ctx, event.Hashes()...)
+	}
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(missing) > 0 {
-		d.wrong = append(d.wrong, fmt.Sprintf("woken for %d envelopes that are not archived", len(missing)))
+	if len(event.Missing) > 0 {
+		d.wrong = append(d.wrong, fmt.Sprintf("woken for %d envelopes that are not archived", len(event.Missing)))
 	}
 	for _, h := range hashes {
 		d.fetched[h] = true

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+const (
+	// maxPush bounds what a platform hands to the app: a body of at most 4096 bytes,
+	// as a string in a string, and what the platform adds.
+	maxPush = 16 << 10
+	// maxWrapped is how many objects a platform may put around a body.
+	maxWrapped = 3
+)
+
+// ErrNotOurs says that a push is not one of a mailserver. An app that has pushes of
+// other senders too hands each to Receive and goes on with those.
+var ErrNotOurs = errors.New("client: not a push of a mailserver")
+
+// members are those of a body, see docs/protocol.md.
+var members = [...]string{"v", "p", "k", "s", "m", "h", "c", "b", "a"}
+
+// wrappers are the members in which platforms put a body, as an object or as the same
+// in a string.
+var wrappers = [...]string{"data", "message", "payload", "custom"}
+
+// FromFCM returns the body of a push that came as a data message of Firebase, which
+// makes a string of every value: RemoteMessage.getData() on Android, the message's data
+// in Flutter and React Native. The data messages of gorush are the same.
+func FromFCM(data map[string]string) ([]byte, error) {
+	all := make(map[string]json.RawMessage, len(data))
+	for name, value := range data {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("client: member %.20q of a push: %w", name, err)
+		}
+		all[name] = text
+	}
+	return find(all, 0)
+}
+
+// FromAPNs returns the body of a push that came through Apple: userInfo of the
+// notification's content as JSON (JSONSerialization.data(withJSONObject:)). The body's
+// members stand beside aps.
+func FromAPNs(userInfo []byte) ([]byte, error) { return unwrap(userInfo) }
+
+// FromHMS returns the body of a push that came through Huawei:
+// RemoteMessage.getData(), a string.
+func FromHMS(data string) ([]byte, error) { return unwrap([]byte(data)) }
+
+// FromPushy returns the body of a push that came through Pushy, the JSON of its data.
+func FromPushy(data []byte) ([]byte, error) { return unwrap(data) }
+
+// FromWebPush returns the body of a push that came by Web Push or UnifiedPush:
+// event.data in a service worker, the message of UnifiedPush's connector, both after
+// they were decrypted.
+func FromWebPush(data []byte) ([]byte, error) { return unwrap(data) }
+
+// FromWebhook returns the body of a push that came as the body of a web-hook.
+func FromWebhook(body []byte) ([]byte, error) { return unwrap(body) }
+
+// unwrap finds a body in the JSON that a platform hands to an app.
+func unwrap(push []byte) ([]byte, error) {
+	if len(push) > maxPush {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrNotOurs, len(push), maxPush)
+	}
+	return unwrapped(push, 0)
+}
+
+func unwrapped(push []byte, depth int) ([]byte, error) {
+	push = bytes.TrimSpace(push)
+	if len(push) > 0 && push[0] == '"' {
+		var text string
+		if err := json.Unmarshal(push, &text); err != nil {
+			return nil, fmt.Errorf("%w: it is no JSON", ErrNotOurs)
+		}
+		push = []byte(text)
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(push, &all); err != nil {
+		return nil, fmt.Errorf("%w: it is no JSON object", ErrNotOurs)
+	}
+	return find(all, depth)
+}
+
+// find returns the members of a body among others, or of one that is wrapped.
+func find(all map[string]json.RawMessage, depth int) ([]byte, error) {
+	if _, ok := all["v"]; ok {
+		body := make(map[string]json.RawMessage, len(members))
+		for _, name := range members {
+			if value, ok := all[name]; ok {
+				body[name] = value
+			}
+		}
+		return json.Marshal(body)
+	}
+	for _, name := range wrappers {
+		if inner, ok := all[name]; ok && depth < maxWrapped {
+			if body, err := unwrapped(inner, depth+1); err == nil {
+				return body, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%w: it has no version, the member v", ErrNotOurs)
+}
