@@ -17,7 +17,7 @@ type Limits struct {
 
 	// Of all registrations.
 	Registrations int // 1,000,000
-	AllChannels   int // 20,000,000 channels; an indexed one takes about 40 bytes of memory
+	AllChannels   int // 20,000,000 channels; an indexed one takes about 45 bytes of memory
 	PerAddress    int // 8 that claim one address, of which at most one owns it
 	PerGroup      int // 16 that share a group id
 	PerHandle     int // 4 that share a handle and its root

@@ -11,7 +11,10 @@ import (
 // index finds the registrations that listen to a topic. A million channels have
 // to fit in some tens of megabytes, and every archived envelope is looked up,
 // nine of ten in vain: so a topic maps to the number of its first posting, and
-// all postings lie in one arena, chained by topic. Only what can be woken is in
+// all postings lie in one arena, chained by topic. What a look-up does not need is
+// apart: the way back in that chain, and a chain of the postings of a registration,
+// so that taking one out costs the same however many listen to its topics: nothing
+// is matched meanwhile. Only what can be woken is in
 // it: registrations whose address was confirmed once, and channels in the mode
 // Every; the rest is on disk.
 //
@@ -21,6 +24,7 @@ type index struct {
 	mu       sync.RWMutex
 	heads    table                     // topic → its first posting
 	postings postings                  // number 0 is unused, so that 0 ends a chain
+	links    links                     // of each posting
 	free     uint32                    // chain of unused postings
 	used     int                       // postings in use
 	slots    slots                     // number 0 is unused
@@ -32,6 +36,7 @@ func newIndex() *index {
 	return &index{
 		heads:    newTable(),
 		postings: make(postings, postingSize),
+		links:    make(links, linkSize),
 		slots:    make(slots, slotSize),
 		byID:     make(map[registrationID]uint32),
 	}
@@ -60,17 +65,13 @@ func (x *index) walk(p, now uint32, fn func(registrationID)) {
 	}
 }
 
-// set puts a registration's channels in the place of those it had before, old.
-func (x *index) set(id registrationID, end time.Time, old, channels []channel) {
+// set puts a registration's channels in the place of those it had before.
+func (x *index) set(id registrationID, end time.Time, channels []channel) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	at, known := x.byID[id]
 	if known {
-		for i := range old {
-			if old[i].mode == every {
-				x.drop(old[i].topic, at)
-			}
-		}
+		x.clear(at)
 	} else {
 		at = x.newSlot()
 		x.byID[id] = at
@@ -78,24 +79,20 @@ func (x *index) set(id registrationID, end time.Time, old, channels []channel) {
 	x.slots.set(at, slot{id: id, end: seconds(end)})
 	for i := range channels {
 		if channels[i].mode == every {
-			x.add(channels[i].topic, posting{slot: at, muted: channels[i].muted})
+			x.add(topicKey(channels[i].topic), posting{slot: at, muted: channels[i].muted})
 		}
 	}
 }
 
-// remove takes a registration and its channels, old, out of the index.
-func (x *index) remove(id registrationID, old []channel) {
+// remove takes a registration and its channels out of the index.
+func (x *index) remove(id registrationID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	at, known := x.byID[id]
 	if !known {
 		return
 	}
-	for i := range old {
-		if old[i].mode == every {
-			x.drop(old[i].topic, at)
-		}
-	}
+	x.clear(at)
 	delete(x.byID, id)
 	x.slots.set(at, slot{end: x.spare})
 	x.spare = at
@@ -119,41 +116,48 @@ func (x *index) newSlot() uint32 {
 	return at
 }
 
-func (x *index) add(t whisper.Topic, p posting) {
+// add puts a posting before the others of its topic.
+func (x *index) add(key uint32, p posting) {
 	at := x.free
 	if at != 0 {
 		x.free = x.postings.get(at).next
 	} else {
 		at = uint32(x.postings.len())
 		x.postings = append(x.postings, make([]byte, postingSize)...)
+		x.links = append(x.links, make([]byte, linkSize)...)
 	}
-	p.next = x.heads.swap(topicKey(t), at)
 	x.postings.set(at, p)
+	x.chain(at, key, x.heads.swap(key, at))
+	x.join(at, p.slot)
 	x.used++
 }
 
-// drop removes one posting of a topic: the one of a slot.
-func (x *index) drop(t whisper.Topic, slot uint32) {
-	key := topicKey(t)
-	var before uint32
-	for at := x.heads.get(key); at != 0; {
-		p := x.postings.get(at)
-		if p.slot != slot {
-			before, at = at, p.next
-			continue
-		}
+// join puts a posting before the others of its registration.
+func (x *index) join(at, slot uint32) {
+	x.links.setMate(at, x.slots.first(slot))
+	x.slots.setFirst(slot, at)
+}
+
+// clear removes the postings of a slot.
+func (x *index) clear(slot uint32) {
+	for at := x.slots.first(slot); at != 0; {
+		l, next := x.links.get(at), x.postings.get(at).next
 		switch {
-		case before != 0:
-			x.postings.setNext(before, p.next)
-		case p.next != 0:
-			x.heads.set(key, p.next)
+		case !l.first:
+			x.postings.setNext(l.before, next)
+			if next != 0 {
+				x.links.setBefore(next, l.before)
+			}
+		case next != 0:
+			x.heads.set(l.before, next)
+			x.links.setFirst(next, l.before)
 		default:
-			x.heads.remove(key)
+			x.heads.remove(l.before)
 		}
 		x.postings.set(at, posting{next: x.free})
 		x.free = at
 		x.used--
-		return
+		at = l.mate
 	}
 }
 

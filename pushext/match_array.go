@@ -39,27 +39,80 @@ func (a postings) setNext(i, next uint32) {
 	binary.LittleEndian.PutUint32(a[postingSize*int(i):], next)
 }
 
+// link is where a posting is chained, besides its way on: what only a change needs.
+type link struct {
+	first  bool   // of its topic
+	before uint32 // of the same topic; of the first the topic
+	mate   uint32 // next of the same registration
+}
+
+type links []byte
+
+// A link is before, and mate with firstBit if it is the first.
+const (
+	linkSize = 8
+	firstBit = 1 << 31
+)
+
+func (a links) get(i uint32) link {
+	b := a[linkSize*int(i):][:linkSize]
+	mate := binary.LittleEndian.Uint32(b[4:])
+	return link{first: mate&firstBit != 0, before: binary.LittleEndian.Uint32(b), mate: mate &^ firstBit}
+}
+
+func (a links) put(i uint32, l link) {
+	b := a[linkSize*int(i):][:linkSize]
+	if l.first {
+		l.mate |= firstBit
+	}
+	binary.LittleEndian.PutUint32(b, l.before)
+	binary.LittleEndian.PutUint32(b[4:], l.mate)
+}
+
+// setFirst makes a posting the first of a topic.
+func (a links) setFirst(i, key uint32) { a.put(i, link{first: true, before: key, mate: a.get(i).mate}) }
+
+// setBefore puts a posting behind another of its topic.
+func (a links) setBefore(i, before uint32) { a.put(i, link{before: before, mate: a.get(i).mate}) }
+
+func (a links) setMate(i, mate uint32) {
+	l := a.get(i)
+	l.mate = mate
+	a.put(i, l)
+}
+
 // slot is a registration as the index knows it.
 type slot struct {
-	id  registrationID // 0: it is unused
-	end uint32         // Unix seconds until which it is woken; of one that is unused the next such
+	id    registrationID // 0: it is unused
+	end   uint32         // Unix seconds until which it is woken; of one that is unused the next such
+	first uint32         // of its postings
 }
 
 type slots []byte
 
-const slotSize = 12
+const slotSize = 16
 
 func (a slots) len() int { return len(a) / slotSize }
 
 func (a slots) get(i uint32) slot {
 	b := a[slotSize*int(i):][:slotSize]
-	return slot{id: registrationID(binary.LittleEndian.Uint64(b)), end: binary.LittleEndian.Uint32(b[8:])}
+	return slot{
+		id: registrationID(binary.LittleEndian.Uint64(b)), end: binary.LittleEndian.Uint32(b[8:]),
+		first: binary.LittleEndian.Uint32(b[12:]),
+	}
 }
 
 func (a slots) set(i uint32, s slot) {
 	b := a[slotSize*int(i):][:slotSize]
 	binary.LittleEndian.PutUint64(b, uint64(s.id))
 	binary.LittleEndian.PutUint32(b[8:], s.end)
+	binary.LittleEndian.PutUint32(b[12:], s.first)
+}
+
+func (a slots) first(i uint32) uint32 { return binary.LittleEndian.Uint32(a[slotSize*int(i)+12:]) }
+
+func (a slots) setFirst(i, first uint32) {
+	binary.LittleEndian.PutUint32(a[slotSize*int(i)+12:], first)
 }
 
 // newArray returns zeros. A large array is in huge pages where the system has

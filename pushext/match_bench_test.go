@@ -36,7 +36,7 @@ func fillIndex(registrations int) *index {
 		for c := range channels {
 			channels[c] = channel{topic: benchTopic(uint32(r*benchChannels + c))}
 		}
-		x.set(registrationID(r+1), end, nil, channels)
+		x.set(registrationID(r+1), end, channels)
 	}
 	return x
 }

@@ -86,6 +86,7 @@ func buildIndex(parts []listeners) *index {
 	}
 	x.used = starts[regions] - 1
 	x.postings = newArray(starts[regions] * postingSize)
+	x.links = newArray(starts[regions] * linkSize)
 	x.slots = slices.Grow(x.slots, size)
 	x.heads.reserve(x.used)
 
@@ -112,8 +113,12 @@ func buildIndex(parts []listeners) *index {
 	}
 	for _, ats := range late {
 		for _, at := range ats {
-			x.postings.setNext(at, x.heads.swap(x.postings.get(at).next, at))
+			key := x.postings.get(at).next
+			x.chain(at, key, x.heads.swap(key, at))
 		}
+	}
+	for at := range uint32(x.used) {
+		x.join(at+1, x.postings.get(at+1).slot)
 	}
 	x.heads.reserve(x.heads.used) // many may listen to one topic
 	return x
@@ -132,17 +137,30 @@ func (x *index) buildRegions(parts []listeners, firsts []uint32, at, from, to in
 					next, ok := x.heads.swapBelow(end, w.key, uint32(at))
 					if !ok {
 						late = append(late, uint32(at))
-						next = w.key
 					} else if next == 0 {
 						fresh++
 					}
-					x.postings.set(uint32(at), posting{next: next, slot: firsts[i] + w.slot, muted: w.muted})
+					x.postings.set(uint32(at), posting{slot: firsts[i] + w.slot, muted: w.muted})
+					if ok {
+						x.chain(uint32(at), w.key, next)
+					} else {
+						x.postings.setNext(uint32(at), w.key)
+					}
 					at++
 				}
 			}
 		}
 	}
 	return late, fresh
+}
+
+// chain puts a posting before the one that was the first of its topic, 0 for none.
+func (x *index) chain(at, key, next uint32) {
+	x.postings.setNext(at, next)
+	x.links.setFirst(at, key)
+	if next != 0 {
+		x.links.setBefore(next, at)
+	}
 }
 
 // indexSlots fills byID, which is empty.

@@ -33,7 +33,7 @@ func TestBuildIndex(t *testing.T) {
 				held[i] = append(held[i], c)
 			}
 			end := now.Add(time.Duration(rng.IntN(10)-1) * time.Hour)
-			want.set(registrationID(i+1), end, nil, held[i])
+			want.set(registrationID(i+1), end, held[i])
 			parts[i*2/registrations].add(registrationID(i+1), end, held[i]) // the last is empty
 		}
 		got := buildIndex(parts)
@@ -41,6 +41,8 @@ func TestBuildIndex(t *testing.T) {
 			t.Helper()
 			require.Equal(t, want.size(), got.size())
 			require.Equal(t, want.heads.size(), got.heads.size())
+			want.sound(t)
+			got.sound(t)
 			for n := range topics + 10 {
 				var a, b []registrationID
 				want.match(benchTopic(uint32(n)), now, func(id registrationID) { a = append(a, id) })
@@ -55,9 +57,9 @@ func TestBuildIndex(t *testing.T) {
 			for _, x := range []*index{want, got} {
 				switch i % 3 {
 				case 0:
-					x.remove(registrationID(i+1), held[i])
+					x.remove(registrationID(i + 1))
 				case 1:
-					x.set(registrationID(i+1), now.Add(time.Hour), held[i], held[(i+1)%registrations])
+					x.set(registrationID(i+1), now.Add(time.Hour), held[(i+1)%registrations])
 				}
 			}
 		}

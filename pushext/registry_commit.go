@@ -282,16 +282,10 @@ func (c *decision) counted(rec *record, n int) {
 // who has to know. The caller holds mu.
 func (r *registry) settle(e edit) {
 	old, next := e.old, e.next
-	was := old != nil && old.listens()
-	switch {
-	case next != nil && next.listens():
-		var channels []channel
-		if was {
-			channels = old.channels
-		}
-		r.index.set(next.id, next.expires, channels, next.channels)
-	case was:
-		r.index.remove(old.id, old.channels)
+	if next != nil && next.listens() {
+		r.index.set(next.id, next.expires, next.channels)
+	} else if old != nil {
+		r.index.remove(old.id)
 	}
 	switch {
 	case old == nil || !old.live():

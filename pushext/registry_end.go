@@ -147,10 +147,10 @@ func (c *decision) discard(id registrationID) {
 	if plain, err := c.open(prefixListening, id); err == nil {
 		rec := &record{registration: registration{id: id}}
 		if rec.decodeListening(plain) == nil {
-			c.after = append(c.after, func() { c.index.remove(id, rec.channels) })
 			c.counted(rec, -1)
 		}
 	}
+	c.after = append(c.after, func() { c.index.remove(id) })
 	c.delete(idKey(prefixRecord, id))
 	c.delete(idKey(prefixListening, id))
 }

@@ -578,6 +578,50 @@ func TestRegistryModel(t *testing.T) {
 	})
 }
 
+// sound checks that every posting is in the chain of its topic, which is linked
+// both ways, and in that of its registration, and that there are no others.
+func (x *index) sound(t require.TestingT) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	require.Equal(t, x.postings.len()*linkSize, len(x.links))
+	slots := make(map[uint32]uint32) // of postings that a topic leads to
+	topics := 0
+	for i := range x.heads.size() {
+		word := x.heads.word(i)
+		if word == 0 {
+			continue
+		}
+		topics++
+		before := uint32(0)
+		for at := uint32(word); at != 0; at = x.postings.get(at).next {
+			l := x.links.get(at)
+			require.Equal(t, before == 0, l.first)
+			if l.first {
+				require.Equal(t, uint32(word>>32), l.before)
+			} else {
+				require.Equal(t, before, l.before)
+			}
+			require.NotContains(t, slots, at)
+			slots[at], before = x.postings.get(at).slot, at
+		}
+	}
+	require.Equal(t, topics, x.heads.used)
+	require.Len(t, slots, x.used)
+	for _, slot := range x.byID {
+		for at := x.slots.first(slot); at != 0; at = x.links.get(at).mate {
+			require.Contains(t, slots, at)
+			require.Equal(t, slot, slots[at])
+			delete(slots, at)
+		}
+	}
+	require.Empty(t, slots)
+	free := 0
+	for at := x.free; at != 0; at = x.postings.get(at).next {
+		free++
+	}
+	require.Equal(t, x.postings.len()-1, x.used+free)
+}
+
 // The index against the plainest thing that does the same.
 func TestIndexModel(t *testing.T) {
 	x := newIndex()
@@ -587,7 +631,7 @@ func TestIndexModel(t *testing.T) {
 	for range 3000 {
 		id := registrationID(1 + rng.IntN(20))
 		if rng.IntN(4) == 0 {
-			x.remove(id, plain[id])
+			x.remove(id)
 			delete(plain, id)
 		} else {
 			var channels []channel
@@ -601,9 +645,10 @@ func TestIndexModel(t *testing.T) {
 					channels = append(channels, channel{topic: whisper.Topic{n}, mode: pushwire.Mentions})
 				}
 			}
-			x.set(id, now.Add(time.Hour), plain[id], channels)
+			x.set(id, now.Add(time.Hour), channels)
 			plain[id] = channels
 		}
+		x.sound(t)
 		n := byte(rng.IntN(6))
 		var got, want []registrationID
 		x.match(whisper.Topic{n}, now, func(id registrationID) { got = append(got, id) })
@@ -618,8 +663,8 @@ func TestIndexModel(t *testing.T) {
 		slices.Sort(want)
 		require.Equal(t, want, got)
 	}
-	for id, channels := range plain {
-		x.remove(id, channels)
+	for id := range plain {
+		x.remove(id)
 	}
 	require.Zero(t, x.size())
 	require.Zero(t, x.heads.used)
@@ -656,7 +701,7 @@ func TestTable(t *testing.T) {
 
 func TestMatchDoesNotAllocate(t *testing.T) {
 	x := newIndex()
-	x.set(1, time.Unix(2_000_000_000, 0), nil, []channel{{topic: topicA}})
+	x.set(1, time.Unix(2_000_000_000, 0), []channel{{topic: topicA}})
 	now, hits := time.Unix(1_800_000_000, 0), 0
 	fn := func(registrationID) { hits++ }
 	require.Zero(t, testing.AllocsPerRun(100, func() {

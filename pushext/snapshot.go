@@ -36,7 +36,7 @@ const (
 	snapshotName = "index.snapshot"
 	snapshotTemp = snapshotName + ".tmp" // while it is being written
 
-	snapshotVersion = 1
+	snapshotVersion = 2 // 1 had no links
 	// snapshotPiece is how many bytes are sealed at a time: few enough to stay in a
 	// core's cache between the file and the index.
 	snapshotPiece = 256 << 10
@@ -71,6 +71,8 @@ type snapshot struct {
 	Channels   uint64
 	Challenged uint64
 
+	Links uint64 `rlp:"optional"` // bytes, the fourth array
+
 	Tail []rlp.RawValue `rlp:"tail"`
 }
 
@@ -78,7 +80,7 @@ type snapshot struct {
 func newSnapshot(x *index, t tally) *snapshot {
 	s := &snapshot{
 		Format: snapshotVersion,
-		Slots:  uint64(len(x.slots)), Words: uint64(len(x.heads.words)), Postings: uint64(len(x.postings)),
+		Slots:  uint64(len(x.slots)), Words: uint64(len(x.heads.words)), Postings: uint64(len(x.postings)), Links: uint64(len(x.links)),
 		Multiplier: x.heads.mul, Topics: uint64(x.heads.used), Used: uint64(x.used), Free: x.free, Spare: x.spare,
 		Channels: uint64(t.channels), Challenged: uint64(t.challenged),
 	}
@@ -97,15 +99,15 @@ func decodeSnapshot(record []byte, size int64) (*snapshot, error) {
 		return nil, fmt.Errorf("%w: its record: %v", errSnapshot, err)
 	}
 	if s.Format != snapshotVersion {
-		return nil, fmt.Errorf("%w: format %d, not %d", errSnapshot, s.Format, snapshotVersion)
+		return nil, fmt.Errorf("%w: another version of this program wrote it: format %d, not %d", errSnapshot, s.Format, snapshotVersion)
 	}
-	for _, n := range append(s.Classes[:], s.Slots, s.Words, s.Postings, s.Channels, s.Challenged) {
+	for _, n := range append(s.Classes[:], s.Slots, s.Words, s.Postings, s.Links, s.Channels, s.Challenged) {
 		if n > snapshotMost {
 			return nil, fmt.Errorf("%w: its record counts up to %d", errSnapshot, n)
 		}
 	}
 	slots, words, postings := s.Slots/slotSize, s.Words/wordSize, s.Postings/postingSize
-	if s.Slots%slotSize != 0 || s.Words%wordSize != 0 || s.Postings%postingSize != 0 ||
+	if s.Slots%slotSize != 0 || s.Words%wordSize != 0 || s.Postings%postingSize != 0 || s.Links != postings*linkSize ||
 		words < tableMin || bits.OnesCount64(words) != 1 || s.Topics >= words || s.Multiplier%2 == 0 ||
 		s.Used >= postings || uint64(s.Free) >= postings || uint64(s.Spare) >= slots {
 		return nil, fmt.Errorf("%w: its record is of no index", errSnapshot)
@@ -121,12 +123,12 @@ func decodeSnapshot(record []byte, size int64) (*snapshot, error) {
 }
 
 // arrays are the sizes of those in the file, in its order.
-func (s *snapshot) arrays() [3]int64 {
-	return [...]int64{int64(s.Slots), int64(s.Words), int64(s.Postings)}
+func (s *snapshot) arrays() [4]int64 {
+	return [...]int64{int64(s.Slots), int64(s.Words), int64(s.Postings), int64(s.Links)}
 }
 
 // arrays are those that a snapshot's file holds, in its order.
-func (x *index) arrays() [3][]byte { return [...][]byte{x.slots, x.heads.words, x.postings} }
+func (x *index) arrays() [4][]byte { return [...][]byte{x.slots, x.heads.words, x.postings, x.links} }
 
 // tally is what the snapshot counts.
 func (s *snapshot) tally() tally {
@@ -145,7 +147,7 @@ type piece struct {
 }
 
 // pieces divides arrays of an index, those of each apart.
-func pieces(arrays [3][]byte) (of [3][]piece) {
+func pieces(arrays [4][]byte) (of [4][]piece) {
 	number, at := uint64(0), int64(0)
 	for i, array := range arrays {
 		for plain := range slices.Chunk(array, snapshotPiece) {
@@ -253,7 +255,7 @@ func (s *snapshot) read(f *os.File) (*index, error) {
 	}
 	x := &index{
 		heads: table{mul: s.Multiplier, used: int(s.Topics)}, postings: newArray(int(s.Postings)),
-		free: s.Free, used: int(s.Used), slots: newArray(int(s.Slots)), spare: s.Spare,
+		links: newArray(int(s.Links)), free: s.Free, used: int(s.Used), slots: newArray(int(s.Slots)), spare: s.Spare,
 	}
 	x.heads.resize(int(s.Words / wordSize))
 	of := pieces(x.arrays())
