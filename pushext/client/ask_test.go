@@ -200,12 +200,12 @@ func TestFailedRegisterDeafensNobody(t *testing.T) {
 	plain := route()
 	plain.Plain = true
 
-	mode = "refuse"
+	s.change(func() { mode = "refuse" })
 	require.Error(t, d.Register(t.Context(), plain))
 	require.True(t, reads(d, sealed), "a push of the registration that still stands")
 	require.False(t, reads(d, inPlain))
 
-	mode = "silence"
+	s.change(func() { mode = "silence" })
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, d.Register(ctx, plain), context.DeadlineExceeded)
@@ -215,7 +215,7 @@ func TestFailedRegisterDeafensNobody(t *testing.T) {
 		require.True(t, reads(d, inPlain), "perhaps it does not")
 	}
 
-	mode = ""
+	s.change(func() { mode = "" })
 	require.NoError(t, again.Register(t.Context(), plain))
 	require.False(t, reads(again, sealed))
 	require.True(t, reads(again, inPlain))
@@ -241,7 +241,7 @@ func TestSetChatsAfterSilence(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	require.Error(t, d.SetChats(ctx, []Chat{family(), chat("work", pushwire.Every)}))
-	silent = false
+	s.change(func() { silent = false })
 	require.NoError(t, d.SetChats(t.Context(), []Chat{family(), chat("sport", pushwire.Every)}))
 	all := s.seen()
 	require.ElementsMatch(t, []pushwire.Channel{{Topic: whisper.TopicFor("sport")}, {Topic: whisper.TopicFor("work"), Mode: pushwire.Removed}},

@@ -140,8 +140,11 @@ func TestHistoryOfAnotherLog(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.Shown(t.Context(), event.Hashes()...))
 
-	s.id = mailwire.LogID{2}
-	s.log = append([]*whisper.Envelope{letter(t, "before", time.Hour), letter(t, "three", 0)}, s.log...)
+	before, three := letter(t, "before", time.Hour), letter(t, "three", 0)
+	s.change(func() {
+		s.id = mailwire.LogID{2}
+		s.log = append([]*whisper.Envelope{before, three}, s.log...)
+	})
 	d = s.open(t, store)
 	_, err = d.Status(t.Context())
 	require.NoError(t, err)

@@ -130,6 +130,13 @@ func (s *scripted) answerMail(peer enode.ID, env *whisper.Envelope) {
 	}
 }
 
+// change changes what the server does, between requests.
+func (s *scripted) change(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
 func (s *scripted) seen() []pushwire.Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -53,7 +53,7 @@ func TestNextPushBringsWhatFailed(t *testing.T) {
 	d := s.open(t, nil)
 	_, err := d.Receive(t.Context(), d.push(t, 1, s.log[0]))
 	require.Error(t, err)
-	refuse = false
+	s.change(func() { refuse = false })
 	event, err := d.Receive(t.Context(), d.push(t, 2, s.log[1]))
 	require.NoError(t, err)
 	require.Equal(t, []string{"first", "second"}, texts(event))
@@ -88,7 +88,8 @@ func TestCrashBeforeShown(t *testing.T) {
 				require.NoError(t, d.Shown(t.Context(), event.Previews[0].Hash))
 				require.NoError(t, d.Close()) // and the app ends
 
-				s.log = append(s.log, letter(t, "third", time.Second))
+				third := letter(t, "third", time.Second)
+				s.change(func() { s.log = append(s.log, third) })
 				d = s.open(t, store)
 				event, err = goOn(d, s)
 				require.NoError(t, err)
@@ -140,7 +141,8 @@ func TestLeftOverWithoutRegistration(t *testing.T) {
 	event, err := s.open(t, store).History(t.Context())
 	require.NoError(t, err)
 	require.Len(t, event.Previews, 2)
-	s.log[1] = letter(t, "another", 0) // the second is gone
+	another := letter(t, "another", 0)
+	s.change(func() { s.log[1] = another }) // the second is gone
 	d := s.open(t, store)
 	event, err = d.History(t.Context())
 	require.NoError(t, err)

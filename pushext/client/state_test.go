@@ -266,7 +266,7 @@ func TestGapIsRepairedLater(t *testing.T) {
 	store := new(MemoryStore)
 	d := s.open(t, store)
 	refuse := mailwire.Refuse("no", "not now")
-	s.refuse = refuse
+	s.change(func() { s.refuse = refuse })
 	event, err := d.Receive(t.Context(), d.push(t, 2, s.log[1]))
 	require.NoError(t, err)
 	require.True(t, event.Gap)
@@ -274,7 +274,7 @@ func TestGapIsRepairedLater(t *testing.T) {
 	require.NoError(t, d.Shown(t.Context(), event.Hashes()...))
 
 	d = s.open(t, store)
-	s.refuse = ""
+	s.change(func() { s.refuse = "" })
 	event, err = d.Receive(t.Context(), d.push(t, 3, s.log[2]))
 	require.NoError(t, err)
 	require.False(t, event.Gap)
