@@ -224,3 +224,176 @@ func TestAttackHostsCallAllDead(t *testing.T) {
 		require.LessOrEqual(t, doubted, maxDoubted)
 	})
 }
+
+// enlist registers devices of an attacker's and confirms them, without the
+// trouble of links: one for each route, 250 to a topic, which is no crowd.
+func (b *bed) enlist(routes []pushwire.Route) (topics []whisper.Topic) {
+	b.t.Helper()
+	r := b.ext.registry
+	for i, route := range routes {
+		topic := whisper.Topic{9, byte(i / 250)}
+		if i%250 == 0 {
+			topics = append(topics, topic)
+		}
+		key := [33]byte{2, byte(i >> 8), byte(i)}
+		_, errands, err := r.register(key, whisper.Source(network(i/250)), &pushwire.Register{
+			Version: 1, Plain: true, Routes: []pushwire.Route{route}, Channels: []pushwire.Channel{{Topic: topic}},
+		}, time.Now())
+		require.NoError(b.t, err)
+		require.Len(b.t, errands, 1)
+		r.challengeOver(errands[0], Verdict{Class: Delivered}, time.Now())
+		rec, err := r.confirm(key, func(code [pushwire.CodeSize]byte) bool { return code == errands[0].code }, time.Now())
+		require.NoError(b.t, err)
+		require.Equal(b.t, confirmed, rec.state)
+	}
+	return topics
+}
+
+// Hosts that keep the server waiting keep nobody else waiting, however many names
+// they have: not who is woken through a service of the operator's, nor who has a
+// host of their own.
+func TestAttackTarpitHosts(t *testing.T) {
+	const devices, hosts, honest, hooks = 5000, 2500, 200, 20
+	for name, row := range map[string]struct {
+		host func(i int) string
+		hang time.Duration
+	}{
+		"names under one domain":                      {func(i int) string { return fmt.Sprintf("%d.evil.example", i) }, time.Hour},
+		"a domain each":                               {func(i int) string { return fmt.Sprintf("evil-%d.example", i) }, time.Hour},
+		"a domain each, which answers in the end":     {func(i int) string { return fmt.Sprintf("evil-%d.example", i) }, 4900 * time.Millisecond},
+		"a domain each, which answers almost at once": {func(i int) string { return fmt.Sprintf("evil-%d.example", i) }, 900 * time.Millisecond},
+		"a network each":                              {func(i int) string { return fmt.Sprintf("203.%d.%d.1:8443", i>>8, i&255) }, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHosts()
+			bedTest(t, Limits{}, func(b *bed) {
+				var routes []pushwire.Route
+				for i := range devices {
+					routes = append(routes, hook(fmt.Sprintf("%s/%d", row.host(i%hosts), i)))
+				}
+				topics := b.enlist(routes)
+				var phones []*phone
+				for i := range honest {
+					p := b.phone(fmt.Sprintf("honest %d", i)).from(network(1000 + i))
+					p.join(p.registration(topicA))
+					phones = append(phones, p)
+				}
+				for i := range hooks {
+					p := b.phone(fmt.Sprintf("h%d.example/honest", i)).from(network(2000 + i))
+					p.confirmed(h.postbox, p.routed(hook(p.token)), topicA)
+					phones = append(phones, p)
+				}
+				h.set(func(ctx context.Context, n Notification) Verdict {
+					pause := row.hang
+					if strings.HasSuffix(n.Address.Token, "/honest") {
+						pause = 50 * time.Millisecond
+					}
+					ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // as webhook and webpush give a host
+					defer cancel()
+					select {
+					case <-ctx.Done():
+						return Verdict{Class: Retry, Reason: "hook timeout"}
+					case <-time.After(pause):
+						return Verdict{Class: Delivered}
+					}
+				})
+
+				var late [3]struct{ other, own time.Duration } // by round
+				for round := range late {
+					for _, topic := range topics {
+						b.archive.take(b.letter(topic))
+					}
+					synctest.Wait()
+					began := time.Now()
+					env := b.envelope(topicA)
+					waiting := make(map[string]bool)
+					for _, p := range phones {
+						waiting[p.token] = true
+					}
+					for len(waiting) > 0 && time.Since(began) < time.Hour {
+						for token := range waiting {
+							worst, at := &late[round].other, b.post
+							if strings.HasSuffix(token, "/honest") {
+								worst, at = &late[round].own, h.postbox
+							}
+							if len(at.take(token)) > 0 {
+								delete(waiting, token)
+								*worst = max(*worst, time.Since(began))
+							}
+						}
+						if len(waiting) > 0 {
+							time.Sleep(100 * time.Millisecond)
+						}
+					}
+					require.Empty(t, waiting)
+					for _, p := range phones {
+						p.shout(&pushwire.Fetch{Hashes: []common.Hash{env.Hash()}})
+					}
+					time.Sleep(10 * time.Second)
+				}
+				for round, worst := range late {
+					t.Logf("%s, round %d: %d devices at %d tarpit hosts: the slowest wake-up of %d through another provider came after %v, of %d at hosts of their own after %v",
+						name, round+1, devices, hosts, honest, worst.other, hooks, worst.own)
+					require.LessOrEqual(t, worst.other, 100*time.Millisecond)
+					require.LessOrEqual(t, worst.own, PromisedLatency)
+					if round > 0 && row.hang > answerTime {
+						require.LessOrEqual(t, worst.own, 100*time.Millisecond, "they are known by now")
+					}
+				}
+			}, func(c *Config) { c.Providers = append(c.Providers, h) })
+		})
+	}
+}
+
+// cables is a Linked provider with a lane for each connection, as package direct
+// has: the token up to a slash. Those of connections that take nothing give up after
+// two seconds.
+type cables struct{ hosted }
+
+func (cables) Heard(Address, Link) bool { return false }
+
+// Connections that take nothing hold up themselves, however many registrations
+// are rung over them.
+func TestAttackStalledLinks(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const links, registrations, honest = 34, 5000, 50
+		p := cables{hosted{&scripted{name: "direct"}}}
+		r := newRig(t, Delivery{}, p, &scripted{name: "fcm"}, hosted{&scripted{name: "webhook"}})
+		p.set(func(ctx context.Context, n Notification) Verdict {
+			if strings.HasPrefix(n.Address.Token, "stalled") {
+				select {
+				case <-time.After(2 * time.Second):
+					return Verdict{Class: Absent, Reason: "direct link broke"}
+				case <-ctx.Done():
+					return Verdict{Class: Retry, Reason: "direct timeout"}
+				}
+			}
+			return Verdict{Class: Delivered}
+		})
+		for i := range registrations {
+			r.device(registrationID(1000+i), fmt.Sprintf("direct stalled%d/%d", i%links, i))
+		}
+		for i := range honest {
+			r.device(registrationID(i+1), fmt.Sprintf("direct link%d/x", i))
+		}
+		r.start()
+		defer r.stop()
+		for i := range registrations {
+			r.log.archive(topicOf(registrationID(1000 + i)))
+		}
+		synctest.Wait()
+		began := time.Now()
+		for i := range honest {
+			r.log.archive(topicOf(registrationID(i + 1)))
+		}
+		time.Sleep(PromisedLatency)
+		worst := time.Duration(0)
+		for i := range honest {
+			rung := p.to(fmt.Sprintf("link%d/x", i))
+			require.NotEmpty(t, rung)
+			worst = max(worst, rung[0].At.Sub(began))
+		}
+		t.Logf("%d registrations over %d links that take nothing: the slowest ring over another link came after %v", registrations, links, worst)
+		require.LessOrEqual(t, worst, 2*time.Second)
+	})
+}

@@ -54,13 +54,14 @@ func (d *dispatcher) expire(j *job) {
 }
 
 // flyChallenge makes one attempt to send a code, and settles it.
-func (d *dispatcher) flyChallenge(l *lane, j *job) {
+func (d *dispatcher) flyChallenge(f *flight, j *job) {
+	l := f.lane
 	reg, route, ok := d.dir.proving(j.errand)
 	if !ok {
 		now := time.Now()
 		d.mu.Lock()
 		l.restore()
-		d.land(l, now)
+		d.land(f, now)
 		d.mu.Unlock()
 		d.over(j, Verdict{Class: Retry})
 		return
@@ -70,7 +71,7 @@ func (d *dispatcher) flyChallenge(l *lane, j *job) {
 	v, took := Verdict{Class: MessageBad, Reason: "cannot seal"}, time.Duration(0)
 	if err == nil {
 		start := time.Now()
-		v = d.attempt(l.line, n)
+		v = d.attempt(f, n)
 		took = time.Since(start)
 	} else {
 		d.log.Error("cannot seal a challenge", "registration", uint64(j.id), "err", err)
@@ -83,7 +84,7 @@ func (d *dispatcher) flyChallenge(l *lane, j *job) {
 	if v.Class == TokenDead && l.gate.frozen {
 		v.Class = Retry // it calls everything dead
 	}
-	d.land(l, now)
+	d.land(f, now)
 	d.mu.Unlock()
 	if !again {
 		d.over(j, v)

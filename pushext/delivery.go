@@ -62,12 +62,16 @@ type Delivery struct {
 	// AttemptTimeout ends an attempt. 0 is 10 s.
 	AttemptTimeout time.Duration
 
-	// Concurrency is how many attempts a provider's lane makes at once, and
+	// Concurrency is how many attempts a provider with one lane makes at once, and
 	// HostConcurrency a lane of a provider whose addresses lead to many hosts.
 	// 0 is 64 and 4.
 	Concurrency, HostConcurrency int
 
-	// MaxInFlight bounds all attempts at once. 0 is 1024.
+	// MaxInFlight bounds all attempts at once. 0 is 1024. Each provider with one
+	// lane has its Concurrency of them for itself, links to devices together twice
+	// that, and hosts that users name, which are as many as a user likes, together what
+	// is left; there the domains they belong to take turns. Less than one for each is
+	// an error.
 	MaxInFlight int
 }
 

@@ -29,6 +29,13 @@ func (s sink) Push(context.Context, Notification) Verdict {
 	return Verdict{Class: Delivered, Reason: "sink"}
 }
 
+// hostedSink is a sink with a hundred hosts.
+type hostedSink struct{ sink }
+
+func (hostedSink) Lane(a Address) string {
+	return "host" + a.Token[:min(len(a.Token), 2)] + ".example:443"
+}
+
 // bench is follower, outbox and dispatcher on a real disk, with a device for
 // each of n topics.
 type bench struct {
@@ -38,7 +45,7 @@ type bench struct {
 	close func()
 }
 
-func newBench(b *testing.B, n int, sealed bool, took func()) *bench {
+func newBench(b *testing.B, n int, sealed bool, to Provider) *bench {
 	cfg, err := Delivery{SilentAfter: -1, Budget: Budget{Burst: 1 << 30}}.withDefaults()
 	require.NoError(b, err)
 	log := slog.New(slog.DiscardHandler)
@@ -58,7 +65,7 @@ func newBench(b *testing.B, n int, sealed bool, took func()) *bench {
 	m := newMetrics(nil)
 	box, _, err := newOutbox(s, cfg, log, m)
 	require.NoError(b, err)
-	d, err := newDispatcher([]Provider{sink{took}}, dir, box, cfg, log, m)
+	d, err := newDispatcher([]Provider{to}, dir, box, cfg, log, m)
 	require.NoError(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var writer sync.WaitGroup
@@ -89,7 +96,7 @@ func benchBatch(from uint64, n int, topic func(i int) whisper.Topic) []Entry {
 // matches durably; nothing is pushed.
 func BenchmarkFollower(b *testing.B) {
 	const devices, batch = 10_000, 256
-	s := newBench(b, devices, false, func() {})
+	s := newBench(b, devices, false, sink{func() {}})
 	defer s.close()
 	s.box.ring = func(registrationID, bool) {}
 	seq := uint64(1)
@@ -108,17 +115,20 @@ func BenchmarkFollower(b *testing.B) {
 // BenchmarkDispatch sends everything that is matched to a provider that accepts
 // at once.
 func BenchmarkDispatch(b *testing.B) {
-	for _, sealed := range []bool{false, true} {
-		b.Run(fmt.Sprintf("sealed=%v", sealed), func(b *testing.B) {
+	for name, row := range map[string]struct{ sealed, hosted bool }{
+		"sealed=false": {}, "sealed=true": {sealed: true}, "hosts=100": {sealed: true, hosted: true},
+	} {
+		b.Run(name, func(b *testing.B) {
 			const devices, batch = 10_000, 256
 			var pushed atomic.Int64
 			done := make(chan struct{}, 1)
 			goal := int64(0)
-			s := newBench(b, devices, sealed, func() {
+			to := sink{func() {
 				if pushed.Add(1)%batch == 0 {
 					done <- struct{}{}
 				}
-			})
+			}}
+			s := newBench(b, devices, row.sealed, map[bool]Provider{false: to, true: hostedSink{to}}[row.hosted])
 			defer s.close()
 			s.d.start()
 			seq := uint64(1)
@@ -145,12 +155,12 @@ func BenchmarkPipeline(b *testing.B) {
 	var mu sync.Mutex
 	var begin time.Time
 	var took []time.Duration
-	s := newBench(b, devices, true, func() {
+	s := newBench(b, devices, true, sink{func() {
 		now := time.Now()
 		mu.Lock()
 		defer mu.Unlock()
 		took = append(took, now.Sub(begin))
-	})
+	}})
 	defer s.close()
 	s.d.start()
 	seq := uint64(1)

@@ -44,6 +44,8 @@ type line struct {
 	Provider
 	name     string
 	laner    Laner         // nil if it has one lane
+	share    *share        // of its lanes, nil if it has one lane
+	limit    int           // attempts at once of a lane
 	linked   bool          // it is a Linked
 	patience time.Duration // how long a device may take to fetch before its next route is tried
 	budget   Budget        // of each device
@@ -111,11 +113,12 @@ type dispatcher struct {
 	mu       sync.Mutex
 	jobs     map[registrationID]*job
 	lanes    map[laneKey]*lane
-	lobby    *lane   // where the registry is asked to which lane a job belongs
-	runnable []*lane // have something queued and, as far as known, may send
-	idle     int     // lanes that are kept for what is to be remembered of them
-	doubted  int     // devices that a lane called dead and that are remembered for it
-	resting  []*job  // idle, kept for their spent budget
+	lobby    *lane           // where the registry is asked to which lane a job belongs
+	runnable waitlist[*lane] // of those without a site: have something queued and, as far as known, may send
+	shares   []*share
+	idle     int    // lanes that are kept for what is to be remembered of them
+	doubted  int    // devices that a lane called dead and that are remembered for it
+	resting  []*job // idle, kept for their spent budget
 	flying   int
 	started  bool
 	stopped  bool
@@ -179,6 +182,7 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 		},
 		breaker: newBreaker(lobbySize),
 	}
+	d.lobby.flight = &flight{lane: d.lobby}
 	for _, p := range providers {
 		name := p.Name()
 		if err := checkName(name); err != nil {
@@ -198,6 +202,9 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
 	}
+	if err := d.divide(); err != nil {
+		return nil, err
+	}
 	for name := range cfg.Budgets {
 		if d.lines[name] == nil {
 			return nil, fmt.Errorf("%w: budget of unknown provider %q", errDelivery, name)
@@ -213,6 +220,55 @@ func newDispatcher(providers []Provider, dir directory, box *outbox, cfg Deliver
 	box.calm = d.calm
 	box.climb = d.resumeLadder
 	return d, nil
+}
+
+// divide shares out MaxInFlight: to each provider with one lane, which nobody can
+// multiply, as many as it may use; to all links together twice that; and to all
+// hosts together what is left, but nobody is left with less than an equal part.
+func (d *dispatcher) divide() error {
+	var links, hosts *share
+	parts := 0
+	for _, p := range d.lines {
+		switch {
+		case p.laner == nil:
+			parts++
+		case p.linked && links == nil:
+			links = newShare(0, d.cfg.HostConcurrency)
+			parts++
+		case !p.linked && hosts == nil:
+			hosts = newShare(0, siteHosts*d.cfg.HostConcurrency)
+			parts++
+		}
+	}
+	if parts > d.cfg.MaxInFlight {
+		return fmt.Errorf("%w: MaxInFlight is %d, less than one attempt for each of %d providers", errDelivery, d.cfg.MaxInFlight, parts)
+	}
+	part := d.cfg.MaxInFlight / max(parts, 1)
+	left := d.cfg.MaxInFlight
+	for _, p := range d.lines {
+		switch {
+		case p.laner == nil:
+			p.limit = min(d.cfg.Concurrency, part)
+			left -= p.limit
+		case p.linked:
+			p.share, p.limit = links, d.cfg.HostConcurrency
+		default:
+			p.share, p.limit = hosts, d.cfg.HostConcurrency
+		}
+	}
+	if links != nil {
+		links.limit = left
+		if hosts != nil {
+			links.limit = min(2*d.cfg.Concurrency, part)
+		}
+		left -= links.limit
+		d.shares = append(d.shares, links)
+	}
+	if hosts != nil {
+		hosts.limit = left
+		d.shares = append(d.shares, hosts)
+	}
+	return nil
 }
 
 func checkName(name string) error {
@@ -246,6 +302,9 @@ func (d *dispatcher) stop(ctx context.Context) {
 	}
 	for _, l := range d.lanes {
 		halt(l.timer)
+	}
+	for _, s := range d.shares {
+		halt(s.timer)
 	}
 	d.mu.Unlock()
 	landed := make(chan struct{})

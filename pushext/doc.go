@@ -18,7 +18,7 @@
 //
 // The parts, a file each: protocol*.go, registry*.go, record.go, newcomers.go, match*.go,
 // table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go, receipt.go, device.go, early.go and
-// commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, pace.go,
+// commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, share.go, site.go, pace.go,
 // budget.go, flight.go, face.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go
 // for the sending; challenge.go, codes.go and registry_challenge.go for the codes that
 // prove addresses; store.go for the disk.
@@ -61,5 +61,5 @@
 //
 // Extension owns: the follower, the outbox's writer, the sweeper, the
 // protocol's workers; the dispatcher starts one goroutine an attempt, at most
-// Delivery.MaxInFlight. Everything else is driven by timers. Stop waits for all.
+// Delivery.MaxInFlight, and lobbySize more that look registrations up. Everything else is driven by timers. Stop waits for all.
 package pushext

@@ -1,6 +1,7 @@
 package pushext
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,17 @@ import (
 
 	"whisperpush/pushext/pushwire"
 )
+
+// flight is an attempt in flight. Of a lane without a site one stands for all.
+// Guarded by dispatcher.mu, but for lane.
+type flight struct {
+	lane *lane
+
+	// Of a share's:
+	since  time.Time
+	place  *list.Element      // in share.flights, nil once it gave way
+	cancel context.CancelFunc // nil until the attempt is made
+}
 
 // cargo is what one attempt carries.
 type cargo struct {
@@ -31,15 +43,16 @@ var (
 )
 
 // fly makes one attempt for a job that is flying, and settles it.
-func (d *dispatcher) fly(l *lane, j *job) {
+func (d *dispatcher) fly(f *flight, j *job) {
 	defer d.wg.Done()
+	l := f.lane
 	if j.errand != nil {
-		d.flyChallenge(l, j)
+		d.flyChallenge(f, j)
 		return
 	}
 	reg, err := d.lookup(j.id)
 	if err != nil {
-		d.abort(l, j, err)
+		d.abort(f, j, err)
 		return
 	}
 	key := d.keyOf(reg, j)
@@ -49,16 +62,16 @@ func (d *dispatcher) fly(l *lane, j *job) {
 		defer d.mu.Unlock()
 		j.state = idle
 		d.admit(j, key, now)
-		d.land(l, now)
+		d.land(f, now)
 		return
 	}
 	if key != l.key {
-		d.abort(l, j, errOtherLane)
+		d.abort(f, j, errOtherLane)
 		return
 	}
 	c, err := d.load(j, reg)
 	if err != nil {
-		d.abort(l, j, err)
+		d.abort(f, j, err)
 		return
 	}
 	n, err := d.notification(j, c)
@@ -66,12 +79,12 @@ func (d *dispatcher) fly(l *lane, j *job) {
 		// As final as a provider's verdict, and not expected: the registry has
 		// checked the seal key.
 		d.log.Error("cannot seal a wake-up", "registration", uint64(j.id), "err", err)
-		d.settle(l, j, c, Verdict{Class: MessageBad, Reason: "cannot seal"}, 0)
+		d.settle(f, j, c, Verdict{Class: MessageBad, Reason: "cannot seal"}, 0)
 		return
 	}
 	start := time.Now()
-	v := d.attempt(l.line, n)
-	d.settle(l, j, c, v, time.Since(start))
+	v := d.attempt(f, n)
+	d.settle(f, j, c, v, time.Since(start))
 }
 
 // lookup asks the registry for a registration, with the routes through which its
@@ -183,9 +196,19 @@ func (d *dispatcher) notification(j *job, c cargo) (Notification, error) {
 }
 
 // attempt asks the provider, within the time for it, and survives its panics.
-func (d *dispatcher) attempt(line *line, n Notification) (v Verdict) {
+func (d *dispatcher) attempt(f *flight, n Notification) (v Verdict) {
+	line := f.lane.line
 	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.AttemptTimeout)
 	defer cancel()
+	if f.lane.site != nil {
+		d.mu.Lock()
+		f.cancel = cancel
+		gaveWay := f.place == nil
+		d.mu.Unlock()
+		if gaveWay {
+			cancel()
+		}
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			// Not p: it may hold what was to be sent.
@@ -198,7 +221,11 @@ func (d *dispatcher) attempt(line *line, n Notification) (v Verdict) {
 
 // land takes an attempt off the lane's account, after its job was sent on, and
 // lets the next begin. The caller holds mu.
-func (d *dispatcher) land(l *lane, now time.Time) {
+func (d *dispatcher) land(f *flight, now time.Time) {
+	l := f.lane
+	if l.site != nil {
+		l.site.share.land(f, now)
+	}
 	l.flying--
 	d.flying--
 	l.line.flying.Dec()
@@ -208,7 +235,7 @@ func (d *dispatcher) land(l *lane, now time.Time) {
 }
 
 // abort ends an attempt that was not made.
-func (d *dispatcher) abort(l *lane, j *job, err error) {
+func (d *dispatcher) abort(f *flight, j *job, err error) {
 	now := time.Now()
 	if errors.Is(err, errUnregistered) && d.dir.absent(j.id) {
 		// It ended while it was matched or woken, and what came of that is
@@ -220,7 +247,7 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l.restore()
+	f.lane.restore()
 	again, there := j.again || j.there, j.there
 	j.again, j.there = false, false
 	if there {
@@ -248,5 +275,5 @@ func (d *dispatcher) abort(l *lane, j *job, err error) {
 		d.log.Error("cannot read what to wake a device for", "err", err)
 		d.wait(j, retryBackoff.after(now, j.failed))
 	}
-	d.land(l, now)
+	d.land(f, now)
 }

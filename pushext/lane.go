@@ -9,8 +9,9 @@ type laneKey struct {
 }
 
 // lane is the queue of everything that goes to one provider, or to one host of
-// a provider whose addresses lead to many. Lanes share nothing but the bound
-// on all attempts in flight, for which they take turns.
+// a provider whose addresses lead to many. A provider's one lane has a bound of its
+// own on the attempts in flight and shares nothing. Lanes to hosts share one, for
+// which they take turns by site; so do those to links.
 //
 // Jobs of a crowd queue apart, and get one turn in crowdTurn while others wait:
 // ten thousand devices that listen to a flooded topic do not hold up the one
@@ -18,6 +19,8 @@ type laneKey struct {
 type lane struct {
 	key      laneKey
 	line     *line
+	site     *site   // of its host, nil if it has a bound of its own
+	flight   *flight // all its attempts, if it has no site
 	breaker  breaker
 	gate     gate
 	pace     bucket // of attempts, under line.pace
@@ -26,7 +29,7 @@ type lane struct {
 	crowd    fifo   // of jobs that are one of very many
 	turn     int    // pops since the latest of the crowd's
 	flying   int
-	runnable bool // in dispatcher.runnable
+	runnable bool // in dispatcher.runnable, or waits for a turn at its site
 	idle     bool // it has nothing to do, and is one of dispatcher.idle
 	timer    *time.Timer
 }
@@ -40,6 +43,9 @@ const maxIdleLanes = 16384
 // keep is until when something is to be remembered of a lane that has nothing to do.
 func (l *lane) keep() time.Time {
 	keep := l.gate.keep()
+	if l.line.linked {
+		keep = time.Time{} // no link calls an address dead
+	}
 	for _, other := range [...]time.Time{l.pace.full, l.breaker.keep()} {
 		if other.After(keep) {
 			keep = other
@@ -120,7 +126,7 @@ func (l *lane) take(j *job, now time.Time) {
 func (l *lane) restore() { l.pace.full = l.pace.full.Add(-l.line.pace.Every) }
 
 // waiting is how many tickets are queued, outdated ones included.
-func (l *lane) waiting() int { return l.queue.waiting() + l.crowd.waiting() }
+func (l *lane) waiting() int { return l.queue.len() + l.crowd.len() }
 
 // ticket is a place in a queue. A job that went elsewhere meanwhile has a newer
 // one; the old is skipped.
@@ -130,32 +136,47 @@ type ticket struct {
 }
 
 // fifo is a queue of jobs.
-type fifo struct {
-	tickets []ticket // from head
-	head    int
-}
+type fifo struct{ waitlist[ticket] }
 
-func (q *fifo) push(j *job) { q.tickets = append(q.tickets, ticket{j, j.ticket}) }
+func (q *fifo) push(j *job) { q.waitlist.push(ticket{j, j.ticket}) }
 
 func (q *fifo) pop() *job {
-	for q.head < len(q.tickets) {
-		t := q.tickets[q.head]
-		q.tickets[q.head] = ticket{}
-		q.head++
-		if q.head > 64 && q.head*2 > len(q.tickets) {
-			n := copy(q.tickets, q.tickets[q.head:])
-			clear(q.tickets[n:])
-			q.tickets, q.head = q.tickets[:n], 0
-		}
-		if t.job.ticket == t.number && t.job.state == queued {
+	for {
+		t, ok := q.waitlist.pop()
+		switch {
+		case !ok:
+			return nil
+		case t.job.ticket == t.number && t.job.state == queued:
 			return t.job
 		}
 	}
-	if cap(q.tickets) > 1024 {
-		q.tickets = nil
-	}
-	q.tickets, q.head = q.tickets[:0], 0
-	return nil
 }
 
-func (q *fifo) waiting() int { return len(q.tickets) - q.head }
+// waitlist is a first-in, first-out queue. The zero value is empty.
+type waitlist[T any] struct {
+	items []T // from head
+	head  int
+}
+
+func (q *waitlist[T]) len() int { return len(q.items) - q.head }
+
+func (q *waitlist[T]) push(v T) { q.items = append(q.items, v) }
+
+func (q *waitlist[T]) pop() (v T, ok bool) {
+	if q.head == len(q.items) {
+		if cap(q.items) > 1024 {
+			q.items = nil
+		}
+		q.items, q.head = q.items[:0], 0
+		return v, false
+	}
+	var none T
+	v, q.items[q.head] = q.items[q.head], none
+	q.head++
+	if q.head > 64 && q.head*2 > len(q.items) {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	return v, true
+}

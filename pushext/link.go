@@ -36,6 +36,15 @@ type Link interface {
 	Up() bool
 }
 
+// Carried is implemented by a Link whose connection may carry those of other
+// registrations too, which cost their owner nothing. What goes over one connection
+// waits in one lane, so that one which takes nothing holds up only itself.
+type Carried interface {
+	Link
+	// Connection names the connection. It is a map key only.
+	Connection() string
+}
+
 // peerLink is the devp2p link to a device, on which a ring is a reply that
 // nobody asked for.
 type peerLink struct {
@@ -45,6 +54,8 @@ type peerLink struct {
 }
 
 func (l peerLink) Up() bool { return l.sender.Connected(l.peer) }
+
+func (l peerLink) Connection() string { return string(l.peer[:]) }
 
 func (l peerLink) Ring(ctx context.Context, body []byte) error {
 	to, err := crypto.DecompressPubkey(l.key[:])

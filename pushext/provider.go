@@ -30,7 +30,9 @@ type Provider interface {
 
 // Laner is implemented by a Provider whose addresses lead to different hosts,
 // such as web-hooks. Notifications with different lanes are queued, limited
-// and paused apart, so one slow or broken host holds back nobody else.
+// and paused apart, so one slow or broken host holds back nobody else. As users name
+// the hosts, all lanes of such providers share what one domain, or one network of
+// literal addresses, may use at once.
 type Laner interface {
 	// Lane names the lane of an address that passed Check, usually the
 	// host and port of its URL. It is a map key only: never logged, never a label.

@@ -58,11 +58,16 @@ func (d *dispatcher) admit(j *job, key laneKey, now time.Time) {
 func (d *dispatcher) laneOf(key laneKey) *lane {
 	l := d.lanes[key]
 	if l == nil {
-		limit := d.cfg.Concurrency
-		if key.host != "" {
-			limit = d.cfg.HostConcurrency
+		p := d.lines[key.provider]
+		l = &lane{key: key, line: p, breaker: newBreaker(p.limit), gate: gate{doubted: &d.doubted}}
+		switch {
+		case p.share == nil:
+			l.flight = &flight{lane: l}
+		case p.linked:
+			p.share.enter(l, key.host)
+		default:
+			p.share.enter(l, siteOf(key.host))
 		}
-		l = &lane{key: key, line: d.lines[key.provider], breaker: newBreaker(limit), gate: gate{doubted: &d.doubted}}
 		d.lanes[key] = l
 		d.m.lanes.Set(float64(len(d.lanes)))
 	}
@@ -121,46 +126,72 @@ func (d *dispatcher) keyOf(reg registration, j *job) laneKey {
 
 // offer makes a lane runnable if it has something queued. The caller holds mu.
 func (d *dispatcher) offer(l *lane) {
-	if !l.runnable && l.waiting() > 0 {
-		l.runnable = true
-		d.runnable = append(d.runnable, l)
+	if l.runnable || l.waiting() == 0 {
+		return
+	}
+	l.runnable = true
+	if l.site == nil {
+		d.runnable.push(l)
+	} else {
+		l.site.share.offer(l)
 	}
 }
 
-// schedule starts attempts, a lane at a time in turn, up to the bounds of each
-// lane and of all. The caller holds mu.
+// schedule starts attempts, up to the bounds of each lane and of each share, in
+// which sites take turns. The caller holds mu.
 func (d *dispatcher) schedule(now time.Time) {
 	if !d.started || d.stopped {
 		return
 	}
-	for d.flying < d.cfg.MaxInFlight && len(d.runnable) > 0 {
-		l := d.runnable[0]
-		d.runnable[0] = nil
-		d.runnable = d.runnable[1:]
-		l.runnable = false
-		if pause := l.hold(now); pause > 0 {
-			d.park(l, pause)
-			continue
-		}
-		if l.flying >= l.breaker.capacity(now) {
-			continue // offered again when an attempt ends
-		}
-		before := l.waiting()
-		j := l.pop()
-		l.line.queued.Add(float64(l.waiting() - before))
-		if j == nil {
-			d.tidy(l, now)
-			continue
-		}
-		j.state = flying
-		l.take(j, now)
-		l.flying++
-		d.flying++
-		l.line.flying.Inc()
-		d.wg.Add(1)
-		go d.fly(l, j)
-		d.offer(l)
+	for l, ok := d.runnable.pop(); ok; l, ok = d.runnable.pop() {
+		d.launch(l, now)
 	}
+	for _, s := range d.shares {
+		for l := s.next(); l != nil; l = s.next() {
+			d.launch(l, now)
+			s.line(l.site)
+		}
+		if rest := s.giveWay(now); rest > 0 && s.timer == nil {
+			s.timer = time.AfterFunc(rest, func() {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				s.timer = nil
+				d.schedule(time.Now())
+			})
+		}
+	}
+}
+
+// launch starts one attempt of a lane whose turn it is, if it may. The caller
+// holds mu.
+func (d *dispatcher) launch(l *lane, now time.Time) {
+	l.runnable = false
+	if pause := l.hold(now); pause > 0 {
+		d.park(l, pause)
+		return
+	}
+	if l.flying >= l.breaker.capacity(now) {
+		return // offered again when an attempt ends
+	}
+	before := l.waiting()
+	j := l.pop()
+	l.line.queued.Add(float64(l.waiting() - before))
+	if j == nil {
+		d.tidy(l, now)
+		return
+	}
+	j.state = flying
+	l.take(j, now)
+	f := l.flight
+	if l.site != nil {
+		f = l.site.share.take(l, now)
+	}
+	l.flying++
+	d.flying++
+	l.line.flying.Inc()
+	d.wg.Add(1)
+	go d.fly(f, j)
+	d.offer(l)
 }
 
 // park offers a lane again after a pause. The caller holds mu.
@@ -204,6 +235,9 @@ func (d *dispatcher) tidy(l *lane, now time.Time) {
 		d.freeze(l, false)
 	}
 	l.gate.close()
+	if l.site != nil {
+		l.site.share.leave(l)
+	}
 	delete(d.lanes, l.key)
 	d.m.lanes.Set(float64(len(d.lanes)))
 }

@@ -16,8 +16,8 @@ const absentPause = time.Hour
 
 // settle obeys a verdict: tells the outbox, the lane's breaker and the
 // provider's gate, and decides how the job goes on.
-func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Duration) {
-	now := time.Now()
+func (d *dispatcher) settle(f *flight, j *job, c cargo, v Verdict, took time.Duration) {
+	l, now := f.lane, time.Now()
 	d.observe(l, v, took)
 
 	// The outbox first, or the job would be sent on for what is done.
@@ -32,7 +32,7 @@ func (d *dispatcher) settle(l *lane, j *job, c cargo, v Verdict, took time.Durat
 	d.mu.Lock()
 	d.judge(l, j, c, v, now)
 	killed := d.next(l, j, c, v, now)
-	d.land(l, now)
+	d.land(f, now)
 	d.mu.Unlock()
 
 	if killed {

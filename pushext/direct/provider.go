@@ -95,8 +95,17 @@ func (p *Provider) Check(addr pushext.Address) error {
 	return nil
 }
 
-// Lane implements pushext.Laner: a device that does not read holds up itself.
-func (p *Provider) Lane(addr pushext.Address) string { return addr.Token }
+// Lane implements pushext.Laner: a connection that takes nothing holds up itself,
+// however many registrations are reached over it.
+func (p *Provider) Lane(addr pushext.Address) string {
+	p.mu.Lock()
+	link := p.links[addr.Token]
+	p.mu.Unlock()
+	if carried, ok := link.(pushext.Carried); ok {
+		return carried.Connection()
+	}
+	return addr.Token
+}
 
 // Heard implements pushext.Linked. When there is no room for another device, it
 // is not rung over its link.

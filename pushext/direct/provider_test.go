@@ -25,6 +25,26 @@ func TestHeard(t *testing.T) {
 	require.True(t, d.p.Heard(addr, same), "it was given up, so it is news")
 }
 
+// carried is a link of several over one connection.
+type carried struct {
+	*link
+	connection string
+}
+
+func (c carried) Connection() string { return c.connection }
+
+// What goes over one connection is one lane.
+func TestLanesAreConnections(t *testing.T) {
+	d := newDevices(t, Config{})
+	one, two, three := d.Device(), d.Device(), d.Device()
+	require.NotEqual(t, d.p.Lane(one), d.p.Lane(two))
+	for addr, connection := range map[*pushext.Address]string{&one: "a", &two: "a", &three: "b"} {
+		d.p.Heard(*addr, carried{d.links[addr.Token], connection})
+	}
+	require.Equal(t, d.p.Lane(one), d.p.Lane(two))
+	require.NotEqual(t, d.p.Lane(one), d.p.Lane(three))
+}
+
 // A link that does not take a ring in time is given up, and the next route has
 // the rest of the time.
 func TestStalledLink(t *testing.T) {
