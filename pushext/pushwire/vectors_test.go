@@ -239,6 +239,12 @@ func TestWriteVectors(t *testing.T) {
 	rep, err := SealReply(context.Background(), vectorReplies()[0].value, vectorPushKey, &vectorRegistrationKey.PublicKey)
 	require.NoError(t, err)
 	block("envelope-register-reply", `the reply "register-reply" as the envelope in packet 127`, rep.Raw(), nil)
+	l := vectorLayers(t)
+	block("layers-message", "message: the request status made for the push key, padded with zeros to 1024 and signed by the registration key", l.message, nil)
+	block("layers-shared", "shared secret of the push key and the ephemeral key 32 × e4", l.shared, nil)
+	block("layers-keys", "made of it: 16 of AES, 32 of the MAC", l.keys, nil)
+	block("layers-data", "the message encrypted, with the IV 16 × 1f", l.data, nil)
+	block("layers-envelope", "the content of packet 126: expiry 1800000050, TTL 50", l.envelope, nil)
 	require.NoError(t, os.WriteFile(vectorFile, []byte(out.String()), 0o644))
 }
 
