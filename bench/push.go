@@ -230,6 +230,12 @@ func (replies) Connected(enode.ID) bool { return true }
 // Source implements pushext.Sender.
 func (replies) Source(peer enode.ID) whisper.Source { return whisper.Source(peer[:]) }
 
+// Useful implements pushext.Sender.
+func (replies) Useful(enode.ID) {}
+
+// Proved implements pushext.Sender.
+func (replies) Proved(enode.ID) {}
+
 // replies counts what the extension answers.
 type replies chan struct{}
 

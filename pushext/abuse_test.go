@@ -8,6 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/pushwire"
@@ -197,19 +198,19 @@ func TestRegistrationFlood(t *testing.T) {
 // Under load a new registration costs more work, one that exists does not, and
 // when the load is gone neither does.
 func TestWorkRisesWithLoad(t *testing.T) {
-	bedTest(t, Limits{PoW: 0.001, Queue: 64}, func(b *bed) {
+	bedTest(t, Limits{PoW: 0.001, Queue: 64, SourceQueue: 64}, func(b *bed) {
 		// The same server, whose workers are slow: what waits stays.
 		running := b.ext.protocol
-		p := newProtocol(running.key, running.limits, running.registry, running.box, running.disp,
-			running.envelopes, running.sender, running.log, newProtocolMetrics(nil))
-		load := func(n int) {
-			for len(p.queue) > 0 {
-				<-p.queue
-			}
-			for range n {
-				p.queue <- incoming{}
+		var p *protocol
+		load := func(n int, source func(i int) whisper.Source) {
+			p = newProtocol(running.key, running.limits, running.registry, running.box, running.disp,
+				running.envelopes, running.sender, running.log, newProtocolMetrics(nil))
+			for i := range n {
+				p.desk.Offer(enode.ID{1, byte(i)}, source(i), incoming{}, time.Now())
 			}
 		}
+		many := func(i int) whisper.Source { return whisper.Source(fmt.Sprint(i)) }
+		load(0, many)
 		ask := func(from *phone, topics ...whisper.Topic) answer {
 			var env *whisper.Envelope
 			for env == nil || env.PoW(time.Now()) >= 0.2 { // as one is, now and then, by luck
@@ -220,15 +221,18 @@ func TestWorkRisesWithLoad(t *testing.T) {
 			return p.register(incoming{peer: from.peer, env: env}, [33]byte(crypto.CompressPubkey(&from.key.PublicKey)), from.registration(topics...), time.Now())
 		}
 		known, fresh := b.phone("known"), b.phone("fresh")
-		require.Equal(t, 0.001, p.work())
+		require.Equal(t, 0.001, p.work(""))
 		require.Equal(t, pushwire.OK, ask(known, topicA).code)
-		load(64)
-		require.InDelta(t, 0.256, p.work(), 1e-9)
+		load(128, func(int) whisper.Source { return "one" })
+		require.InDelta(t, 0.001, p.work(""), 1e-4, "the load of one source is no other's")
+		require.InDelta(t, 0.256, p.work("one"), 1e-9)
+		load(64, many)
+		require.InDelta(t, 0.256, p.work(""), 1e-9)
 		a := ask(fresh, topicA)
 		require.Equal(t, pushwire.Work, a.code)
 		require.InDelta(t, 0.256, a.body.(*pushwire.RegisterReply).Limits.PoW, 1e-9, "it is told how much")
 		require.Equal(t, pushwire.OK, ask(known, topicA, topicB).code, "who is registered goes on")
-		load(0)
+		load(0, many)
 		require.Equal(t, pushwire.OK, ask(fresh, topicA).code, "the load is gone")
 	})
 }

@@ -116,9 +116,22 @@ type bed struct {
 	sent      map[enode.ID][]*whisper.Envelope
 	unplugged map[enode.ID]bool
 	networks  map[enode.ID]whisper.Source
+	slow      map[enode.ID]time.Duration // peers that take so long for each envelope
+	used      map[enode.ID]int           // how often of Useful
+	knows     map[enode.ID]int           // how often of Proved
 }
 
-func (b *bed) SendDirect(_ context.Context, peer enode.ID, envs ...*whisper.Envelope) error {
+func (b *bed) SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error {
+	b.mu.Lock()
+	wait := b.slow[peer]
+	b.mu.Unlock()
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.unplugged[peer] {
@@ -128,6 +141,9 @@ func (b *bed) SendDirect(_ context.Context, peer enode.ID, envs ...*whisper.Enve
 	return nil
 }
 
+// deaf is how slow a peer is that does not read.
+const deaf = 1000 * time.Hour
+
 // Source is the peer itself unless networks has another.
 func (b *bed) Source(peer enode.ID) whisper.Source {
 	b.mu.Lock()
@@ -136,6 +152,18 @@ func (b *bed) Source(peer enode.ID) whisper.Source {
 		return source
 	}
 	return whisper.Source(peer[:])
+}
+
+func (b *bed) Useful(peer enode.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used[peer]++
+}
+
+func (b *bed) Proved(peer enode.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.knows[peer]++
 }
 
 // Connected tells of every peer that was not unplugged.
@@ -153,6 +181,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(bytes.Buffer),
 		archive: &archive{newMemLog(), make(map[common.Hash]*whisper.Envelope)},
 		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool), networks: make(map[enode.ID]whisper.Source),
+		slow: make(map[enode.ID]time.Duration), used: make(map[enode.ID]int), knows: make(map[enode.ID]int),
 	}
 	if limits.PoW == 0 {
 		limits.PoW = -1
@@ -235,6 +264,14 @@ func (p *phone) send(req pushwire.Request) *pushwire.Reply {
 	p.ext.HandleRequest(p.peer, env.Raw())
 	synctest.Wait()
 	return p.reply()
+}
+
+// throw hands a request over and waits for nothing.
+func (p *phone) throw(body pushwire.RequestBody) {
+	p.t.Helper()
+	env, err := pushwire.SealRequest(context.Background(), pushwire.NewRequest(body, time.Now()), p.key, &p.cfg.PushKey.PublicKey, 0)
+	require.NoError(p.t, err)
+	p.ext.HandleRequest(p.peer, env.Raw())
 }
 
 // reply takes the newest reply off the link.

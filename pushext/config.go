@@ -31,6 +31,10 @@ type Sender interface {
 	// Source tells whom a limit on strangers counts for a peer that is connected:
 	// the network it comes from, as node keys are free. *whisper.Node has it.
 	Source(peer enode.ID) whisper.Source
+	// Useful is told of each peer whose request was granted, and Proved of each
+	// that sent one signed by a registration which proved an address once.
+	Useful(peer enode.ID)
+	Proved(peer enode.ID)
 }
 
 // Config of an Extension. Fields without a stated zero are required.

@@ -59,7 +59,8 @@
 //
 // # Goroutines
 //
-// Extension owns: the follower, the outbox's writer, the sweeper, the
-// protocol's workers; the dispatcher starts one goroutine an attempt, at most
-// Delivery.MaxInFlight, and lobbySize more that look registrations up. Everything else is driven by timers. Stop waits for all.
+// Extension owns: the follower, the outbox's writer, the sweeper, the desk of the
+// protocol and what retries its notifications; the dispatcher starts one goroutine an
+// attempt, at most Delivery.MaxInFlight, and lobbySize more that look registrations up.
+// Everything else is driven by timers. Stop waits for all.
 package pushext

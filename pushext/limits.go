@@ -50,10 +50,13 @@ type Limits struct {
 	Fetch      int           // 64 hashes in a Fetch or Seen, at most pushwire.MaxFetch
 	FetchBytes int           // 4 MiB of envelopes in answer to one Fetch
 	PoW        float64       // pushwire.DefaultPoW asked of a request's envelope; negative: none
-	Queue      int           // 1024 requests that wait
+	Queue      int           // 1024 requests that wait; whoever waits with the most makes room
 	Workers    int           // 4 requests at a time
 	PeerRate   float64       // 20 requests a second from one peer, with a burst of PeerBurst (80)
 	PeerBurst  int
+	// PeerQueue (16) and SourceQueue (128) are how many requests of a peer and of a
+	// source wait.
+	PeerQueue, SourceQueue int
 }
 
 // withDefaults fills in what is zero and cuts what the protocol cannot carry.
@@ -85,6 +88,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Workers, 4)
 	set(&l.PeerRate, 20)
 	set(&l.PeerBurst, 80)
+	set(&l.PeerQueue, 16)
+	set(&l.SourceQueue, max(128, l.PeerQueue))
 	l.Routes = min(l.Routes, pushwire.MaxRoutes)
 	l.Channels = min(l.Channels, pushwire.MaxChannels)
 	l.Fetch = min(l.Fetch, pushwire.MaxFetch)

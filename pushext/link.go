@@ -2,6 +2,7 @@ package pushext
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"fmt"
 	"slices"
 
@@ -48,9 +49,10 @@ type Carried interface {
 // peerLink is the devp2p link to a device, on which a ring is a reply that
 // nobody asked for.
 type peerLink struct {
-	*protocol
-	peer enode.ID
-	key  [33]byte
+	sender Sender
+	from   *ecdsa.PrivateKey // the push key
+	peer   enode.ID
+	key    [33]byte // of the registration
 }
 
 func (l peerLink) Up() bool { return l.sender.Connected(l.peer) }
@@ -62,7 +64,7 @@ func (l peerLink) Ring(ctx context.Context, body []byte) error {
 	if err != nil {
 		return fmt.Errorf("registration key: %w", err)
 	}
-	env, err := pushwire.SealReply(ctx, pushwire.Reply{State: pushwire.Active, Body: &pushwire.Ring{Body: body}}, l.protocol.key, to)
+	env, err := pushwire.SealReply(ctx, pushwire.Reply{State: pushwire.Active, Body: &pushwire.Ring{Body: body}}, l.from, to)
 	if err != nil {
 		return fmt.Errorf("seal a ring: %w", err)
 	}
@@ -79,7 +81,7 @@ func (p *protocol) heard(peer enode.ID, rec *record) {
 	fresh := false
 	for i := range rec.routes {
 		if linked, ok := p.registry.providers[rec.routes[i].provider].(Linked); ok {
-			fresh = linked.Heard(rec.routes[i].address, peerLink{p, peer, rec.key}) || fresh
+			fresh = linked.Heard(rec.routes[i].address, peerLink{p.sender, p.key, peer, rec.key}) || fresh
 		}
 	}
 	if !fresh {

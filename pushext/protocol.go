@@ -3,36 +3,42 @@ package pushext
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"runtime/debug"
-	"slices"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
-	"golang.org/x/time/rate"
 
+	"whisperpush/desk"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
 
 const (
-	// sendTimeout ends a reply to a peer that does not read.
+	// sendTimeout ends what is sent to a peer that does not read: a reply, or one
+	// envelope.
 	sendTimeout = 15 * time.Second
+	// answerTimeout is the longest time that a request is answered: what a slow link
+	// has not taken of a Fetch by then is asked for again.
+	answerTimeout = 2 * time.Minute
+	// lentTurns is how many requests may wait for peers to read, beside those that
+	// are worked on. Each holds a reply, or some envelopes of a Fetch.
+	lentTurns = 64
 	// workGrowth is how many times the work asked of a new registration is
 	// doubled while the queue of requests fills up.
 	workGrowth = 8
 )
 
 // protocol answers requests. Cheap checks are made at once (handle), on the
-// read loop of the peer; what is left waits in a bounded queue for a few
-// workers, which decrypt, judge and answer. What changes a registration is on
-// disk before its reply is sent.
+// read loop of the peer; what is left waits at a desk for its turn to be decrypted,
+// judged and answered. What changes a registration is on disk before its reply is
+// sent.
 type protocol struct {
 	key       *ecdsa.PrivateKey
 	server    [33]byte      // the public half of key, compressed
@@ -47,23 +53,29 @@ type protocol struct {
 	m         *protocolMetrics
 
 	topic    whisper.Topic
-	queue    chan incoming
+	desk     *desk.Desk[incoming]
 	replays  replays
-	peers    peerLimits
 	notifies notifies
 
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // of workers
+	wg     sync.WaitGroup // of the desk and retryNotifies
 }
 
 func newProtocol(key *ecdsa.PrivateKey, limits Limits, r *registry, box *outbox, disp *dispatcher, envelopes Envelopes, sender Sender, log *slog.Logger, m *protocolMetrics) *protocol {
-	return &protocol{
+	p := &protocol{
 		key: key, server: [33]byte(crypto.CompressPubkey(&key.PublicKey)), logID: func() []byte { return nil }, limits: limits, registry: r, box: box, disp: disp, envelopes: envelopes, sender: sender, log: log, m: m,
 		topic:   pushwire.Topic(),
-		queue:   make(chan incoming, limits.Queue),
 		replays: replays{max: limits.Replays},
-		peers:   peerLimits{rate: rate.Limit(limits.PeerRate), burst: limits.PeerBurst},
 	}
+	p.desk = desk.New(desk.Limits{
+		Turns: limits.Workers, Lent: lentTurns, PerPeer: limits.PeerQueue, PerSource: limits.SourceQueue, Queue: limits.Queue,
+		Rate: limits.PeerRate, Burst: limits.PeerBurst,
+	}, desk.Server[incoming]{
+		Serve: p.serve, Refuse: p.refuse, Panicked: p.panicked,
+		Drop: func(_ incoming, why *desk.Busy) { p.m.drop(dropReason(why)) },
+	})
+	m.watch(p.desk)
+	return p
 }
 
 // incoming is a request that passed the cheap checks.
@@ -73,27 +85,15 @@ type incoming struct {
 	env    *whisper.Envelope
 }
 
-// start starts the workers. They end with stop.
+// start begins to answer. It ends with stop.
 func (p *protocol) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
-	for range p.limits.Workers {
-		p.wg.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case in := <-p.queue:
-					p.m.queued.Set(float64(len(p.queue)))
-					p.serve(ctx, in)
-				}
-			}
-		})
-	}
+	p.wg.Go(func() { p.desk.Run(ctx) })
 	p.wg.Go(func() { p.retryNotifies(ctx) })
 }
 
-// stop ends the workers; requests that wait are dropped, and their devices
+// stop ends the answers; requests that wait are dropped, and their devices
 // repeat them.
 func (p *protocol) stop() {
 	p.cancel()
@@ -103,10 +103,6 @@ func (p *protocol) stop() {
 // handle takes the envelope of a packet 126. It never blocks.
 func (p *protocol) handle(peer enode.ID, env *whisper.Envelope) {
 	now := time.Now()
-	if !p.peers.allow(peer, now) {
-		p.m.drop("rate")
-		return
-	}
 	switch {
 	case env.Topic != p.topic:
 		p.m.drop("topic")
@@ -115,12 +111,17 @@ func (p *protocol) handle(peer enode.ID, env *whisper.Envelope) {
 	case env.PoW(now) < p.limits.PoW:
 		p.m.drop("work")
 	default:
-		select {
-		case p.queue <- incoming{peer, p.sender.Source(peer), env}:
-		default:
-			p.m.drop("queue")
-		}
+		source := p.sender.Source(peer)
+		p.desk.Offer(peer, source, incoming{peer, source, env}, now)
 	}
+}
+
+// dropReason is the label of what was dropped for want of a place.
+func dropReason(why *desk.Busy) string {
+	if why.Limit == desk.LimitRate {
+		return "rate"
+	}
+	return "queue"
 }
 
 // answer is what a request ends with.
@@ -129,12 +130,17 @@ type answer struct {
 	text  string
 	rec   *record // of the asker, may be nil
 	body  pushwire.ReplyBody
-	after func() // to be done once the reply is sent, may be nil
+	after func(context.Context) // to be done once the reply is sent, may be nil
+	// unread is set if the peer did not take what belongs before the reply.
+	unread bool
 }
 
 // serve opens one request and answers it.
-func (p *protocol) serve(ctx context.Context, in incoming) {
+func (p *protocol) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	start := time.Now()
+	defer func() { p.m.seconds.Observe(time.Since(start).Seconds()) }()
+	within, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
 	req, signer, err := pushwire.OpenRequest(in.env, p.key)
 	if signer == nil {
 		p.m.drop("sealed") // nobody to answer
@@ -146,19 +152,35 @@ func (p *protocol) serve(ctx context.Context, in incoming) {
 		a = answer{code: pushwire.CodeFor(err), text: err.Error()}
 	} else {
 		kind = req.Body.Kind().String()
-		a = p.judge(ctx, in, req, [33]byte(crypto.CompressPubkey(signer)), start)
+		a = p.judge(within, turn, in, req, [33]byte(crypto.CompressPubkey(signer)), start)
 	}
 	p.m.requests.WithLabelValues(kind, a.code.String()).Inc()
-	p.reply(ctx, in.peer, signer, req.ID, a)
+	p.vouch(turn, a)
+	if a.unread {
+		p.m.drop("reply")
+	} else {
+		p.reply(within, turn, signer, req.ID, a)
+	}
 	if a.after != nil {
-		a.after()
+		turn.Take()
+		a.after(ctx)
 	}
 	p.heard(in.peer, a.rec)
-	p.m.seconds.Observe(time.Since(start).Seconds())
+}
+
+// vouch tells what an answer shows of the peer that asked: a registration that
+// proved an address took an address, and a request that was granted is of use.
+func (p *protocol) vouch(turn *desk.Turn, a answer) {
+	if a.rec != nil && a.rec.live() && a.rec.proved {
+		turn.Vouch(strconv.FormatUint(uint64(a.rec.id), 10))
+		p.sender.Proved(turn.Peer())
+	} else if a.code == pushwire.OK && a.rec != nil {
+		p.sender.Useful(turn.Peer())
+	}
 }
 
 // reply sends the answer to the peer that sent the request.
-func (p *protocol) reply(ctx context.Context, peer enode.ID, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
+func (p *protocol) reply(ctx context.Context, turn *desk.Turn, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
 	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body}
 	if a.rec != nil {
 		rep.State, rep.Reason = a.rec.state.wire(), a.rec.reason
@@ -169,23 +191,65 @@ func (p *protocol) reply(ctx context.Context, peer enode.ID, to *ecdsa.PublicKey
 		p.m.drop("reply")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	if err := p.sender.SendDirect(ctx, peer, env); err != nil {
-		p.m.drop("reply") // the peer is gone
+	if err := p.hand(ctx, turn, env); err != nil {
+		p.m.drop("reply") // the peer is gone, or does not read
 	}
 }
 
-// judge decides on a request that could be read. A panic below it costs this
-// request only.
-func (p *protocol) judge(ctx context.Context, in incoming, req pushwire.Request, key [33]byte, now time.Time) (a answer) {
+// hand sends an envelope to the peer whose turn it is.
+func (p *protocol) hand(ctx context.Context, turn *desk.Turn, env *whisper.Envelope) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return turn.Lend(ctx, func(ctx context.Context) error { return p.sender.SendDirect(ctx, turn.Peer(), env) })
+}
+
+// refuse tells a peer that there is no place for its request.
+func (p *protocol) refuse(ctx context.Context, peer enode.ID, in incoming, why *desk.Busy) error {
+	req, signer, err := pushwire.OpenRequest(in.env, p.key)
+	if signer == nil {
+		p.m.drop("sealed")
+		return nil
+	}
+	kind := "unknown"
+	if err == nil {
+		kind = req.Body.Kind().String()
+	}
+	p.m.requests.WithLabelValues(kind, pushwire.Busy.String()).Inc()
+	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, p.key, signer)
+	if err != nil {
+		return err
+	}
+	return p.sender.SendDirect(ctx, peer, env)
+}
+
+// panicked reports a mistake in the handling of one request, which costs that
+// request alone.
+func (p *protocol) panicked(cause any) {
+	p.m.panics.Inc()
+	// The value may quote the request; the stack does not.
+	p.log.Error("a request panicked, please report", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+}
+
+// guard does something for one request, and reports whether that ended without a
+// panic.
+func (p *protocol) guard(do func()) (ok bool) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			p.m.panics.Inc()
-			p.log.Error("a request panicked", "kind", req.Body.Kind().String(), "cause", cause, "stack", string(debug.Stack()))
-			a = internal()
+			p.panicked(cause)
 		}
 	}()
+	do()
+	return true
+}
+
+// judge decides on a request that could be read. A panic below it is answered.
+func (p *protocol) judge(ctx context.Context, turn *desk.Turn, in incoming, req pushwire.Request, key [33]byte, now time.Time) answer {
+	a := internal()
+	p.guard(func() { a = p.decide(ctx, turn, in, req, key, now) })
+	return a
+}
+
+func (p *protocol) decide(ctx context.Context, turn *desk.Turn, in incoming, req pushwire.Request, key [33]byte, now time.Time) answer {
 	if off := now.Sub(time.UnixMilli(int64(min(req.Issued, math.MaxInt64)))); off.Abs() > p.limits.Clock {
 		return answer{code: pushwire.Clock, text: "the request's time is too far from the server's; use its time", body: &pushwire.ClockReply{Now: millis(now)}}
 	}
@@ -206,11 +270,11 @@ func (p *protocol) judge(ctx context.Context, in incoming, req pushwire.Request,
 	case *pushwire.Status:
 		return p.status(key)
 	case *pushwire.Fetch:
-		return p.fetch(ctx, in.peer, key, body)
+		return p.fetch(ctx, turn, key, body)
 	case *pushwire.Seen:
 		return p.seen(key, body)
 	case *pushwire.Notify:
-		return p.notify(ctx, key, body, now)
+		return p.notify(in.source, body, now)
 	}
 	return answer{code: pushwire.Unsupported, text: "this server does not serve this kind of request"}
 }
@@ -255,7 +319,7 @@ func (p *protocol) registered(rec *record, err error) answer {
 }
 
 func (p *protocol) register(in incoming, key [33]byte, body *pushwire.Register, now time.Time) answer {
-	if need := p.work(); in.env.PoW(now) < need {
+	if need := p.work(in.source); in.env.PoW(now) < need {
 		rec, err := p.registry.lookup(key)
 		if err != nil {
 			return p.failed(nil, err)
@@ -281,10 +345,11 @@ func (p *protocol) register(in incoming, key [33]byte, body *pushwire.Register, 
 	return a
 }
 
-// work is the proof of work asked of a new registration: it grows with the
-// queue, so that a flood pays for it and not those who are registered.
-func (p *protocol) work() float64 {
-	return p.limits.PoW * math.Exp2(workGrowth*float64(len(p.queue))/float64(cap(p.queue)))
+// work is the proof of work asked of a new registration: it grows with what waits
+// from its source, or with the number of sources, so that a flood pays for it and
+// neither others nor those who are registered.
+func (p *protocol) work(source whisper.Source) float64 {
+	return p.limits.PoW * math.Exp2(workGrowth*p.desk.Load(source))
 }
 
 func (p *protocol) confirm(key [33]byte, body *pushwire.Confirm, now time.Time) answer {
@@ -365,78 +430,6 @@ func (p *protocol) known(key [33]byte) (*record, error) {
 	return rec, nil
 }
 
-func (p *protocol) fetch(ctx context.Context, peer enode.ID, key [33]byte, body *pushwire.Fetch) answer {
-	rec, err := p.known(key)
-	if err != nil {
-		return p.failed(rec, err)
-	}
-	if most := max(len(body.Hashes), len(body.Received)); most > p.limits.Fetch {
-		return p.failed(rec, refuse(pushwire.Limit, "%d hashes, at most %d", most, p.limits.Fetch))
-	}
-	found, missing, err := p.envelopes.ByHash(ctx, unique(body.Hashes))
-	if err != nil {
-		return p.failed(rec, err)
-	}
-	result := &pushwire.FetchReply{Missing: missing}
-	room := p.limits.FetchBytes
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
-	defer cancel()
-	for _, env := range found {
-		size := len(env.Raw())
-		// The first one goes whatever its size, else it could never be fetched.
-		if err != nil || size > room && len(result.Sent) > 0 {
-			result.Later = append(result.Later, env.Hash())
-			continue
-		}
-		if err = p.sender.SendDirect(ctx, peer, env); err != nil {
-			result.Later = append(result.Later, env.Hash())
-			continue
-		}
-		room -= size
-		result.Sent = append(result.Sent, env.Hash())
-	}
-	p.m.fetched.Add(float64(len(result.Sent)))
-	// What is missing will not come back: no more wake-ups for it either.
-	if err := p.box.fetched(rec.id, slices.Concat(result.Sent, missing), len(rec.group) > 0, unique(body.Received)...); err != nil {
-		return p.failed(rec, err)
-	}
-	return answer{rec: rec, body: result}
-}
-
-func unique(hashes []common.Hash) []common.Hash {
-	seen := make(map[common.Hash]bool, len(hashes))
-	all := hashes[:0:0]
-	for _, h := range hashes {
-		if !seen[h] {
-			seen[h] = true
-			all = append(all, h)
-		}
-	}
-	return all
-}
-
-func (p *protocol) seen(key [33]byte, body *pushwire.Seen) answer {
-	rec, err := p.known(key)
-	if err != nil {
-		return p.failed(rec, err)
-	}
-	if len(body.Hashes) > p.limits.Fetch {
-		return p.failed(rec, refuse(pushwire.Limit, "%d hashes, at most %d", len(body.Hashes), p.limits.Fetch))
-	}
-	others, err := p.registry.groupOf(rec)
-	if err != nil {
-		return p.failed(rec, err)
-	}
-	shown, err := p.box.seen(rec.id, others, unique(body.Hashes))
-	for id, hashes := range shown {
-		p.disp.dismiss(id, hashes)
-	}
-	if err != nil {
-		return p.failed(rec, err)
-	}
-	return answer{rec: rec}
-}
-
 // wire is a state as a device is told.
 func (s state) wire() pushwire.State {
 	switch s {
@@ -450,40 +443,4 @@ func (s state) wire() pushwire.State {
 		return pushwire.Expired
 	}
 	return pushwire.Terminated
-}
-
-// replays remembers the latest requests. When it is full the oldest one is
-// forgotten: a request that changes something is then still refused for its
-// version, and any other does no harm when it is repeated.
-type replays struct {
-	mu   sync.Mutex
-	max  int
-	seen map[replay]struct{}
-	ring []replay
-	next int
-}
-
-type replay [16]byte
-
-// first reports whether a request was not seen before, and remembers it.
-func (r *replays) first(key [33]byte, id [pushwire.IDSize]byte) bool {
-	sum := sha256.Sum256(append(key[:], id[:]...))
-	it := replay(sum[:16])
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, known := r.seen[it]; known {
-		return false
-	}
-	if r.seen == nil {
-		r.seen = make(map[replay]struct{})
-	}
-	if len(r.ring) < r.max {
-		r.ring = append(r.ring, it)
-	} else {
-		delete(r.seen, r.ring[r.next])
-		r.ring[r.next] = it
-		r.next = (r.next + 1) % r.max
-	}
-	r.seen[it] = struct{}{}
-	return true
 }

@@ -231,7 +231,8 @@ func TestFloodIsHeldBack(t *testing.T) {
 		bob := b.phone("bob")
 		require.NotNil(t, bob.send(pushwire.NewRequest(&pushwire.Status{}, time.Now())))
 		require.NotNil(t, bob.send(pushwire.NewRequest(&pushwire.Status{}, time.Now())))
-		require.Nil(t, bob.send(pushwire.NewRequest(&pushwire.Status{}, time.Now())), "above the peer's rate")
+		rep := bob.refused(&pushwire.Status{}, pushwire.Busy)
+		require.Equal(t, "too many requests from you, come back in 1s", rep.Text)
 		require.NotNil(t, b.phone("carol").send(pushwire.NewRequest(&pushwire.Status{}, time.Now())))
 		time.Sleep(time.Second)
 		require.NotNil(t, bob.send(pushwire.NewRequest(&pushwire.Status{}, time.Now())))
@@ -251,13 +252,13 @@ func TestQueueIsBounded(t *testing.T) {
 	p := newProtocol(key, Limits{Queue: 4, PoW: 1e-9}.withDefaults(), nil, nil, nil, b.archive, b, nil, m)
 	env, err := whisper.Seal(t.Context(), whisper.Draft{Key: testKey, Topic: pushwire.Topic()})
 	require.NoError(t, err)
-	require.InDelta(t, 1e-9, p.work(), 1e-12)
+	require.InDelta(t, 1e-9, p.work(""), 1e-12)
 	for i := range 6 {
 		p.handle([32]byte{byte(i)}, env)
 	}
-	require.Len(t, p.queue, 4)
+	require.Equal(t, 4, p.desk.Waiting())
 	require.EqualValues(t, 2, value(m.dropped.WithLabelValues("queue")))
-	require.InDelta(t, 256e-9, p.work(), 1e-9)
+	require.InDelta(t, 256e-9, p.work(""), 1e-9)
 }
 
 func TestReplaysAreBounded(t *testing.T) {
