@@ -149,16 +149,17 @@ type job struct {
 	step   bool        // the ladder's delay ended while flying
 
 	route    int
-	blurred  bool              // it has waited for Jitter and Batch
-	repeat   bool              // send what was accepted already, through the next route
-	heir     bool              // what it sends may have been sent before a restart
-	ladder   *time.Timer       // nil if no next route is to be tried
-	accepted bool              // some route accepted wake
-	dead     map[int]time.Time // routes called dead, since when
+	blurred  bool          // it has waited for Jitter and Batch
+	repeat   bool          // send what was accepted already, through the next route
+	heir     bool          // what it sends may have been sent before a restart
+	ladder   *time.Timer   // nil if no next route is to be tried
+	accepted bool          // some route accepted wake
+	doubts   map[int]doubt // routes called dead
 
 	wake   *wakeup                    // of the latest attempt
 	nonce  string                     // of that, for Notification.ID
 	failed int                        // attempts since the latest that was accepted
+	died   int                        // of those, rounds that ended with a dead address
 	cause  string                     // what holds the job up
 	spent  [pushwire.MaxRoutes]bucket // by route: each push service has limits of its own
 
@@ -388,6 +389,33 @@ func (d *dispatcher) reach(id registrationID) {
 	}
 }
 
+// doubt is that a push service calls an address dead and is not believed yet.
+type doubt struct {
+	since  time.Time // zero: it does not
+	reason string
+}
+
+// doubts tells for each route of a registration whether its address is in doubt;
+// nil if none is. It is known while a wake-up waits for the device, and for as long after
+// as its budget is remembered.
+func (d *dispatcher) doubts(reg registration) (all []doubt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.jobs[reg.id]
+	if j == nil || len(j.doubts) == 0 {
+		return nil
+	}
+	all = make([]doubt, len(reg.routes))
+	used := 0 // as usable numbers them
+	for i, r := range reg.routes {
+		if d.leads(r) {
+			all[i] = j.doubts[used]
+			used++
+		}
+	}
+	return all
+}
+
 // anew begins with the first route again, for everything that was not fetched.
 // The caller holds dispatcher.mu.
 func (j *job) anew() {
@@ -405,7 +433,7 @@ func (d *dispatcher) calm(id registrationID) {
 		return
 	}
 	halt(j.ladder)
-	j.ladder, j.step, j.repeat, j.dead = nil, false, false, nil
+	j.ladder, j.step, j.repeat, j.died, j.doubts = nil, false, false, 0, nil
 	switch {
 	case j.state == idle:
 		j.route = 0

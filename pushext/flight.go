@@ -108,7 +108,7 @@ func (d *dispatcher) usable(reg registration) (registration, error) {
 	if reg.state != confirmed {
 		return reg, errNothing // it is rung again once it is
 	}
-	useless := func(r route) bool { return !r.proven || d.lines[r.provider] == nil }
+	useless := func(r route) bool { return !d.leads(r) }
 	if slices.ContainsFunc(reg.routes, useless) { // rarely; the routes are the registry's
 		reg.routes = slices.DeleteFunc(slices.Clone(reg.routes), useless)
 	}
@@ -117,6 +117,9 @@ func (d *dispatcher) usable(reg registration) (registration, error) {
 	}
 	return reg, nil
 }
+
+// leads reports whether a route is proven and its provider configured here.
+func (d *dispatcher) leads(r route) bool { return r.proven && d.lines[r.provider] != nil }
 
 // load decides what an attempt is to carry.
 func (d *dispatcher) load(j *job, reg registration) (cargo, error) {
@@ -263,7 +266,7 @@ func (d *dispatcher) abort(f *flight, j *job, err error) {
 		j.cause = causeQuiet
 		d.wait(j, now.Add(time.Duration(pause)))
 	case errors.Is(err, errNothing):
-		j.repeat, j.step, j.heir, j.dead, j.failed, j.cause = there, false, false, nil, 0, ""
+		j.repeat, j.step, j.heir, j.doubts, j.failed, j.died, j.cause = there, false, false, nil, 0, 0, ""
 		if again {
 			d.enqueue(j, now)
 		} else {

@@ -384,10 +384,14 @@ func (p *protocol) status(key [33]byte) answer {
 		Version: rec.version, Expires: uint64(rec.expires.Unix()), Plain: rec.plain,
 		Revoked: rec.revoked, Limits: p.limits.wire(), Standing: p.standing(rec),
 	}
+	doubts := p.disp.doubts(rec.registration)
 	for i := range rec.routes {
 		s := pushwire.RouteStatus{Provider: rec.routes[i].provider, State: pushwire.Waiting}
 		if rec.routes[i].proven {
 			s.State = pushwire.Active
+		}
+		if doubts != nil && !doubts[i].since.IsZero() {
+			s.Doubt, s.Reason = uint64(doubts[i].since.Unix()), doubts[i].reason
 		}
 		body.Routes = append(body.Routes, s)
 	}

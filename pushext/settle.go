@@ -161,14 +161,19 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v Verdict, now time.Time) (k
 	case Delivered:
 		j.accept(l, c, now)
 	case TokenDead:
-		j.failed++
-		if !c.last() {
+		switch {
+		case !c.last():
 			d.stepTo(j, c.route+1, now)
 			return false
+		case c.kind == pushwire.Messages && j.accepted:
+			j.repeat = false // another route took it
+		default:
+			j.failed++
+			j.died++
+			j.route, j.cause = 0, causeProvider // all of them again
+			d.wait(j, deadBackoff.after(now, j.died))
+			return false
 		}
-		j.cause = causeProvider
-		d.wait(j, deadBackoff.after(now, j.failed))
-		return false
 	case MessageBad:
 		if c.kind == pushwire.Messages && !c.last() {
 			d.stepTo(j, c.route+1, now)
@@ -218,8 +223,8 @@ func (d *dispatcher) isThere(j *job) bool {
 // holds dispatcher.mu.
 func (j *job) accept(l *lane, c cargo, now time.Time) {
 	j.spent[c.route].take(now, l.line.budget)
-	j.failed, j.cause, j.repeat, j.blurred = 0, "", false, false
-	delete(j.dead, c.route)
+	j.failed, j.died, j.cause, j.repeat, j.blurred = 0, 0, "", false, false
+	delete(j.doubts, c.route)
 	if c.kind == pushwire.Messages {
 		j.accepted, j.heir = true, false
 	}
@@ -287,13 +292,14 @@ func (d *dispatcher) buried(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 	if older(v, c) {
 		return held("older")
 	}
-	if j.dead == nil {
-		j.dead = make(map[int]time.Time)
+	if j.doubts == nil {
+		j.doubts = make(map[int]doubt)
 	}
-	since, again := j.dead[c.route]
+	said, again := j.doubts[c.route]
+	since := said.since
 	if !again {
-		j.dead[c.route] = now
 		since = now
+		j.doubts[c.route] = doubt{now, v.Reason}
 	}
 	if !v.At.IsZero() {
 		since = now.Add(-gateWindow) // the provider's own memory is the second opinion
@@ -306,7 +312,7 @@ func (d *dispatcher) buried(l *lane, j *job, c cargo, v Verdict, now time.Time) 
 		return held("unconfirmed")
 	case !gate.working(now, since):
 		return held("no_success")
-	case len(j.dead) < len(c.reg.routes):
+	case len(j.doubts) < len(c.reg.routes):
 		return held("other_route")
 	}
 	return true

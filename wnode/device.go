@@ -364,7 +364,7 @@ func deviceShow(c *cli.Context) error {
 		}
 		fmt.Fprintf(out, "wake-ups: %d\n", status.Seq)
 		for _, route := range status.Routes {
-			fmt.Fprintf(out, "route:    %s %s %s\n", route.Provider, route.State, route.Reason)
+			fmt.Fprintf(out, "route:    %s %s%s\n", route.Provider, route.State, doubtHelp(route))
 		}
 		names := map[string]string{}
 		for _, chat := range settings.Chats {
@@ -375,6 +375,18 @@ func deviceShow(c *cli.Context) error {
 		}
 		return nil
 	})
+}
+
+// doubtHelp is what else there is to say of a route.
+func doubtHelp(route pushwire.RouteStatus) string {
+	switch {
+	case route.Doubt > 0:
+		return fmt.Sprintf(", in doubt since %s: its push service says that the address is gone (%s), and is not believed yet; register again with a new address",
+			time.Unix(int64(route.Doubt), 0).Format(time.DateTime), route.Reason)
+	case route.Reason != "":
+		return " " + route.Reason
+	}
+	return ""
 }
 
 func deviceUnregister(c *cli.Context) error {

@@ -8,12 +8,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
+	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/emulate"
 )
 
@@ -145,4 +147,14 @@ func TestDeviceRefuses(t *testing.T) {
 			require.Equal(t, 1, strings.Count(stderr.String(), "\n"))
 		})
 	}
+}
+
+// What is said of a route whose address is in doubt tells since when, why and what to do.
+func TestRouteInDoubt(t *testing.T) {
+	require.Empty(t, doubtHelp(pushwire.RouteStatus{Provider: "fcm", State: pushwire.Active}))
+	require.Equal(t, " fcm 404 UNREGISTERED", doubtHelp(pushwire.RouteStatus{State: pushwire.Dead, Reason: "fcm 404 UNREGISTERED"}))
+	said := doubtHelp(pushwire.RouteStatus{State: pushwire.Active, Reason: "fcm 404 UNREGISTERED", Doubt: 1_800_000_000})
+	require.Contains(t, said, "in doubt since "+time.Unix(1_800_000_000, 0).Format(time.DateTime))
+	require.Contains(t, said, "fcm 404 UNREGISTERED")
+	require.Contains(t, said, "register again")
 }

@@ -450,7 +450,7 @@ func verdictHelp(v pushext.Verdict) error {
 	case pushext.RetryAt:
 		return fmt.Errorf("it asks to come back at %s (%s); the quota is used up, so wait, and ask for more if this is usual", v.At.Format(time.TimeOnly), v.Reason)
 	case pushext.TokenDead:
-		return fmt.Errorf("the canary's device is gone (%s); open the app on it and give its new address", v.Reason)
+		return fmt.Errorf("the canary's device is gone (%s); open the app on it and give its new address. A registration is in doubt by such an answer, and ends once the service accepts pushes for others", v.Reason)
 	case pushext.MessageBad:
 		return fmt.Errorf("it refuses the canary's form (%s); compare the provider's settings with docs/providers.md", v.Reason)
 	}
