@@ -215,6 +215,11 @@ func TestFailedRegisterDeafensNobody(t *testing.T) {
 		require.True(t, reads(d, inPlain), "perhaps it does not")
 	}
 
+	s.change(func() { mode = "refuse" })
+	require.Error(t, again.Register(t.Context(), route()))
+	require.True(t, reads(again, sealed))
+	require.True(t, reads(again, inPlain), "a refusal does not tell which of them stands")
+
 	s.change(func() { mode = "" })
 	require.NoError(t, again.Register(t.Context(), plain))
 	require.False(t, reads(again, sealed))

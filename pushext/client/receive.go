@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -85,6 +86,7 @@ func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 		d.mu.Lock()
 		for _, hash := range payload.Hashes {
 			d.state.shown(hash)
+			delete(d.given, hash)
 		}
 		d.mu.Unlock()
 		return event, d.save(ctx)
@@ -101,6 +103,9 @@ func (d *Device) hand(ctx context.Context, event Event, err error) (Event, error
 	d.mu.Lock()
 	for i := range event.Previews {
 		d.given[event.Previews[i].Hash] = true
+	}
+	if len(d.given) > 2*maxWaiting { // another process says Shown for what is given here
+		maps.DeleteFunc(d.given, func(h common.Hash, _ bool) bool { return d.state.Waiting.find(h) < 0 })
 	}
 	d.mu.Unlock()
 	return event, errors.Join(err, d.save(ctx))

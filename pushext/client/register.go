@@ -82,17 +82,23 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		body.SealKey = d.state.SealPublicKey
 	}
 	body.Channels = channelsOf(d.chats)
+	before := d.state.Asked
 	d.mu.Unlock()
 	return d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
 		return body
 	}, func(ok bool) {
-		if ok {
-			d.state.Plain = r.Plain
-			d.unsure = nil // the channels are these now
+		if !ok {
+			d.state.Asked = before
+			return
 		}
-		d.state.Asked = ""
-	}, func() { d.state.Asked = formOf(r.Plain) })
+		d.state.Plain, d.state.Asked = r.Plain, ""
+		d.unsure = nil // the channels are these now
+	}, func() {
+		if r.Plain != d.state.Plain {
+			d.state.Asked = formOf(r.Plain)
+		}
+	})
 }
 
 // SetChats replaces the chats and tells the server of the topics that came,

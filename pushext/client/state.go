@@ -37,8 +37,8 @@ type state struct {
 	Version uint64 `json:"version"`         // of the newest change asked for
 	Active  bool   `json:"active"`          // the server confirmed the registration
 	Plain   bool   `json:"plain,omitempty"` // wake-ups come in the plain form
-	// Asked is the form that a Register asked for whose reply never came: until
-	// there is one, wake-ups may come in either.
+	// Asked is the other form, if a Register asked for it whose reply never came:
+	// until there is one, wake-ups may come in either.
 	Asked form `json:"asked,omitempty"`
 
 	Epoch  uint64        `json:"epoch,omitempty"`  // in which Seq counts, as the server names it; 0: not known
