@@ -122,7 +122,10 @@ func TestEveryPlatformObserver(t *testing.T) {
 						require.False(t, bytes.Contains(blob, known), "a sealed payload shows what is public")
 					}
 					for _, id := range []string{push.CollapseID, push.ID} {
-						if owner, seen := ids[id]; id != "" && seen {
+						if len(id) < 8 {
+							continue // HMS has 100 collapse keys for everybody
+						}
+						if owner, seen := ids[id]; seen {
 							require.Equal(t, name, owner, "two devices are given one id")
 						}
 						ids[id] = name
