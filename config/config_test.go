@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,12 +118,18 @@ func TestLoadRefuses(t *testing.T) {
 		"no table":        {"MaxPeers = 1\n", `line 1: there is no setting "MaxPeers"; did you mean "Node.MaxPeers"?`},
 		"unknown table":   {"\n[Whisper]\nMaxPeers = 1\n", `line 2: there is no setting "Whisper"; here it is [Shh]`},
 		"dotted key":      {"Node.Maxpeerz = 1\n", `line 1: there is no setting "Node.Maxpeerz"; did you mean "Node.MaxPeers"?`},
-		"wrong type":      {"[Node]\nMaxPeers = \"many\"\n", `line 2: the value of Node.MaxPeers is of type string; give one of type integer`},
-		"open table":      {"[Node]\nMaxPeers = 1\n[Push\nEnabled = true\n", `line 3: the name of a table is not closed`},
-		"geth's peers":    {"[Node.P2P]\nMaxPeers = 1\n", `line 1: there is no setting "Node.P2P"; its keys stand in [Node] here`},
+		"wrong type":      {"[Node]\nMaxPeers = \"many\"\n", `line 2: the value of Node.MaxPeers is text; give a whole number`},
+		"geth's peers":    {"[Node.P2P]\nMaxPeers = 1\n", `line 1: there is no setting "Node.P2P"; its keys belong to [Node] here; move them there`},
+		"geth's peer":     {"[Node]\nP2P.MaxPeers = 1\n", `line 2: there is no setting "Node.P2P.MaxPeers"; its keys belong to [Node] here`},
+		"geth's pool":     {"[Eth.TxPool]\nX = 1\n", `line 1: there is no setting "Eth.TxPool"; there is no blockchain here; remove the table`},
+		"geth's HTTP":     {"[Node]\nHTTPModules = [\"eth\"]\n", `line 2: there is no setting "Node.HTTPModules"; here it is API in [RPC.HTTP]`},
+		"geth's accounts": {"[node]\nnousb = true\n", `line 2: there is no setting "node.nousb"; there are no accounts here; remove the key`},
 		"geth's chain":    {"[Eth]\nNetworkId = 1\n", `line 1: there is no setting "Eth"; there is no blockchain here; remove the table`},
-		"far from all":    {"[Node]\nColour = 1\n", `line 2: there is no setting "Node.Colour"; wnode --help lists`},
-		"single brackets": {"[Push.Provider]\nType = \"fcm\"\n", `[Push.Provider] stands in single brackets; write [[Push.Provider]]`},
+		"far from all":    {"[Node]\nColour = 1\n", `line 2: there is no setting "Node.Colour"; wnode dumpconfig prints every setting`},
+		"short and far":   {"[Node]\nEth = 1\n", `line 2: there is no setting "Node.Eth"; wnode dumpconfig prints every setting`},
+		"single brackets": {"[Push.Provider]\nType = \"fcm\"\n", `line 1: providers are tables in double brackets; write [[Push.Provider]] above the keys of each`},
+		"mixed brackets":  {"[[Push.Provider]]\nType = \"fcm\"\n[Push.Provider]\nType = \"apns\"\n", `line 3: providers are tables in double brackets`},
+		"double brackets": {"[[Node]]\nMaxPeers = 1\n", `line 1: [[Node]] is in double brackets; write [Node]`},
 		"twice a type":    {"[[Push.Provider]]\nType = \"fcm\"\ntype = \"apns\"\n", `has both Type and type; leave one`},
 		"negative":        {"[Mailserver]\nRetention = \"-5d\"\n", `"-5d" is out of range; a duration is from 0 to 36500 days`},
 		"too long":        {"[Mailserver]\nRetention = \"106000d\"\n", `"106000d" is out of range; a duration is from 0 to 36500 days`},
@@ -135,7 +142,7 @@ func TestLoadRefuses(t *testing.T) {
 		"provider stop":   {"[[Push.Provider]]\nType = \"fcm\"\nRate = 0\n", `Rate of a [[Push.Provider]] is 0, which would send nothing; leave it out`},
 		"provider pause":  {"[[Push.Provider]]\nType = \"fcm\"\nEvery = \"3 s\"\n", `Every of a [[Push.Provider]]: `},
 		"provider name":   {"[[Push.Provider]]\nName = 1\n", `Name of a [[Push.Provider]] is a string, not 1`},
-		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; a key does not belong into this file`},
+		"key in the file": {"[Node]\nKeyHex = \"00\"\n", `line 2: there is no setting "Node.KeyHex"; a key does not belong in this file`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := load(t, test.text)
@@ -146,6 +153,91 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	c := Defaults()
 	require.EqualError(t, Load("/no/such/file.toml", &c), `--config: there is no file "/no/such/file.toml"`)
+}
+
+// A file that is not TOML: the line that is wrong, and what is wrong in it, without the words of a decoder.
+func TestLoadRefusesSyntax(t *testing.T) {
+	const (
+		table  = "the name of a table is not closed; end it as in [Push] or [[Push.Provider]]"
+		quote  = "the text on this line is not closed; end it with the quote it begins with"
+		pair   = "this line is not of the form Key = value"
+		behind = "there is more on this line than a table's name or Key = value"
+	)
+	for text, want := range map[string]string{
+		"[Push":                                  "line 1: " + table,
+		"[Push\nEnabled = true\n":                "line 1: " + table,
+		"[Push\r\nEnabled = true\r\n":            "line 1: " + table,
+		"[Node]\nMaxPeers = 1\n[Push\n\n\n[Shh]": "line 3: " + table,
+		"[Push Enabled]\n":                       "line 1: " + table,
+		"[[Push.Provider\nType = \"fcm\"\n":      "line 1: " + table,
+		"[[Push.Provider]\nType = \"fcm\"\n":     "line 1: " + table,
+		"[Push.Provider]]\nType = \"fcm\"\n":     "line 1: " + behind,
+		"[\"Push]\nEnabled = true\n":             "line 1: " + quote,
+		"[Node]\nDataDir = \"x\nMaxPeers = 3\n":  "line 2: " + quote,
+		"[Node]\nDataDir = 'x\n":                 "line 2: " + quote,
+		"[Node]\nDataDir = \"C:\\wp\"\n":         "line 2: a backslash in double quotes has to be doubled; put the text of Node.DataDir into single quotes",
+		"[Node]\nStaticNodes = [\"a\" \"b\"]\n":  `line 2: the list of Node.StaticNodes is not closed or lacks a comma; write it as ["a", "b"]`,
+		"[Node]\nMaxPeers 3\n":                   "line 2: " + pair,
+		"[Node]\nMaxPeers: 3\n":                  "line 2: " + pair,
+		"{\"Node\": {\"MaxPeers\": 3}}\n":        "line 1: " + pair,
+		"[Node]\nMaxPeers =\nNAT = \"any\"\n":    "line 2: Node.MaxPeers has no value",
+		"[Node]\nNAT = any\n":                    `line 2: Node.NAT cannot be "any"; write text in quotes, and true and false in small letters`,
+		"[Node]\nNoDiscovery = True\n":           `line 2: Node.NoDiscovery cannot be "True"; write text in quotes, and true and false in small letters`,
+		"[Node]\nMaxPeers = 1x\n":                "line 2: " + behind,
+		"[Node]\n[Node]\nMaxPeers = 2\n":         "line 2: Node is there for the second time; keep one",
+		"[Node]\nMaxPeers = 1\nMaxPeers = 2\n":   "line 3: Node.MaxPeers is there for the second time; keep one",
+		"[Shh]\nMaxMessageSize = -1\n":           "line 2: Shh.MaxMessageSize is -1, which is out of range",
+		"[Node]\nMaxPeers = 3.5\n":               "line 2: the value of Node.MaxPeers is a number; give a whole number",
+		"[Node]\nNAT = true\n":                   "line 2: the value of Node.NAT is true or false; give text, in quotes",
+		"[Node]\nStaticNodes = \"x\"\n":          `line 2: the value of Node.StaticNodes is text; give a list, such as ["a", "b"]`,
+		"[Push]\nProvider = \"fcm\"\n":           "line 2: providers are tables in double brackets; write [[Push.Provider]] above the keys of each",
+		"[Push]\nLimits = 3\n":                   "line 2: Push.Limits is a table; write [Push.Limits], and its keys below",
+		"[Node]\nDataDir = \"\xff\"\n":           "line 2: the file is not in UTF-8; save it as UTF-8",
+	} {
+		_, err := load(t, text)
+		require.Error(t, err, text)
+		_, said, _ := strings.Cut(err.Error(), "node.toml ")
+		require.Equal(t, want, said, text)
+	}
+}
+
+// A guess is made of a typing error, or of a key in the wrong table, and of nothing that is farther away.
+func TestSuggest(t *testing.T) {
+	flags := []string{
+		"--datadir", "--addr", "--port", "--maxpeers", "--bootnodes", "--nodekey", "--nodekeyhex", "--nat", "--nodiscover", "--netrestrict", "--shh.pow",
+		"--mailserver", "--mailserver.password", "--push", "--ipcpath", "--http", "--http.api", "--ws", "--metrics", "--verbosity", "--log.format", "--config",
+	}
+	const none = "wnode --help lists the flags"
+	for name, want := range map[string]string{
+		"--maxpeer": `did you mean "--maxpeers"?`, "--Data-Dir": `did you mean "--datadir"?`, "--htttp": `did you mean "--http"?`,
+		"--rpc": none, "--key": none, "--pprof": none, "--password": none, "--v": none, "--syncmode": none, "--cache": none, "--dev": none,
+	} {
+		require.Equal(t, want, Suggest(name, flags, none), name)
+	}
+	require.Equal(t, "give one of shh, net, web3, admin", Suggest("eth", Namespaces(), ""))
+	require.Equal(t, `did you mean "admin"?`, Suggest("adminn", Namespaces(), ""))
+
+	c := Defaults()
+	for key, want := range map[string]string{
+		"Log.MaxPeers": `did you mean "Node.MaxPeers"?`, "Node.Retention": `did you mean "Mailserver.Retention"?`, "Nodes": `did you mean "Node"?`,
+		"Push.Limit": `did you mean "Push.Limits"?`, "Node.Password": none, "Node.Colour": none, "Log.Nat": `did you mean "Node.NAT"?`, "Log.Net": none,
+	} {
+		require.Equal(t, want, suggestKey(key, keysOf(&c), none), key)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringMatching(`--[a-z.]{1,20}`).Draw(t, "flag")
+		said := Suggest(name, flags, none)
+		nearest := slices.Min(mapped(flags, func(flag string) int { return distance(flag, name) }))
+		require.Equal(t, nearest <= (len(name)-1)/3 && nearest <= 3, strings.HasPrefix(said, "did you mean"), said)
+	})
+}
+
+func mapped[T, U any](list []T, f func(T) U) []U {
+	var all []U
+	for _, item := range list {
+		all = append(all, f(item))
+	}
+	return all
 }
 
 func TestValidate(t *testing.T) {
@@ -225,7 +317,7 @@ func TestDuration(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, time.Duration(got), text)
 	}
-	for _, text := range []string{"", "d", "-1d", "1d-1h", "-1h", "1.5d", "36501d", "900000h", "1h1d", "x", "1d 1h", "9999999999999d"} {
+	for _, text := range []string{"", "d", "-1d", "1d-1h", "-1h", "1.5d", "36501d", "900000h", "1h1d", "x", "1d 1h", "9999999999999d", "9999999999999999999999h"} {
 		_, err := ParseDuration(text)
 		require.Error(t, err, text)
 	}

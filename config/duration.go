@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +17,10 @@ const day = 24 * time.Hour
 // maxDuration keeps sums of a duration and a clock inside an int64: 100 years.
 const maxDuration = 100 * 365 * day
 
-// ParseDuration reads what String writes. The error says which of the three it is: not a duration, negative, or too long.
+// anyClock is the form of what time.ParseDuration reads, of any length.
+var anyClock = regexp.MustCompile(`^[+-]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+$`)
+
+// ParseDuration reads what String writes. The error says whether it is not a duration or out of range.
 func ParseDuration(s string) (Duration, error) {
 	outOfRange := fmt.Errorf("%q is out of range; a duration is from 0 to %d days", s, maxDuration/day)
 	bad := fmt.Errorf("%q is not a duration; write it like \"30d\", \"36h\" or \"90m\"", s)
@@ -35,7 +39,10 @@ func ParseDuration(s string) (Duration, error) {
 	var clock time.Duration
 	if rest != "" || s == "" {
 		var err error
-		if clock, err = time.ParseDuration(rest); err != nil {
+		switch clock, err = time.ParseDuration(rest); {
+		case err != nil && anyClock.MatchString(rest):
+			return 0, outOfRange
+		case err != nil:
 			return 0, bad
 		}
 	}

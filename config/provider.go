@@ -27,6 +27,12 @@ type Provider struct {
 	Options map[string]any
 }
 
+// providerKey is the name of the tables.
+const providerKey = "Push.Provider"
+
+// commonKeys are those that every provider's table may have.
+var commonKeys = []string{"Name", "Type", "Info", "Burst", "Every", "Rate"}
+
 // NoRate is the Rate of a provider without a bound.
 const NoRate = -1
 
@@ -37,7 +43,7 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		return fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)
 	}
 	keys = maps.Clone(keys)
-	if err := fold(keys, "Name", "Type", "Info", "Burst", "Every", "Rate"); err != nil {
+	if err := fold(keys, commonKeys...); err != nil {
 		return err
 	}
 	for _, text := range []struct {
@@ -134,7 +140,8 @@ func (p Provider) Decode(options any) error {
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0].String() // the encoder writes keys in order, so always the same
-		return fmt.Errorf("provider %q of type %q has no key %q; %s", p.Name, p.Type, key, Suggest(key, keysOf(options)))
+		known := slices.Concat(keysOf(options), commonKeys)
+		return fmt.Errorf("provider %q of type %q has no key %q; %s", p.Name, p.Type, key, suggestKey(key, known, "docs/providers.md lists its keys"))
 	}
 	return nil
 }

@@ -180,6 +180,6 @@ func (v *problems) duration(what string, d Duration, least, most time.Duration) 
 
 func (v *problems) namespaces(what string, names []string) {
 	for _, name := range names {
-		v.check(slices.Contains(Namespaces(), name), "%s lists %q, which is not served; %s", what, name, Suggest(name, Namespaces()))
+		v.check(slices.Contains(Namespaces(), name), "%s lists %q, which is not served; %s", what, name, Suggest(name, Namespaces(), ""))
 	}
 }

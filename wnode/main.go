@@ -28,6 +28,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -105,16 +106,20 @@ func helpFlag() cli.Flag {
 // helpCommand is what --help prints, for those who type it as a command.
 func helpCommand() *cli.Command {
 	return &cli.Command{
-		Name: "help", Usage: "show help, of a command if its name follows", UsageText: "wnode help [command]",
+		Name: "help", Usage: "show help, of a command if its name follows", UsageText: "wnode help [command…]",
 		Action: func(c *cli.Context) error {
-			word := c.Args().First()
-			if word == "" {
-				return cli.ShowAppHelp(c)
+			args, commands := []string{c.App.Name}, c.App.Commands
+			for _, word := range c.Args().Slice() {
+				i := slices.IndexFunc(commands, func(command *cli.Command) bool { return command.HasName(word) })
+				if i < 0 && len(commands) == 0 {
+					return fmt.Errorf("%s has no commands of its own, and got %q", strings.Join(args, " "), word)
+				}
+				if i < 0 {
+					return unknownCommand(word, commands)
+				}
+				args, commands = append(args, word), commands[i].Subcommands
 			}
-			if c.App.Command(word) == nil {
-				return unknownCommand(word, c.App.Commands)
-			}
-			return cli.ShowCommandHelp(c, word)
+			return newApp(c.App.Reader, c.App.Writer, c.App.ErrWriter).RunContext(c.Context, append(args, "--help"))
 		},
 	}
 }
@@ -140,7 +145,12 @@ func refuseNodeFlags(c *cli.Context) error {
 		if level.Command == nil || level.Command.Name != c.App.Name {
 			continue
 		}
-		for _, name := range level.LocalFlagNames() {
+		given := level.LocalFlagNames()
+		for _, flag := range c.App.Flags {
+			if !slices.ContainsFunc(flag.Names(), func(name string) bool { return slices.Contains(given, name) }) {
+				continue
+			}
+			name := flag.Names()[0]
 			return fmt.Errorf("--%s before %s is a flag of the node, which %s does not run; leave it out, or see wnode %s --help", name, c.Command.Name, c.Command.Name, c.Command.Name)
 		}
 	}
@@ -193,7 +203,11 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		if now, ok := gethFlags[m[1]]; ok {
 			return fmt.Errorf("--%s is geth's old name of --%s; give that", m[1], now)
 		}
-		return fmt.Errorf("there is no flag --%s; %s", m[1], config.Suggest("--"+m[1], known))
+		help := "wnode --help lists the flags"
+		if c.Command != nil && c.Command.HelpName != "" && len(c.Command.Flags) > 0 {
+			help = c.Command.HelpName + " --help lists the flags"
+		}
+		return fmt.Errorf("there is no flag --%s; %s", m[1], config.Suggest("--"+m[1], known, help))
 	}
 	if m := missingValue.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("--%s needs a value", m[1])

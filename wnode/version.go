@@ -2,43 +2,93 @@ package wnode
 
 import (
 	"fmt"
+	"regexp"
 	"runtime"
 	"runtime/debug"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// version is the release and, when the build knew it, the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		info = new(debug.BuildInfo)
-	}
-	return versionOf(info)
+// release is the release that this source becomes.
+const release = "0.1.0"
+
+// source is what a build knows of its source.
+type source struct {
+	commit  string // in hex, whole or its first 12 digits; empty: not known
+	time    string // of the commit, RFC 3339; empty: not known
+	changed bool   // files were changed since the commit
+	module  string // the version it was installed as; empty: not as a module of a version
 }
 
-// versionOf is the release and what the build says of its source: the commit, with "-dirty" if files were changed
-// since, or the module's version where it was installed as one.
-func versionOf(info *debug.BuildInfo) string {
-	const release = "0.1.0"
-	text, dirty := release, ""
+// pseudoVersion is the version of a module that has no release: its end is the commit.
+var pseudoVersion = regexp.MustCompile(`^v\d.*[.-]\d{14}-([0-9a-f]{12})$`)
+
+// sourceOf reads what the Go command noted.
+func sourceOf(info *debug.BuildInfo) (s source) {
 	for _, setting := range info.Settings {
-		switch {
-		case setting.Key == "vcs.revision" && len(setting.Value) >= 8:
-			text = release + "-" + setting.Value[:8]
-		case setting.Key == "vcs.modified" && setting.Value == "true":
-			dirty = "-dirty"
+		switch setting.Key {
+		case "vcs.revision":
+			s.commit = setting.Value
+		case "vcs.time":
+			s.time = setting.Value
+		case "vcs.modified":
+			s.changed = setting.Value == "true"
 		}
 	}
-	if text == release {
-		if v := info.Main.Version; v != "" && v != "(devel)" {
-			return release + "-" + strings.TrimPrefix(v, "v")
-		}
-		return release
+	if s.commit != "" || info.Main.Version == "(devel)" {
+		return s
 	}
-	return text + dirty
+	if m := pseudoVersion.FindStringSubmatch(info.Main.Version); m != nil {
+		s.commit = m[1]
+		return s
+	}
+	s.module = info.Main.Version
+	return s
 }
+
+// version is the release and, as far as the build knew them, the beginning of the commit, with -dirty if files were
+// changed since, or the version of the module.
+func (s source) version() string {
+	switch {
+	case s.commit != "" && s.changed:
+		return release + "-" + s.commit[:min(8, len(s.commit))] + "-dirty"
+	case s.commit != "":
+		return release + "-" + s.commit[:min(8, len(s.commit))]
+	case s.module != "":
+		return release + "-" + s.module
+	}
+	return release
+}
+
+// String is the commit for people.
+func (s source) String() string {
+	switch {
+	case s.commit == "" && s.module != "":
+		return "that of the module's version " + s.module
+	case s.commit == "":
+		return "not known, as the build was told of no version control"
+	}
+	text := s.commit
+	if s.time != "" {
+		text += " of " + s.time
+	}
+	if s.changed {
+		text += ", with changes since"
+	}
+	return text
+}
+
+// thisSource is that of this program.
+func thisSource() source {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return source{}
+	}
+	return sourceOf(info)
+}
+
+// version is the release and what is known of the commit.
+func version() string { return thisSource().version() }
 
 // clientName is what peers and web3_clientVersion see, in the form geth gives its own.
 func clientName() string {
@@ -47,8 +97,9 @@ func clientName() string {
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "version",
-		Usage: "print the version",
+		Name:        "version",
+		Usage:       "print the version and the commit it was built of",
+		Description: "The first line is what peers and web3_clientVersion are told, the second the commit of the source.",
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -59,6 +110,6 @@ func versionCommand() *cli.Command {
 }
 
 func printVersion(c *cli.Context) error {
-	_, err := fmt.Fprintln(c.App.Writer, clientName())
+	_, err := fmt.Fprintf(c.App.Writer, "%s\ncommit %v\n", clientName(), thisSource())
 	return err
 }
