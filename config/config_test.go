@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +129,10 @@ func TestLoadRefuses(t *testing.T) {
 		"single brackets": {"[Push.Provider]\nType = \"fcm\"\n", `line 1: providers are tables in double brackets; write [[Push.Provider]] above the keys of each`},
 		"mixed brackets":  {"[[Push.Provider]]\nType = \"fcm\"\n[Push.Provider]\nType = \"apns\"\n", `line 3: providers are tables in double brackets`},
 		"double brackets": {"[[Node]]\nMaxPeers = 1\n", `line 1: [[Node]] is in double brackets; write [Node]`},
-		"twice a type":    {"[[Push.Provider]]\nType = \"fcm\"\ntype = \"apns\"\n", `has both Type and type; leave one`},
+		"twice a type":    {"[[Push.Provider]]\nType = \"fcm\"\ntype = \"apns\"\n", `has both Type and type, which are the same; keep one`},
+		"two spellings":   {"[Node]\nMaxPeers = 1\nmaxpeers = 2\n", `line 3: Node.MaxPeers and Node.maxpeers are the same; keep one`},
+		"two tables":      {"[[Push.Provider]]\nType = \"fcm\"\n[[push.provider]]\nType = \"apns\"\n", `line 3: `},
+		"option twice":    {"[[Push.Provider]]\nType = \"hms\"\nAppID = \"a\"\nappid = \"b\"\n", `has both AppID and appid, which are the same; keep one`},
 		"negative":        {"[Mailserver]\nRetention = \"-5d\"\n", `"-5d" is out of range; a duration is from 0 to 36500 days`},
 		"too long":        {"[Mailserver]\nRetention = \"106000d\"\n", `"106000d" is out of range; a duration is from 0 to 36500 days`},
 		"duration":        {"[Mailserver]\nRetention = \"1 month\"\n", `"1 month" is not a duration; write it like "30d", "36h" or "90m"`},
@@ -155,92 +157,8 @@ func TestLoadRefuses(t *testing.T) {
 	require.EqualError(t, Load("/no/such/file.toml", &c), `--config: there is no file "/no/such/file.toml"`)
 }
 
-// A file that is not TOML: the line that is wrong, and what is wrong in it, without the words of a decoder.
-func TestLoadRefusesSyntax(t *testing.T) {
-	const (
-		table  = "the name of a table is not closed; end it as in [Push] or [[Push.Provider]]"
-		quote  = "the text on this line is not closed; end it with the quote it begins with"
-		pair   = "this line is not of the form Key = value"
-		behind = "there is more on this line than a table's name or Key = value"
-	)
-	for text, want := range map[string]string{
-		"[Push":                                  "line 1: " + table,
-		"[Push\nEnabled = true\n":                "line 1: " + table,
-		"[Push\r\nEnabled = true\r\n":            "line 1: " + table,
-		"[Node]\nMaxPeers = 1\n[Push\n\n\n[Shh]": "line 3: " + table,
-		"[Push Enabled]\n":                       "line 1: " + table,
-		"[[Push.Provider\nType = \"fcm\"\n":      "line 1: " + table,
-		"[[Push.Provider]\nType = \"fcm\"\n":     "line 1: " + table,
-		"[Push.Provider]]\nType = \"fcm\"\n":     "line 1: " + behind,
-		"[\"Push]\nEnabled = true\n":             "line 1: " + quote,
-		"[Node]\nDataDir = \"x\nMaxPeers = 3\n":  "line 2: " + quote,
-		"[Node]\nDataDir = 'x\n":                 "line 2: " + quote,
-		"[Node]\nDataDir = \"C:\\wp\"\n":         "line 2: a backslash in double quotes has to be doubled; put the text of Node.DataDir into single quotes",
-		"[Node]\nStaticNodes = [\"a\" \"b\"]\n":  `line 2: the list of Node.StaticNodes is not closed or lacks a comma; write it as ["a", "b"]`,
-		"[Node]\nMaxPeers 3\n":                   "line 2: " + pair,
-		"[Node]\nMaxPeers: 3\n":                  "line 2: " + pair,
-		"{\"Node\": {\"MaxPeers\": 3}}\n":        "line 1: " + pair,
-		"[Node]\nMaxPeers =\nNAT = \"any\"\n":    "line 2: Node.MaxPeers has no value",
-		"[Node]\nNAT = any\n":                    `line 2: Node.NAT cannot be "any"; write text in quotes, and true and false in small letters`,
-		"[Node]\nNoDiscovery = True\n":           `line 2: Node.NoDiscovery cannot be "True"; write text in quotes, and true and false in small letters`,
-		"[Node]\nMaxPeers = 1x\n":                "line 2: " + behind,
-		"[Node]\n[Node]\nMaxPeers = 2\n":         "line 2: Node is there for the second time; keep one",
-		"[Node]\nMaxPeers = 1\nMaxPeers = 2\n":   "line 3: Node.MaxPeers is there for the second time; keep one",
-		"[Shh]\nMaxMessageSize = -1\n":           "line 2: Shh.MaxMessageSize is -1, which is out of range",
-		"[Node]\nMaxPeers = 3.5\n":               "line 2: the value of Node.MaxPeers is a number; give a whole number",
-		"[Node]\nNAT = true\n":                   "line 2: the value of Node.NAT is true or false; give text, in quotes",
-		"[Node]\nStaticNodes = \"x\"\n":          `line 2: the value of Node.StaticNodes is text; give a list, such as ["a", "b"]`,
-		"[Push]\nProvider = \"fcm\"\n":           "line 2: providers are tables in double brackets; write [[Push.Provider]] above the keys of each",
-		"[Push]\nLimits = 3\n":                   "line 2: Push.Limits is a table; write [Push.Limits], and its keys below",
-		"[Node]\nDataDir = \"\xff\"\n":           "line 2: the file is not in UTF-8; save it as UTF-8",
-	} {
-		_, err := load(t, text)
-		require.Error(t, err, text)
-		_, said, _ := strings.Cut(err.Error(), "node.toml ")
-		require.Equal(t, want, said, text)
-	}
-}
-
-// A guess is made of a typing error, or of a key in the wrong table, and of nothing that is farther away.
-func TestSuggest(t *testing.T) {
-	flags := []string{
-		"--datadir", "--addr", "--port", "--maxpeers", "--bootnodes", "--nodekey", "--nodekeyhex", "--nat", "--nodiscover", "--netrestrict", "--shh.pow",
-		"--mailserver", "--mailserver.password", "--push", "--ipcpath", "--http", "--http.api", "--ws", "--metrics", "--verbosity", "--log.format", "--config",
-	}
-	const none = "wnode --help lists the flags"
-	for name, want := range map[string]string{
-		"--maxpeer": `did you mean "--maxpeers"?`, "--Data-Dir": `did you mean "--datadir"?`, "--htttp": `did you mean "--http"?`,
-		"--rpc": none, "--key": none, "--pprof": none, "--password": none, "--v": none, "--syncmode": none, "--cache": none, "--dev": none,
-	} {
-		require.Equal(t, want, Suggest(name, flags, none), name)
-	}
-	require.Equal(t, "give one of shh, net, web3, admin", Suggest("eth", Namespaces(), ""))
-	require.Equal(t, `did you mean "admin"?`, Suggest("adminn", Namespaces(), ""))
-
-	c := Defaults()
-	for key, want := range map[string]string{
-		"Log.MaxPeers": `did you mean "Node.MaxPeers"?`, "Node.Retention": `did you mean "Mailserver.Retention"?`, "Nodes": `did you mean "Node"?`,
-		"Push.Limit": `did you mean "Push.Limits"?`, "Node.Password": none, "Node.Colour": none, "Log.Nat": `did you mean "Node.NAT"?`, "Log.Net": none,
-	} {
-		require.Equal(t, want, suggestKey(key, keysOf(&c), none), key)
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		name := rapid.StringMatching(`--[a-z.]{1,20}`).Draw(t, "flag")
-		said := Suggest(name, flags, none)
-		nearest := slices.Min(mapped(flags, func(flag string) int { return distance(flag, name) }))
-		require.Equal(t, nearest <= (len(name)-1)/3 && nearest <= 3, strings.HasPrefix(said, "did you mean"), said)
-	})
-}
-
-func mapped[T, U any](list []T, f func(T) U) []U {
-	var all []U
-	for _, item := range list {
-		all = append(all, f(item))
-	}
-	return all
-}
-
 func TestValidate(t *testing.T) {
+	const node = "enode://6332792c4a00e3e4ee0926ed89e0d27ef985424d97b6a45bf0f23e51f0dcb5e66b875777506458aea7af6f9e4ffb69f43f3778ee73c81ed9d34c51c4b16b0b0f"
 	for name, test := range map[string]struct {
 		change func(*Config)
 		want   string
@@ -251,7 +169,25 @@ func TestValidate(t *testing.T) {
 		"bootnode":       {func(c *Config) { c.Node.BootstrapNodes = []string{"x"} }, `(--bootnodes) lists "x", which is no node`},
 		"nat":            {func(c *Config) { c.Node.NAT = "magic" }, `(--nat) is "magic"; give "none"`},
 		"netrestrict":    {func(c *Config) { c.Node.NetRestrict = "10" }, `(--netrestrict) is "10"; give CIDR masks`},
-		"key":            {func(c *Config) { c.Node.KeyHex = "abc" }, `--nodekeyhex is no secp256k1 private key`},
+		"no address":     {func(c *Config) { c.Node.BootstrapNodes = []string{node} }, `(--bootnodes) lists "` + node + `", which has no address of a node; give enode URLs`},
+		"nowhere":        {func(c *Config) { c.Node.BootstrapNodes = []string{node + "@0.0.0.0:1"} }, `and at 0.0.0.0 no node can be reached; put the address there at which others reach it`},
+		"nowhere, v6":    {func(c *Config) { c.Node.StaticNodes = []string{node + "@[::]:1"} }, `Node.StaticNodes lists "` + node + `@[::]:1", and at :: no node can be reached`},
+		"many":           {func(c *Config) { c.Node.StaticNodes = []string{node + "@224.0.0.1:1"} }, `which has no address of a node; give enode URLs`},
+		"no port":        {func(c *Config) { c.Node.StaticNodes = []string{node + "@127.0.0.1:0"} }, `whose port is 0; give the port on which it listens`},
+		"http address":   {func(c *Config) { c.RPC.HTTP.Addr = "127.0.0.1:8545" }, `RPC.HTTP.Addr (--http.addr) is "127.0.0.1:8545", with a port; give "127.0.0.1" here and the port as --http.port 8545`},
+		"ws address":     {func(c *Config) { c.RPC.WS.Addr = "http://x" }, `RPC.WS.Addr (--ws.addr) is "http://x", which is neither an IP address nor a host name`},
+		"metric address": {func(c *Config) { c.Metrics.Addr = ":6060" }, `Metrics.Addr (--metrics.addr) is ":6060", with a port; give "" here and the port as --metrics.port 6060`},
+		"http of all":    {func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.API = true, nil }, `RPC.HTTP.API (--http.api) is empty; list what is to be served, of shh, net, web3, admin`},
+		"ws of all":      {func(c *Config) { c.RPC.WS.Enabled, c.RPC.WS.API = true, []string{} }, `RPC.WS.API (--ws.api) is empty`},
+		"one port":       {func(c *Config) { c.RPC.HTTP.Enabled, c.Metrics.Enabled, c.Metrics.Port = true, true, 8545 }, `RPC.HTTP.Port (--http.port) and Metrics.Port (--metrics.port) are both 8545; give one of them another port`},
+		"peers' port":    {func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.Port = true, 30303 }, `Node.ListenAddr (--port) and RPC.HTTP.Port (--http.port) are both 30303`},
+		"almost shared": {func(c *Config) {
+			c.RPC.HTTP.Enabled, c.RPC.WS.Enabled, c.RPC.WS.Port, c.RPC.WS.Addr = true, true, 8545, "localhost"
+		}, `RPC.HTTP.Port (--http.port) and RPC.WS.Port (--ws.port) are both 8545`},
+		"option's home": {func(c *Config) {
+			c.Push.Provider = []Provider{{Name: "a", Type: "fcm", Options: map[string]any{"credentialsfile": "~/x"}}}
+		}, `credentialsfile of the provider "a" is "~/x", and only a shell replaces the ~`},
+		"key": {func(c *Config) { c.Node.KeyHex = "abc" }, `--nodekeyhex is no secp256k1 private key`},
 		"two keys": {func(c *Config) {
 			c.Node.KeyHex, c.Node.KeyFile = strings.Repeat("1", 64), "f"
 		}, `both given; give one of them`},
@@ -336,37 +272,6 @@ func TestDeployedSettings(t *testing.T) {
 	require.NoError(t, c.Validate())
 	require.True(t, c.Push.Enabled)
 	require.False(t, c.Push.Announce)
-}
-
-// What is allowed and probably not meant is said, each in one sentence, and nothing
-// is said of the defaults.
-func TestWarnings(t *testing.T) {
-	c := Defaults()
-	require.Empty(t, c.Warnings())
-	for want, change := range map[string]func(*Config){
-		"Mailserver.PasswordFile (--mailserver.password) means nothing without": func(c *Config) { c.Mailserver.PasswordFile = "f" },
-		"(--mailserver.retention) means nothing":                                func(c *Config) { c.Mailserver.Retention = Duration(day) },
-		"push is off; add --push":                                               func(c *Config) { c.Push.Provider = []Provider{{Name: "a", Type: "fcm"}} },
-		"(--http.api) means nothing without --http":                             func(c *Config) { c.RPC.HTTP.API = []string{"shh"} },
-		"(--ws.api) means nothing without --ws":                                 func(c *Config) { c.RPC.WS.API = []string{"shh"} },
-		"by up to 40s, and 15s are promised": func(c *Config) {
-			c.Push.Enabled, c.Push.Delivery.Jitter, c.Push.Delivery.Batch = true, Duration(20*time.Second), Duration(20*time.Second)
-		},
-		"RPC.HTTP serves the namespace admin on 0.0.0.0": func(c *Config) {
-			c.RPC.HTTP.Enabled, c.RPC.HTTP.Addr, c.RPC.HTTP.API = true, "0.0.0.0", []string{"shh", "admin"}
-		},
-		"RPC.WS serves the namespace admin on ::": func(c *Config) {
-			c.RPC.WS.Enabled, c.RPC.WS.Addr, c.RPC.WS.API = true, "::", []string{"admin"}
-		},
-		"RPC.HTTP answers any web page": func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.VHosts = true, []string{"*"} },
-		"RPC.WS answers any web page":   func(c *Config) { c.RPC.WS.Enabled, c.RPC.WS.Origins = true, []string{"*"} },
-	} {
-		c := Defaults()
-		change(&c)
-		require.NoError(t, c.Validate())
-		require.Len(t, c.Warnings(), 1, want)
-		require.Contains(t, c.Warnings()[0], want)
-	}
 }
 
 // Capitals make no difference in a provider's table either.

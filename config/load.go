@@ -36,6 +36,9 @@ func decode(text string, c *Config) (line int, err error) {
 	if err != nil {
 		return explain(err)
 	}
+	if key, other := spelledTwice(meta.Keys()); other != "" {
+		return lineOf(text, key), fmt.Errorf("%s and %s are the same; keep one", other, key)
+	}
 	unknown := meta.Undecoded()
 	if len(unknown) == 0 {
 		return 0, nil
@@ -43,11 +46,27 @@ func decode(text string, c *Config) (line int, err error) {
 	return lineOf(text, unknown[0]), unknownKey(unknown[0], keysOf(c))
 }
 
+// spelledTwice finds a key that is there before in other capitals: which of both counted would be chance.
+func spelledTwice(keys []toml.Key) (second toml.Key, first string) {
+	seen := map[string]string{}
+	for _, key := range keys {
+		full := key.String()
+		lower := strings.ToLower(full)
+		if strings.HasPrefix(lower, strings.ToLower(providerKey)+".") {
+			continue // each table has them, and checks its own
+		}
+		if before, ok := seen[lower]; ok && before != full {
+			return key, before
+		}
+		seen[lower] = full
+	}
+	return nil, ""
+}
+
 // lineOf finds the line, from 1, on which text sets key or opens its table, 0 if it cannot tell: the decoder says
 // which keys it did not use but not where they stand.
 func lineOf(text string, key toml.Key) int {
 	wanted := key.String()
-	is := func(name string) bool { return strings.EqualFold(name, wanted) } // as the decoder takes them
 	table := ""
 	n := 0
 	for line := range strings.Lines(text) {
@@ -55,7 +74,7 @@ func lineOf(text string, key toml.Key) int {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "[") {
 			table = strings.Trim(strings.SplitN(line, "#", 2)[0], "[] \t")
-			if is(table) || len(table) > len(wanted) && table[len(wanted)] == '.' && is(table[:len(wanted)]) {
+			if table == wanted || strings.HasPrefix(table, wanted+".") {
 				return n
 			}
 			continue
@@ -68,7 +87,7 @@ func lineOf(text string, key toml.Key) int {
 		if table != "" {
 			full = table + "." + full
 		}
-		if is(full) {
+		if full == wanted {
 			return n
 		}
 	}

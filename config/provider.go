@@ -43,9 +43,14 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		return fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)
 	}
 	keys = maps.Clone(keys)
-	if err := fold(keys, commonKeys...); err != nil {
-		return err
+	seen := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if other, twice := seen[strings.ToLower(key)]; twice {
+			return fmt.Errorf("a [[Push.Provider]] has both %s and %s, which are the same; keep one", other, key)
+		}
+		seen[strings.ToLower(key)] = key
 	}
+	fold(keys, commonKeys...)
 	for _, text := range []struct {
 		key  string
 		into *string
@@ -79,22 +84,59 @@ func (p *Provider) UnmarshalTOML(table any) error {
 	return nil
 }
 
+// OptionFile is one of a provider's own keys that names a file.
+type OptionFile struct {
+	Key, Path string
+}
+
+// Public reports whether the file holds nothing secret, such as certificates.
+func (f OptionFile) Public() bool { return strings.EqualFold(f.Key, "CAFile") }
+
+// Files lists the provider's own keys that name files, by key.
+func (p Provider) Files() []OptionFile {
+	var files []OptionFile
+	for _, key := range slices.Sorted(maps.Keys(p.Options)) {
+		path, ok := p.Options[key].(string)
+		if ok && path != "" && strings.HasSuffix(strings.ToLower(key), "file") {
+			files = append(files, OptionFile{key, path})
+		}
+	}
+	return files
+}
+
+// Option is the value of one of the provider's own keys, in whatever case it is written; nil if it is not there.
+func (p Provider) Option(name string) any {
+	for key, value := range p.Options {
+		if strings.EqualFold(key, name) {
+			return value
+		}
+	}
+	return nil
+}
+
+// WithOption is the provider with one of its own keys set otherwise.
+func (p Provider) WithOption(name string, value any) Provider {
+	p.Options = maps.Clone(p.Options)
+	maps.DeleteFunc(p.Options, func(key string, _ any) bool { return strings.EqualFold(key, name) })
+	if p.Options == nil {
+		p.Options = make(map[string]any)
+	}
+	p.Options[name] = value
+	return p
+}
+
 // fold renames keys that differ from a name by nothing but capitals, as in the
 // rest of the file they make no difference.
-func fold(keys map[string]any, names ...string) error {
+func fold(keys map[string]any, names ...string) {
 	for _, name := range names {
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
 			if key == name || !strings.EqualFold(key, name) {
 				continue
 			}
-			if _, twice := keys[name]; twice {
-				return fmt.Errorf("a [[Push.Provider]] has both %s and %s; leave one", name, key)
-			}
 			keys[name] = keys[key]
 			delete(keys, key)
 		}
 	}
-	return nil
 }
 
 // takeRate takes the rate, which may be a whole number. What is written is a rate:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -64,7 +65,9 @@ func (c *Config) Validate() error {
 	v.path("RPC.IPCPath (--ipcpath)", c.RPC.IPCPath)
 	v.push(&c.Push)
 	v.rpc(&c.RPC)
+	v.host("Metrics.Addr (--metrics.addr)", c.Metrics.Addr, "metrics.port")
 	v.port("Metrics.Port (--metrics.port)", c.Metrics.Port)
+	v.listeners(c)
 	v.check(c.Log.Verbosity >= 0 && c.Log.Verbosity <= maxVerbosity,
 		"Log.Verbosity (--verbosity) is %d; give 0 (nothing) to %d (everything)", c.Log.Verbosity, maxVerbosity)
 	v.check(c.Log.Format == "text" || c.Log.Format == "json", "Log.Format (--log.format) is %q; give \"text\" or \"json\"", c.Log.Format)
@@ -90,9 +93,9 @@ func (v *problems) node(n *Node) {
 			"the port in Node.ListenAddr (--port) is %q; give 0 to 65535", port)
 	}
 	v.check(n.MaxPeers >= 0 && n.MaxPeers <= maxPeers, "Node.MaxPeers (--maxpeers) is %d; give 0 to %d", n.MaxPeers, maxPeers)
-	v.enodes("Node.BootstrapNodes (--bootnodes)", n.BootstrapNodes)
-	v.enodes("Node.StaticNodes", n.StaticNodes)
-	v.enodes("Node.TrustedNodes", n.TrustedNodes)
+	v.enodes("Node.BootstrapNodes (--bootnodes)", n.BootstrapNodes, dialled)
+	v.enodes("Node.StaticNodes", n.StaticNodes, dialled)
+	v.enodes("Node.TrustedNodes", n.TrustedNodes, !dialled)
 	_, err = nat.Parse(n.NAT)
 	v.check(err == nil, "Node.NAT (--nat) is %q; give \"none\", \"any\", \"upnp\", \"pmp\", \"pmp:<gateway>\", \"stun\" or \"extip:<IP>\"", n.NAT)
 	_, err = netutil.ParseNetlist(n.NetRestrict)
@@ -110,10 +113,56 @@ func (v *problems) path(what, path string) {
 	v.check(path != "~" && !strings.HasPrefix(path, "~/"), "%s is %q, and only a shell replaces the ~; write the whole path", what, path)
 }
 
-func (v *problems) enodes(what string, urls []string) {
+// dialled says of a list of nodes that the node goes to them, and so needs their addresses.
+const dialled = true
+
+func (v *problems) enodes(what string, urls []string, dialled bool) {
+	const example = "enode://<128 hex digits>@203.0.113.7:30303"
 	for _, url := range urls {
-		_, err := enode.Parse(enode.ValidSchemes, url)
-		v.check(err == nil, "%s lists %q, which is no node; give enode URLs, such as \"enode://<128 hex digits>@203.0.113.7:30303\"", what, url)
+		n, err := enode.Parse(enode.ValidSchemes, url)
+		v.check(err == nil, "%s lists %q, which is no node; give enode URLs, such as %q", what, url, example)
+		if err != nil || !dialled {
+			continue
+		}
+		ip := n.IPAddr()
+		switch {
+		case !ip.IsValid() && n.Hostname() == "":
+			v.check(false, "%s lists %q, which has no address of a node; give enode URLs, such as %q", what, url, example)
+		case ip.IsValid() && ip.IsUnspecified():
+			v.check(false, "%s lists %q, and at %v no node can be reached; put the address there at which others reach it", what, url, ip)
+		case n.TCP() == 0:
+			v.check(false, "%s lists %q, whose port is 0; give the port on which it listens", what, url)
+		}
+	}
+}
+
+// host checks the interface that something listens on.
+func (v *problems) host(what, addr, portFlag string) {
+	_, err := Host(addr, portFlag)
+	v.check(err == nil, "%s is %q, %w", what, addr, err)
+}
+
+// listeners refuses two of the node's own on one port, of which the second would blame another program.
+func (v *problems) listeners(c *Config) {
+	var all []listener
+	add := func(on bool, setting, addr string, port int) {
+		if host, err := Host(addr, ""); on && err == nil {
+			all = append(all, listener{setting, cmp.Or(host, "127.0.0.1"), port})
+		}
+	}
+	if host, port, err := net.SplitHostPort(c.Node.ListenAddr); err == nil {
+		number, _ := strconv.Atoi(port)
+		add(true, "Node.ListenAddr (--port)", cmp.Or(host, "::"), number)
+	}
+	http, ws := c.RPC.HTTP, c.RPC.WS
+	shared := http.Enabled && http.Addr == ws.Addr // with the same port it is one listener for both
+	add(http.Enabled, "RPC.HTTP.Port (--http.port)", http.Addr, http.Port)
+	add(ws.Enabled && !(shared && http.Port == ws.Port), "RPC.WS.Port (--ws.port)", ws.Addr, ws.Port)
+	add(c.Metrics.Enabled, "Metrics.Port (--metrics.port)", c.Metrics.Addr, c.Metrics.Port)
+	for i, one := range all {
+		for _, other := range all[:i] {
+			v.check(!one.collides(other), "%s and %s are both %d; give one of them another port", other.setting, one.setting, one.port)
+		}
 	}
 }
 
@@ -134,6 +183,9 @@ func (v *problems) push(p *Push) {
 		names[provider.Name] = true
 	}
 	for _, provider := range p.Provider {
+		for _, file := range provider.Files() {
+			v.path(fmt.Sprintf("%s of the provider %q", file.Key, provider.Name), file.Path)
+		}
 		v.check(provider.Burst >= 0 && provider.Burst <= maxBurst, "Burst of the provider %q is %d; give 1 to %d", provider.Name, provider.Burst, maxBurst)
 		v.duration("Every of the provider "+strconv.Quote(provider.Name), provider.Every, 0, maxEvery)
 		v.check(provider.Rate == NoRate || provider.Rate >= 0 && provider.Rate <= maxRate,
@@ -160,6 +212,10 @@ func (v *problems) push(p *Push) {
 }
 
 func (v *problems) rpc(r *RPC) {
+	v.host("RPC.HTTP.Addr (--http.addr)", r.HTTP.Addr, "http.port")
+	v.host("RPC.WS.Addr (--ws.addr)", r.WS.Addr, "ws.port")
+	v.check(!r.HTTP.Enabled || len(r.HTTP.API) > 0, "RPC.HTTP.API (--http.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
+	v.check(!r.WS.Enabled || len(r.WS.API) > 0, "RPC.WS.API (--ws.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
 	v.port("RPC.HTTP.Port (--http.port)", r.HTTP.Port)
 	v.port("RPC.WS.Port (--ws.port)", r.WS.Port)
 	v.namespaces("RPC.HTTP.API (--http.api)", r.HTTP.API)
