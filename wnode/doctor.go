@@ -1,6 +1,7 @@
 package wnode
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -9,14 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
@@ -123,24 +123,33 @@ func (d *doctor) settings(ctx context.Context) {
 	for _, warning := range d.cfg.Warnings() {
 		d.report("settings", errors.New(warning), "")
 	}
-	for _, file := range secretFiles(d.cfg) {
+	for _, file := range namedSecrets(d.cfg) {
 		if err := file.exposed(); err != nil {
 			d.report(file.what, err, "")
 		}
 	}
-	if d.cfg.Node.NoDiscovery {
-		return
+	d.names(ctx, net.DefaultResolver.LookupNetIP)
+}
+
+// names reports nodes of the settings that are not found by name, and bootnodes that cannot help.
+func (d *doctor) names(ctx context.Context, look lookup) {
+	if !d.cfg.Node.NoDiscovery {
+		for _, b := range checkBootnodes(ctx, parseNodes(d.cfg.Node.BootstrapNodes), look) {
+			if b.err != nil {
+				d.report("bootnodes", fmt.Errorf("the %v %w", b, b.err), "")
+			}
+		}
 	}
-	for _, n := range parseNodes(d.cfg.Node.BootstrapNodes) {
-		if err := checkBootnode(ctx, n); err != nil {
-			d.report("bootnodes", err, "")
+	for i, n := range parseNodes(d.cfg.Node.StaticNodes) {
+		if _, err := resolveNode(ctx, n, look); err != nil {
+			d.report("static nodes", fmt.Errorf("the static node number %d %w", i+1, err), "")
 		}
 	}
 }
 
 // archive looks for parts that were set aside.
 func (d *doctor) archive() {
-	parts, err := mailserver.DamagedParts(filepath.Join(d.cfg.Node.DataDir, "archive"))
+	parts, err := mailserver.DamagedParts(archiveDir(d.cfg))
 	if remark := asideRemark(parts); err == nil && remark != "" {
 		err = errors.New(remark)
 	}
@@ -204,53 +213,41 @@ func (d *doctor) disk() {
 
 // keys reads the keys that are there. It makes none.
 func (d *doctor) keys() {
-	dir := d.cfg.Node.DataDir
-	or := func(named, ours string) string {
-		if named != "" {
-			return named
-		}
-		return filepath.Join(dir, ours)
+	nodeKey, err := hex.DecodeString(d.cfg.Node.KeyHex)
+	if err != nil || len(nodeKey) == 0 {
+		nodeKey = d.key(nodeKeyFile(d.cfg))
 	}
-	nodeKey := or(d.cfg.Node.KeyFile, "nodekey")
-	if d.cfg.Node.KeyHex == "" {
-		d.key("node key", nodeKey, d.cfg.Node.KeyFile != "")
+	if d.cfg.Mailserver.Enabled || d.cfg.Push.Enabled {
+		if _, err := mailPassword(d.cfg); err != nil {
+			d.report("mailserver's password", err, "")
+		}
 	}
 	if !d.cfg.Push.Enabled {
 		return
 	}
-	pushKey := or(d.cfg.Push.KeyFile, "pushkey")
-	d.key("push key", pushKey, d.cfg.Push.KeyFile != "")
-	d.key("disk key", or(d.cfg.Push.DiskKeyFile, "push.disk.key"), d.cfg.Push.DiskKeyFile != "")
-	a, errA := os.ReadFile(nodeKey)
-	b, errB := os.ReadFile(pushKey)
-	if errA == nil && errB == nil && strings.TrimSpace(string(a)) == strings.TrimSpace(string(b)) {
-		d.report("push key", errors.New("it is the node key too; they must differ, so that a registration tells nothing of the node"), "")
+	pushKey := d.key(pushKeyFile(d.cfg))
+	d.key(diskKeyFile(d.cfg))
+	if nodeKey != nil && bytes.Equal(nodeKey, pushKey) {
+		d.report("push key", fmt.Errorf("%s %w", pushKeyFile(d.cfg).path(), errOneKey), "")
 	}
 }
 
-// key checks one key's file, which named says that the operator chose.
-func (d *doctor) key(what, path string, named bool) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) && !named {
-		if entries, _ := os.ReadDir(filepath.Join(d.cfg.Node.DataDir, "push")); d.cfg.Push.Enabled && len(entries) > 0 {
-			d.report(what, fmt.Errorf("%s is missing, and the registrations need it; put it back from your backup", path), "")
-			return
-		}
-		d.report(what, nil, "made at the first start")
-		return
+// key checks one key, and returns it if it is there.
+func (d *doctor) key(k keyFile) []byte {
+	if err := k.missing(); err != nil {
+		d.report(k.what, err, "")
+		return nil
+	}
+	secret, err := k.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		d.report(k.what, nil, "made at the first start")
+		return nil
 	}
 	if err == nil {
-		_, err = loadOrCreateSecret(path, what, randomSecret) // it is there, so none is made
+		err = secretFile{k.what, k.path()}.exposed()
 	}
-	if err == nil && what != "disk key" {
-		if _, keyErr := crypto.LoadECDSA(path); keyErr != nil {
-			err = fmt.Errorf("%s holds no secp256k1 private key; put the right file there", path)
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there is no file %s, which the settings name", path)
-	}
-	d.report(what, err, "%s", path)
+	d.report(k.what, err, "%s", k.path())
+	return secret
 }
 
 // doctorEndpoints are where the push services listen, for settings that name no Endpoint.
@@ -261,7 +258,7 @@ var doctorEndpoints = map[string]string{
 // clock compares the clock with that of a push service, which is what must agree with it.
 func (d *doctor) clock(ctx context.Context) {
 	for _, p := range d.cfg.Push.Provider {
-		url, _ := p.Options["Endpoint"].(string)
+		url, _ := p.Option("Endpoint").(string)
 		if url == "" {
 			url = doctorEndpoints[p.Type]
 		}
@@ -306,7 +303,7 @@ func madeUp(p config.Provider) string {
 	kind := p.Type
 	if kind == "gorush" { // which passes it on
 		kind = "fcm"
-		if p.Options["Platform"] == "ios" {
+		if p.Option("Platform") == "ios" {
 			kind = "apns"
 		}
 	}
@@ -335,8 +332,8 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 		return
 	}
 	defer closeProviders(opened)
-	if public, ok := opened[0].(interface{ PublicKey() string }); ok {
-		d.report(what, nil, "its VAPID public key, with which an app subscribes, is %s", public.PublicKey())
+	for _, vapid := range vapidKeys(opened) {
+		d.report(what, nil, "its VAPID public key, with which an app subscribes, is %s", vapid.key)
 	}
 	if p.Type == "direct" {
 		d.report(what, nil, "needs no push service; wnode device register --direct tries it with the running node")
@@ -413,11 +410,7 @@ func rehearse(ctx context.Context, p config.Provider) error {
 	if err != nil {
 		return err
 	}
-	p.Options = maps.Clone(p.Options)
-	if p.Options == nil {
-		p.Options = make(map[string]any)
-	}
-	p.Options["AllowHTTP"], p.Options["AllowPrivate"] = true, true
+	p = p.WithOption("AllowHTTP", true).WithOption("AllowPrivate", true)
 	opened, err := openProviders([]config.Provider{p})
 	if err != nil {
 		return err

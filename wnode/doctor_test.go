@@ -143,7 +143,7 @@ func TestDoctorOfKeys(t *testing.T) {
 	write("push.disk.key", one, 0o600)
 	c.well("push key")
 	write("pushkey", one, 0o600)
-	c.sick("push key: it is the node key too")
+	c.sick("push key: " + filepath.Join(c.data(), "pushkey") + " is the node key too")
 	write("pushkey", two, 0o644)
 	c.sick("push key: others on this computer can read ")
 	write("pushkey", "no key", 0o600)

@@ -48,7 +48,10 @@ func settings() []setting {
 		text("nodekey", nodeFlags, "`FILE` with the node's private key in hex (default: nodekey in the data directory)", "",
 			func(c *config.Config) *string { return &c.Node.KeyFile }),
 		text("nodekeyhex", nodeFlags, "the node's private key in `HEX`, for tests: others on this computer can see it", "",
-			func(c *config.Config) *string { return &c.Node.KeyHex }),
+			nil).applied(func(v string, c *config.Config) error {
+			c.Node.KeyHex = strings.TrimPrefix(strings.TrimPrefix(v, "0x"), "0X")
+			return nil
+		}),
 		text("nat", nodeFlags, "how peers reach the node through a router: `none|any|upnp|pmp|pmp:<IP>|stun|extip:<IP>`", d.Node.NAT,
 			func(c *config.Config) *string { return &c.Node.NAT }),
 		toggle("nodiscover", nodeFlags, "do not search for peers", func(c *config.Config) *bool { return &c.Node.NoDiscovery }),
@@ -173,15 +176,15 @@ func (s setting) appliedInt(set func(v int, cfg *config.Config) error) setting {
 }
 
 func setHost(addr *string, host string) error {
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if name, port, err := net.SplitHostPort(host); err == nil {
-		return fmt.Errorf("--addr is %q, with a port; give --addr %s --port %s", host, name, port)
+	name, err := config.Host(host, "port")
+	if err != nil {
+		return fmt.Errorf("--addr is %q, %w", host, err)
 	}
 	_, port, err := net.SplitHostPort(*addr)
 	if err != nil {
 		return fmt.Errorf("Node.ListenAddr is %q; give host:port, such as \":30303\"", *addr)
 	}
-	*addr = net.JoinHostPort(host, port)
+	*addr = net.JoinHostPort(name, port)
 	return nil
 }
 
@@ -249,6 +252,9 @@ func settingsOf(c *cli.Context) (config.Config, error) {
 				return cfg, err
 			}
 		}
+	}
+	if cfg.Node.DataDir == "" {
+		cfg.Node.DataDir = config.DefaultDataDir()
 	}
 	return cfg, cfg.Validate()
 }

@@ -1,7 +1,7 @@
 package wnode
 
 import (
-	"crypto/ecdsa"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -13,60 +13,111 @@ import (
 
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"whisperpush/config"
 	"whisperpush/pushext/credentials"
 )
 
 // secretSize is the size in bytes of each key kept in a file: secp256k1 scalars and the disk key.
 const secretSize = 32
 
-// loadOrCreateKey reads the secp256k1 private key in the file at path, and makes one if there is no file.
-// what is the key's name in error texts, such as "node key".
-func loadOrCreateKey(path, what string) (*ecdsa.PrivateKey, error) {
-	secret, err := loadOrCreateSecret(path, what, func() ([]byte, error) {
+// keyFile is the file of one of the node's own keys, which the node makes at its first start.
+type keyFile struct {
+	what    string // for people: "node key"
+	setting string // that names another file
+	named   string // the file that it names; empty: none
+	ours    string // the file without it, in the data directory
+	curve   bool   // it is a secp256k1 key; otherwise any 32 bytes
+	loss    string // what happens to the registrations without it
+	push    string // the directory of the registrations
+}
+
+func nodeKeyFile(cfg config.Config) keyFile {
+	return keyFile{
+		what: "node key", setting: "Node.KeyFile (--nodekey)", named: cfg.Node.KeyFile, ours: filepath.Join(cfg.Node.DataDir, "nodekey"), curve: true,
+		loss: "no registered device would find this node again, as the key is part of its enode URL", push: pushDir(cfg),
+	}
+}
+
+func pushKeyFile(cfg config.Config) keyFile {
+	return keyFile{
+		what: "push key", setting: "Push.KeyFile", named: cfg.Push.KeyFile, ours: filepath.Join(cfg.Node.DataDir, "pushkey"), curve: true,
+		loss: "no registered device would find its mailserver again", push: pushDir(cfg),
+	}
+}
+
+func diskKeyFile(cfg config.Config) keyFile {
+	return keyFile{
+		what: "disk key", setting: "Push.DiskKeyFile", named: cfg.Push.DiskKeyFile, ours: filepath.Join(cfg.Node.DataDir, "push.disk.key"),
+		loss: "the registrations cannot be read", push: pushDir(cfg),
+	}
+}
+
+// path is where the key is or will be.
+func (k keyFile) path() string { return cmp.Or(k.named, k.ours) }
+
+// missing says that the key is not there and may not be made: the operator names it, so that making one up would hide
+// that they misspelt it, or there are registrations that depend on it.
+func (k keyFile) missing() error {
+	if _, err := os.Stat(k.path()); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if k.named != "" {
+		return fmt.Errorf("%s names the file %q, and there is none", k.setting, k.named)
+	}
+	if entries, _ := os.ReadDir(k.push); len(entries) > 0 {
+		return fmt.Errorf("the %s %s is missing, and without it %s; put it back, name it in %s, or move %s away to begin anew", k.what, k.ours, k.loss, k.setting, k.push)
+	}
+	return nil
+}
+
+// read is the key, with an error that is fs.ErrNotExist if there is none.
+func (k keyFile) read() ([]byte, error) {
+	text, err := os.ReadFile(k.path())
+	if err != nil {
+		return nil, fmt.Errorf("the %s in %s cannot be read: %w", k.what, k.path(), cause(err))
+	}
+	secret, err := parseSecret(text)
+	if err != nil {
+		return nil, fmt.Errorf("the %s in %s %w; put the right file there", k.what, k.path(), err)
+	}
+	if _, err := crypto.ToECDSA(secret); k.curve && err != nil {
+		return nil, fmt.Errorf("the %s in %s is not a secp256k1 private key; put the right file there", k.what, k.path())
+	}
+	return secret, nil
+}
+
+// load reads the key, and makes one at the first start.
+func (k keyFile) load() (secret []byte, made bool, err error) {
+	if err := k.missing(); err != nil {
+		return nil, false, err
+	}
+	if secret, err = k.read(); !errors.Is(err, fs.ErrNotExist) {
+		return secret, false, err
+	}
+	if secret, err = k.generate(); err != nil {
+		return nil, false, fmt.Errorf("make the %s: %w", k.what, err)
+	}
+	if err := writeSecret(k.path(), secret); err != nil {
+		return nil, false, fmt.Errorf("the %s cannot be written to %s: %w", k.what, k.path(), cause(err))
+	}
+	return secret, true, nil
+}
+
+func (k keyFile) generate() ([]byte, error) {
+	if k.curve {
 		key, err := crypto.GenerateKey()
 		if err != nil {
 			return nil, err
 		}
 		return crypto.FromECDSA(key), nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	key, err := crypto.ToECDSA(secret)
-	if err != nil {
-		return nil, fmt.Errorf("the %s in %s is not a secp256k1 private key; put the right file there", what, path)
-	}
-	return key, nil
-}
-
-// loadOrCreateSecret reads the 32 bytes in hex in the file at path, and makes them if there is no file.
-func loadOrCreateSecret(path, what string, generate func() ([]byte, error)) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		secret, err := generate()
-		if err != nil {
-			return nil, fmt.Errorf("make the %s: %w", what, err)
-		}
-		if err := writeSecret(path, secret); err != nil {
-			return nil, fmt.Errorf("the %s cannot be written to %s: %w", what, path, err)
-		}
-		return secret, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the %s in %s cannot be read: %w", what, path, errors.Unwrap(err))
-	}
-	secret, err := parseSecret(text)
-	if err != nil {
-		return nil, fmt.Errorf("the %s in %s %w; put the right file there", what, path, err)
-	}
-	return secret, nil
-}
-
-func randomSecret() ([]byte, error) {
 	secret := make([]byte, secretSize)
 	rand.Read(secret) // never fails
 	return secret, nil
 }
+
+// cause is err without the path that a sentence names already.
+func cause(err error) error { return cmp.Or(errors.Unwrap(err), err) }
 
 // writeSecret writes the file at path so that after a crash it is there whole or not at all. Only its owner may
 // read it. It never replaces a file.

@@ -73,10 +73,11 @@ const (
 
 // hostPort joins an address of the settings, in which no interface is the loopback one.
 func hostPort(addr string, port int) string {
-	if addr == "" {
-		addr = "127.0.0.1"
+	host, err := config.Host(addr, "")
+	if err != nil {
+		host = addr // which the settings' check refused
 	}
-	return net.JoinHostPort(addr, strconv.Itoa(port))
+	return net.JoinHostPort(cmp.Or(host, "127.0.0.1"), strconv.Itoa(port))
 }
 
 // portOf is the port in host:port, 0 if there is none.

@@ -1,6 +1,7 @@
 package wnode
 
 import (
+	"context"
 	"io"
 	"log/slog"
 
@@ -49,5 +50,35 @@ func levelName(level slog.Level) string {
 	return level.String()
 }
 
-// ethLogger is logger for go-ethereum's p2p.
-func ethLogger(logger *slog.Logger) ethlog.Logger { return ethlog.NewLogger(logger.Handler()) }
+// logFailure logs as JSON, whatever the verbosity, why the node ends. It is not redacted: as a plain sentence on the same
+// standard error it would not be either, and it speaks of the operator's own settings and files.
+func logFailure(w io.Writer, err error) {
+	slog.New(slog.NewJSONHandler(w, nil)).Error("the node does not run", "err", err.Error())
+}
+
+// ethLogger is logger for go-ethereum's p2p, but for its announcement of the node's own URL: we make one, and redaction
+// leaves nothing of p2p's.
+func ethLogger(logger *slog.Logger) ethlog.Logger {
+	return ethlog.NewLogger(withoutSelf{logger.Handler()})
+}
+
+// withoutSelf drops the record that p2p begins with.
+type withoutSelf struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h withoutSelf) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "Started P2P networking" {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h withoutSelf) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return withoutSelf{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h withoutSelf) WithGroup(name string) slog.Handler {
+	return withoutSelf{h.Handler.WithGroup(name)}
+}

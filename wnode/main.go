@@ -97,6 +97,9 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
+// errLogged is an error that the log tells.
+var errLogged = errors.New("see the log")
+
 // helpFlag is a --help of its own for each command: the library's is one for all, which two runs in a process, as in
 // tests, would write to at the same time.
 func helpFlag() cli.Flag {
@@ -133,10 +136,14 @@ func serveAction(c *cli.Context) error {
 		return unknownCommand(word, c.App.Commands)
 	}
 	cfg, err := settingsOf(c)
-	if err != nil {
-		return err
+	if err == nil {
+		err = serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
 	}
-	return serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
+	if err != nil && (cfg.Log.Format == "json" || c.String("log.format") == "json") { // who reads that log reads nothing else
+		logFailure(c.App.ErrWriter, err)
+		return errLogged
+	}
+	return err
 }
 
 // refuseNodeFlags is for commands that the node's flags, given before their name, would mean nothing to.

@@ -73,6 +73,19 @@ func closeProviders(providers []pushext.Provider) {
 	}
 }
 
+// vapidKey is the public key with which apps subscribe to a Web Push provider.
+type vapidKey struct{ provider, key string }
+
+func vapidKeys(providers []pushext.Provider) []vapidKey {
+	var keys []vapidKey
+	for _, provider := range providers {
+		if public, ok := provider.(interface{ PublicKey() string }); ok {
+			keys = append(keys, vapidKey{provider.Name(), public.PublicKey()})
+		}
+	}
+	return keys
+}
+
 func openFCM(p config.Provider) (pushext.Provider, error) {
 	var options struct {
 		Endpoint        string // API base; empty: Google's

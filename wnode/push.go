@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/config"
@@ -17,28 +17,29 @@ import (
 	"whisperpush/whisper"
 )
 
+// errOneKey ends a sentence about the push key.
+var errOneKey = errors.New("is the node key too; they must differ, so that a registration tells nothing of the node")
+
+// pushDir is the directory of the registrations and the outbox.
+func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "push") }
+
 // newPush builds the push extension with its keys and providers. log may get its archive later, before the extension
 // starts.
 func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushext.Extension, *ecdsa.PrivateKey, error) {
-	dir := filepath.Join(cfg.Node.DataDir, "push")
-	keyPath, err := pushSecret(cfg.Push.KeyFile, "Push.KeyFile", filepath.Join(cfg.Node.DataDir, "pushkey"), dir,
-		"no registered device would find its mail server again")
+	dir := pushDir(cfg)
+	file := pushKeyFile(cfg)
+	secret, _, err := file.load()
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := loadOrCreateKey(keyPath, "push key")
+	key, err := crypto.ToECDSA(secret)
 	if err != nil {
 		return nil, nil, err
 	}
 	if key.Equal(nodeKey) {
-		return nil, nil, fmt.Errorf("the push key in %s is the node key too; they must differ, so that a registration tells nothing of the node", keyPath)
+		return nil, nil, fmt.Errorf("the push key in %s %w", file.path(), errOneKey)
 	}
-	diskPath, err := pushSecret(cfg.Push.DiskKeyFile, "Push.DiskKeyFile", filepath.Join(cfg.Node.DataDir, "push.disk.key"), dir,
-		"the registrations cannot be read")
-	if err != nil {
-		return nil, nil, err
-	}
-	diskKey, err := loadOrCreateSecret(diskPath, "disk key", randomSecret)
+	diskKey, _, err := diskKeyFile(cfg).load()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -57,7 +58,7 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		Registerer:    registry,
 	})
 	if errors.Is(err, pushext.ErrDiskKey) {
-		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", diskPath, dir, dir)
+		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", diskKeyFile(cfg).path(), dir, dir)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -120,24 +121,6 @@ func pushDelivery(p config.Push) pushext.Delivery {
 		}
 	}
 	return delivery
-}
-
-// pushSecret is the path of a secret's file: the one the operator named, which must be there, or the one of ours.
-// Ours may only be missing while there is no registration that depends on it.
-func pushSecret(named, setting, ours, dir, loss string) (string, error) {
-	if named != "" {
-		return named, mustExist(named, setting)
-	}
-	return ours, mustOutlive(ours, dir, loss)
-}
-
-// mustOutlive refuses to go on without a secret that the registrations in dir depend on.
-func mustOutlive(secret, dir, loss string) error {
-	_, missing := os.Stat(secret)
-	if entries, _ := os.ReadDir(dir); missing != nil && len(entries) > 0 {
-		return fmt.Errorf("%s is missing, and without it %s; put it back, or move %s away to begin anew", secret, loss, dir)
-	}
-	return nil
 }
 
 func stopPush(extension *pushext.Extension) error {

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
+	"runtime"
 	"strings"
 
 	"whisperpush/config"
@@ -17,36 +17,36 @@ type secretFile struct {
 	path string
 }
 
-// secretFiles lists the files with secrets that the settings name, and those in the data directory.
+// secretFiles lists the files with secrets that the node reads: its own keys and those that the settings name.
 func secretFiles(cfg config.Config) []secretFile {
-	or := func(named, ours string) string {
-		if named != "" {
-			return named
-		}
-		return filepath.Join(cfg.Node.DataDir, ours)
+	var keys []keyFile
+	if cfg.Node.KeyHex == "" {
+		keys = append(keys, nodeKeyFile(cfg))
+	}
+	if cfg.Push.Enabled {
+		keys = append(keys, pushKeyFile(cfg), diskKeyFile(cfg))
 	}
 	var files []secretFile
-	add := func(on bool, what, path string) {
-		if on && path != "" {
-			files = append(files, secretFile{what, path})
-		}
+	for _, key := range keys {
+		files = append(files, secretFile{key.what, key.path()})
 	}
-	push := cfg.Push.Enabled
-	add(cfg.Node.KeyHex == "", "node key", or(cfg.Node.KeyFile, "nodekey"))
-	add(cfg.Mailserver.Enabled || push, "mailserver's password", cfg.Mailserver.PasswordFile)
-	add(push, "push key", or(cfg.Push.KeyFile, "pushkey"))
-	add(push, "disk key", or(cfg.Push.DiskKeyFile, "push.disk.key"))
+	return append(files, namedSecrets(cfg)...)
+}
+
+// namedSecrets lists the secrets beside the node's own keys: the mailserver's password and the providers' credentials.
+func namedSecrets(cfg config.Config) []secretFile {
+	var files []secretFile
+	if path := cfg.Mailserver.PasswordFile; path != "" && (cfg.Mailserver.Enabled || cfg.Push.Enabled) {
+		files = append(files, secretFile{"mailserver's password", path})
+	}
+	if !cfg.Push.Enabled {
+		return files
+	}
 	for _, p := range cfg.Push.Provider {
-		var options []string
-		for option := range p.Options {
-			if strings.HasSuffix(option, "File") && option != "CAFile" { // certificates are public
-				options = append(options, option)
+		for _, file := range p.Files() {
+			if !file.Public() {
+				files = append(files, secretFile{file.Key + " of provider " + p.Name, file.Path})
 			}
-		}
-		slices.Sort(options)
-		for _, option := range options {
-			path, _ := p.Options[option].(string)
-			add(push, option+" of provider "+p.Name, path)
 		}
 	}
 	return files
@@ -55,10 +55,26 @@ func secretFiles(cfg config.Config) []secretFile {
 // exposed says that others on this computer can read the file, nil if they cannot or it is not there.
 func (f secretFile) exposed() error {
 	info, err := os.Stat(f.path)
-	if err != nil || info.Mode().Perm()&0o077 == 0 || !info.Mode().IsRegular() {
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return nil // whoever reads it says so
+	case runtime.GOOS == "windows" || handedOver(f.path):
+		return nil // the mode does not tell
+	case info.Mode().Perm()&0o077 == 0:
 		return nil
 	}
 	return fmt.Errorf("others on this computer can read %s; do chmod 600 %s", f.path, f.path)
+}
+
+// handedOver reports whether systemd put the file there for its service alone (LoadCredential=): it lets the service
+// read it by an access list, which looks in the mode as if the group could.
+func handedOver(path string) bool {
+	for _, dir := range []string{"/run/credentials", os.Getenv("CREDENTIALS_DIRECTORY")} {
+		if dir != "" && strings.HasPrefix(filepath.Clean(path), filepath.Clean(dir)+string(filepath.Separator)) {
+			return true
+		}
+	}
+	return false
 }
 
 // warnOfSettings logs what is odd about the settings, and which secrets others can read.

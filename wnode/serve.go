@@ -2,7 +2,6 @@ package wnode
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -13,9 +12,6 @@ import (
 	"whisperpush/config"
 )
 
-// errLogged is an error that was told in the log.
-var errLogged = errors.New("see the log")
-
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := newLogger(stderr, cfg.Log)
@@ -23,10 +19,6 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	defer garbage.stop()
 	s, err := start(cfg, logger)
 	if err != nil {
-		if cfg.Log.Format == "json" { // whoever reads the log reads nothing else
-			logger.Error("the node cannot start", "err", err)
-			return errLogged
-		}
 		return err
 	}
 	defer func() {
@@ -37,8 +29,7 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	garbage.run()
-	warnOfSettings(cfg, logger)
-	logger.Info("the node runs", "version", version(), "datadir", cfg.Node.DataDir, "mailserver", s.archive != nil, "push", s.push != nil, "ipc", s.ipc, "listening", s.urls())
+	logger.Info("the node runs", "mailserver", s.archive != nil, "push", s.push != nil, "ipc", s.ipc, "listening", s.urls())
 	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
 	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, s.healthy, logger) })()
 
@@ -48,11 +39,18 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	return nil
 }
 
-// announce prints what others need to reach the node.
+// announce prints what others need to reach the node, a line each. Redaction would take it out of the log.
 func (s *server) announce(w io.Writer) error {
-	text := fmt.Sprintf("enode:   %s\n", s.link.Self().URLv4())
+	text := fmt.Sprintf("enode: %s\n", s.link.Self().URLv4())
 	if s.pushKey != nil {
 		text += fmt.Sprintf("pushkey: %s\n", hexutil.Encode(crypto.FromECDSAPub(s.pushKey)))
+	}
+	for _, vapid := range s.vapid {
+		label := "vapidkey"
+		if len(s.vapid) > 1 {
+			label += " " + vapid.provider
+		}
+		text += fmt.Sprintf("%s: %s\n", label, vapid.key)
 	}
 	_, err := io.WriteString(w, text)
 	return err

@@ -4,16 +4,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/ecdsa"
-	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -39,6 +36,7 @@ type server struct {
 	push     *pushext.Extension   // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off
 	registry *prometheus.Registry // of all metrics
+	vapid    []vapidKey           // of the Web Push providers
 	ipc      string               // path of the JSON-RPC socket; empty: none
 	http     []*httpListener      // JSON-RPC, and last the metrics, as far as they are on
 
@@ -50,15 +48,13 @@ type server struct {
 // stopTimeout bounds how long the push extension may take to put its attempts under way to rest.
 const stopTimeout = 5 * time.Second
 
-// start builds and starts a node. The error is one sentence for the operator, and nothing is left running.
+// start builds and starts a node. The error is one sentence for the operator, nothing is left running, and the data
+// directory is as it was.
 func start(cfg config.Config, logger *slog.Logger) (*server, error) {
 	s := new(server)
 	if err := s.build(cfg, logger); err != nil {
 		s.stop()
-		if diskFull(err) {
-			return nil, dataDirError(cfg.Node.DataDir, syscall.ENOSPC)
-		}
-		return nil, err
+		return nil, startError(cfg.Node.DataDir, err)
 	}
 	return s, nil
 }
@@ -82,16 +78,18 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 
-	// The data directory is ours before anything in it is touched.
-	unlock, err := lockDir(cfg.Node.DataDir)
+	// The data directory is ours before anything in it is touched, and as it was if the start fails.
+	data, err := claimDir(cfg.Node.DataDir)
 	if err != nil {
 		return err
 	}
-	s.onStop(unlock)
+	s.onStop(data.release)
 	if err := checkListeners(cfg); err != nil {
 		return err
 	}
-	nodeKey, err := loadNodeKey(cfg)
+	logger.Info("starting", "version", version(), "datadir", cfg.Node.DataDir)
+	warnOfSettings(cfg, logger)
+	nodeKey, err := loadNodeKey(cfg, logger)
 	if err != nil {
 		return err
 	}
@@ -154,7 +152,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	}
 	var announce *announcer // nil: not asked for
 	if s.push != nil {
-		s.pushKey = &pushKey.PublicKey
+		s.pushKey, s.vapid = &pushKey.PublicKey, vapidKeys(providers)
 		if cfg.Push.Announce {
 			announce = &announcer{
 				key: pushKey, providers: describeProviders(cfg.Push.Provider, providers), limits: s.push.Limits(), node: s.whisper, logger: logger,
@@ -176,10 +174,10 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	}
 
 	// Everything stands: let the network in, then the callers.
-	if s.link, err = startLink(cfg, nodeKey, s.whisper.Protocol(), logger); err != nil {
+	if s.link, err = s.startLink(cfg, nodeKey, s.whisper.Protocol(), logger); err != nil {
 		return err
 	}
-	s.onStop(s.link.Stop)
+	data.keep() // peers may know of it from here on
 	if announce != nil {
 		announce.self = s.link.Self
 		s.onStop(inBackground(announce.run))
@@ -230,40 +228,30 @@ func logError(logger *slog.Logger, doing string, err error) {
 }
 
 // loadNodeKey is the key that the settings name.
-func loadNodeKey(cfg config.Config) (*ecdsa.PrivateKey, error) {
+func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, error) {
 	if cfg.Node.KeyHex != "" {
 		return crypto.HexToECDSA(cfg.Node.KeyHex)
 	}
-	if path := cfg.Node.KeyFile; path != "" {
-		if err := mustExist(path, "Node.KeyFile (--nodekey)"); err != nil {
-			return nil, err
-		}
-		return loadOrCreateKey(path, "node key")
+	file := nodeKeyFile(cfg)
+	secret, made, err := file.load()
+	if err != nil {
+		return nil, err
 	}
-	path := filepath.Join(cfg.Node.DataDir, "nodekey")
-	if cfg.Push.Enabled {
-		if err := mustOutlive(path, filepath.Join(cfg.Node.DataDir, "push"), "no registered device would find this node again, as its address has the key in it"); err != nil {
-			return nil, err
-		}
+	if entries, _ := os.ReadDir(archiveDir(cfg)); made && len(entries) > 0 {
+		logger.Warn("there was no node key beside the archive, so clients that know this node by its former enode URL do not find it; put the former key back if there is one", "file", file.path())
 	}
-	return loadOrCreateKey(path, "node key")
+	return crypto.ToECDSA(secret)
 }
 
-// mustExist is for files that an operator names: making one up would hide that they misspelt it.
-func mustExist(path, setting string) error {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s names the file %q, and there is none", setting, path)
-	}
-	return nil
-}
+// archiveDir is the directory of the mailserver's envelopes.
+func archiveDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "archive") }
 
 func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Archive, error) {
 	retention := time.Duration(cfg.Mailserver.Retention)
 	if retention == 0 {
 		retention = -1 // for ever
 	}
-	return mailserver.OpenArchive(filepath.Join(cfg.Node.DataDir, "archive"), mailserver.ArchiveOptions{
+	return mailserver.OpenArchive(archiveDir(cfg), mailserver.ArchiveOptions{
 		Retention:  retention,
 		MaxBytes:   cfg.Mailserver.MaxBytes,
 		Logger:     logger,
@@ -295,7 +283,8 @@ func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.Pr
 	})
 }
 
-func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, logger *slog.Logger) (*p2p.Server, error) {
+// startLink lets the network in.
+func (s *server) startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, logger *slog.Logger) (*p2p.Server, error) {
 	natm, err := nat.Parse(cfg.Node.NAT)
 	if err != nil {
 		return nil, err
@@ -308,11 +297,14 @@ func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, 
 	}
 	limits := newLinkLimits(cfg.Node.MaxPeers)
 	bootnodes, static := parseNodes(cfg.Node.BootstrapNodes), parseNodes(cfg.Node.StaticNodes)
+	var late []bootnode
 	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
-		static = append(static, bootnodes...)
+		bootnodes, static = nil, append(static, bootnodes...)
 	} else {
-		usable, others := usableBootnodes(context.Background(), bootnodes, logger)
-		bootnodes, static = usable, append(static, others...)
+		var peers []*enode.Node
+		all := checkBootnodes(context.Background(), bootnodes, net.DefaultResolver.LookupNetIP)
+		bootnodes, peers, late = sortBootnodes(all, logger)
+		static = append(static, peers...)
 	}
 	link := &p2p.Server{Config: p2p.Config{
 		PrivateKey:      key,
@@ -338,8 +330,12 @@ func startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, 
 		link.Stop()
 		return nil, listenError(err, "peers", portOf(cfg.Node.ListenAddr), "port", "addr")
 	}
-	if ip, ok := ownIP(cfg.Node.ListenAddr); ok {
-		link.LocalNode().SetFallbackIP(ip)
+	s.onStop(link.Stop)
+	tellOwnIP(link)
+	if len(late) > 0 {
+		s.onStop(inBackground(func(ctx context.Context) {
+			resolveLate(ctx, late, net.DefaultResolver.LookupNetIP, func(b bootnode) { join(link, b, logger) })
+		}))
 	}
 	return link, nil
 }

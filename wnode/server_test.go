@@ -158,14 +158,6 @@ func TestDamagedKeyFile(t *testing.T) {
 	}
 }
 
-// A node that listens on one interface tells that one's address, and not another.
-func TestListensOnOneInterface(t *testing.T) {
-	cfg := loopback(t)
-	cfg.Node.ListenAddr = "127.0.0.5:0"
-	s := run(t, cfg)
-	require.Contains(t, s.link.Self().URLv4(), "@127.0.0.5:")
-}
-
 // An address may have commas; what is not base64url, from the right on, is no key.
 func TestParseCanary(t *testing.T) {
 	key := []byte{1, 2, 3}
@@ -403,7 +395,7 @@ func TestMainEndsWithItsContext(t *testing.T) {
 	line := make([]byte, 1024)
 	n, err := stdout.Read(line)
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(line[:n]), "enode:   enode://"))
+	require.True(t, strings.HasPrefix(string(line[:n]), "enode: enode://"))
 	cancel(errors.New("enough"))
 	require.Equal(t, 0, <-code)
 	for record := range strings.Lines(stderr.String()) {
