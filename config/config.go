@@ -40,7 +40,7 @@ type Node struct {
 	// Most peers at one time. A third is for those the node dials. When the others are full, an idle link gives way
 	// to a newcomer. 0: no peers at all.
 	MaxPeers int
-	// enode URLs of nodes that help to find others.
+	// enode URLs of nodes that help to find others. One that cannot, or whose name does not resolve, is warned of.
 	BootstrapNodes []string
 	// enode URLs of peers that are dialled and redialled for ever.
 	StaticNodes []string
@@ -57,7 +57,7 @@ type Node struct {
 
 // Shh is the Whisper protocol.
 type Shh struct {
-	// Least proof of work of an envelope the node takes. 0: any.
+	// Least proof of work of an envelope the node takes, at most 1000. 0: any.
 	MinimumAcceptedPOW float64
 	// Largest envelope in bytes, at most 10485760 (10 MiB). 0: 1 MiB.
 	MaxMessageSize uint32
@@ -75,7 +75,7 @@ type Mailserver struct {
 	PasswordFile string
 	// How long an envelope is kept, such as "30d", "36h" or "90m". 0: for ever.
 	Retention Duration
-	// Most bytes of archived envelopes; the oldest go first. 0: no limit.
+	// Most bytes of archived envelopes, at least 67108864 (64 MiB); the oldest go first. 0: no limit.
 	MaxBytes int64
 	// Mail requests that a peer may send a minute, and at once.
 	RequestsPerMinute int
@@ -180,7 +180,7 @@ type HTTP struct {
 	Addr string
 	// Port to listen on. 0: any free port.
 	Port int
-	// Name spaces served: shh, net, web3, admin.
+	// Namespaces served: shh, net, web3, admin; at least one.
 	API []string
 	// Web origins that may call from a browser; "*" is every one. Empty: none.
 	CORSDomain []string
@@ -196,7 +196,7 @@ type WS struct {
 	Addr string
 	// Port to listen on. 0: any free port.
 	Port int
-	// Name spaces served: shh, net, web3, admin.
+	// Namespaces served: shh, net, web3, admin; at least one.
 	API []string
 	// Web origins that may connect from a browser; "*" is every one. Empty: this host only.
 	Origins []string

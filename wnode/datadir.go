@@ -14,6 +14,9 @@ import (
 // ownEntries is what a node makes in its data directory; the socket goes when the node does.
 var ownEntries = []string{"LOCK", "nodekey", "nodes", "archive", "pushkey", "push.disk.key", "push"}
 
+// ownDirs are those of them that are directories.
+var ownDirs = []string{"nodes", "archive", "push"}
+
 // checkDataDir refuses a directory that is another program's, before anything is written into it.
 func checkDataDir(dir string) error {
 	info, err := os.Stat(dir)
@@ -25,13 +28,19 @@ func checkDataDir(dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("the data directory %s is a file; choose another with --datadir", dir)
 	}
+	for _, name := range ownDirs {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is a file, and the node keeps a directory there; move it away, or choose another data directory with --datadir", path)
+		}
+	}
 	has := func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }
 	switch {
 	case has("CURRENT"): // of LevelDB; its LOCK has the name of ours
 		return fmt.Errorf("%s holds a LevelDB database of another program, or is one part of a data directory; choose another with --datadir", dir)
 	case has("log.json"):
 		return fmt.Errorf("%s is the archive in a data directory; choose the directory above it with --datadir", dir)
-	case slices.ContainsFunc(ownEntries[1:], has): // it is ours, whatever else is there
+	case slices.ContainsFunc(ownEntries[1:], has) && !has("chaindata"): // it is ours, whatever else is there
 		return nil
 	case has("geth"), has("chaindata"), has("keystore"):
 		return fmt.Errorf("%s is a data directory of geth; choose another with --datadir", dir)

@@ -47,7 +47,8 @@ func doctorCommand() *cli.Command {
 			"else to a made-up one, of which the service says that it is unknown if it believes the server's credentials.\n" +
 			"Web Push and web-hooks, whose addresses are URLs, are tried without one on a strict stand-in inside this program.\n" +
 			"KEYs, in base64url, are those of a Web Push subscription (p256dh, auth) or a web-hook (secret).\n\n" +
-			"It prints a line for each check. The exit code is 0 if all is well and 1 if a line begins with BAD.\n\n" +
+			"It prints a line for each check, and a note for each setting that is allowed and probably not meant. The exit\n" +
+			"code is 0 if all is well and 1 if a line begins with BAD.\n\n" +
 			"Example:\n   wnode doctor --config /etc/whisperpush/node.toml --canary fcm=dGhlIHRva2Vu…",
 		Flags: append(settingFlags(), &cli.StringSliceFlag{Name: "canary", Usage: "push a canary to `NAME=ADDRESS[,KEY…]`; may be repeated"}),
 		Action: func(c *cli.Context) error {
@@ -118,10 +119,10 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 }
 
-// settings reports settings that are odd, secrets that others can read, and bootnodes that are of no use.
+// settings notes settings that are odd, and reports secrets that others can read, and bootnodes that are of no use.
 func (d *doctor) settings(ctx context.Context) {
 	for _, warning := range d.cfg.Warnings() {
-		d.report("settings", errors.New(warning), "")
+		fmt.Fprintf(d.out, "note settings: %s\n", warning)
 	}
 	for _, file := range namedSecrets(d.cfg) {
 		if err := file.exposed(); err != nil {
@@ -450,21 +451,26 @@ func verdictHelp(v pushext.Verdict) error {
 	return fmt.Errorf("there is no usable answer (%s); check Endpoint, name resolution, firewall and proxy, and whether the service is down", v.Reason)
 }
 
-// parseCanary reads ADDRESS[,KEY…]. An address may have commas itself: what is not base64url, from the right on, is
-// not a key any more.
-func parseCanary(text string) pushext.Address {
+// canaryKeys is how many keys an address of a type of provider has.
+var canaryKeys = map[string]int{"webpush": 2, "webhook": 1}
+
+// parseCanary reads ADDRESS[,KEY…], where an address, as it is a URL, may have commas itself: with more commas than the
+// type has keys, the keys are what is behind the last.
+func parseCanary(text string, keys int) (pushext.Address, error) {
 	parts := strings.Split(text, ",")
-	var keys [][]byte
-	for len(parts) > 1 {
-		last := parts[len(parts)-1]
-		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(last, "="))
-		if err != nil || len(key) == 0 {
-			break
-		}
-		keys = append([][]byte{key}, keys...)
-		parts = parts[:len(parts)-1]
+	if keys == 0 {
+		return pushext.Address{Token: text}, nil
 	}
-	return pushext.Address{Token: strings.Join(parts, ","), Keys: keys}
+	first := max(len(parts)-keys, 1)
+	address := pushext.Address{Token: strings.Join(parts[:first], ",")}
+	for i, part := range parts[first:] {
+		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(part, "="))
+		if err != nil || len(key) == 0 {
+			return pushext.Address{}, fmt.Errorf("has a key, number %d, that is not base64url; its form is ADDRESS%s", i+1, strings.Repeat(",KEY", keys))
+		}
+		address.Keys = append(address.Keys, key)
+	}
+	return address, nil
 }
 
 // parseCanaries reads --canary: NAME=ADDRESS[,KEY…].
@@ -485,7 +491,11 @@ func parseCanaries(list []string, cfg config.Config) (map[string]pushext.Address
 		if kinds[name] == "" {
 			return nil, fmt.Errorf("--canary is for %q, and no [[Push.Provider]] has that name", name)
 		}
-		canaries[name] = parseCanary(rest)
+		address, err := parseCanary(rest, canaryKeys[kinds[name]])
+		if err != nil {
+			return nil, fmt.Errorf("--canary for %q %w", name, err)
+		}
+		canaries[name] = address
 	}
 	return canaries, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
+	"whisperpush/pushext"
 	"whisperpush/testutil/emulate"
 )
 
@@ -24,11 +25,12 @@ type clinic struct {
 	dir      string
 	file     string
 	services map[string]*emulate.Instance
+	paths    map[string]map[string]string // of credentials, by service and key
 }
 
 func newClinic(t *testing.T, kinds ...string) *clinic {
 	t.Helper()
-	c := &clinic{t: t, dir: t.TempDir(), services: make(map[string]*emulate.Instance)}
+	c := &clinic{t: t, dir: t.TempDir(), services: make(map[string]*emulate.Instance), paths: make(map[string]map[string]string)}
 	text := ""
 	for _, kind := range kinds {
 		service, err := emulate.Start(kind, "")
@@ -37,6 +39,7 @@ func newClinic(t *testing.T, kinds ...string) *clinic {
 		c.services[kind] = service
 		paths, err := writeCredentials(c.dir, service.Files)
 		require.NoError(t, err)
+		c.paths[kind] = paths
 		text += service.Table(paths) + "\n"
 	}
 	c.file = filepath.Join(c.dir, "node.toml")
@@ -130,6 +133,45 @@ func TestDoctorOfProviders(t *testing.T) {
 	c.sick("provider fcm: push provider fcm: ")
 }
 
+// An address that is a URL may have commas; the keys are as many as its type has, behind the last.
+func TestParseCanary(t *testing.T) {
+	const url = "https://push.example/?a=b,AQID,c"
+	key := []byte{1, 2, 3}
+	for _, test := range []struct {
+		text string
+		keys int
+		want pushext.Address
+	}{
+		{"token:with,comma", 0, pushext.Address{Token: "token:with,comma"}},
+		{url, 0, pushext.Address{Token: url}},
+		{"https://push.example", 2, pushext.Address{Token: "https://push.example"}},
+		{"https://push.example,AQID,AQID=", 2, pushext.Address{Token: "https://push.example", Keys: [][]byte{key, key}}},
+		{url + ",AQID,AQID", 2, pushext.Address{Token: url, Keys: [][]byte{key, key}}},
+		{url + ",AQID", 1, pushext.Address{Token: url, Keys: [][]byte{key}}},
+	} {
+		got, err := parseCanary(test.text, test.keys)
+		require.NoError(t, err)
+		require.Equal(t, test.want, got)
+	}
+	_, err := parseCanary("https://push.example,AQID,not base64", 2)
+	require.EqualError(t, err, `has a key, number 2, that is not base64url; its form is ADDRESS,KEY,KEY`)
+}
+
+// A canary goes to an address with commas, and an odd setting is noted without being bad.
+func TestDoctorOfCommas(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t, "webhook")
+	device, err := c.services["webhook"].NewDevice()
+	require.NoError(t, err)
+	flag := "--canary=webhook=" + device.Address + "?a=1,2," + base64.RawURLEncoding.EncodeToString(device.Keys[0])
+	said := c.well("provider webhook: accepted a canary", flag, "--http.api", "shh")
+	require.Contains(t, said, "note settings: RPC.HTTP.API (--http.api) means nothing without --http")
+	require.Len(t, c.services["webhook"].Pushes(device.Token), 1)
+	code, _, complained := c.examine("--canary=webhook=https://push.example/a,b!")
+	require.Equal(t, 1, code)
+	require.Equal(t, "wnode: --canary for \"webhook\" has a key, number 1, that is not base64url; its form is ADDRESS,KEY\n", complained)
+}
+
 func TestDoctorOfKeys(t *testing.T) {
 	c := newClinic(t, "webhook")
 	write := func(name, text string, mode os.FileMode) {
@@ -150,10 +192,18 @@ func TestDoctorOfKeys(t *testing.T) {
 	c.sick("push key: ")
 	write("pushkey", strings.Repeat("0", 64), 0o600)
 	c.sick("push key: ")
+	write("pushkey", "\ufeff0x"+two+"\r\n", 0o600)
+	c.well("push key: " + filepath.Join(c.data(), "pushkey"))
+	write("pushkey", "0X"+one, 0o600)
+	c.sick("push key: " + filepath.Join(c.data(), "pushkey") + " is the node key too")
 	require.NoError(t, os.Remove(filepath.Join(c.data(), "pushkey")))
 	c.well("push key: made at the first start")
+	c.sick("node key: Node.KeyFile (--nodekey) names the file \"nowhere\", and there is none", "--nodekey", "nowhere")
+	c.sick("mailserver's password: Mailserver.PasswordFile (--mailserver.password) names the file \"nowhere\", and there is none", "--mailserver.password", "nowhere")
 	require.NoError(t, os.MkdirAll(filepath.Join(c.data(), "push", "x"), 0o700))
-	c.sick("push key: ")
+	c.sick("push key: the push key " + filepath.Join(c.data(), "pushkey") + " is missing, and without it no registered device would find its mailserver again; put it back")
+	require.NoError(t, os.Remove(filepath.Join(c.data(), "nodekey")))
+	c.sick("node key: the node key " + filepath.Join(c.data(), "nodekey") + " is missing, and without it no registered device would find this node again")
 }
 
 func TestDoctorOfANodeThatRuns(t *testing.T) {

@@ -147,12 +147,9 @@ func writeSecret(path string, secret []byte) error {
 
 // readSecret reads the 32 bytes in hex in the file at path, which flag named.
 func readSecret(path, flag string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s names the file %q, and there is none", flag, path)
-	}
+	text, err := credentials.File(flag, path, fmt.Sprintf("one with %d hex digits", 2*secretSize))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
+		return nil, err
 	}
 	secret, err := parseSecret(text)
 	if err != nil {
@@ -176,22 +173,6 @@ func parseSecret(text []byte) ([]byte, error) {
 }
 
 // readPassword is the first line of the file at path, which flag named.
-func readPassword(path, flag string) (string, error) { return readLine(path, flag, "password") }
-
-// readLine is the first line of the file at path, which setting named: a secret that people choose or are given.
-// what it is called is for error texts.
-func readLine(path, setting, what string) (string, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s names the file %q, and there is none; put the %s into a file and name it", setting, path, what)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", setting, err)
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	line = strings.TrimRight(line, "\r")
-	if line == "" {
-		return "", fmt.Errorf("%s: the first line of %q is empty; it must be the %s", setting, path, what)
-	}
-	return line, nil
+func readPassword(path, flag string) (string, error) {
+	return credentials.Line(flag, path, "the password")
 }

@@ -26,6 +26,8 @@ func listenError(err error, what string, port int, portFlag, addrFlag string) er
 		return fmt.Errorf("port %d for %s needs more rights than this user has; choose one above 1023 with --%s", port, what, portFlag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &dns):
 		return fmt.Errorf("%s cannot listen on an interface that this computer does not have; choose another with --%s", what, addrFlag)
+	case errors.Is(err, syscall.EINVAL):
+		return fmt.Errorf("%s cannot listen on this address; a link-local one needs its interface, as in --%s fe80::1%%eth0", what, addrFlag)
 	}
 	return fmt.Errorf("listen for %s: %w", what, err)
 }

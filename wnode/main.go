@@ -1,9 +1,9 @@
 // Package wnode is the node's command line and its assembly: the only package that knows all others.
 //
 // Main picks a command. The one without a name, serve, builds the parts from a config.Config in the order that
-// server.go shows: the data directory's lock, keys, archive, mail server, push extension, Whisper node, devp2p
+// server.go shows, after what can be told of the settings alone: the data directory's lock, keys, archive, mail server, push extension, Whisper node, devp2p
 // server, JSON-RPC, metrics; and stops them in the opposite order. The other commands are files of their own:
-// send, device, demo, emulate, doctor, dumpconfig, version.
+// send, device, demo, emulate, doctor, recover, dumpconfig, version; help is here.
 //
 // Packet 126 reaches requests.go, which tells push requests from mail requests by their topic. pushlog.go shows
 // the archive to the push extension. providers.go lists the push providers: adding one is a line there.
@@ -62,8 +62,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		UsageText: "wnode [flags]            run the node until it is interrupted\nwnode <command> [flags]  see wnode <command> --help",
 		Description: "Without a command the node relays Whisper (shh/6) messages. With --mailserver it also archives them and\n" +
 			"answers mail requests; with --push it wakes registered devices when something for them was archived.\n" +
-			"On standard output it prints two lines, its enode URL and, with --push, its push public key; it logs to\n" +
-			"standard error. SIGTERM, SIGINT and SIGHUP stop it cleanly.\n\n" +
+			"On standard output it prints its enode URL, with --push its push public key, and the VAPID public key of each\n" +
+			"Web Push provider, a line each; it logs to standard error. SIGTERM, SIGINT and SIGHUP stop it cleanly.\n\n" +
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
 		Version:                   version(),
 		HideVersion:               true,

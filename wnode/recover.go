@@ -50,6 +50,9 @@ func (r *recovery) run(ctx context.Context) error {
 	if _, err := os.Stat(r.dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no data directory %s; name the node's with --datadir", r.dir)
 	}
+	if err := checkDataDir(r.dir); err != nil {
+		return err
+	}
 	unlock, err := lockDir(r.dir)
 	if err != nil {
 		return err

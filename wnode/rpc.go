@@ -3,6 +3,7 @@ package wnode
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ethereum/go-ethereum/rpc"
@@ -55,7 +57,7 @@ func listenIPC(path string, a apis) (stop func(), _ error) {
 	}
 	listener, err := listenUnix(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the JSON-RPC socket (--ipcpath): %w", err)
+		return nil, socketError(path, err)
 	}
 	done := make(chan struct{})
 	go func() {
@@ -69,15 +71,34 @@ func listenIPC(path string, a apis) (stop func(), _ error) {
 	}, nil
 }
 
-// checkSocketPath tells whether the system can take path for a socket.
+// checkSocketPath tells whether there can be a socket at path.
 func checkSocketPath(path string) error {
 	if len(path) > maxSocketPath {
 		return fmt.Errorf("the path of the JSON-RPC socket has %d bytes, at most %d are possible; choose a shorter one with --ipcpath", len(path), maxSocketPath)
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && info.Mode()&os.ModeSocket == 0:
 		return fmt.Errorf("%s is not a socket, and the JSON-RPC socket is to be there; choose another path with --ipcpath", path)
+	case err == nil && answers(path):
+		return socketError(path, syscall.EADDRINUSE)
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+		return nil
 	}
-	return nil
+	return socketError(path, err)
+}
+
+// socketError says in one sentence why there is no socket at path.
+func socketError(path string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("the JSON-RPC socket %s is in use by another program; stop that one or choose another path with --ipcpath", path)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("this user may not make the JSON-RPC socket %s; choose another path with --ipcpath, or leave the socket out with --ipcdisable", path)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("a part of the path of the JSON-RPC socket %s is a file; choose another with --ipcpath", path)
+	}
+	return fmt.Errorf("the JSON-RPC socket %s (--ipcpath) cannot be opened: %w", path, err)
 }
 
 // ipcPath is where the socket is: a bare name is in the data directory.

@@ -7,11 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +29,6 @@ import (
 	"go.uber.org/goleak"
 
 	"whisperpush/config"
-	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 	"whisperpush/wnode/shhrpc"
@@ -77,31 +79,95 @@ func TestEverythingStartsAndStops(t *testing.T) {
 	}
 }
 
-// A start that fails leaves nothing behind, wherever it fails.
+// A start that fails leaves nothing running and the data directory as it was, wherever it fails.
 func TestFailedStartLeavesNothing(t *testing.T) {
+	own := func(c *config.Config, name, content string) {
+		path := filepath.Join(c.Node.DataDir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	}
 	for name, fail := range map[string]func(*config.Config){
-		"password": func(c *config.Config) { c.Mailserver.Enabled, c.Mailserver.PasswordFile = true, "/nowhere" },
-		"provider": func(c *config.Config) { c.Push.Enabled, c.Push.Provider = true, []config.Provider{{Type: "x"}} },
-		"link":     func(c *config.Config) { c.Node.ListenAddr = "192.0.2.1:0" },
+		"password": func(c *config.Config) { c.Mailserver.PasswordFile = "/nowhere" },
+		"provider": func(c *config.Config) { c.Push.Provider = []config.Provider{{Type: "x"}} },
+		"port":     func(c *config.Config) { c.Node.ListenAddr = "192.0.2.1:0" },
 		"ipc":      func(c *config.Config) { c.RPC.IPCPath = "/" + strings.Repeat("x", 200) },
 		"http":     func(c *config.Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.Addr = true, "192.0.2.1" },
 		"ws":       func(c *config.Config) { c.RPC.HTTP.Enabled, c.RPC.WS.Enabled, c.RPC.WS.Addr = true, true, "192.0.2.1" },
 		"metrics":  func(c *config.Config) { c.Metrics.Enabled, c.Metrics.Addr = true, "192.0.2.1" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			if name != "link" { // p2p.Server keeps its node database open when it cannot listen
-				noLeaks(t)
+		"node key": func(c *config.Config) { own(c, "nodekey", "no key") },
+		"push key": func(c *config.Config) { own(c, "pushkey", "no key") },
+		"disk key": func(c *config.Config) { own(c, "push.disk.key", "no key") },
+		"archive":  func(c *config.Config) { own(c, "archive/LOCK/x", "") },
+		"push": func(c *config.Config) {
+			own(c, "push/LOCK/x", "")
+			for i, name := range []string{"nodekey", "pushkey", "push.disk.key"} {
+				own(c, name, strings.Repeat(strconv.Itoa(i+1), 64))
 			}
-			cfg := loopback(t)
-			cfg.Mailserver.Enabled = true
-			fail(&cfg)
-			_, err := start(cfg, slog.New(slog.DiscardHandler))
-			require.Error(t, err)
-			unlock, err := lockDir(cfg.Node.DataDir)
-			require.NoError(t, err)
-			unlock()
-		})
+		},
+		"link":   func(c *config.Config) { own(c, "nodes/LOCK/x", "") },
+		"a file": func(c *config.Config) { own(c, "nodes", "") },
+	} {
+		for _, made := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/directory there %v", name, made), func(t *testing.T) {
+				noLeaks(t)
+				cfg := loopback(t)
+				cfg.Push.Enabled = true
+				parent := cfg.Node.DataDir
+				cfg.Node.DataDir = filepath.Join(parent, "some", "where")
+				if made {
+					require.NoError(t, os.MkdirAll(cfg.Node.DataDir, 0o700))
+				}
+				fail(&cfg)
+				before := tree(t, parent)
+				_, err := start(cfg, slog.New(slog.DiscardHandler))
+				require.Error(t, err)
+				require.Equal(t, before, tree(t, parent))
+			})
+		}
 	}
+}
+
+// tree is what is below dir, with the content of files.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			found[path] = "directory"
+			return err
+		}
+		content, err := os.ReadFile(path)
+		found[path] = string(content)
+		return err
+	}))
+	return found
+}
+
+// What a node has made before is not touched by a start that fails, whatever it made itself.
+func TestFailedStartKeepsWhatWasThere(t *testing.T) {
+	cfg := loopback(t)
+	cfg.Mailserver.Enabled = true
+	s, err := start(cfg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	s.stop()
+	before := tree(t, cfg.Node.DataDir)
+	require.Contains(t, before, filepath.Join(cfg.Node.DataDir, "nodekey"))
+
+	cfg.Push.Enabled = true
+	require.NoError(t, os.WriteFile(filepath.Join(cfg.Node.DataDir, "push.disk.key"), []byte("no key"), 0o600))
+	_, err = start(cfg, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "the disk key in ")
+	require.NoError(t, os.Remove(filepath.Join(cfg.Node.DataDir, "push.disk.key")))
+	after := tree(t, cfg.Node.DataDir)
+	for path, content := range before {
+		if filepath.Dir(path) == cfg.Node.DataDir {
+			require.Equal(t, content, after[path], path)
+		}
+	}
+	for path := range after {
+		require.NotContains(t, path, "push", "made by the start that failed")
+	}
+	run(t, cfg)
 }
 
 // TestDatabasesThatDoNotOpen: archive and push are opened side by side, and neither is left open if the other fails.
@@ -112,14 +178,16 @@ func TestDatabasesThatDoNotOpen(t *testing.T) {
 			cfg := loopback(t)
 			cfg.Push.Enabled = true
 			cfg.Push.Provider = []config.Provider{{Name: "webhook", Type: "webhook"}}
-			for _, dir := range blocked {
-				require.NoError(t, os.WriteFile(filepath.Join(cfg.Node.DataDir, dir), nil, 0o600))
+			run(t, cfg).stop()
+			for _, dir := range blocked { // a directory where the database has its lock
+				require.NoError(t, os.Remove(filepath.Join(cfg.Node.DataDir, dir, "LOCK")))
+				require.NoError(t, os.Mkdir(filepath.Join(cfg.Node.DataDir, dir, "LOCK"), 0o700))
 			}
 			_, err := start(cfg, slog.New(slog.DiscardHandler))
 			require.ErrorContains(t, err, filepath.Join(cfg.Node.DataDir, blocked[0]))
 			require.NotContains(t, err.Error(), "\n", "one sentence")
 			for _, dir := range blocked {
-				require.NoError(t, os.Remove(filepath.Join(cfg.Node.DataDir, dir)))
+				require.NoError(t, os.Remove(filepath.Join(cfg.Node.DataDir, dir, "LOCK")))
 			}
 			run(t, cfg)
 		})
@@ -156,14 +224,6 @@ func TestDamagedKeyFile(t *testing.T) {
 			require.Equal(t, text, string(kept), "a key file is never overwritten")
 		})
 	}
-}
-
-// An address may have commas; what is not base64url, from the right on, is no key.
-func TestParseCanary(t *testing.T) {
-	key := []byte{1, 2, 3}
-	require.Equal(t, pushext.Address{Token: "https://push.example/?a,b!"}, parseCanary("https://push.example/?a,b!"))
-	require.Equal(t, pushext.Address{Token: "https://push.example/?a,b!", Keys: [][]byte{key, key}}, parseCanary("https://push.example/?a,b!,AQID,AQID"))
-	require.Equal(t, pushext.Address{Token: "token"}, parseCanary("token"))
 }
 
 func TestRPC(t *testing.T) {

@@ -12,9 +12,7 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, err
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		if conn, err := net.Dial("unix", path); err == nil { // somebody lives there; the listener below will say so
-			conn.Close()
-		} else {
+		if !answers(path) { // else the listener below says that it is in use
 			os.Remove(path)
 		}
 	}
@@ -27,4 +25,13 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, err
 	}
 	return listener, nil
+}
+
+// answers reports whether a program listens on the socket at path.
+func answers(path string) bool {
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
 }
