@@ -50,7 +50,12 @@ func newRegistrar(dir string, service *emulate.FCM) (r *registrar, err error) {
 		return nil, err
 	}
 	settings := fmt.Sprintf("[[Push.Provider]]\nType = \"fcm\"\nEndpoint = %q\nCredentialsFile = %q\n", service.Endpoint(), r.path("fcm.json"))
+	nodeKey, err := crypto.GenerateKey() // the node does not start without one where there are registrations
+	if err != nil {
+		return nil, err
+	}
 	for name, content := range map[string]string{
+		"nodekey":       hex.EncodeToString(crypto.FromECDSA(nodeKey)),
 		"pushkey":       hex.EncodeToString(crypto.FromECDSA(r.pushKey)),
 		"push.disk.key": hex.EncodeToString(r.diskKey),
 		"fcm.json":      string(service.CredentialsJSON()),
