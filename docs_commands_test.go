@@ -39,14 +39,18 @@ var documented = []struct {
 	{"install -m 0644 deploy/systemd/whisperpush.service /etc/systemd/system/whisperpush.service", run},
 	{"systemctl daemon-reload", notHere("it needs a running systemd")},
 	{"systemctl enable --now whisperpush", notHere("it needs a running systemd")},
+	{"journalctl -u whisperpush -o cat | grep -E '^(enode|pushkey|vapidkey)'", notHere("it needs a running systemd")},
 	{"install -m 0600 service-account.json /etc/whisperpush/service-account.json", run},
 	{"systemctl edit whisperpush        # and write the next two lines into the editor", notHere("it needs a running systemd")},
 	{"cp /var/lib/private/whisperpush/{nodekey,pushkey,push.disk.key} /root/whisperpush-keys/", run},
 	{"install -m 0755 bin/wnode /usr/local/bin/wnode && systemctl restart whisperpush", notHere("it needs a running systemd; its first half is above")},
+	{"podman build -t whisperpush -f deploy/Containerfile .", notHere("it downloads base images")},
+	{"podman run -d --name whisperpush -p 30303:30303 -p 30303:30303/udp \\", notHere("it needs the image")},
+	{"podman logs whisperpush | grep -E '^(enode|pushkey|vapidkey)'", notHere("it needs the image")},
 }
 
 // command is what begins a line that a reader types.
-var command = regexp.MustCompile(`^(?:\$ )?((?:wnode|bin/wnode|\./\S+|make|go|install|systemctl|cp|mkdir|chmod|git|curl|apt-get|docker|ansible-playbook) .*)$`)
+var command = regexp.MustCompile(`^(?:\$ )?((?:wnode|bin/wnode|\./\S+|make|go|install|systemctl|cp|mkdir|chmod|git|curl|apt-get|journalctl|podman|docker|ansible-playbook) .*)$`)
 
 // commandsOf are the commands in the code blocks of a page.
 func commandsOf(t *testing.T, page string) (lines []string) {

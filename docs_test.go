@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,38 +50,50 @@ func TestDocumentLinks(t *testing.T) {
 }
 
 // Every test that the documents name is there: `package.TestName`, in the
-// directory of the package.
+// directory of the package, or `TestName`, with its parts, anywhere.
 func TestDocumentedTests(t *testing.T) {
 	pages, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
-	name := regexp.MustCompile("`([a-z][a-z0-9/]*)\\.((?:Test|Fuzz|Benchmark)[A-Za-z0-9]+)`")
+	sources := testSources(t)
+	name := regexp.MustCompile("`(?:([a-z][a-z0-9/]*)\\.)?((?:Test|Fuzz|Benchmark)[A-Za-z0-9]+)(?:/([a-z]+))?`")
 	found := 0
-	for _, page := range append(pages, "README.md", "deploy/README.md") {
+	for _, page := range append(pages, "README.md", "CHANGELOG.md", "deploy/README.md") {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, m := range name.FindAllStringSubmatch(string(text), -1) {
-			if m[2] == "TestName" {
+			pkg, test, part := m[1], m[2], m[3]
+			if test == "TestName" {
 				continue // the form itself
 			}
 			found++
-			found++
-			require.True(t, hasTest(t, m[1], m[2]), "%s names %s.%s, which there is not", page, m[1], m[2])
+			require.True(t, slices.ContainsFunc(sources, func(s testSource) bool {
+				return s.of(pkg) && strings.Contains(s.text, "\nfunc "+test+"(")
+			}), "%s names %s, which there is not", page, m[0])
+			require.True(t, part == "" || slices.ContainsFunc(sources, func(s testSource) bool {
+				return s.of(pkg) && strings.Contains(s.text, `t.Run("`+part+`"`)
+			}), "%s names %s, which has no such part", page, m[0])
 		}
 	}
-	require.Greater(t, found, 20, "the documents name their tests in another form")
+	require.Greater(t, found, 100, "the documents name their tests in another form")
 }
 
-// hasTest looks for a test function in the directory of a package, or in one of that name.
-func hasTest(t *testing.T, pkg, test string) (found bool) {
-	definition := regexp.MustCompile(`(?m)^func ` + test + `\(`)
-	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		dir := filepath.ToSlash(filepath.Dir(path))
-		if err != nil || found || !strings.HasSuffix(path, "_test.go") || dir != pkg && !strings.HasSuffix(dir, "/"+pkg) {
+// testSource is a file with tests.
+type testSource struct{ dir, text string }
+
+// of reports whether the file is in the directory of a package, or in one that ends
+// so; every file is of the package without a name.
+func (s testSource) of(pkg string) bool {
+	return pkg == "" || s.dir == pkg || strings.HasSuffix(s.dir, "/"+pkg)
+}
+
+func testSources(t *testing.T) (all []testSource) {
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		found = definition.Match(text)
+		all = append(all, testSource{filepath.ToSlash(filepath.Dir(path)), string(text)})
 		return err
 	}))
-	return found
+	return all
 }

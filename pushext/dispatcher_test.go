@@ -411,7 +411,7 @@ func TestExpiry(t *testing.T) {
 		r.log.archive(one)
 		r.log.archive(two)
 		time.Sleep(time.Hour + time.Minute)
-		require.NoError(t, r.box.sweep(t.Context(), time.Now()))
+		require.NoError(t, r.box.sweep(t.Context(), time.Now(), r.dir.absent))
 		require.Equal(t, 1.0, outcomes(r, outcomeExpired, "unfetched"))
 		require.Equal(t, 1.0, outcomes(r, outcomeExpired, "unsent"))
 		n := len(p.to("token-2"))

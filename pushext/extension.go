@@ -191,7 +191,7 @@ func (x *Extension) sweep(ctx context.Context) {
 			x.dispatcher.sealers.expire(now)
 			err = x.registry.sweep(now)
 		case now := <-entries.C:
-			err = errors.Join(x.outbox.sweep(ctx, now), x.outbox.reconcile(ctx, x.registry.absent))
+			err = x.outbox.sweep(ctx, now, x.registry.absent)
 		}
 		if err != nil && ctx.Err() == nil {
 			x.log.Error("cannot look for what expired; trying again later", "err", err)

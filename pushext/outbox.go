@@ -216,21 +216,32 @@ func (o *outbox) recover(ctx context.Context, resume func(registrationID)) error
 	if err := o.beginRun(); err != nil {
 		return err
 	}
-	it := o.store.scan(prefixDevice)
-	defer it.Release()
-	for it.Next() && ctx.Err() == nil {
-		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
-		d, err := decodeDevice(id, it.Value())
+	return o.records(ctx, func(id registrationID, d *device, err error) error {
 		if err != nil {
 			o.log.Error("record of a registration's outbox is damaged; its pending wake-ups are lost", "registration", uint64(id), "err", err)
 			o.m.damaged.Inc()
-			continue
+			return nil
 		}
 		switch unread, pending := d.unread(); {
 		case pending > 0:
 			resume(id)
 		case unread > 0 && d.climb > 0:
 			o.climb(id, int(d.climb))
+		}
+		return nil
+	})
+}
+
+// records calls each for every record on disk, one at a time; err says that the
+// record is damaged. It ends with the first error of each, the disk's or ctx's.
+func (o *outbox) records(ctx context.Context, each func(id registrationID, d *device, err error) error) error {
+	it := o.store.scan(prefixDevice)
+	defer it.Release()
+	for it.Next() && ctx.Err() == nil {
+		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
+		d, err := decodeDevice(id, it.Value())
+		if err := each(id, d, err); err != nil {
+			return err
 		}
 	}
 	if err := it.Error(); err != nil {
@@ -433,52 +444,31 @@ func (o *outbox) status(id registrationID) (outboxStatus, error) {
 	return s, nil
 }
 
-// sweep ends the entries that are older than the TTL.
-func (o *outbox) sweep(ctx context.Context, now time.Time) error {
+// sweep ends the entries that are older than the TTL, and forgets devices whose
+// registration is absent: a crash, or a match in the moment in which it ended, may
+// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out.
+func (o *outbox) sweep(ctx context.Context, now time.Time, absent func(registrationID) bool) error {
 	limit := now.Add(-o.ttl).UnixMilli()
 	stale := func(e entry) bool { return e.at < limit }
-	it := o.store.scan(prefixDevice)
-	defer it.Release()
-	for it.Next() && ctx.Err() == nil {
-		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
-		old, err := decodeDevice(id, it.Value())
-		if err != nil || !slices.ContainsFunc(old.entries, stale) {
-			continue
+	return errors.Join(o.records(ctx, func(id registrationID, d *device, err error) error {
+		if err != nil {
+			return nil // told when it is loaded
 		}
-		if err := o.update(id, func(d *device, _ time.Time) {
+		if _, pending := d.unread(); pending == 0 && absent(id) {
+			return o.forget(id, outcomeGone, reasonAbsent)
+		}
+		if !slices.ContainsFunc(d.entries, stale) {
+			return nil
+		}
+		return o.update(id, func(d *device, _ time.Time) {
 			d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
 				if stale(e) && !e.read {
 					o.expire(d, e)
 				}
 				return stale(e)
 			})
-		}); err != nil {
-			return err
-		}
-	}
-	return errors.Join(it.Error(), ctx.Err(), o.sweepTwins())
-}
-
-// reconcile forgets devices whose registration is absent: a crash, or a match in
-// the moment in which it ended, may leave one behind. Those that wait for a wake-up
-// are not looked at, as the wake-up finds out.
-func (o *outbox) reconcile(ctx context.Context, absent func(registrationID) bool) error {
-	it := o.store.scan(prefixDevice)
-	defer it.Release()
-	for it.Next() && ctx.Err() == nil {
-		id := registrationID(binary.BigEndian.Uint64(it.Key()[1:]))
-		d, err := decodeDevice(id, it.Value())
-		if err != nil {
-			continue // told when it is loaded
-		}
-		if _, pending := d.unread(); pending > 0 || !absent(id) {
-			continue
-		}
-		if err := o.forget(id, outcomeGone, reasonAbsent); err != nil {
-			return err
-		}
-	}
-	return errors.Join(it.Error(), ctx.Err())
+		})
+	}), o.sweepTwins())
 }
 
 // expire ends an unread entry that is too old. The reason says what kept it

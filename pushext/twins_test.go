@@ -149,7 +149,7 @@ func TestTwinsAreForgotten(t *testing.T) {
 			time.Sleep(twinLife - time.Minute)
 			require.True(t, told(3*generation), "for its time at least")
 			time.Sleep(time.Hour)
-			require.NoError(t, r.box.sweep(t.Context(), time.Now()))
+			require.NoError(t, r.box.sweep(t.Context(), time.Now(), r.dir.absent))
 			counts = append(counts, count())
 		}
 		require.Equal(t, []int{3, 6, 6, 6, 6}, counts)
