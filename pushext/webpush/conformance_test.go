@@ -1,9 +1,6 @@
 package webpush_test
 
 import (
-	"fmt"
-	"net/url"
-	"strings"
 	"testing"
 
 	"whisperpush/pushext"
@@ -31,20 +28,8 @@ func TestConformance(t *testing.T) {
 				},
 			}
 		},
-		Lacks: []providertest.Fault{providertest.Refused}, // each receiver speaks for itself alone
-		Spellings: func(addr pushext.Address) map[string]pushext.Address {
-			endpoint, _ := url.Parse(addr.Token)
-			path := strings.TrimPrefix(endpoint.EscapedPath(), "/")
-			first := fmt.Sprintf("%%%02x", path[0])
-			spell := func(text string) pushext.Address { return pushext.Address{Token: text, Keys: addr.Keys} }
-			return map[string]pushext.Address{
-				"scheme":      spell("HTTPS" + strings.TrimPrefix(addr.Token, "https")),
-				"port":        spell("https://" + endpoint.Hostname() + ":0" + endpoint.Port() + "/" + path),
-				"dot segment": spell("https://" + endpoint.Host + "/x/../" + path),
-				"encoded":     spell("https://" + endpoint.Host + "/" + first + path[1:]),
-				"empty query": spell(addr.Token + "?"),
-			}
-		},
+		Lacks:        []providertest.Fault{providertest.Refused}, // each receiver speaks for itself alone
+		Spellings:    providertest.URLSpellings,
 		BadAddresses: map[string]pushext.Address{"no keys": {Token: "https://example.org/"}},
 	})
 }
