@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/nested"
@@ -59,28 +58,13 @@ func (o Options) yaml(credentials string) string {
 type Server struct {
 	URL string // base of its API, on loopback
 
-	cmd    *exec.Cmd
-	stdin  io.Closer
-	stderr *nested.Tail
-	dir    string
-	stop   sync.Once
-	ended  chan struct{} // closed when the process is gone
-	err    error         // why, once ended is closed
-}
-
-// stopGrace is how long Stop waits for the server to end by itself.
-const stopGrace = 5 * time.Second
-
-// TB is the part of testing.TB that [Run] uses.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Cleanup(func())
-	Context() context.Context
+	process *nested.Process
+	dir     string
+	stop    sync.Once
 }
 
 // Run starts a server for the length of a test and fails the test if it cannot.
-func Run(t TB, o Options) *Server {
+func Run(t nested.TB, o Options) *Server {
 	t.Helper()
 	s, err := Start(t.Context(), o)
 	if err != nil {
@@ -97,35 +81,32 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{stderr: &nested.Tail{To: o.Log}, ended: make(chan struct{})}
-	if s.dir, err = os.MkdirTemp("", "gorush"); err != nil {
+	dir, err := os.MkdirTemp("", "gorush")
+	if err != nil {
 		return nil, err
 	}
-	args, err := o.write(s.dir)
+	args, err := o.write(dir)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	s.cmd = exec.Command(exe, args...)
-	s.cmd.Dir, s.cmd.Stderr, s.cmd.Env = s.dir, s.stderr, environment()
-	s.stdin, err = s.cmd.StdinPipe()
-	stdout, err2 := s.cmd.StdoutPipe()
-	if err := errors.Join(err, err2); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
-	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
-	}
+	cmd := exec.Command(exe, args...)
+	cmd.Dir, cmd.Env = dir, environment()
 	ready := make(chan string, 1)
-	go s.read(stdout, ready)
-	select {
-	case s.URL = <-ready:
-		return s, nil
-	case <-s.ended:
-		return nil, s.err
-	case <-ctx.Done():
-		s.Stop()
-		return nil, context.Cause(ctx)
+	process, err := nested.Start("genuine gorush", cmd, o.Log, func(stdout io.Reader) error {
+		if lines := bufio.NewScanner(stdout); lines.Scan() {
+			ready <- lines.Text()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	s := &Server{process: process, dir: dir}
+	if s.URL, err = nested.Await(ctx, process, ready); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
 }
 
 // write writes the files that gorush reads, and returns the arguments that name them.
@@ -156,33 +137,9 @@ func environment() (env []string) {
 	return env
 }
 
-// read waits for the URL, then for the end of the process, and reaps it.
-func (s *Server) read(stdout io.Reader, ready chan<- string) {
-	lines := bufio.NewScanner(stdout)
-	if lines.Scan() {
-		ready <- lines.Text()
-	}
-	_, _ = io.Copy(io.Discard, stdout)
-	err := s.cmd.Wait()
-	if err == nil {
-		err = errors.New("stopped")
-	}
-	s.err = fmt.Errorf("genuine gorush ended: %w%s", err, s.stderr)
-	close(s.ended)
-}
-
 // Stop ends the server, by force if it takes more than 5 s, and waits until it is gone.
 // It may be called more than once.
 func (s *Server) Stop() {
-	s.stop.Do(func() {
-		s.stdin.Close()
-		select {
-		case <-s.ended:
-		case <-time.After(stopGrace):
-			_ = s.cmd.Process.Kill()
-		}
-		<-s.ended
-		_ = os.RemoveAll(s.dir)
-	})
-	<-s.ended
+	s.process.Stop()
+	s.stop.Do(func() { _ = os.RemoveAll(s.dir) })
 }

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -71,12 +70,7 @@ type Node struct {
 	Enode string   // its enode URL, on loopback
 	ID    enode.ID // its devp2p identity
 
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stderr *nested.Tail
-	stop   sync.Once
-	ended  chan struct{} // closed when the process is gone and everything was read
-	err    error         // why, valid once ended is closed
+	*nested.Process // ends it, and tells why it ended
 
 	writeMu sync.Mutex // guards writing to stdin
 
@@ -108,25 +102,14 @@ type line struct {
 	Data   json.RawMessage `json:"data"`
 }
 
-// stopGrace is how long Stop waits for the node to end by itself.
-const stopGrace = 5 * time.Second
-
-// TB is the part of testing.TB that [Run] uses.
-type TB interface {
-	Helper()
-	Fatalf(format string, args ...any)
-	Cleanup(func())
-	Context() context.Context
-}
-
 // Run starts a node for the length of a test and fails the test if it cannot.
-func Run(t TB, o Options) *Node {
+func Run(t nested.TB, o Options) *Node {
 	t.Helper()
 	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatalf("genuine node: %v", err)
 	}
-	t.Cleanup(func() { n.Stop() })
+	t.Cleanup(n.Stop)
 	return n
 }
 
@@ -138,98 +121,42 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cmd:     exec.Command(exe, o.args()...),
-		stderr:  &nested.Tail{To: o.Log},
-		ended:   make(chan struct{}),
 		calls:   make(map[uint64]chan response),
 		peers:   make(map[enode.ID]peerState),
 		inbox:   make(map[string][]Message),
 		changed: make(chan struct{}),
 	}
-	n.cmd.Stderr = n.stderr
-	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := n.cmd.StdoutPipe()
+	ready := make(chan Info, 1)
+	n.Process, err = nested.Start("genuine node", exec.Command(exe, o.args()...), o.Log, func(stdout io.Reader) error {
+		return n.read(stdout, ready)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := n.cmd.Start(); err != nil {
+	info, err := nested.Await(ctx, n.Process, ready)
+	if err != nil {
 		return nil, err
 	}
-	ready := make(chan Info, 1)
-	go n.read(stdout, ready)
-	select {
-	case info := <-ready:
-		n.Enode, n.ID = info.Enode, info.ID
-		return n, nil
-	case <-n.ended:
-		return nil, n.err
-	case <-ctx.Done():
-		n.Stop()
-		return nil, context.Cause(ctx)
-	}
+	n.Enode, n.ID = info.Enode, info.ID
+	return n, nil
 }
 
-// Stop ends the node, by force if it takes more than 5 s, and waits until it is
-// gone. It may be called more than once.
-func (n *Node) Stop() {
-	n.stop.Do(func() {
-		n.stdin.Close()
-		select {
-		case <-n.ended:
-		case <-time.After(stopGrace):
-			n.cmd.Process.Kill()
-		}
-	})
-	<-n.ended
-}
-
-// Kill ends the node at once, as a crash would, and waits until it is gone.
-func (n *Node) Kill() {
-	n.cmd.Process.Kill()
-	n.Stop()
-}
-
-// Pid is the process's id, for reading its resource use.
-func (n *Node) Pid() int { return n.cmd.Process.Pid }
-
-// Ended is closed when the node is gone, stopped or crashed.
-func (n *Node) Ended() <-chan struct{} { return n.ended }
-
-// Err tells why the node is gone, with the end of its log; nil before.
-func (n *Node) Err() error {
-	select {
-	case <-n.ended:
-		return n.err
-	default:
-		return nil
-	}
-}
-
-// read deals out what the process writes until it ends, then reaps it.
-func (n *Node) read(stdout io.Reader, ready chan<- Info) {
+// read deals out what the process writes until it ends.
+func (n *Node) read(stdout io.Reader, ready chan<- Info) error {
 	dec := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
-	var bad error
-	for bad == nil {
+	for {
 		var l line
-		if bad = dec.Decode(&l); bad == nil {
-			bad = n.dispatch(l, ready)
+		err := dec.Decode(&l)
+		if err == nil {
+			err = n.dispatch(l, ready)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if !errors.Is(bad, io.EOF) {
-		n.cmd.Process.Kill()
-	}
-	io.Copy(io.Discard, stdout)
-	err := n.cmd.Wait()
-	switch {
-	case !errors.Is(bad, io.EOF):
-		err = bad
-	case err == nil:
-		err = errors.New("stopped")
-	}
-	n.err = fmt.Errorf("genuine node ended: %w%s", err, n.stderr.String())
-	close(n.ended)
 }
 
 func (n *Node) dispatch(l line, ready chan<- Info) error {
@@ -298,8 +225,8 @@ func (n *Node) await(ctx context.Context, ok func() bool) error {
 		}
 		select {
 		case <-changed:
-		case <-n.ended:
-			return n.err
+		case <-n.Ended():
+			return n.Err()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -355,7 +282,7 @@ func (n *Node) call(ctx context.Context, method string, p params, result any) er
 		return fmt.Errorf("genuine node: %s: %w", method, err)
 	}
 	n.writeMu.Lock()
-	_, err = n.stdin.Write(append(b, '\n'))
+	_, err = n.Stdin.Write(append(b, '\n'))
 	n.writeMu.Unlock()
 	if err != nil {
 		return fmt.Errorf("genuine node: %s: %w", method, err)
@@ -369,8 +296,8 @@ func (n *Node) call(ctx context.Context, method string, p params, result any) er
 			return nil
 		}
 		return json.Unmarshal(r.Result, result)
-	case <-n.ended:
-		return n.err
+	case <-n.Ended():
+		return n.Err()
 	case <-ctx.Done():
 		return fmt.Errorf("genuine node: %s: %w", method, context.Cause(ctx))
 	}
