@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math/big"
 	"math/bits"
 	"os"
 	"slices"
@@ -78,7 +79,8 @@ func vectorLayers(t testing.TB) layers {
 
 // agree is the agreement on keys: the shared secret, and the keys of cipher and MAC.
 func agree(public *ecdsa.PublicKey, private *ecdsa.PrivateKey) (shared, keys []byte) {
-	x, _ := crypto.S256().ScalarMult(public.X, public.Y, private.D.Bytes())
+	point := crypto.FromECDSAPub(public) // 0x04 and two coordinates
+	x, _ := crypto.S256().ScalarMult(new(big.Int).SetBytes(point[1:33]), new(big.Int).SetBytes(point[33:]), crypto.FromECDSA(private))
 	shared = x.FillBytes(make([]byte, 32))
 	k := sha256.Sum256(slices.Concat([]byte{0, 0, 0, 1}, shared))
 	mac := sha256.Sum256(k[16:])
