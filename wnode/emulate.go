@@ -82,17 +82,20 @@ func runEmulator(ctx context.Context, kind string, c *cli.Context) error {
 	if len(failures) > 0 {
 		service.Script("", failures...)
 	}
-	out := c.App.Writer
-	fmt.Fprintf(out, "url:    %s\n", service.URL())
+	var text strings.Builder
+	fmt.Fprintf(&text, "url:    %s\n", service.URL())
 	for range devices {
 		device, err := service.NewDevice()
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "device: %s%s\n", device.Address, deviceKeys(device))
+		fmt.Fprintf(&text, "device: %s%s\n", device.Address, deviceKeys(device))
 	}
-	fmt.Fprintf(out, "\n%s\n", service.Table(paths))
+	fmt.Fprintf(&text, "\n%s\n", service.Table(paths))
+	// Before the text is out: whoever has read it may push at once.
+	out := c.App.Writer
 	service.Watch(func(p emulate.Push) { logPush(out, p) })
+	fmt.Fprint(out, text.String())
 	<-ctx.Done()
 	fmt.Fprintf(out, "%d pushes accepted\n", service.Accepted())
 	return nil
