@@ -14,6 +14,8 @@ import (
 // others knows all of them.
 var layers = map[string][]string{
 	"whisper":               {},
+	"whisper/devp2p":        {"whisper"},
+	"whisper/uplink":        {"whisper"},
 	"desk":                  {"whisper"},
 	"durable":               {},
 	"mailserver/mailwire":   {"whisper"},
@@ -21,7 +23,7 @@ var layers = map[string][]string{
 	"mailserver":            {"whisper", "desk", "durable", "mailserver/mailwire"},
 	"pushext/pushwire":      {"whisper"},
 	"pushext":               {"whisper", "desk", "durable", "pushext/pushwire"},
-	"pushext/client":        {"whisper", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
+	"pushext/client":        {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 }
 
 // outside are the parts that are held to nothing but their own names: assembly,
@@ -50,13 +52,13 @@ func TestImportDirections(t *testing.T) {
 }
 
 // The client goes into apps: it must bring no archive, no server and no test
-// equipment along. (devp2p itself links LevelDB, for its table of nodes, which
-// the client keeps in memory.)
+// equipment along, and nothing of go-ethereum's p2p.Server: one package below that
+// does not link on Android.
 func TestClientIsLight(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "./pushext/client").Output()
 	require.NoError(t, err)
 	deps := strings.Fields(string(out))
-	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/durable", "github.com/appleboy/gorush/notify", "testing"} {
+	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/durable", "github.com/ethereum/go-ethereum/p2p", "github.com/ethereum/go-ethereum/p2p/nat", "github.com/appleboy/gorush/notify", "testing"} {
 		require.NotContains(t, deps, heavy)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 )
 
@@ -98,8 +99,8 @@ func TestIngestAllocates(t *testing.T) {
 	const perPacket, rounds = 256, 20
 	n := startNode(t, Config{MinPoW: 1e-9, Archiver: discard{}})
 	ours, _ := p2p.MsgPipe()
-	link := p2p.NewPeerPipe([32]byte{1}, "remote", nil, ours)
-	p := newPeer(n, t.Context(), n.newSeat(link, time.Now()), ours, status{bloom: FullBloom()})
+	link := &pipeLink{ours, enode.ID{1}}
+	p := newPeer(n, t.Context(), n.newSeat(link, time.Now()), status{bloom: FullBloom()})
 	input := batches(t, rounds+1, perPacket)
 	i := 0
 	perEnvelope := testing.AllocsPerRun(rounds, func() {

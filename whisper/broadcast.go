@@ -140,8 +140,8 @@ func keepSpare(batch []queued) []queued {
 }
 
 func (w *writer) write(code uint64, payload []byte) bool {
-	if writePacket(w.rw, code, payload) != nil {
-		return false // devp2p ends a link whose write failed
+	if writePacket(w.link, code, payload) != nil {
+		return false // a link whose write failed ends
 	}
 	w.node.metrics.sent(w.node.handlers[code].name, len(payload))
 	return true

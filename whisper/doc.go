@@ -1,5 +1,6 @@
-// Package whisper speaks shh/6, the Whisper protocol of EIP-627, over the
-// devp2p of go-ethereum.
+// Package whisper speaks shh/6, the Whisper protocol of EIP-627, over devp2p: as
+// a protocol of go-ethereum's p2p.Server (package devp2p) or on a connection that
+// a program dials (package uplink).
 //
 // # The way of an envelope
 //

@@ -26,6 +26,11 @@ var (
 var (
 	// ErrNotConnected says that there is no completed handshake with the peer.
 	ErrNotConnected = errors.New("whisper: peer is not connected")
+	// ErrConnected says that there is another link to the same peer.
+	ErrConnected = errors.New("whisper: peer is connected already")
+	// ErrFull says that a link gave way to another, as there are no more of them than
+	// Config.MaxInbound.
+	ErrFull = errors.New("whisper: node has as many peers as it takes")
 	// ErrNotRunning says that the node was not started, or was stopped.
 	ErrNotRunning = errors.New("whisper: node is not running")
 	// ErrHandshake says that a peer's status cannot be accepted.

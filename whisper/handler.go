@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
@@ -42,33 +41,33 @@ func (n *Node) packetHandlers() map[uint64]handler {
 // others find wrong with it, and a garbled packet says nothing of the next one.
 func (p *peer) readLoop() error {
 	for {
-		msg, err := p.rw.ReadMsg()
+		packet, err := p.link.ReadPacket()
 		if err != nil {
 			return err
 		}
-		if err := p.read(msg); err != nil {
+		if err := p.read(packet); err != nil {
 			return err
 		}
 	}
 }
 
 // read handles one packet. An error says that the link is broken.
-func (p *peer) read(msg p2p.Msg) error {
-	defer msg.Discard()
-	h, ok := p.node.handlers[msg.Code]
+func (p *peer) read(packet Packet) error {
+	defer packet.discard()
+	h, ok := p.node.handlers[packet.Code]
 	if !ok { // a second status, or an extension
-		p.node.metrics.ignored(msg.Size)
-		p.throttle(&p.byteBudget, int(msg.Size))
+		p.node.metrics.ignored(packet.Size)
+		p.throttle(&p.byteBudget, int(packet.Size))
 		return nil
 	}
-	p.node.metrics.received(h.name, msg.Size)
-	if msg.Size > h.limit(p.node.settings.Load()) {
+	p.node.metrics.received(h.name, packet.Size)
+	if packet.Size > h.limit(p.node.settings.Load()) {
 		p.node.metrics.refusePacket(h.name)
-		p.throttle(&p.byteBudget, int(msg.Size))
+		p.throttle(&p.byteBudget, int(packet.Size))
 		return nil
 	}
-	payload := p.room(int(msg.Size), h.keeps)
-	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
+	payload := p.room(int(packet.Size), h.keeps)
+	if _, err := io.ReadFull(packet.Payload, payload); err != nil {
 		return err
 	}
 	p.throttle(&p.byteBudget, len(payload))

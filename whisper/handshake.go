@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
@@ -81,16 +80,16 @@ func decodeStatus(payload []byte) (status, error) {
 }
 
 // handshake exchanges the status packets, both ways at once as neither side
-// knows who is first. cut ends the link, to unblock what still waits for it.
-func handshake(ctx context.Context, rw p2p.MsgReadWriter, ours status, cut func()) (status, error) {
+// knows who is first. A failure ends the link, to unblock what still waits for it.
+func handshake(ctx context.Context, link Link, ours status) (status, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	var theirs status
 	results := make(chan error, 2)
-	go func() { results <- writePacket(rw, StatusPacket, ours.encode()) }()
+	go func() { results <- writePacket(link, StatusPacket, ours.encode()) }()
 	go func() {
 		var err error
-		theirs, err = readStatus(rw)
+		theirs, err = readStatus(link)
 		results <- err
 	}()
 	var failure error
@@ -102,31 +101,31 @@ func handshake(ctx context.Context, rw p2p.MsgReadWriter, ours status, cut func(
 			}
 		case <-ctx.Done():
 			failure = fmt.Errorf("%w: %w", ErrHandshake, ctx.Err())
-			cut()
+			link.Disconnect(failure)
 			<-results
 			ctx = context.Background()
 		}
 		if failure != nil {
-			cut()
+			link.Disconnect(failure)
 		}
 	}
 	return theirs, failure
 }
 
-func readStatus(r p2p.MsgReader) (status, error) {
-	msg, err := r.ReadMsg()
+func readStatus(link Link) (status, error) {
+	packet, err := link.ReadPacket()
 	if err != nil {
 		return status{}, err
 	}
-	defer msg.Discard()
-	if msg.Code != StatusPacket {
-		return status{}, fmt.Errorf("%w: first packet has code %d (!= %d)", ErrHandshake, msg.Code, StatusPacket)
+	defer packet.discard()
+	if packet.Code != StatusPacket {
+		return status{}, fmt.Errorf("%w: first packet has code %d (!= %d)", ErrHandshake, packet.Code, StatusPacket)
 	}
-	if msg.Size > maxStatusPacket {
-		return status{}, fmt.Errorf("%w: status of %d bytes (> %d)", ErrHandshake, msg.Size, maxStatusPacket)
+	if packet.Size > maxStatusPacket {
+		return status{}, fmt.Errorf("%w: status of %d bytes (> %d)", ErrHandshake, packet.Size, maxStatusPacket)
 	}
-	payload := make([]byte, msg.Size)
-	if _, err := io.ReadFull(msg.Payload, payload); err != nil {
+	payload := make([]byte, packet.Size)
+	if _, err := io.ReadFull(packet.Payload, payload); err != nil {
 		return status{}, err
 	}
 	return decodeStatus(payload)

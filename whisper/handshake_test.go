@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/stretchr/testify/require"
 )
 
@@ -91,7 +90,7 @@ func TestHandshakeRefusesOtherPackets(t *testing.T) {
 					msg.Discard()
 				}
 			}()
-			writePacket(r.pipe, p.code, p.payload)
+			writePacket(&pipeLink{pipe: r.pipe}, p.code, p.payload)
 			require.ErrorIs(t, <-r.run, ErrHandshake)
 		})
 	}
@@ -114,7 +113,7 @@ func TestStopEndsLinksInEveryState(t *testing.T) {
 	n.Stop()
 	require.Error(t, <-silent.run)
 	require.Error(t, <-linked.run)
-	require.ErrorIs(t, <-dial(t, n).run, p2p.DiscQuitting)
+	require.ErrorIs(t, <-dial(t, n).run, ErrNotRunning)
 	n.Stop()
 	require.Error(t, n.Start())
 	require.ErrorIs(t, n.Post(t.Context(), seal(t, Draft{})), ErrNotRunning)

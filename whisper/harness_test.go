@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -77,15 +78,35 @@ type remote struct {
 	run  chan error  // how the node ended the link
 }
 
+// pipeLink is the node's end of a link in memory.
+type pipeLink struct {
+	pipe *p2p.MsgPipeRW
+	id   enode.ID
+}
+
+func (l *pipeLink) ID() enode.ID         { return l.id }
+func (l *pipeLink) RemoteAddr() net.Addr { return &net.UnixAddr{} }
+func (l *pipeLink) Disconnect(error)     { l.pipe.Close() }
+
+func (l *pipeLink) Inbound() bool { return false }
+
+func (l *pipeLink) ReadPacket() (Packet, error) {
+	msg, err := l.pipe.ReadMsg()
+	return Packet{msg.Code, msg.Size, msg.Payload}, err
+}
+
+func (l *pipeLink) WritePacket(p Packet) error {
+	return l.pipe.WriteMsg(p2p.Msg{Code: p.Code, Size: p.Size, Payload: p.Payload})
+}
+
 // dial links a remote to the node without saying anything.
 func dial(t testing.TB, n *Node) *remote {
 	t.Helper()
 	ours, theirs := p2p.MsgPipe()
 	r := &remote{t: t, pipe: theirs, got: make(chan packet, 4096), run: make(chan error, 1)}
 	rand.Read(r.id[:])
-	link := p2p.NewPeerPipe(r.id, "remote", nil, ours)
 	go func() {
-		r.run <- n.Protocol().Run(link, ours)
+		r.run <- n.Run(&pipeLink{ours, r.id})
 		ours.Close()
 	}()
 	t.Cleanup(r.close)
@@ -131,7 +152,7 @@ func (r *remote) close() { r.pipe.Close() }
 
 func (r *remote) send(code uint64, payload []byte) {
 	r.t.Helper()
-	require.NoError(r.t, writePacket(r.pipe, code, payload))
+	require.NoError(r.t, writePacket(&pipeLink{pipe: r.pipe}, code, payload))
 }
 
 func (r *remote) sendEnvelopes(envelopes ...*Envelope) {

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
@@ -53,7 +52,7 @@ func (u use) String() string { return [uses]string{"idle", "new", "useful", "pro
 
 // seat is a link as far as it takes the place of another.
 type seat struct {
-	link   *p2p.Peer
+	link   Link
 	id     enode.ID
 	source Source
 	since  time.Time
@@ -189,15 +188,15 @@ func (n *Node) Proved(id enode.ID) {
 }
 
 // newSeat describes a new link.
-func (n *Node) newSeat(link *p2p.Peer, now time.Time) *seat {
+func (n *Node) newSeat(link Link, now time.Time) *seat {
 	return &seat{
 		link: link, id: link.ID(), source: n.source(addressOf(link), link.ID()), since: now,
-		counts: link.Inbound() && !link.Trusted(),
+		counts: link.Inbound(),
 	}
 }
 
 // addressOf is where the other end of a link is; invalid if it has no address.
-func addressOf(link *p2p.Peer) netip.Addr {
+func addressOf(link Link) netip.Addr {
 	if tcp, ok := link.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr()
 	}

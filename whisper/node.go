@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -68,8 +67,9 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: metrics are kept but not registered
 }
 
-// Node is one end of shh/6: give its Protocol to a p2p.Server. It is safe for
-// concurrent use.
+// Node is one end of shh/6. What carries its links calls Run: package devp2p for
+// those of a p2p.Server, package uplink for one that a program dials. It is safe
+// for concurrent use.
 //
 // Each peer has a goroutine that reads and one that writes, each subscription
 // one that opens, and the node one that lets envelopes expire. Stop waits for
@@ -164,8 +164,8 @@ func NewNode(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Start starts the expiry of envelopes. It is called once, before the p2p.Server
-// is started.
+// Start starts the expiry of envelopes. It is called once, before the first
+// link.
 func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -185,7 +185,7 @@ func (n *Node) Stop() {
 	n.mu.Unlock()
 	n.cancel()
 	for _, at := range links {
-		at.link.Disconnect(p2p.DiscQuitting)
+		at.link.Disconnect(ErrNotRunning)
 	}
 	n.running.Wait()
 	n.subscriptions.close()
@@ -207,23 +207,6 @@ func (n *Node) tick() {
 	}
 }
 
-// Protocol returns what p2p.Config.Protocols needs to run shh/6.
-func (n *Node) Protocol() p2p.Protocol {
-	return p2p.Protocol{
-		Name:     ProtocolName,
-		Version:  ProtocolVersion,
-		Length:   ProtocolLength,
-		Run:      n.run,
-		NodeInfo: func() any { return n.info() },
-		PeerInfo: func(id enode.ID) any {
-			if p := n.peer(id); p != nil {
-				return p.info()
-			}
-			return nil
-		},
-	}
-}
-
 // NodeInfo describes the node to an operator.
 type NodeInfo struct {
 	MinPoW         float64 `json:"minPow"`
@@ -231,13 +214,17 @@ type NodeInfo struct {
 	Light          bool    `json:"light"`
 }
 
-func (n *Node) info() NodeInfo {
+// Info describes the node.
+func (n *Node) Info() NodeInfo {
 	s := n.settings.Load()
 	return NodeInfo{MinPoW: s.minPoW, MaxMessageSize: s.maxMessageSize, Light: n.light.Load()}
 }
 
-// run is one link, from the handshake to its end.
-func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
+// Run speaks shh/6 on a link until it ends, and returns why it did: ErrNotRunning
+// before Start and after Stop, ErrConnected if there is a link to that peer, ErrFull
+// if there is no room for it, an error that wraps ErrHandshake, or what the link's
+// own methods return.
+func (n *Node) Run(link Link) error {
 	at, err := n.enter(link)
 	if err != nil {
 		return err
@@ -246,7 +233,7 @@ func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
 
 	s := n.settings.Load()
 	ours := status{minPoW: s.minPoW, bloom: s.bloom, light: n.light.Load()}
-	theirs, err := handshake(n.ctx, rw, ours, func() { link.Disconnect(p2p.DiscSubprotocolError) })
+	theirs, err := handshake(n.ctx, link, ours)
 	if err == nil && ours.light && n.restrictLight && theirs.light {
 		err = fmt.Errorf("%w: both nodes are light", ErrHandshake)
 	}
@@ -254,7 +241,7 @@ func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(n.ctx)
-	p := newPeer(n, ctx, at, rw, theirs)
+	p := newPeer(n, ctx, at, theirs)
 	if err := n.addPeer(p, s); err != nil {
 		cancel()
 		return err
@@ -270,13 +257,13 @@ func (n *Node) run(link *p2p.Peer, rw p2p.MsgReadWriter) error {
 
 // enter counts a link in, so that Stop ends and awaits it. Another link may have to
 // end for it, or this one.
-func (n *Node) enter(link *p2p.Peer) (*seat, error) {
+func (n *Node) enter(link Link) (*seat, error) {
 	now := time.Now()
 	at := n.newSeat(link, now)
 	n.mu.Lock()
 	if n.stopped || !n.started.Load() {
 		n.mu.Unlock()
-		return nil, p2p.DiscQuitting
+		return nil, ErrNotRunning
 	}
 	_, at.trusted = n.trusted[at.id]
 	gone := n.admit(at, now)
@@ -288,9 +275,9 @@ func (n *Node) enter(link *p2p.Peer) (*seat, error) {
 	switch gone {
 	case nil:
 	case at:
-		return nil, p2p.DiscTooManyPeers
+		return nil, ErrFull
 	default:
-		gone.link.Disconnect(p2p.DiscTooManyPeers)
+		gone.link.Disconnect(ErrFull)
 	}
 	return at, nil
 }
@@ -308,7 +295,7 @@ func (n *Node) addPeer(p *peer, said *settings) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.peers[p.id] != nil {
-		return p2p.DiscAlreadyConnected
+		return ErrConnected
 	}
 	if _, ok := n.trusted[p.id]; ok {
 		p.trusted.Store(true)
@@ -377,6 +364,14 @@ func (n *Node) waitPeer(ctx context.Context, id enode.ID, wanted bool) error {
 			return ErrNotRunning
 		}
 	}
+}
+
+// Peer describes one connected peer.
+func (n *Node) Peer(id enode.ID) (info PeerInfo, ok bool) {
+	if p := n.peer(id); p != nil {
+		return p.info(), true
+	}
+	return PeerInfo{}, false
 }
 
 // Peers describes the connected peers.

@@ -28,13 +28,16 @@ func TestNewNodeRefuses(t *testing.T) {
 func TestNodeDescribesItself(t *testing.T) {
 	n := startNode(t, Config{MinPoW: 0.5, LightNode: true})
 	require.Error(t, n.Start(), "a second time")
-	require.Equal(t, NodeInfo{MinPoW: 0.5, MaxMessageSize: DefaultMaxMessageSize, Light: true}, n.Protocol().NodeInfo())
+	require.Equal(t, NodeInfo{MinPoW: 0.5, MaxMessageSize: DefaultMaxMessageSize, Light: true}, n.Info())
 	r := connectAs(t, n, status{minPoW: 2, bloom: collide.Bloom(), light: true}.encode())
 	n.Trust(r.id)
 	info := PeerInfo{ID: r.id, Version: ProtocolVersion, MinPoW: 2, Light: true, Trusted: true}
-	require.Equal(t, info, n.Protocol().PeerInfo(r.id))
+	seen, ok := n.Peer(r.id)
+	require.True(t, ok)
+	require.Equal(t, info, seen)
 	require.Equal(t, []PeerInfo{info}, n.Peers())
-	require.Nil(t, n.Protocol().PeerInfo(enode.ID{}))
+	_, ok = n.Peer(enode.ID{})
+	require.False(t, ok)
 
 	ctx, cancel := contextDone(t)
 	defer cancel()

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
@@ -17,7 +16,7 @@ type peer struct {
 	node *Node
 	id   enode.ID
 	seat *seat
-	rw   p2p.MsgReadWriter
+	link Link
 	ctx  context.Context // ends with the link
 
 	trusted atomic.Bool
@@ -59,13 +58,13 @@ func (w *wants) more(former *wants) bool {
 	return w.minPoW < former.minPoW || !former.bloom.Covers(w.bloom)
 }
 
-func newPeer(n *Node, ctx context.Context, at *seat, rw p2p.MsgReadWriter, theirs status) *peer {
+func newPeer(n *Node, ctx context.Context, at *seat, theirs status) *peer {
 	now := time.Now()
 	p := &peer{
 		node:          n,
 		id:            at.id,
 		seat:          at,
-		rw:            rw,
+		link:          at.link,
 		ctx:           ctx,
 		light:         theirs.light,
 		byteBudget:    newBudget(float64(n.peerBytes), now),
@@ -191,6 +190,6 @@ func (q *relayQueue) take(spare []queued) []queued {
 }
 
 // writePacket writes one packet and returns when its bytes are no longer needed.
-func writePacket(w p2p.MsgWriter, code uint64, payload []byte) error {
-	return w.WriteMsg(p2p.Msg{Code: code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)})
+func writePacket(link Link, code uint64, payload []byte) error {
+	return link.WritePacket(Packet{Code: code, Size: uint32(len(payload)), Payload: bytes.NewReader(payload)})
 }

@@ -6,17 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"strings"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/whisper"
+	"whisperpush/whisper/uplink"
 )
 
 // maxPayload bounds what send reads from standard input: what the protocol's largest envelope can hold.
@@ -213,10 +212,6 @@ func sendMessage(ctx context.Context, server *enode.Node, draft whisper.Draft, f
 // dial connects to server with a key made for this connection, as a light node that wants none of the network's
 // messages.
 func dial(ctx context.Context, server *enode.Node) (_ *whisper.Node, hangUp func(), err error) {
-	key, err := crypto.GenerateKey()
-	if err != nil {
-		return nil, nil, err
-	}
 	node, err := whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true})
 	if err != nil {
 		return nil, nil, err
@@ -224,25 +219,30 @@ func dial(ctx context.Context, server *enode.Node) (_ *whisper.Node, hangUp func
 	if err := node.Start(); err != nil {
 		return nil, nil, err
 	}
-	link := &p2p.Server{Config: p2p.Config{
-		PrivateKey:  key,
-		Name:        clientName(),
-		MaxPeers:    1,
-		NoDiscovery: true,
-		StaticNodes: []*enode.Node{server},
-		Protocols:   []p2p.Protocol{node.Protocol()},
-		Logger:      ethLogger(slog.New(slog.DiscardHandler)),
-	}}
-	if err := link.Start(); err != nil {
+	link, err := dialUntil(ctx, uplink.Config{Node: node, Server: server, Name: clientName()})
+	if err != nil {
 		node.Stop()
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("there is no connection to the node at --server: %w; is it running, and is the enode URL right?", err)
 	}
-	hangUp = func() { link.Stop(); node.Stop() }
-	if err := node.WaitPeer(ctx, server.ID()); err != nil {
-		hangUp()
-		return nil, nil, timedOut(ctx, err, "the node at --server did not answer; is it running, and is the enode URL right?")
+	return node, func() { link.Close(); node.Stop() }, nil
+}
+
+// redialEvery is how soon a node is dialled again that hung up: it takes one connection of an address in 30 s.
+const redialEvery = 5 * time.Second
+
+// dialUntil dials again while waiting may help: the node was reached and hung up.
+func dialUntil(ctx context.Context, cfg uplink.Config) (*uplink.Link, error) {
+	for {
+		link, err := uplink.Dial(ctx, cfg)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, uplink.ErrBroken) && !errors.Is(err, uplink.TooManyPeers) {
+			return link, err
+		}
+		select {
+		case <-time.After(redialEvery):
+		case <-ctx.Done():
+			return nil, err // which says more than that the time is over
+		}
 	}
-	return node, hangUp, nil
 }
 
 // timedOut is sentence if ctx ran out of time, err else.

@@ -24,6 +24,7 @@ import (
 	"whisperpush/mailserver"
 	"whisperpush/pushext"
 	"whisperpush/whisper"
+	"whisperpush/whisper/devp2p"
 	"whisperpush/wnode/shhrpc"
 )
 
@@ -174,7 +175,7 @@ func (s *server) build(cfg config.Config, logger *slog.Logger) error {
 	}
 
 	// Everything stands: let the network in, then the callers.
-	if s.link, err = s.startLink(cfg, nodeKey, s.whisper.Protocol(), logger); err != nil {
+	if s.link, err = s.startLink(cfg, nodeKey, devp2p.Protocol(s.whisper), logger); err != nil {
 		return err
 	}
 	data.keep() // peers may know of it from here on

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
+	"whisperpush/whisper/uplink"
 )
 
 // collect asks a mailserver for everything it archived since a cursor, page by page, and returns the cursor for the
@@ -26,21 +25,12 @@ func collect(ctx context.Context, server *enode.Node, password string, since mai
 		return since, err
 	}
 	defer node.Stop()
-	key, err := crypto.GenerateKey()
+	node.Trust(server.ID()) // or its answers are dropped
+	link, err := uplink.Dial(ctx, uplink.Config{Node: node, Server: server})
 	if err != nil {
 		return since, err
 	}
-	link := &p2p.Server{Config: p2p.Config{
-		PrivateKey: key, MaxPeers: 1, NoDiscovery: true, StaticNodes: []*enode.Node{server}, Protocols: []p2p.Protocol{node.Protocol()},
-	}}
-	if err := link.Start(); err != nil {
-		return since, err
-	}
-	defer link.Stop()
-	node.Trust(server.ID()) // or its answers are dropped
-	if err := node.WaitPeer(ctx, server.ID()); err != nil {
-		return since, err
-	}
+	defer link.Close()
 	return client.Collect(ctx, mailclient.Server{ID: server.ID(), Key: whisper.KeyFromPassword(password)}, mailclient.Since(since), handle)
 }
 
@@ -54,5 +44,5 @@ func Example() {
 		return nil
 	})
 	fmt.Println(cursor.IsZero(), err)
-	// Output: true whisper: peer is not connected: context canceled
+	// Output: true context canceled
 }

@@ -6,20 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
+	"whisperpush/whisper/uplink"
 )
 
 const (
 	// maxDiscovered bounds the servers that one Discover remembers: anybody can
 	// announce any number.
 	maxDiscovered = 1024
+	// maxDiscoverPause bounds the growing pause before a node that cannot be reached
+	// is dialled again. A node takes one connection of an address in 30 s.
+	maxDiscoverPause = 35 * time.Second
 	// maxOfferSkew is how far in the future an offer may be issued.
 	maxOfferSkew = 5 * time.Minute
 )
@@ -54,10 +58,6 @@ func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found fu
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	key, err := crypto.GenerateKey()
-	if err != nil {
-		return fmt.Errorf("client: node key: %w", err)
-	}
 	bloom := pushwire.OfferTopic().Bloom()
 	node, err := whisper.NewNode(whisper.Config{Bloom: &bloom, LightNode: true, Logger: logger})
 	if err != nil {
@@ -72,19 +72,13 @@ func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found fu
 		return err
 	}
 	defer offers.Close()
-	link := &p2p.Server{Config: p2p.Config{
-		PrivateKey:  key,
-		Name:        "whisperpush-device",
-		MaxPeers:    len(peers),
-		NoDiscovery: true,
-		StaticNodes: peers,
-		Protocols:   []p2p.Protocol{node.Protocol()},
-		Logger:      silent(),
-	}}
-	if err := link.Start(); err != nil {
-		return fmt.Errorf("client: starting devp2p: %w", err)
+	listening, cancel := context.WithCancel(ctx)
+	var links sync.WaitGroup
+	defer links.Wait()
+	defer cancel()
+	for _, peer := range peers {
+		links.Go(func() { stayConnected(listening, node, peer, logger) })
 	}
-	defer link.Stop()
 
 	newest := make(map[[pushwire.PushKeySize]byte]uint64) // issue times by push key
 	for {
@@ -106,6 +100,29 @@ func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found fu
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// stayConnected keeps a link to a node until ctx ends.
+func stayConnected(ctx context.Context, node *whisper.Node, peer *enode.Node, logger *slog.Logger) {
+	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, maxDiscoverPause) {
+		link, err := uplink.Dial(ctx, uplink.Config{Node: node, Server: peer, Name: deviceName})
+		if err == nil {
+			select {
+			case <-link.Context().Done():
+				err = context.Cause(link.Context())
+			case <-ctx.Done():
+			}
+			link.Close()
+			pause = firstPause
+		}
+		if ctx.Err() == nil {
+			logger.Debug("no link to a node to discover through", "err", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // Package client is the device's side of push: it registers with a mailserver,
 // opens the pushes that arrive, fetches exactly the envelopes they tell of from
-// that mailserver, and turns them into previews. It brings no database and no
-// server code into an app.
+// that mailserver, and turns them into previews. It opens no database, and brings
+// no server code into an app.
 //
 // # In an app
 //
@@ -57,6 +57,12 @@
 // An app that is in the foreground, or on a device without any push service, may
 // stay connected: with DirectRoute among its routes, Listen is handed each
 // wake-up over the device's own link.
+//
+// # On a phone
+//
+// The package builds with and without cgo. On Android build with it, as gomobile
+// does, if Config.Server names a host: without cgo Go looks for name servers where
+// Android keeps none.
 //
 // # What is kept
 //

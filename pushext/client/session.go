@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
+	"whisperpush/whisper/uplink"
 )
+
+// deviceName is what every device calls itself, so that it tells none apart.
+const deviceName = "whisperpush-device"
 
 // session is one connection to the mailserver, from dialling to hanging up. It
 // is the whisper node's handler of direct messages: replies and the envelopes
@@ -31,11 +33,10 @@ type session struct {
 	rings chan []byte // of the device
 
 	node *whisper.Node
-	link *p2p.Server
+	link *uplink.Link
 	mail *mailclient.Client
 
-	life context.Context // ends when the connection breaks, with the cause
-	lost context.CancelCauseFunc
+	life context.Context // of the link; its cause is why it ended
 
 	mu    sync.Mutex // guards calls
 	calls map[[pushwire.IDSize]byte]*call
@@ -61,10 +62,6 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 		padding = pushwire.SymmetricPadding
 	}
 	s.mail = mailclient.New(mailclient.Config{Padding: padding, Now: now, Logger: logger})
-	nodeKey, err := crypto.GenerateKey()
-	if err != nil {
-		return nil, fmt.Errorf("node key: %w", err)
-	}
 	// A phone wants nothing of the network's traffic, and passes nothing on.
 	s.node, err = whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true, Direct: s, Logger: logger})
 	if err != nil {
@@ -75,29 +72,12 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 		return nil, err
 	}
 	s.node.Trust(server.ID())
-	s.life, s.lost = context.WithCancelCause(context.Background())
-	linked, cancel := s.during(ctx)
-	defer cancel()
-	s.link = &p2p.Server{Config: p2p.Config{
-		PrivateKey:  nodeKey,
-		Name:        "whisperpush-device",
-		MaxPeers:    1,
-		NoDiscovery: true,
-		Dialer:      dialer{s.lost},
-		Protocols:   []p2p.Protocol{s.node.Protocol()},
-		Logger:      silent(),
-	}}
-	if err := s.link.Start(); err != nil {
-		s.lost(nil)
+	s.link, err = uplink.Dial(ctx, uplink.Config{Node: s.node, Server: server, Name: deviceName})
+	if err != nil {
 		s.node.Stop()
-		return nil, fmt.Errorf("starting devp2p: %w", err)
-	}
-	s.link.AddPeer(server)
-	if err := s.node.WaitPeer(linked, server.ID()); err != nil {
-		err = blame(ctx, linked, err)
-		s.close()
 		return nil, fmt.Errorf("connecting to the mailserver: %w", err)
 	}
+	s.life = s.link.Context()
 	return s, nil
 }
 
@@ -136,8 +116,7 @@ func (s *session) during(ctx context.Context) (context.Context, func()) {
 func (s *session) connected() bool { return len(s.node.Peers()) > 0 }
 
 func (s *session) close() {
-	s.lost(errBroken)
-	s.link.Stop()
+	s.link.Close()
 	s.node.Stop()
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/whisper"
+	"whisperpush/whisper/devp2p"
 )
 
 // Options of a node.
@@ -59,7 +60,7 @@ func Start(t testing.TB, o Options) *Peer {
 		MaxPeers:    o.MaxPeers,
 		NoDiscovery: true,
 		Name:        "whisperpush/test",
-		Protocols:   []p2p.Protocol{node.Protocol()},
+		Protocols:   []p2p.Protocol{devp2p.Protocol(node)},
 	}
 	if !o.NoListen {
 		config.ListenAddr = "127.0.0.1:0"

@@ -13,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/whisper"
+	"whisperpush/whisper/devp2p"
 )
 
 // life is how long a message lives in the network, in seconds: longer than a
@@ -44,7 +45,7 @@ func newWriter() (*writer, error) {
 	}
 	w.link = &p2p.Server{Config: p2p.Config{
 		PrivateKey: key, Name: "whisperpush-slo", MaxPeers: 10, NoDiscovery: true, ListenAddr: "127.0.0.1:0",
-		Protocols: []p2p.Protocol{w.node.Protocol()},
+		Protocols: []p2p.Protocol{devp2p.Protocol(w.node)},
 	}}
 	if err := w.link.Start(); err != nil {
 		w.node.Stop()

@@ -24,6 +24,7 @@ import (
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
+	"whisperpush/whisper/devp2p"
 )
 
 // memoryBound is how much memory a node may have resident at any time while it is
@@ -53,7 +54,7 @@ func join(t testing.TB, server *enode.Node) *crowd {
 	require.NoError(t, err)
 	c.link = &p2p.Server{Config: p2p.Config{
 		PrivateKey: key, MaxPeers: 2, NoDiscovery: true, Name: "crowd",
-		Protocols: []p2p.Protocol{c.node.Protocol()}, Logger: log.NewLogger(log.DiscardHandler()),
+		Protocols: []p2p.Protocol{devp2p.Protocol(c.node)}, Logger: log.NewLogger(log.DiscardHandler()),
 	}}
 	require.NoError(t, c.link.Start())
 	t.Cleanup(func() { c.node.Stop(); c.link.Stop() })

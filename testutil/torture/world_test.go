@@ -27,6 +27,7 @@ import (
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/emulate"
 	"whisperpush/whisper"
+	"whisperpush/whisper/devp2p"
 )
 
 // patience is how long anything may take that only waits for a node on the loopback.
@@ -122,7 +123,7 @@ func (w *world) rise() {
 	// A server of its own for each life: devp2p does not dial again so soon.
 	w.link = &p2p.Server{Config: p2p.Config{
 		PrivateKey: key, MaxPeers: 4, NoDiscovery: true, Name: "torture",
-		Protocols: []p2p.Protocol{w.node.Protocol()}, Logger: log.NewLogger(log.DiscardHandler()),
+		Protocols: []p2p.Protocol{devp2p.Protocol(w.node)}, Logger: log.NewLogger(log.DiscardHandler()),
 	}}
 	require.NoError(w.t, w.link.Start())
 	w.node.Trust(w.process.server.ID())
