@@ -1,26 +1,33 @@
 package pushext
 
 import (
+	"container/heap"
+	"container/list"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 )
 
 const (
-	// maxEarly bounds what is remembered of receipts that came before their match.
-	maxEarly = 16384
+	// maxEarly bounds what is remembered of receipts that came before their match,
+	// and maxEarlyEach what one registration has brought of it: as much as a Seen that
+	// names all it may, for each device of the largest group.
+	maxEarly     = 16384
+	maxEarlyEach = 1024
 	// earlyLife is for how long such a receipt counts.
 	earlyLife = 10 * time.Minute
 )
 
 // earlyReads remembers receipts that came before their envelope was matched:
 // who sends a message says Seen for it at once, and may be faster than the
-// archive. It is a ring in memory: when it is full, or lost, the worst is a
-// wake-up too many. The zero value is ready.
+// archive. It is in memory: when it is full, or lost, the worst is a wake-up too
+// many. It is shared by those who bring the receipts, as hashes are free to make
+// up: when it is full, the oldest of the registration that brought most is forgotten.
+// The zero value is ready.
 type earlyReads struct {
-	at   map[earlyRead]time.Time
-	ring []earlyRead
-	next int
+	at     map[earlyRead]*list.Element // in the receipts of who brought it
+	shares map[registrationID]*earlyShare
+	most   earlyHeap // of shares
 }
 
 type earlyRead struct {
@@ -28,30 +35,87 @@ type earlyRead struct {
 	hash common.Hash
 }
 
-func (r *earlyReads) add(id registrationID, h common.Hash, now time.Time) {
+// earlyShare is what one registration brought.
+type earlyShare struct {
+	by       registrationID
+	receipts list.List // of earlyReceipt, the oldest first
+	index    int       // in the heap
+}
+
+type earlyReceipt struct {
+	earlyRead
+	share *earlyShare
+	at    time.Time
+}
+
+// add remembers that by has said of an envelope that a registration need not be woken
+// for it.
+func (r *earlyReads) add(by, id registrationID, h common.Hash, now time.Time) {
 	key := earlyRead{id, h}
+	if e := r.at[key]; e != nil {
+		r.drop(e) // it counts from now
+	}
 	if r.at == nil {
-		r.at = make(map[earlyRead]time.Time)
+		r.at = make(map[earlyRead]*list.Element)
+		r.shares = make(map[registrationID]*earlyShare)
 	}
-	if _, known := r.at[key]; known {
-		return
+	switch share := r.shares[by]; {
+	case share != nil && share.receipts.Len() >= maxEarlyEach:
+		r.drop(share.receipts.Front())
+	case len(r.at) >= maxEarly:
+		r.drop(r.most[0].receipts.Front())
 	}
-	if len(r.ring) < maxEarly {
-		r.ring = append(r.ring, key)
-	} else {
-		delete(r.at, r.ring[r.next])
-		r.ring[r.next] = key
-		r.next = (r.next + 1) % maxEarly
+	share := r.shares[by] // it may have lost its last one
+	if share == nil {
+		share = &earlyShare{by: by}
+		r.shares[by] = share
+		heap.Push(&r.most, share)
 	}
-	r.at[key] = now
+	r.at[key] = share.receipts.PushBack(earlyReceipt{key, share, now})
+	heap.Fix(&r.most, share.index)
 }
 
 // take reports whether there was a receipt, and drops it.
 func (r *earlyReads) take(id registrationID, h common.Hash, now time.Time) bool {
-	at, ok := r.at[earlyRead{id, h}]
-	if !ok {
-		return false
+	e, ok := r.at[earlyRead{id, h}]
+	return ok && now.Sub(r.drop(e).at) < earlyLife
+}
+
+func (r *earlyReads) drop(e *list.Element) earlyReceipt {
+	receipt := e.Value.(earlyReceipt)
+	share := receipt.share
+	delete(r.at, receipt.earlyRead)
+	if share.receipts.Remove(e); share.receipts.Len() == 0 {
+		heap.Remove(&r.most, share.index)
+		delete(r.shares, share.by)
+	} else {
+		heap.Fix(&r.most, share.index)
 	}
-	delete(r.at, earlyRead{id, h})
-	return now.Sub(at) < earlyLife
+	return receipt
+}
+
+// earlyHeap has the share with the most receipts first. It implements
+// heap.Interface.
+type earlyHeap []*earlyShare
+
+func (h earlyHeap) Len() int           { return len(h) }
+func (h earlyHeap) Less(i, j int) bool { return h[i].receipts.Len() > h[j].receipts.Len() }
+
+func (h earlyHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *earlyHeap) Push(x any) {
+	share := x.(*earlyShare)
+	share.index = len(*h)
+	*h = append(*h, share)
+}
+
+func (h *earlyHeap) Pop() any {
+	last := len(*h) - 1
+	share := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return share
 }

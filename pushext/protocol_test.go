@@ -114,7 +114,7 @@ func TestReceivedByAnotherWay(t *testing.T) {
 		rep := bob.ask(&pushwire.Fetch{Hashes: []common.Hash{third.Hash()}, Received: []common.Hash{first.Hash(), second.Hash(), unknown}})
 		require.Equal(t, &pushwire.FetchReply{Sent: []common.Hash{third.Hash()}}, rep.Body)
 		require.Len(t, b.sent[bob.peer], 1)
-		require.Empty(t, b.ext.outbox.early.ring, "what is unknown is not remembered")
+		require.Empty(t, b.ext.outbox.early.at, "what is unknown is not remembered")
 		last := b.envelope(topicA)
 		time.Sleep(time.Minute)
 		all := bob.payloads()

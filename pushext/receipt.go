@@ -14,7 +14,7 @@ func (o *outbox) fetched(id registrationID, hashes []common.Hash, grouped bool, 
 	return o.alive(id, func(d *device, now time.Time) {
 		for _, h := range hashes {
 			if !o.receive(d, h, grouped) {
-				o.early.add(id, h, now)
+				o.early.add(id, id, h, now)
 			}
 		}
 		for _, h := range received {
@@ -51,7 +51,7 @@ func (o *outbox) seen(id registrationID, others []registrationID, hashes []commo
 		for _, h := range hashes {
 			i := d.find(h)
 			if i < 0 {
-				o.early.add(d.id, h, now)
+				o.early.add(id, d.id, h, now)
 				continue
 			}
 			e := d.entries[i]

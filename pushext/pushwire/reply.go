@@ -372,7 +372,7 @@ func (b *StatusReply) decode(r *reader) {
 type FetchReply struct {
 	Sent    []common.Hash // delivered just before
 	Missing []common.Hash // not in the archive, never or no longer
-	Later   []common.Hash // in the archive, but more than one answer carries; ask again
+	Later   []common.Hash // more than one answer carries: ask again, and learn whether they are there
 }
 
 func (*FetchReply) replyKind() uint8 { return 3 }
