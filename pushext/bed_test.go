@@ -110,7 +110,7 @@ type bed struct {
 	disk    *faultstore.Store
 	post    *postbox
 	archive *archive
-	out     *bytes.Buffer
+	out     *output
 
 	mu        sync.Mutex
 	sent      map[enode.ID][]*whisper.Envelope
@@ -178,7 +178,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 	pushKey, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	b := &bed{
-		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(bytes.Buffer),
+		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(output),
 		archive: &archive{newMemLog(), make(map[common.Hash]*whisper.Envelope)},
 		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool), networks: make(map[enode.ID]whisper.Source),
 		slow: make(map[enode.ID]time.Duration), used: make(map[enode.ID]int), knows: make(map[enode.ID]int),

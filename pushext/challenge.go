@@ -76,7 +76,7 @@ func (d *dispatcher) flyChallenge(f *flight, j *job) {
 	} else {
 		d.log.Error("cannot seal a challenge", "registration", uint64(j.id), "err", err)
 	}
-	d.observe(l, v, took)
+	d.observe(l, j, v, took)
 	now := time.Now()
 	d.mu.Lock()
 	d.judge(l, j, c, v, now)

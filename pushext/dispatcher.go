@@ -55,7 +55,7 @@ type line struct {
 	breaker  breaker // guarded by dispatcher.mu: pauses all lanes of a Laner
 	quiet    quieted // guarded by dispatcher.mu
 	frozen   int     // guarded by dispatcher.mu: lanes of which no verdict about a dead address is believed
-	broken   bool    // guarded by dispatcher.mu: it was logged that the provider refuses the server
+	health   health  // guarded by dispatcher.mu
 }
 
 // pauses reports whether a verdict stops others at once, and not the one device.
@@ -334,6 +334,7 @@ func (d *dispatcher) ring(id registrationID, crowd bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)
+	d.way(j, "rung")
 	j.heir = j.heir || !d.started
 	promoted := j.crowd && !crowd
 	j.crowd = j.crowd && crowd || crowd && j.state == idle && j.ladder == nil
@@ -378,6 +379,7 @@ func (d *dispatcher) reach(id registrationID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	j := d.job(id)
+	d.way(j, "came by its link")
 	switch {
 	case j.state == flying:
 		j.there = true // it is rung after that, whatever comes of it
@@ -432,6 +434,7 @@ func (d *dispatcher) calm(id registrationID) {
 	if j == nil {
 		return
 	}
+	d.way(j, "sign of life")
 	halt(j.ladder)
 	j.ladder, j.step, j.repeat, j.died, j.doubts = nil, false, false, 0, nil
 	switch {

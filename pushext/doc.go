@@ -17,11 +17,12 @@
 // for those hashes.
 //
 // The parts, a file each: protocol*.go, registry*.go, record.go, newcomers.go, match*.go,
-// table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go, receipt.go, device.go, early.go and
-// commit.go for what is to be sent; dispatcher.go, schedule.go, lane.go, share.go, site.go, pace.go,
-// budget.go, flight.go, face.go, settle.go, ladder.go, breaker.go, backoff.go and gate.go
-// for the sending; challenge.go, codes.go and registry_challenge.go for the codes that
-// prove addresses; store.go for the disk.
+// table.go and snapshot.go for registrations; follower.go, twins.go, outbox.go,
+// receipt.go, device.go, early.go and commit.go for what is to be sent; dispatcher.go,
+// schedule.go, lane.go, share.go, site.go, pace.go, budget.go, flight.go, face.go,
+// settle.go, ladder.go, breaker.go, backoff.go and gate.go for the sending, health.go
+// and way.go for what is told of it; challenge.go, codes.go and registry_challenge.go
+// for the codes that prove addresses; store.go for the disk.
 //
 // # Promises
 //

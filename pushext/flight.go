@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -82,6 +83,7 @@ func (d *dispatcher) fly(f *flight, j *job) {
 		d.settle(f, j, c, Verdict{Class: MessageBad, Reason: "cannot seal"}, 0)
 		return
 	}
+	d.way(j, "tried", slog.String("provider", l.key.provider), slog.Int("route", c.route+1), slog.Uint64("number", c.wake.seq))
 	start := time.Now()
 	v := d.attempt(f, n)
 	d.settle(f, j, c, v, time.Since(start))

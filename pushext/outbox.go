@@ -488,6 +488,7 @@ func (o *outbox) expire(d *device, e entry) {
 // ended counts the end of an entry, and keeps the reason if it was never sent.
 func (o *outbox) ended(d *device, e entry, outcome, reason string) {
 	o.m.outcome(outcome, reason)
+	way(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reason(reason)))
 	switch {
 	case outcome == outcomeFetched:
 		o.m.fetched(d.provider, time.Since(e.received()))

@@ -155,6 +155,9 @@ func (p *protocol) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 		a = p.judge(within, turn, in, req, [33]byte(crypto.CompressPubkey(signer)), start)
 	}
 	p.m.requests.WithLabelValues(kind, a.code.String()).Inc()
+	if a.rec != nil {
+		way(p.log, "registration", a.rec.id, kind, slog.String("code", a.code.String()), slog.String("state", a.rec.state.wire().String()))
+	}
 	p.vouch(turn, a)
 	if a.unread {
 		p.m.drop("reply")

@@ -285,7 +285,7 @@ type rig struct {
 	log  *memLog
 	dir  *memDirectory
 	disk storage.Storage
-	out  *bytes.Buffer // the log, for canaries
+	out  *output // the log, for canaries
 
 	providers []Provider
 
@@ -304,7 +304,7 @@ func newRig(t *testing.T, cfg Delivery, providers ...Provider) *rig {
 	cfg, err := cfg.withDefaults()
 	require.NoError(t, err)
 	r := &rig{
-		t: t, cfg: cfg, log: newMemLog(), disk: faultstore.New(), providers: providers, out: new(bytes.Buffer),
+		t: t, cfg: cfg, log: newMemLog(), disk: faultstore.New(), providers: providers, out: new(output),
 		dir: newMemDirectory(),
 	}
 	return r

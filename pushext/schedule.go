@@ -1,6 +1,7 @@
 package pushext
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -23,6 +24,7 @@ func (d *dispatcher) enqueue(j *job, now time.Time) {
 
 // queue puts a job into a lane, behind the others. The caller holds mu.
 func (d *dispatcher) queue(l *lane, j *job, now time.Time) {
+	d.way(j, "queued", slog.String("provider", l.key.provider))
 	halt(j.timer)
 	j.timer = nil
 	j.ticket++ // wherever it was queued, it is not any more
@@ -76,6 +78,7 @@ func (d *dispatcher) laneOf(key laneKey) *lane {
 
 // wait lets a job come back at a time. The caller holds mu.
 func (d *dispatcher) wait(j *job, until time.Time) {
+	d.way(j, "waits", slog.String("cause", j.cause), slog.Time("until", until))
 	j.state = waiting
 	halt(j.timer)
 	ticket := j.ticket

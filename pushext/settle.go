@@ -18,7 +18,7 @@ const absentPause = time.Hour
 // provider's gate, and decides how the job goes on.
 func (d *dispatcher) settle(f *flight, j *job, c cargo, v Verdict, took time.Duration) {
 	l, now := f.lane, time.Now()
-	d.observe(l, v, took)
+	d.observe(l, j, v, took)
 
 	// The outbox first, or the job would be sent on for what is done.
 	if c.kind == pushwire.Messages {
@@ -36,6 +36,7 @@ func (d *dispatcher) settle(f *flight, j *job, c cargo, v Verdict, took time.Dur
 	d.mu.Unlock()
 
 	if killed {
+		way(d.log, "registration", j.id, "address is gone", slog.String("provider", l.key.provider), slog.String("reason", d.m.reason(v.Reason)))
 		d.m.killed.WithLabelValues(l.key.provider).Inc()
 		at := v.At
 		if at.IsZero() {
@@ -46,7 +47,8 @@ func (d *dispatcher) settle(f *flight, j *job, c cargo, v Verdict, took time.Dur
 }
 
 // observe counts an attempt.
-func (d *dispatcher) observe(l *lane, v Verdict, took time.Duration) {
+func (d *dispatcher) observe(l *lane, j *job, v Verdict, took time.Duration) {
+	d.way(j, "verdict", slog.String("provider", l.key.provider), slog.String("class", v.Class.String()), slog.String("reason", d.m.reason(v.Reason)), slog.Duration("took", took))
 	d.m.attempts.WithLabelValues(l.key.provider, v.Class.String(), d.m.reason(v.Reason)).Inc()
 	d.m.attemptTime.WithLabelValues(l.key.provider).Observe(took.Seconds())
 }
@@ -95,14 +97,8 @@ func (d *dispatcher) judge(l *lane, j *job, c cargo, v Verdict, now time.Time) {
 	}
 	if paused {
 		d.m.opened.WithLabelValues(l.key.provider).Inc()
-		level := slog.LevelWarn
-		if v.Class == ProviderBroken && !l.line.broken {
-			level = slog.LevelError
-		}
-		d.log.Log(d.ctx, level, "lane of a push provider paused", "provider", l.key.provider,
-			"verdict", v.Class, "reason", d.m.reason(v.Reason), "pause", l.paused().Sub(now).Round(time.Millisecond))
 	}
-	l.line.broken = v.Class == ProviderBroken
+	d.notice(l, c.kind, v, paused, now)
 	if mass := l.gate.mass(now); mass != l.gate.frozen {
 		d.freeze(l, mass)
 	}
@@ -114,12 +110,10 @@ func (d *dispatcher) freeze(l *lane, mass bool) {
 	l.gate.frozen = mass
 	if mass {
 		l.line.frozen++
-		d.log.Error("push provider calls too many addresses dead to be believed; no registration is removed",
-			"provider", l.key.provider, "devices", len(l.gate.dead), "window", gateWindow)
 	} else {
 		l.line.frozen--
-		d.log.Warn("push provider's dead verdicts count again", "provider", l.key.provider)
 	}
+	d.noticeFrozen(l, time.Now())
 	d.m.frozen.WithLabelValues(l.key.provider).Set(float64(l.line.frozen))
 }
 

@@ -440,15 +440,15 @@ func verdictHelp(v pushext.Verdict) error {
 	case pushext.Delivered:
 		return nil
 	case pushext.ProviderBroken:
-		return fmt.Errorf("it refuses this server (%s); check that key, project or app belong together and were not revoked, and that the service is enabled", v.Reason)
+		return fmt.Errorf("it refuses this server (%s); %s", v.Reason, v.Remedy())
 	case pushext.RetryAt:
-		return fmt.Errorf("it asks to come back at %s (%s); the quota is used up, so wait, and ask for more if this is usual", v.At.Format(time.TimeOnly), v.Reason)
+		return fmt.Errorf("it asks to come back at %s (%s); %s", v.At.Format(time.TimeOnly), v.Reason, v.Remedy())
 	case pushext.TokenDead:
-		return fmt.Errorf("the canary's device is gone (%s); open the app on it and give its new address. A registration is in doubt by such an answer, and ends once the service accepts pushes for others", v.Reason)
+		return fmt.Errorf("the canary's device is gone (%s); %s. A registration is in doubt by such an answer, and ends once the service accepts pushes for others", v.Reason, v.Remedy())
 	case pushext.MessageBad:
-		return fmt.Errorf("it refuses the canary's form (%s); compare the provider's settings with docs/providers.md", v.Reason)
+		return fmt.Errorf("it refuses the canary's form (%s); %s", v.Reason, v.Remedy())
 	}
-	return fmt.Errorf("there is no usable answer (%s); check Endpoint, name resolution, firewall and proxy, and whether the service is down", v.Reason)
+	return fmt.Errorf("there is no usable answer (%s); %s", v.Reason, v.Remedy())
 }
 
 // canaryKeys is how many keys an address of a type of provider has.
