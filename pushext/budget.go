@@ -5,15 +5,6 @@ import (
 	"time"
 )
 
-// Budget limits the wake-ups of one device, so that a flooded topic drains no
-// battery and stays below the platform's own limits. A device may be woken
-// Burst times at once, and then once every Every; what matches meanwhile waits
-// and is in the next wake-up, so nothing is lost by it.
-type Budget struct {
-	Burst int           // wake-ups at once, at least 1
-	Every time.Duration // until one more is allowed; 0 is no limit
-}
-
 // collapsible is what FCM takes of collapsible messages to one device before it
 // delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
 // 20 at once, then one in 3 minutes), less four for what is not counted here:
@@ -45,16 +36,6 @@ func (b *bucket) take(now time.Time, budget Budget) {
 		b.full = now
 	}
 	b.full = b.full.Add(budget.Every)
-}
-
-// Quieter is implemented by a Provider whose push service limits notifications
-// that are not Visible apart from the others, as Apple does with background
-// pushes. Such a service is also taken to keep one notification for a device that
-// is offline, whatever its CollapseID, so that a dismissal must not follow a
-// wake-up that may wait there.
-type Quieter interface {
-	// Quiet is how many of them one device may be sent; the zero Budget is no limit.
-	Quiet() Budget
 }
 
 // quieted is what devices of one provider were sent that is not Visible, by

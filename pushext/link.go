@@ -2,14 +2,6 @@ package pushext
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"fmt"
-	"slices"
-
-	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/enode"
-
-	"whisperpush/pushext/pushwire"
 )
 
 // Linked is implemented by a Provider that reaches devices over connections
@@ -44,68 +36,4 @@ type Carried interface {
 	Link
 	// Connection names the connection. It is a map key only.
 	Connection() string
-}
-
-// peerLink is the devp2p link to a device, on which a ring is a reply that
-// nobody asked for.
-type peerLink struct {
-	sender Sender
-	from   *ecdsa.PrivateKey // the push key
-	peer   enode.ID
-	key    [33]byte // of the registration
-}
-
-func (l peerLink) Up() bool { return l.sender.Connected(l.peer) }
-
-func (l peerLink) Connection() string { return string(l.peer[:]) }
-
-func (l peerLink) Ring(ctx context.Context, body []byte) error {
-	to, err := crypto.DecompressPubkey(l.key[:])
-	if err != nil {
-		return fmt.Errorf("registration key: %w", err)
-	}
-	env, err := pushwire.SealReply(ctx, pushwire.Reply{State: pushwire.Active, Body: &pushwire.Ring{Body: body}}, l.from, to)
-	if err != nil {
-		return fmt.Errorf("seal a ring: %w", err)
-	}
-	return l.sender.SendDirect(ctx, l.peer, env)
-}
-
-// heard notes through which peer a device is there, if it wants to be rung so.
-// What it has not fetched by then is rung at once: it was away, and nobody else
-// may have told it.
-func (p *protocol) heard(peer enode.ID, rec *record) {
-	if rec == nil || rec.state != confirmed {
-		return
-	}
-	fresh := false
-	for i := range rec.routes {
-		if linked, ok := p.registry.providers[rec.routes[i].provider].(Linked); ok {
-			fresh = linked.Heard(rec.routes[i].address, peerLink{p.sender, p.key, peer, rec.key}) || fresh
-		}
-	}
-	if !fresh {
-		return
-	}
-	if err := p.box.arrived(rec.id); err != nil {
-		p.log.Error("the outbox of a registration cannot be read", "registration", uint64(rec.id), "err", err)
-		return
-	}
-	p.disp.reach(rec.id)
-}
-
-// unchallenged reports whether addresses at a provider are proven by the
-// request that names them, or need no proof.
-func (r *registry) unchallenged(provider string) bool { return r.skip[provider] || r.linked(provider) }
-
-func (r *registry) linked(provider string) bool {
-	_, linked := r.providers[provider].(Linked)
-	return linked
-}
-
-// provenElsewhere reports whether an address other than the link itself is
-// proven. Links cost nothing to make: a registration that has nothing else
-// gives way before the others.
-func (r *registry) provenElsewhere(rec *record) bool {
-	return slices.ContainsFunc(rec.routes, func(route route) bool { return route.proven && !r.linked(route.provider) })
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/syndtr/goleveldb/leveldb"
-
-	"whisperpush/durable"
 )
 
 // keyMoved holds ranges of sequences (first and last, 8 bytes each, big-endian), ascending:
@@ -40,7 +38,7 @@ func (s seqRanges) add(seq uint64) seqRanges {
 }
 
 // movedRanges reads keyMoved, but for what is not above the cursor.
-func (s *store) movedRanges(cursor uint64) (list seqRanges, err error) {
+func movedRanges(s *store, cursor uint64) (list seqRanges, err error) {
 	value, err := s.get(keyMoved)
 	switch {
 	case errors.Is(err, leveldb.ErrNotFound):
@@ -58,69 +56,3 @@ func (s *store) movedRanges(cursor uint64) (list seqRanges, err error) {
 	}
 	return list, nil
 }
-
-// Moves tells the push database that envelopes were archived again under other
-// sequences, as a recovery of the archive does, so that nobody is woken a second
-// time for them. The database is open meanwhile, and must not be elsewhere.
-type Moves struct {
-	store   *store
-	cursor  uint64
-	matched seqRanges
-}
-
-// OpenMoves opens the push database in dir, which must be sound. The error wraps
-// ErrDiskKey, ErrFormat, or one of durable's.
-func OpenMoves(dir string, diskKey []byte) (*Moves, error) {
-	s, err := openStore(dir, diskKey, durable.Options{})
-	if err != nil {
-		return nil, err
-	}
-	m, err := newMoves(s)
-	if err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	return m, nil
-}
-
-func newMoves(s *store) (*Moves, error) {
-	m := &Moves{store: s}
-	value, err := s.get(keyCursor)
-	switch {
-	case errors.Is(err, leveldb.ErrNotFound): // the log was never followed
-	case err != nil:
-		return nil, fmt.Errorf("read cursor: %w", err)
-	case len(value) != 8:
-		return nil, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
-	default:
-		m.cursor = binary.BigEndian.Uint64(value)
-	}
-	m.matched, err = s.movedRanges(m.cursor)
-	return m, err
-}
-
-// Add says that what had the sequences old has those from first on now, which
-// are above all there were. It is on disk when Add returns.
-func (m *Moves) Add(old []uint64, first uint64) error {
-	for i, seq := range old {
-		if seq <= m.cursor || m.matched.has(seq) {
-			m.matched = m.matched.add(first + uint64(i))
-		}
-	}
-	if len(m.matched) == 0 {
-		return nil
-	}
-	value := make([]byte, 0, 16*len(m.matched))
-	for _, one := range m.matched {
-		value = binary.BigEndian.AppendUint64(value, one.first)
-		value = binary.BigEndian.AppendUint64(value, one.last)
-	}
-	var b leveldb.Batch
-	b.Put(keyMoved, value)
-	if err := m.store.write(&b); err != nil {
-		return fmt.Errorf("write what was archived again: %w", err)
-	}
-	return nil
-}
-
-// Close closes the database.
-func (m *Moves) Close() error { return m.store.close() }

@@ -162,7 +162,7 @@ func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, s
 		now:       make(chan struct{}, 1),
 		moved:     make(chan struct{}, 1),
 	}
-	if o.twins, err = s.readTwins(time.Now()); err != nil {
+	if o.twins, err = readTwins(s, time.Now()); err != nil {
 		return nil, false, err
 	}
 	value, err := s.get(keyCursor)
@@ -175,7 +175,7 @@ func newOutbox(s *store, d Delivery, log *slog.Logger, m *metrics) (o *outbox, s
 		return nil, false, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
 	}
 	o.cursor = binary.BigEndian.Uint64(value)
-	if o.matched, err = s.movedRanges(o.cursor); err != nil {
+	if o.matched, err = movedRanges(s, o.cursor); err != nil {
 		return nil, false, err
 	}
 	return o, true, nil

@@ -5,13 +5,6 @@ import (
 	"time"
 )
 
-// Paced is implemented by a Provider whose push service documents how many
-// requests it takes. Delivery.Rates replaces what it says.
-type Paced interface {
-	// Rate is how many attempts a second one lane may make.
-	Rate() float64
-}
-
 // pace is the budget of a lane's attempts that a rate allows: evenly, and what was
 // saved up while nothing was sent is a tenth of a second's worth at most. So no
 // window of length t sees more than rate·(t + 0.1 s) attempts, or one more where

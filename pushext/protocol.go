@@ -436,18 +436,3 @@ func (p *protocol) known(key [33]byte) (*record, error) {
 	}
 	return rec, nil
 }
-
-// wire is a state as a device is told.
-func (s state) wire() pushwire.State {
-	switch s {
-	case unconfirmed:
-		return pushwire.Waiting
-	case confirmed:
-		return pushwire.Active
-	case dead:
-		return pushwire.Dead
-	case expired:
-		return pushwire.Expired
-	}
-	return pushwire.Terminated
-}

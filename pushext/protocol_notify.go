@@ -155,22 +155,6 @@ func (p *protocol) deliver(ctx context.Context, n *notification) bool {
 	return true
 }
 
-// wants reports whether a notification for an envelope on a topic may ring.
-func (r *record) wants(t whisper.Topic, kind pushwire.NotifyKind, now time.Time) bool {
-	at, known := r.find(t)
-	if !known {
-		return true // a shared topic, which the holder was told to ring for
-	}
-	c := &r.channels[at]
-	switch {
-	case c.muted > seconds(now), c.mode == pushwire.Muted:
-		return false
-	case c.mode == pushwire.Mentions:
-		return kind == pushwire.NotifyMention
-	}
-	return true
-}
-
 // retryNotifies looks for the envelopes of those that wait, until ctx ends.
 func (p *protocol) retryNotifies(ctx context.Context) {
 	tick := time.NewTicker(notifyRetry)

@@ -13,18 +13,6 @@ import (
 	"whisperpush/whisper"
 )
 
-// mode of a channel, as on the wire.
-type mode = pushwire.Mode
-
-const every = pushwire.Every
-
-// channel is a topic that a registration listens to.
-type channel struct {
-	topic whisper.Topic
-	mode  mode
-	muted uint32 // Unix seconds until which it is silent
-}
-
 // record is all that the registry keeps of a registration.
 type record struct {
 	registration
@@ -238,4 +226,20 @@ func (r *record) decodeListening(b []byte) error {
 		r.channels = append(r.channels, c)
 	}
 	return nil
+}
+
+// wants reports whether a notification for an envelope on a topic may ring.
+func (r *record) wants(t whisper.Topic, kind pushwire.NotifyKind, now time.Time) bool {
+	at, known := r.find(t)
+	if !known {
+		return true // a shared topic, which the holder was told to ring for
+	}
+	c := &r.channels[at]
+	switch {
+	case c.muted > seconds(now), c.mode == pushwire.Muted:
+		return false
+	case c.mode == pushwire.Mentions:
+		return kind == pushwire.NotifyMention
+	}
+	return true
 }

@@ -41,33 +41,33 @@ func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done
 	if s.db, err = durable.Open(dir, pushOptions(durable.Options{})); err != nil {
 		return r, sound, err
 	}
-	if sound = sound && !s.lost(keyFormat); !sound { // the latter if completing it was interrupted
-		err = s.complete()
+	if sound = sound && !lost(s, keyFormat); !sound { // the latter if completing it was interrupted
+		err = complete(s)
 	}
 	return r, sound, errors.Join(err, s.db.Close())
 }
 
 // lost reports whether a record that every database has is not there.
-func (s *store) lost(key []byte) bool {
+func lost(s *store, key []byte) bool {
 	_, err := s.get(key)
 	return errors.Is(err, leveldb.ErrNotFound)
 }
 
 // complete writes what a salvaged database must have and has lost.
-func (s *store) complete() error {
+func complete(s *store) error {
 	var b leveldb.Batch
 	b.Delete(keySnapshot) // of what was salvaged there is none
-	if s.lost(keyFormat) || s.lost(keyCheck) {
-		if err := s.opensSomething(); err != nil {
+	if lost(s, keyFormat) || lost(s, keyCheck) {
+		if err := opensSomething(s); err != nil {
 			return err
 		}
 		b.Put(keyFormat, []byte{storeFormat})
 		b.Put(keyCheck, s.seal(keyCheck, nil))
 	}
-	if s.lost(keyCursor) {
+	if lost(s, keyCursor) {
 		b.Put(keyCursor, make([]byte, 8))
 	}
-	if s.lost(keyNextID) {
+	if lost(s, keyNextID) {
 		newest := uint64(0)
 		for _, prefix := range []byte{prefixRecord, prefixListening, prefixDevice} {
 			it := s.scan(prefix)
@@ -84,7 +84,7 @@ func (s *store) complete() error {
 }
 
 // opensSomething proves the disk key by the sealed records that are left.
-func (s *store) opensSomething() error {
+func opensSomething(s *store) error {
 	it := s.scan(prefixRecord)
 	defer it.Release()
 	for it.Next() {

@@ -1,6 +1,13 @@
 package pushext
 
-import "time"
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
 
 // registrationID is a small local number of a registration. It never leaves
 // the server, is never a label or logged beside anything that names its owner,
@@ -41,4 +48,56 @@ type registration struct {
 	plain      bool
 	group      []byte // devices that share read state; may be empty
 	collapse   string // constant, random: what push services see is derived from it, see face
+}
+
+// mode of a channel, as on the wire.
+type mode = pushwire.Mode
+
+const every = pushwire.Every
+
+// channel is a topic that a registration listens to.
+type channel struct {
+	topic whisper.Topic
+	mode  mode
+	muted uint32 // Unix seconds until which it is silent
+}
+
+func (r *route) equal(o *route) bool {
+	return r.provider == o.provider && r.address.Token == o.address.Token &&
+		slices.EqualFunc(r.address.Keys, o.address.Keys, bytes.Equal)
+}
+
+// overhead is what a registration takes in memory besides its addresses and keys, in bytes.
+const overhead = 400
+
+// weight is about how many bytes a registration takes in memory.
+func (r *registration) weight() int {
+	n := overhead + len(r.sealKey) + len(r.group) + len(r.collapse)
+	for i := range r.routes {
+		n += len(r.routes[i].address.Token)
+		for _, key := range r.routes[i].address.Keys {
+			n += len(key)
+		}
+	}
+	return n
+}
+
+// leadsTo reports whether two routes have one address.
+func (r *route) leadsTo(o route) bool {
+	return r.provider == o.provider && r.address.Token == o.address.Token
+}
+
+// wire is a state as a device is told.
+func (s state) wire() pushwire.State {
+	switch s {
+	case unconfirmed:
+		return pushwire.Waiting
+	case confirmed:
+		return pushwire.Active
+	case dead:
+		return pushwire.Dead
+	case expired:
+		return pushwire.Expired
+	}
+	return pushwire.Terminated
 }

@@ -1,7 +1,6 @@
 package pushext
 
 import (
-	"bytes"
 	"math"
 	"slices"
 	"time"
@@ -177,11 +176,6 @@ func (r *record) clone() *record {
 	c.challenges = slices.Clone(r.challenges)
 	c.revoked = slices.Clone(r.revoked)
 	return &c
-}
-
-func (r *route) equal(o *route) bool {
-	return r.provider == o.provider && r.address.Token == o.address.Token &&
-		slices.EqualFunc(r.address.Keys, o.address.Keys, bytes.Equal)
 }
 
 func newChannel(c *pushwire.Channel) channel {

@@ -64,7 +64,7 @@ func (r *registry) keyKey(key [33]byte) []byte {
 
 // fingerprint is the store's, apart for each prefix.
 func (r *registry) fingerprint(prefix byte, secret []byte) [16]byte {
-	return r.store.fingerprint(append([]byte{prefix}, secret...))
+	return r.store.fingerprint([]byte{prefix}, secret)
 }
 
 // canonical is the one spelling of a route's address. Registrations are kept by

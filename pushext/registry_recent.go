@@ -11,8 +11,6 @@ const (
 	// maxRecent bounds the registrations kept open in memory, in bytes: some tens
 	// of thousands.
 	maxRecent = 16 << 20
-	// recentOverhead is what one of them takes besides its addresses and keys.
-	recentOverhead = 400
 )
 
 // recent keeps the registrations that were asked for last, opened and decoded:
@@ -66,16 +64,4 @@ func (c *recent) forget(edits []edit) {
 			c.weight -= reg.weight()
 		}
 	}
-}
-
-// weight is about how many bytes a registration takes in memory.
-func (r *registration) weight() int {
-	n := recentOverhead + len(r.sealKey) + len(r.group) + len(r.collapse)
-	for i := range r.routes {
-		n += len(r.routes[i].address.Token)
-		for _, key := range r.routes[i].address.Keys {
-			n += len(key)
-		}
-	}
-	return n
 }

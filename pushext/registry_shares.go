@@ -47,11 +47,6 @@ func (c *decision) checkShares(rec, old *record) error {
 	return nil
 }
 
-// leadsTo reports whether two routes have one address.
-func (r *route) leadsTo(o route) bool {
-	return r.provider == o.provider && r.address.Token == o.address.Token
-}
-
 func others(all []member, self registrationID) []member {
 	return slices.DeleteFunc(all, func(m member) bool { return m.id == self })
 }

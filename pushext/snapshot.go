@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -78,10 +77,11 @@ type snapshot struct {
 
 // newSnapshot describes an index and what is counted beside it, under a fresh key.
 func newSnapshot(x *index, t tally) *snapshot {
+	m := x.image()
 	s := &snapshot{
 		Format: snapshotVersion,
-		Slots:  uint64(len(x.slots)), Words: uint64(len(x.heads.words)), Postings: uint64(len(x.postings)), Links: uint64(len(x.links)),
-		Multiplier: x.heads.mul, Topics: uint64(x.heads.used), Used: uint64(x.used), Free: x.free, Spare: x.spare,
+		Slots:  m.slots, Words: m.words, Postings: m.postings, Links: m.links,
+		Multiplier: m.multiplier, Topics: m.topics, Used: m.used, Free: m.free, Spare: m.spare,
 		Channels: uint64(t.channels), Challenged: uint64(t.challenged),
 	}
 	for class, n := range t.count {
@@ -106,14 +106,11 @@ func decodeSnapshot(record []byte, size int64) (*snapshot, error) {
 			return nil, fmt.Errorf("%w: its record counts up to %d", errSnapshot, n)
 		}
 	}
-	slots, words, postings := s.Slots/slotSize, s.Words/wordSize, s.Postings/postingSize
-	if s.Slots%slotSize != 0 || s.Words%wordSize != 0 || s.Postings%postingSize != 0 || s.Links != postings*linkSize ||
-		words < tableMin || bits.OnesCount64(words) != 1 || s.Topics >= words || s.Multiplier%2 == 0 ||
-		s.Used >= postings || uint64(s.Free) >= postings || uint64(s.Spare) >= slots {
-		return nil, fmt.Errorf("%w: its record is of no index", errSnapshot)
+	if err := s.image().check(); err != nil {
+		return nil, fmt.Errorf("%w: its record: %v", errSnapshot, err)
 	}
 	want := int64(0)
-	for _, bytes := range s.arrays() {
+	for _, bytes := range s.image().sizes() {
 		want += bytes + (bytes+snapshotPiece-1)/snapshotPiece*gcmOverhead
 	}
 	if size != want {
@@ -122,13 +119,13 @@ func decodeSnapshot(record []byte, size int64) (*snapshot, error) {
 	return s, nil
 }
 
-// arrays are the sizes of those in the file, in its order.
-func (s *snapshot) arrays() [4]int64 {
-	return [...]int64{int64(s.Slots), int64(s.Words), int64(s.Postings), int64(s.Links)}
+// image is the index that the file holds.
+func (s *snapshot) image() image {
+	return image{
+		slots: s.Slots, words: s.Words, postings: s.Postings, links: s.Links,
+		multiplier: s.Multiplier, topics: s.Topics, used: s.Used, free: s.Free, spare: s.Spare,
+	}
 }
-
-// arrays are those that a snapshot's file holds, in its order.
-func (x *index) arrays() [4][]byte { return [...][]byte{x.slots, x.heads.words, x.postings, x.links} }
 
 // tally is what the snapshot counts.
 func (s *snapshot) tally() tally {
@@ -253,11 +250,7 @@ func (s *snapshot) read(f *os.File) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &index{
-		heads: table{mul: s.Multiplier, used: int(s.Topics)}, postings: newArray(int(s.Postings)),
-		links: newArray(int(s.Links)), free: s.Free, used: int(s.Used), slots: newArray(int(s.Slots)), spare: s.Spare,
-	}
-	x.heads.resize(int(s.Words / wordSize))
+	x := s.image().blank()
 	of := pieces(x.arrays())
 	slots, rest := of[0], slices.Concat(of[1:]...)
 	var next atomic.Int64

@@ -170,10 +170,13 @@ func (s *store) openInto(buf, key, sealed []byte) ([]byte, error) {
 }
 
 // fingerprint is a keyed hash by which secrets (addresses) can be compared and
-// indexed without being kept: useless without the disk key.
-func (s *store) fingerprint(secret []byte) (f [16]byte) {
+// indexed without being kept: useless without the disk key. It is that of the parts
+// one after the other.
+func (s *store) fingerprint(parts ...[]byte) (f [16]byte) {
 	h := hmac.New(sha256.New, s.mac)
-	h.Write(secret)
+	for _, part := range parts {
+		h.Write(part)
+	}
 	copy(f[:], h.Sum(nil))
 	return f
 }

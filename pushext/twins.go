@@ -1,8 +1,6 @@
 package pushext
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,13 +32,8 @@ var keyTwins = []byte{prefixMeta, 'w'}
 // message.
 type twin [16]byte
 
-func (s *store) twin(e Entry) (f twin) {
-	h := hmac.New(sha256.New, s.mac)
-	h.Write([]byte{prefixTwin})
-	h.Write(e.Topic[:])
-	h.Write(e.Data)
-	copy(f[:], h.Sum(nil))
-	return f
+func twinOf(s *store, e Entry) twin {
+	return s.fingerprint([]byte{prefixTwin}, e.Topic[:], e.Data)
 }
 
 // twins remember the messages that devices were woken for, so that an old
@@ -57,7 +50,7 @@ type twins struct {
 }
 
 // readTwins continues with the generation of the run before.
-func (s *store) readTwins(now time.Time) (t twins, err error) {
+func readTwins(s *store, now time.Time) (t twins, err error) {
 	t = twins{since: now, fresh: make(map[twin]uint64)}
 	value, err := s.get(keyTwins)
 	switch {
@@ -86,7 +79,7 @@ func (o *outbox) repeated(e Entry) (bool, error) {
 	if len(e.Data) == 0 {
 		return false, nil
 	}
-	f := o.store.twin(e)
+	f := twinOf(o.store, e)
 	o.mu.Lock()
 	seq, fresh := o.twins.fresh[f]
 	generation := o.twins.generation
