@@ -18,6 +18,13 @@ import (
 // since its cursor, so older entries carry no information any more.
 const maxEntries = 64
 
+// prefixDevice is the first byte of the keys of device records, and prefixTwin of
+// those of the fingerprints of messages; see twins.go.
+const (
+	prefixDevice = 'd'
+	prefixTwin   = 'w'
+)
+
 // seqBlock is how many push sequence numbers are reserved on disk at a time. A
 // crash skips what is left of a block, and the device takes the gap for lost
 // wake-ups and asks once for everything since its cursor; a smaller block

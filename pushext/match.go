@@ -98,6 +98,13 @@ func (x *index) remove(id registrationID) {
 	x.spare = at
 }
 
+// registrations is the number of registrations in the index.
+func (x *index) registrations() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.byID)
+}
+
 // size is the number of channels in the index.
 func (x *index) size() int {
 	x.mu.RLock()

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -454,8 +453,8 @@ func TestRegistryModel(t *testing.T) {
 			require.NoError(t, all.close())
 			r, s = open(dir)
 			require.Equal(t, scanned.tally, r.tally)
-			require.Len(t, r.index.byID, len(scanned.index.byID))
-			require.Equal(t, scanned.index.heads.used, r.index.heads.used)
+			require.Equal(t, scanned.index.registrations(), r.index.registrations())
+			require.Equal(t, scanned.index.image().topics, r.index.image().topics)
 		}
 		file := filepath.Join(dir, snapshotName)
 		var older []byte // a snapshot's file of once
@@ -576,139 +575,6 @@ func TestRegistryModel(t *testing.T) {
 		}
 		require.NoError(t, s.close())
 	})
-}
-
-// sound checks that every posting is in the chain of its topic, which is linked
-// both ways, and in that of its registration, and that there are no others.
-func (x *index) sound(t require.TestingT) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	require.Equal(t, x.postings.len()*linkSize, len(x.links))
-	slots := make(map[uint32]uint32) // of postings that a topic leads to
-	topics := 0
-	for i := range x.heads.size() {
-		word := x.heads.word(i)
-		if word == 0 {
-			continue
-		}
-		topics++
-		before := uint32(0)
-		for at := uint32(word); at != 0; at = x.postings.get(at).next {
-			want := link{first: before == 0, before: before, mate: x.links.get(at).mate}
-			if want.first {
-				want.before = uint32(word >> 32)
-			}
-			if l := x.links.get(at); l != want {
-				require.Equal(t, want, l)
-			}
-			slots[at], before = x.postings.get(at).slot, at
-		}
-	}
-	require.Equal(t, topics, x.heads.used)
-	require.Len(t, slots, x.used)
-	for _, slot := range x.byID {
-		for at := x.slots.first(slot); at != 0; at = x.links.get(at).mate {
-			if of, ok := slots[at]; !ok || of != slot {
-				require.Equal(t, slot, of, ok)
-			}
-			delete(slots, at)
-		}
-	}
-	require.Empty(t, slots)
-	free := 0
-	for at := x.free; at != 0; at = x.postings.get(at).next {
-		free++
-	}
-	require.Equal(t, x.postings.len()-1, x.used+free)
-}
-
-// The index against the plainest thing that does the same.
-func TestIndexModel(t *testing.T) {
-	x := newIndex()
-	rng := rand.New(rand.NewPCG(1, 2))
-	now := time.Unix(1_800_000_000, 0)
-	plain := make(map[registrationID][]channel)
-	for range 3000 {
-		id := registrationID(1 + rng.IntN(20))
-		if rng.IntN(4) == 0 {
-			x.remove(id)
-			delete(plain, id)
-		} else {
-			var channels []channel
-			for n := range byte(6) {
-				switch rng.IntN(4) {
-				case 0:
-					channels = append(channels, channel{topic: whisper.Topic{n}})
-				case 1:
-					channels = append(channels, channel{topic: whisper.Topic{n}, muted: seconds(now) + 1})
-				case 2:
-					channels = append(channels, channel{topic: whisper.Topic{n}, mode: pushwire.Mentions})
-				}
-			}
-			x.set(id, now.Add(time.Hour), channels)
-			plain[id] = channels
-		}
-		x.sound(t)
-		n := byte(rng.IntN(6))
-		var got, want []registrationID
-		x.match(whisper.Topic{n}, now, func(id registrationID) { got = append(got, id) })
-		for id, channels := range plain {
-			for _, c := range channels {
-				if c == (channel{topic: whisper.Topic{n}}) {
-					want = append(want, id)
-				}
-			}
-		}
-		slices.Sort(got)
-		slices.Sort(want)
-		require.Equal(t, want, got)
-	}
-	for id := range plain {
-		x.remove(id)
-	}
-	require.Zero(t, x.size())
-	require.Zero(t, x.heads.used)
-	require.LessOrEqual(t, x.postings.len(), 20*6+1, "postings are used again")
-	require.LessOrEqual(t, x.slots.len(), 21)
-}
-
-// The table against a map, with keys that crowd.
-func TestTable(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	for _, keys := range []int{1, 12, 100, 3000} {
-		x, plain := newTable(), make(map[uint32]uint32)
-		for range 4_000 {
-			key, value := uint32(rng.IntN(keys))<<uint(rng.IntN(2)*16), 1+rng.Uint32N(100)
-			if rng.IntN(3) == 0 {
-				x.remove(key)
-				delete(plain, key)
-			} else {
-				x.set(key, value)
-				plain[key] = value
-			}
-			require.Equal(t, len(plain), x.used)
-			probe := uint32(rng.IntN(keys))
-			require.Equal(t, plain[probe], x.get(probe))
-		}
-		for key, value := range plain {
-			require.Equal(t, value, x.get(key))
-			x.remove(key)
-		}
-		require.Zero(t, x.used)
-		require.LessOrEqual(t, x.size(), tableMin)
-	}
-}
-
-func TestMatchDoesNotAllocate(t *testing.T) {
-	x := newIndex()
-	x.set(1, time.Unix(2_000_000_000, 0), []channel{{topic: topicA}})
-	now, hits := time.Unix(1_800_000_000, 0), 0
-	fn := func(registrationID) { hits++ }
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		x.match(topicA, now, fn)
-		x.match(topicB, now, fn)
-	}))
-	require.NotZero(t, hits)
 }
 
 func FuzzDecodeRecord(f *testing.F) {

@@ -3,6 +3,7 @@ package pushext
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 // shelf is a registry on a disk in memory, and its snapshots in a directory.
@@ -67,7 +69,7 @@ func (s *shelf) add(n, channels int) {
 			routes: []route{{provider: "post", address: Address{Token: fmt.Sprint(i)}, proven: true}}, plain: true,
 		}, proved: true}
 		for c := range channels {
-			rec.channels = append(rec.channels, channel{topic: benchTopic(uint32(i/2*channels + c))})
+			rec.channels = append(rec.channels, channel{topic: shelfTopic(uint32(i/2*channels + c))})
 		}
 		rec.due = rec.expires
 		edits = append(edits, edit{next: rec})
@@ -128,13 +130,14 @@ func (s *shelf) restored() bool {
 	other.next = s.next
 	require.NoError(s.t, other.scan())
 	require.Equal(s.t, other.tally, s.tally)
-	require.Equal(s.t, other.index.used, s.index.used)
-	require.Equal(s.t, other.index.heads.used, s.index.heads.used)
-	require.Len(s.t, s.index.byID, len(other.index.byID))
+	require.Equal(s.t, other.index.size(), s.index.size())
+	require.Equal(s.t, other.index.image().topics, s.index.image().topics)
+	require.Equal(s.t, other.index.registrations(), s.index.registrations())
+	require.NoError(s.t, s.index.verify())
 	for n := uint32(0); n < uint32(other.channels); n += 1 + uint32(other.channels)/500 {
 		want, got := make(map[registrationID]int), make(map[registrationID]int)
-		other.match(benchTopic(n), time.Now(), func(id registrationID) { want[id]++ })
-		s.match(benchTopic(n), time.Now(), func(id registrationID) { got[id]++ })
+		other.match(shelfTopic(n), time.Now(), func(id registrationID) { want[id]++ })
+		s.match(shelfTopic(n), time.Now(), func(id registrationID) { got[id]++ })
 		require.Equal(s.t, want, got)
 	}
 	return s.saved
@@ -166,13 +169,13 @@ func TestSnapshot(t *testing.T) {
 	s.stop()
 	s.open()
 	require.True(t, s.restored())
-	require.NotZero(t, s.index.spare)
-	require.NotZero(t, s.index.free)
+	require.NotZero(t, s.index.image().spare)
+	require.NotZero(t, s.index.image().free)
 	_, _, err = s.register(shelfKey(0), "", &pushwire.Register{
-		Version: 3, Plain: true, Channels: []pushwire.Channel{{Topic: benchTopic(0)}}, Routes: []pushwire.Route{{Provider: "post", Address: []byte("0")}},
+		Version: 3, Plain: true, Channels: []pushwire.Channel{{Topic: shelfTopic(0)}}, Routes: []pushwire.Route{{Provider: "post", Address: []byte("0")}},
 	}, time.Now())
 	require.NoError(t, err)
-	require.Zero(t, s.index.spare)
+	require.Zero(t, s.index.image().spare)
 	s.stop()
 	s.open()
 	require.True(t, s.restored())
@@ -367,7 +370,12 @@ func FuzzSnapshot(f *testing.F) {
 		}
 		require.LessOrEqual(t, size, len(file))
 		for n := range uint32(100) {
-			x.match(benchTopic(n), time.Now(), func(registrationID) {})
+			x.match(shelfTopic(n), time.Now(), func(registrationID) {})
 		}
 	})
+}
+
+// shelfTopic is the n-th of topics that all differ.
+func shelfTopic(n uint32) whisper.Topic {
+	return whisper.Topic(binary.LittleEndian.AppendUint32(nil, n*2654435761))
 }

@@ -18,14 +18,10 @@ import (
 	"whisperpush/durable"
 )
 
-// First bytes of the keys in the push database. Each prefix belongs to one
-// file, which documents what follows it.
-const (
-	prefixMeta   = 'm' // store.go: format and key check; outbox.go: cursor and run; twins.go: generation; snapshot.go: its record
-	prefixDevice = 'd' // device.go: what a registration has not fetched yet
-	prefixTwin   = 'w' // twins.go: fingerprints of the messages that devices were woken for
-	// 'r' and whatever else the registry keeps is declared in registry.go.
-)
+// prefixMeta is the first byte of keys of single records. Who keeps records under another
+// first byte, or another second one after Meta, declares and documents it; the key of
+// every record names its owner, as all share one database.
+const prefixMeta = 'm'
 
 // DiskKeySize is the length of Config.DiskKey in bytes.
 const DiskKeySize = 32
