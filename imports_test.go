@@ -22,8 +22,14 @@ var layers = map[string][]string{
 	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
 	"mailserver":            {"whisper", "desk", "durable", "mailserver/mailwire"},
 	"pushext/pushwire":      {"whisper"},
-	"pushext":               {"whisper", "desk", "durable", "pushext/pushwire"},
-	"pushext/client":        {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
+	"pushext":               {"whisper"},
+
+	"pushext/pushserver":              {"whisper", "desk", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/topics"},
+	"pushext/pushserver/registration": {"whisper", "pushext", "pushext/pushwire"},
+	"pushext/pushserver/vault":        {"durable"},
+	"pushext/pushserver/topics":       {"whisper", "pushext/pushserver/registration"},
+
+	"pushext/client": {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 }
 
 // outside are the parts that are held to nothing but their own names: assembly,
@@ -44,6 +50,9 @@ func TestImportDirections(t *testing.T) {
 			if within(ours, "testutil") && !within(pkg, "testutil") && !within(pkg, "wnode") && !within(pkg, "bench") {
 				t.Errorf("%s imports %s: test equipment belongs in tests and in wnode's demo and emulate commands", pkg, ours)
 			}
+			if strings.HasPrefix(ours, "pushext/pushserver/") && !within(pkg, "pushext/pushserver") {
+				t.Errorf("%s imports %s: the parts of the push server are its own", pkg, ours)
+			}
 			if !anyWithin(pkg, outside) && !allowed(pkg, ours) {
 				t.Errorf("%s imports %s: not a direction of docs/flow.md", pkg, ours)
 			}
@@ -58,7 +67,7 @@ func TestClientIsLight(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "./pushext/client").Output()
 	require.NoError(t, err)
 	deps := strings.Fields(string(out))
-	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/durable", "github.com/ethereum/go-ethereum/p2p", "github.com/ethereum/go-ethereum/p2p/nat", "github.com/appleboy/gorush/notify", "testing"} {
+	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/pushext/pushserver", "whisperpush/durable", "github.com/ethereum/go-ethereum/p2p", "github.com/ethereum/go-ethereum/p2p/nat", "github.com/appleboy/gorush/notify", "testing"} {
 		require.NotContains(t, deps, heavy)
 	}
 }
@@ -75,7 +84,7 @@ func allowed(pkg, imported string) bool {
 	// A provider: a directory of pushext that imports pushext, or what several
 	// providers share, never the reverse and never the server's other parts.
 	if within(pkg, "pushext") {
-		return imported == "pushext" || within(imported, "pushext") && !within(imported, "pushext/client")
+		return imported == "pushext" || within(imported, "pushext") && !within(imported, "pushext/client") && !within(imported, "pushext/pushserver")
 	}
 	return within(pkg, "durable") && imported == "durable"
 }

@@ -20,6 +20,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/fcm"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/emulate"
 	"whisperpush/whisper"
@@ -70,18 +71,18 @@ func newRegistrar(dir string, service *emulate.FCM) (r *registrar, err error) {
 
 func (r *registrar) path(name string) string { return filepath.Join(r.dir, name) }
 
-// open opens the push extension over the database in the data directory, with a
+// open opens the push server over the database in the data directory, with a
 // log that ends at last.
-func (r *registrar) open(last uint64, registry prometheus.Registerer, replies pushext.Sender) (*pushext.Extension, error) {
+func (r *registrar) open(last uint64, registry prometheus.Registerer, replies pushserver.Sender) (*pushserver.Server, error) {
 	provider, err := fcm.New(fcm.Config{Endpoint: r.fcm.Endpoint(), CredentialsJSON: r.fcm.CredentialsJSON()})
 	if err != nil {
 		return nil, err
 	}
-	return pushext.New(pushext.Config{
+	return pushserver.New(pushserver.Config{
 		Dir: r.path("push"), PushKey: r.pushKey, DiskKey: r.diskKey,
 		Log: quietLog(last), Envelopes: noEnvelopes{}, Sender: replies,
 		Providers: []pushext.Provider{provider}, SkipChallenge: []string{provider.Name()},
-		Limits:     pushext.Limits{PoW: -1, PeerRate: 1e9, PeerBurst: 1 << 30, PerSource: 1 << 30},
+		Limits:     pushserver.Limits{PoW: -1, PeerRate: 1e9, PeerBurst: 1 << 30, PerSource: 1 << 30},
 		Registerer: registry,
 	})
 }

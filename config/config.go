@@ -15,7 +15,7 @@ type Config struct {
 	Shh Shh
 	// The mail server: it archives every envelope and answers mail requests.
 	Mailserver Mailserver
-	// The push extension: it wakes the devices that registered. It needs, and turns on, the mail server.
+	// The push server: it wakes the devices that registered. It needs, and turns on, the mail server.
 	Push Push
 	// JSON-RPC over a local socket, HTTP and WebSocket.
 	RPC RPC
@@ -84,7 +84,7 @@ type Mailserver struct {
 	MaxAnswerBytes int
 }
 
-// Push is the push extension.
+// Push is the push server.
 type Push struct {
 	// Serve registrations and send wake-ups.
 	Enabled bool

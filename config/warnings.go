@@ -43,7 +43,7 @@ func (w *warnings) when(odd bool, format string, args ...any) {
 	}
 }
 
-// push warns of what keeps the push extension from what it promises.
+// push warns of what keeps the push server from what it promises.
 func (w *warnings) push(c *Config) {
 	d := c.Push.Delivery
 	blur := time.Duration(d.Jitter + d.Batch)

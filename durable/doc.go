@@ -1,7 +1,7 @@
 // Package durable is goleveldb as this project needs it: a write that was
 // acknowledged is on disk, and a database that is damaged says so.
 //
-// The archive (one database per time partition) and the push extension (one
+// The archive (one database per time partition) and the push server (one
 // database) open it with [Open], write with [DB.Write] (one batch, one fsync,
 // concurrent writers share the fsync) and read with [DB.Get], [DB.NewIterator]
 // and [DB.Snapshot]. What it adds to goleveldb:

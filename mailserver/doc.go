@@ -6,7 +6,7 @@
 // A whisper.Node hands every envelope it accepts to the Archive, which commits
 // them in groups with one fsync each and numbers them: the receive sequence. What
 // was committed can be read by sent time, topic, bloom filter and hash (Query,
-// ByHash) and followed as a log (Follow); the push extension is such a follower.
+// ByHash) and followed as a log (Follow); the push server is such a follower.
 // An Archive needs no Server, and neither knows of push.
 //
 // # The way out

@@ -1,80 +1,29 @@
 package pushext
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
-// collapsible is what FCM takes of collapsible messages to one device before it
-// delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
-// 20 at once, then one in 3 minutes), less four for what is not counted here:
-// challenges, dismissals, and attempts that arrived though their answer did not.
-var collapsible = Budget{Burst: 16, Every: 3 * time.Minute}
-
-// fetching is how many wake-ups a device may have left unfetched and still count
-// as one that is about to fetch: in a lively talk the next message comes while the
-// last one is fetched. Behind collapsible it would come minutes late with a collapse
-// id, and without it a few wake-ups at most wait at the service.
-const fetching = 5
-
-// bucket is the token bucket of one device under a Budget. The zero value is
-// full. It keeps the time at which it will be full again, nothing else.
-type bucket struct {
-	full time.Time
+// Budget limits the wake-ups of one device, so that a flooded topic drains no
+// battery and stays below the platform's own limits. A device may be woken
+// Burst times at once, and then once every Every; what matches meanwhile waits
+// and is in the next wake-up, so nothing is lost by it.
+type Budget struct {
+	Burst int           // wake-ups at once, at least 1
+	Every time.Duration // until one more is allowed; 0 is no limit
 }
 
-// wait is how long until a wake-up is allowed at now, 0 if it is.
-func (b *bucket) wait(now time.Time, budget Budget) time.Duration {
-	// Burst-1 tokens may be missing before the next one is taken.
-	free := b.full.Add(-time.Duration(max(budget.Burst, 1)-1) * budget.Every)
-	return max(free.Sub(now), 0)
+// Quieter is implemented by a Provider whose push service limits notifications
+// that are not Visible apart from the others, as Apple does with background
+// pushes. Such a service is also taken to keep one notification for a device that
+// is offline, whatever its CollapseID, so that a dismissal must not follow a
+// wake-up that may wait there.
+type Quieter interface {
+	// Quiet is how many of them one device may be sent; the zero Budget is no limit.
+	Quiet() Budget
 }
 
-// take spends a wake-up.
-func (b *bucket) take(now time.Time, budget Budget) {
-	if b.full.Before(now) {
-		b.full = now
-	}
-	b.full = b.full.Add(budget.Every)
-}
-
-// quieted is what devices of one provider were sent that is not Visible, by
-// registration, as a challenge and the dismissals after it are different jobs.
-// A challenge, for which a user waits, is only counted; dismissals wait and
-// coalesce.
-type quieted struct {
-	budget Budget
-	spent  map[registrationID]bucket // those that are not full, and some that are
-	sweep  int                       // size of spent at which to look for full ones
-}
-
-// sweepQuieted is how many buckets are kept before the full ones are looked for.
-const sweepQuieted = 1024
-
-func newQuieted(p Provider) quieted {
-	q := quieted{spent: make(map[registrationID]bucket), sweep: sweepQuieted}
-	if quieter, ok := p.(Quieter); ok {
-		q.budget = quieter.Quiet()
-	}
-	return q
-}
-
-// wait is how long until a device may be sent another one.
-func (q *quieted) wait(now time.Time, id registrationID) time.Duration {
-	b := q.spent[id]
-	return b.wait(now, q.budget)
-}
-
-// take counts one that was sent.
-func (q *quieted) take(now time.Time, id registrationID) {
-	if q.budget.Every <= 0 {
-		return
-	}
-	if len(q.spent) >= q.sweep {
-		maps.DeleteFunc(q.spent, func(_ registrationID, b bucket) bool { return !now.Before(b.full) })
-		q.sweep = max(2*len(q.spent), sweepQuieted)
-	}
-	b := q.spent[id]
-	b.take(now, q.budget)
-	q.spent[id] = b
+// Paced is implemented by a Provider whose push service documents how many
+// requests it takes. Delivery.Rates replaces what it says.
+type Paced interface {
+	// Rate is how many attempts a second one lane may make.
+	Rate() float64
 }

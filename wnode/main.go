@@ -1,12 +1,12 @@
 // Package wnode is the node's command line and its assembly: the only package that knows all others.
 //
 // Main picks a command. The one without a name, serve, builds the parts from a config.Config in the order that
-// server.go shows, after what can be told of the settings alone: the data directory's lock, keys, archive, mail server, push extension, Whisper node, devp2p
+// server.go shows, after what can be told of the settings alone: the data directory's lock, keys, archive, mail server, push server, Whisper node, devp2p
 // server, JSON-RPC, metrics; and stops them in the opposite order. The other commands are files of their own:
 // send, device, demo, emulate, doctor, recover, dumpconfig, version; help is here.
 //
 // Packet 126 reaches requests.go, which tells push requests from mail requests by their topic. pushlog.go shows
-// the archive to the push extension. providers.go lists the push providers: adding one is a line there.
+// the archive to the push server. providers.go lists the push providers: adding one is a line there.
 //
 // In the data directory:
 //

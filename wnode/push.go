@@ -14,6 +14,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
 )
 
@@ -23,9 +24,9 @@ var errOneKey = errors.New("is the node key too; they must differ, so that a reg
 // pushDir is the directory of the registrations and the outbox.
 func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "push") }
 
-// newPush builds the push extension with its keys and providers. log may get its archive later, before the extension
+// newPush builds the push server with its keys and providers. log may get its archive later, before the server
 // starts.
-func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushext.Extension, *ecdsa.PrivateKey, error) {
+func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushserver.Server, *ecdsa.PrivateKey, error) {
 	dir := pushDir(cfg)
 	file := pushKeyFile(cfg)
 	secret, _, err := file.load()
@@ -43,7 +44,7 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 	if err != nil {
 		return nil, nil, err
 	}
-	extension, err := pushext.New(pushext.Config{
+	server, err := pushserver.New(pushserver.Config{
 		Dir:           dir,
 		PushKey:       key,
 		DiskKey:       diskKey,
@@ -57,7 +58,7 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		Logger:        logger,
 		Registerer:    registry,
 	})
-	if errors.Is(err, pushext.ErrDiskKey) {
+	if errors.Is(err, pushserver.ErrDiskKey) {
 		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", diskKeyFile(cfg).path(), dir, dir)
 	}
 	if err != nil {
@@ -66,12 +67,12 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 	if len(providers) == 0 {
 		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
 	}
-	return extension, key, nil
+	return server, key, nil
 }
 
 // pushLimits are the settings' limits; the others have their defaults.
-func pushLimits(l config.Limits) pushext.Limits {
-	limits := pushext.Limits{
+func pushLimits(l config.Limits) pushserver.Limits {
+	limits := pushserver.Limits{
 		Registrations: l.Registrations,
 		Channels:      l.Channels,
 		Lifetime:      time.Duration(l.Lifetime),
@@ -85,9 +86,9 @@ func pushLimits(l config.Limits) pushext.Limits {
 }
 
 // pushDelivery is the settings' delivery, with the budgets and rates of the providers that have their own.
-func pushDelivery(p config.Push) pushext.Delivery {
+func pushDelivery(p config.Push) pushserver.Delivery {
 	budget := pushext.Budget{Burst: p.Delivery.Burst, Every: time.Duration(p.Delivery.Every)}
-	delivery := pushext.Delivery{
+	delivery := pushserver.Delivery{
 		TTL:         time.Duration(p.Delivery.TTL),
 		SilentAfter: p.Delivery.SilentAfter,
 		LadderDelay: time.Duration(p.Delivery.LadderDelay),
@@ -123,8 +124,8 @@ func pushDelivery(p config.Push) pushext.Delivery {
 	return delivery
 }
 
-func stopPush(extension *pushext.Extension) error {
+func stopPush(server *pushserver.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return extension.Stop(ctx)
+	return server.Stop(ctx)
 }

@@ -8,6 +8,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
 )
 
 func TestPushDelivery(t *testing.T) {
@@ -18,7 +19,7 @@ func TestPushDelivery(t *testing.T) {
 		{Name: "few", Type: "apns", Burst: 3, Rate: 50},
 		{Name: "any", Type: "fcm", Rate: config.NoRate},
 	}
-	require.Equal(t, pushext.Delivery{
+	require.Equal(t, pushserver.Delivery{
 		TTL:         24 * time.Hour,
 		SilentAfter: 30,
 		LadderDelay: 30 * time.Second,

@@ -7,16 +7,17 @@ import (
 
 	"whisperpush/mailserver"
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
 )
 
-// pushLog shows the archive to the push extension, which knows no mail server.
+// pushLog shows the archive to the push server, which knows no mail server.
 type pushLog struct{ *mailserver.Archive }
 
 var (
-	_ pushext.Log        = (*pushLog)(nil)
-	_ pushext.Identified = (*pushLog)(nil)
-	_ pushext.Envelopes  = (*pushLog)(nil)
+	_ pushext.Log          = (*pushLog)(nil)
+	_ pushext.Identified   = (*pushLog)(nil)
+	_ pushserver.Envelopes = (*pushLog)(nil)
 )
 
 // LogID implements pushext.Identified.

@@ -15,7 +15,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/mailserver"
-	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
 )
 
 func recoverCommand() *cli.Command {
@@ -71,7 +71,7 @@ func (r *recovery) say(format string, args ...any) { fmt.Fprintf(r.out, format+"
 
 // archive recovers the archive and tells moves, if there are any, what was
 // archived again.
-func (r *recovery) archive(ctx context.Context, moves *pushext.Moves) error {
+func (r *recovery) archive(ctx context.Context, moves *pushserver.Moves) error {
 	dir := filepath.Join(r.dir, "archive")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		r.say("There is no archive.")
@@ -104,7 +104,7 @@ func (r *recovery) archive(ctx context.Context, moves *pushext.Moves) error {
 
 // push recovers the registrations and opens them for what the archive's recovery
 // has to tell; nil if there are none.
-func (r *recovery) push(ctx context.Context) (*pushext.Moves, error) {
+func (r *recovery) push(ctx context.Context) (*pushserver.Moves, error) {
 	dir := filepath.Join(r.dir, "push")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		r.say("There are no registrations.")
@@ -119,14 +119,14 @@ func (r *recovery) push(ctx context.Context) (*pushext.Moves, error) {
 		return nil, err
 	}
 	bars := r.bars("registrations")
-	salvaged, sound, err := pushext.Recover(ctx, dir, key, bars.progress)
+	salvaged, sound, err := pushserver.Recover(ctx, dir, key, bars.progress)
 	bars.close()
 	if err != nil {
 		return nil, fmt.Errorf("the registrations could not be recovered: %w", err)
 	}
 	if sound {
 		r.say("The registrations are sound.")
-		return pushext.OpenMoves(dir, key)
+		return pushserver.OpenMoves(dir, key)
 	}
 	r.say("The registrations were damaged: %d records were read and are in place again.", salvaged.Keys)
 	r.losses(salvaged.Losses)
@@ -134,7 +134,7 @@ func (r *recovery) push(ctx context.Context) (*pushext.Moves, error) {
 	if salvaged.Aside != "" {
 		r.say("  The damaged files are kept in %s; remove them when you no longer want them.", salvaged.Aside)
 	}
-	return pushext.OpenMoves(dir, key)
+	return pushserver.OpenMoves(dir, key)
 }
 
 // mostLosses bounds the report.

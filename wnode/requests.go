@@ -8,7 +8,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// requests hands each packet 126 to whom it is for: what is on the push topic to the push extension, everything
+// requests hands each packet 126 to whom it is for: what is on the push topic to the push server, everything
 // else to the mail server, which reads forms that are no envelope too. With push off, push requests go nowhere:
 // they are counted, and the mail server's time is not spent on them.
 type requests struct {

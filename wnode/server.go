@@ -23,6 +23,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/mailserver"
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
 	"whisperpush/whisper/devp2p"
 	"whisperpush/wnode/shhrpc"
@@ -34,7 +35,7 @@ type server struct {
 	whisper  *whisper.Node
 	archive  *mailserver.Archive  // nil: the mail server is off
 	health   *archiveHealth       // nil: the mail server is off
-	push     *pushext.Extension   // nil: push is off
+	push     *pushserver.Server   // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off
 	registry *prometheus.Registry // of all metrics
 	vapid    []vapidKey           // of the Web Push providers
@@ -46,7 +47,7 @@ type server struct {
 	stops []func() // what was started, in that order
 }
 
-// stopTimeout bounds how long the push extension may take to put its attempts under way to rest.
+// stopTimeout bounds how long the push server may take to put its attempts under way to rest.
 const stopTimeout = 5 * time.Second
 
 // start builds and starts a node. The error is one sentence for the operator, nothing is left running, and the data

@@ -21,7 +21,7 @@ func (printer) Ring(_ context.Context, body []byte) error {
 	return nil
 }
 
-// A device is rung once it was heard: the push extension tells whose link a request with
+// A device is rung once it was heard: the push server tells whose link a request with
 // a valid signature came by.
 func ExampleNew() {
 	provider, err := direct.New(direct.Config{})

@@ -2,7 +2,7 @@
 // that they keep to the mailserver.
 //
 // A device that is signed in over devp2p proves with every request, which its
-// registration key signs, at which end of which link it is. The push extension
+// registration key signs, at which end of which link it is. The push server
 // tells (Heard), and a wake-up then goes to that link as a ring: a packet 127 of
 // the push protocol with the same body as any push. Whether the device takes
 // notice is told by its fetch, as with every provider; when it is not there, or

@@ -1,5 +1,0 @@
-//go:build !race
-
-package pushext
-
-const scale = 1

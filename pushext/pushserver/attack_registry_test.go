@@ -1,0 +1,340 @@
+package pushserver
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// manyChannels are n channels that only one registration has.
+func manyChannels(n, who int) []pushwire.Channel {
+	channels := make([]pushwire.Channel, n)
+	for i := range channels {
+		channels[i].Topic = whisper.Topic{byte(i), byte(i >> 8), byte(who), byte(who >> 8)}
+	}
+	return channels
+}
+
+func post(token string) pushwire.Route {
+	return pushwire.Route{Provider: "post", Address: []byte(token)}
+}
+
+// Addresses that are dead prove nothing: who registers them is told so, and
+// takes no room but that of those who never proved anything.
+func TestAttackDeadChallengesFillTheServer(t *testing.T) {
+	attackTest(t, func(b *bed, _ *hosts) {
+		old := b.phone("old")
+		old.join(old.registration(topicA))
+		r := b.ext.registry
+		a := &attacker{registry: r, verdict: pushext.Verdict{Class: pushext.TokenDead, Reason: "post 404 gone"}}
+		channels := manyChannels(1000, 0)
+		for i := range 2 * newcomerRoom { // 79 networks with 256 each
+			_ = a.attack(network(i%79), []pushwire.Route{post(fmt.Sprint("garbage ", i))}, channels...)
+			time.Sleep(time.Millisecond)
+		}
+		t.Logf("20,000 dead addresses with 1000 channels each: unconfirmed, registered, tombstones %v; channels %d", counts(b), r.channels)
+		require.Equal(t, 1, counts(b)[classLive], "who proved an address")
+		require.Equal(t, 1, r.channels)
+		late := b.phone("late")
+		late.join(late.registration(topicA))
+		time.Sleep(15 * time.Minute)
+		require.Equal(t, [classes]int{classLive: 2}, counts(b))
+		rep := old.ask(old.registration(topicA))
+		t.Logf("a quarter of an hour later a renewal is told: %s", told(rep))
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+		honest := b.phone("honest")
+		rep = honest.ask(honest.registration(topicA))
+		t.Logf("a quarter of an hour later a new device is told: %s", told(rep))
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+	})
+}
+
+// Who never proved anything, and whose address is dead, is told so. He may
+// neither fetch nor say what was seen, and nothing is matched for him.
+func TestAttackDeadMayNotFetch(t *testing.T) {
+	attackTest(t, func(b *bed, _ *hosts) {
+		env := b.envelope(topicB)
+		a := b.phone("garbage")
+		b.post.dead["garbage"] = true
+		require.Equal(t, pushwire.OK, a.ask(a.registration(topicA)).Code)
+		rep, status := a.status()
+		require.Equal(t, pushwire.Dead, rep.State)
+		require.Equal(t, "post 404 gone", rep.Reason)
+		require.Empty(t, status.Channels)
+		require.Equal(t, pushwire.OK, a.ask(a.registration(topicA)).Code, "he may try again")
+		for _, body := range []pushwire.RequestBody{&pushwire.Fetch{Hashes: []common.Hash{env.Hash()}}, &pushwire.Seen{Hashes: []common.Hash{env.Hash()}}} {
+			rep := a.ask(body)
+			require.Equal(t, pushwire.Unconfirmed, rep.Code)
+			require.Equal(t, pushwire.Dead, rep.State)
+			t.Logf("a dead address: %s is answered: %s", body.Kind(), told(rep))
+		}
+		a.token = "another"
+		require.Equal(t, pushwire.Waiting, a.ask(a.registration(topicA)).State)
+		require.Zero(t, b.ext.registry.index.Size())
+		require.Equal(t, [classes]int{classFresh: 1}, counts(b))
+		require.Equal(t, pushwire.Active, a.ask(&pushwire.Confirm{Code: a.code()}).State, "proof is proof")
+		require.Equal(t, 1, b.ext.registry.index.Size())
+
+		// Once proven it stays so: dead, it fetches on.
+		b.post.dead["a third"] = true
+		a.token = "a third"
+		require.Equal(t, pushwire.OK, a.ask(a.registration(topicA)).Code)
+		rep = a.ask(&pushwire.Fetch{Hashes: []common.Hash{env.Hash()}})
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+		require.Equal(t, pushwire.Dead, rep.State)
+		require.Equal(t, [classes]int{classLive: 1}, counts(b))
+
+		// It is forgotten as if the code had not been answered.
+		other := b.phone("garbage")
+		require.Equal(t, pushwire.OK, other.ask(other.registration(topicA)).Code)
+		require.Equal(t, pushwire.OK, other.ask(&pushwire.Status{}).Code)
+		time.Sleep(12 * time.Minute)
+		other.refused(&pushwire.Status{}, pushwire.NotRegistered)
+	})
+}
+
+// One of several addresses that is dead ends nothing while another waits for
+// its code.
+func TestDeadAddressBesideOthers(t *testing.T) {
+	attackTest(t, func(b *bed, h *hosts) {
+		p := b.phone("alive")
+		b.post.dead["gone"], h.dead["h/gone"] = true, true
+		require.Equal(t, pushwire.OK, p.ask(p.routed(post("gone"), post("alive"))).Code)
+		rep, _ := p.status()
+		require.Equal(t, pushwire.Waiting, rep.State)
+		require.Equal(t, pushwire.Active, p.ask(&pushwire.Confirm{Code: p.code()}).State)
+
+		all := b.phone("none")
+		require.Equal(t, pushwire.OK, all.ask(all.routed(post("gone"), hook("h/gone"))).Code)
+		rep, _ = all.status()
+		require.Equal(t, pushwire.Dead, rep.State, "none is left")
+	})
+}
+
+// A renewal that does not grow is refused for no limit that others reached.
+func TestRenewalWithFullShares(t *testing.T) {
+	bedTest(t, Limits{AllChannels: 10, PerSource: 2, PerGroup: 2, PerHandle: 2, PerAddress: 1, Registrations: 2, Challenges: 9}, func(b *bed) {
+		shared := func(p *phone, topics ...whisper.Topic) *pushwire.Register {
+			g := p.registration(topics...)
+			g.Group = []byte("group")
+			g.Preferences = pushwire.Preferences{Root: make([]byte, pushwire.RootSize), Handle: make([]byte, pushwire.HandleSize)}
+			return g
+		}
+		var phones []*phone
+		for i := range 2 {
+			p := b.phone(fmt.Sprint(i)).from("a network")
+			p.join(shared(p, whisper.Topic{1, byte(i)}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5}))
+			phones = append(phones, p)
+		}
+		third := b.phone("3").from("a network")
+		third.refused(third.registration(), pushwire.Limit)
+		for i, p := range phones {
+			p.from("another network")
+			rep := p.ask(shared(p, whisper.Topic{1, byte(i)}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5}))
+			require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+			require.Equal(t, pushwire.Active, rep.State)
+			p.version++
+			rep = p.ask(&pushwire.Channels{Version: p.version, Channels: []pushwire.Channel{{Topic: whisper.Topic{2}, Mode: pushwire.Muted}}})
+			require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+			p.refused(shared(p, whisper.Topic{1}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5}, whisper.Topic{6}), pushwire.Limit)
+			require.Equal(t, pushwire.OK, p.ask(shared(p, whisper.Topic{1, byte(i)}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5})).Code)
+		}
+		// They moved to the other network, which is full now; coming back they stay
+		// counted there if the first is full by then.
+		filler := b.phone("filler").from("a network")
+		require.Equal(t, pushwire.Limit, filler.ask(filler.registration()).Code, "registrations of all")
+		phones[0].from("a network")
+		require.Equal(t, pushwire.OK, phones[0].ask(shared(phones[0])).Code)
+	})
+}
+
+// Channels of those who never proved anything give way to those of others.
+func TestAttackUnprovenChannels(t *testing.T) {
+	bedTest(t, Limits{AllChannels: 5_000}, func(b *bed) {
+		a := &attacker{registry: b.ext.registry, verdict: pushext.Verdict{Class: pushext.Delivered}}
+		for i := range 100 {
+			require.NoError(t, a.attack(network(i%7), []pushwire.Route{post(fmt.Sprint("garbage ", i))}, manyChannels(100, i)...))
+		}
+		require.Equal(t, 5_000, b.ext.registry.channels)
+		honest := b.phone("honest")
+		g := honest.registration()
+		g.Channels = manyChannels(1000, 1000)
+		honest.join(g)
+		rep := honest.ask(&pushwire.Status{})
+		t.Logf("all channels are taken by who proved nothing: a device with 1000 is told: %s %v", told(rep), rep.State)
+		require.Equal(t, 5_000, b.ext.registry.channels)
+
+		// But not to more than there is without them.
+		honest.version++
+		require.Equal(t, pushwire.OK, honest.ask(&pushwire.Channels{Version: honest.version}).Code)
+		for i := range 4 {
+			p := b.phone(fmt.Sprint("user ", i))
+			g := p.registration()
+			g.Channels = manyChannels(1000, 2000+i)
+			p.join(g)
+		}
+		last := b.phone("last")
+		last.refused(last.registration(topicA), pushwire.Limit)
+		require.Equal(t, [classes]int{classLive: 5}, counts(b))
+	})
+}
+
+// An address that others claim who proved something else is its owner's still.
+func TestAttackClaimsKeepTheOwnerOut(t *testing.T) {
+	attackTest(t, func(b *bed, _ *hosts) {
+		var claimants []*phone
+		for i := range 8 {
+			a := b.phone(fmt.Sprintf("mine %d", i))
+			a.join(a.registration())
+			g := a.registration()
+			g.Routes = append(g.Routes, post("victim"))
+			require.Equal(t, pushwire.OK, a.ask(g).Code)
+			claimants = append(claimants, a)
+			time.Sleep(9 * time.Hour)
+		}
+		b.post.take("victim")
+		time.Sleep(24 * time.Hour)
+		victim := b.phone("victim")
+		rep := victim.ask(victim.registration(topicA))
+		t.Logf("eight who proved addresses of their own claim this one: its owner is told: %s", told(rep))
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+
+		// Only the claim gave way, and the oldest; a renewal is no new claim.
+		for i, a := range claimants {
+			rep, status := a.status()
+			require.Equal(t, pushwire.Active, rep.State)
+			require.Len(t, status.Routes, 2-max(0, 1-i), "claimant %d", i)
+		}
+		require.Equal(t, pushwire.Active, victim.ask(&pushwire.Confirm{Code: victim.code()}).State)
+
+		// The owner is none that gives way.
+		for i := range 20 {
+			a := b.phone(fmt.Sprintf("yet another %d", i))
+			rep := a.ask(a.routed(post("victim")))
+			require.Contains(t, []pushwire.Code{pushwire.OK, pushwire.Limit}, rep.Code)
+			time.Sleep(9 * time.Hour)
+		}
+		rep, _ = victim.status()
+		require.Equal(t, pushwire.Active, rep.State)
+	})
+}
+
+// Registrations over links alone push out nobody who proves an address.
+func TestAttackLinksPushOutProvers(t *testing.T) {
+	attackTest(t, func(b *bed, _ *hosts) {
+		linked := func(i int) ([33]byte, []pushwire.Route) {
+			key := [33]byte{7, byte(i), byte(i >> 8)}
+			return key, []pushwire.Route{{Provider: "direct", Address: key[:]}}
+		}
+		a := &attacker{registry: b.ext.registry}
+		for i := range newcomerRoom {
+			key, routes := linked(i)
+			require.NoError(t, a.attackAs(key, network(i%400), routes))
+		}
+		require.Equal(t, newcomerRoom, counts(b)[classFresh])
+		first := b.phone("first")
+		require.Equal(t, pushwire.OK, first.ask(first.registration(topicA)).Code)
+		code := first.code()
+		for i := range newcomerRoom / 10 {
+			p := b.phone(fmt.Sprint(i))
+			require.Equal(t, pushwire.OK, p.ask(p.registration(topicA)).Code)
+			key, routes := linked(newcomerRoom + i)
+			require.NoError(t, a.attackAs(key, network(500+i%400), routes))
+		}
+		rep := first.ask(&pushwire.Confirm{Code: code})
+		t.Logf("11,000 registrations over links: who was challenged before the last 1000 of them confirms: %s", told(rep))
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+	})
+}
+
+// Who registers while a flood of others goes on has the time to confirm.
+func TestAttackFloodWhileOneRegisters(t *testing.T) {
+	for name, networks := range map[string]int{"of 400 networks": 400, "of as many networks as there is room": newcomerRoom} {
+		t.Run(name, func(t *testing.T) {
+			attackTest(t, func(b *bed, _ *hosts) {
+				a := &attacker{registry: b.ext.registry, verdict: pushext.Verdict{Class: pushext.Delivered}}
+				n := 0
+				flood := func(registrations int) {
+					for range registrations {
+						n++
+						require.NoError(t, a.attack(network(n%networks), []pushwire.Route{post(fmt.Sprint("flood ", n))}))
+						time.Sleep(time.Second / 680) // 34 links, each with 20 a second
+					}
+				}
+				flood(newcomerRoom * 6 / 5)
+				honest := b.phone("honest")
+				require.Equal(t, pushwire.OK, honest.ask(honest.registration(topicA)).Code)
+				flood(680 * 10 / scale)
+				rep := honest.ask(&pushwire.Confirm{Code: honest.code()})
+				t.Logf("a flood %s, 680 a second: who registers in the midst of it and takes 10 s confirms: %s", name, told(rep))
+				require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+				require.LessOrEqual(t, counts(b)[classFresh], newcomerRoom)
+				require.Len(t, b.ext.registry.newcomers.byID, counts(b)[classFresh])
+			})
+		})
+	}
+}
+
+// Who was given a handle cannot keep its owner's devices from using it, and
+// does not hear what is meant for them.
+func TestAttackHandleOfAnother(t *testing.T) {
+	attackTest(t, func(b *bed, _ *hosts) {
+		root, handle := make([]byte, pushwire.RootSize), [pushwire.HandleSize]byte{1}
+		root[0] = 1
+		owned := func(p *phone) *pushwire.Register {
+			g := p.registration(topicA)
+			g.Preferences = pushwire.Preferences{Root: root, Handle: handle[:]}
+			return g
+		}
+		squat := func(i int, prove bool) *pushwire.Reply {
+			eve := b.phone(fmt.Sprintf("eve %d", i))
+			g := eve.registration()
+			g.Preferences = pushwire.Preferences{Root: make([]byte, pushwire.RootSize), Handle: handle[:]}
+			g.Preferences.Root[0], g.Preferences.Root[1] = 7, byte(i)
+			rep := eve.ask(g)
+			if prove && rep.Code == pushwire.OK {
+				require.Equal(t, pushwire.OK, eve.ask(&pushwire.Confirm{Code: eve.code()}).Code)
+			}
+			return rep
+		}
+		phone := b.phone("bob's phone")
+		phone.join(owned(phone))
+		for i := range 100 {
+			squat(i, i%2 == 0)
+		}
+		tablet := b.phone("bob's tablet")
+		rep := tablet.ask(owned(tablet))
+		t.Logf("a hundred others register the handle: its owner's next device is told: %s", told(rep))
+		require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+		require.Equal(t, pushwire.Active, tablet.ask(&pushwire.Confirm{Code: tablet.code()}).State)
+		recs, err := b.ext.registry.byHandle(handle[:])
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(recs), maxRoots*4)
+
+		// Notify finds both.
+		letter := b.letter(topicB)
+		alice := b.phone("alice")
+		require.Equal(t, pushwire.OK, alice.ask(pushwire.NewNotify(pushwire.Capability(root, "alice"), handle, "alice", letter.Hash(), pushwire.NotifyMessage, b.ext.protocol.server)).Code)
+		b.archive.take(letter)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Len(t, phone.payloads(), 1)
+		require.Len(t, tablet.payloads(), 1)
+
+		// The owner's own devices are counted as ever.
+		for i := range 2 {
+			p := b.phone(fmt.Sprint("bob's other ", i))
+			require.Equal(t, pushwire.OK, p.ask(owned(p)).Code)
+		}
+		fifth := b.phone("bob's fifth")
+		fifth.refused(owned(fifth), pushwire.Limit)
+	})
+}

@@ -1,0 +1,83 @@
+package pushserver
+
+import (
+	"maps"
+	"time"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/registration"
+)
+
+// collapsible is what FCM takes of collapsible messages to one device before it
+// delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
+// 20 at once, then one in 3 minutes), less four for what is not counted here:
+// challenges, dismissals, and attempts that arrived though their answer did not.
+var collapsible = pushext.Budget{Burst: 16, Every: 3 * time.Minute}
+
+// fetching is how many wake-ups a device may have left unfetched and still count
+// as one that is about to fetch: in a lively talk the next message comes while the
+// last one is fetched. Behind collapsible it would come minutes late with a collapse
+// id, and without it a few wake-ups at most wait at the service.
+const fetching = 5
+
+// bucket is the token bucket of one device under a Budget. The zero value is
+// full. It keeps the time at which it will be full again, nothing else.
+type bucket struct {
+	full time.Time
+}
+
+// wait is how long until a wake-up is allowed at now, 0 if it is.
+func (b *bucket) wait(now time.Time, budget pushext.Budget) time.Duration {
+	// Burst-1 tokens may be missing before the next one is taken.
+	free := b.full.Add(-time.Duration(max(budget.Burst, 1)-1) * budget.Every)
+	return max(free.Sub(now), 0)
+}
+
+// take spends a wake-up.
+func (b *bucket) take(now time.Time, budget pushext.Budget) {
+	if b.full.Before(now) {
+		b.full = now
+	}
+	b.full = b.full.Add(budget.Every)
+}
+
+// quieted is what devices of one provider were sent that is not Visible, by
+// registration, as a challenge and the dismissals after it are different jobs.
+// A challenge, for which a user waits, is only counted; dismissals wait and
+// coalesce.
+type quieted struct {
+	budget pushext.Budget
+	spent  map[registration.ID]bucket // those that are not full, and some that are
+	sweep  int                        // size of spent at which to look for full ones
+}
+
+// sweepQuieted is how many buckets are kept before the full ones are looked for.
+const sweepQuieted = 1024
+
+func newQuieted(p pushext.Provider) quieted {
+	q := quieted{spent: make(map[registration.ID]bucket), sweep: sweepQuieted}
+	if quieter, ok := p.(pushext.Quieter); ok {
+		q.budget = quieter.Quiet()
+	}
+	return q
+}
+
+// wait is how long until a device may be sent another one.
+func (q *quieted) wait(now time.Time, id registration.ID) time.Duration {
+	b := q.spent[id]
+	return b.wait(now, q.budget)
+}
+
+// take counts one that was sent.
+func (q *quieted) take(now time.Time, id registration.ID) {
+	if q.budget.Every <= 0 {
+		return
+	}
+	if len(q.spent) >= q.sweep {
+		maps.DeleteFunc(q.spent, func(_ registration.ID, b bucket) bool { return !now.Before(b.full) })
+		q.sweep = max(2*len(q.spent), sweepQuieted)
+	}
+	b := q.spent[id]
+	b.take(now, q.budget)
+	q.spent[id] = b
+}

@@ -1,0 +1,121 @@
+package pushserver
+
+import (
+	"time"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// errand is a code on its way to an address. It names all that it is about, and
+// not a place in a record that may be another's meanwhile: it is over when its
+// registration has that challenge no more.
+type errand struct {
+	id       registration.ID
+	provider string
+	address  pushext.Address
+	code     [pushwire.CodeSize]byte
+	until    time.Time // when the code is good for nothing any more
+	fare     fare
+}
+
+// fare is what an errand holds, until it is over, of what challenges share.
+type fare struct {
+	lane    laneKey
+	source  whisper.Source // of who asked for it
+	address [16]byte       // fingerprint of the address
+}
+
+// challenge sends the code that proves an address, and nothing else.
+func (d *dispatcher) challenge(e *errand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return
+	}
+	j := &job{id: e.id, errand: e, nonce: nonce()}
+	j.deadline = time.AfterFunc(time.Until(e.until), func() { d.expire(j) })
+	d.enqueue(j, time.Now())
+}
+
+// expire gives an errand up that waited too long, as for a lane that is paused.
+func (d *dispatcher) expire(j *job) {
+	d.mu.Lock()
+	waits := j.state == queued || j.state == waiting
+	if waits {
+		halt(j.timer)
+		j.ticket++ // out of its queue
+		j.state = idle
+	}
+	d.mu.Unlock()
+	if waits {
+		d.over(j, pushext.Verdict{Class: pushext.Retry})
+	}
+}
+
+// flyChallenge makes one attempt to send a code, and settles it.
+func (d *dispatcher) flyChallenge(f *flight, j *job) {
+	l := f.lane
+	reg, route, ok := d.dir.proving(j.errand)
+	if !ok {
+		now := time.Now()
+		d.mu.Lock()
+		l.restore()
+		d.land(f, now)
+		d.mu.Unlock()
+		d.over(j, pushext.Verdict{Class: pushext.Retry})
+		return
+	}
+	c := cargo{kind: pushwire.Challenge, reg: reg, route: route}
+	n, err := d.notification(j, c)
+	v, took := pushext.Verdict{Class: pushext.MessageBad, Reason: "cannot seal"}, time.Duration(0)
+	if err == nil {
+		start := time.Now()
+		v = d.attempt(f, n)
+		took = time.Since(start)
+	} else {
+		d.log.Error("cannot seal a challenge", "registration", uint64(j.id), "err", err)
+	}
+	d.observe(l, j, v, took)
+	now := time.Now()
+	d.mu.Lock()
+	d.judge(l, j, c, v, now)
+	again := d.challengeAgain(l, j, v, now)
+	if v.Class == pushext.TokenDead && l.gate.frozen {
+		v.Class = pushext.Retry // it calls everything dead
+	}
+	d.land(f, now)
+	d.mu.Unlock()
+	if !again {
+		d.over(j, v)
+	}
+}
+
+// challengeAgain tries once more after a failure that says nothing lasting, and
+// reports whether it does. The caller holds mu.
+func (d *dispatcher) challengeAgain(l *lane, j *job, v pushext.Verdict, now time.Time) bool {
+	switch v.Class {
+	case pushext.Retry, pushext.RetryAt, pushext.ProviderBroken:
+		if j.failed++; j.failed < sideAttempts && now.Before(j.errand.until) {
+			d.later(l, j, v, now)
+			return true
+		}
+	}
+	return false
+}
+
+// over tells the registry how an errand ended. A dead address ends a
+// registration that nothing else is known of: its client is told at once, and
+// the mass-deletion gate, which is about devices that were reached, stops it
+// only while it is frozen.
+func (d *dispatcher) over(j *job, v pushext.Verdict) {
+	j.deadline.Stop()
+	if v.Class != pushext.Delivered {
+		d.m.dropped.WithLabelValues("challenge").Inc()
+	}
+	if d.dir.challengeOver(j.errand, v, time.Now()) {
+		d.m.killed.WithLabelValues(j.errand.provider).Inc()
+	}
+}

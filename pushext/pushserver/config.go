@@ -1,0 +1,118 @@
+package pushserver
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/vault"
+	"whisperpush/whisper"
+)
+
+// Envelopes finds archived envelopes, to answer a Fetch.
+type Envelopes interface {
+	// ByHash returns those that are archived, in no particular order, and the
+	// hashes of those that are not.
+	ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error)
+}
+
+// Sender sends envelopes to one peer as packets 127.
+type Sender interface {
+	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
+	// Connected tells whether there is a link to the peer.
+	Connected(peer enode.ID) bool
+	// Source tells whom a limit on strangers counts for a peer that is connected:
+	// the network it comes from, as node keys are free. *whisper.Node has it.
+	Source(peer enode.ID) whisper.Source
+	// Useful is told of each peer whose request was granted, and Proved of each
+	// that sent one signed by a registration which proved an address once.
+	Useful(peer enode.ID)
+	Proved(peer enode.ID)
+}
+
+// Config of a Server. Fields without a stated zero are required.
+type Config struct {
+	// Dir is the directory of the push database, which is created.
+	Dir string
+
+	// PushKey is the server's key for registrations: requests are encrypted to
+	// it and replies signed by it. Never the node key.
+	PushKey *ecdsa.PrivateKey
+
+	// DiskKey, of DiskKeySize bytes, seals addresses and keys in the database.
+	// It belongs into a file outside Dir; without it the registrations are lost.
+	DiskKey []byte
+
+	Log       pushext.Log
+	Envelopes Envelopes
+	Sender    Sender
+
+	// Providers are the ways to wake devices, by their names. May be empty:
+	// then no registration is accepted.
+	Providers []pushext.Provider
+
+	// SkipChallenge names providers whose addresses are believed without a
+	// challenge: for test networks only, as it lets anybody wake anything.
+	SkipChallenge []string
+
+	Limits   Limits   // zero fields mean defaults
+	Delivery Delivery // zero fields mean defaults
+
+	Logger     *slog.Logger          // nil: silent
+	Registerer prometheus.Registerer // nil: metrics are not registered
+
+	storage storage.Storage // replaces the files in Dir, in tests
+}
+
+// check returns c complete, or what is wrong with it.
+func (c Config) check() (Config, error) {
+	switch {
+	case c.Dir == "" && c.storage == nil:
+		return c, errors.New("push needs a directory")
+	case c.PushKey == nil:
+		return c, errors.New("push needs a push key")
+	case len(c.DiskKey) != DiskKeySize:
+		return c, fmt.Errorf("push disk key has %d bytes, want %d", len(c.DiskKey), DiskKeySize)
+	case c.Log == nil, c.Envelopes == nil, c.Sender == nil:
+		return c, errors.New("push needs an archive's log and envelopes, and a sender")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	names := make(map[string]bool, len(c.Providers))
+	for _, p := range c.Providers {
+		names[p.Name()] = true
+	}
+	for _, name := range c.SkipChallenge {
+		if !names[name] {
+			return c, fmt.Errorf("challenges are switched off for provider %q, which is not configured", name)
+		}
+	}
+	var err error
+	c.Limits = c.Limits.withDefaults()
+	c.Delivery, err = c.Delivery.withDefaults()
+	return c, err
+}
+
+// What New's caller has to know of the database.
+const DiskKeySize = vault.DiskKeySize // of Config.DiskKey, in bytes
+
+var (
+	// ErrDiskKey means that the database was written with another DiskKey.
+	ErrDiskKey = vault.ErrDiskKey
+	// ErrFormat means that a later version of this program wrote the database.
+	ErrFormat = vault.ErrFormat
+)
+
+// landTimeout is how long Stop lets attempts in flight end by themselves; the
+// rest of its ten seconds is for writing down what they brought.
+const landTimeout = 8 * time.Second

@@ -1,0 +1,191 @@
+package pushserver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/durable"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/vault"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// sink is a provider that accepts at once and tells when.
+type sink struct {
+	took func()
+}
+
+func (sink) Name() string                { return "sink" }
+func (sink) Check(pushext.Address) error { return nil }
+func (s sink) Push(context.Context, pushext.Notification) pushext.Verdict {
+	s.took()
+	return pushext.Verdict{Class: pushext.Delivered, Reason: "sink"}
+}
+
+// hostedSink is a sink with a hundred hosts.
+type hostedSink struct{ sink }
+
+func (hostedSink) Lane(a pushext.Address) string {
+	return "host" + a.Token[:min(len(a.Token), 2)] + ".example:443"
+}
+
+// bench is follower, outbox and dispatcher on a real disk, with a device for
+// each of n topics.
+type bench struct {
+	box   *outbox
+	d     *dispatcher
+	f     *follower
+	close func()
+}
+
+func newBench(b *testing.B, n int, sealed bool, to pushext.Provider) *bench {
+	cfg, err := Delivery{SilentAfter: -1, Budget: pushext.Budget{Burst: 1 << 30}}.withDefaults()
+	require.NoError(b, err)
+	log := slog.New(slog.DiscardHandler)
+	s, err := vault.Open(b.TempDir(), testKey, durable.Options{})
+	require.NoError(b, err)
+	dir := newMemDirectory()
+	_, public, err := pushwire.NewSealKey()
+	require.NoError(b, err)
+	for i := range n {
+		id := registration.ID(i + 1)
+		dir.regs[id] = registration.Registration{
+			ID: id, State: registration.Active, Plain: !sealed, SealKey: public, Collapse: "c",
+			Routes: []registration.Route{{Provider: "sink", Address: pushext.Address{Token: fmt.Sprint(i)}, Proven: true}},
+		}
+		dir.topic[topicNumber(i)] = []registration.ID{id}
+	}
+	m := newMetrics(nil)
+	box, _, err := newOutbox(s, cfg, log, m)
+	require.NoError(b, err)
+	d, err := newDispatcher([]pushext.Provider{to}, dir, box, cfg, log, m)
+	require.NoError(b, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var writer sync.WaitGroup
+	writer.Go(func() { box.run(ctx) })
+	return &bench{box, d, &follower{who: dir, box: box, log: log, m: m}, func() {
+		d.stop(context.Background())
+		cancel()
+		writer.Wait()
+		require.NoError(b, s.Close())
+	}}
+}
+
+func topicNumber(i int) whisper.Topic {
+	return whisper.Topic{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}
+}
+
+func benchBatch(from uint64, n int, topic func(i int) whisper.Topic) []pushext.Entry {
+	entries := make([]pushext.Entry, n)
+	now := time.Now()
+	for i := range entries {
+		seq := from + uint64(i)
+		entries[i] = pushext.Entry{Seq: seq, Hash: testHash(seq), Topic: topic(int(seq)), Received: now}
+	}
+	return entries
+}
+
+// BenchmarkFollower matches envelopes, one in ten for somebody, and records the
+// matches durably; nothing is pushed.
+func BenchmarkFollower(b *testing.B) {
+	const devices, batch = 10_000, 256
+	s := newBench(b, devices, false, sink{func() {}})
+	defer s.close()
+	s.box.ring = func(registration.ID, bool) {}
+	seq := uint64(1)
+	for b.Loop() {
+		b.StopTimer()
+		entries := benchBatch(seq, batch, func(i int) whisper.Topic { return topicNumber(i % (10 * devices)) })
+		seq += batch
+		b.StartTimer()
+		if err := s.f.take(b.Context(), entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds(), "envelopes/s")
+}
+
+// BenchmarkDispatch sends everything that is matched to a provider that accepts
+// at once.
+func BenchmarkDispatch(b *testing.B) {
+	for name, row := range map[string]struct{ sealed, hosted bool }{
+		"sealed=false": {}, "sealed=true": {sealed: true}, "hosts=100": {sealed: true, hosted: true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			const devices, batch = 10_000, 256
+			var pushed atomic.Int64
+			done := make(chan struct{}, 1)
+			goal := int64(0)
+			to := sink{func() {
+				if pushed.Add(1)%batch == 0 {
+					done <- struct{}{}
+				}
+			}}
+			s := newBench(b, devices, row.sealed, map[bool]pushext.Provider{false: to, true: hostedSink{to}}[row.hosted])
+			defer s.close()
+			s.d.start()
+			seq := uint64(1)
+			for b.Loop() {
+				// Each device once in a round, and all it was told is fetched after.
+				entries := benchBatch(seq, batch, func(i int) whisper.Topic { return topicNumber(i % devices) })
+				seq += batch
+				goal += batch
+				if err := s.f.take(b.Context(), entries); err != nil {
+					b.Fatal(err)
+				}
+				<-done
+			}
+			b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds(), "pushes/s")
+		})
+	}
+}
+
+// BenchmarkPipeline rings 2,000 matched envelopes a second, in groups as an
+// archive commits them, and reports how long after the group each provider call
+// begins.
+func BenchmarkPipeline(b *testing.B) {
+	const devices, rate, group = 10_000, 2000, 10
+	var mu sync.Mutex
+	var begin time.Time
+	var took []time.Duration
+	s := newBench(b, devices, true, sink{func() {
+		now := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		took = append(took, now.Sub(begin))
+	}})
+	defer s.close()
+	s.d.start()
+	seq := uint64(1)
+	tick := time.NewTicker(time.Second * group / rate)
+	defer tick.Stop()
+	for b.Loop() {
+		<-tick.C
+		entries := benchBatch(seq, group, func(i int) whisper.Topic { return topicNumber(i % devices) })
+		seq += group
+		mu.Lock()
+		begin = time.Now()
+		mu.Unlock()
+		if err := s.f.take(b.Context(), entries); err != nil {
+			b.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	slices.Sort(took)
+	if len(took) > 0 {
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+		b.ReportMetric(float64(len(took))/b.Elapsed().Seconds(), "pushes/s")
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package pushserver
+
+const scale = 1

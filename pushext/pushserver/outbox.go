@@ -1,0 +1,577 @@
+package pushserver
+
+import (
+	"container/list"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/vault"
+	"whisperpush/pushext/pushwire"
+)
+
+const (
+	// commitDelay groups the outbox's writes into one fsync. Nothing waits for
+	// it but a crash: what was not written yet is read again from the log.
+	commitDelay = 20 * time.Millisecond
+	// maxUncommitted is how many matches may be ahead of the disk before the
+	// follower waits: the memory it costs, and the wake-ups a crash may repeat.
+	maxUncommitted = 16384
+	// maxCachedDevices bounds the devices kept in memory, besides those that
+	// are not on disk yet. An idle one is read again when it is needed.
+	maxCachedDevices = 65536
+)
+
+// match says that a registration listens to an archived envelope.
+type match struct {
+	id   registration.ID
+	hash common.Hash
+	at   time.Time // received by the archive
+
+	// crowd is set for an envelope that very many are to be woken for: they wait
+	// in a queue of their own. left says how many before it were left out.
+	crowd bool
+	left  uint32
+}
+
+// wakeup is the content of one wake-up for a device.
+type wakeup struct {
+	seq    uint64 // push sequence number; the same content has the same number
+	upTo   uint64 // entry.seq it covers
+	hashes []common.Hash
+	more   bool
+	fresh  bool // hardly anything waits that it could replace, and collapsible is spent
+	again  bool // all of it was accepted before, through another route
+}
+
+var (
+	errNothing   = errors.New("nothing to wake the device for")
+	errReserving = errors.New("waits for a sequence number")
+)
+
+// outbox remembers durably what each registration has to be woken for. A match
+// is pending until a wake-up that covers it was accepted, and then sent until
+// the device fetches it, or says that it was seen, or it expires; every end is
+// counted with its reason.
+//
+// Memory is ahead of the disk by at most commitDelay and maxUncommitted: one
+// goroutine writes what changed, together with the follower's cursor, in one
+// synced batch. After a crash the follower therefore reads again what the disk
+// missed, and the worst is one repeated wake-up. Push sequence numbers are the
+// exception, they are reserved on disk before they are used; but see firstNumber.
+type outbox struct {
+	store  *vault.Vault
+	log    *slog.Logger
+	m      *metrics
+	ttl    time.Duration
+	silent uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
+	fanOut int    // registrations woken for one envelope at most, 0 = no bound
+
+	// ring is called, without locks, when a device may have something to be
+	// woken for; also after the number it waited for was reserved. crowd says
+	// that it is one of very many, and that those who are not go first.
+	ring func(id registration.ID, crowd bool)
+	// calm is called, without locks, when a device showed a sign of life.
+	calm func(registration.ID)
+	// climb is called, without locks, when a device was woken, has not fetched,
+	// and is to be woken through a next route if it does not.
+	climb func(id registration.ID, route int)
+
+	// matched is what the log has after the cursor and was matched before it was
+	// archived again; the follower's.
+	matched seqRanges
+
+	// mu guards the following fields and the devices.
+	mu          sync.Mutex
+	devices     map[registration.ID]*device
+	recent      list.List // of *device, least recently used first
+	dirty       []*device
+	removed     []registration.ID
+	cursor      uint64
+	cursorDirty bool
+	uncommitted int           // matches that are not on disk
+	committed   chan struct{} // closed and replaced after each commit
+	early       earlyReads
+	twins       twins
+	crashes     uint64 // runs that ended without finish, this one not counted: see firstNumber
+
+	// batch and record are the writer's, to be used again.
+	batch  leveldb.Batch
+	record []byte
+
+	soon  chan struct{} // capacity 1: commit after commitDelay
+	now   chan struct{} // capacity 1: commit at once
+	moved chan struct{} // capacity 1: the cursor may have moved, and its matches have rung
+}
+
+// keyCursor holds the receive sequence (8 bytes, big-endian) up to which the
+// log was matched.
+var keyCursor = []byte{vault.Meta, 'c'}
+
+// keyRun holds how many runs crashed (8 bytes, big-endian), and a byte that is 1 while
+// one goes on.
+var keyRun = []byte{vault.Meta, 'r'}
+
+func runRecord(crashes uint64, running byte) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, crashes), running)
+}
+
+// beginRun counts the run before this one as crashed if it did not finish.
+func (o *outbox) beginRun() error {
+	value, err := o.store.Get(keyRun)
+	switch {
+	case errors.Is(err, leveldb.ErrNotFound):
+	case err != nil:
+		return fmt.Errorf("read the outbox's run: %w", err)
+	case len(value) != len(runRecord(0, 0)):
+		return fmt.Errorf("record of the outbox's run has %d bytes, want %d", len(value), len(runRecord(0, 0)))
+	default:
+		o.crashes = binary.BigEndian.Uint64(value) + uint64(value[8])
+	}
+	var b leveldb.Batch
+	b.Put(keyRun, runRecord(o.crashes, 1))
+	if err := o.store.Write(&b); err != nil {
+		return fmt.Errorf("write the outbox's run: %w", err)
+	}
+	return nil
+}
+
+// firstNumber is the last push sequence number that a device without a record may have
+// been given: a block of numbers follows that needs no reservation, so that the first
+// wake-up of a device does not wait for the disk. A run that crashed may have given out
+// some of its own before there was a record; the next run leaves that block out.
+func (o *outbox) firstNumber() uint64 { return o.crashes * seqBlock }
+
+// newOutbox reads the cursor; started is false if the log was never followed.
+func newOutbox(s *vault.Vault, d Delivery, log *slog.Logger, m *metrics) (o *outbox, started bool, err error) {
+	o = &outbox{
+		store: s, log: log, m: m, ttl: d.TTL, silent: uint32(d.SilentAfter), fanOut: d.FanOut,
+		ring:      func(registration.ID, bool) {},
+		calm:      func(registration.ID) {},
+		climb:     func(registration.ID, int) {},
+		devices:   make(map[registration.ID]*device),
+		committed: make(chan struct{}),
+		soon:      make(chan struct{}, 1),
+		now:       make(chan struct{}, 1),
+		moved:     make(chan struct{}, 1),
+	}
+	if o.twins, err = readTwins(s, time.Now()); err != nil {
+		return nil, false, err
+	}
+	value, err := s.Get(keyCursor)
+	switch {
+	case errors.Is(err, leveldb.ErrNotFound):
+		return o, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("read cursor: %w", err)
+	case len(value) != 8:
+		return nil, false, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
+	}
+	o.cursor = binary.BigEndian.Uint64(value)
+	if o.matched, err = movedRanges(s, o.cursor); err != nil {
+		return nil, false, err
+	}
+	return o, true, nil
+}
+
+// setCursor moves the cursor without a match, durably. Of another log, which a
+// cursor that goes back stands for, nothing was matched.
+func (o *outbox) setCursor(cursor uint64) error {
+	var b leveldb.Batch
+	b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, cursor))
+	if cursor < o.position() {
+		b.Delete(keyMoved)
+		o.matched = nil
+	}
+	if err := o.store.Write(&b); err != nil {
+		return fmt.Errorf("write cursor: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cursor, o.cursorDirty = cursor, true // after any commit under way
+	signal(o.soon)
+	signal(o.moved)
+	return nil
+}
+
+// position is the receive sequence up to which the log was matched.
+func (o *outbox) position() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cursor
+}
+
+// recover begins the outbox's run. It calls resume for every device that has
+// something pending from before a restart, and climb for every one that was
+// woken, has not fetched, and is to be woken through its next route if it does
+// not. It holds one record at a time.
+func (o *outbox) recover(ctx context.Context, resume func(registration.ID)) error {
+	if err := o.beginRun(); err != nil {
+		return err
+	}
+	return o.records(ctx, func(id registration.ID, d *device, err error) error {
+		if err != nil {
+			o.log.Error("record of a registration's outbox is damaged; its pending wake-ups are lost", "registration", uint64(id), "err", err)
+			o.m.damaged.Inc()
+			return nil
+		}
+		switch unread, pending := d.unread(); {
+		case pending > 0:
+			resume(id)
+		case unread > 0 && d.climb > 0:
+			o.climb(id, int(d.climb))
+		}
+		return nil
+	})
+}
+
+// records calls each for every record on disk, one at a time; err says that the
+// record is damaged. It ends with the first error of each, the disk's or ctx's.
+func (o *outbox) records(ctx context.Context, each func(id registration.ID, d *device, err error) error) error {
+	it := o.store.Scan(prefixDevice)
+	defer it.Release()
+	for it.Next() && ctx.Err() == nil {
+		id := registration.ID(binary.BigEndian.Uint64(it.Key()[1:]))
+		d, err := decodeDevice(id, it.Value())
+		if err := each(id, d, err); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	return ctx.Err()
+}
+
+// match records that the log was matched up to cursor. It waits while the disk
+// is behind. After an error the same matches may be given again.
+func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now time.Time) error {
+	for {
+		o.mu.Lock()
+		if o.uncommitted < maxUncommitted {
+			break
+		}
+		committed := o.committed
+		o.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-committed:
+		}
+	}
+	rings := make([]match, 0, len(matches))
+	defer func() {
+		for i, m := range rings {
+			if i == 0 || rings[i-1].id != m.id {
+				o.ring(m.id, m.crowd)
+			}
+		}
+		signal(o.moved)
+	}()
+	defer o.mu.Unlock() // before the rings
+	for _, m := range matches {
+		if o.early.take(m.id, m.hash, now) {
+			o.m.outcome(outcomeSeen, "before_match")
+			continue
+		}
+		if now.Sub(m.at) > o.ttl {
+			o.m.outcome(outcomeExpired, "catch_up")
+			continue
+		}
+		d, err := o.load(m.id)
+		if err != nil {
+			return err
+		}
+		if m.left > 0 {
+			d.skip(m.left)
+			o.m.outcomes.WithLabelValues(outcomeOverflow, reasonCrowd).Add(float64(m.left))
+			o.touch(d)
+		}
+		if m.crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {
+			o.m.outcome(outcomeOverflow, reasonCrowd) // it will ask for everything, once it asks
+			continue
+		}
+		added, dropped := d.insert(entry{hash: m.hash, at: m.at.UnixMilli()})
+		if !added {
+			continue
+		}
+		if dropped != nil {
+			o.ended(d, *dropped, outcomeOverflow, "overflow")
+		}
+		o.uncommitted++
+		o.m.matches.Inc()
+		o.touch(d)
+		if !o.silenced(d) {
+			rings = append(rings, m)
+			if d.used == d.reserved {
+				signal(o.now) // its wake-up will wait for a number
+			}
+		}
+	}
+	if cursor > o.cursor {
+		o.cursor, o.cursorDirty = cursor, true
+		signal(o.soon)
+	}
+	return nil
+}
+
+// compose says what to wake a device for. The error is errNothing, or
+// errReserving if a sequence number has to be reserved first, upon which ring
+// follows, or that of the disk. last is
+// the wake-up of the attempt before, if any: as long as nothing matched since,
+// the number stays. again asks for the same content although it was accepted,
+// for the next route.
+func (o *outbox) compose(id registration.ID, last *wakeup, again bool) (w wakeup, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return wakeup{}, err
+	}
+	unread, pending := d.unread()
+	if unread == 0 || pending == 0 && !again || o.silenced(d) {
+		return wakeup{}, errNothing
+	}
+	w.upTo = d.newest()
+	w.hashes, w.more = d.hashes(pushwire.MaxHashes)
+	w.fresh = d.strikes < fetching && d.collapsed.wait(time.Now(), collapsible) > 0
+	w.again = pending == 0
+	switch {
+	case last != nil && last.upTo == w.upTo:
+		w.seq = last.seq
+	case d.used < d.reserved:
+		d.used++
+		w.seq = d.used
+		if d.reserved-d.used < seqBlock/2 {
+			o.touch(d)
+		}
+	default:
+		d.waiting = true
+		o.touch(d)
+		signal(o.now)
+		return wakeup{}, errReserving
+	}
+	return w, nil
+}
+
+// accepted records that a provider took a wake-up, and which route is to be
+// tried if no fetch comes, 0 for none. It returns when what the wake-up newly
+// covers was received.
+func (o *outbox) accepted(id registration.ID, w wakeup, provider string, climb int, now time.Time) (received []time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.existing(id)
+	if err != nil {
+		o.log.Error("cannot record an accepted wake-up; it will be repeated", "err", err)
+		return nil
+	}
+	if d == nil {
+		return nil
+	}
+	d.provider, d.climb = provider, uint8(climb)
+	if !w.fresh && d.collapsed.wait(now, collapsible) == 0 {
+		d.collapsed.take(now, collapsible)
+	}
+	o.touch(d)
+	if w.upTo <= d.covered {
+		return nil
+	}
+	for _, e := range d.entries {
+		if !e.read && e.seq > d.covered && e.seq <= w.upTo {
+			received = append(received, e.received())
+		}
+	}
+	d.covered = w.upTo
+	d.strikes++
+	if o.silent > 0 && d.strikes == o.silent {
+		o.m.silenced.Inc()
+	}
+	return received
+}
+
+// undeliverable records that a wake-up can never be sent: what it was for ends here.
+func (o *outbox) undeliverable(id registration.ID, w wakeup, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.existing(id)
+	if err != nil {
+		o.log.Error("cannot record an undeliverable wake-up; it will be tried again", "err", err)
+		return
+	}
+	if d == nil {
+		return
+	}
+	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+		if e.read || e.seq <= d.covered || e.seq > w.upTo {
+			return false
+		}
+		o.ended(d, e, outcomeUndeliverable, reason)
+		return true
+	})
+	d.more = true
+	o.touch(d)
+}
+
+// silenced reports whether a device is left alone until it shows a sign of life.
+func (o *outbox) silenced(d *device) bool { return o.silent > 0 && d.strikes >= o.silent }
+
+// outboxStatus is what Status tells a registrant about its wake-ups.
+type outboxStatus struct {
+	seq      uint64 // number of the newest wake-up
+	unread   int    // envelopes not fetched
+	pending  int    // of those, covered by no accepted wake-up
+	silenced bool   // left alone until it fetches or registers
+	lost     uint32 // matches that ended without an accepted wake-up, ever
+	reason   string // why the latest of those did
+}
+
+func (o *outbox) status(id registration.ID) (outboxStatus, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return outboxStatus{}, err
+	}
+	s := outboxStatus{seq: d.used, silenced: o.silenced(d), lost: d.lost, reason: d.reason}
+	s.unread, s.pending = d.unread()
+	return s, nil
+}
+
+// sweep ends the entries that are older than the TTL, and forgets devices whose
+// registration is absent: a crash, or a match in the moment in which it ended, may
+// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out.
+func (o *outbox) sweep(ctx context.Context, now time.Time, absent func(registration.ID) bool) error {
+	limit := now.Add(-o.ttl).UnixMilli()
+	stale := func(e entry) bool { return e.at < limit }
+	return errors.Join(o.records(ctx, func(id registration.ID, d *device, err error) error {
+		if err != nil {
+			return nil // told when it is loaded
+		}
+		if _, pending := d.unread(); pending == 0 && absent(id) {
+			return o.forget(id, outcomeGone, reasonAbsent)
+		}
+		if !slices.ContainsFunc(d.entries, stale) {
+			return nil
+		}
+		return o.update(id, func(d *device, _ time.Time) {
+			d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+				if stale(e) && !e.read {
+					o.expire(d, e)
+				}
+				return stale(e)
+			})
+		})
+	}), o.sweepTwins())
+}
+
+// expire ends an unread entry that is too old. The reason says what kept it
+// from being sent, or that it was.
+func (o *outbox) expire(d *device, e entry) {
+	d.more = true
+	switch {
+	case e.seq <= d.covered:
+		o.ended(d, e, outcomeExpired, "unfetched")
+	case o.silenced(d):
+		o.ended(d, e, outcomeExpired, "silenced")
+	default:
+		o.ended(d, e, outcomeExpired, "unsent")
+	}
+}
+
+// ended counts the end of an entry, and keeps the reason if it was never sent.
+func (o *outbox) ended(d *device, e entry, outcome, reason string) {
+	o.m.outcome(outcome, reason)
+	way(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reason(reason)))
+	switch {
+	case outcome == outcomeFetched:
+		o.m.fetched(d.provider, time.Since(e.received()))
+	case outcome != outcomeSeen && e.seq > d.covered:
+		d.lost++
+		d.reason = reason[:min(len(reason), maxReason)]
+	}
+}
+
+// existing is load of a device that was matched for and not forgotten since;
+// nil if there is none: its registration ended while it was being woken. The caller
+// holds mu.
+func (o *outbox) existing(id registration.ID) (*device, error) {
+	d, err := o.load(id)
+	if err != nil || d.unborn && d.matched == 0 {
+		return nil, err
+	}
+	return d, nil
+}
+
+// load returns a device, from memory, from disk, or a new one. The error is
+// the disk's, and says nothing of the device. The caller holds mu.
+func (o *outbox) load(id registration.ID) (*device, error) {
+	if d := o.devices[id]; d != nil {
+		o.recent.MoveToBack(d.recent)
+		return d, nil
+	}
+	value, err := o.store.Get(deviceKey(id))
+	d := &device{id: id}
+	switch {
+	case errors.Is(err, leveldb.ErrNotFound):
+		d.unborn = true
+		d.used = o.firstNumber()
+		d.reserved = d.used + seqBlock
+	case err != nil:
+		return nil, fmt.Errorf("read outbox: %w", err)
+	default:
+		old, err := decodeDevice(id, value)
+		if err == nil {
+			d = old
+			break
+		}
+		// The database checks every byte it reads, so this is a fault of ours. The
+		// clock is ahead of any count of wake-ups: no number is given out twice.
+		o.log.Error("a registration's outbox is damaged; it starts anew", "registration", uint64(id), "err", err)
+		o.m.damaged.Inc()
+		d.used = uint64(time.Now().Unix())
+		d.reserved, d.more = d.used, true
+	}
+	o.devices[id] = d
+	d.recent = o.recent.PushBack(d)
+	o.evict()
+	return d, nil
+}
+
+// evict forgets the least recently used devices that are on disk as they are.
+// The caller holds mu and may hold the newest.
+func (o *outbox) evict() {
+	for e := o.recent.Front(); len(o.devices) > maxCachedDevices && e != nil && e != o.recent.Back(); {
+		d, next := e.Value.(*device), e.Next()
+		if !d.dirty && !d.writing {
+			o.recent.Remove(e)
+			delete(o.devices, d.id)
+		}
+		e = next
+	}
+}
+
+// touch marks a device as changed. The caller holds mu.
+func (o *outbox) touch(d *device) {
+	if !d.dirty {
+		d.dirty = true
+		o.dirty = append(o.dirty, d)
+	}
+	signal(o.soon)
+}
+
+// signal wakes the reader of a channel of capacity 1.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

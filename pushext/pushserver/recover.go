@@ -1,0 +1,103 @@
+package pushserver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/vault"
+)
+
+// skippedIDs is how many registration ids a recovery leaves out that has lost the
+// place to go on from: more than can have been given to registrations that are
+// lost themselves.
+const skippedIDs = 1 << 32
+
+// Recover checks the push database in dir and, if it is damaged, salvages it as
+// durable.Recover does and completes it, so that New can open it again. sound
+// says that there was nothing to do. Registrations that are lost find out with
+// their next request and register again. If the place in the archive is lost,
+// all that is still archived and younger than Delivery.TTL is matched again:
+// devices may then be woken a second time for it. The error wraps ErrDiskKey or
+// one of durable's.
+func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done, total int64)) (r durable.Recovery, sound bool, err error) {
+	switch _, err := durable.Check(ctx, dir, progress); {
+	case errors.Is(err, durable.ErrCorrupted):
+		if r, err = durable.Recover(ctx, dir, progress); err != nil {
+			return r, false, err
+		}
+	case err != nil:
+		return r, false, err
+	default:
+		sound = true
+	}
+	s, err := vault.New(diskKey)
+	if err != nil {
+		return r, sound, err
+	}
+	if s.DB, err = durable.Open(dir, vault.Options(durable.Options{})); err != nil {
+		return r, sound, err
+	}
+	if sound = sound && !lost(s, vault.KeyFormat); !sound { // the latter if completing it was interrupted
+		err = complete(s)
+	}
+	return r, sound, errors.Join(err, s.DB.Close())
+}
+
+// lost reports whether a record that every database has is not there.
+func lost(s *vault.Vault, key []byte) bool {
+	_, err := s.Get(key)
+	return errors.Is(err, leveldb.ErrNotFound)
+}
+
+// complete writes what a salvaged database must have and has lost.
+func complete(s *vault.Vault) error {
+	var b leveldb.Batch
+	b.Delete(keySnapshot) // of what was salvaged there is none
+	if lost(s, vault.KeyFormat) || lost(s, vault.KeyCheck) {
+		if err := opensSomething(s); err != nil {
+			return err
+		}
+		b.Put(vault.KeyFormat, []byte{vault.StoreFormat})
+		b.Put(vault.KeyCheck, s.Seal(vault.KeyCheck, nil))
+	}
+	if lost(s, keyCursor) {
+		b.Put(keyCursor, make([]byte, 8))
+	}
+	if lost(s, keyNextID) {
+		newest := uint64(0)
+		for _, prefix := range []byte{prefixRecord, prefixListening, prefixDevice} {
+			it := s.Scan(prefix)
+			if it.Last() && len(it.Key()) == 9 {
+				newest = max(newest, binary.BigEndian.Uint64(it.Key()[1:]))
+			}
+			it.Release()
+		}
+		if newest > 0 {
+			b.Put(keyNextID, binary.BigEndian.AppendUint64(nil, newest+skippedIDs))
+		}
+	}
+	return s.Write(&b)
+}
+
+// opensSomething proves the disk key by the sealed records that are left.
+func opensSomething(s *vault.Vault) error {
+	it := s.Scan(prefixRecord)
+	defer it.Release()
+	for it.Next() {
+		if _, err := s.Open(it.Key(), it.Value()); err == nil {
+			return nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if it.Last() {
+		return fmt.Errorf("%w: restore the key file that belongs to it", vault.ErrDiskKey)
+	}
+	return nil // there are none
+}

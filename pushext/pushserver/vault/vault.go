@@ -1,0 +1,195 @@
+// Package vault keeps the records of a push server, sealed under a key that is not in
+// the database, and makes the keyed fingerprints by which secrets are found without
+// being kept. What the records hold is the business of whoever writes them.
+package vault
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/iterator"
+	"github.com/syndtr/goleveldb/leveldb/util"
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"whisperpush/durable"
+)
+
+// Meta is the first byte of keys of single records. Who keeps records under another
+// first byte, or another second one after Meta, declares and documents it; the key of
+// every record names its owner, as all share one database.
+const Meta = 'm'
+
+// DiskKeySize is the length of Config.DiskKey in bytes.
+const DiskKeySize = 32
+
+var (
+	// ErrDiskKey means that the database was written with another DiskKey.
+	ErrDiskKey = errors.New("push database was sealed with another disk key")
+	// ErrFormat means that a later version of this program wrote the database.
+	ErrFormat = errors.New("push database has an unknown format")
+	// ErrSealed means that one record does not open: it was damaged or moved.
+	ErrSealed = errors.New("sealed record does not open")
+)
+
+// StoreFormat is the layout of the whole database; a record that changes
+// alone has a version byte of its own.
+const StoreFormat = 1
+
+var (
+	KeyFormat = []byte{Meta, 'f'}
+	KeyCheck  = []byte{Meta, 'k'}
+)
+
+// Vault is the one database of the push server: registrations, what they
+// have not fetched, and the place in the log. One database, so that one synced
+// batch moves them together. Records that hold an address, a provider or seal
+// key, or the topics of a registration are sealed under a key that is kept
+// outside the database; the rest (local ids, public hashes, counters) is not.
+type Vault struct {
+	DB   *durable.DB
+	Dir  string      // holds its files, and others beside them; empty if it is on a test's disk
+	aead cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
+	mac  []byte
+}
+
+// Open opens or creates the database. The error wraps ErrDiskKey,
+// ErrFormat or one of durable's.
+func Open(dir string, diskKey []byte, o durable.Options) (*Vault, error) {
+	s, err := New(diskKey)
+	if err != nil {
+		return nil, err
+	}
+	if s.DB, err = durable.Open(dir, Options(o)); err != nil {
+		return nil, fmt.Errorf("open push database: %w", err)
+	}
+	s.Dir = dir
+	if err := s.check(); err != nil {
+		return nil, errors.Join(err, s.DB.Close())
+	}
+	return s, nil
+}
+
+// Options are o with what a push database always has: most look-ups are of keys that
+// are not there, and nearly all that it holds is sealed, or hashes.
+func Options(o durable.Options) durable.Options {
+	o.Name, o.KeyFilter, o.NoCompression = "push", true, true
+	return o
+}
+
+// New derives the keys of a store that is not open yet.
+func New(diskKey []byte) (*Vault, error) {
+	if len(diskKey) != DiskKeySize {
+		return nil, fmt.Errorf("disk key has %d bytes, want %d", len(diskKey), DiskKeySize)
+	}
+	sealKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk seal 1", chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the seal key: %w", err)
+	}
+	macKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk fingerprint 1", sha256.Size)
+	if err != nil {
+		return nil, fmt.Errorf("derive the fingerprint key: %w", err)
+	}
+	aead, err := chacha20poly1305.NewX(sealKey)
+	if err != nil {
+		return nil, fmt.Errorf("seal key: %w", err)
+	}
+	return &Vault{aead: aead, mac: macKey}, nil
+}
+
+// check proves that this program and this key fit the database, and marks a new one.
+func (s *Vault) check() error {
+	format, err := s.DB.Get(KeyFormat)
+	if errors.Is(err, leveldb.ErrNotFound) {
+		it := s.DB.NewIterator(nil)
+		used := it.Next()
+		err := it.Error()
+		it.Release()
+		if err != nil {
+			return fmt.Errorf("read push database: %w", err)
+		}
+		if used {
+			return fmt.Errorf("%w: its format record is missing", ErrFormat)
+		}
+		var b leveldb.Batch
+		b.Put(KeyFormat, []byte{StoreFormat})
+		b.Put(KeyCheck, s.Seal(KeyCheck, nil))
+		return s.DB.Write(&b)
+	}
+	if err != nil {
+		return fmt.Errorf("read push database: %w", err)
+	}
+	if !bytes.Equal(format, []byte{StoreFormat}) {
+		return fmt.Errorf("%w: %x (this program knows %x); use the program that wrote it", ErrFormat, format, StoreFormat)
+	}
+	sealed, err := s.DB.Get(KeyCheck)
+	if err != nil {
+		return fmt.Errorf("read key check of push database: %w", err)
+	}
+	if _, err := s.Open(KeyCheck, sealed); err != nil {
+		return fmt.Errorf("%w: restore the key file that belongs to it, or remove the database to start with no registrations", ErrDiskKey)
+	}
+	return nil
+}
+
+// sealVersion is the first byte of every sealed record, so that the cipher can
+// be replaced record by record.
+const sealVersion = 1
+
+// Seal encrypts plain for the record at key: version, nonce, ciphertext. The
+// key is authenticated, so a record cannot be moved to another key.
+func (s *Vault) Seal(key, plain []byte) []byte {
+	out := make([]byte, 1+chacha20poly1305.NonceSizeX, 1+chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
+	out[0] = sealVersion
+	nonce := out[1:]
+	rand.Read(nonce) // never fails
+	return s.aead.Seal(out, nonce, plain, key)
+}
+
+// Open reverses seal. The error wraps ErrSealed.
+func (s *Vault) Open(key, sealed []byte) ([]byte, error) { return s.OpenInto(nil, key, sealed) }
+
+// OpenInto is open in the room of buf, as far as that is enough.
+func (s *Vault) OpenInto(buf, key, sealed []byte) ([]byte, error) {
+	if len(sealed) < 1+chacha20poly1305.NonceSizeX || sealed[0] != sealVersion {
+		return nil, ErrSealed
+	}
+	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
+	plain, err := s.aead.Open(buf[:0], nonce, box, key)
+	if err != nil {
+		return nil, ErrSealed
+	}
+	return plain, nil
+}
+
+// Fingerprint is a keyed hash by which secrets (addresses) can be compared and
+// indexed without being kept: useless without the disk key. It is that of the parts
+// one after the other.
+func (s *Vault) Fingerprint(parts ...[]byte) (f [16]byte) {
+	h := hmac.New(sha256.New, s.mac)
+	for _, part := range parts {
+		h.Write(part)
+	}
+	copy(f[:], h.Sum(nil))
+	return f
+}
+
+// Get reads one record; absent is leveldb.ErrNotFound.
+func (s *Vault) Get(key []byte) ([]byte, error) { return s.DB.Get(key) }
+
+// Write commits b with an fsync. The error wraps durable.ErrWrite; the same
+// batch may be tried again.
+func (s *Vault) Write(b *leveldb.Batch) error { return s.DB.Write(b) }
+
+// Scan iterates over the keys with a prefix, in order. The caller releases it.
+func (s *Vault) Scan(prefix ...byte) iterator.Iterator {
+	return s.DB.NewIterator(util.BytesPrefix(prefix))
+}
+
+func (s *Vault) Close() error { return s.DB.Close() }

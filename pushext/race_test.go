@@ -1,7 +1,0 @@
-//go:build race
-
-package pushext
-
-// scale divides the numbers of the largest tests: the race detector makes them
-// twenty times slower, and finds in fewer what there is to find.
-const scale = 10
