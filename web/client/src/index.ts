@@ -1,0 +1,8 @@
+/**
+ * The device's side of whisperpush in a browser, a service worker or Node: see the
+ * package's README.
+ *
+ * @module
+ */
+export { type ErrorCode, isProtocolError, ProtocolError } from './errors.js';
+export * from './whisper/index.js';
