@@ -240,6 +240,31 @@ func TestRefusalReachesTheApp(t *testing.T) {
 	require.Len(t, s.seen(), 1, "what cannot succeed is not repeated")
 }
 
+// A server that says that the request was made for another is believed at once: the app
+// is told which refusal it is, whatever it asked, and nobody is asked again.
+func TestWrongServerReachesTheApp(t *testing.T) {
+	s := startScripted(t)
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return pushwire.Reply{Code: pushwire.WrongServer, Text: "the request names another server"}, nil, true
+	}
+	d := s.open(t, nil)
+	for i, ask := range []func() error{
+		func() error { return d.Register(t.Context(), route()) },
+		func() error { _, err := d.Status(t.Context()); return err },
+		func() error { _, err := d.Fetch(t.Context(), make([]common.Hash, 1)); return err },
+		func() error { return d.Unregister(t.Context()) },
+	} {
+		err := ask()
+		require.True(t, IsRefused(err, pushwire.WrongServer), "%v", err)
+		var refused *pushwire.RefusalError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "the request names another server", refused.Text)
+		requests := s.seen()
+		require.Len(t, requests, i+1, "what cannot succeed is not repeated")
+		require.Equal(t, crypto.CompressPubkey(&s.key.PublicKey), requests[i].Server, "the SDK names whom it asks")
+	}
+}
+
 func TestForgedReplyIsIgnored(t *testing.T) {
 	s := startScripted(t)
 	forger := newTestKey(t)

@@ -12,7 +12,7 @@ type Limits struct {
 	// Of one registration.
 	Routes   int           // 4, at most pushwire.MaxRoutes
 	Channels int           // 1000, at most pushwire.MaxChannels
-	Revoked  int           // 256 revoked holders, those of earlier requests counted
+	Revoked  int           // 256 revoked holders, those of earlier requests counted, at most pushwire.MaxHeldRevoked
 	Lifetime time.Duration // 30 days, the longest until it has to be renewed
 
 	// Of all registrations.
@@ -92,6 +92,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.SourceQueue, max(128, l.PeerQueue))
 	l.Routes = min(l.Routes, pushwire.MaxRoutes)
 	l.Channels = min(l.Channels, pushwire.MaxChannels)
+	l.Revoked = min(l.Revoked, pushwire.MaxHeldRevoked)
 	l.Fetch = min(l.Fetch, pushwire.MaxFetch)
 	l.PoW = max(l.PoW, 0)
 	return l

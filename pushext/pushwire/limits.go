@@ -31,7 +31,8 @@ const (
 	MaxKey          = 256  // bytes of one of them
 	MaxGroup        = 32   // bytes of a group id
 	MaxChannels     = 4096 // channels in one message
-	MaxRevoked      = 64   // revoked holders in one message
+	MaxRevoked      = 64   // revoked holders in one request
+	MaxHeldRevoked  = 256  // revoked holders of a registration, all of which a StatusReply names
 	MaxHolder       = 64   // bytes of a holder's name
 	MaxFetch        = 64   // hashes in Fetch, Seen and FetchReply
 	MaxText         = 256  // bytes of a reply's or status's sentence

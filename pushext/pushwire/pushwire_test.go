@@ -167,6 +167,25 @@ func TestReplyTextIsCut(t *testing.T) {
 	require.Equal(t, strings.Repeat("ü", MaxText/2), rep.Text)
 }
 
+// A registration may have revoked more holders than one request names: its status
+// tells them all.
+func TestStatusNamesAllRevoked(t *testing.T) {
+	all := &StatusReply{Revoked: make([]string, MaxHeldRevoked)}
+	for i := range all.Revoked {
+		all.Revoked[i] = strings.Repeat("x", MaxHolder)
+	}
+	b, err := EncodeReply(Reply{Body: all})
+	require.NoError(t, err)
+	rep, err := DecodeReply(b)
+	require.NoError(t, err)
+	require.Equal(t, all.Revoked, rep.Body.(*StatusReply).Revoked)
+	all.Revoked = append(all.Revoked, "one too many")
+	b, err = EncodeReply(Reply{Body: all})
+	require.NoError(t, err)
+	_, err = DecodeReply(b)
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
 func TestSealedSizes(t *testing.T) {
 	ctx := context.Background()
 	registration, push := vectorRegistrationKey, vectorPushKey

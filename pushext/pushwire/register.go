@@ -149,7 +149,7 @@ func (g *Register) decode(r *reader) {
 	p := r.list("preferences")
 	g.Preferences.Root = p.maybe("root", RootSize)
 	g.Preferences.Handle = p.maybe("handle", HandleSize)
-	g.Preferences.Revoked = readHolders(p)
+	g.Preferences.Revoked = readHolders(p, MaxRevoked)
 	r.leave(p)
 	switch {
 	case r.err != nil:
@@ -173,7 +173,7 @@ func (c *Channels) encode(w writer) {
 func (c *Channels) decode(r *reader) {
 	c.Version = r.uint("version")
 	c.Channels = readChannels(r, Removed)
-	c.Revoked = readHolders(r)
+	c.Revoked = readHolders(r, MaxRevoked)
 	if r.err == nil && c.Version == 0 {
 		r.fail(ErrMalformed, "version 0")
 	}
@@ -213,8 +213,8 @@ func writeHolders(w writer, holders []string) {
 	})
 }
 
-func readHolders(r *reader) []string {
-	return items(r, "revoked holders", MaxRevoked, func(r *reader) string {
+func readHolders(r *reader, most int) []string {
+	return items(r, "revoked holders", most, func(r *reader) string {
 		return string(r.bytes("holder", MaxHolder))
 	})
 }

@@ -362,7 +362,7 @@ func (b *StatusReply) decode(r *reader) {
 		return s
 	}))
 	b.Channels = readChannels(r, Muted)
-	b.Revoked = readHolders(r)
+	b.Revoked = readHolders(r, MaxHeldRevoked)
 	b.Limits = readLimits(r)
 	b.Standing.decode(r)
 }
