@@ -204,8 +204,8 @@ func TestWorkRisesWithLoad(t *testing.T) {
 		running := b.ext.protocol
 		var p *protocol
 		load := func(n int, source func(i int) whisper.Source) {
-			p = newProtocol(running.key, running.limits, running.registry, running.box, running.disp,
-				running.envelopes, running.sender, running.log, newProtocolMetrics(nil))
+			p = newProtocol(protocolOptions{PushKey: running.key, Limits: running.limits, Registry: running.registry, Outbox: running.box, Errands: running.disp,
+				Envelopes: running.envelopes, Sender: running.sender, Logger: running.log})
 			for i := range n {
 				p.desk.Offer(enode.ID{1, byte(i)}, source(i), incoming{}, time.Now())
 			}

@@ -20,27 +20,6 @@ var collapsible = pushext.Budget{Burst: 16, Every: 3 * time.Minute}
 // id, and without it a few wake-ups at most wait at the service.
 const fetching = 5
 
-// bucket is the token bucket of one device under a Budget. The zero value is
-// full. It keeps the time at which it will be full again, nothing else.
-type bucket struct {
-	full time.Time
-}
-
-// wait is how long until a wake-up is allowed at now, 0 if it is.
-func (b *bucket) wait(now time.Time, budget pushext.Budget) time.Duration {
-	// Burst-1 tokens may be missing before the next one is taken.
-	free := b.full.Add(-time.Duration(max(budget.Burst, 1)-1) * budget.Every)
-	return max(free.Sub(now), 0)
-}
-
-// take spends a wake-up.
-func (b *bucket) take(now time.Time, budget pushext.Budget) {
-	if b.full.Before(now) {
-		b.full = now
-	}
-	b.full = b.full.Add(budget.Every)
-}
-
 // quieted is what devices of one provider were sent that is not Visible, by
 // registration, as a challenge and the dismissals after it are different jobs.
 // A challenge, for which a user waits, is only counted; dismissals wait and

@@ -67,7 +67,7 @@ func TestQuietBudget(t *testing.T) {
 		require.Len(t, got, 2)
 		require.Equal(t, []common.Hash{hash}, got[1].Payload.Hashes)
 		require.Equal(t, time.Now(), got[1].At)
-		require.Zero(t, value(r.m.late.WithLabelValues("apns", causeQuiet)))
+		require.Zero(t, r.metric("late_total", "provider", "apns", "cause", causeQuiet))
 		require.Len(t, p.to("another"), 1)
 		require.Len(t, other.all(), 10, "without a quiet budget")
 

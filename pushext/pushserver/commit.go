@@ -66,6 +66,9 @@ func (o *outbox) commit(ctx context.Context) {
 	o.settle(c)
 }
 
+// diskBackoff spaces the attempts to write while the disk fails.
+var diskBackoff = backoff{base: 100 * time.Millisecond, cap: 5 * time.Second}
+
 // maxKeptBatch is how many records a batch may hold whose memory is kept for the next.
 const maxKeptBatch = 4096
 
@@ -131,7 +134,7 @@ func (o *outbox) settle(c change) {
 	o.m.cached.Set(float64(len(o.devices)))
 	o.mu.Unlock()
 	for _, id := range rings {
-		o.ring(id, true) // it was queued in its turn before
+		o.bell.ring(id, true) // it was queued in its turn before
 	}
 }
 

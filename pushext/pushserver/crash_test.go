@@ -425,7 +425,7 @@ func TestDiskFailure(t *testing.T) {
 		b := r.log.archive(topic)
 		time.Sleep(time.Minute)
 		require.Equal(t, []common.Hash{b, a}, p.all()[1].Payload.Hashes, "a full disk does not stop wake-ups")
-		require.Positive(t, value(r.m.writeFailures))
+		require.Positive(t, r.metric("write_failures_total"))
 		disk.SetFault(nil)
 		time.Sleep(time.Minute)
 		require.NoError(t, r.box.fetched(1, []common.Hash{a}, false))

@@ -194,11 +194,11 @@ func (f *follower) fanOut(ctx context.Context) {
 // capped bounds the registrations that one envelope wakes; who is left out is
 // drawn by lot, so that it is not always the same.
 func (f *follower) capped(ids []registration.ID, entries int) []registration.ID {
-	limit := f.box.fanOut
+	limit := f.limit
 	if limit == 0 || len(ids) <= limit {
 		return ids
 	}
-	f.m.outcomes.WithLabelValues(outcomeOverflow, "fan_out").Add(float64((len(ids) - limit) * entries))
+	f.box.leftOut((len(ids) - limit) * entries)
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 	return ids[:limit]
 }

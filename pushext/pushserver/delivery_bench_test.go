@@ -65,15 +65,14 @@ func newBench(b *testing.B, n int, sealed bool, to pushext.Provider) *bench {
 		}
 		dir.topic[topicNumber(i)] = []registration.ID{id}
 	}
-	m := newMetrics(nil)
-	box, _, err := newOutbox(s, cfg, log, m)
+	box, _, err := newOutbox(s, outboxOptions{TTL: cfg.TTL, SilentAfter: cfg.SilentAfter, Logger: log})
 	require.NoError(b, err)
-	d, err := newDispatcher([]pushext.Provider{to}, dir, box, cfg, log, m)
+	d, err := newDispatcher(dispatchOptions{Delivery: cfg, Providers: []pushext.Provider{to}, Directory: dir, Outbox: box, Logger: log})
 	require.NoError(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var writer sync.WaitGroup
 	writer.Go(func() { box.run(ctx) })
-	return &bench{box, d, &follower{who: dir, box: box, log: log, m: m}, func() {
+	return &bench{box, d, newFollower(followerOptions{Matcher: dir, Outbox: box, Logger: log}), func() {
 		d.stop(context.Background())
 		cancel()
 		writer.Wait()
@@ -101,7 +100,6 @@ func BenchmarkFollower(b *testing.B) {
 	const devices, batch = 10_000, 256
 	s := newBench(b, devices, false, sink{func() {}})
 	defer s.close()
-	s.box.ring = func(registration.ID, bool) {}
 	seq := uint64(1)
 	for b.Loop() {
 		b.StopTimer()
@@ -133,6 +131,7 @@ func BenchmarkDispatch(b *testing.B) {
 			}}
 			s := newBench(b, devices, row.sealed, map[bool]pushext.Provider{false: to, true: hostedSink{to}}[row.hosted])
 			defer s.close()
+			require.NoError(b, s.box.begin(b.Context(), s.d))
 			s.d.start()
 			seq := uint64(1)
 			for b.Loop() {
@@ -165,6 +164,7 @@ func BenchmarkPipeline(b *testing.B) {
 		took = append(took, now.Sub(begin))
 	}})
 	defer s.close()
+	require.NoError(b, s.box.begin(b.Context(), s.d))
 	s.d.start()
 	seq := uint64(1)
 	tick := time.NewTicker(time.Second * group / rate)

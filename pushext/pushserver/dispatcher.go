@@ -100,7 +100,7 @@ type dispatcher struct {
 	dir    directory
 	box    *outbox
 	log    *slog.Logger
-	m      *metrics
+	m      *dispatchMetrics
 	lines  map[string]*line
 
 	sealers sealers
@@ -171,10 +171,23 @@ type job struct {
 	deadline *time.Timer // of that
 }
 
-func newDispatcher(providers []pushext.Provider, dir directory, box *outbox, cfg Delivery, log *slog.Logger, m *metrics) (*dispatcher, error) {
+// dispatchOptions of a dispatcher. All are required; a nil Registerer registers no
+// metrics.
+type dispatchOptions struct {
+	Delivery   Delivery // complete
+	Providers  []pushext.Provider
+	Server     [33]byte // the push key, compressed, which challenges name
+	Directory  directory
+	Outbox     *outbox
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+func newDispatcher(o dispatchOptions) (*dispatcher, error) {
+	cfg, m := o.Delivery, newDispatchMetrics(o.Registerer)
 	d := &dispatcher{
-		cfg: cfg, dir: dir, box: box, log: log, m: m,
-		lines: make(map[string]*line, len(providers)),
+		cfg: cfg, server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m,
+		lines: make(map[string]*line, len(o.Providers)),
 		jobs:  make(map[registration.ID]*job),
 		lanes: make(map[laneKey]*lane),
 	}
@@ -186,7 +199,7 @@ func newDispatcher(providers []pushext.Provider, dir directory, box *outbox, cfg
 		breaker: newBreaker(lobbySize),
 	}
 	d.lobby.flight = &flight{lane: d.lobby}
-	for _, p := range providers {
+	for _, p := range o.Providers {
 		name := p.Name()
 		if err := checkName(name); err != nil {
 			return nil, err
@@ -219,9 +232,6 @@ func newDispatcher(providers []pushext.Provider, dir directory, box *outbox, cfg
 		}
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
-	box.ring = d.ring
-	box.calm = d.calm
-	box.climb = d.resumeLadder
 	return d, nil
 }
 

@@ -151,7 +151,7 @@ func TestBackoffAndSequence(t *testing.T) {
 			require.Equal(t, got[0].ID, got[i+1].ID)
 		}
 		require.Equal(t, pushext.Delivered, got[7].Class)
-		require.Equal(t, 1.0, value(r.m.late.WithLabelValues("fcm", causeProvider)))
+		require.Equal(t, 1.0, r.metric("late_total", "provider", "fcm", "cause", causeProvider))
 	})
 }
 

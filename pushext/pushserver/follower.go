@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/whisper"
@@ -36,8 +38,9 @@ type follower struct {
 	source pushext.Log
 	who    matcher
 	box    *outbox
+	limit  int // registrations woken for one envelope at most, 0 = no bound
 	log    *slog.Logger
-	m      *metrics
+	m      *followerMetrics
 
 	crowds crowds
 	read   atomic.Uint64 // receive sequence up to which the log was read; what of it waits is in crowds
@@ -45,6 +48,24 @@ type follower struct {
 	batch  []match // owned by run
 	passed uint64  // sequence up to which gaps were counted; owned by run
 }
+
+// followerOptions of a follower. All are required; a nil Registerer registers no
+// metrics.
+type followerOptions struct {
+	Log        pushext.Log
+	Matcher    matcher
+	Outbox     *outbox
+	FanOut     int // registrations woken for one envelope at most; 0 is no bound
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+func newFollower(o followerOptions) *follower {
+	return &follower{source: o.Log, who: o.Matcher, box: o.Outbox, limit: o.FanOut, log: o.Logger, m: newFollowerMetrics(o.Registerer)}
+}
+
+// end is the newest sequence of the log.
+func (f *follower) end() uint64 { return f.source.Last() }
 
 // begin sets the cursor of a server that never followed the log: at its end.
 // Nobody is to be woken for what was archived before push was switched on.
@@ -99,7 +120,7 @@ func (f *follower) catchUp(ctx context.Context, goal uint64) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-f.box.moved:
+		case <-f.box.Moved():
 		case <-limit.C:
 			f.log.Warn("matching is still behind the archive; waking devices meanwhile, some perhaps once too often",
 				"cursor", f.box.position(), "goal", goal)

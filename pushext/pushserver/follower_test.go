@@ -37,8 +37,8 @@ func TestFollowerGoesOnAtTheOldestAfterAGap(t *testing.T) {
 		got := p.all()
 		require.Len(t, got, 2)
 		require.Len(t, got[1].Payload.Hashes, 1+4)
-		require.Equal(t, 1.0, value(r.m.gaps))
-		require.Equal(t, 6.0, value(r.m.missed))
+		require.Equal(t, 1.0, r.metric("log_gaps_total"))
+		require.Equal(t, 6.0, r.metric("log_missed_envelopes_total"))
 		require.Contains(t, r.out.String(), "dropped from the archive before they were matched")
 	})
 }
@@ -76,9 +76,9 @@ func TestFollowerMeetsAHole(t *testing.T) {
 				synctest.Wait()
 				require.Equal(t, uint64(8), r.box.position())
 				require.Len(t, p.all()[0].Payload.Hashes, 3)
-				require.Equal(t, tt.gaps, value(r.m.gaps))
-				require.Equal(t, tt.missed, value(r.m.missed))
-				require.Equal(t, 8.0, value(r.m.cursor))
+				require.Equal(t, tt.gaps, r.metric("log_gaps_total"))
+				require.Equal(t, tt.missed, r.metric("log_missed_envelopes_total"))
+				require.Equal(t, 8.0, r.metric("cursor"))
 
 				r.log.mu.Lock()
 				r.log.broken = errors.New("disk")
@@ -87,7 +87,7 @@ func TestFollowerMeetsAHole(t *testing.T) {
 				r.log.mu.Unlock()
 				time.Sleep(time.Minute)
 				r.stop()
-				require.Equal(t, tt.missed, value(r.m.missed))
+				require.Equal(t, tt.missed, r.metric("log_missed_envelopes_total"))
 				require.Equal(t, tt.unsure, strings.Contains(r.out.String(), "may have held"))
 			})
 		})
@@ -174,7 +174,7 @@ func TestFollowerPassesOverWhatWasArchivedAgain(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		require.Equal(t, uint64(21), r.box.position())
-		require.Equal(t, 20.0-7, value(r.m.matches), "7 of them have hashes that wait already")
+		require.Equal(t, 20.0-7, r.metric("matches_total"), "7 of them have hashes that wait already")
 		r.stop()
 	})
 }

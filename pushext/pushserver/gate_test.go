@@ -208,7 +208,7 @@ func TestOneHostSaysNothingOfAnother(t *testing.T) {
 		require.Zero(t, states())
 		tried := len(p.to("a/0"))
 		require.Less(t, tried, 24+15, "hardly more than once an hour")
-		require.Positive(t, value(r.m.gated.WithLabelValues("webpush", "no_success")))
+		require.Positive(t, r.metric("dead_verdicts_held_total", "provider", "webpush", "cause", "no_success"))
 
 		down("a/0", "a/1") // it works again, for the others
 		for range 3 * 60 {
@@ -336,10 +336,10 @@ func TestIdleLanesAreFew(t *testing.T) {
 			synctest.Wait()
 		}
 		require.Len(t, p.all(), 5)
-		require.Equal(t, 2.0, value(r.m.lanes))
+		require.Equal(t, 2.0, r.metric("lanes"))
 		time.Sleep(gateWindow)
 		synctest.Wait()
-		require.Zero(t, value(r.m.lanes))
+		require.Zero(t, r.metric("lanes"))
 		r.dispatcher.mu.Lock()
 		require.Equal(t, maxIdleLanes-2, r.dispatcher.idle)
 		r.dispatcher.mu.Unlock()

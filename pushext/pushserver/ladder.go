@@ -23,10 +23,10 @@ func (d *dispatcher) stepTo(j *job, route int, now time.Time) {
 	d.enqueue(j, now)
 }
 
-// resumeLadder goes on with the ladder of a device that was woken, before a
+// climb goes on with the ladder of a device that was woken, before a
 // restart or a sign of life, and has not fetched: a route is tried if that does not
 // come in time, which is short where a link was rung.
-func (d *dispatcher) resumeLadder(id registration.ID, route int) {
+func (d *dispatcher) climb(id registration.ID, route int) {
 	patience := d.cfg.LadderDelay
 	if reg, err := d.lookup(id); err == nil && route <= len(reg.Routes) {
 		patience = d.lines[reg.Routes[route-1].Provider].patience
@@ -38,11 +38,11 @@ func (d *dispatcher) resumeLadder(id registration.ID, route int) {
 		return // what it is woken for now has a ladder, or will
 	}
 	j.route = route - 1
-	d.climb(j, patience)
+	d.await(j, patience)
 }
 
-// climb lets the next route be tried if no fetch comes in time. The caller holds mu.
-func (d *dispatcher) climb(j *job, patience time.Duration) {
+// await lets the next route be tried if no fetch comes in time. The caller holds mu.
+func (d *dispatcher) await(j *job, patience time.Duration) {
 	var t *time.Timer
 	t = time.AfterFunc(patience, func() {
 		d.mu.Lock()

@@ -6,12 +6,6 @@ import (
 	"whisperpush/pushext"
 )
 
-// laneKey names a lane. The host is a secret of the devices behind it.
-type laneKey struct {
-	provider string
-	host     string // "" if the provider has one lane only
-}
-
 // lane is the queue of everything that goes to one provider, or to one host of
 // a provider whose addresses lead to many. A provider's one lane has a bound of its
 // own on the attempts in flight and shares nothing. Lanes to hosts share one, for

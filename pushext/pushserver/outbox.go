@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/pushext/pushserver/registration"
@@ -58,6 +59,37 @@ var (
 	errReserving = errors.New("waits for a sequence number")
 )
 
+// bell is told by an outbox, without locks, what concerns the sending.
+type bell interface {
+	// ring says that a device may have something to be woken for, also after the
+	// number it waited for was reserved. crowd says that it is one of very many, and
+	// that those who are not go first.
+	ring(id registration.ID, crowd bool)
+	// resume is ring for what is left from before a restart.
+	resume(id registration.ID)
+	// calm says that a device showed a sign of life.
+	calm(id registration.ID)
+	// climb says that a device was woken through a route, has not fetched, and is
+	// to be woken through the next one if it does not.
+	climb(id registration.ID, route int)
+}
+
+// mute is the bell before begin: nobody is woken yet.
+type mute struct{}
+
+func (mute) ring(registration.ID, bool) {}
+func (mute) resume(registration.ID)     {}
+func (mute) calm(registration.ID)       {}
+func (mute) climb(registration.ID, int) {}
+
+// outboxOptions say when the outbox gives something up.
+type outboxOptions struct {
+	TTL         time.Duration // for which a match is kept
+	SilentAfter int           // wake-ups without a sign of life after which a device is left alone; 0 is never
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer // nil: metrics are not registered
+}
+
 // outbox remembers durably what each registration has to be woken for. A match
 // is pending until a wake-up that covers it was accepted, and then sent until
 // the device fetches it, or says that it was seen, or it expires; every end is
@@ -71,20 +103,11 @@ var (
 type outbox struct {
 	store  *vault.Vault
 	log    *slog.Logger
-	m      *metrics
+	m      *outboxMetrics
 	ttl    time.Duration
 	silent uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
-	fanOut int    // registrations woken for one envelope at most, 0 = no bound
 
-	// ring is called, without locks, when a device may have something to be
-	// woken for; also after the number it waited for was reserved. crowd says
-	// that it is one of very many, and that those who are not go first.
-	ring func(id registration.ID, crowd bool)
-	// calm is called, without locks, when a device showed a sign of life.
-	calm func(registration.ID)
-	// climb is called, without locks, when a device was woken, has not fetched,
-	// and is to be woken through a next route if it does not.
-	climb func(id registration.ID, route int)
+	bell bell // set by begin
 
 	// matched is what the log has after the cursor and was matched before it was
 	// archived again; the follower's.
@@ -152,12 +175,9 @@ func (o *outbox) beginRun() error {
 func (o *outbox) firstNumber() uint64 { return o.crashes * seqBlock }
 
 // newOutbox reads the cursor; started is false if the log was never followed.
-func newOutbox(s *vault.Vault, d Delivery, log *slog.Logger, m *metrics) (o *outbox, started bool, err error) {
+func newOutbox(s *vault.Vault, d outboxOptions) (o *outbox, started bool, err error) {
 	o = &outbox{
-		store: s, log: log, m: m, ttl: d.TTL, silent: uint32(d.SilentAfter), fanOut: d.FanOut,
-		ring:      func(registration.ID, bool) {},
-		calm:      func(registration.ID) {},
-		climb:     func(registration.ID, int) {},
+		store: s, log: d.Logger, m: newOutboxMetrics(d.Registerer), ttl: d.TTL, silent: uint32(d.SilentAfter), bell: mute{},
 		devices:   make(map[registration.ID]*device),
 		committed: make(chan struct{}),
 		soon:      make(chan struct{}, 1),
@@ -203,6 +223,15 @@ func (o *outbox) setCursor(cursor uint64) error {
 	return nil
 }
 
+// Moved receives when the cursor may have moved, and its matches have rung.
+func (o *outbox) Moved() <-chan struct{} { return o.moved }
+
+// leftOut counts matches that are not recorded, as more registrations listen than one
+// envelope may wake.
+func (o *outbox) leftOut(n int) {
+	o.m.outcomes.WithLabelValues(outcomeOverflow, "fan_out").Add(float64(n))
+}
+
 // position is the receive sequence up to which the log was matched.
 func (o *outbox) position() uint64 {
 	o.mu.Lock()
@@ -210,14 +239,15 @@ func (o *outbox) position() uint64 {
 	return o.cursor
 }
 
-// recover begins the outbox's run. It calls resume for every device that has
-// something pending from before a restart, and climb for every one that was
-// woken, has not fetched, and is to be woken through its next route if it does
-// not. It holds one record at a time.
-func (o *outbox) recover(ctx context.Context, resume func(registration.ID)) error {
+// begin begins the outbox's run; b is told of everything from then on, before begin
+// returns of every device that has something pending from before a restart, or was
+// woken, has not fetched, and is to be woken through its next route. It holds one
+// record at a time.
+func (o *outbox) begin(ctx context.Context, b bell) error {
 	if err := o.beginRun(); err != nil {
 		return err
 	}
+	o.bell = b
 	return o.records(ctx, func(id registration.ID, d *device, err error) error {
 		if err != nil {
 			o.log.Error("record of a registration's outbox is damaged; its pending wake-ups are lost", "registration", uint64(id), "err", err)
@@ -226,9 +256,9 @@ func (o *outbox) recover(ctx context.Context, resume func(registration.ID)) erro
 		}
 		switch unread, pending := d.unread(); {
 		case pending > 0:
-			resume(id)
+			b.resume(id)
 		case unread > 0 && d.climb > 0:
-			o.climb(id, int(d.climb))
+			b.climb(id, int(d.climb))
 		}
 		return nil
 	})
@@ -272,7 +302,7 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 	defer func() {
 		for i, m := range rings {
 			if i == 0 || rings[i-1].id != m.id {
-				o.ring(m.id, m.crowd)
+				o.bell.ring(m.id, m.crowd)
 			}
 		}
 		signal(o.moved)
@@ -490,7 +520,7 @@ func (o *outbox) expire(d *device, e entry) {
 // ended counts the end of an entry, and keeps the reason if it was never sent.
 func (o *outbox) ended(d *device, e entry, outcome, reason string) {
 	o.m.outcome(outcome, reason)
-	way(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reason(reason)))
+	way(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reasons.label(reason)))
 	switch {
 	case outcome == outcomeFetched:
 		o.m.fetched(d.provider, time.Since(e.received()))

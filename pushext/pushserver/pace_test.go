@@ -137,7 +137,7 @@ func TestRateOfEachHost(t *testing.T) {
 		require.Len(t, p.to("a/x"), 10)
 		within(t, pace(2), p.to("a/x"))
 		time.Sleep(gateWindow)
-		require.Zero(t, value(r.m.lanes), "nothing is to be remembered any more")
+		require.Zero(t, r.metric("lanes"), "nothing is to be remembered any more")
 	})
 }
 

@@ -12,8 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/desk"
 	"whisperpush/pushext/pushserver/registration"
@@ -47,7 +49,7 @@ type protocol struct {
 	limits    Limits
 	registry  *registry
 	box       *outbox
-	disp      *dispatcher
+	disp      errands
 	envelopes Envelopes
 	sender    Sender
 	log       *slog.Logger
@@ -62,9 +64,41 @@ type protocol struct {
 	wg     sync.WaitGroup // of the desk and retryNotifies
 }
 
-func newProtocol(key *ecdsa.PrivateKey, limits Limits, r *registry, box *outbox, disp *dispatcher, envelopes Envelopes, sender Sender, log *slog.Logger, m *protocolMetrics) *protocol {
+// protocolOptions of a protocol. All but LogID are required; a nil Registerer registers
+// no metrics.
+type protocolOptions struct {
+	PushKey    *ecdsa.PrivateKey
+	LogID      func() []byte // names the archive's log; nil: it has no name
+	Limits     Limits        // complete
+	Registry   *registry
+	Outbox     *outbox
+	Errands    errands
+	Envelopes  Envelopes
+	Sender     Sender
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// errands are what requests have the dispatcher do, and ask of it.
+type errands interface {
+	// challenge sends a code to an address.
+	challenge(e *errand)
+	// dismiss has a device remove the notifications of envelopes.
+	dismiss(id registration.ID, hashes []common.Hash)
+	// reach says that a device came through a link of its own.
+	reach(id registration.ID)
+	// doubts tells of each route whether its address is called dead, nil if none is.
+	doubts(reg registration.Registration) []doubt
+}
+
+func newProtocol(o protocolOptions) *protocol {
+	if o.LogID == nil {
+		o.LogID = func() []byte { return nil }
+	}
+	limits, m := o.Limits, newProtocolMetrics(o.Registerer)
 	p := &protocol{
-		key: key, server: [33]byte(crypto.CompressPubkey(&key.PublicKey)), logID: func() []byte { return nil }, limits: limits, registry: r, box: box, disp: disp, envelopes: envelopes, sender: sender, log: log, m: m,
+		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, limits: limits, registry: o.Registry,
+		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, sender: o.Sender, log: o.Logger, m: m,
 		topic:   pushwire.Topic(),
 		replays: replays{max: limits.Replays},
 	}

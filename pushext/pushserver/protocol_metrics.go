@@ -2,14 +2,13 @@ package pushserver
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"whisperpush/desk"
 )
 
 // protocolMetrics are those of the requests.
 type protocolMetrics struct {
-	factory       promauto.Factory
+	meter         meter
 	requests      *prometheus.CounterVec // kind as pushwire.RequestKind, code as pushwire.Code
 	dropped       *prometheus.CounterVec // reason: rate, queue (both if no refusal was sent), malformed, topic, size, work, sealed, reply
 	notifications *prometheus.CounterVec // outcome: rung, muted, revoked, missing, gone, overflow
@@ -19,30 +18,22 @@ type protocolMetrics struct {
 }
 
 func newProtocolMetrics(r prometheus.Registerer) *protocolMetrics {
-	f := promauto.With(r)
+	m := newMeter(r)
 	return &protocolMetrics{
-		factory: f,
-		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_requests_total",
-			Help: "Requests answered, by their code."}, []string{"kind", "code"}),
-		dropped: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_requests_dropped_total",
-			Help: "Requests dropped without an answer, and replies that could not be sent."}, []string{"reason"}),
-		notifications: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_notifications_total",
-			Help: "Notify requests of holders of a capability."}, []string{"outcome"}),
-		fetched: f.NewCounter(prometheus.CounterOpts{Name: "whisperpush_pushext_fetched_envelopes_total",
-			Help: "Envelopes sent in answer to Fetch."}),
-		panics: f.NewCounter(prometheus.CounterOpts{Name: "whisperpush_pushext_request_panics_total",
-			Help: "Requests that panicked."}),
-		seconds: f.NewHistogram(prometheus.HistogramOpts{Name: "whisperpush_pushext_request_seconds",
-			Help: "Time to open and answer a request.", Buckets: latencyBuckets}),
+		meter:         m,
+		requests:      m.counters("requests_total", "Requests answered, by their code.", "kind", "code"),
+		dropped:       m.counters("requests_dropped_total", "Requests dropped without an answer, and replies that could not be sent.", "reason"),
+		notifications: m.counters("notifications_total", "Notify requests of holders of a capability.", "outcome"),
+		fetched:       m.counter("fetched_envelopes_total", "Envelopes sent in answer to Fetch."),
+		panics:        m.counter("request_panics_total", "Requests that panicked."),
+		seconds:       m.histogram("request_seconds", "Time to open and answer a request."),
 	}
 }
 
 // watch has the requests at a desk told.
 func (m *protocolMetrics) watch(d *desk.Desk[incoming]) {
-	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: "whisperpush_pushext_requests_queued",
-		Help: "Requests that wait."}, func() float64 { return float64(d.Waiting()) })
-	m.factory.NewGaugeFunc(prometheus.GaugeOpts{Name: "whisperpush_pushext_requests_stalled",
-		Help: "Requests that wait for their peers to read, without a worker."}, func() float64 { return float64(d.Stalled()) })
+	m.meter.gaugeFunc("requests_queued", "Requests that wait.", func() float64 { return float64(d.Waiting()) })
+	m.meter.gaugeFunc("requests_stalled", "Requests that wait for their peers to read, without a worker.", func() float64 { return float64(d.Stalled()) })
 }
 
 func (m *protocolMetrics) drop(reason string)      { m.dropped.WithLabelValues(reason).Inc() }

@@ -246,10 +246,9 @@ func TestFloodIsHeldBack(t *testing.T) {
 // devices have to work more.
 func TestQueueIsBounded(t *testing.T) {
 	b := &bed{t: t, archive: &archive{memLog: newMemLog()}}
-	m := newProtocolMetrics(nil)
 	key, err := crypto.GenerateKey()
 	require.NoError(t, err)
-	p := newProtocol(key, Limits{Queue: 4, PoW: 1e-9}.withDefaults(), nil, nil, nil, b.archive, b, nil, m)
+	p := newProtocol(protocolOptions{PushKey: key, Limits: Limits{Queue: 4, PoW: 1e-9}.withDefaults(), Envelopes: b.archive, Sender: b})
 	env, err := whisper.Seal(t.Context(), whisper.Draft{Key: testKey, Topic: pushwire.Topic()})
 	require.NoError(t, err)
 	require.InDelta(t, 1e-9, p.work(""), 1e-12)
@@ -257,7 +256,7 @@ func TestQueueIsBounded(t *testing.T) {
 		p.handle([32]byte{byte(i)}, env)
 	}
 	require.Equal(t, 4, p.desk.Waiting())
-	require.EqualValues(t, 2, value(m.dropped.WithLabelValues("queue")))
+	require.EqualValues(t, 2, value(p.m.dropped.WithLabelValues("queue")))
 	require.InDelta(t, 256e-9, p.work(""), 1e-9)
 }
 

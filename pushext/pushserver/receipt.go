@@ -102,12 +102,12 @@ func (o *outbox) alive(id registration.ID, change func(*device, time.Time)) erro
 	if err != nil {
 		return err
 	}
-	o.calm(id)
+	o.bell.calm(id)
 	switch {
 	case pending > 0:
-		o.ring(id, false)
+		o.bell.ring(id, false)
 	case climb > 0:
-		o.climb(id, climb)
+		o.bell.climb(id, climb)
 	}
 	return nil
 }

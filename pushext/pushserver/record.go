@@ -185,9 +185,6 @@ func decodeRecord(id registration.ID, b []byte) (*record, error) {
 	return r, nil
 }
 
-func millis(t time.Time) uint64      { return uint64(max(0, t.UnixMilli())) }
-func fromMillis(ms uint64) time.Time { return time.UnixMilli(int64(ms)) }
-
 // What the index needs of a record is apart on disk, so that the start of the
 // server reads nothing else: a version byte, the state, whether it never proved
 // an address, the expiry in Unix milliseconds (big-endian), and for each channel

@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/lru"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushserver/topics"
 	"whisperpush/pushext/pushserver/vault"
-	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
 
@@ -48,18 +48,6 @@ const (
 	classes
 )
 
-// refusal is an answer to a request that is not OK.
-type refusal struct {
-	code pushwire.Code
-	text string
-}
-
-func (r *refusal) Error() string { return r.text }
-
-func refuse(code pushwire.Code, format string, args ...any) error {
-	return &refusal{code, fmt.Sprintf(format, args...)}
-}
-
 // registry holds the registrations: durably in the store, and what matching
 // needs of them in memory. A change is on disk, fsynced, when a method returns.
 // It is safe for concurrent use.
@@ -74,10 +62,7 @@ type registry struct {
 	recent    *recent
 	codes     *codes
 
-	// died and gone are called after a registration died, and after it was
-	// removed or became a tombstone, with the reason. They must not call back
-	// but for get and match.
-	died, gone func(id registration.ID, reason string)
+	ends ends
 
 	turn chan struct{} // holds one: who writes
 
@@ -101,30 +86,51 @@ type tally struct {
 	challenged int          // records at prefixChallenged
 }
 
+// ends is told of registrations that end. It must not call back but for get and Match.
+type ends interface {
+	// record is the key of what is kept elsewhere for a registration, and deleted in the
+	// same batch as it: whatever crashes, nothing stays behind.
+	record(id registration.ID) []byte
+	// died is called after the provider's word took all addresses of a registration,
+	// and gone after it was removed or became a tombstone.
+	died(id registration.ID, reason string)
+	gone(id registration.ID, reason string)
+}
+
+// registryOptions of a registry. All but SkipChallenge are required; a nil Registerer
+// registers no metrics.
+type registryOptions struct {
+	Limits        Limits // complete
+	Providers     []pushext.Provider
+	SkipChallenge []string // names of providers whose addresses are believed
+	Ends          ends
+	Logger        *slog.Logger
+	Registerer    prometheus.Registerer
+}
+
 // openRegistry indexes the channels of all registrations, by a snapshot if there
 // is one, or by reading them in one pass. A record that is found damaged is left out,
 // counted and logged; its device finds out with its next request and registers again.
-func openRegistry(s *vault.Vault, limits Limits, providers []pushext.Provider, skip []string, log *slog.Logger, m *registryMetrics) (*registry, error) {
+func openRegistry(s *vault.Vault, o registryOptions) (*registry, error) {
 	r := &registry{
 		store:     s,
-		limits:    limits,
-		providers: make(map[string]pushext.Provider, len(providers)),
-		skip:      make(map[string]bool, len(skip)),
-		log:       log,
-		m:         m,
+		limits:    o.Limits,
+		providers: make(map[string]pushext.Provider, len(o.Providers)),
+		skip:      make(map[string]bool, len(o.SkipChallenge)),
+		log:       o.Logger,
+		m:         newRegistryMetrics(o.Registerer),
 		recent:    newRecent(),
-		codes:     newCodes(limits),
+		codes:     newCodes(o.Limits),
 		turn:      make(chan struct{}, 1),
 		open:      newGroup(),
 		sources:   lru.NewBasicLRU[[16]byte, int](maxSourceCounts),
-		died:      func(registration.ID, string) {},
-		gone:      func(registration.ID, string) {},
+		ends:      o.Ends,
 		next:      1,
 	}
-	for _, p := range providers {
+	for _, p := range o.Providers {
 		r.providers[p.Name()] = p
 	}
-	for _, name := range skip {
+	for _, name := range o.SkipChallenge {
 		r.skip[name] = true
 	}
 	switch next, err := s.Get(keyNextID); {

@@ -27,7 +27,7 @@ func BenchmarkOpenRegistry(b *testing.B) {
 	defer s.Close()
 	post := &postbox{name: "post"}
 	open := func() *registry {
-		r, err := openRegistry(s, Limits{PerSource: registrations}.withDefaults(), []pushext.Provider{post}, []string{"post"}, slog.New(slog.NewTextHandler(io.Discard, nil)), newRegistryMetrics(nil))
+		r, err := openRegistry(s, registryOptions{Limits: Limits{PerSource: registrations}.withDefaults(), Providers: []pushext.Provider{post}, SkipChallenge: []string{"post"}, Ends: noEnds{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		require.NoError(b, err)
 		return r
 	}

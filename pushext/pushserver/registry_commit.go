@@ -238,9 +238,7 @@ func (c *decision) put(e edit) {
 		c.set([]byte(key), value)
 	}
 	if e.old != nil && e.old.live() && (e.next == nil || !e.next.live()) {
-		// In the same batch: whatever crashes, no wake-ups stay behind for
-		// a registration that is not there any more.
-		c.delete(deviceKey(e.old.ID))
+		c.delete(c.ends.record(e.old.ID))
 	}
 	if e.next == nil {
 		c.delete(idKey(prefixRecord, e.old.ID))
@@ -292,11 +290,11 @@ func (r *registry) settle(e edit) {
 	switch {
 	case old == nil || !old.live():
 	case next == nil:
-		r.gone(old.ID, e.reason)
+		r.ends.gone(old.ID, e.reason)
 	case !next.live():
-		r.gone(old.ID, next.Reason)
+		r.ends.gone(old.ID, next.Reason)
 	case next.State == registration.Dead && old.State != registration.Dead:
-		r.died(old.ID, next.Reason)
+		r.ends.died(old.ID, next.Reason)
 	}
 }
 

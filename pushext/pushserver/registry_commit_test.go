@@ -109,7 +109,7 @@ func newSmall(t require.TestingT, disk *faultstore.Store) *small {
 	s, err := vault.Open("", testKey, durable.Options{Storage: disk})
 	require.NoError(t, err)
 	providers := []pushext.Provider{b.post, &wires{links: make(map[string]pushext.Link)}}
-	b.registry, err = openRegistry(s, smallLimits.withDefaults(), providers, nil, slog.New(slog.DiscardHandler), newRegistryMetrics(nil))
+	b.registry, err = openRegistry(s, registryOptions{Limits: smallLimits.withDefaults(), Providers: providers, Ends: noEnds{}, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	return b
 }

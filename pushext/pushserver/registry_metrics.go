@@ -1,9 +1,6 @@
 package pushserver
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // registryMetrics are those of the registry.
 type registryMetrics struct {
@@ -15,17 +12,12 @@ type registryMetrics struct {
 }
 
 func newRegistryMetrics(r prometheus.Registerer) *registryMetrics {
-	f := promauto.With(r)
+	m := newMeter(r)
 	return &registryMetrics{
-		registrations: f.NewGaugeVec(prometheus.GaugeOpts{Name: "whisperpush_pushext_registrations",
-			Help: "Registrations held."}, []string{"state"}),
-		channels: f.NewGauge(prometheus.GaugeOpts{Name: "whisperpush_pushext_channels",
-			Help: "Channels of all registrations."}),
-		damaged: f.NewCounter(prometheus.CounterOpts{Name: "whisperpush_pushext_damaged_registrations_total",
-			Help: "Times a registration's record could not be read."}),
-		writeFailures: f.NewCounter(prometheus.CounterOpts{Name: "whisperpush_pushext_registry_write_failures_total",
-			Help: "Changes of registrations that could not be written."}),
-		ended: f.NewCounterVec(prometheus.CounterOpts{Name: "whisperpush_pushext_registrations_ended_total",
-			Help: "Registrations that ended."}, []string{"cause"}),
+		registrations: m.gauges("registrations", "Registrations held.", "state"),
+		channels:      m.gauge("channels", "Channels of all registrations."),
+		damaged:       m.counter("damaged_registrations_total", "Times a registration's record could not be read."),
+		writeFailures: m.counter("registry_write_failures_total", "Changes of registrations that could not be written."),
+		ended:         m.counters("registrations_ended_total", "Registrations that ended.", "cause"),
 	}
 }

@@ -446,7 +446,7 @@ func TestRegistryModel(t *testing.T) {
 		open := func(dir string) (*registry, *vault.Vault) {
 			s, err := vault.Open(dir, testKey, durable.Options{Storage: disk})
 			require.NoError(t, err)
-			r, err := openRegistry(s, Limits{}.withDefaults(), []pushext.Provider{post}, []string{"post"}, slog.New(slog.DiscardHandler), newRegistryMetrics(nil))
+			r, err := openRegistry(s, registryOptions{Limits: Limits{}.withDefaults(), Providers: []pushext.Provider{post}, SkipChallenge: []string{"post"}, Ends: noEnds{}, Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
 			return r, s
 		}

@@ -295,7 +295,6 @@ type rig struct {
 	store      *vault.Vault
 	box        *outbox
 	dispatcher *dispatcher
-	m          *metrics
 	reg        *prometheus.Registry
 	cancel     context.CancelFunc
 	halt       context.CancelFunc
@@ -356,18 +355,17 @@ func (r *rig) start() {
 	s, err := vault.Open("", testKey, durable.Options{Storage: r.disk})
 	require.NoError(r.t, err)
 	r.reg = prometheus.NewRegistry()
-	r.m = newMetrics(r.reg)
-	box, started, err := newOutbox(s, r.cfg, log, r.m)
+	box, started, err := newOutbox(s, outboxOptions{TTL: r.cfg.TTL, SilentAfter: r.cfg.SilentAfter, Logger: log, Registerer: r.reg})
 	require.NoError(r.t, err)
-	d, err := newDispatcher(r.providers, r.dir, box, r.cfg, log, r.m)
+	d, err := newDispatcher(dispatchOptions{Delivery: r.cfg, Providers: r.providers, Directory: r.dir, Outbox: box, Logger: log, Registerer: r.reg})
 	require.NoError(r.t, err)
 	r.store, r.box, r.dispatcher = s, box, d
 	r.dir.died = func(id registration.ID, reason string) { _ = box.drop(id, outcomeDead, reason) }
-	f := &follower{source: r.log, who: r.dir, box: box, log: log, m: r.m}
+	f := newFollower(followerOptions{Log: r.log, Matcher: r.dir, Outbox: box, FanOut: r.cfg.FanOut, Logger: log, Registerer: r.reg})
 	if !started {
 		require.NoError(r.t, f.begin())
 	}
-	require.NoError(r.t, box.recover(r.t.Context(), d.resume))
+	require.NoError(r.t, box.begin(r.t.Context(), d))
 	var write, run context.Context
 	write, r.halt = context.WithCancel(context.Background())
 	run, r.cancel = context.WithCancel(context.Background())
@@ -389,6 +387,12 @@ func (r *rig) stop() {
 	r.halt()
 	r.writer.Wait()
 	require.NoError(r.t, r.store.Close())
+	families, err := r.reg.Gather()
+	require.NoError(r.t, err)
+	for _, f := range families {
+		require.Regexp(r.t, `^whisperpush_pushext_[a-z_]+$`, f.GetName())
+		require.NotEmpty(r.t, f.GetHelp())
+	}
 	time.Sleep(2 * time.Second) // goleveldb's pool lingers for one
 }
 
@@ -401,8 +405,34 @@ func value(m prometheus.Metric) float64 {
 	return d.GetCounter().GetValue() + d.GetGauge().GetValue()
 }
 
+// metric is the sum of the counters or gauges of a name without its prefix that have
+// the labels, given in pairs.
+func (r *rig) metric(name string, labels ...string) (sum float64) {
+	families, err := r.reg.Gather()
+	require.NoError(r.t, err)
+	for _, f := range families {
+		if f.GetName() != "whisperpush_pushext_"+name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			have := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				have[l.GetName()] = l.GetValue()
+			}
+			all := true
+			for i := 0; i < len(labels); i += 2 {
+				all = all && have[labels[i]] == labels[i+1]
+			}
+			if all {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
 func outcomes(r *rig, outcome, reason string) float64 {
-	return value(r.m.outcomes.WithLabelValues(outcome, reason))
+	return r.metric("outcomes_total", "outcome", outcome, "reason", reason)
 }
 
 // inBubble runs a test in fake time.

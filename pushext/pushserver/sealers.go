@@ -97,3 +97,10 @@ func (s *sealers) forget(id registration.ID) {
 	delete(s.young, id)
 	delete(s.old, id)
 }
+
+// forget forgets what is kept to seal to a registration that ended.
+func (d *dispatcher) forget(id registration.ID) { d.sealers.forget(id) }
+
+// expireSealers forgets what is kept to seal and is too old. It is called from time to
+// time.
+func (d *dispatcher) expireSealers(now time.Time) { d.sealers.expire(now) }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/durable"
@@ -61,41 +62,65 @@ func New(cfg Config) (*Server, error) {
 }
 
 func build(cfg Config, s *vault.Vault) (*Server, error) {
-	m := newMetrics(cfg.Registerer)
-	reg, err := openRegistry(s, cfg.Limits, cfg.Providers, cfg.SkipChallenge, cfg.Logger, newRegistryMetrics(cfg.Registerer))
+	box, started, err := newOutbox(s, outboxOptions{
+		TTL: cfg.Delivery.TTL, SilentAfter: cfg.Delivery.SilentAfter, Logger: cfg.Logger, Registerer: cfg.Registerer,
+	})
 	if err != nil {
 		return nil, err
 	}
-	box, started, err := newOutbox(s, cfg.Delivery, cfg.Logger, m)
+	over := &endings{box: box, log: cfg.Logger}
+	reg, err := openRegistry(s, registryOptions{
+		Limits: cfg.Limits, Providers: cfg.Providers, SkipChallenge: cfg.SkipChallenge, Ends: over,
+		Logger: cfg.Logger, Registerer: cfg.Registerer,
+	})
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDispatcher(cfg.Providers, reg, box, cfg.Delivery, cfg.Logger, m)
+	d, err := newDispatcher(dispatchOptions{
+		Delivery: cfg.Delivery, Providers: cfg.Providers, Server: [33]byte(crypto.CompressPubkey(&cfg.PushKey.PublicKey)),
+		Directory: reg, Outbox: box, Logger: cfg.Logger, Registerer: cfg.Registerer,
+	})
 	if err != nil {
 		return nil, err
 	}
-	x := &Server{
-		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, ttl: cfg.Delivery.TTL, fresh: !started,
-		follower: &follower{source: cfg.Log, who: reg, box: box, log: cfg.Logger, m: m},
+	over.dispatcher = d
+	asked := protocolOptions{
+		PushKey: cfg.PushKey, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes, Sender: cfg.Sender,
+		Logger: cfg.Logger, Registerer: cfg.Registerer,
 	}
-	x.protocol = newProtocol(cfg.PushKey, cfg.Limits, reg, box, d, cfg.Envelopes, cfg.Sender, cfg.Logger, newProtocolMetrics(cfg.Registerer))
-	d.server = x.protocol.server
 	if log, ok := cfg.Log.(pushext.Identified); ok {
-		x.protocol.logID = log.LogID
+		asked.LogID = log.LogID
 	}
-	reg.died = func(id registration.ID, reason string) {
-		d.sealers.forget(id)
-		if err := box.drop(id, outcomeDead, reason); err != nil {
-			x.log.Error("cannot drop the wake-ups of a dead registration", "err", err)
-		}
+	return &Server{
+		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, ttl: cfg.Delivery.TTL, fresh: !started,
+		follower: newFollower(followerOptions{
+			Log: cfg.Log, Matcher: reg, Outbox: box, FanOut: cfg.Delivery.FanOut, Logger: cfg.Logger, Registerer: cfg.Registerer,
+		}),
+		protocol: newProtocol(asked),
+	}, nil
+}
+
+// endings ends everywhere what ended in the registry.
+type endings struct {
+	box        *outbox
+	dispatcher *dispatcher
+	log        *slog.Logger
+}
+
+func (e *endings) record(id registration.ID) []byte { return deviceKey(id) }
+
+func (e *endings) died(id registration.ID, reason string) {
+	e.dispatcher.forget(id)
+	if err := e.box.drop(id, outcomeDead, reason); err != nil {
+		e.log.Error("cannot drop the wake-ups of a dead registration", "err", err)
 	}
-	reg.gone = func(id registration.ID, reason string) {
-		d.sealers.forget(id)
-		if err := box.forget(id, outcomeGone, reason); err != nil {
-			x.log.Error("cannot drop the wake-ups of a registration that ended", "err", err)
-		}
+}
+
+func (e *endings) gone(id registration.ID, reason string) {
+	e.dispatcher.forget(id)
+	if err := e.box.forget(id, outcomeGone, reason); err != nil {
+		e.log.Error("cannot drop the wake-ups of a registration that ended", "err", err)
 	}
-	return x, nil
 }
 
 // Limits are what the server tells clients that it allows.
@@ -112,7 +137,7 @@ func (x *Server) Start(ctx context.Context) error {
 			return fmt.Errorf("start push: %w", err)
 		}
 	}
-	if err := x.outbox.recover(ctx, x.dispatcher.resume); err != nil {
+	if err := x.outbox.begin(ctx, x.dispatcher); err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
 	var write, run context.Context
@@ -120,7 +145,7 @@ func (x *Server) Start(ctx context.Context) error {
 	run, x.cancel = context.WithCancel(context.Background())
 	x.writer.Go(func() { x.outbox.run(write) })
 	x.protocol.start()
-	goal := x.follower.source.Last()
+	goal := x.follower.end()
 	x.wg.Go(func() { x.follower.run(run) })
 	x.wg.Go(func() {
 		if x.follower.catchUp(run, goal) {
@@ -191,7 +216,7 @@ func (x *Server) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-registrations.C:
-			x.dispatcher.sealers.expire(now)
+			x.dispatcher.expireSealers(now)
 			err = x.registry.sweep(now)
 		case now := <-entries.C:
 			err = x.outbox.sweep(ctx, now, x.registry.absent)

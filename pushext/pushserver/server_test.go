@@ -95,24 +95,6 @@ func TestSweeps(t *testing.T) {
 	})
 }
 
-func TestMetricsAreNamedAndBounded(t *testing.T) {
-	reg := prometheus.NewRegistry()
-	m := newMetrics(reg)
-	m.outcome(outcomeFetched, "fetch")
-	families, err := reg.Gather()
-	require.NoError(t, err)
-	for _, f := range families {
-		require.Regexp(t, `^whisperpush_pushext_[a-z_]+$`, f.GetName())
-		require.NotEmpty(t, f.GetHelp())
-	}
-	for i := range 10 * maxReasons {
-		m.outcome(outcomeDead, string(rune('a'+i%26))+testHash(uint64(i)).Hex()[:20])
-	}
-	require.Equal(t, maxReasons, len(m.reasons))
-	require.Equal(t, "other", m.reason("one more"))
-	require.Equal(t, "fetch", m.reason("fetch"))
-}
-
 // Nothing is kept in memory of devices and hosts that have nothing to do.
 func TestIdleDevicesAreForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -135,7 +135,7 @@ func (d *dispatcher) next(l *lane, j *job, c cargo, v pushext.Verdict, now time.
 		}
 		j.wake = &c.wake
 		if j.ladder == nil && !c.last() && v.Class != pushext.TokenDead && v.Class != pushext.MessageBad && v.Class != pushext.Absent {
-			d.climb(j, l.line.patience)
+			d.await(j, l.line.patience)
 		}
 	}
 	again, step, there := j.again, j.step, j.there

@@ -94,7 +94,7 @@ func TestMaxInFlightIsDivided(t *testing.T) {
 		r := newRig(t, Delivery{MaxInFlight: 2})
 		r.start()
 		defer r.stop()
-		_, err := newDispatcher(append(one(2), hosts), r.dir, r.box, r.cfg, r.dispatcher.log, newMetrics(nil))
+		_, err := newDispatcher(dispatchOptions{Delivery: r.cfg, Providers: append(one(2), hosts), Directory: r.dir, Outbox: r.box, Logger: r.dispatcher.log})
 		require.ErrorIs(t, err, errDelivery)
 		require.ErrorContains(t, err, "MaxInFlight is 2")
 	})

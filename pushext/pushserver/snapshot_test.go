@@ -48,7 +48,7 @@ func (s *shelf) open() {
 	store, err := vault.Open(s.dir, testKey, durable.Options{Storage: s.disk})
 	require.NoError(s.t, err)
 	post := []pushext.Provider{&postbox{name: "post"}}
-	s.registry, err = openRegistry(store, Limits{PerSource: 1000}.withDefaults(), post, []string{"post"}, slog.New(slog.NewTextHandler(&s.log, nil)), newRegistryMetrics(nil))
+	s.registry, err = openRegistry(store, registryOptions{Limits: Limits{PerSource: 1000}.withDefaults(), Providers: post, SkipChallenge: []string{"post"}, Ends: noEnds{}, Logger: slog.New(slog.NewTextHandler(&s.log, nil))})
 	require.NoError(s.t, err)
 }
 

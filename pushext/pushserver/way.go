@@ -1,22 +1,8 @@
 package pushserver
 
 import (
-	"context"
 	"log/slog"
-
-	"whisperpush/pushext/pushserver/registration"
 )
-
-// way tells, to who looks closely, how far what concerns a registration has come. The
-// number is this server's own; nothing else names the device, its address or what
-// it listens to. what is "wake-up" or "registration".
-func way(log *slog.Logger, what string, id registration.ID, step string, attrs ...slog.Attr) {
-	if !log.Enabled(context.Background(), slog.LevelDebug) {
-		return
-	}
-	all := append([]slog.Attr{slog.Uint64("registration", uint64(id)), slog.String("step", step)}, attrs...)
-	log.LogAttrs(context.Background(), slog.LevelDebug, "way of a "+what, all...)
-}
 
 // way is that of what goes to a device. It may be called with mu held.
 func (d *dispatcher) way(j *job, step string, attrs ...slog.Attr) {
