@@ -60,6 +60,25 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
+// The database engine is known to durable alone, which says what of it is to be
+// relied on, and to the benchmarks that measure us against it. Tests are no exception.
+func TestOnlyDurableKnowsItsEngine(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}`, "./...").Output()
+	require.NoError(t, err)
+	users := 0
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if !strings.Contains(imports, "goleveldb") {
+			continue
+		}
+		users++
+		if !anyWithin(strings.TrimPrefix(name, "whisperpush/"), []string{"durable", "bench"}) {
+			t.Errorf("%s imports goleveldb: use what durable offers", name)
+		}
+	}
+	require.GreaterOrEqual(t, users, 2, "durable and durable/faultstore")
+}
+
 // The client goes into apps: it must bring no archive, no server and no test
 // equipment along, and nothing of go-ethereum's p2p.Server: one package below that
 // does not link on Android.

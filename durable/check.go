@@ -36,7 +36,7 @@ func Check(ctx context.Context, dir string, progress func(done, total int64)) (k
 			}
 		}
 	}
-	it := d.NewIterator(nil)
+	it := d.Scan(nil, nil)
 	defer it.Release()
 	for ; it.Next(); keys++ {
 		done += int64(len(it.Key()) + len(it.Value()))
@@ -48,7 +48,7 @@ func Check(ctx context.Context, dir string, progress func(done, total int64)) (k
 		}
 		progress(min(done, total), total) // tables are compressed, and have old versions
 	}
-	if err := it.Error(); err != nil {
+	if err := it.Release(); err != nil {
 		return keys, err
 	}
 	progress(total, total)

@@ -12,10 +12,8 @@ import (
 
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/filter"
-	"github.com/syndtr/goleveldb/leveldb/iterator"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/storage"
-	"github.com/syndtr/goleveldb/leveldb/util"
 )
 
 const (
@@ -31,7 +29,7 @@ const (
 	// writing after the first of them failed: a full disk costs a few attempts a
 	// second, not a busy loop.
 	reopenPause = 200 * time.Millisecond
-	// drainTimeout is how long a reopen waits for iterators and snapshots to be
+	// drainTimeout is how long a reopen waits for iterators to be
 	// released before it closes the database under them.
 	drainTimeout = 2 * time.Second
 )
@@ -40,7 +38,7 @@ const (
 type Options struct {
 	// Storage replaces the files in dir, in tests. The caller keeps it and closes
 	// it after the DB.
-	Storage storage.Storage
+	Storage Storage
 	// NoCompression switches snappy off, for data that is encrypted already.
 	NoCompression bool
 	// WriteBuffer and BlockCache are sizes in bytes, 0 means the defaults above.
@@ -129,7 +127,7 @@ type instance struct {
 	readOnly bool
 	broken   atomic.Bool // a write failed: close and reopen before the next
 	poisoned atomic.Bool // the engine panicked in a write: its write lock is held for ever
-	pins     pins        // iterators and snapshots
+	pins     pins        // iterators
 }
 
 // Open opens the database in dir, creating it when it does not exist. The error
@@ -221,15 +219,15 @@ func (d *DB) release() {
 // Write writes b and returns after it was fsynced. Concurrent writers share the
 // fsync. The error wraps ErrWrite: nothing of b counts as written, the database
 // is closed and reopened before the next write, and b may be tried again.
-func (d *DB) Write(b *leveldb.Batch) error { return d.write(b, true) }
+func (d *DB) Write(b *Batch) error { return d.write(b, true) }
 
 // WriteUnsynced writes b without waiting for the disk: it may be lost in a power
 // cut, but only together with everything written after it.
-func (d *DB) WriteUnsynced(b *leveldb.Batch) error { return d.write(b, false) }
+func (d *DB) WriteUnsynced(b *Batch) error { return d.write(b, false) }
 
 // pendingWrite is a batch whose writer waits.
 type pendingWrite struct {
-	b    *leveldb.Batch
+	b    *Batch
 	sync bool
 	done chan error // buffered
 }
@@ -237,7 +235,7 @@ type pendingWrite struct {
 // write queues b; whoever gets the turn writes everything queued with one fsync.
 // Merging is not left to goleveldb, where a panic of the one that writes would
 // leave the others waiting for ever.
-func (d *DB) write(b *leveldb.Batch, sync bool) error {
+func (d *DB) write(b *Batch, sync bool) error {
 	if d.o.ReadOnly {
 		return fmt.Errorf("%w: %s is open read-only", ErrWrite, d.dir)
 	}
@@ -266,12 +264,12 @@ func (d *DB) writeGroup(group []*pendingWrite) {
 	case 0: // the turn came after another had written ours
 		return
 	case 1:
-		err = d.commit(group[0].b, group[0].sync)
+		err = d.commit(&group[0].b.b, group[0].sync)
 	default:
 		merged, sync := new(leveldb.Batch), false
 		for _, w := range group {
 			if err == nil {
-				err = w.b.Replay(merged)
+				err = w.b.b.Replay(merged)
 			}
 			sync = sync || w.sync
 		}
@@ -409,7 +407,7 @@ func (d *DB) current() (*instance, error) {
 	return d.cur, nil
 }
 
-// Get returns a copy of key's value, or leveldb.ErrNotFound.
+// Get returns a copy of key's value, or ErrNotFound.
 func (d *DB) Get(key []byte) (value []byte, err error) {
 	in, err := d.current()
 	if err != nil {
@@ -421,59 +419,6 @@ func (d *DB) Get(key []byte) (value []byte, err error) {
 		return err
 	})
 	return value, d.classify(err)
-}
-
-// Has reports whether key exists.
-func (d *DB) Has(key []byte) (ok bool, err error) {
-	in, err := d.current()
-	if err != nil {
-		return false, err
-	}
-	defer d.mu.RUnlock()
-	err = d.guard(in, func() error {
-		ok, err = in.db.Has(key, nil)
-		return err
-	})
-	return ok, d.classify(err)
-}
-
-// NewIterator returns an iterator over r (nil = everything) as of now. Release it
-// soon: a reopen waits for it up to two seconds, then it fails.
-func (d *DB) NewIterator(r *util.Range) iterator.Iterator { return d.iterator(r, nil) }
-
-// Scan is NewIterator for reading much of the database once: it leaves the block
-// cache as it is.
-func (d *DB) Scan(r *util.Range) iterator.Iterator {
-	return d.iterator(r, &opt.ReadOptions{DontFillCache: true})
-}
-
-func (d *DB) iterator(r *util.Range, o *opt.ReadOptions) iterator.Iterator {
-	in, err := d.current()
-	if err != nil {
-		return iterator.NewEmptyIterator(err)
-	}
-	defer d.mu.RUnlock()
-	var it iterator.Iterator
-	if err := d.guard(in, func() error { it = in.db.NewIterator(r, o); return nil }); err != nil {
-		return iterator.NewEmptyIterator(err)
-	}
-	in.pins.add()
-	return &guardedIterator{it: it, d: d, in: in}
-}
-
-// Snapshot returns the database as of now. Release it soon, as an iterator.
-func (d *DB) Snapshot() (*Snapshot, error) {
-	in, err := d.current()
-	if err != nil {
-		return nil, err
-	}
-	defer d.mu.RUnlock()
-	var s *leveldb.Snapshot
-	if err := d.guard(in, func() error { s, err = in.db.GetSnapshot(); return err }); err != nil {
-		return nil, d.classify(err)
-	}
-	in.pins.add()
-	return &Snapshot{s: s, d: d, in: in}, nil
 }
 
 // ReadOnly reports whether the database was opened with Options.ReadOnly.
@@ -493,7 +438,7 @@ func (d *DB) Size() int64 {
 	return stats.LevelSizes.Sum()
 }
 
-// Close closes the database, waiting for iterators and snapshots for a short
+// Close closes the database, waiting for iterators for a short
 // while. It may be called twice.
 func (d *DB) Close() error {
 	d.reopening.Lock()

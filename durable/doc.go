@@ -3,8 +3,8 @@
 //
 // The archive (one database per time partition) and the push server (one
 // database) open it with [Open], write with [DB.Write] (one batch, one fsync,
-// concurrent writers share the fsync) and read with [DB.Get], [DB.NewIterator]
-// and [DB.Snapshot]. What it adds to goleveldb:
+// concurrent writers share the fsync) and read with [DB.Get] and [DB.Scan]. That
+// much is a [Store]; nothing of goleveldb is in it. What is added to goleveldb:
 //
 //   - Strictness. goleveldb is opened with opt.StrictAll: with the default one
 //     flipped bit in the journal drops acknowledged records without a word.
@@ -31,5 +31,6 @@
 // aside is a sibling directory named <dir>.corrupt-<UTC time>.
 //
 // Package faultstore is an in-memory disk with power cuts, full disks, failing
-// fsyncs and bit flips, for the tests of this package and of its users.
+// fsyncs and bit flips, for the tests of this package and of its users. Package
+// storetest is what each Store must pass.
 package durable

@@ -9,6 +9,8 @@ import (
 )
 
 var (
+	// ErrNotFound says that there is no such key.
+	ErrNotFound = errors.New("not found")
 	// ErrLocked says that another process holds the directory.
 	ErrLocked = errors.New("database is in use by another process")
 	// ErrCorrupted says that what is on disk is not what was written.
@@ -36,8 +38,10 @@ func isCorrupted(err error) bool {
 // classify turns an error of goleveldb into one of ours, with what to do.
 func (d *DB) classify(err error) error {
 	switch {
-	case err == nil, errors.Is(err, leveldb.ErrNotFound):
-		return err
+	case err == nil:
+		return nil
+	case errors.Is(err, leveldb.ErrNotFound):
+		return ErrNotFound
 	case errors.Is(err, leveldb.ErrClosed):
 		return ErrClosed
 	case errors.Is(err, ErrCorrupted):

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/durable"
 )
 
@@ -25,7 +23,7 @@ func ExampleOpen() {
 		}
 		before, err := db.Get([]byte("key"))
 		fmt.Printf("%q %v\n", before, err)
-		var b leveldb.Batch
+		var b durable.Batch
 		b.Put([]byte("key"), []byte(value))
 		if err := db.Write(&b); err != nil {
 			fmt.Println(err) // nothing was acknowledged; it may be tried again
@@ -35,6 +33,6 @@ func ExampleOpen() {
 		}
 	}
 	// Output:
-	// "" leveldb: not found
+	// "" not found
 	// "first" <nil>
 }

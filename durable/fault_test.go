@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 	"go.uber.org/goleak"
 
@@ -45,14 +44,14 @@ func value(i int) []byte {
 }
 
 func writeOne(d *DB, i int) error {
-	b := new(leveldb.Batch)
+	b := new(Batch)
 	b.Put(key(i), value(i))
 	return d.Write(b)
 }
 
 // count checks that d holds exactly the first n writes for some n and returns n.
 func count(t *testing.T, d *DB) int {
-	it := d.NewIterator(nil)
+	it := d.Scan(nil, nil)
 	defer it.Release()
 	n := 0
 	for it.Next() {
@@ -60,7 +59,7 @@ func count(t *testing.T, d *DB) int {
 		require.Equal(t, value(n), it.Value())
 		n++
 	}
-	require.NoError(t, it.Error())
+	require.NoError(t, it.Release())
 	return n
 }
 
@@ -189,7 +188,7 @@ func TestBitFlipIsNeverSilent(t *testing.T) {
 				return err
 			}
 			defer d.Close()
-			it := d.NewIterator(nil)
+			it := d.Scan(nil, nil)
 			defer it.Release()
 			got := 0
 			for it.Next() {
@@ -197,10 +196,10 @@ func TestBitFlipIsNeverSilent(t *testing.T) {
 				require.Equal(t, value(got), it.Value(), "seed %d", seed)
 				got++
 			}
-			if it.Error() == nil {
+			if it.Release() == nil {
 				require.Equal(t, n, got, "seed %d: bit %d of %v lost records silently", seed, bit, fd)
 			}
-			return it.Error()
+			return it.Release()
 		}()
 		if err != nil {
 			require.ErrorIs(t, err, ErrCorrupted, "seed %d", seed)
@@ -288,7 +287,7 @@ func TestReopenWithAnIteratorOpen(t *testing.T) {
 	for i := range 100 {
 		require.NoError(t, writeOne(d, i))
 	}
-	it := d.NewIterator(nil)
+	it := d.Scan(nil, nil)
 	require.True(t, it.Next())
 	var failed atomic.Bool
 	s.Disk().SetFault(func(op faultstore.Op) error {

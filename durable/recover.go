@@ -150,9 +150,9 @@ func (r *Recovery) fill(m *merge, fresh string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	it := m.db.NewIterator(nil)
+	it := m.db.Scan(nil, nil)
 	defer it.Release()
-	batch, size := new(leveldb.Batch), 0
+	batch, size := new(Batch), 0
 	write := func() error {
 		if err := errors.Join(m.ctx.Err(), out.Write(batch)); err != nil {
 			return err
@@ -179,7 +179,7 @@ func (r *Recovery) fill(m *merge, fresh string) (err error) {
 			}
 		}
 	}
-	if err := errors.Join(it.Error(), write()); err != nil {
+	if err := errors.Join(it.Release(), write()); err != nil {
 		return err
 	}
 	m.progress(m.total, m.total)
@@ -212,12 +212,12 @@ func openVersion(b []byte) (version, error) {
 }
 
 // add takes a version unless there is a newer one.
-func (m *merge) add(b *leveldb.Batch, pending map[string]uint64, key []byte, v version) error {
+func (m *merge) add(b *Batch, pending map[string]uint64, key []byte, v version) error {
 	if seq, ok := pending[string(key)]; ok && seq >= v.seq {
 		return nil
 	}
 	switch old, err := m.db.Get(key); {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, ErrNotFound):
 	case err != nil:
 		return err
 	default:
@@ -248,7 +248,7 @@ func (m *merge) file(files storage.Storage, fd storage.FileDesc) (lost []string,
 		return nil, err
 	}
 	defer r.Close()
-	b, pending, size := new(leveldb.Batch), make(map[string]uint64), 0
+	b, pending, size := new(Batch), make(map[string]uint64), 0
 	take := func(e entry) error {
 		if err := m.add(b, pending, e.key, e.version); err != nil {
 			return err

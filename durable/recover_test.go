@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 )
 
 // damagedFiles makes a database of n writes and flips a bit in the middle of its
@@ -68,7 +67,7 @@ func TestRecover(t *testing.T) {
 					require.Equal(t, value(i), v)
 					found++
 				} else {
-					require.ErrorIs(t, err, leveldb.ErrNotFound)
+					require.ErrorIs(t, err, ErrNotFound)
 				}
 			}
 			require.Equal(t, r.Keys, found)

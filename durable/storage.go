@@ -20,7 +20,11 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
-// DirSyncer is what a storage.Storage given in Options.Storage implements when
+// Storage is the files of a database, for tests that put something in their place:
+// package faultstore has one.
+type Storage = storage.Storage
+
+// DirSyncer is what a Storage given in Options.Storage implements when
 // its directory entries need an fsync of their own.
 type DirSyncer interface {
 	// SyncDir makes the creations, renames and removals so far durable.
@@ -361,7 +365,7 @@ func (s *strictStorage) unborn() (bool, error) {
 // Unborn reports whether the database in dir, or in s if that is not nil, never came to be: a
 // crash or a full disk ended its first Open, and nothing is in it. The error is
 // ErrLocked when another process has it open.
-func Unborn(dir string, s storage.Storage) (bool, error) {
+func Unborn(dir string, s Storage) (bool, error) {
 	if s == nil {
 		files, err := openFiles(dir)
 		if err != nil {

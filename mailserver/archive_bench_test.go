@@ -2,7 +2,6 @@ package mailserver
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/syndtr/goleveldb/leveldb"
-	"github.com/syndtr/goleveldb/leveldb/opt"
 
 	"whisperpush/whisper"
 )
@@ -71,39 +68,6 @@ func BenchmarkArchive(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "envelopes/s")
-}
-
-// BenchmarkBareLevelDB writes the same envelopes with one key each, in batches of
-// 500 with fsync.
-func BenchmarkBareLevelDB(b *testing.B) {
-	const n = 300_000
-	envs := benchEnvelopes(n)
-	for _, size := range []int{500, 2000, 5000} {
-		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {
-			for b.Loop() {
-				b.StopTimer()
-				db, err := leveldb.OpenFile(b.TempDir(), &opt.Options{Compression: opt.NoCompression})
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.StartTimer()
-				batch := new(leveldb.Batch)
-				for i, e := range envs {
-					batch.Put(logKey(uint64(i)), e.Raw())
-					if batch.Len() == size || i == n-1 {
-						if err := db.Write(batch, &opt.WriteOptions{Sync: true}); err != nil {
-							b.Fatal(err)
-						}
-						batch.Reset()
-					}
-				}
-				b.StopTimer()
-				db.Close()
-				b.StartTimer()
-			}
-			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "envelopes/s")
-		})
-	}
 }
 
 // filled is an archive of a million envelopes, shared by the benchmarks that read.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb/storage"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -223,7 +222,7 @@ func TestArchiveFailedSync(t *testing.T) {
 		follower := follow(t, a, 0)
 		var syncs atomic.Int64
 		disk.SetFault(func(op faultstore.Op) error {
-			if op.Kind == faultstore.Sync && op.File.Type == storage.TypeJournal && syncs.Add(1) == int64(k) {
+			if op.Kind == faultstore.Sync && op.File.Type == faultstore.Journal && syncs.Add(1) == int64(k) {
 				return eio
 			}
 			return nil
@@ -267,7 +266,7 @@ func TestArchiveFailedWriteUnderTheNextGroup(t *testing.T) {
 		var ops atomic.Int64
 		started, queued := make(chan struct{}), make(chan struct{})
 		disk.SetFault(func(op faultstore.Op) error {
-			if op.Kind != kind || op.File.Type != storage.TypeJournal {
+			if op.Kind != kind || op.File.Type != faultstore.Journal {
 				return nil
 			}
 			switch ops.Add(1) {
@@ -357,7 +356,7 @@ func TestArchiveCorruptionWhileRunning(t *testing.T) {
 	}
 	s := disk.Store(partitionName(1))
 	for _, fd := range s.Files() {
-		if fd.Type == storage.TypeManifest {
+		if fd.Type == faultstore.Manifest {
 			s.Flip(fd, 8*(len(s.Bytes(fd))/2))
 		}
 	}

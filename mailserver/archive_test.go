@@ -14,7 +14,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb/storage"
 	"go.uber.org/goleak"
 
 	"whisperpush/durable"
@@ -96,7 +95,7 @@ func hashes(records []Record) (hs []common.Hash) {
 type memVolume struct{ disk *faultstore.Disk }
 
 func (v memVolume) list() ([]string, error) { return v.disk.Dirs(), nil }
-func (v memVolume) open(name string) (string, storage.Storage, error) {
+func (v memVolume) open(name string) (string, durable.Storage, error) {
 	return name, v.disk.Store(name), nil
 }
 func (v memVolume) rename(from, to string) error { return v.disk.RenameDir(from, to) }
@@ -106,8 +105,8 @@ func (v memVolume) close() error                 { return nil }
 
 // The state is a file in a directory of its own.
 var (
-	stateFile = storage.FileDesc{Type: storage.TypeManifest, Num: 1}
-	stateNext = storage.FileDesc{Type: storage.TypeTemp, Num: 1}
+	stateFile = faultstore.File{Type: faultstore.Manifest, Num: 1}
+	stateNext = faultstore.File{Type: faultstore.Temp, Num: 1}
 )
 
 func (v memVolume) state() *faultstore.Store { return v.disk.Store("state") }

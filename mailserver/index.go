@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/whisper"
@@ -298,7 +297,7 @@ func topicBucket(t whisper.Topic, bits uint8) uint32 {
 
 // encode puts the whole run into a batch. prev is the last sequence of the run
 // before it. The run must not change any more.
-func (r *memoryRun) encode(prev uint64) (runHeader, filter, *leveldb.Batch) {
+func (r *memoryRun) encode(prev uint64) (runHeader, filter, *durable.Batch) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	h := runHeader{
@@ -306,7 +305,7 @@ func (r *memoryRun) encode(prev uint64) (runHeader, filter, *leveldb.Batch) {
 		minSent: r.minSent, maxSent: r.maxSent, maxExpiry: r.maxExpiry,
 		hashBits: bucketBits(len(r.hashes)), topicBits: bucketBits(len(r.entries)),
 	}
-	batch := new(leveldb.Batch)
+	batch := new(durable.Batch)
 
 	// Keys must ascend: directory, filter, hashes, header, topics.
 	directory := make([]byte, 0, 6*len(r.spans))
@@ -380,7 +379,7 @@ func (r *diskRun) damaged(what string) error {
 // get reads a value that every run has.
 func (r *diskRun) get(key []byte) ([]byte, error) {
 	v, err := r.part.get(key)
-	if err == leveldb.ErrNotFound {
+	if err == durable.ErrNotFound {
 		return nil, r.damaged("part missing")
 	}
 	return v, err

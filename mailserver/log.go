@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/durable"
 	"whisperpush/whisper"
 )
@@ -307,7 +305,7 @@ func (a *Archive) resync() error {
 		return nil
 	}
 	p := a.active()
-	err := p.write(new(leveldb.Batch)) // reopens the database
+	err := p.write(new(durable.Batch)) // reopens the database
 	if err == nil {
 		_, before := a.run.bounds()
 		if err = p.readInto(a.run); err == nil {

@@ -4,8 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/whisper"
 )
 
@@ -17,7 +16,7 @@ type group struct {
 	blocks      []newBlock
 	blockSize   int // bytes of the envelopes in the last block
 	bytes       int // of all finished blocks
-	batch       leveldb.Batch
+	batch       durable.Batch
 	partition   *partition // it is written to
 	started     time.Time  // when it went to the disk
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb/storage"
 	"pgregory.net/rapid"
 
 	"whisperpush/durable/faultstore"
@@ -194,7 +193,7 @@ func TestLost(t *testing.T) {
 			for _, first := range []uint64{11, 21} {
 				s := disk.Store(partitionName(first))
 				for _, fd := range s.Files() {
-					if fd.Type == storage.TypeManifest {
+					if fd.Type == faultstore.Manifest {
 						s.Flip(fd, 4*len(s.Bytes(fd)))
 					}
 				}

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/durable"
 	"whisperpush/whisper"
 )
@@ -85,7 +83,7 @@ func (p *partition) get(key []byte) ([]byte, error) {
 	return db.Get(key)
 }
 
-func (p *partition) write(b *leveldb.Batch) error {
+func (p *partition) write(b *durable.Batch) error {
 	db, err := p.database()
 	if err != nil {
 		return err
@@ -97,7 +95,7 @@ func (p *partition) write(b *leveldb.Batch) error {
 // block reads the block that begins with first.
 func (p *partition) block(first uint64) (block, error) {
 	v, err := p.get(logKey(first))
-	if errors.Is(err, leveldb.ErrNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return block{}, fmt.Errorf("%w: log block %d is missing", durable.ErrCorrupted, first)
 	}
 	if err != nil {
@@ -114,23 +112,14 @@ func (p *partition) blocks(from uint64, fn func(block, []byte) bool) error {
 		return err
 	}
 	defer p.mu.RUnlock()
-	it := db.NewIterator(nil)
-	defer it.Release()
-
-	// The block that holds from begins with it or is the last before it.
-	ok := it.Seek(logKey(from))
-	if seq, kind, valid := splitKey(it.Key()); !ok || !valid || kind != kindLog || seq != from {
-		for ok = it.Prev(); ok; ok = it.Prev() {
-			if _, kind, valid := splitKey(it.Key()); valid && kind == kindLog {
-				break
-			}
-		}
-		if !ok {
-			ok = it.First()
-		}
+	start, err := blockKey(db, from)
+	if err != nil {
+		return err
 	}
+	it := db.Scan(start, nil)
+	defer it.Release()
 	next := uint64(0)
-	for ; ok; ok = it.Next() {
+	for it.Next() {
 		seq, kind, valid := splitKey(it.Key())
 		if !valid || kind != kindLog {
 			continue
@@ -148,7 +137,20 @@ func (p *partition) blocks(from uint64, fn func(block, []byte) bool) error {
 			return nil
 		}
 	}
-	return it.Error()
+	return it.Release()
+}
+
+// blockKey returns the key of the block that holds from: it begins with it, or is
+// the last before it. nil if there is none before it.
+func blockKey(db *durable.DB, from uint64) (key []byte, err error) {
+	it := db.Backward(nil, append(logKey(from), 0))
+	defer it.Release()
+	for it.Next() {
+		if _, kind, valid := splitKey(it.Key()); valid && kind == kindLog {
+			return slices.Clone(it.Key()), nil
+		}
+	}
+	return nil, it.Release()
 }
 
 // end returns the header of the newest run and the last block. Both are zero if
@@ -159,9 +161,9 @@ func (p *partition) end() (newest runHeader, last block, err error) {
 		return newest, last, err
 	}
 	defer p.mu.RUnlock()
-	it := db.NewIterator(nil)
+	it := db.Backward(nil, nil)
 	defer it.Release()
-	for ok := it.Last(); ok; ok = it.Prev() {
+	for it.Next() {
 		seq, kind, valid := splitKey(it.Key())
 		switch {
 		case !valid:
@@ -178,7 +180,7 @@ func (p *partition) end() (newest runHeader, last block, err error) {
 			break
 		}
 	}
-	return newest, last, it.Error()
+	return newest, last, it.Release()
 }
 
 // load reads the headers and filters of the runs, the newest of which is newest.

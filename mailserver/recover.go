@@ -124,7 +124,7 @@ func (a *Archive) recoverPartition(ctx context.Context, dir, name string, moved 
 // archiveAgain archives the envelopes in the log of db, and returns the newest
 // sequence in it.
 func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([]uint64, uint64) error, r *Recovered) (end uint64, err error) {
-	it := db.NewIterator(nil)
+	it := db.Scan(nil, nil)
 	defer it.Release()
 	for it.Next() {
 		if err := ctx.Err(); err != nil {
@@ -174,5 +174,5 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([
 		}
 		r.Envelopes += len(records)
 	}
-	return end, it.Error()
+	return end, it.Release()
 }

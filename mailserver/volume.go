@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb/storage"
-
 	"whisperpush/durable"
 )
 
@@ -61,7 +59,7 @@ type volume interface {
 	list() ([]string, error)
 	// open returns what the partition's database is opened with: its directory, or
 	// a storage in its place. It is made if it does not exist; sync makes it durable.
-	open(name string) (dir string, s storage.Storage, err error)
+	open(name string) (dir string, s durable.Storage, err error)
 	rename(from, to string) error
 	remove(name string) error
 	// sync makes the names durable.
@@ -97,7 +95,7 @@ func (d *directory) list() (names []string, err error) {
 	return names, err
 }
 
-func (d *directory) open(name string) (string, storage.Storage, error) {
+func (d *directory) open(name string) (string, durable.Storage, error) {
 	return filepath.Join(d.path, name), nil, nil // durable.Open makes it
 }
 

@@ -40,11 +40,22 @@ const (
 	Read     Kind = "read"
 )
 
+// File names a file of a store.
+type File = storage.FileDesc
+
+// What a file may be.
+const (
+	Manifest = storage.TypeManifest
+	Journal  = storage.TypeJournal
+	Table    = storage.TypeTable
+	Temp     = storage.TypeTemp
+)
+
 // Op is one operation about to be done.
 type Op struct {
 	Kind Kind
 	Dir  string
-	File storage.FileDesc
+	File File
 	N    int // bytes, of Write
 }
 
@@ -141,7 +152,7 @@ func (d *Disk) Store(dir string) *Store {
 	defer d.mu.Unlock()
 	s := d.dirs[dir]
 	if s == nil {
-		s = &Store{disk: d, dir: dir, files: map[storage.FileDesc]*file{}, named: map[storage.FileDesc]*file{}}
+		s = &Store{disk: d, dir: dir, files: map[File]*file{}, named: map[File]*file{}}
 		d.dirs[dir] = s
 	}
 	return s
@@ -207,7 +218,7 @@ func (d *Disk) Crash(rng *rand.Rand) *Disk {
 	after := NewDisk()
 	after.dirs = survivors(d.named, d.dirs, rng, func(name string, s *Store) *Store {
 		c := &Store{disk: after, dir: name, meta: s.meta}
-		c.files = survivors(s.named, s.files, rng, func(_ storage.FileDesc, f *file) *file {
+		c.files = survivors(s.named, s.files, rng, func(_ File, f *file) *file {
 			data := f.survives(rng)
 			after.used += int64(len(data))
 			return &file{data: data, synced: len(data)}
@@ -244,9 +255,9 @@ type Store struct {
 	// Guarded by disk.mu.
 	dir    string
 	locked bool
-	files  map[storage.FileDesc]*file
-	named  map[storage.FileDesc]*file // what a crash leaves of files
-	meta   storage.FileDesc
+	files  map[File]*file
+	named  map[File]*file // what a crash leaves of files
+	meta   File
 }
 
 type file struct {
@@ -301,7 +312,7 @@ func (f *file) settle(all bool) {
 func (s *Store) Disk() *Disk { return s.disk }
 
 // begin locks the disk for an operation of the store.
-func (s *Store) begin(kind Kind, fd storage.FileDesc, n int) error {
+func (s *Store) begin(kind Kind, fd File, n int) error {
 	s.disk.mu.Lock()
 	dir := s.dir
 	s.disk.mu.Unlock()
@@ -309,7 +320,7 @@ func (s *Store) begin(kind Kind, fd storage.FileDesc, n int) error {
 }
 
 // Files returns the files, sorted by name.
-func (s *Store) Files() []storage.FileDesc {
+func (s *Store) Files() []File {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	fds := slices.Collect(maps.Keys(s.files))
@@ -318,7 +329,7 @@ func (s *Store) Files() []storage.FileDesc {
 }
 
 // Bytes returns a file's content; do not modify it.
-func (s *Store) Bytes(fd storage.FileDesc) []byte {
+func (s *Store) Bytes(fd File) []byte {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	if f := s.files[fd]; f != nil {
@@ -328,7 +339,7 @@ func (s *Store) Bytes(fd storage.FileDesc) []byte {
 }
 
 // Flip flips one bit of a file.
-func (s *Store) Flip(fd storage.FileDesc, bit int) {
+func (s *Store) Flip(fd File, bit int) {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	f := s.files[fd]
@@ -337,7 +348,7 @@ func (s *Store) Flip(fd storage.FileDesc, bit int) {
 }
 
 // Truncate cuts a file to n bytes.
-func (s *Store) Truncate(fd storage.FileDesc, n int) {
+func (s *Store) Truncate(fd File, n int) {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	f := s.files[fd]
@@ -371,7 +382,7 @@ func (s *Store) Log(string) {}
 func (s *Store) Close() error { return nil }
 
 // SetMeta implements storage.Storage: atomic and durable, as with files.
-func (s *Store) SetMeta(fd storage.FileDesc) error {
+func (s *Store) SetMeta(fd File) error {
 	err := s.begin(SetMeta, fd, 0)
 	defer s.disk.mu.Unlock()
 	if err != nil {
@@ -383,18 +394,18 @@ func (s *Store) SetMeta(fd storage.FileDesc) error {
 }
 
 // GetMeta implements storage.Storage.
-func (s *Store) GetMeta() (storage.FileDesc, error) {
+func (s *Store) GetMeta() (File, error) {
 	s.disk.mu.Lock()
 	defer s.disk.mu.Unlock()
 	if s.meta.Zero() || s.files[s.meta] == nil {
-		return storage.FileDesc{}, os.ErrNotExist
+		return File{}, os.ErrNotExist
 	}
 	return s.meta, nil
 }
 
 // List implements storage.Storage.
-func (s *Store) List(kinds storage.FileType) ([]storage.FileDesc, error) {
-	var fds []storage.FileDesc
+func (s *Store) List(kinds storage.FileType) ([]File, error) {
+	var fds []File
 	for _, fd := range s.Files() {
 		if fd.Type&kinds != 0 {
 			fds = append(fds, fd)
@@ -404,7 +415,7 @@ func (s *Store) List(kinds storage.FileType) ([]storage.FileDesc, error) {
 }
 
 // Open implements storage.Storage.
-func (s *Store) Open(fd storage.FileDesc) (storage.Reader, error) {
+func (s *Store) Open(fd File) (storage.Reader, error) {
 	err := s.begin(Open, fd, 0)
 	defer s.disk.mu.Unlock()
 	if err != nil {
@@ -418,7 +429,7 @@ func (s *Store) Open(fd storage.FileDesc) (storage.Reader, error) {
 }
 
 // Create implements storage.Storage.
-func (s *Store) Create(fd storage.FileDesc) (storage.Writer, error) {
+func (s *Store) Create(fd File) (storage.Writer, error) {
 	err := s.begin(Create, fd, 0)
 	defer s.disk.mu.Unlock()
 	if err != nil {
@@ -433,7 +444,7 @@ func (s *Store) Create(fd storage.FileDesc) (storage.Writer, error) {
 }
 
 // Remove implements storage.Storage.
-func (s *Store) Remove(fd storage.FileDesc) error {
+func (s *Store) Remove(fd File) error {
 	err := s.begin(Remove, fd, 0)
 	defer s.disk.mu.Unlock()
 	if err != nil {
@@ -449,7 +460,7 @@ func (s *Store) Remove(fd storage.FileDesc) error {
 }
 
 // Rename implements storage.Storage.
-func (s *Store) Rename(from, to storage.FileDesc) error {
+func (s *Store) Rename(from, to File) error {
 	err := s.begin(Rename, from, 0)
 	defer s.disk.mu.Unlock()
 	if err != nil {
@@ -469,7 +480,7 @@ func (s *Store) Rename(from, to storage.FileDesc) error {
 
 // SyncDir implements durable.DirSyncer.
 func (s *Store) SyncDir() error {
-	err := s.begin(SyncDir, storage.FileDesc{}, 0)
+	err := s.begin(SyncDir, File{}, 0)
 	defer s.disk.mu.Unlock()
 	if err != nil {
 		return err
@@ -481,7 +492,7 @@ func (s *Store) SyncDir() error {
 type reader struct {
 	*bytes.Reader
 	s  *Store
-	fd storage.FileDesc
+	fd File
 }
 
 func (r *reader) Close() error { return nil }
@@ -497,7 +508,7 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 
 type writer struct {
 	s  *Store
-	fd storage.FileDesc
+	fd File
 	f  *file
 }
 

@@ -6,8 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/registration"
 )
 
@@ -83,11 +82,11 @@ type change struct {
 }
 
 // collect encodes what changed. Each device gets block sequence numbers.
-func (o *outbox) collect(block uint64) (*leveldb.Batch, change) {
+func (o *outbox) collect(block uint64) (*durable.Batch, change) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.batch.Len() > maxKeptBatch {
-		o.batch = leveldb.Batch{}
+		o.batch = durable.Batch{}
 	}
 	b := &o.batch
 	b.Reset() // what it held is written, or given up

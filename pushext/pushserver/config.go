@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/syndtr/goleveldb/leveldb/storage"
 
+	"whisperpush/durable"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/vault"
 )
@@ -45,7 +45,7 @@ type Config struct {
 	Logger     *slog.Logger          // nil: silent
 	Registerer prometheus.Registerer // nil: metrics are not registered
 
-	storage storage.Storage // replaces the files in Dir, in tests
+	storage durable.Storage // replaces the files in Dir, in tests
 }
 
 // check returns c complete, or what is wrong with it.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -389,7 +388,7 @@ func TestFirstNumbersNeedNoDisk(t *testing.T) {
 		require.Equal(t, uint64(seqBlock+2), wake(1))
 		r.stop()
 		_, err := r.boxOf(3)
-		require.ErrorIs(t, err, leveldb.ErrNotFound, "who was never woken has no record")
+		require.ErrorIs(t, err, durable.ErrNotFound, "who was never woken has no record")
 	})
 }
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
+	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/registration"
@@ -86,7 +86,7 @@ func TestDeviceWithoutRegistration(t *testing.T) {
 		d := &device{id: idle}
 		d.insert(entry{hash: testHash(3), at: now.UnixMilli()})
 		d.covered = d.matched
-		var batch leveldb.Batch
+		var batch durable.Batch
 		batch.Put(deviceKey(idle), d.appendRecord(nil, 0))
 		require.NoError(t, b.ext.store.Write(&batch))
 		require.Equal(t, []registration.ID{idle}, b.devices())

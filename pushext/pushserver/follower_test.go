@@ -10,7 +10,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -68,7 +67,7 @@ func TestFollowerMeetsAHole(t *testing.T) {
 				r.log.hole, r.log.unused, r.log.unsure = [2]uint64{2, 6}, tt.unused, tt.unsure
 				s, err := vault.Open("", testKey, durable.Options{Storage: r.disk})
 				require.NoError(t, err)
-				var b leveldb.Batch
+				var b durable.Batch
 				b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, 0))
 				require.NoError(t, s.Write(&b))
 				require.NoError(t, s.Close())

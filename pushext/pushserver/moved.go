@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/vault"
 )
 
@@ -43,7 +42,7 @@ func (s seqRanges) add(seq uint64) seqRanges {
 func movedRanges(s *vault.Vault, cursor uint64) (list seqRanges, err error) {
 	value, err := s.Get(keyMoved)
 	switch {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("read what was archived again: %w", err)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/vault"
 )
@@ -38,7 +36,7 @@ func newMoves(s *vault.Vault) (*Moves, error) {
 	m := &Moves{store: s}
 	value, err := s.Get(keyCursor)
 	switch {
-	case errors.Is(err, leveldb.ErrNotFound): // the log was never followed
+	case errors.Is(err, durable.ErrNotFound): // the log was never followed
 	case err != nil:
 		return nil, fmt.Errorf("read cursor: %w", err)
 	case len(value) != 8:
@@ -66,7 +64,7 @@ func (m *Moves) Add(old []uint64, first uint64) error {
 		value = binary.BigEndian.AppendUint64(value, one.first)
 		value = binary.BigEndian.AppendUint64(value, one.last)
 	}
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Put(keyMoved, value)
 	if err := m.store.Write(&b); err != nil {
 		return fmt.Errorf("write what was archived again: %w", err)

@@ -13,8 +13,8 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/syndtr/goleveldb/leveldb"
 
+	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushserver/vault"
 	"whisperpush/pushext/pushwire"
@@ -128,7 +128,7 @@ type outbox struct {
 	crashes     uint64 // runs that ended without finish, this one not counted: see firstNumber
 
 	// batch and record are the writer's, to be used again.
-	batch  leveldb.Batch
+	batch  durable.Batch
 	record []byte
 
 	soon  chan struct{} // capacity 1: commit after commitDelay
@@ -152,7 +152,7 @@ func runRecord(crashes uint64, running byte) []byte {
 func (o *outbox) beginRun() error {
 	value, err := o.store.Get(keyRun)
 	switch {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 	case err != nil:
 		return fmt.Errorf("read the outbox's run: %w", err)
 	case len(value) != len(runRecord(0, 0)):
@@ -160,7 +160,7 @@ func (o *outbox) beginRun() error {
 	default:
 		o.crashes = binary.BigEndian.Uint64(value) + uint64(value[8])
 	}
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Put(keyRun, runRecord(o.crashes, 1))
 	if err := o.store.Write(&b); err != nil {
 		return fmt.Errorf("write the outbox's run: %w", err)
@@ -189,7 +189,7 @@ func newOutbox(s *vault.Vault, d outboxOptions) (o *outbox, started bool, err er
 	}
 	value, err := s.Get(keyCursor)
 	switch {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		return o, false, nil
 	case err != nil:
 		return nil, false, fmt.Errorf("read cursor: %w", err)
@@ -206,7 +206,7 @@ func newOutbox(s *vault.Vault, d outboxOptions) (o *outbox, started bool, err er
 // setCursor moves the cursor without a match, durably. Of another log, which a
 // cursor that goes back stands for, nothing was matched.
 func (o *outbox) setCursor(cursor uint64) error {
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, cursor))
 	if cursor < o.position() {
 		b.Delete(keyMoved)
@@ -276,7 +276,7 @@ func (o *outbox) records(ctx context.Context, each func(id registration.ID, d *d
 			return err
 		}
 	}
-	if err := it.Error(); err != nil {
+	if err := it.Release(); err != nil {
 		return fmt.Errorf("read outbox: %w", err)
 	}
 	return ctx.Err()
@@ -551,7 +551,7 @@ func (o *outbox) load(id registration.ID) (*device, error) {
 	value, err := o.store.Get(deviceKey(id))
 	d := &device{id: id}
 	switch {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		d.unborn = true
 		d.used = o.firstNumber()
 		d.reserved = d.used + seqBlock

@@ -413,7 +413,7 @@ func TestDiskAndLogCanary(t *testing.T) {
 		bob.join(g)
 		b.envelope(g.Channels[0].Topic)
 		bob.ask(bob.registration(topicA)) // and a version in which most of it is gone
-		disk := b.ext.store.DB.NewIterator(nil)
+		disk := b.ext.store.DB.Scan(nil, nil)
 		records := 0
 		canaries := [][]byte{
 			[]byte("CANARY"), []byte("CNRY"), bob.seal, bob.private, bob.peer[:], topicA[:],
@@ -426,7 +426,7 @@ func TestDiskAndLogCanary(t *testing.T) {
 				require.NotContains(t, string(disk.Value()), string(canary))
 			}
 		}
-		require.NoError(t, disk.Error())
+		require.NoError(t, disk.Release())
 		disk.Release()
 		require.Greater(t, records, 5)
 		b.restart()

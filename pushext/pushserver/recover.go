@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
 	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/vault"
 )
@@ -51,12 +49,12 @@ func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done
 // lost reports whether a record that every database has is not there.
 func lost(s *vault.Vault, key []byte) bool {
 	_, err := s.Get(key)
-	return errors.Is(err, leveldb.ErrNotFound)
+	return errors.Is(err, durable.ErrNotFound)
 }
 
 // complete writes what a salvaged database must have and has lost.
 func complete(s *vault.Vault) error {
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Delete(keySnapshot) // of what was salvaged there is none
 	if lost(s, vault.KeyFormat) || lost(s, vault.KeyCheck) {
 		if err := opensSomething(s); err != nil {
@@ -71,8 +69,8 @@ func complete(s *vault.Vault) error {
 	if lost(s, keyNextID) {
 		newest := uint64(0)
 		for _, prefix := range []byte{prefixRecord, prefixListening, prefixDevice} {
-			it := s.Scan(prefix)
-			if it.Last() && len(it.Key()) == 9 {
+			it := s.DB.Backward(durable.Prefix([]byte{prefix}))
+			if it.Next() && len(it.Key()) == 9 {
 				newest = max(newest, binary.BigEndian.Uint64(it.Key()[1:]))
 			}
 			it.Release()
@@ -88,15 +86,16 @@ func complete(s *vault.Vault) error {
 func opensSomething(s *vault.Vault) error {
 	it := s.Scan(prefixRecord)
 	defer it.Release()
-	for it.Next() {
+	some := false
+	for ; it.Next(); some = true {
 		if _, err := s.Open(it.Key(), it.Value()); err == nil {
 			return nil
 		}
 	}
-	if err := it.Error(); err != nil {
+	if err := it.Release(); err != nil {
 		return err
 	}
-	if it.Last() {
+	if some {
 		return fmt.Errorf("%w: restore the key file that belongs to it", vault.ErrDiskKey)
 	}
 	return nil // there are none

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/vault"
@@ -23,7 +22,7 @@ func TestRecover(t *testing.T) {
 	require.NoError(t, err)
 	const registrations = 300
 	for id := range uint64(registrations) {
-		var b leveldb.Batch
+		var b durable.Batch
 		at := binary.BigEndian.AppendUint64([]byte{prefixRecord}, id+1)
 		b.Put(at, s.Seal(at, bytes.Repeat([]byte{byte(id)}, 200)))
 		b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, id))
@@ -39,7 +38,7 @@ func TestRecover(t *testing.T) {
 	// Lost: everything that the database has once.
 	db, err := durable.Open(dir, durable.Options{})
 	require.NoError(t, err)
-	var b leveldb.Batch
+	var b durable.Batch
 	for _, k := range [][]byte{vault.KeyFormat, vault.KeyCheck, keyCursor, keyNextID} {
 		b.Delete(k)
 	}

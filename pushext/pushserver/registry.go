@@ -10,8 +10,8 @@ import (
 
 	"github.com/ethereum/go-ethereum/common/lru"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/syndtr/goleveldb/leveldb"
 
+	"whisperpush/durable"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushserver/topics"
@@ -134,7 +134,7 @@ func openRegistry(s *vault.Vault, o registryOptions) (*registry, error) {
 		r.skip[name] = true
 	}
 	switch next, err := s.Get(keyNextID); {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 	case err != nil:
 		return nil, fmt.Errorf("read the next registration id: %w", err)
 	case len(next) != 8:

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushwire"
@@ -151,7 +150,7 @@ func (r *registry) refute(e *errand, reason string) (died bool, err error) {
 // address comes back a day after it was sent.
 func (v reader) served(address [16]byte, now time.Time) ([]uint64, error) {
 	value, err := v.value(challengedKey(address))
-	if errors.Is(err, leveldb.ErrNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -179,7 +178,7 @@ func (r *registry) countChallenge(address [16]byte, now time.Time) error {
 		key := challengedKey(address)
 		value, err := c.value(key)
 		switch {
-		case errors.Is(err, leveldb.ErrNotFound):
+		case errors.Is(err, durable.ErrNotFound):
 			c.addresses(1)
 		case err != nil:
 			return fmt.Errorf("read a challenged address: %w", err)

@@ -8,8 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/registration"
 )
 
@@ -133,7 +132,7 @@ func (r *registry) writeGroup(g *group) {
 		return // written with others meanwhile, or failed with them
 	}
 	r.writing, r.open = g, newGroup()
-	var b leveldb.Batch
+	var b durable.Batch
 	for key, w := range g.writes {
 		if w.deleted {
 			b.Delete([]byte(key))
@@ -185,14 +184,14 @@ func (r *registry) onDisk(g *group) {
 func (r *registry) resolve() error {
 	// After a failure the database is opened again by the next write, and then
 	// shows what it has.
-	if err := r.store.Write(new(leveldb.Batch)); err != nil {
+	if err := r.store.Write(new(durable.Batch)); err != nil {
 		return fmt.Errorf("open the registrations again after a failed write: %w", err)
 	}
 	for key, w := range r.doubt.writes {
 		value, err := r.store.Get([]byte(key))
 		switch {
-		case errors.Is(err, leveldb.ErrNotFound) && w.deleted, err == nil && !w.deleted && bytes.Equal(value, w.value):
-		case err == nil, errors.Is(err, leveldb.ErrNotFound):
+		case errors.Is(err, durable.ErrNotFound) && w.deleted, err == nil && !w.deleted && bytes.Equal(value, w.value):
+		case err == nil, errors.Is(err, durable.ErrNotFound):
 			r.doubt = nil // it is written as a whole or not at all
 			return nil
 		default:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/syndtr/goleveldb/leveldb/util"
 	"golang.org/x/sync/errgroup"
 
 	"whisperpush/pushext/pushserver/registration"
@@ -36,18 +35,17 @@ func (r *registry) scan() error {
 	parts := make([]tally, runtime.GOMAXPROCS(0))
 	listening := topics.NewParts(len(parts))
 	var readers errgroup.Group
-	start := []byte{prefixListening}
+	next := []byte{prefixListening}
 	for i := range parts {
-		limit := idKey(prefixListening, r.next/registration.ID(len(parts))*registration.ID(i+1))
+		from, to := next, idKey(prefixListening, r.next/registration.ID(len(parts))*registration.ID(i+1))
 		if i == len(parts)-1 {
-			limit = []byte{prefixListening + 1}
+			to = []byte{prefixListening + 1}
 		}
-		keys := util.Range{Start: start, Limit: limit}
 		readers.Go(func() (err error) {
-			parts[i], err = r.loadRange(&keys, &listening[i])
+			parts[i], err = r.loadRange(from, to, &listening[i])
 			return err
 		})
-		start = limit
+		next = to
 	}
 	if err := readers.Wait(); err != nil {
 		return err
@@ -64,14 +62,14 @@ func (r *registry) scan() error {
 	for days.Next() {
 		r.challenged++
 	}
-	if err := days.Error(); err != nil {
+	if err := days.Release(); err != nil {
 		return fmt.Errorf("read challenged addresses: %w", err)
 	}
 	return nil
 }
 
-func (r *registry) loadRange(keys *util.Range, listening *topics.Part) (found tally, err error) {
-	it := r.store.DB.Scan(keys)
+func (r *registry) loadRange(from, to []byte, listening *topics.Part) (found tally, err error) {
+	it := r.store.DB.ScanOnce(from, to)
 	defer it.Release()
 	var rec record
 	var plain []byte
@@ -96,7 +94,7 @@ func (r *registry) loadRange(keys *util.Range, listening *topics.Part) (found ta
 			listening.Add(rec.ID, rec.Expires, rec.channels)
 		}
 	}
-	if err := it.Error(); err != nil {
+	if err := it.Release(); err != nil {
 		return tally{}, fmt.Errorf("read registrations: %w", err)
 	}
 	return found, nil

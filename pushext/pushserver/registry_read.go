@@ -7,8 +7,7 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushserver/vault"
 )
@@ -23,12 +22,12 @@ type reader struct {
 // settled reads what is on disk.
 func (r *registry) settled() reader { return reader{registry: r} }
 
-// value reads one; absent is leveldb.ErrNotFound.
+// value reads one; absent is durable.ErrNotFound.
 func (v reader) value(key []byte) ([]byte, error) {
 	for _, layer := range v.layers {
 		if w, ok := layer[string(key)]; ok {
 			if w.deleted {
-				return nil, leveldb.ErrNotFound
+				return nil, durable.ErrNotFound
 			}
 			return w.value, nil
 		}
@@ -46,9 +45,9 @@ func (v reader) scan(prefix []byte, fn func(key, value []byte) bool) error {
 func (v reader) scanFrom(prefix, from []byte, fn func(key, value []byte) bool) error {
 	keys, of := overlaid(v.layers, prefix)
 	keys = keys[sort.SearchStrings(keys, string(from)):]
-	it := v.store.Scan(prefix...)
+	it := v.store.ScanFrom(prefix, from)
 	defer it.Release()
-	next := it.Seek(from)
+	next := it.Next()
 	for next || len(keys) > 0 {
 		if len(keys) == 0 || next && string(it.Key()) < keys[0] {
 			if !fn(it.Key(), it.Value()) {
@@ -65,7 +64,7 @@ func (v reader) scanFrom(prefix, from []byte, fn func(key, value []byte) bool) e
 		}
 		keys = keys[1:]
 	}
-	if err := it.Error(); err != nil {
+	if err := it.Release(); err != nil {
 		return fmt.Errorf("read registrations: %w", err)
 	}
 	return nil
@@ -75,7 +74,7 @@ func (v reader) scanFrom(prefix, from []byte, fn func(key, value []byte) bool) e
 // none.
 func (v reader) lookup(key [33]byte) (*record, error) {
 	value, err := v.value(v.keyKey(key))
-	if errors.Is(err, leveldb.ErrNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -88,7 +87,7 @@ func (v reader) lookup(key [33]byte) (*record, error) {
 // it is damaged, which is logged. The error is the disk's.
 func (v reader) read(id registration.ID, channels bool) (*record, error) {
 	plain, err := v.open(prefixRecord, id)
-	if errors.Is(err, leveldb.ErrNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		return nil, nil
 	}
 	var rec *record
@@ -106,7 +105,7 @@ func (v reader) read(id registration.ID, channels bool) (*record, error) {
 	switch {
 	case err == nil:
 		return rec, nil
-	case errors.Is(err, leveldb.ErrNotFound), errors.Is(err, vault.ErrSealed), errors.Is(err, errRecord):
+	case errors.Is(err, durable.ErrNotFound), errors.Is(err, vault.ErrSealed), errors.Is(err, errRecord):
 		v.damaged(id, err)
 		return nil, nil
 	}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
+	"whisperpush/durable"
 )
 
 // saveTimeout is how long a stop writes at a snapshot before it gives up: that is
@@ -31,7 +31,7 @@ func (r *registry) save(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write a snapshot of the index: %w", err)
 	}
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Put(keySnapshot, r.store.Seal(keySnapshot, record))
 	if err := r.store.Write(&b); err != nil {
 		return fmt.Errorf("write the record of a snapshot: %w", err)
@@ -47,7 +47,7 @@ func (r *registry) restore() (bool, error) {
 		return false, nil
 	}
 	sealed, err := r.store.Get(keySnapshot)
-	if errors.Is(err, leveldb.ErrNotFound) {
+	if errors.Is(err, durable.ErrNotFound) {
 		r.removeSnapshot() // of before a change that a crash followed
 		return false, nil
 	}
@@ -63,7 +63,7 @@ func (r *registry) restore() (bool, error) {
 		return true, nil
 	}
 	r.log.Warn("the index is made of all registrations, as its snapshot is of no use", "err", err)
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Delete(keySnapshot)
 	if err := r.store.Write(&b); err != nil {
 		return false, fmt.Errorf("delete the record of the snapshot: %w", err)

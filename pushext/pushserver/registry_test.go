@@ -16,7 +16,6 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 	"pgregory.net/rapid"
 
 	"whisperpush/durable"
@@ -193,7 +192,7 @@ func counts(b *bed) [classes]int {
 
 // count is how many records are on disk besides the cursor.
 func count(b *bed) (n int) {
-	it := b.ext.store.DB.NewIterator(nil)
+	it := b.ext.store.DB.Scan(nil, nil)
 	defer it.Release()
 	for it.Next() {
 		if string(it.Key()) != string(keyCursor) {
@@ -403,7 +402,7 @@ func TestDamagedRecord(t *testing.T) {
 		carol.join(carol.registration(topicA))
 		rec, err := b.ext.registry.lookup(keyOf(bob))
 		require.NoError(t, err)
-		var batch leveldb.Batch
+		var batch durable.Batch
 		batch.Put(idKey(prefixRecord, rec.ID), []byte("garbage"))
 		require.NoError(t, b.ext.store.Write(&batch))
 		b.restart()

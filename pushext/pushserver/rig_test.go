@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb/storage"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -287,7 +286,7 @@ type rig struct {
 	cfg  Delivery
 	log  *memLog
 	dir  *memDirectory
-	disk storage.Storage
+	disk durable.Storage
 	out  *output // the log, for canaries
 
 	providers []pushext.Provider

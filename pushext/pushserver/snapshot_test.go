@@ -14,7 +14,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -108,7 +107,7 @@ func (s *shelf) record(change func(*snapshot)) {
 	s.t.Helper()
 	store, err := vault.Open(s.dir, testKey, durable.Options{Storage: s.disk})
 	require.NoError(s.t, err)
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Delete(keySnapshot)
 	if change != nil {
 		sealed, err := store.Get(keySnapshot)

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/syndtr/goleveldb/leveldb"
-
+	"whisperpush/durable"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/vault"
 )
@@ -57,7 +56,7 @@ func readTwins(s *vault.Vault, now time.Time) (t twins, err error) {
 	t = twins{since: now, fresh: make(map[twin]uint64)}
 	value, err := s.Get(keyTwins)
 	switch {
-	case errors.Is(err, leveldb.ErrNotFound):
+	case errors.Is(err, durable.ErrNotFound):
 		return t, nil
 	case err != nil:
 		return t, fmt.Errorf("read the generation of message fingerprints: %w", err)
@@ -93,7 +92,7 @@ func (o *outbox) repeated(e pushext.Entry) (bool, error) {
 	for back := range min(generation, 1) + 1 {
 		value, err := o.store.Get(twinKey(generation-back, f))
 		switch {
-		case errors.Is(err, leveldb.ErrNotFound):
+		case errors.Is(err, durable.ErrNotFound):
 		case err != nil:
 			return false, fmt.Errorf("look for an earlier copy of a message: %w", err)
 		case len(value) == 8:
@@ -109,7 +108,7 @@ func (o *outbox) repeated(e pushext.Entry) (bool, error) {
 
 // collect puts the fingerprints that the cursor has passed into a batch, and
 // returns them.
-func (t *twins) collect(b *leveldb.Batch, cursor uint64, now time.Time) []twin {
+func (t *twins) collect(b *durable.Batch, cursor uint64, now time.Time) []twin {
 	n := 0
 	for n < len(t.queue) && t.fresh[t.queue[n]] <= cursor {
 		n++
@@ -148,7 +147,7 @@ func (o *outbox) sweepTwins() error {
 	generation := o.twins.generation
 	o.mu.Unlock()
 	for {
-		var b leveldb.Batch
+		var b durable.Batch
 		it := o.store.Scan(prefixTwin)
 		for b.Len() < twinSweep && it.Next() {
 			if key := it.Key(); len(key) != 1+4+len(twin{}) || binary.BigEndian.Uint32(key[1:])+1 < generation {
@@ -157,9 +156,7 @@ func (o *outbox) sweepTwins() error {
 			}
 			break
 		}
-		err := it.Error()
-		it.Release()
-		if err != nil {
+		if err := it.Release(); err != nil {
 			return fmt.Errorf("read message fingerprints: %w", err)
 		}
 		if b.Len() == 0 {

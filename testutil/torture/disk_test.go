@@ -20,7 +20,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/mailserver"
@@ -127,7 +126,7 @@ func TestBitFlips(t *testing.T) {
 		d, err := durable.Open(image, o)
 		require.NoError(t, err)
 		for i := range n {
-			var b leveldb.Batch
+			var b durable.Batch
 			b.Put(fmt.Appendf(nil, "%06d", i), value(i))
 			require.NoError(t, d.Write(&b))
 		}
@@ -146,7 +145,7 @@ func TestBitFlips(t *testing.T) {
 				for i := range n {
 					v, err := d.Get(fmt.Appendf(nil, "%06d", i))
 					if err != nil {
-						require.NotErrorIs(t, err, leveldb.ErrNotFound, "%s: lost in silence", where)
+						require.NotErrorIs(t, err, durable.ErrNotFound, "%s: lost in silence", where)
 						return err
 					}
 					require.Equal(t, value(i), v, where)

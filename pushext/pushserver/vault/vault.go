@@ -13,9 +13,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/syndtr/goleveldb/leveldb"
-	"github.com/syndtr/goleveldb/leveldb/iterator"
-	"github.com/syndtr/goleveldb/leveldb/util"
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"whisperpush/durable"
@@ -106,18 +103,16 @@ func New(diskKey []byte) (*Vault, error) {
 // check proves that this program and this key fit the database, and marks a new one.
 func (s *Vault) check() error {
 	format, err := s.DB.Get(KeyFormat)
-	if errors.Is(err, leveldb.ErrNotFound) {
-		it := s.DB.NewIterator(nil)
+	if errors.Is(err, durable.ErrNotFound) {
+		it := s.DB.Scan(nil, nil)
 		used := it.Next()
-		err := it.Error()
-		it.Release()
-		if err != nil {
+		if err := it.Release(); err != nil {
 			return fmt.Errorf("read push database: %w", err)
 		}
 		if used {
 			return fmt.Errorf("%w: its format record is missing", ErrFormat)
 		}
-		var b leveldb.Batch
+		var b durable.Batch
 		b.Put(KeyFormat, []byte{StoreFormat})
 		b.Put(KeyCheck, s.Seal(KeyCheck, nil))
 		return s.DB.Write(&b)
@@ -180,16 +175,25 @@ func (s *Vault) Fingerprint(parts ...[]byte) (f [16]byte) {
 	return f
 }
 
-// Get reads one record; absent is leveldb.ErrNotFound.
+// Get reads one record; absent is durable.ErrNotFound.
 func (s *Vault) Get(key []byte) ([]byte, error) { return s.DB.Get(key) }
 
 // Write commits b with an fsync. The error wraps durable.ErrWrite; the same
 // batch may be tried again.
-func (s *Vault) Write(b *leveldb.Batch) error { return s.DB.Write(b) }
+func (s *Vault) Write(b *durable.Batch) error { return s.DB.Write(b) }
 
 // Scan iterates over the keys with a prefix, in order. The caller releases it.
-func (s *Vault) Scan(prefix ...byte) iterator.Iterator {
-	return s.DB.NewIterator(util.BytesPrefix(prefix))
+func (s *Vault) Scan(prefix ...byte) durable.Iterator {
+	return s.DB.Scan(durable.Prefix(prefix))
+}
+
+// ScanFrom is Scan from a key on.
+func (s *Vault) ScanFrom(prefix, from []byte) durable.Iterator {
+	start, to := durable.Prefix(prefix)
+	if bytes.Compare(from, start) > 0 {
+		start = from
+	}
+	return s.DB.Scan(start, to)
 }
 
 func (s *Vault) Close() error { return s.DB.Close() }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/syndtr/goleveldb/leveldb"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
@@ -27,7 +26,7 @@ func TestStoreRefusesAnotherKeyAndFormat(t *testing.T) {
 
 	s, err = open(diskKey)
 	require.NoError(t, err)
-	var b leveldb.Batch
+	var b durable.Batch
 	b.Put(KeyFormat, []byte{StoreFormat + 1})
 	require.NoError(t, s.Write(&b))
 	require.NoError(t, s.Close())
