@@ -129,10 +129,10 @@ func (s *strangers) greet(conn *rlpx.Conn, key *ecdsa.PrivateKey) error {
 	return err
 }
 
-// TestIdleLinksKeepNobodyOut: strangers hold all places that there are for links that others open, with the settings
+// TestAttackIdleLinks: strangers hold all places that there are for links that others open, with the settings
 // that a node has by itself, and hurry to take each that gets free. A phone registers, proves its address, is woken
 // and fetches all the same, each time within 15 s.
-func TestIdleLinksKeepNobodyOut(t *testing.T) {
+func TestAttackIdleLinks(t *testing.T) {
 	const limit = 15 * time.Second
 	for name, address := range map[string]func(i int) net.IP{
 		"one network":   func(i int) net.IP { return net.IPv4(127, 9, byte(i), 1) },

@@ -76,3 +76,46 @@ func TestAttackRequestForAnotherServer(t *testing.T) {
 		t.Log("eight kinds of requests, made for another server and handed on: each is refused with wrong_server, and nothing has changed")
 	})
 }
+
+// Mallory, who runs a server that Bob uses too, registers Bob's address here, and has
+// Bob's device answer the challenge for them. What a device sends proves the code for
+// the server and the account that it means, so it proves nothing here for Mallory's,
+// and Bob's registration is as it was.
+func TestAttackRelayedConfirm(t *testing.T) {
+	bedTest(t, Limits{}, func(b *bed) {
+		bob := b.phone("bob")
+		bob.join(bob.registration(topicA))
+		account := func(p *phone) [33]byte { return [33]byte(crypto.CompressPubkey(&p.key.PublicKey)) }
+		here := [33]byte(crypto.CompressPubkey(&b.cfg.PushKey.PublicKey))
+		mallory := b.phone("bob")
+		mallory.private, mallory.seal = bob.private, bob.seal // as Bob gave it to Mallory's server
+		require.Equal(t, pushwire.OK, mallory.ask(mallory.registration(topicA)).Code)
+		pushed := bob.payloads()
+		require.Len(t, pushed, 1)
+		challenge, code := pushed[0], [pushwire.CodeSize]byte(pushed[0].Code)
+		require.True(t, challenge.Names(pushwire.Binding{Server: here, Account: account(mallory)}), "it says for whom it is")
+		require.False(t, challenge.Names(pushwire.Binding{Server: here, Account: account(bob)}), "so Bob's device does not answer it")
+
+		another, err := crypto.GenerateKey()
+		require.NoError(t, err)
+		elsewhere := [33]byte(crypto.CompressPubkey(&another.PublicKey))
+		for what, answer := range map[string]*pushwire.Confirm{
+			"for Mallory's server, Bob's account":     pushwire.NewConfirm(code, elsewhere, account(bob)),
+			"for Mallory's server, Mallory's account": pushwire.NewConfirm(code, elsewhere, account(mallory)),
+			"for this server, Bob's account":          pushwire.NewConfirm(code, here, account(bob)),
+		} {
+			rep := mallory.refused(answer, pushwire.WrongCode)
+			require.Equal(t, pushwire.Waiting, rep.State, what)
+		}
+		rep, _ := bob.status()
+		require.Equal(t, pushwire.Active, rep.State)
+		env := b.envelope(topicA)
+		woken := bob.payloads()
+		require.Len(t, woken, 1)
+		require.Equal(t, []common.Hash{env.Hash()}, woken[0].Hashes)
+		t.Log("three answers that a device may give to somebody else's challenge: each is refused with wrong_code; the device is woken as before")
+
+		// The test could fail: the answer for this server and this account is taken.
+		require.Equal(t, pushwire.OK, mallory.ask(pushwire.NewConfirm(code, here, account(mallory))).Code)
+	})
+}

@@ -261,7 +261,7 @@ const canary = "CANARY-of-a-request"
 
 // A panic anywhere behind a request costs that request, is counted, and does not
 // tell what was asked: while it is judged, after its reply, or later.
-func TestPanicBehindARequest(t *testing.T) {
+func TestAttackPanicBehindARequest(t *testing.T) {
 	f := new(fault)
 	bedTest(t, Limits{}, func(b *bed) {
 		p := b.ext.protocol

@@ -16,7 +16,7 @@ import (
 
 // Two push services, and two addresses at one, are given nothing by which they
 // could find out that they wake the same device.
-func TestServicesShareNothing(t *testing.T) {
+func TestAttackServicesJoinAddresses(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		other := b.cfg.Providers[1].(*postbox)
 		bob := b.phone("bob")
