@@ -17,6 +17,8 @@ import (
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/stretchr/testify/require"
+
+	"whisperpush/mailserver/mailwire"
 )
 
 var update = flag.Bool("update", false, "write testdata/go anew")
@@ -80,11 +82,16 @@ func plain(v reflect.Value) any {
 				}
 				continue
 			}
-			fields[lower(field.Name)] = plain(v.Field(i))
+			if value := plain(v.Field(i)); value != nil {
+				fields[lower(field.Name)] = value
+			}
 		}
 		return fields
 	case reflect.Uint64:
 		return strconv.FormatUint(v.Uint(), 10)
+	}
+	if form, ok := v.Interface().(mailwire.Form); ok {
+		return form.String()
 	}
 	return v.Interface()
 }

@@ -6,3 +6,5 @@
  */
 export { type ErrorCode, isProtocolError, ProtocolError } from './errors.js';
 export * from './whisper/index.js';
+export * from './push/index.js';
+export * from './mail/index.js';

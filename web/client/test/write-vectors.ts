@@ -1,11 +1,17 @@
 // Writes web/vectors/testdata/typescript anew: `npm run vectors`.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { root } from './support.js';
+import { mailVectors } from './vectors-mail.js';
+import { pushVectors } from './vectors-push.js';
 import { whisperVectors } from './vectors-whisper.js';
 
 const directory = new URL('web/vectors/testdata/typescript/', root);
 mkdirSync(directory, { recursive: true });
 
-for (const [file, make] of [['whisper.json', whisperVectors]] as const) {
-	writeFileSync(new URL(file, directory), JSON.stringify(await make(), null, '\t') + '\n');
+const files = { 'whisper.json': whisperVectors, 'push.json': pushVectors, 'mail.json': mailVectors };
+const only = process.argv.slice(2);
+for (const [file, make] of Object.entries(files)) {
+	if (only.length === 0 || only.includes(file)) {
+		writeFileSync(new URL(file, directory), JSON.stringify(await make(), null, '\t') + '\n');
+	}
 }

@@ -1,0 +1,331 @@
+import { empty, text, utf8 } from '../bytes.js';
+import { type ProtocolError } from '../errors.js';
+import { Reader } from '../reader.js';
+import * as rlp from '../rlp.js';
+import { idSize, maxBody, maxFetch, maxHeldRevoked, maxLogId, maxProviderName, maxRoutes, maxText, protocolVersion, pushKeySize } from './limits.js';
+import {
+	type Channel,
+	checkLength,
+	checkVersion,
+	encodeChannels,
+	encodeHashes,
+	encodeHolders,
+	encodeLimits,
+	encodeMessage,
+	type Limits,
+	Mode,
+	readChannels,
+	readHashes,
+	readHolders,
+	readLimits,
+} from './parts.js';
+
+/** The result of a request. A code that is not here is a refusal. */
+export const Code = {
+	/** Done. */
+	ok: 0,
+	/** The bytes cannot be read; do not repeat them. */
+	malformed: 1,
+	/** Another version of the protocol. */
+	badVersion: 2,
+	/** A kind of request that this server does not know. */
+	unsupported: 3,
+	/** Issued too far from the server's time, which the body tells. */
+	clock: 4,
+	/** The id was used before; ask again with a new one. */
+	replayed: 5,
+	/** The version is not greater than the one held, which the body tells. */
+	stale: 6,
+	/** Only after Confirm. */
+	unconfirmed: 7,
+	/** The code is wrong or too old; register again for a new one. */
+	wrongCode: 8,
+	/** The server has no provider of that name. */
+	unknownProvider: 9,
+	/** The provider refuses the form of an address or its keys. */
+	badAddress: 10,
+	/** Too many of something, see text and limits. */
+	limit: 11,
+	/** Too much work at the moment; repeat later, with a new id. */
+	busy: 12,
+	/** No registration under this key. */
+	notRegistered: 13,
+	/** The operator has switched this off. */
+	disabled: 14,
+	/** The server's fault, for instance a full disk; repeat later, with a new id. */
+	internal: 15,
+	/** More proof of work is needed, see limits. */
+	work: 16,
+	/** The request names another server's push key. */
+	wrongServer: 17,
+} as const;
+
+const codeNames = [
+	'ok', 'malformed', 'bad_version', 'unsupported', 'clock', 'replayed', 'stale', 'unconfirmed', 'wrong_code',
+	'unknown_provider', 'bad_address', 'limit', 'busy', 'not_registered', 'disabled', 'internal', 'work', 'wrong_server',
+];
+
+/** Returns a code's name, such as `bad_address`. */
+export const codeName = (code: number): string => codeNames[code] ?? `code_${code}`;
+
+/** Returns the code to refuse a request with that `decodeRequest` or `openRequest` threw an error for. */
+export function codeFor(error: ProtocolError): number {
+	switch (error.code) {
+		case 'version':
+			return Code.badVersion;
+		case 'unsupported':
+			return Code.unsupported;
+		case 'too-large':
+			return Code.limit;
+		case 'server':
+			return Code.wrongServer;
+		default:
+			return Code.malformed;
+	}
+}
+
+/** What has become of a registration. */
+export const State = {
+	/** There is none. */
+	none: 0,
+	/** No route is confirmed: nothing is sent but challenges. */
+	waiting: 1,
+	/** Confirmed: it is woken. */
+	active: 2,
+	/** Every route was given up, the reason says why; register again. */
+	dead: 3,
+	/** Its lifetime is over; register again. */
+	expired: 4,
+	/** Unregistered by the device. */
+	terminated: 5,
+} as const;
+
+/** Returns a state's name, such as `active`. */
+export const stateName = (state: number): string =>
+	(['none', 'waiting', 'active', 'dead', 'expired', 'terminated'] as const)[state] ?? `state_${state}`;
+
+/** Where a device and the server are. All is zero from servers of before 2027. */
+export interface Standing {
+	/** The server's time, Unix milliseconds: by it a device begins its history, whatever its own clock says. */
+	readonly now: bigint;
+	/** Names the registration's sequence of wake-ups. A new registration under the same key has another one. */
+	readonly epoch: bigint;
+	/** The identity of the archive's log, at most 16 bytes: cursors of another log mean nothing to it. */
+	readonly log: Uint8Array;
+}
+
+/** Answers Register, Confirm, Channels and Unregister, and goes with refusals for which it is of use. */
+export interface RegisterReply extends Standing {
+	readonly kind: 'register';
+	/** That the server holds now. */
+	readonly version: bigint;
+	/** When the registration ends, Unix seconds. */
+	readonly expires: bigint;
+	/** A challenge is on its way to at least one address. */
+	readonly challenged: boolean;
+	readonly limits: Limits;
+}
+
+/** What the server holds about a route. It does not repeat the address. */
+export interface RouteStatus {
+	readonly provider: string;
+	/** Waiting, active or dead, see {@link State}. */
+	readonly state: number;
+	/** Why it is dead, or in doubt. */
+	readonly reason: string;
+	/** Since when the push service says that the address is gone and the server does not yet believe it, Unix seconds; 0: it does not say so. */
+	readonly doubt: bigint;
+}
+
+/** Answers Status. */
+export interface StatusReply extends Standing {
+	readonly kind: 'status';
+	readonly version: bigint;
+	/** Unix seconds. */
+	readonly expires: bigint;
+	/** Sequence number of the newest wake-up. */
+	readonly seq: bigint;
+	readonly plain: boolean;
+	readonly routes: readonly RouteStatus[];
+	readonly channels: readonly Channel[];
+	readonly revoked: readonly string[];
+	readonly limits: Limits;
+}
+
+/** Follows the envelopes of a Fetch. Every hash asked for is in one of the three. */
+export interface FetchReply {
+	readonly kind: 'fetch';
+	/** Delivered just before. */
+	readonly sent: readonly Uint8Array[];
+	/** Not in the archive, never or no longer. */
+	readonly missing: readonly Uint8Array[];
+	/** More than one answer carries: ask again, and learn whether they are there. */
+	readonly later: readonly Uint8Array[];
+}
+
+/** Goes with the code `clock`. */
+export interface ClockReply {
+	readonly kind: 'clock';
+	/** The server's time, Unix milliseconds. */
+	readonly now: bigint;
+}
+
+/** A wake-up over the device's own link instead of a push service. It answers no request. */
+export interface Ring {
+	readonly kind: 'ring';
+	/** What a push service would have carried; at most 4096 bytes. */
+	readonly body: Uint8Array;
+}
+
+/** The body of a reply; `kind` tells which. */
+export type ReplyBody = RegisterReply | StatusReply | FetchReply | ClockReply | Ring;
+
+/** Answers a request: RLP [version, id, code, text, state, reason, kind, body, to]. */
+export interface Reply {
+	/** Of the request, 16 bytes; zeros if it could not be read. */
+	readonly id: Uint8Array;
+	/** See {@link Code}. */
+	readonly code: number;
+	/** A sentence for people, if the code is not `ok`. */
+	readonly text: string;
+	/** That of the asker's registration, in every reply, see {@link State}. */
+	readonly state: number;
+	/** Why it is in that state. */
+	readonly reason: string;
+	readonly body: ReplyBody | undefined;
+	/** The registration key that the reply is for; `sealReply` fills it in. None from servers of before 2027. */
+	readonly to: Uint8Array;
+}
+
+const numbers = { register: 1, status: 2, fetch: 3, clock: 4, ring: 5 } as const;
+const kinds = new Map(Object.entries(numbers).map(([kind, n]) => [BigInt(n), kind as ReplyBody['kind']]));
+
+/** Returns the payload of a reply's message. Text and reason are cut to 256 bytes. */
+export function encodeReply(reply: Reply): Uint8Array {
+	return encodeMessage([
+		rlp.uint(protocolVersion),
+		rlp.string(reply.id),
+		rlp.uint(reply.code),
+		rlp.string(clip(reply.text)),
+		rlp.uint(reply.state),
+		rlp.string(clip(reply.reason)),
+		rlp.uint(reply.body ? numbers[reply.body.kind] : 0),
+		rlp.list(reply.body ? encodeBody(reply.body) : []),
+		...(reply.to.length > 0 ? [rlp.string(reply.to)] : []),
+	]);
+}
+
+// A character that the cut goes through is left out.
+function clip(sentence: string): Uint8Array {
+	const bytes = utf8(sentence);
+	let size = Math.min(bytes.length, maxText);
+	while (size < bytes.length && (bytes[size]! & 0xc0) === 0x80) {
+		size--;
+	}
+	return bytes.subarray(0, size);
+}
+
+/**
+ * Reads the payload of a reply's message. Throws a ProtocolError, `malformed`, `version`
+ * or `too-large`. A body of a kind that is not known here is left out.
+ */
+export function decodeReply(bytes: Uint8Array): Reply {
+	checkLength(bytes, 'reply');
+	const r = Reader.open(bytes, 'reply', true);
+	checkVersion(r.uint('version'));
+	const id = r.fixed('request id', idSize);
+	const code = r.small('code', 0xff);
+	const sentence = text(r.bytes('text', maxText));
+	const state = r.small('state', 0xff);
+	const reason = text(r.bytes('reason', maxText));
+	const kind = kinds.get(r.uint('body kind'));
+	const inner = r.list('body');
+	const body = kind && decodeBody(kind, inner);
+	return { id, code, text: sentence, state, reason, body, to: r.maybe('receiver', pushKeySize) };
+}
+
+/** The reply to no request in particular: zeros and nothing. */
+export const emptyReply: Reply = {
+	id: new Uint8Array(idSize), code: Code.ok, text: '', state: State.none, reason: '', body: undefined, to: empty,
+};
+
+// What was added to a list at its end is left out where it says nothing, as an older
+// sender leaves it out.
+const encodeStanding = (s: Standing): Uint8Array[] =>
+	s.now !== 0n || s.epoch !== 0n || s.log.length > 0 ? [rlp.uint(s.now), rlp.uint(s.epoch), rlp.string(s.log)] : [];
+
+const readStanding = (r: Reader): Standing => ({ now: r.uint('now'), epoch: r.uint('epoch'), log: r.bytes('log', maxLogId) });
+
+function encodeBody(b: ReplyBody): Uint8Array[] {
+	switch (b.kind) {
+		case 'register':
+			return [rlp.uint(b.version), rlp.uint(b.expires), rlp.uint(b.challenged ? 1 : 0), encodeLimits(b.limits), ...encodeStanding(b)];
+		case 'status':
+			return [
+				rlp.uint(b.version),
+				rlp.uint(b.expires),
+				rlp.uint(b.seq),
+				rlp.uint(b.plain ? 1 : 0),
+				rlp.list(
+					b.routes.map((route) =>
+						rlp.list([
+							rlp.string(utf8(route.provider)),
+							rlp.uint(route.state),
+							rlp.string(utf8(route.reason)),
+							...(route.doubt !== 0n ? [rlp.uint(route.doubt)] : []),
+						]),
+					),
+				),
+				encodeChannels(b.channels),
+				encodeHolders(b.revoked),
+				encodeLimits(b.limits),
+				...encodeStanding(b),
+			];
+		case 'fetch':
+			return [encodeHashes(b.sent), encodeHashes(b.missing), encodeHashes(b.later)];
+		case 'clock':
+			return [rlp.uint(b.now)];
+		case 'ring':
+			return [rlp.string(b.body)];
+	}
+}
+
+function decodeBody(kind: ReplyBody['kind'], r: Reader): ReplyBody {
+	switch (kind) {
+		case 'register':
+			return {
+				kind,
+				version: r.uint('version'),
+				expires: r.uint('expires'),
+				challenged: r.bool('challenged'),
+				limits: readLimits(r),
+				...readStanding(r),
+			};
+		case 'status':
+			return {
+				kind,
+				version: r.uint('version'),
+				expires: r.uint('expires'),
+				seq: r.uint('sequence'),
+				plain: r.bool('plain'),
+				routes: r.items('routes', maxRoutes, (list) => readRouteStatus(list.list('route'))),
+				channels: readChannels(r, Mode.muted),
+				revoked: readHolders(r, maxHeldRevoked),
+				limits: readLimits(r),
+				...readStanding(r),
+			};
+		case 'fetch':
+			return { kind, sent: readHashes(r, maxFetch), missing: readHashes(r, maxFetch), later: readHashes(r, maxFetch) };
+		case 'clock':
+			return { kind, now: r.uint('now') };
+		case 'ring':
+			return { kind, body: r.bytes('ring', maxBody) };
+	}
+}
+
+const readRouteStatus = (r: Reader): RouteStatus => ({
+	provider: text(r.bytes('provider name', maxProviderName)),
+	state: r.small('state', 0xff),
+	reason: text(r.bytes('reason', maxText)),
+	doubt: r.uint('doubt'),
+});
