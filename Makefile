@@ -26,11 +26,11 @@ test-web: ## the TypeScript package in web/client: types, vectors of both langua
 
 torture-short: ## kill, fill, flip and overload a node for about two minutes
 	$(GO) test -v -count=1 -timeout 15m ./testutil/torture -torture.rounds 12 -torture.kills 30 -torture.flips 100 -torture.scale 5
-	$(GO) test -count=1 -timeout 15m -run $(FAULTS) ./durable ./mailserver ./pushext/pushserver/... ./whisper
+	$(GO) test -count=1 -timeout 15m -run $(FAULTS) ./durable ./mailserver/... ./pushext/pushserver/... ./whisper
 
 torture: ## the same with 200 kills and 1,000 flips, about a quarter of an hour
 	$(GO) test -v -count=1 -timeout 3h ./testutil/torture -torture.rounds 200 -torture.kills 200 -torture.flips 1000 -torture.scale 100
-	$(GO) test -v -count=1 -timeout 1h -run $(FAULTS) ./durable ./mailserver ./pushext/pushserver/... ./whisper
+	$(GO) test -v -count=1 -timeout 1h -run $(FAULTS) ./durable ./mailserver/... ./pushext/pushserver/... ./whisper
 
 bench: ## measure beside the genuine node and the bare machine, some minutes
 	$(GO) run ./bench

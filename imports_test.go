@@ -20,7 +20,8 @@ var layers = map[string][]string{
 	"durable":               {},
 	"mailserver/mailwire":   {"whisper"},
 	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
-	"mailserver":            {"whisper", "desk", "durable", "mailserver/mailwire"},
+	"mailserver/archive":    {"whisper", "durable"},
+	"mailserver":            {"whisper", "desk", "mailserver/archive", "mailserver/mailwire"},
 	"pushext/pushwire":      {"whisper"},
 	"pushext":               {"whisper"},
 

@@ -11,7 +11,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/opt"
 
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/testutil/genuinenode"
 	"whisperpush/whisper"
 )
@@ -22,7 +22,7 @@ const (
 	smallestBatch, largestBatch = 250, 4000
 )
 
-// archiveThroughput times the archives themselves: ours through OpenArchive and
+// archiveThroughput times the archives themselves: ours through archive.Open and
 // Archive, as a whisper.Node calls it; the genuine one by its method Archive in a
 // process of its own; and goleveldb writing the same bytes in large batches, each
 // synced.
@@ -92,7 +92,7 @@ func archiveOurs(ctx context.Context, dir string, raws [][]byte) (float64, error
 	if err != nil {
 		return 0, err
 	}
-	a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{})
+	a, err := archive.Open(dir, archive.Options{})
 	if err != nil {
 		return 0, err
 	}
@@ -106,7 +106,7 @@ func archiveOurs(ctx context.Context, dir string, raws [][]byte) (float64, error
 
 // archiveAll has several goroutines archive envelopes, each a batch such as a
 // packet brings, and waits for the last.
-func archiveAll(ctx context.Context, a *mailserver.Archive, envs []*whisper.Envelope, writers int) error {
+func archiveAll(ctx context.Context, a *archive.Archive, envs []*whisper.Envelope, writers int) error {
 	const batch = 100
 	var (
 		acknowledged, calling sync.WaitGroup

@@ -17,7 +17,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/testutil/emulate"
 )
 
@@ -82,8 +82,8 @@ func (s *suite) registered(ctx context.Context, channels int) (*registrar, error
 	return r, r.fill(ctx, channels/s.perRegistration, s.perRegistration, last, deviceToken)
 }
 
-func lastSequence(archive string) (uint64, error) {
-	a, err := mailserver.OpenArchive(archive, mailserver.ArchiveOptions{})
+func lastSequence(dir string) (uint64, error) {
+	a, err := archive.Open(dir, archive.Options{})
 	if err != nil {
 		return 0, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/rlp"
 
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/testutil/genuinenode"
 	"whisperpush/whisper"
@@ -61,7 +61,7 @@ func (s *suite) largeArchive(ctx context.Context) (*large, error) {
 	if m.dir, err = s.temp(); err != nil {
 		return nil, err
 	}
-	a, err := mailserver.OpenArchive(filepath.Join(m.dir, "archive"), mailserver.ArchiveOptions{})
+	a, err := archive.Open(filepath.Join(m.dir, "archive"), archive.Options{})
 	if err != nil {
 		return nil, err
 	}

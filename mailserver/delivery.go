@@ -13,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/desk"
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -85,7 +86,7 @@ func (s *Server) answerClassic(ctx context.Context, to *desk.Turn, q question) (
 			return failed, err
 		}
 		// The order of the genuine mailserver, as far as a page reaches.
-		slices.SortFunc(page.Records, func(a, b Record) int {
+		slices.SortFunc(page.Records, func(a, b archive.Record) int {
 			return cmp.Or(cmp.Compare(a.Sent, b.Sent), bytes.Compare(a.Hash[:], b.Hash[:]))
 		})
 		if err := s.deliver(ctx, to, page.Records, false); err != nil {
@@ -132,7 +133,7 @@ func (s *Server) answerDescending(ctx context.Context, to *desk.Turn, q question
 // window returns a page of at most Limits.Range of time before the query's upper
 // bound. If it is the last one there, and there is something before that time,
 // older is the upper bound of what is left.
-func (s *Server) window(ctx context.Context, query Query) (page Page, older uint32, err error) {
+func (s *Server) window(ctx context.Context, query archive.Query) (page archive.Page, older uint32, err error) {
 	narrow, narrowed := s.limits.narrow(query, time.Now())
 	page, err = s.cfg.Store.Query(ctx, narrow)
 	if err != nil || page.Next != 0 || !narrowed {
@@ -186,7 +187,7 @@ func (s *Server) answerHashes(ctx context.Context, to *desk.Turn, q question) (l
 
 // deliver hands the envelopes to the peer in small parts, each of which has its
 // time: so a slow peer is given up soon, and a steady one never.
-func (s *Server) deliver(ctx context.Context, to *desk.Turn, records []Record, batch bool) error {
+func (s *Server) deliver(ctx context.Context, to *desk.Turn, records []archive.Record, batch bool) error {
 	for len(records) > 0 {
 		var (
 			envs []*whisper.Envelope
@@ -238,14 +239,14 @@ func (s *Server) end(ctx context.Context, peer enode.ID, c mailwire.Complete) er
 	return nil
 }
 
-func lastHash(records []Record) common.Hash {
+func lastHash(records []archive.Record) common.Hash {
 	if len(records) == 0 {
 		return common.Hash{}
 	}
 	return records[len(records)-1].Hash
 }
 
-func recordBytes(records []Record) (n int) {
+func recordBytes(records []archive.Record) (n int) {
 	for _, r := range records {
 		n += len(r.Envelope.Raw())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/testutil/genuinenode"
@@ -87,15 +88,15 @@ func (m mail) hashes(want func(*whisper.Envelope) bool) (hashes []common.Hash) {
 }
 
 // archive returns an archive with the mail on disk.
-func (m mail) archive(t *testing.T) *Archive {
-	a, err := OpenArchive(t.TempDir(), ArchiveOptions{})
+func (m mail) archive(t *testing.T) *archive.Archive {
+	a, err := archive.Open(t.TempDir(), archive.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, a.Close()) })
 	archiveAll(t, a, append(m.envelopes, m.sentinel)...)
 	return a
 }
 
-func archiveAll(t *testing.T, a *Archive, envs ...*whisper.Envelope) {
+func archiveAll(t *testing.T, a *archive.Archive, envs ...*whisper.Envelope) {
 	t.Helper()
 	done := make(chan error, 1)
 	a.Archive(t.Context(), envs, func(err error) { done <- err })
@@ -233,8 +234,8 @@ func TestGenuineMailserver(t *testing.T) {
 // link.
 func TestOwnMailClient(t *testing.T) {
 	m := writeMail(t)
-	archive := m.archive(t)
-	ours := startMailserver(t, archive)
+	kept := m.archive(t)
+	ours := startMailserver(t, kept)
 	peer, client := startMailClient(t, mailclient.Config{Quiet: time.Second / 4})
 	network.Connect(t, peer, ours)
 	server := mailclient.Server{ID: ours.ID(), Key: whisper.KeyFromPassword(mailPassword)}
@@ -277,7 +278,7 @@ func TestOwnMailClient(t *testing.T) {
 	// A late envelope from before the time that was asked for already.
 	late, err := whisper.Seal(t.Context(), whisper.Draft{Key: mailKey, Topic: topic, TTL: 50, Now: time.Unix(int64(m.now-2000), 0)})
 	require.NoError(t, err)
-	archiveAll(t, archive, late)
+	archiveAll(t, kept, late)
 	got, cursor = collect(mailclient.Since(cursor, topic))
 	require.Equal(t, []common.Hash{late.Hash()}, got)
 	got, _ = collect(mailclient.Since(cursor, topic))

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"whisperpush/desk"
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 )
 
-// Defaults of Limits; those of Bytes and Scan are DefaultMaxBytes and
-// DefaultMaxScan.
+// Defaults of Limits; those of Bytes and Scan are archive.DefaultMaxBytes
+// and archive.DefaultMaxScan.
 const (
 	DefaultRange        = 30 * 24 * time.Hour
 	DefaultRows         = mailwire.MaxLimit
@@ -85,8 +86,8 @@ func (l Limits) withDefaults() (Limits, error) {
 		instead int
 	}{
 		{"rows", &l.Rows, DefaultRows},
-		{"bytes", &l.Bytes, DefaultMaxBytes},
-		{"scan", &l.Scan, DefaultMaxScan},
+		{"bytes", &l.Bytes, archive.DefaultMaxBytes},
+		{"scan", &l.Scan, archive.DefaultMaxScan},
 		{"classic rows", &l.ClassicRows, DefaultClassicRows},
 		{"classic bytes", &l.ClassicBytes, DefaultClassicBytes},
 		{"peer requests", &l.PeerRequests, DefaultPeerRequests},

@@ -9,6 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -18,7 +19,7 @@ import (
 type memoryStore struct {
 	mu      sync.Mutex
 	id      mailwire.LogID
-	records []Record
+	records []archive.Record
 	fail    error
 	panics  any
 }
@@ -27,7 +28,7 @@ func (m *memoryStore) add(envs ...*whisper.Envelope) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range envs {
-		m.records = append(m.records, Record{
+		m.records = append(m.records, archive.Record{
 			Seq: uint64(len(m.records) + 1), Hash: e.Hash(), Topic: e.Topic, Sent: e.Sent(), Received: time.Now(), Envelope: e,
 		})
 	}
@@ -50,14 +51,14 @@ func (m *memoryStore) HashAt(seq uint64) (h common.Hash, ok bool) {
 	return m.records[seq-1].Hash, true
 }
 
-func (m *memoryStore) Query(ctx context.Context, q Query) (Page, error) {
+func (m *memoryStore) Query(ctx context.Context, q archive.Query) (archive.Page, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.panics != nil {
 		panic(m.panics)
 	}
 	if m.fail != nil {
-		return Page{}, m.fail
+		return archive.Page{}, m.fail
 	}
 	if q.MaxRows <= 0 || q.MaxBytes <= 0 || q.MaxScan <= 0 {
 		panic("query without limits")
@@ -67,7 +68,7 @@ func (m *memoryStore) Query(ctx context.Context, q Query) (Page, error) {
 		slices.Reverse(records)
 	}
 	var (
-		page          Page
+		page          archive.Page
 		bytes, looked int
 		last          uint64
 	)
@@ -91,11 +92,11 @@ func (m *memoryStore) Query(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
-func (m *memoryStore) ByHash(ctx context.Context, hashes []common.Hash) (found []Record, missing []common.Hash, err error) {
+func (m *memoryStore) ByHash(ctx context.Context, hashes []common.Hash) (found []archive.Record, missing []common.Hash, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, h := range hashes {
-		i := slices.IndexFunc(m.records, func(r Record) bool { return r.Hash == h })
+		i := slices.IndexFunc(m.records, func(r archive.Record) bool { return r.Hash == h })
 		if i < 0 {
 			missing = append(missing, h)
 			continue

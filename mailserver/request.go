@@ -8,6 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
@@ -124,8 +125,8 @@ func (q *question) check() error {
 
 // query returns what to ask the archive for, for a page from the beginning of
 // the cursor on; last is the newest sequence there is.
-func (q question) query(l Limits, last uint64) Query {
-	out := Query{
+func (q question) query(l Limits, last uint64) archive.Query {
+	out := archive.Query{
 		Lower: q.Lower, Upper: q.Upper,
 		Topics: q.Topics, Bloom: q.Bloom,
 		Descending: q.Form.EndMark() && !q.Cursor.Ascending,
@@ -166,7 +167,7 @@ func (q question) since(now time.Time, skew time.Duration) uint32 {
 
 // narrow raises the lower bound of a query so that its range is not wider than a
 // page may be, and tells whether it did.
-func (l Limits) narrow(q Query, now time.Time) (Query, bool) {
+func (l Limits) narrow(q archive.Query, now time.Time) (archive.Query, bool) {
 	// Nothing is from beyond a clock's error; without this bound, an upper bound
 	// of "for ever" would put the window into a future without envelopes.
 	end := min(int64(q.Upper), now.Add(l.ClockSkew).Unix())

@@ -15,17 +15,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/desk"
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
 
-// Store is what a Server reads. An Archive is one. Its methods are called
+// Store is what a Server reads. An archive.Archive is one. Its methods are called
 // concurrently and end soon after their context.
 type Store interface {
 	// Query returns a page of what matches.
-	Query(ctx context.Context, q Query) (Page, error)
+	Query(ctx context.Context, q archive.Query) (archive.Page, error)
 	// ByHash returns the envelopes named, in that order, without the missing.
-	ByHash(ctx context.Context, hashes []common.Hash) (found []Record, missing []common.Hash, err error)
+	ByHash(ctx context.Context, hashes []common.Hash) (found []archive.Record, missing []common.Hash, err error)
 	// Last returns the newest receive sequence, 0 if there is none.
 	Last() uint64
 	// HashAt returns the hash of the envelope with that sequence; false if there is

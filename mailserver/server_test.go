@@ -20,12 +20,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/desk"
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/whisper"
 )
 
 var (
-	_ Store                  = (*Archive)(nil)
+	_ Store                  = (*archive.Archive)(nil)
 	_ Store                  = (*memoryStore)(nil)
 	_ Sender                 = (*whisper.Node)(nil)
 	_ whisper.RequestHandler = (*Server)(nil)

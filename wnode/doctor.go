@@ -20,7 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/emulate"
@@ -150,7 +150,7 @@ func (d *doctor) names(ctx context.Context, look lookup) {
 
 // archive looks for parts that were set aside.
 func (d *doctor) archive() {
-	parts, err := mailserver.DamagedParts(archiveDir(d.cfg))
+	parts, err := archive.DamagedParts(archiveDir(d.cfg))
 	if remark := asideRemark(parts); err == nil && remark != "" {
 		err = errors.New(remark)
 	}

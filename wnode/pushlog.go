@@ -5,14 +5,14 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
 )
 
 // pushLog shows the archive to the push server, which knows no mail server.
-type pushLog struct{ *mailserver.Archive }
+type pushLog struct{ *archive.Archive }
 
 var (
 	_ pushext.Log          = (*pushLog)(nil)
@@ -29,7 +29,7 @@ func (l *pushLog) LogID() []byte {
 // Follow implements pushext.Log. The entries are only valid during the call of fn.
 func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
 	var entries []pushext.Entry
-	return l.Archive.Follow(ctx, after, func(records []mailserver.Record) error {
+	return l.Archive.Follow(ctx, after, func(records []archive.Record) error {
 		entries = entries[:0]
 		for _, r := range records {
 			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received, Data: r.Envelope.Data})

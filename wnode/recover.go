@@ -14,7 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/pushext/pushserver"
 )
 
@@ -83,7 +83,7 @@ func (r *recovery) archive(ctx context.Context, moves *pushserver.Moves) error {
 	if moves != nil {
 		moved = moves.Add
 	}
-	recovered, err := mailserver.RecoverArchive(ctx, dir, mailserver.ArchiveOptions{Retention: -1}, moved, bars.progress)
+	recovered, err := archive.Recover(ctx, dir, archive.Options{Retention: -1}, moved, bars.progress)
 	bars.close()
 	for _, p := range recovered {
 		r.say("The archive's partition %s was damaged: %d envelopes were read and are archived again.", p.Partition, p.Envelopes)

@@ -22,6 +22,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
@@ -33,7 +34,7 @@ import (
 type server struct {
 	link     *p2p.Server
 	whisper  *whisper.Node
-	archive  *mailserver.Archive  // nil: the mail server is off
+	archive  *archive.Archive     // nil: the mail server is off
 	health   *archiveHealth       // nil: the mail server is off
 	push     *pushserver.Server   // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off
@@ -248,12 +249,12 @@ func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, err
 // archiveDir is the directory of the mailserver's envelopes.
 func archiveDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "archive") }
 
-func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Archive, error) {
+func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) (*archive.Archive, error) {
 	retention := time.Duration(cfg.Mailserver.Retention)
 	if retention == 0 {
 		retention = -1 // for ever
 	}
-	return mailserver.OpenArchive(archiveDir(cfg), mailserver.ArchiveOptions{
+	return archive.Open(archiveDir(cfg), archive.Options{
 		Retention:  retention,
 		MaxBytes:   cfg.Mailserver.MaxBytes,
 		Logger:     logger,
@@ -269,9 +270,9 @@ func mailPassword(cfg config.Config) (string, error) {
 	return config.DefaultPassword, nil
 }
 
-func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.PrivateKey, archive *mailserver.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.PrivateKey, store *archive.Archive, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
 	return mailserver.NewServer(mailserver.ServerConfig{
-		Store:       archive,
+		Store:       store,
 		Sender:      node,
 		Key:         key,
 		KeyIsSecret: secret,

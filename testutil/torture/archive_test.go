@@ -22,7 +22,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/stretchr/testify/require"
 
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/whisper"
 )
 
@@ -61,7 +61,7 @@ func archiveChild(args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	a, err := mailserver.OpenArchive(args[0], mailserver.ArchiveOptions{Retention: -1})
+	a, err := archive.Open(args[0], archive.Options{Retention: -1})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -175,7 +175,7 @@ func TestKillArchive(t *testing.T) {
 // a hole or a repetition, and holds all of acked.
 func checkArchive(t *testing.T, dir string, acked map[common.Hash]bool) {
 	t.Helper()
-	a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+	a, err := archive.Open(dir, archive.Options{Retention: -1})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, a.Close()) }()
 	require.Empty(t, a.Damage())
@@ -183,7 +183,7 @@ func checkArchive(t *testing.T, dir string, acked map[common.Hash]bool) {
 	if a.Last() > 0 {
 		next := uint64(1)
 		stop := fmt.Errorf("enough")
-		err = a.Follow(t.Context(), 0, func(records []mailserver.Record) error {
+		err = a.Follow(t.Context(), 0, func(records []archive.Record) error {
 			for _, r := range records {
 				if r.Seq != next || seen[r.Hash] {
 					return fmt.Errorf("sequence %d follows %d, or repeats an envelope", r.Seq, next-1)

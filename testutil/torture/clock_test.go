@@ -9,10 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"whisperpush/mailserver/archive"
+
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
-
-	"whisperpush/mailserver"
 )
 
 // TestClockJumps restarts an archive under clocks that are wrong by hours and by
@@ -25,7 +25,7 @@ func TestClockJumps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	var want []common.Hash
 	life := func(t *testing.T, writes int) {
-		a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: 30 * 24 * time.Hour})
+		a, err := archive.Open(dir, archive.Options{Retention: 30 * 24 * time.Hour})
 		require.NoError(t, err)
 		defer func() { require.NoError(t, a.Close()) }()
 		require.Empty(t, a.Damage())
@@ -41,7 +41,7 @@ func TestClockJumps(t *testing.T) {
 		got, err := readable(t, a, want, "")
 		require.NoError(t, err)
 		require.Equal(t, len(want), got)
-		page, err := a.Query(t.Context(), mailserver.Query{Upper: math.MaxUint32, Descending: true, MaxRows: 1})
+		page, err := a.Query(t.Context(), archive.Query{Upper: math.MaxUint32, Descending: true, MaxRows: 1})
 		require.NoError(t, err)
 		require.Equal(t, uint64(len(want)), page.Records[0].Seq)
 	}

@@ -22,14 +22,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/durable"
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/whisper"
 )
 
 // archived fills an archive in dir and returns the hashes by sequence, from 1.
 func archived(t testing.TB, dir string, n int) (want []common.Hash) {
 	t.Helper()
-	a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+	a, err := archive.Open(dir, archive.Options{Retention: -1})
 	require.NoError(t, err)
 	for i := range n {
 		e := envelope(uint64(i), 300)
@@ -37,7 +37,7 @@ func archived(t testing.TB, dir string, n int) (want []common.Hash) {
 		require.NoError(t, put(a, e))
 		if i == n/2 { // what is before it is in tables
 			require.NoError(t, a.Close())
-			a, err = mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+			a, err = archive.Open(dir, archive.Options{Retention: -1})
 			require.NoError(t, err)
 		}
 	}
@@ -46,7 +46,7 @@ func archived(t testing.TB, dir string, n int) (want []common.Hash) {
 }
 
 // put archives envelopes and waits for the word.
-func put(a *mailserver.Archive, envs ...*whisper.Envelope) error {
+func put(a *archive.Archive, envs ...*whisper.Envelope) error {
 	done := make(chan error, 1)
 	a.Archive(context.Background(), envs, func(err error) { done <- err })
 	return <-done
@@ -54,13 +54,13 @@ func put(a *mailserver.Archive, envs ...*whisper.Envelope) error {
 
 // readable reads the archive in every way and demands that nothing wrong is served:
 // the result is how many it has, and err if it says that something is damaged.
-func readable(t testing.TB, a *mailserver.Archive, want []common.Hash, where string) (n int, err error) {
+func readable(t testing.TB, a *archive.Archive, want []common.Hash, where string) (n int, err error) {
 	t.Helper()
 	if len(a.Damage()) > 0 {
 		err = a.Damage()[0].Err
 	}
 	for after, more := uint64(0), true; more; {
-		page, failed := a.Query(t.Context(), mailserver.Query{Upper: math.MaxUint32, After: after})
+		page, failed := a.Query(t.Context(), archive.Query{Upper: math.MaxUint32, After: after})
 		if failed != nil {
 			require.ErrorIs(t, failed, durable.ErrCorrupted, where)
 			return n, failed
@@ -98,7 +98,7 @@ func TestBitFlips(t *testing.T) {
 			copyDir(t, image, dir)
 			where := flip(t, rng, dir)
 			var log bytes.Buffer
-			a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			a, err := archive.Open(dir, archive.Options{Retention: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			require.NoError(t, err, where)
 			got, err := readable(t, a, want, where)
 			if err == nil {
@@ -196,7 +196,7 @@ func flip(t testing.TB, rng interface{ IntN(int) int }, dir string) (where strin
 // leaves of a write into the room, whole sectors and zeros, is in package durable.
 func TestTornJournal(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "archive")
-	a, err := mailserver.OpenArchive(image, mailserver.ArchiveOptions{Retention: -1})
+	a, err := archive.Open(image, archive.Options{Retention: -1})
 	require.NoError(t, err)
 	const n = 60
 	var want []common.Hash
@@ -223,7 +223,7 @@ func TestTornJournal(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "archive")
 		copyDir(t, killed, dir)
 		require.NoError(t, os.Truncate(journal(dir), int64(size)))
-		a, err := mailserver.OpenArchive(dir, mailserver.ArchiveOptions{Retention: -1})
+		a, err := archive.Open(dir, archive.Options{Retention: -1})
 		require.NoError(t, err)
 		require.Empty(t, a.Damage(), "cut at %d of %d", size, ends[2])
 		whole := n - 2
@@ -278,8 +278,8 @@ func TestFullDisk(t *testing.T) {
 	dir := filepath.Join(smallDisk(t, "48m"), "archive")
 	// Much is written for so few bytes: it keeps beginning partitions and dropping
 	// old ones, whose envelopes have expired.
-	o := mailserver.ArchiveOptions{Retention: time.Hour, MaxBytes: 8 << 20}
-	a, err := mailserver.OpenArchive(dir, o)
+	o := archive.Options{Retention: time.Hour, MaxBytes: 8 << 20}
+	a, err := archive.Open(dir, o)
 	require.NoError(t, err)
 	number, refused := uint64(0), 0
 	var acked []common.Hash
@@ -303,12 +303,12 @@ func TestFullDisk(t *testing.T) {
 		require.Eventually(t, func() bool {
 			err := store()
 			if err != nil {
-				require.ErrorIs(t, err, mailserver.ErrArchiveFull)
+				require.ErrorIs(t, err, archive.ErrFull)
 			}
 			return err == nil
 		}, patience, 10*time.Millisecond)
 	}
-	check := func(a *mailserver.Archive, full bool) {
+	check := func(a *archive.Archive, full bool) {
 		var sample []common.Hash
 		for range 64 { // of the latest, which no size limit drops
 			sample = append(sample, acked[len(acked)-1-rng.IntN(1500)])
@@ -344,10 +344,10 @@ func TestFullDisk(t *testing.T) {
 		// comes, and it holds out.
 		limit := time.Now().Add(2 * time.Second)
 		full := store()
-		for (full == nil || errors.Is(full, mailserver.ErrArchiveFull)) && time.Now().Before(limit) {
+		for (full == nil || errors.Is(full, archive.ErrFull)) && time.Now().Before(limit) {
 			full = store()
 		}
-		if full != nil && !errors.Is(full, mailserver.ErrArchiveFull) {
+		if full != nil && !errors.Is(full, archive.ErrFull) {
 			require.ErrorIs(t, full, durable.ErrWrite)
 			require.ErrorContains(t, full, syscall.ENOSPC.Error()) // goleveldb does not wrap all that it passes on
 			refused++
@@ -363,7 +363,7 @@ func TestFullDisk(t *testing.T) {
 	require.Greater(t, a.First(), uint64(1), "nothing was dropped")
 	require.Positive(t, refused)
 	require.NoError(t, a.Close())
-	a, err = mailserver.OpenArchive(dir, o)
+	a, err = archive.Open(dir, o)
 	require.NoError(t, err)
 	require.Empty(t, a.Damage())
 	check(a, false)
@@ -421,7 +421,7 @@ func TestTwoProcesses(t *testing.T) {
 	require.Error(t, second.cmd.Wait())
 	require.Equal(t, 1, second.cmd.ProcessState.ExitCode())
 	require.Contains(t, second.stderr.String(), "is in use by another node")
-	_, err := mailserver.OpenArchive(filepath.Join(s.dir, "archive"), mailserver.ArchiveOptions{})
+	_, err := archive.Open(filepath.Join(s.dir, "archive"), archive.Options{})
 	require.ErrorIs(t, err, durable.ErrLocked)
 	_, err = durable.Open(filepath.Join(s.dir, "push"), durable.Options{})
 	require.ErrorIs(t, err, durable.ErrLocked)

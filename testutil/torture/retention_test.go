@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
 	"whisperpush/whisper"
 )
 
@@ -31,17 +31,17 @@ func TestRetentionLatency(t *testing.T) {
 	lasting := time.Duration(scaled(5_000, 500)) * time.Millisecond // of a turn
 	const turns = 3
 	number := uint64(0)
-	archives := map[string]mailserver.ArchiveOptions{"without": {Retention: -1}, "with": {Retention: time.Hour, MaxBytes: limit}}
-	open := make(map[string]*mailserver.Archive)
+	archives := map[string]archive.Options{"without": {Retention: -1}, "with": {Retention: time.Hour, MaxBytes: limit}}
+	open := make(map[string]*archive.Archive)
 	took := make(map[string][]time.Duration)
 	dir := t.TempDir()
 	for name, o := range archives {
-		a, err := mailserver.OpenArchive(filepath.Join(dir, name), o)
+		a, err := archive.Open(filepath.Join(dir, name), o)
 		require.NoError(t, err)
 		defer a.Close()
 		open[name] = a
 	}
-	run := func(a *mailserver.Archive, lasting time.Duration) []time.Duration {
+	run := func(a *archive.Archive, lasting time.Duration) []time.Duration {
 		count := int(lasting.Seconds() * rate / writers)
 		first := number
 		number += uint64(count * writers)

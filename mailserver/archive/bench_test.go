@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -57,7 +57,7 @@ func BenchmarkArchive(b *testing.B) {
 	envs := benchEnvelopes(n)
 	for b.Loop() {
 		b.StopTimer()
-		a, err := OpenArchive(b.TempDir(), ArchiveOptions{})
+		a, err := Open(b.TempDir(), Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -81,7 +81,7 @@ var filled = sync.OnceValues(func() (func(b *testing.B) *Archive, []common.Hash)
 	return func(b *testing.B) *Archive {
 		if dir == "" {
 			dir = b.TempDir()
-			a, err := OpenArchive(dir, ArchiveOptions{})
+			a, err := Open(dir, Options{})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -89,7 +89,7 @@ var filled = sync.OnceValues(func() (func(b *testing.B) *Archive, []common.Hash)
 			a.Close()
 		}
 		start := time.Now()
-		a, err := OpenArchive(dir, ArchiveOptions{})
+		a, err := Open(dir, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}

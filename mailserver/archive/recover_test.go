@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"os"
@@ -14,7 +14,7 @@ import (
 func TestRecoverArchive(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{})
+	a := openArchive(t, dir, Options{})
 	const n = 2000
 	for i := range uint64(n / 20) {
 		var envs []*whisper.Envelope
@@ -32,7 +32,7 @@ func TestRecoverArchive(t *testing.T) {
 	data[len(data)/2] ^= 1
 	require.NoError(t, os.WriteFile(journals[0], data, 0o600))
 
-	a = openArchive(t, dir, ArchiveOptions{})
+	a = openArchive(t, dir, Options{})
 	require.Len(t, a.Damage(), 1)
 	require.Empty(t, readAll(t, a))
 	before := a.Last()
@@ -46,17 +46,17 @@ func TestRecoverArchive(t *testing.T) {
 		}
 		return nil
 	}
-	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, moved, nil)
+	recovered, err := Recover(t.Context(), dir, Options{}, moved, nil)
 	require.NoError(t, err)
 	require.Len(t, recovered, 1)
 	require.NotEmpty(t, recovered[0].Losses)
 	require.Greater(t, recovered[0].Envelopes, n/2)
 	require.DirExists(t, filepath.Join(dir, recovered[0].Kept))
 
-	again, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
+	again, err := Recover(t.Context(), dir, Options{}, nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, again, "once is enough")
-	a = openArchive(t, dir, ArchiveOptions{})
+	a = openArchive(t, dir, Options{})
 	records := readAll(t, a)
 	require.Len(t, records, recovered[0].Envelopes+1)
 	require.Equal(t, before+1, records[0].Seq, "a follower sees them as late arrivals")
@@ -76,17 +76,17 @@ func TestRecoverArchive(t *testing.T) {
 func TestRecoverFindsDamage(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{runRecords: 500})
+	a := openArchive(t, dir, Options{runRecords: 500})
 	const n = 2000
 	for i := range uint64(n) {
 		require.NoError(t, store(a, testEnvelope(i, topicOf(i%7), 100, 50, 500)))
 		if i == n/2 { // moves the journal into a table
 			require.NoError(t, a.Close())
-			a = openArchive(t, dir, ArchiveOptions{runRecords: 500})
+			a = openArchive(t, dir, Options{runRecords: 500})
 		}
 	}
 	require.NoError(t, a.Close())
-	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
+	recovered, err := Recover(t.Context(), dir, Options{}, nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, recovered)
 
@@ -97,10 +97,10 @@ func TestRecoverFindsDamage(t *testing.T) {
 	require.NoError(t, err)
 	data[len(data)/2] ^= 1
 	require.NoError(t, os.WriteFile(tables[0], data, 0o600))
-	recovered, err = RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
+	recovered, err = Recover(t.Context(), dir, Options{}, nil, nil)
 	require.NoError(t, err)
 	require.Len(t, recovered, 1)
 	require.GreaterOrEqual(t, recovered[0].Envelopes, n-2*blockRecords)
-	a = openArchive(t, dir, ArchiveOptions{})
+	a = openArchive(t, dir, Options{})
 	require.Len(t, readAll(t, a), recovered[0].Envelopes)
 }

@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -308,7 +308,7 @@ func (a *Archive) segments() (out []segment, release func(), err error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if a.closed {
-		return nil, nil, ErrArchiveClosed
+		return nil, nil, ErrClosed
 	}
 	parts := slices.Clone(a.parts)
 	for _, p := range parts {

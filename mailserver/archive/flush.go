@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import "time"
 
@@ -78,4 +78,25 @@ func (a *Archive) flush(frozen *memoryRun) error {
 	a.mu.Unlock()
 	a.metrics.flushSeconds.Observe(time.Since(start).Seconds())
 	return nil
+}
+
+// flushing reports whether the flusher has an index to write.
+func (a *Archive) flushing() bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.frozen != nil
+}
+
+// freeze hands the index in memory to the flusher, if that is not busy.
+func (a *Archive) freeze() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.frozen != nil || a.run.count() == 0 {
+		return
+	}
+	a.frozen = a.run
+	first, last := a.frozen.bounds()
+	a.w.missing = a.w.missing || first <= a.w.before
+	a.run = newMemoryRun(a.frozen.part, last+1, a.frozen.count())
+	signal(a.flushMe)
 }

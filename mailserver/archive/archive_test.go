@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -54,9 +54,9 @@ func topicOf(n uint64) (t whisper.Topic) {
 	return t
 }
 
-func openArchive(t testing.TB, dir string, o ArchiveOptions) *Archive {
+func openArchive(t testing.TB, dir string, o Options) *Archive {
 	t.Helper()
-	a, err := OpenArchive(dir, o)
+	a, err := Open(dir, o)
 	require.NoError(t, err)
 	t.Cleanup(func() { a.Close() })
 	return a
@@ -144,7 +144,7 @@ func (v memVolume) writeState(b []byte) error {
 func TestArchiveSurvivesRestart(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{})
+	a := openArchive(t, dir, Options{})
 	require.Equal(t, uint64(1), a.First())
 	require.Zero(t, a.Last())
 	var want []common.Hash
@@ -156,12 +156,12 @@ func TestArchiveSurvivesRestart(t *testing.T) {
 	}
 	require.NoError(t, a.Close())
 	require.NoError(t, a.Close())
-	require.ErrorIs(t, store(a, numbered(5000)), ErrArchiveClosed)
+	require.ErrorIs(t, store(a, numbered(5000)), ErrClosed)
 	_, err := a.Query(t.Context(), Query{Upper: math.MaxUint32})
-	require.ErrorIs(t, err, ErrArchiveClosed)
+	require.ErrorIs(t, err, ErrClosed)
 
 	for range 3 {
-		a = openArchive(t, dir, ArchiveOptions{})
+		a = openArchive(t, dir, Options{})
 		require.Empty(t, a.Damage())
 		require.Equal(t, uint64(1), a.First())
 		require.Equal(t, uint64(1000), a.Last())
@@ -184,13 +184,13 @@ func TestArchiveSurvivesRestart(t *testing.T) {
 
 func TestArchiveStoresAnEnvelopeOnce(t *testing.T) {
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{})
+	a := openArchive(t, dir, Options{})
 	e := numbered(1)
 	require.NoError(t, store(a, e, e, numbered(2)))
 	require.NoError(t, store(a, e))
 	require.Equal(t, uint64(2), a.Last())
 	require.NoError(t, a.Close())
-	a = openArchive(t, dir, ArchiveOptions{})
+	a = openArchive(t, dir, Options{})
 	require.NoError(t, store(a, e), "sent again by a peer after a restart")
 	require.Equal(t, uint64(2), a.Last())
 	require.NoError(t, store(a, numbered(3)))
@@ -204,7 +204,7 @@ func TestArchiveRestartsOften(t *testing.T) {
 	noLeaks(t)
 	const each = 100
 	dir := t.TempDir()
-	o := ArchiveOptions{runRecords: 2 * (shortRuns + 1) * each}
+	o := Options{runRecords: 2 * (shortRuns + 1) * each}
 	var want []common.Hash
 	var envs []*whisper.Envelope
 	merged := 0
@@ -234,15 +234,15 @@ func TestArchiveRestartsOften(t *testing.T) {
 
 func TestSecondArchiveIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{})
-	_, err := OpenArchive(dir, ArchiveOptions{})
+	a := openArchive(t, dir, Options{})
+	_, err := Open(dir, Options{})
 	require.ErrorIs(t, err, durable.ErrLocked)
 	require.ErrorContains(t, err, dir)
 	require.NoError(t, store(a, numbered(1)), "the first is unharmed")
 }
 
 func TestLargeEnvelope(t *testing.T) {
-	a := openArchive(t, t.TempDir(), ArchiveOptions{QueueBytes: 1 << 20})
+	a := openArchive(t, t.TempDir(), Options{QueueBytes: 1 << 20})
 	large := testEnvelope(1, topicOf(1), 100, 50, 3<<20)
 	require.NoError(t, store(a, numbered(7), large, numbered(8)))
 	found, _, err := a.ByHash(t.Context(), []common.Hash{large.Hash()})
@@ -256,7 +256,7 @@ func TestLargeEnvelope(t *testing.T) {
 
 func TestArchiveConcurrently(t *testing.T) {
 	noLeaks(t)
-	a := openArchive(t, t.TempDir(), ArchiveOptions{QueueBytes: 64 << 10})
+	a := openArchive(t, t.TempDir(), Options{QueueBytes: 64 << 10})
 	const writers, each = 8, 500
 	var wg sync.WaitGroup
 	for w := range uint64(writers) {

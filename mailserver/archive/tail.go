@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"sort"

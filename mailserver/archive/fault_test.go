@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ import (
 )
 
 func openDisk(disk *faultstore.Disk) (*Archive, error) {
-	return OpenArchive("mem", ArchiveOptions{volume: memVolume{disk}, runRecords: 64, Retention: -1})
+	return Open("mem", Options{volume: memVolume{disk}, runRecords: 64, Retention: -1})
 }
 
 // TestArchivePowerCutAtEverySyncPoint cuts the power before each sync of a run and
@@ -128,7 +128,7 @@ func TestArchiveBitFlipIsNeverSilent(t *testing.T) {
 		s.Flip(fd, bit)
 		where := fmt.Sprintf("seed %d: bit %d of %v", seed, bit, fd)
 		var log bytes.Buffer
-		a, err := OpenArchive("mem", ArchiveOptions{
+		a, err := Open("mem", Options{
 			volume: memVolume{after}, runRecords: 64, Retention: -1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		require.NoError(t, err, where)
@@ -246,7 +246,7 @@ func TestArchiveFailedSync(t *testing.T) {
 		require.Equal(t, want, hashes(readAll(t, a)))
 		require.Equal(t, want, hashes(follower.wait(len(want))))
 		require.NoError(t, a.Close())
-		follower.stopped(ErrArchiveClosed)
+		follower.stopped(ErrClosed)
 		a, err = openDisk(disk.Crash(nil))
 		require.NoError(t, err)
 		require.Equal(t, want, hashes(readAll(t, a)))
@@ -261,7 +261,7 @@ func TestArchiveFailedWriteUnderTheNextGroup(t *testing.T) {
 	for _, kind := range []faultstore.Kind{faultstore.Write, faultstore.Sync} {
 		disk := faultstore.NewDisk()
 		// One run, in which every duplicate is seen.
-		a, err := OpenArchive("mem", ArchiveOptions{volume: memVolume{disk}, Retention: -1})
+		a, err := Open("mem", Options{volume: memVolume{disk}, Retention: -1})
 		require.NoError(t, err)
 		var ops atomic.Int64
 		started, queued := make(chan struct{}), make(chan struct{})
@@ -436,7 +436,7 @@ func (f *follower) stopped(want error) {
 func TestPartitionsThatCameToNothing(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{})
+	a := openArchive(t, dir, Options{})
 	const n = 20
 	for i := range uint64(n) {
 		require.NoError(t, store(a, numbered(i)))
@@ -454,7 +454,7 @@ func TestPartitionsThatCameToNothing(t *testing.T) {
 	}
 	leave()
 	for range 2 {
-		a = openArchive(t, dir, ArchiveOptions{})
+		a = openArchive(t, dir, Options{})
 		require.Empty(t, a.Damage())
 		require.Len(t, readAll(t, a), n)
 		require.Equal(t, uint64(n), a.Last())
@@ -463,10 +463,10 @@ func TestPartitionsThatCameToNothing(t *testing.T) {
 		require.NoDirExists(t, empty)
 	}
 	leave()
-	recovered, err := RecoverArchive(t.Context(), dir, ArchiveOptions{}, nil, nil)
+	recovered, err := Recover(t.Context(), dir, Options{}, nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, recovered)
-	a = openArchive(t, dir, ArchiveOptions{})
+	a = openArchive(t, dir, Options{})
 	require.NoError(t, store(a, numbered(n)))
 	require.Len(t, readAll(t, a), n+1)
 	require.NoError(t, a.Close())

@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"bytes"
@@ -16,13 +16,12 @@ import (
 	"pgregory.net/rapid"
 
 	"whisperpush/durable/faultstore"
-	"whisperpush/mailserver/mailwire"
 )
 
 // fillDir archives n envelopes in dir and returns the identity of the log.
-func fillDir(t *testing.T, dir string, n int) mailwire.LogID {
+func fillDir(t *testing.T, dir string, n int) logID {
 	t.Helper()
-	a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+	a := openArchive(t, dir, Options{Retention: -1})
 	for i := range uint64(n) {
 		require.NoError(t, store(a, testEnvelope(a.Last()+i, topicOf(i), 100, 50, 100)))
 	}
@@ -30,7 +29,7 @@ func fillDir(t *testing.T, dir string, n int) mailwire.LogID {
 	return a.ID()
 }
 
-func identity(t *testing.T, dir string) mailwire.LogID {
+func identity(t *testing.T, dir string) logID {
 	t.Helper()
 	return fillDir(t, dir, 0)
 }
@@ -64,7 +63,7 @@ func TestLogIdentity(t *testing.T) {
 		{"lost partition", remove(partitionName(1) + "/CURRENT"), true},
 		{"lost and salvaged partition", func(t *testing.T, dir string) {
 			remove(partitionName(1)+"/CURRENT")(t, dir)
-			_, err := RecoverArchive(t.Context(), dir, ArchiveOptions{Retention: -1}, nil, nil)
+			_, err := Recover(t.Context(), dir, Options{Retention: -1}, nil, nil)
 			require.NoError(t, err)
 		}, true},
 		{"reinstalled", remove("*"), false},
@@ -106,7 +105,7 @@ func TestIdentityOfOlderArchive(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(dir, partitionName(1), "CURRENT")))
 	fillDir(t, dir, 1)
 	require.NoError(t, os.Remove(filepath.Join(dir, logStateName)))
-	a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+	a := openArchive(t, dir, Options{Retention: -1})
 	lost, sure := a.Lost(12, a.First())
 	require.Zero(t, lost)
 	require.False(t, sure)
@@ -124,7 +123,7 @@ func TestLost(t *testing.T) {
 		dir := t.TempDir()
 		fillDir(t, dir, n)
 		lose(t, dir)
-		a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+		a := openArchive(t, dir, Options{Retention: -1})
 		require.Greater(t, a.First(), uint64(maxPartitionRecords))
 		require.Len(t, a.Damage(), 1)
 		require.EqualValues(t, 1, a.Damage()[0].From)
@@ -138,10 +137,10 @@ func TestLost(t *testing.T) {
 
 		// What is archived again under other sequences is not lost.
 		var moves int
-		_, err := RecoverArchive(t.Context(), dir, ArchiveOptions{Retention: -1}, func(old []uint64, _ uint64) error { moves += len(old); return nil }, nil)
+		_, err := Recover(t.Context(), dir, Options{Retention: -1}, func(old []uint64, _ uint64) error { moves += len(old); return nil }, nil)
 		require.NoError(t, err)
 		require.Equal(t, n, moves)
-		a = openArchive(t, dir, ArchiveOptions{Retention: -1})
+		a = openArchive(t, dir, Options{Retention: -1})
 		lost, sure := a.Lost(5, a.First())
 		require.Zero(t, lost)
 		require.True(t, sure)
@@ -158,7 +157,7 @@ func TestLost(t *testing.T) {
 		record = []byte(fmt.Sprintf(`{"version":1,"id":%q,"partition":1,"last":4}`, idIn(t, record)))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, logStateName), record, 0o600))
 		lose(t, dir)
-		a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+		a := openArchive(t, dir, Options{Retention: -1})
 		lost, sure := a.Lost(2, a.First())
 		require.EqualValues(t, 2, lost, "3 and 4 are known to be gone")
 		require.False(t, sure)
@@ -167,9 +166,9 @@ func TestLost(t *testing.T) {
 		require.False(t, sure)
 		require.NoError(t, a.Close())
 
-		_, err = RecoverArchive(t.Context(), dir, ArchiveOptions{Retention: -1}, nil, nil)
+		_, err = Recover(t.Context(), dir, Options{Retention: -1}, nil, nil)
 		require.NoError(t, err)
-		a = openArchive(t, dir, ArchiveOptions{Retention: -1})
+		a = openArchive(t, dir, Options{Retention: -1})
 		for after := range uint64(n + 1) {
 			lost, sure = a.Lost(after, a.First())
 			require.Zero(t, lost, "the salvage has found where the log ended")
@@ -180,7 +179,7 @@ func TestLost(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			disk := faultstore.NewDisk()
 			var log bytes.Buffer
-			o := ArchiveOptions{Retention: 32 * time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			o := Options{Retention: 32 * time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))}
 			a := openVolume(t, disk, o)
 			for i := range uint64(30) {
 				require.NoError(t, store(a, testEnvelope(i, topicOf(i), uint32(time.Now().Unix()), 50, 100)))
@@ -217,7 +216,7 @@ func TestLost(t *testing.T) {
 		})
 	})
 	t.Run("retention", func(t *testing.T) {
-		a := openArchive(t, t.TempDir(), ArchiveOptions{Retention: -1})
+		a := openArchive(t, t.TempDir(), Options{Retention: -1})
 		lost, sure := a.Lost(4, 9)
 		require.EqualValues(t, 4, lost)
 		require.True(t, sure)
@@ -248,7 +247,7 @@ func TestDamagedParts(t *testing.T) {
 	fillDir(t, dir, 12)
 	require.NoError(t, os.Remove(filepath.Join(dir, partitionName(1), "CURRENT")))
 	for range 2 { // the start that finds it, and the next
-		a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+		a := openArchive(t, dir, Options{Retention: -1})
 		require.Len(t, a.DamagedParts(), 1)
 		parts, err := DamagedParts(dir)
 		require.NoError(t, err)
@@ -256,7 +255,7 @@ func TestDamagedParts(t *testing.T) {
 		require.DirExists(t, filepath.Join(dir, parts[0]))
 		require.NoError(t, a.Close())
 	}
-	_, err = RecoverArchive(t.Context(), dir, ArchiveOptions{Retention: -1}, nil, nil)
+	_, err = Recover(t.Context(), dir, Options{Retention: -1}, nil, nil)
 	require.NoError(t, err)
 	parts, err := DamagedParts(dir)
 	require.NoError(t, err)
@@ -272,14 +271,14 @@ func TestStateNotWritten(t *testing.T) {
 	path := filepath.Join(dir, logStateName)
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.MkdirAll(path+".tmp/full", 0o700))
-	a := openArchive(t, dir, ArchiveOptions{Retention: -1})
+	a := openArchive(t, dir, Options{Retention: -1})
 	require.NotZero(t, a.ID())
 	require.True(t, a.book.pending())
 	require.NoError(t, store(a, numbered(4)))
 	require.NoError(t, os.RemoveAll(path+".tmp"))
 	require.NoError(t, a.Close())
 	require.False(t, a.book.pending())
-	require.Equal(t, mailwire.LogID(a.ID()), identity(t, dir))
+	require.Equal(t, logID(a.ID()), identity(t, dir))
 }
 
 // TestSpans compares them with a table of every sequence.

@@ -1,11 +1,8 @@
-package mailserver
+package archive
 
 import (
-	"context"
-	"errors"
 	"math"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,77 +12,6 @@ import (
 	"whisperpush/durable/faultstore"
 	"whisperpush/whisper"
 )
-
-func TestFollowUnderConcurrentWrites(t *testing.T) {
-	noLeaks(t)
-	a, err := OpenArchive(t.TempDir(), ArchiveOptions{runRecords: 500})
-	require.NoError(t, err)
-	const writers, each = 4, 1000
-	total := writers * each
-	early := follow(t, a, 0)
-	var wg sync.WaitGroup
-	for w := range uint64(writers) {
-		wg.Go(func() {
-			for i := range uint64(each / 10) {
-				var envs []*whisper.Envelope
-				for j := range uint64(10) {
-					envs = append(envs, testEnvelope(w*each+i*10+j, topicOf(j), 100, 50, 3000))
-				}
-				require.NoError(t, store(a, envs...))
-			}
-		})
-	}
-	middle := follow(t, a, early.wait(100)[99].Seq)
-	wg.Wait()
-	// The log is larger than its tail in memory: this one reads it from disk.
-	late := follow(t, a, 5)
-	for after, f := range map[uint64]*follower{0: early, 100: middle, 5: late} {
-		records := f.wait(total - int(after))
-		require.Len(t, records, total-int(after))
-		for i, r := range records {
-			require.Equal(t, after+uint64(i)+1, r.Seq)
-			require.Equal(t, r.Hash, r.Envelope.Hash())
-		}
-	}
-	require.NoError(t, a.Close())
-	for _, f := range []*follower{early, middle, late} {
-		f.stopped(ErrArchiveClosed)
-	}
-}
-
-func TestFollowEnds(t *testing.T) {
-	noLeaks(t)
-	a, err := OpenArchive(t.TempDir(), ArchiveOptions{})
-	require.NoError(t, err)
-	defer a.Close()
-	require.NoError(t, store(a, numbered(1), numbered(2)))
-	stop := errors.New("enough")
-	require.ErrorIs(t, a.Follow(t.Context(), 0, func([]Record) error { return stop }), stop)
-	var ahead *AheadError
-	require.ErrorAs(t, a.Follow(t.Context(), 3, nil), &ahead)
-	require.Equal(t, AheadError{After: 3, Newest: 2}, *ahead)
-	f := follow(t, a, 2)
-	f.cancel()
-	f.stopped(context.Canceled)
-}
-
-// inBubble runs f with a fake clock and waits for goleveldb's last goroutines.
-func inBubble(t *testing.T, f func(t *testing.T)) {
-	synctest.Test(t, func(t *testing.T) {
-		f(t)
-		time.Sleep(5 * time.Second)
-	})
-}
-
-func openVolume(t *testing.T, disk *faultstore.Disk, o ArchiveOptions) *Archive {
-	o.volume = memVolume{disk}
-	if o.runRecords == 0 {
-		o.runRecords = 64
-	}
-	a, err := OpenArchive("mem", o)
-	require.NoError(t, err)
-	return a
-}
 
 // partitionsOn counts the partitions on disk.
 func partitionsOn(disk *faultstore.Disk) (n int) {
@@ -102,7 +28,7 @@ func partitionsOn(disk *faultstore.Disk) (n int) {
 func TestRetentionDropsWholePartitions(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		disk := faultstore.NewDisk()
-		o := ArchiveOptions{Retention: 32 * time.Minute} // partitions of a minute
+		o := Options{Retention: 32 * time.Minute} // partitions of a minute
 		a := openVolume(t, disk, o)
 		follower := follow(t, a, 0)
 		n := uint64(0)
@@ -138,8 +64,8 @@ func TestRetentionDropsWholePartitions(t *testing.T) {
 		// A restart finds the same.
 		first := a.First()
 		require.NoError(t, a.Close())
-		follower.stopped(ErrArchiveClosed)
-		late.stopped(ErrArchiveClosed)
+		follower.stopped(ErrClosed)
+		late.stopped(ErrClosed)
 		a = openVolume(t, disk, o)
 		require.Empty(t, a.Damage())
 		require.Equal(t, first, a.First())
@@ -151,7 +77,7 @@ func TestRetentionDropsWholePartitions(t *testing.T) {
 func TestRetentionKeepsWhatIsNotExpired(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		disk := faultstore.NewDisk()
-		a := openVolume(t, disk, ArchiveOptions{Retention: 32 * time.Minute})
+		a := openVolume(t, disk, Options{Retention: 32 * time.Minute})
 		long := testEnvelope(0, topicOf(1), uint32(time.Now().Unix()), 2*3600, 100)
 		require.NoError(t, store(a, long))
 		for i := range uint64(23) {
@@ -173,7 +99,7 @@ func TestRetentionKeepsWhatIsNotExpired(t *testing.T) {
 func TestRetentionDoesNotBelieveAClockThatWouldWipeEverything(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		disk := faultstore.NewDisk()
-		o := ArchiveOptions{Retention: 32 * time.Minute}
+		o := Options{Retention: 32 * time.Minute}
 		a := openVolume(t, disk, o)
 		for i := range uint64(5) {
 			require.NoError(t, store(a, numbered(i)))
@@ -202,7 +128,7 @@ func TestRetentionDoesNotBelieveAClockThatWouldWipeEverything(t *testing.T) {
 func TestSizeLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		disk := faultstore.NewDisk()
-		o := ArchiveOptions{Retention: -1, MaxBytes: 2 << 20}
+		o := Options{Retention: -1, MaxBytes: 2 << 20}
 		a := openVolume(t, disk, o)
 		n := uint64(0)
 		put := func(ttl uint32) error {
@@ -226,7 +152,7 @@ func TestSizeLimit(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		require.ErrorIs(t, err, ErrArchiveFull)
+		require.ErrorIs(t, err, ErrFull)
 		require.NoError(t, a.Close())
 	})
 }
@@ -236,7 +162,7 @@ func TestSizeLimit(t *testing.T) {
 func TestReadersKeepADroppedPartition(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		disk := faultstore.NewDisk()
-		a := openVolume(t, disk, ArchiveOptions{Retention: 32 * time.Minute})
+		a := openVolume(t, disk, Options{Retention: 32 * time.Minute})
 		first := numbered(1)
 		require.NoError(t, store(a, first))
 		segments, release, err := a.segments()

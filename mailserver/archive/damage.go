@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Damage is a part of the archive that could not be used. OpenArchive logs it.
+// Damage is a part of the archive that could not be used. Open logs it.
 type Damage struct {
 	// Partition is the name of the directory and SetAside what it was renamed to.
 	Partition, SetAside string
@@ -22,7 +22,7 @@ type Damage struct {
 	Err error
 }
 
-// Damage returns what was found damaged or missing since OpenArchive, and by it.
+// Damage returns what was found damaged or missing since Open, and by it.
 func (a *Archive) Damage() []Damage {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -30,7 +30,7 @@ func (a *Archive) Damage() []Damage {
 }
 
 // DamagedParts returns the names of the parts that were set aside, by this process
-// or an earlier one, and that RecoverArchive has not salvaged yet.
+// or an earlier one, and that Recover has not salvaged yet.
 func (a *Archive) DamagedParts() []string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -38,7 +38,7 @@ func (a *Archive) DamagedParts() []string {
 }
 
 // DamagedParts returns the names of the parts of the archive in dir that were set
-// aside as damaged and that RecoverArchive has not salvaged yet: their envelopes
+// aside as damaged and that Recover has not salvaged yet: their envelopes
 // are not served. It only looks, also while the archive is open; there may be no
 // archive.
 func DamagedParts(dir string) (names []string, err error) {

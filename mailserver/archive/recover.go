@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // recoveredSuffix marks a partition that was set aside and has been salvaged since.
 const recoveredSuffix = ".recovered"
 
-// Recovered is what RecoverArchive did with one partition that had been set aside.
+// Recovered is what Recover did with one partition that had been set aside.
 type Recovered struct {
 	Partition string // the name of its directory before
 	Kept      string // the directory that still holds the damaged files
@@ -26,18 +26,18 @@ type Recovered struct {
 	Losses    []string
 }
 
-// RecoverArchive reads the whole archive in dir, sets aside what is damaged,
+// Recover reads the whole archive in dir, sets aside what is damaged,
 // salvages what can be read of that and of what had been set aside before, and
 // archives it again: with new sequences, as envelopes that arrive late, so that
 // clients with a cursor see them. moved is told, as soon as it is on disk, that
 // what had the sequences old has those from first on now; an error of it ends the
 // recovery, which may be begun again. The damaged files are kept. The archive must
 // not be open elsewhere. moved and progress may be nil.
-func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, moved func(old []uint64, first uint64) error, progress func(done, total int64)) (out []Recovered, err error) {
+func Recover(ctx context.Context, dir string, o Options, moved func(old []uint64, first uint64) error, progress func(done, total int64)) (out []Recovered, err error) {
 	if err := setDamagedAside(ctx, dir, progress); err != nil {
 		return nil, err
 	}
-	a, err := OpenArchive(dir, o)
+	a, err := Open(dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func RecoverArchive(ctx context.Context, dir string, o ArchiveOptions, moved fun
 	return out, nil
 }
 
-// setDamagedAside looks through every partition: OpenArchive reads no more of them
+// setDamagedAside looks through every partition: Open reads no more of them
 // than it needs.
 func setDamagedAside(ctx context.Context, dir string, progress func(done, total int64)) (err error) {
 	vol, err := openDirectory(dir)
@@ -81,7 +81,7 @@ func setDamagedAside(ctx context.Context, dir string, progress func(done, total 
 			return err
 		}
 		if unborn {
-			continue // nothing is in it; OpenArchive removes it
+			continue // nothing is in it; Open removes it
 		}
 		_, err = durable.Check(ctx, path, progress)
 		if errors.Is(err, durable.ErrCorrupted) {

@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func (e *AheadError) Error() string {
 // without repeating or leaving out any, and goes on as new ones are archived. The
 // slice is fn's. Sequences are not consecutive where a damaged partition is
 // missing. It returns ctx's error, the error of fn, a *GapError or *AheadError for
-// a cursor outside the log, ErrArchiveClosed, or an error of the disk; Follow may
+// a cursor outside the log, ErrClosed, or an error of the disk; Follow may
 // then be called again with the last sequence fn has seen.
 func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]Record) error) error {
 	if last := a.Last(); after > last {
@@ -48,7 +48,7 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]Record) er
 			return &GapError{After: after, Oldest: first}
 		}
 		if a.tail.isClosed() {
-			return ErrArchiveClosed
+			return ErrClosed
 		}
 		blocks, more, ok := a.tail.from(after+1, followBytes)
 		var records []Record

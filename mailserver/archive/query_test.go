@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -24,7 +24,7 @@ func TestQueryAgainstAList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := faultstore.NewDisk()
 		open := func() *Archive {
-			a, err := OpenArchive("mem", ArchiveOptions{volume: memVolume{disk}, runRecords: 32, Retention: -1})
+			a, err := Open("mem", Options{volume: memVolume{disk}, runRecords: 32, Retention: -1})
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -143,7 +143,7 @@ func naive(list []Record, q Query) (out []common.Hash) {
 // TestLateEnvelopeIsFoundBySequence: an envelope that claims to be old and arrives
 // after a client has read past that time is in the client's next page.
 func TestLateEnvelopeIsFoundBySequence(t *testing.T) {
-	a := openArchive(t, t.TempDir(), ArchiveOptions{})
+	a := openArchive(t, t.TempDir(), Options{})
 	now := uint32(time.Now().Unix())
 	require.NoError(t, store(a, testEnvelope(1, topicOf(1), now, 50, 64)))
 	page, err := a.Query(t.Context(), Query{Upper: math.MaxUint32, Topics: []whisper.Topic{topicOf(1)}})
@@ -157,7 +157,7 @@ func TestLateEnvelopeIsFoundBySequence(t *testing.T) {
 }
 
 func TestQueryObeysItsContext(t *testing.T) {
-	a := openArchive(t, t.TempDir(), ArchiveOptions{})
+	a := openArchive(t, t.TempDir(), Options{})
 	require.NoError(t, store(a, numbered(1)))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -173,7 +173,7 @@ func TestQueryObeysItsContext(t *testing.T) {
 func TestHashAt(t *testing.T) {
 	noLeaks(t)
 	dir := t.TempDir()
-	a := openArchive(t, dir, ArchiveOptions{Retention: -1, runRecords: 64})
+	a := openArchive(t, dir, Options{Retention: -1, runRecords: 64})
 	const n = 600
 	for i := range uint64(n / 20) {
 		var envs []*whisper.Envelope
@@ -195,12 +195,12 @@ func TestHashAt(t *testing.T) {
 	}
 	check()
 	require.NoError(t, a.Close())
-	a = openArchive(t, dir, ArchiveOptions{Retention: -1, runRecords: 64})
+	a = openArchive(t, dir, Options{Retention: -1, runRecords: 64})
 	check()
 	require.NoError(t, a.Close())
 
 	require.NoError(t, os.Remove(filepath.Join(dir, partitionName(1), "CURRENT")))
-	a = openArchive(t, dir, ArchiveOptions{Retention: -1})
+	a = openArchive(t, dir, Options{Retention: -1})
 	require.NoError(t, store(a, numbered(1)))
 	for _, lost := range []uint64{1, n, n + 1, maxPartitionRecords} {
 		_, ok := a.HashAt(lost)

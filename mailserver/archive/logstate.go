@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"crypto/rand"
@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-
-	"whisperpush/mailserver/mailwire"
 )
 
 const (
@@ -18,6 +16,12 @@ const (
 	// for each damaged partition, and some more for what was salvaged of it.
 	maxSpans = 1024
 )
+
+// IDSize is the length of a log's identity in bytes.
+const IDSize = 16
+
+// logID is the identity of a log. It is never zero.
+type logID [IDSize]byte
 
 // logState is what the archive keeps beside its partitions about the log as a
 // whole. It is one file, log.json, written when the archive is opened or closed
@@ -51,7 +55,7 @@ type seqSpan struct {
 
 var errLogState = errors.New("bad record of the log")
 
-func decodeLogState(b []byte) (s logState, id mailwire.LogID, err error) {
+func decodeLogState(b []byte) (s logState, id logID, err error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return logState{}, id, fmt.Errorf("%w: %w", errLogState, err)
 	}
@@ -65,7 +69,7 @@ func decodeLogState(b []byte) (s logState, id mailwire.LogID, err error) {
 		}
 	}
 	copy(id[:], raw)
-	if id == (mailwire.LogID{}) {
+	if id == (logID{}) {
 		return logState{}, id, fmt.Errorf("%w: id of zeros", errLogState)
 	}
 	return s, id, nil
@@ -77,7 +81,7 @@ type logBook struct {
 
 	mu      sync.Mutex // guards the following fields
 	state   logState
-	id      mailwire.LogID
+	id      logID
 	unsaved bool
 }
 
@@ -114,7 +118,7 @@ func (l *logBook) check(last uint64) error {
 
 // renew makes the log another one. The caller holds mu.
 func (l *logBook) renew() {
-	for l.id = (mailwire.LogID{}); l.id == (mailwire.LogID{}); {
+	for l.id = (logID{}); l.id == (logID{}); {
 		rand.Read(l.id[:]) // never fails
 	}
 	l.state = logState{Version: logStateVersion, ID: hex.EncodeToString(l.id[:])}
@@ -278,7 +282,7 @@ func (a *Archive) logRenewed(cause error) {
 // on, also after a damaged part was set aside or salvaged. It is another one when
 // the archive was begun anew: because its directory is new, or because the end of
 // the log, or the file that holds the identity, was removed.
-func (a *Archive) ID() [mailwire.LogIDSize]byte {
+func (a *Archive) ID() [IDSize]byte {
 	a.book.mu.Lock()
 	defer a.book.mu.Unlock()
 	return a.book.id
@@ -291,12 +295,12 @@ func (a *Archive) ID() [mailwire.LogIDSize]byte {
 // not count, nor those whose envelopes were archived again under others.
 func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) { return a.book.lost(after, before) }
 
-// saveBook writes down how far the log has come. To fail is not to be full or
-// broken: what is lost with the record is that clients need not begin anew.
 // Probe writes the record of the log and fsyncs it: it tells whether the disk of the
 // archive can be written to again. It may be called at any time.
 func (a *Archive) Probe() error { return a.book.save(a.active().first, a.Last(), false) }
 
+// saveBook writes down how far the log has come. To fail is not to be full or
+// broken: what is lost with the record is that clients need not begin anew.
 func (a *Archive) saveBook(closed bool) {
 	if err := a.book.save(a.active().first, a.Last(), closed); err != nil {
 		a.log.Warn("the archive's record of its log was not written; clients may ask for everything anew after the next start", "err", err)

@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"errors"
@@ -303,16 +303,3 @@ func (p *partition) size() int64 {
 	defer p.mu.RUnlock()
 	return db.Size()
 }
-
-// filterBudget bounds the memory of all filters.
-type filterBudget struct{ left atomic.Int64 }
-
-func (b *filterBudget) take(n int) bool {
-	if b.left.Add(-int64(n)) < 0 {
-		b.left.Add(int64(n))
-		return false
-	}
-	return true
-}
-
-func (b *filterBudget) give(n int) { b.left.Add(int64(n)) }

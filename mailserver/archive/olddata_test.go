@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"path/filepath"
@@ -27,7 +27,7 @@ func TestArchiveOfAnEarlierVersion(t *testing.T) {
 					}
 					time.Sleep(24 * time.Hour)
 				}
-				a, err := OpenArchive(dir, ArchiveOptions{Retention: 32 * 24 * time.Hour})
+				a, err := Open(dir, Options{Retention: 32 * 24 * time.Hour})
 				require.NoError(t, err)
 				defer func() {
 					require.NoError(t, a.Close())

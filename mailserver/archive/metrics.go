@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// archiveMetrics counts what the Archive does.
-type archiveMetrics struct {
+// metrics counts what the Archive does.
+type metrics struct {
 	archived      prometheus.Counter
 	bytes         prometheus.Counter
 	duplicates    prometheus.Counter
@@ -24,9 +24,9 @@ type archiveMetrics struct {
 	all        []prometheus.Collector
 }
 
-func newArchiveMetrics(r prometheus.Registerer, a *Archive) (*archiveMetrics, error) {
+func newMetrics(r prometheus.Registerer, a *Archive) (*metrics, error) {
 	const namespace, subsystem = "whisperpush", "mailserver"
-	m := &archiveMetrics{registerer: r}
+	m := &metrics{registerer: r}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
 		m.all = append(m.all, c)
@@ -73,7 +73,7 @@ func newArchiveMetrics(r prometheus.Registerer, a *Archive) (*archiveMetrics, er
 }
 
 // unregister takes the metrics out of the registry, for an archive opened again.
-func (m *archiveMetrics) unregister() {
+func (m *metrics) unregister() {
 	if m.registerer == nil {
 		return
 	}
@@ -82,6 +82,6 @@ func (m *archiveMetrics) unregister() {
 	}
 }
 
-func (m *archiveMetrics) observe(kind string, since time.Time) {
+func (m *metrics) observe(kind string, since time.Time) {
 	m.readSeconds.WithLabelValues(kind).Observe(time.Since(since).Seconds())
 }

@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// Defaults of ArchiveOptions.
+// Defaults of Options.
 const (
 	DefaultRetention  = 30 * 24 * time.Hour
 	DefaultQueueBytes = 32 << 20
@@ -26,22 +26,22 @@ const (
 const envelopeOverhead = 256
 
 var (
-	// ErrArchiveClosed is returned after Close.
-	ErrArchiveClosed = errors.New("archive is closed")
-	// ErrArchiveFull refuses envelopes while the archive has MaxBytes on disk and
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("archive is closed")
+	// ErrFull refuses envelopes while the archive has MaxBytes on disk and
 	// none of its partitions may be dropped yet.
-	ErrArchiveFull = errors.New("archive has reached its size limit and nothing in it has expired")
+	ErrFull = errors.New("archive has reached its size limit and nothing in it has expired")
 )
 
-// ArchiveOptions of OpenArchive. The zero value is usable.
-type ArchiveOptions struct {
+// Options of Open. The zero value is usable.
+type Options struct {
 	// Retention is how long envelopes are kept after they were received; 0 means
 	// DefaultRetention, negative for ever. They are dropped by partitions of a 32nd
 	// of it, and never before they expire (but see expiryHold).
 	Retention time.Duration
 	// MaxBytes bounds the disk space, checked as data is written; 0 means no limit.
 	// Above it the oldest expired partitions go before their retention ends, and if
-	// there are none envelopes are refused with ErrArchiveFull.
+	// there are none envelopes are refused with ErrFull.
 	MaxBytes int64
 	// QueueBytes bounds the envelopes that wait to be written; Archive blocks while
 	// they are more. 0 means DefaultQueueBytes.
@@ -57,12 +57,12 @@ type ArchiveOptions struct {
 // Archive keeps envelopes, durably and numbered. Its methods may be called
 // concurrently.
 type Archive struct {
-	o       ArchiveOptions
+	o       Options
 	vol     volume
 	book    logBook
 	width   time.Duration // of a partition, 0 = unlimited
 	log     *slog.Logger
-	metrics *archiveMetrics
+	metrics *metrics
 	db      *durable.Metrics
 	filters filterBudget
 	opened  time.Time
@@ -93,7 +93,7 @@ type Archive struct {
 	unsealed []*partition // to be sealed by the flusher
 	closed   bool
 	damage   []Damage
-	aside    []string      // directories that wait for RecoverArchive
+	aside    []string      // directories that wait for Recover
 	flushMe  chan struct{} // holds one: frozen or unsealed was set
 }
 
@@ -104,11 +104,11 @@ type submission struct {
 	done   func(error)
 }
 
-// OpenArchive opens the archive in dir, creating it if it does not exist. A
+// Open opens the archive in dir, creating it if it does not exist. A
 // damaged partition is set aside, reported by Damage, logged and counted; the
 // archive then goes on with the others, and its sequences are not given again.
 // The error is durable.ErrLocked when another process has the archive open.
-func OpenArchive(dir string, o ArchiveOptions) (*Archive, error) {
+func Open(dir string, o Options) (*Archive, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
 	}
@@ -132,7 +132,7 @@ func OpenArchive(dir string, o ArchiveOptions) (*Archive, error) {
 	a.filters.left.Store(filterMemory)
 	a.tail.init()
 	var err error
-	if a.metrics, err = newArchiveMetrics(o.Registerer, a); err != nil {
+	if a.metrics, err = newMetrics(o.Registerer, a); err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
 	}
 	a.db = durable.NewMetrics(o.Registerer)
@@ -174,7 +174,7 @@ func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done fu
 	}
 	if !a.enqueue(s) {
 		a.room.Release(s.weight)
-		done(ErrArchiveClosed)
+		done(ErrClosed)
 	}
 }
 
@@ -210,7 +210,7 @@ func (a *Archive) First() uint64 {
 func (a *Archive) Last() uint64 { return a.last.Load() }
 
 // Close writes what is queued, stops the goroutines and closes the files. Calls
-// of Archive that come later fail with ErrArchiveClosed, and so do reads. It may
+// of Archive that come later fail with ErrClosed, and so do reads. It may
 // be called twice.
 func (a *Archive) Close() error {
 	a.queueMu.Lock()
@@ -247,6 +247,6 @@ func (a *Archive) closePartitions() (err error) {
 	return err
 }
 
-// now is the wall clock at OpenArchive moved on by the time since: retention does
+// now is the wall clock at Open moved on by the time since: retention does
 // not believe a clock that jumps.
 func (a *Archive) now() time.Time { return a.opened.Add(time.Since(a.opened)) }

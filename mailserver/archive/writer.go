@@ -1,4 +1,4 @@
-package mailserver
+package archive
 
 import (
 	"errors"
@@ -121,7 +121,7 @@ func (a *Archive) fill() {
 			err = a.upkeep()
 		}
 		if err == nil && a.full.Load() {
-			err = ErrArchiveFull
+			err = ErrFull
 		}
 		if err != nil {
 			a.take()
@@ -291,13 +291,6 @@ func (a *Archive) upkeep() error {
 	return nil
 }
 
-// flushing reports whether the flusher has an index to write.
-func (a *Archive) flushing() bool {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.frozen != nil
-}
-
 // resync finds out what became of a write that failed: its outcome is unknown. A
 // database that turns out to be damaged is set aside and another one begun.
 func (a *Archive) resync() error {
@@ -335,18 +328,4 @@ func (a *Archive) active() *partition {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.parts[len(a.parts)-1]
-}
-
-// freeze hands the index in memory to the flusher, if that is not busy.
-func (a *Archive) freeze() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.frozen != nil || a.run.count() == 0 {
-		return
-	}
-	a.frozen = a.run
-	first, last := a.frozen.bounds()
-	a.w.missing = a.w.missing || first <= a.w.before
-	a.run = newMemoryRun(a.frozen.part, last+1, a.frozen.count())
-	signal(a.flushMe)
 }

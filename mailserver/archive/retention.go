@@ -1,0 +1,153 @@
+package archive
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+const (
+	// keepInterval is how often retention is looked at.
+	keepInterval = time.Minute
+	// expiryHold is how long beyond its retention a partition is kept for an envelope
+	// in it that has not expired, or the retention again if that is longer. Without a
+	// bound one envelope with a TTL of a century would keep its partition for ever.
+	expiryHold = 30 * 24 * time.Hour
+	// wipeDelay is how long after the start everything is kept if all of it, the
+	// newest included, seems to be past retention: more likely the clock is wrong.
+	wipeDelay = time.Hour
+)
+
+// keeper drops what is past retention and watches the size.
+func (a *Archive) keeper() {
+	ticker := time.NewTicker(keepInterval)
+	defer ticker.Stop()
+	for {
+		if err := a.retain(); err != nil {
+			a.log.Error("retention", "err", err)
+		}
+		select {
+		case <-ticker.C:
+			if a.book.pending() {
+				a.saveBook(false)
+			}
+			// An idle archive has nobody else to begin the next partition.
+			a.enqueue(submission{done: func(error) {}})
+		case <-a.kick:
+		case <-a.ctx.Done():
+			return
+		}
+	}
+}
+
+// retain drops the oldest partitions while they are due.
+func (a *Archive) retain() error {
+	for {
+		p, total := a.oldest()
+		a.metrics.diskBytes.Set(float64(total))
+		over := a.o.MaxBytes > 0 && total > a.o.MaxBytes
+		now := a.now()
+		var reason string
+		switch {
+		case p == nil:
+		case a.pastRetention(p, now):
+			reason = "age"
+		case over && a.expired(p, now):
+			reason = "size"
+		}
+		if reason == "" {
+			if a.full.Swap(over) != over && over {
+				a.log.Error("archive is at its size limit and nothing has expired; refusing envelopes", "bytes", total)
+			}
+			return nil
+		}
+		if err := a.drop(p, reason); err != nil {
+			return err
+		}
+	}
+}
+
+// oldest returns the oldest partition, if it is sealed, and the size of all.
+func (a *Archive) oldest() (*partition, int64) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	total := int64(0)
+	for _, p := range a.parts {
+		total += p.bytes
+	}
+	if p := a.parts[0]; len(a.parts) > 1 && p.sealed && !slices.Contains(a.unsealed, p) {
+		return p, total
+	}
+	return nil, total
+}
+
+// expired reports whether every envelope in a sealed partition has expired.
+func (a *Archive) expired(p *partition, now time.Time) bool {
+	latest := uint32(0)
+	for _, r := range p.runs {
+		latest = max(latest, r.maxExpiry)
+	}
+	hold := max(expiryHold, a.o.Retention)
+	if a.o.Retention < 0 {
+		hold = math.MaxInt64
+	}
+	return now.After(time.Unix(int64(latest), 0)) || now.Sub(p.received) > hold
+}
+
+func (a *Archive) pastRetention(p *partition, now time.Time) bool {
+	due := func(p *partition) bool { return now.Sub(p.received) > a.o.Retention }
+	if a.o.Retention < 0 || !due(p) {
+		return false
+	}
+	if !a.expired(p, now) {
+		return false
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	newest := a.parts[0]
+	for _, q := range a.parts {
+		if !q.received.IsZero() {
+			newest = q
+		}
+	}
+	if due(newest) && now.Sub(a.opened) < wipeDelay {
+		a.log.Warn("everything in the archive is past its retention; is the clock right? keeping it for now", "until", a.opened.Add(wipeDelay))
+		return false
+	}
+	return true
+}
+
+// drop takes the oldest partition out and deletes it when its last reader is done.
+func (a *Archive) drop(p *partition, reason string) error {
+	// Renamed first: whatever happens now, the next start deletes the rest of it.
+	if err := a.vol.rename(p.name, p.name+droppedSuffix); err != nil {
+		return fmt.Errorf("drop partition %s: %w", p.name, err)
+	}
+	if err := a.vol.sync(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.parts = slices.Clone(a.parts[1:])
+	a.mu.Unlock()
+	for _, r := range p.runs {
+		a.filters.give(len(r.filter))
+	}
+	a.metrics.dropped.WithLabelValues(reason).Inc()
+	a.log.Info("partition dropped", "partition", p.name, "reason", reason, "bytes", p.bytes)
+	p.release()
+	return nil
+}
+
+// partitionClosed deletes a dropped partition after its last reader.
+func (a *Archive) partitionClosed(p *partition) {
+	p.mu.Lock()
+	if p.db != nil {
+		p.db.Close()
+		p.db = nil
+	}
+	p.mu.Unlock()
+	if err := a.vol.remove(p.name + droppedSuffix); err != nil {
+		a.log.Error("dropped partition not deleted; the next start tries again", "partition", p.name, "err", err)
+	}
+}
