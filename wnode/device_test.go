@@ -3,6 +3,7 @@ package wnode
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -94,7 +95,11 @@ func TestDeviceWithTwoRoutes(t *testing.T) {
 		{Name: "fcm-eu", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}},
 		{Name: "direct", Type: "direct"},
 	}
-	s := run(t, cfg)
+	var log lockedBuffer
+	require.NoError(t, cfg.Validate())
+	s, err := start(cfg, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	require.NoError(t, err)
+	t.Cleanup(s.stop)
 	server, pushKey := s.link.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.pushKey))
 	dir := filepath.Join(t.TempDir(), "device")
 	token := fcm.NewToken()
@@ -103,8 +108,13 @@ func TestDeviceWithTwoRoutes(t *testing.T) {
 		"--token", token, "--provider", "fcm-eu", "--direct")
 	require.Contains(t, out, "the push that comes now is the challenge")
 	receive := func() string {
-		push := <-pushes
-		return wnodeOK(t, bytes.NewReader(push.Body), "device", "receive", "--dir", dir)
+		select {
+		case push := <-pushes:
+			return wnodeOK(t, bytes.NewReader(push.Body), "device", "receive", "--dir", dir)
+		case <-time.After(time.Minute):
+			require.Fail(t, "no push came", "the node's log:\n%s", log.Bytes())
+			return ""
+		}
 	}
 	require.Equal(t, "confirmed: the device is woken from now on\n", receive())
 	wnodeOK(t, nil, "send", "--server", server, "--topic", "family", "--password", "a secret", "--payload", "Dinner at 7")

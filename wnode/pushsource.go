@@ -128,7 +128,11 @@ func (e *emulator) ask(ctx context.Context, method, path string) (*http.Response
 
 // listenWebhook receives web-hooks and verifies their signatures.
 func (s *deviceSettings) listenWebhook() (*pushSource, error) {
-	hook, err := emulate.StartWebhook(emulate.WebhookConfig{Addr: s.Listen})
+	cfg := emulate.WebhookConfig{Addr: s.Listen}
+	if s.Path != "" {
+		cfg.Endpoints = map[string][]byte{s.Path: s.Secret}
+	}
+	hook, err := emulate.StartWebhook(cfg)
 	if err != nil {
 		return nil, listenError(err, "web-hooks", portOf(s.Listen), "webhook", "webhook")
 	}
@@ -136,8 +140,6 @@ func (s *deviceSettings) listenWebhook() (*pushSource, error) {
 		s.Token, s.Path, s.Secret = hook.NewEndpoint()
 		s.Listen = strings.TrimPrefix(hook.URL(), "http://") // with the port, if it was 0
 	} else {
-		hook.Register(s.Path)
-		hook.SetSecret(s.Path, s.Secret)
 		s.Token = hook.URL() + s.Path
 	}
 	pushes := hook.Pushes(s.Path)

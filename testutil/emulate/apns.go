@@ -59,7 +59,11 @@ func StartAPNS(cfg APNSConfig) (*APNS, error) {
 		rand.Read(raw) // never fails
 		return hex.EncodeToString(raw)
 	}, http.HandlerFunc(a.send))
-	return a, err
+	if err != nil {
+		return nil, err
+	}
+	a.serve()
+	return a, nil
 }
 
 // Topic is the app's bundle id.

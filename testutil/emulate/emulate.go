@@ -77,8 +77,10 @@ func (a Answer) fails() bool {
 
 // Service is what all emulators share. Its methods are safe for concurrent use.
 type Service struct {
-	url    string
-	server *http.Server
+	url      string
+	server   *http.Server
+	listener net.Listener // nil in memory
+	secure   bool
 	authority
 	rules     rules                  // of storing and throttling
 	words     vocabulary             // of its answers
@@ -101,8 +103,8 @@ type Service struct {
 	watch    func(Push) // sees each accepted push; may be nil
 }
 
-// listen starts a service. handler sees every request that is not for the
-// control interface.
+// listen prepares a service: peers may connect, and wait until it serves. handler sees
+// every request that is not for the control interface.
 func listen(addr string, secure bool, by rules, words vocabulary, mint func() string, handler http.Handler) (*Service, error) {
 	var l net.Listener // nil in memory
 	if addr != Memory {
@@ -146,14 +148,23 @@ func listen(addr string, secure bool, by rules, words vocabulary, mint func() st
 		}
 		s.server.TLSConfig = s.authority.config()
 	}
+	s.listener, s.secure = l, secure
+	return s, nil
+}
+
+// serve begins to answer. The emulator that s is part of is complete by then: somebody
+// may have waited for it at its port, as a server does that has a wake-up left.
+func (s *Service) serve() {
+	if s.listener == nil {
+		return
+	}
 	s.done.Go(func() {
-		if secure {
-			_ = s.server.ServeTLS(l, "", "")
+		if s.secure {
+			_ = s.server.ServeTLS(s.listener, "", "")
 		} else {
-			_ = s.server.Serve(l)
+			_ = s.server.Serve(s.listener)
 		}
 	})
-	return s, nil
 }
 
 // guarded counts running requests, so that Close can wait for them.

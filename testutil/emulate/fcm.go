@@ -64,6 +64,7 @@ func StartFCM(cfg FCMConfig) (*FCM, error) {
 	if f.Service, err = listen(cfg.Addr, cfg.TLS, fcmRules, vocabulary{codes: sorted(fcmErrors), text: true}, newFCMToken, mux); err != nil {
 		return nil, err
 	}
+	f.serve()
 	return f, nil
 }
 

@@ -47,7 +47,11 @@ func StartGorush(cfg GorushConfig) (*Gorush, error) {
 	mux.HandleFunc("GET /api/config", g.config)
 	var err error
 	g.Service, err = listen(cfg.Addr, false, by, vocabulary{text: true, line: true}, mint, mux)
-	return g, err
+	if err != nil {
+		return nil, err
+	}
+	g.serve()
+	return g, nil
 }
 
 // hexDigit turns a character of base64url into a hexadecimal digit.

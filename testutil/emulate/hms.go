@@ -34,7 +34,11 @@ func StartHMS(cfg HMSConfig) (*HMS, error) {
 	mux.HandleFunc("POST /v1/{app}/{method}", h.send)
 	var err error
 	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{codes: hmsCodes, text: true}, func() string { return "IQAAAA" + text(122) }, mux)
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	h.serve()
+	return h, nil
 }
 
 // hmsCodes are Push Kit's result codes.

@@ -25,7 +25,11 @@ func StartPushy(cfg PushyConfig) (*Pushy, error) {
 	mux.HandleFunc("POST /push", p.send)
 	var err error
 	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{codes: sorted(pushyStatus), text: true}, func() string { return text(22) }, mux)
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.serve()
+	return p, nil
 }
 
 // APIKey is the app's Secret API Key.

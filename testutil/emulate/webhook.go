@@ -22,6 +22,9 @@ type WebhookConfig struct {
 	Addr      string        // where to listen; "" is 127.0.0.1 at a free port
 	TLS       bool          // HTTPS with a certificate authority of its own
 	Tolerance time.Duration // how far a timestamp may be off; 0 is 5 minutes
+	// Endpoints are known from the beginning, with their secrets by the paths of their
+	// URLs: whoever asks for one at once is not told that it is gone.
+	Endpoints map[string][]byte
 }
 
 // Webhook receives web-hooks and verifies them as the Standard Webhooks
@@ -46,7 +49,15 @@ func StartWebhook(cfg WebhookConfig) (*Webhook, error) {
 	h := &Webhook{tolerance: cfg.Tolerance, secrets: make(map[string][]byte), seen: make(map[string]int64)}
 	var err error
 	h.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{}, func() string { return "/hook/" + text(22) }, http.HandlerFunc(h.receive))
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	for path, secret := range cfg.Endpoints {
+		h.Register(path)
+		h.SetSecret(path, secret)
+	}
+	h.serve()
+	return h, nil
 }
 
 // NewEndpoint registers a device. Its pushes are found by the URL's path:

@@ -55,7 +55,11 @@ func StartWebPush(cfg WebPushConfig) (*WebPush, error) {
 	p := &WebPush{subscriptions: make(map[string]*Subscription)}
 	var err error
 	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{}, func() string { return "/push/" + text(32) }, http.HandlerFunc(p.receive))
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	p.serve()
+	return p, nil
 }
 
 // Subscribe makes a subscription. A serverKey, the VAPID public key in
