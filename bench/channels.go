@@ -18,7 +18,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/util"
 
 	"whisperpush/mailserver/archive"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // match compares the topic index with a bare map, both of a million channels and

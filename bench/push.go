@@ -19,10 +19,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 	"whisperpush/whisper"
 )
 

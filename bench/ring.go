@@ -24,9 +24,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 	"whisperpush/whisper"
 )
 

@@ -18,8 +18,8 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext/client"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 	"whisperpush/whisper"
 )
 

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 )
 
 // wnodeOK runs a command in this process and returns what it printed.

@@ -22,8 +22,8 @@ import (
 	"whisperpush/config"
 	"whisperpush/mailserver/archive"
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 )
 
 const (

@@ -16,7 +16,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // clinic is a node's settings with every emulated push service.

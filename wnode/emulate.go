@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // maxEmulatedDevices bounds --devices: more than fit on a screen are asked for over the control interface.

@@ -17,7 +17,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // Each emulator, run as a user runs it: what it prints configures a node's

@@ -19,8 +19,8 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext/client"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/genuinenode"
 	"whisperpush/whisper"
 )

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // Every table in docs/providers.md loads, and opens a provider once the files it

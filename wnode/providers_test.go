@@ -12,7 +12,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // providersOf opens the providers of a settings file.

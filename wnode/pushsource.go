@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"whisperpush/pushext/credentials"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // pushSource is where a device on the command line gets its pushes from.

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // Every file with a secret that others can read is spoken of, at the start and by the doctor: the node's own keys, the

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/providertest"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

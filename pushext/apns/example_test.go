@@ -9,7 +9,7 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // APNs is emulated, with a certificate authority of its own; without Endpoint and

@@ -19,7 +19,7 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

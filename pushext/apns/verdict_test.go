@@ -10,7 +10,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

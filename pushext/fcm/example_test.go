@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
-	"whisperpush/testutil/emulate"
 )
 
 // The project is an emulated one, so its endpoint is named; without one it is Google's.

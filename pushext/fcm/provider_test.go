@@ -20,8 +20,8 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
-	"whisperpush/testutil/emulate"
 )
 
 func TestMain(m *testing.M) {

@@ -15,7 +15,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

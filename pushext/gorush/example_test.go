@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/gorush"
-	"whisperpush/testutil/emulate"
 )
 
 // A gorush has one provider for each platform that is enabled there. This one is emulated.

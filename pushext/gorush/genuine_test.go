@@ -8,9 +8,9 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/gorush"
 	"whisperpush/pushext/providertest"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 	"whisperpush/testutil/genuinegorush"
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/gorush"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

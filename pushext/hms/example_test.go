@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/hms"
-	"whisperpush/testutil/emulate"
 )
 
 // Push Kit is emulated, so both of its endpoints are named; without them they are

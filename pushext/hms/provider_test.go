@@ -13,9 +13,9 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/hms"
 	"whisperpush/pushext/providertest"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

@@ -13,11 +13,11 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/hms"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 )
 
 // platforms are real providers before the push services that they are for.

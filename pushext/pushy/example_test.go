@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushy"
-	"whisperpush/testutil/emulate"
 )
 
 // Pushy is emulated, so its endpoint is named.

@@ -11,9 +11,9 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/providertest"
 	"whisperpush/pushext/pushy"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

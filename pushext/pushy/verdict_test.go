@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushy"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/webhook"
-	"whisperpush/testutil/emulate"
 )
 
 // The receiver is on this computer, which AllowPrivate is for. It verifies the signature

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/webhook"
-	"whisperpush/testutil/emulate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/webpush"
-	"whisperpush/testutil/emulate"
 )
 
 // The app subscribes with the provider's public key; what it gets is the address. The

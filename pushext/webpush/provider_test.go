@@ -16,8 +16,8 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/webpush"
-	"whisperpush/testutil/emulate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

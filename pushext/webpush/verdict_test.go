@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/webpush"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/emulatetest"
 )
 

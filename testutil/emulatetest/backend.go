@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/providertest"
-	"whisperpush/testutil/emulate"
 )
 
 // Backend adapts an emulator to providertest.Backend.

@@ -14,7 +14,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/attempt"
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // Heeds says for whom a Retry-After counts.

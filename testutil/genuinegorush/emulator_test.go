@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 	"whisperpush/testutil/genuinegorush"
 )
 

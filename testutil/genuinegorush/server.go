@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 	"whisperpush/testutil/nested"
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
 	"whisperpush/pushext/client"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 	"whisperpush/testutil/faultproxy"
 	"whisperpush/whisper"
 )

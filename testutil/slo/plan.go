@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 	"whisperpush/testutil/faultproxy"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 	"whisperpush/testutil/faultproxy"
 )
 

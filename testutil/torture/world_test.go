@@ -24,8 +24,8 @@ import (
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/pushext/client"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/emulate"
 	"whisperpush/whisper"
 	"whisperpush/whisper/devp2p"
 )

@@ -16,8 +16,8 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/apns"
+	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
-	"whisperpush/testutil/emulate"
 )
 
 // phone is one device and a provider that pushes to it, in fake time.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // A receiver that begins again at its port is asked at once, by whoever has something

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -3,6 +3,10 @@
 // signatures, answer in the service's own words, and can be told to fail in
 // every way a push service fails.
 //
+// It is for whoever wants a push service at hand: "wnode emulate" runs one for an
+// app's author, doctor and demo run one against the node's own provider, and so do the
+// tests. Providers do not know of it.
+//
 // The flow: StartX listens and returns; a test, the demo or an app author asks
 // NewToken for a device; a server under test pushes to URL with the emulator's
 // credentials; what the service accepts is recorded (Received) and handed to

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // TestControlRefuses: what the control interface does not know it refuses by name, and

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"whisperpush/testutil/emulate"
+	"whisperpush/pushext/emulate"
 )
 
 // TestMemory is an emulator in fake time, with what a transport owes its caller.
