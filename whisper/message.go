@@ -98,6 +98,23 @@ func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, d.MaxSize)
 	}
 
+	return stamp(ctx, &d, data)
+}
+
+// Renew puts the message of an envelope into another one, sent at d.Now, of the
+// lifetime and with the proof of work of the draft, of which nothing else counts but
+// MaxSize and WorkTime. Topic, Data and Message are the same: who has one of them knows
+// the other. It is for a sender who does not know whether the first one arrived.
+func Renew(ctx context.Context, e *Envelope, d Draft) (*Envelope, error) {
+	if size := e.Size(); d.MaxSize > 0 && size > int(d.MaxSize) {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, d.MaxSize)
+	}
+	d.Topic = e.Topic
+	return stamp(ctx, &d, e.Data)
+}
+
+// stamp makes the envelope around data, and works for it.
+func stamp(ctx context.Context, d *Draft, data []byte) (*Envelope, error) {
 	if d.Now.IsZero() {
 		d.Now = time.Now()
 	}

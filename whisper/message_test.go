@@ -56,6 +56,29 @@ func TestSealOpen(t *testing.T) {
 	}
 }
 
+// A renewed envelope is another one with the same message.
+func TestRenew(t *testing.T) {
+	key := make([]byte, SymmetricKeySize)
+	first, err := Seal(t.Context(), Draft{Payload: []byte("once more"), Topic: Topic{1, 2, 3, 4}, Key: key, Now: time.Unix(1_700_000_000, 0)})
+	require.NoError(t, err)
+	now := time.Unix(1_700_003_600, 0)
+	again, err := Renew(t.Context(), first, Draft{TTL: 60, PoW: 0.1, Now: now})
+	require.NoError(t, err)
+	require.Equal(t, first.Message(), again.Message())
+	require.NotEqual(t, first.Hash(), again.Hash())
+	require.EqualValues(t, now.Unix(), again.Sent())
+	require.GreaterOrEqual(t, again.PoW(now), 0.1)
+	require.Equal(t, first.Topic, again.Topic)
+	m, err := again.OpenSymmetric(key)
+	require.NoError(t, err)
+	require.Equal(t, "once more", string(m.Payload))
+	decoded, err := DecodeEnvelope(again.Raw())
+	require.NoError(t, err)
+	require.Equal(t, again.Hash(), decoded.Hash())
+	_, err = Renew(t.Context(), first, Draft{MaxSize: 10})
+	require.ErrorIs(t, err, ErrTooLarge)
+}
+
 func TestSealRefuses(t *testing.T) {
 	key := bytes.Repeat([]byte{1}, SymmetricKeySize)
 	to := &newKey(t).PublicKey
