@@ -399,9 +399,9 @@ func TestPrintable(t *testing.T) {
 		{"\u202eright to left", "right to left"},
 		{"broken \xff\xfe", "broken �"},
 	} {
-		require.Equal(t, c[1], printable([]byte(c[0])))
+		require.Equal(t, c[1], Printable([]byte(c[0])))
 	}
-	long := printable(make300())
+	long := Printable(make300())
 	require.Len(t, []rune(long), PreviewLength+1)
 }
 

@@ -30,6 +30,13 @@ type Config struct {
 	// they are encrypted to its node key, the one in the enode URL.
 	MailPassword string
 
+	// Complete hands the app also what a notification does not need: envelopes that no
+	// chat can open (Event.Unopened), which wait for Shown as previews do; messages that
+	// were read on another device (Preview.Read); and the hashes under which messages
+	// come again (Event.Copies). It is for an app that keeps a model of its messages, as
+	// package inbox does.
+	Complete bool
+
 	Logger *slog.Logger // nil: nothing is logged
 }
 
@@ -37,13 +44,14 @@ type Config struct {
 // from any goroutine. Those that ask the mailserver take turns; the others do not wait
 // for them.
 type Device struct {
-	server  *enode.Node
-	pushKey *ecdsa.PublicKey
-	mailKey func() []byte // of the mail password, derived when it is needed first; nil: there is none
-	keep    *keeper
-	logger  *slog.Logger
-	rings   chan []byte   // that wait for Listen
-	turn    chan struct{} // capacity 1: full while a method asks the mailserver
+	server   *enode.Node
+	pushKey  *ecdsa.PublicKey
+	mailKey  func() []byte // of the mail password, derived when it is needed first; nil: there is none
+	keep     *keeper
+	logger   *slog.Logger
+	complete bool          // Config.Complete
+	rings    chan []byte   // that wait for Listen
+	turn     chan struct{} // capacity 1: full while a method asks the mailserver
 
 	mu      sync.Mutex // guards the following, and is never held while anything is waited for
 	state   *state
@@ -91,8 +99,8 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 	}
 	d := &Device{
 		server: server, pushKey: pushKey, logger: cfg.Logger, rings: make(chan []byte, maxRings), turn: make(chan struct{}, 1),
-		keep:  &keeper{store: cfg.Store, account: hex.EncodeToString(crypto.CompressPubkey(pushKey))},
-		given: make(map[common.Hash]bool), chats: slices.Clone(cfg.Chats), known: newKnown(),
+		keep:     &keeper{store: cfg.Store, account: hex.EncodeToString(crypto.CompressPubkey(pushKey))},
+		complete: cfg.Complete, given: make(map[common.Hash]bool), chats: slices.Clone(cfg.Chats), known: newKnown(),
 	}
 	d.awake, d.lull = context.WithCancelCause(context.Background())
 	if d.state, err = d.keep.open(ctx, time.Now()); err != nil {
@@ -102,6 +110,13 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 		d.mailKey = sync.OnceValue(func() []byte { return whisper.KeyFromPassword(cfg.MailPassword) })
 	}
 	return d, nil
+}
+
+// Chats returns what the device can open.
+func (d *Device) Chats() []Chat {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.chats)
 }
 
 func checkChats(chats []Chat) error {

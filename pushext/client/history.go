@@ -196,7 +196,7 @@ func (d *Device) recover(ctx context.Context, event *Event) error {
 		}
 		d.mu.Lock()
 		for _, hash := range part {
-			if !event.has(hash) { // the server does not have it any more
+			if !event.has(hash) && !event.hasUnopened(hash) { // the server does not have it any more
 				d.state.Waiting.drop(hash)
 			}
 		}

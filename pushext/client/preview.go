@@ -2,15 +2,31 @@ package client
 
 import (
 	"crypto/ecdsa"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
+
+// ChatID names a chat among all others, also those of the same topic, and is the same
+// for everybody who has its key: the topic, and 8 bytes of the Keccak-256 of what opens
+// the chat.
+type ChatID [whisper.TopicSize + 8]byte
+
+// String is the topic and the rest in hexadecimal, such as 0x5a4ea131.1f2e3d4c5b6a7988.
+func (id ChatID) String() string {
+	return fmt.Sprintf("0x%x.%x", id[:whisper.TopicSize], id[whisper.TopicSize:])
+}
+
+// Topic returns the chat's topic.
+func (id ChatID) Topic() whisper.Topic { return whisper.Topic(id[:whisper.TopicSize]) }
 
 // Chat is one thing the device listens to. It has either Key or Identity.
 type Chat struct {
@@ -27,6 +43,16 @@ type Chat struct {
 // whisper.TopicFor its name.
 func PasswordChat(name string, topic whisper.Topic, password string) Chat {
 	return Chat{Name: name, Topic: topic, Key: whisper.KeyFromPassword(password)}
+}
+
+// ID returns the name of the chat among all others.
+func (c *Chat) ID() ChatID {
+	opener := c.Key
+	if c.Identity != nil {
+		opener = crypto.CompressPubkey(&c.Identity.PublicKey)
+	}
+	sum := crypto.Keccak256([]byte("whisperpush/2 chat"), c.Topic[:], opener)
+	return ChatID(slices.Concat(c.Topic[:], sum[:len(ChatID{})-whisper.TopicSize]))
 }
 
 // open decrypts an envelope of the chat.
@@ -49,18 +75,23 @@ func (c *Chat) channel() pushwire.Channel {
 type Preview struct {
 	Chat    string           // name of the chat
 	Topic   whisper.Topic    // of the chat
+	ChatID  ChatID           // which chat it is
 	Sender  *ecdsa.PublicKey // who signed the message; nil: nobody did
 	Payload []byte           // the message as sent
 	Text    string           // the message for people: without control characters, at most PreviewLength characters
-	// Sent is when the message was sent, to the second, by the claim of whoever
-	// put the envelope on the network: that may be somebody who put a message of others
-	// there once more. Only a time inside the message is the sender's.
-	Sent time.Time
+	// Sent is when the message was sent. If Claimed is set it is so, to the second, by
+	// the claim of whoever put the envelope on the network, and that may be somebody who
+	// put a message of others there once more. Else the sender said so inside the message
+	// and signed it (Compose), to the millisecond.
+	Sent    time.Time
+	Claimed bool
 	// Hash names the envelope, and so the notification. A message that comes in
 	// several envelopes keeps the hash of the first.
 	Hash common.Hash
 	// Message names what was encrypted, whatever envelope it comes in.
 	Message common.Hash
+	// Read says that it was read on another of the user's devices; see Config.Complete.
+	Read bool
 }
 
 // PreviewLength is the longest Preview.Text, in characters.
@@ -69,6 +100,10 @@ const PreviewLength = 240
 // Link is an address for the tap on a notification to open the right message,
 // such as whisper:0x5a4ea131/0x8f….
 func (p *Preview) Link() string { return "whisper:" + p.Topic.String() + "/" + p.Hash.Hex() }
+
+// Open opens an envelope with the chats of its topic. It returns nil if none of them
+// can: another conversation may use the topic too.
+func (e Unopened) Open(chats []Chat) *Preview { return preview(chats, e.Envelope) }
 
 // preview opens an envelope with the chats of its topic. It returns nil if none
 // of them can: another conversation may use the topic too.
@@ -82,16 +117,23 @@ func preview(chats []Chat, e *whisper.Envelope) *Preview {
 		if err != nil {
 			continue
 		}
-		return &Preview{
-			Chat: chat.Name, Topic: chat.Topic, Sender: m.Signer, Payload: m.Payload, Text: printable(m.Payload),
-			Sent: time.Unix(int64(e.Sent()), 0), Hash: e.Hash(), Message: e.Message(),
+		p := &Preview{
+			Chat: chat.Name, Topic: chat.Topic, ChatID: chat.ID(), Sender: m.Signer, Payload: m.Payload, Text: Printable(m.Payload),
+			Hash: e.Hash(), Message: e.Message(),
 		}
+		if sent, ok := sentBy(m); ok {
+			p.Sent = sent
+		} else {
+			p.Sent, p.Claimed = time.Unix(int64(e.Sent()), 0), true
+		}
+		return p
 	}
 	return nil
 }
 
-// printable keeps what a notification can show without being deceived.
-func printable(payload []byte) string {
+// Printable is what a notification can show of a message without being deceived: the
+// beginning of its text, see Preview.Text.
+func Printable(payload []byte) string {
 	var b strings.Builder
 	length := 0
 	for _, r := range strings.ToValidUTF8(string(payload[:min(len(payload), 4*PreviewLength)]), "�") {

@@ -24,6 +24,11 @@ type Event struct {
 	// Dismissed are envelopes whose notification is to be removed, for they were
 	// read on another device.
 	Dismissed []common.Hash
+	// Unopened are envelopes of the device's topics that none of its chats can open,
+	// and Copies are those of messages that the app has said it has; both only with
+	// Config.Complete.
+	Unopened []Unopened
+	Copies   []Copy
 	// Missing are envelopes that the push named and the server no longer has.
 	Missing []common.Hash
 	// Gap says that pushes before this one were lost; what they told of is among
@@ -38,13 +43,30 @@ func (e *Event) has(hash common.Hash) bool {
 	return slices.ContainsFunc(e.Previews, func(p Preview) bool { return p.Hash == hash })
 }
 
-// Hashes are those of the previews, for Shown.
+func (e *Event) hasUnopened(hash common.Hash) bool {
+	return slices.ContainsFunc(e.Unopened, func(u Unopened) bool { return u.Hash() == hash })
+}
+
+// Hashes are those of the previews and of what could not be opened, for Shown.
 func (e *Event) Hashes() []common.Hash {
-	hashes := make([]common.Hash, len(e.Previews))
+	hashes := make([]common.Hash, 0, len(e.Previews)+len(e.Unopened))
 	for i := range e.Previews {
-		hashes[i] = e.Previews[i].Hash
+		hashes = append(hashes, e.Previews[i].Hash)
+	}
+	for _, u := range e.Unopened {
+		hashes = append(hashes, u.Hash())
 	}
 	return hashes
+}
+
+// Unopened is an envelope that none of the device's chats can open: of another
+// conversation that has the same topic, or of one whose key comes later.
+type Unopened struct{ *whisper.Envelope }
+
+// Copy is an envelope of a message that the app has (Shown).
+type Copy struct {
+	Hash    common.Hash // of the envelope
+	Message common.Hash // as Preview.Message
 }
 
 func (x *exchange) wanted() []common.Hash {
@@ -85,6 +107,10 @@ func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 		event.Dismissed = payload.Hashes
 		d.mu.Lock()
 		for _, hash := range payload.Hashes {
+			if d.complete {
+				d.state.Elsewhere.add(markOf(hash))
+				continue
+			}
 			d.state.shown(hash)
 			delete(d.given, hash)
 		}
@@ -103,6 +129,9 @@ func (d *Device) hand(ctx context.Context, event Event, err error) (Event, error
 	d.mu.Lock()
 	for i := range event.Previews {
 		d.given[event.Previews[i].Hash] = true
+	}
+	for _, u := range event.Unopened {
+		d.given[u.Hash()] = true
 	}
 	if len(d.given) > 2*maxWaiting { // another process says Shown for what is given here
 		maps.DeleteFunc(d.given, func(h common.Hash, _ bool) bool { return d.state.Waiting.find(h) < 0 })
@@ -248,7 +277,7 @@ func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) 
 func (d *Device) leftOver(event *Event) []common.Hash {
 	var hashes []common.Hash
 	for _, w := range d.state.Waiting {
-		if !d.given[w.Hash] && !event.has(w.Hash) {
+		if !d.given[w.Hash] && !event.has(w.Hash) && !event.hasUnopened(w.Hash) {
 			hashes = append(hashes, w.Hash)
 		}
 	}
@@ -273,18 +302,46 @@ func (d *Device) deliver(envelopes []*whisper.Envelope, event *Event) (fresh []c
 	for _, e := range envelopes {
 		p := preview(chats, e)
 		d.mu.Lock()
-		if p == nil {
-			d.state.Waiting.drop(e.Hash())
-		} else if hash, ok := d.state.arrived(e.Hash(), e.Message()); ok && !event.has(hash) {
-			if !d.given[hash] {
-				fresh = append(fresh, hash)
-			}
-			p.Hash = hash
-			event.Previews = append(event.Previews, *p)
+		if hash, ok := d.take(e, p, event); ok && !d.given[hash] {
+			fresh = append(fresh, hash)
 		}
 		d.mu.Unlock()
 	}
 	return fresh
+}
+
+// take adds an envelope to an event, and says under which hash if it does. p is nil
+// if it cannot be opened. The caller holds mu.
+func (d *Device) take(e *whisper.Envelope, p *Preview, event *Event) (common.Hash, bool) {
+	if p == nil && !d.complete {
+		d.state.Waiting.drop(e.Hash())
+		return common.Hash{}, false
+	}
+	hash, ok := d.state.arrived(e.Hash(), e.Message())
+	if d.complete && p != nil && (!ok || hash != e.Hash()) {
+		event.Copies = append(event.Copies, Copy{Hash: e.Hash(), Message: e.Message()})
+	}
+	switch {
+	case !ok || event.has(hash) || event.hasUnopened(hash):
+		return common.Hash{}, false
+	case p == nil && hash != e.Hash(): // a copy of one that waits already
+		return common.Hash{}, false
+	case p == nil:
+		event.Unopened = append(event.Unopened, Unopened{e})
+	default:
+		p.Hash = hash
+		p.Read = d.state.Elsewhere.has(markOf(hash)) || d.state.Elsewhere.has(markOf(e.Hash()))
+		event.Previews = append(event.Previews, *p)
+	}
+	return hash, true
+}
+
+// ReadElsewhere tells which of these envelopes were read on another of the user's
+// devices, as far as a push has said so; see Config.Complete.
+func (d *Device) ReadElsewhere(hashes ...common.Hash) []common.Hash {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(hashes), func(h common.Hash) bool { return !d.state.Elsewhere.has(markOf(h)) })
 }
 
 // Shown says that the app has these messages and they need not be given to it again:

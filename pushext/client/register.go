@@ -136,6 +136,18 @@ func (d *Device) SetChats(ctx context.Context, chats []Chat) error {
 	})
 }
 
+// Doubt says that it is not known how the server has these topics: a former run may have
+// told it of a change, and ended. SetChats then tells it of them in any case.
+func (d *Device) Doubt(topics ...whisper.Topic) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, topic := range topics {
+		if !slices.Contains(d.unsure, topic) {
+			d.unsure = append(d.unsure, topic)
+		}
+	}
+}
+
 // difference is what turns some channels into others. Topics of which it is not known
 // how the server has them are told again.
 func difference(from, to []pushwire.Channel, unsure []whisper.Topic) []pushwire.Channel {

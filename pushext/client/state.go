@@ -48,9 +48,12 @@ type state struct {
 	Cursor hexutil.Bytes `json:"cursor,omitempty"` // where the history was read to (mailwire.Cursor)
 	Behind bool          `json:"behind,omitempty"` // something may be beyond Cursor that no wake-up will name
 
-	Known   marks         `json:"known,omitzero"`   // messages that were shown, and envelopes that were read elsewhere
-	Waiting waitingList   `json:"waiting,omitzero"` // what the app has not said that it has
-	Shown   []common.Hash `json:"shown,omitempty"`  // envelopes, of before 2027; moved to Known
+	Known marks `json:"known,omitzero"` // messages that were shown, and envelopes that were read elsewhere
+	// Elsewhere are envelopes that were read elsewhere, of a complete device, which
+	// gives them to the app all the same.
+	Elsewhere marks         `json:"elsewhere,omitzero"`
+	Waiting   waitingList   `json:"waiting,omitzero"` // what the app has not said that it has
+	Shown     []common.Hash `json:"shown,omitempty"`  // envelopes, of before 2027; moved to Known
 }
 
 // form is a form of wake-ups, if one is meant.
@@ -174,6 +177,9 @@ func (s *state) merge(base, theirs *state) error {
 
 	for _, k := range theirs.Known.list {
 		s.Known.add(k)
+	}
+	for _, k := range theirs.Elsewhere.list {
+		s.Elsewhere.add(k)
 	}
 	ours := s.Waiting
 	s.Waiting = nil

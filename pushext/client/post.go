@@ -1,0 +1,108 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/mailserver/mailclient"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// postTTL is how long a posted envelope lives in the network, in seconds.
+	postTTL = 60
+	// postLook is how long a device waits before it looks whether the mailserver has
+	// archived what it was sent, and how much longer each time.
+	postLook = 100 * time.Millisecond
+	// maxPostLooks is how often it looks before it sends again.
+	maxPostLooks = 6
+)
+
+// errNotArchived says that the mailserver was sent an envelope and does not have it.
+var errNotArchived = errors.New("client: the mailserver has not archived the message yet")
+
+// Post puts a message into the network through the mailserver, and returns when the
+// mailserver has archived it. sealed is what whisper.Seal made, without proof of work if
+// one likes: the message goes out in an envelope with a new time and the work that the
+// server asks for, whose hash Post returns. So the same message may be posted again where
+// it is not known whether it arrived, and those who have it take the second for a copy.
+//
+// This device is not woken for it; nor are the user's others, as far as they share a
+// group, unless wake is set.
+func (d *Device) Post(ctx context.Context, sealed *whisper.Envelope, wake bool) (hash common.Hash, err error) {
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return common.Hash{}, err
+	}
+	defer done()
+	err = d.persist(ctx, "post", func() (bool, error) {
+		limited, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errSilent)
+		defer cancel()
+		again, h, err := d.postOnce(limited, sealed, wake)
+		hash = h
+		return again, blame(ctx, limited, err)
+	})
+	return hash, errors.Join(err, d.save(ctx))
+}
+
+func (d *Device) postOnce(ctx context.Context, sealed *whisper.Envelope, wake bool) (again bool, hash common.Hash, err error) {
+	s, err := d.connect(ctx)
+	if err != nil {
+		return true, hash, err
+	}
+	e, err := whisper.Renew(ctx, sealed, whisper.Draft{TTL: postTTL, PoW: s.work(), Now: d.now()})
+	if err != nil {
+		return false, hash, fmt.Errorf("client: post: %w", err)
+	}
+	hash = e.Hash()
+	// The receipt comes before the envelope, so nobody is woken in between.
+	var receipt pushwire.RequestBody = &pushwire.Seen{Hashes: []common.Hash{hash}}
+	if wake {
+		// For this device alone. The server has not got it; that it was asked for is the
+		// receipt.
+		receipt = &pushwire.Fetch{Hashes: []common.Hash{hash}}
+	}
+	x, err := d.tryOnce(ctx, receipt)
+	if err != nil {
+		d.hangUp()
+		return true, hash, err
+	}
+	if d.again(x.reply) {
+		return true, hash, x.reply.Error()
+	}
+	// One who is not registered is not woken.
+	if err := x.reply.Error(); err != nil && !IsRefused(err, pushwire.NotRegistered) && !IsRefused(err, pushwire.Unconfirmed) {
+		return false, hash, fmt.Errorf("client: post: %w", err)
+	}
+	if s, err = d.connect(ctx); err != nil {
+		return true, hash, err
+	}
+	if err := s.node.SendMessages(ctx, s.server.ID(), e); err != nil {
+		d.hangUp()
+		return true, hash, fmt.Errorf("client: post: %w", err)
+	}
+	for look := range maxPostLooks {
+		if err := wait(ctx, time.Duration(look+1)*postLook); err != nil {
+			return true, hash, errors.Join(errNotArchived, err)
+		}
+		found := false
+		linked, cancel := s.during(ctx)
+		_, err := s.mail.Collect(linked, s.mailserver(), mailclient.Hashes(hash), func(page []*whisper.Envelope) error {
+			found = found || len(page) > 0
+			return nil
+		})
+		cancel()
+		if err != nil {
+			return true, hash, fmt.Errorf("client: post: %w", err)
+		}
+		if found {
+			return false, hash, nil
+		}
+	}
+	return true, hash, errNotArchived
+}
