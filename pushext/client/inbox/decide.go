@@ -1,0 +1,72 @@
+package inbox
+
+// Attention is what the user does when a message comes.
+type Attention int
+
+const (
+	ScreenOff  Attention = iota // the screen is off, whatever app is in the foreground
+	Background                  // the screen is on, and another app in the foreground
+	Elsewhere                   // this app is in the foreground, and the message's chat not visible
+	Watching                    // this app is in the foreground, and the message's chat visible
+)
+
+// Manner is how a notification appears.
+type Manner int
+
+const (
+	// Unseen: there is none.
+	Unseen Manner = iota
+	// Quiet: it is in the list of notifications, and nothing moves or sounds: the user
+	// was told of the message before, or it is no news.
+	Quiet
+	// Banner: the app shows it at the edge of what the user is looking at, without sound.
+	Banner
+	// HeadsUp: it appears over the other app, with the sound that the user has chosen.
+	HeadsUp
+	// Alarm: it lights the screen, with the sound that the user has chosen.
+	Alarm
+)
+
+// about is what is known of a message when it is decided whether it is shown.
+type about struct {
+	read    bool // here or elsewhere
+	own     bool // sent by the user, from whatever device
+	muted   bool // its chat is
+	blocked bool // its sender is
+	lost    bool // its chat is none of the user's any more
+	news    bool // the user was never told of it
+}
+
+// decision is what becomes of a message.
+type decision struct {
+	manner Manner
+	read   bool // the message counts as read from now on
+}
+
+// decide is the whole of what is shown. In every row the first that holds counts:
+//
+//	                       screen off   background   foreground,     foreground,
+//	                                                 another chat    that chat
+//	read, own, muted,
+//	blocked, or no chat    nothing      nothing      nothing         nothing; muted: read
+//	known before           quiet        quiet        quiet           nothing, read
+//	news                   alarm        heads-up     banner          nothing, read
+func decide(a Attention, m about) decision {
+	switch {
+	case m.read || m.own || m.blocked || m.lost:
+		return decision{}
+	case a == Watching:
+		return decision{read: true}
+	case m.muted:
+		return decision{}
+	case !m.news:
+		return decision{manner: Quiet}
+	}
+	switch a {
+	case ScreenOff:
+		return decision{manner: Alarm}
+	case Background:
+		return decision{manner: HeadsUp}
+	}
+	return decision{manner: Banner}
+}

@@ -1,0 +1,526 @@
+package inbox
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/pushext/client"
+	"whisperpush/whisper"
+)
+
+// Device is what an inbox needs of a client.Device, which must have been opened with
+// Config.Complete.
+type Device interface {
+	Receive(ctx context.Context, body []byte) (client.Event, error)
+	History(ctx context.Context) (client.Event, error)
+	Fetch(ctx context.Context, hashes []common.Hash) (client.Event, error)
+	Shown(ctx context.Context, hashes ...common.Hash) error
+	Seen(ctx context.Context, hashes []common.Hash) error
+	Post(ctx context.Context, sealed *whisper.Envelope, wake bool) (common.Hash, error)
+	ReadElsewhere(hashes ...common.Hash) []common.Hash
+	Chats() []client.Chat
+	SetChats(ctx context.Context, chats []client.Chat) error
+	Doubt(topics ...whisper.Topic)
+}
+
+var _ Device = (*client.Device)(nil)
+
+// App is what the app does for an inbox: the platform's notifications. Its methods are
+// called one at a time, and must not call the inbox. One that fails is called again at
+// the next occasion.
+type App interface {
+	// Show puts a notification in the place of the one with the same ID, if there is
+	// one. It returns nil when the platform has it: then the message counts as shown.
+	Show(n Notification) error
+	// Remove takes a notification away, and returns nil too if there is none.
+	Remove(id common.Hash) error
+	// SetBadge sets the number on the app's icon. On iOS 0 takes all notifications of
+	// the app away; the inbox sets it only when it wants none.
+	SetBadge(n int) error
+}
+
+// Lister is an App whose platform tells which notifications it has. Then a crash in the
+// moment of showing one shows none twice, and what an inbox that was lost has left is
+// removed.
+type Lister interface {
+	App
+	Displayed() ([]common.Hash, error)
+}
+
+// Notification is what is shown of a message.
+type Notification struct {
+	ID      common.Hash // of the message
+	Chat    client.ChatID
+	Title   string // name of the chat
+	Sender  []byte // compressed key; empty: not signed
+	Text    string
+	Sent    time.Time
+	Claimed bool   // Sent is not the sender's word, see client.Preview
+	Link    string // for the tap
+	Unread  int    // messages of the chat
+	Manner  Manner
+}
+
+// Config of an inbox.
+type Config struct {
+	File   string // name of its file, in a directory that only the app can read
+	Device Device
+	App    App
+
+	// Own are the keys that the user signs messages with, on all their devices. The
+	// first of it signs what the inbox sends.
+	Own []*ecdsa.PrivateKey
+	// Sync is a chat that only the user's devices know the key of, and which is among
+	// the device's chats. Through it they tell each other what was read, muted and
+	// blocked. nil: there is none, and they learn only that notifications are to go.
+	Sync *client.Chat
+
+	Logger *slog.Logger // nil: nothing is logged
+
+	storage storage // in tests; nil: File
+}
+
+// Inbox is the messages of a device, and what the user has seen of them. Its methods
+// may be called from any goroutine. Several processes may have the same file open.
+type Inbox struct {
+	device Device
+	app    App
+	own    []*ecdsa.PrivateKey
+	sync   *client.Chat
+	logger *slog.Logger
+	kick   chan struct{} // capacity 1: something is to be told
+	flush  chan struct{} // capacity 1: full while the outbox is being emptied
+
+	mu        sync.Mutex // guards the following, and is held while the app is called
+	journal   journal
+	model     *model
+	grown     int64 // size at which the file is written anew
+	warned    int64 // of journal.lost
+	attention Attention
+	visible   client.ChatID                  // the zero value: none
+	chats     map[client.ChatID]*client.Chat // without sync
+	badge     int                            // on the icon; -1: not known
+	handed    map[common.Hash]bool           // by the device in this run, and not acknowledged yet
+	shown     map[common.Hash]bool           // by the app in this run, if that could not be written
+	closed    bool
+}
+
+// ErrClosed says that an inbox was closed.
+var ErrClosed = errors.New("inbox: it is closed")
+
+// Open reads the file of an inbox, or begins it, and brings the notifications of the
+// platform in line with it. It asks nothing of the mailserver; call History for what came
+// while the app did not run.
+func Open(ctx context.Context, cfg Config) (*Inbox, error) {
+	if cfg.Device == nil || cfg.App == nil {
+		return nil, errors.New("inbox: Config.Device or Config.App is missing")
+	}
+	if cfg.storage == nil {
+		if cfg.File == "" {
+			return nil, errors.New("inbox: Config.File is empty; give the name of a file")
+		}
+		cfg.storage = file(cfg.File)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	i := &Inbox{
+		device: cfg.Device, app: cfg.App, own: cfg.Own, sync: cfg.Sync, logger: cfg.Logger,
+		kick: make(chan struct{}, 1), flush: make(chan struct{}, 1),
+		journal: journal{storage: cfg.storage}, model: newModel(), badge: -1, attention: Background,
+		handed: make(map[common.Hash]bool), shown: make(map[common.Hash]bool),
+	}
+	i.setChats(cfg.Device.Chats())
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := i.change(ctx, func(t *change) error { return i.opened(t) }); err != nil {
+		return nil, err
+	}
+	if err := i.reconcile(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.settle(ctx); err != nil {
+		i.logger.Warn("a notification could not be brought in line, it is tried again", "err", err)
+	}
+	return i, nil
+}
+
+// opened takes over what the device knows and a crash kept from the file.
+func (i *Inbox) opened(t *change) error {
+	if i.model.device == 0 {
+		var b [8]byte
+		rand.Read(b[:])
+		t.add(&deviceRecord{binary.BigEndian.Uint64(b[:]) | 1})
+	}
+	i.readElsewhere(t)
+	i.tryUnopened(t)
+	return nil
+}
+
+// readElsewhere takes over dismissals that the device kept.
+func (i *Inbox) readElsewhere(t *change) {
+	var unread []common.Hash
+	for hash, e := range i.model.entries {
+		if e.unread() {
+			unread = append(unread, hash)
+			unread = append(unread, e.Copies...)
+		}
+	}
+	if read := i.device.ReadElsewhere(unread...); len(read) > 0 {
+		t.add(&readRecord{Hashes: read})
+	}
+}
+
+func (i *Inbox) setChats(chats []client.Chat) {
+	i.chats = make(map[client.ChatID]*client.Chat, len(chats))
+	for at := range chats {
+		if id := chats[at].ID(); !i.isSync(id) {
+			c := chats[at]
+			i.chats[id] = &c
+		}
+	}
+}
+
+func (i *Inbox) isSync(id client.ChatID) bool { return i.sync != nil && i.sync.ID() == id }
+
+// Close ends the use of the inbox. Nothing is lost: all is in the file.
+func (i *Inbox) Close() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	return nil
+}
+
+// change is one change of the model, which is written as a whole.
+type change struct {
+	model   *model
+	records [][]byte
+}
+
+// add makes a record count at once, for what the change decides after it.
+func (t *change) add(r record) {
+	r.apply(t.model)
+	t.records = append(t.records, encodeRecord(r))
+}
+
+// change takes over what other processes did, has do change the model, and writes
+// that. On error nothing has changed. The caller holds mu.
+func (i *Inbox) change(ctx context.Context, do func(*change) error) error {
+	if i.closed {
+		return ErrClosed
+	}
+	unlock, err := i.journal.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := i.follow(); err != nil {
+		return err
+	}
+	t := &change{model: i.model}
+	if err = do(t); err == nil && len(t.records) > 0 {
+		err = i.journal.write(t.records)
+	}
+	if err != nil {
+		if len(t.records) > 0 { // the model has what the file has not
+			i.journal.generation = [generationSize]byte{}
+		}
+		return err
+	}
+	i.compact()
+	return nil
+}
+
+// follow takes over what is in the file.
+func (i *Inbox) follow() error {
+	err := i.journal.follow(func() {
+		i.model = newModel()
+		i.grown, i.warned = 0, 0
+	}, func(b []byte) error {
+		return decodeRecords(b, func(r record) { r.apply(i.model) })
+	})
+	if err != nil {
+		i.journal.generation = [generationSize]byte{}
+		return err
+	}
+	if i.journal.lost > i.warned {
+		i.warned = i.journal.lost
+		i.logger.Warn("part of the inbox file was damaged and is passed over; it is kept aside", "bytes", i.journal.lost)
+		if all, err := i.journal.Read(0, maxRead); err == nil {
+			if err := i.journal.Keep(all); err != nil {
+				i.logger.Warn("the damaged file could not be kept", "err", err)
+			}
+		}
+		i.grown = 1 // what is left is written anew
+	}
+	return nil
+}
+
+// compact writes the file anew when most of it is out of date.
+func (i *Inbox) compact() {
+	if i.grown == 0 {
+		i.grown = 2*i.liveSize() + minGarbage
+	}
+	if i.journal.end <= i.grown {
+		return
+	}
+	records := i.model.records()
+	size := int64(headerSize)
+	for _, r := range records {
+		size += int64(len(r))
+	}
+	if err := i.journal.begin(records); err != nil {
+		i.logger.Warn("the inbox file could not be written anew; it goes on growing", "err", err)
+		i.grown = i.journal.end + i.journal.end/2
+		return
+	}
+	i.grown, i.warned = 2*size+minGarbage, 0
+}
+
+// liveSize is about how long the file would be if it were written anew.
+func (i *Inbox) liveSize() int64 {
+	return int64(i.model.bytes + i.model.held + 300*len(i.model.entries) + 8*(len(i.model.gone.list)+len(i.model.actions.list)))
+}
+
+// settle brings what the platform shows in line with the model, and acknowledges what
+// is shown or will not be. Whatever fails is tried again at the next occasion. The caller
+// holds mu.
+func (i *Inbox) settle(ctx context.Context) error {
+	var show []Notification
+	var remove []common.Hash
+	err := i.change(ctx, func(t *change) error {
+		i.readWatched(t)
+		show, remove = i.due(time.Now())
+		var begun []common.Hash
+		for _, n := range show {
+			if i.model.entries[n.ID].Display == notDisplayed {
+				begun = append(begun, n.ID)
+			}
+		}
+		if len(begun) > 0 { // the platform may have it from now on, also after a crash
+			t.add(&displayRecord{begun, maybeDisplayed})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var displays, removed []common.Hash
+	for _, n := range show {
+		if err := i.app.Show(n); err != nil {
+			errs = append(errs, fmt.Errorf("inbox: showing a notification: %w", err))
+			continue
+		}
+		i.shown[n.ID] = true
+		displays = append(displays, n.ID)
+	}
+	for _, id := range remove {
+		if err := i.app.Remove(id); err != nil {
+			errs = append(errs, fmt.Errorf("inbox: removing a notification: %w", err))
+			continue
+		}
+		removed = append(removed, id)
+	}
+	if len(displays)+len(removed) > 0 {
+		err := i.change(ctx, func(t *change) error {
+			if len(displays) > 0 {
+				t.add(&displayRecord{displays, displayed})
+			}
+			if len(removed) > 0 {
+				t.add(&displayRecord{removed, notDisplayed})
+			}
+			return nil
+		})
+		if err == nil {
+			clear(i.shown)
+		}
+		for _, id := range removed {
+			delete(i.shown, id)
+		}
+		errs = append(errs, err)
+	}
+	if n := i.unread(time.Now()); n != i.badge {
+		if err := i.app.SetBadge(n); err != nil {
+			errs = append(errs, fmt.Errorf("inbox: setting the badge: %w", err))
+		} else {
+			i.badge = n
+		}
+	}
+	errs = append(errs, i.acknowledge(ctx))
+	return errors.Join(errs...)
+}
+
+// due is what the platform is to show and to remove, in the order in which it came.
+func (i *Inbox) due(now time.Time) (show []Notification, remove []common.Hash) {
+	for _, e := range i.model.byAge {
+		if i.model.entries[e.Hash] != e {
+			continue
+		}
+		manner := decide(i.attentionFor(e.Chat), i.about(e, now)).manner
+		switch {
+		case manner == Unseen && (e.Display != notDisplayed || i.shown[e.Hash]):
+			remove = append(remove, e.Hash)
+		case manner != Unseen && e.Display != displayed && !i.shown[e.Hash]:
+			show = append(show, i.notification(e, manner))
+		}
+	}
+	for hash := range i.model.ghosts {
+		remove = append(remove, hash)
+	}
+	return show, remove
+}
+
+// about is what decides whether a message is shown.
+func (i *Inbox) about(e *entry, now time.Time) about {
+	return about{
+		read: e.Read, own: e.Own, muted: i.model.muted(e.Chat, now), blocked: i.model.blocked(e.Sender),
+		lost: i.chats[e.Chat] == nil, news: !e.Known,
+	}
+}
+
+func (i *Inbox) attentionFor(chat client.ChatID) Attention {
+	if i.attention == Elsewhere && chat == i.visible {
+		return Watching
+	}
+	return i.attention
+}
+
+// readWatched makes read what the user has before their eyes.
+func (i *Inbox) readWatched(t *change) {
+	c := i.model.chats[i.visible]
+	if c == nil || i.attentionFor(i.visible) != Watching {
+		return
+	}
+	var seen []*entry
+	for _, e := range c.entries {
+		if decide(Watching, i.about(e, time.Now())).read {
+			seen = append(seen, e)
+		}
+	}
+	t.read(seen)
+}
+
+// read makes messages read here.
+func (t *change) read(entries []*entry) {
+	var hashes []common.Hash
+	for _, e := range entries {
+		if e.unread() {
+			hashes = append(hashes, e.Hash)
+		}
+	}
+	if len(hashes) > 0 {
+		t.add(&readRecord{Hashes: hashes, Here: true})
+	}
+}
+
+func (i *Inbox) notification(e *entry, manner Manner) Notification {
+	n := Notification{
+		ID: e.Hash, Chat: e.Chat, Sender: e.Sender, Text: e.Text, Sent: time.UnixMilli(int64(e.Sent)),
+		Claimed: e.Claimed, Link: MessageLink(e.Chat, e.Hash), Unread: i.unreadOf(e.Chat), Manner: manner,
+	}
+	if c := i.chats[e.Chat]; c != nil {
+		n.Title = c.Name
+	}
+	return n
+}
+
+// acknowledge tells the device of what it handed over and need not hand over again:
+// what is shown, and what will not be.
+func (i *Inbox) acknowledge(ctx context.Context) error {
+	var done []common.Hash
+	for hash := range i.handed {
+		e := i.model.find(hash)
+		if e != nil && e.Display != displayed && !i.shown[e.Hash] && decide(i.attentionFor(e.Chat), i.about(e, time.Now())).manner != Unseen {
+			continue // it is to be shown and was not
+		}
+		done = append(done, hash)
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	if err := i.device.Shown(ctx, done...); err != nil {
+		return err
+	}
+	for _, hash := range done {
+		delete(i.handed, hash)
+	}
+	return nil
+}
+
+// reconcile asks the platform what it has, if it can tell. The caller holds mu.
+func (i *Inbox) reconcile(ctx context.Context) error {
+	lister, ok := i.app.(Lister)
+	if !ok {
+		return nil
+	}
+	has, err := lister.Displayed()
+	if err != nil {
+		i.logger.Warn("the platform does not tell which notifications it has", "err", err)
+		return nil
+	}
+	return i.change(ctx, func(t *change) error {
+		there := make(map[common.Hash]bool)
+		var are, ghosts, not []common.Hash
+		for _, id := range has {
+			there[id] = true
+			e := i.model.entries[id]
+			switch {
+			case e == nil && !i.model.ghosts[id]:
+				ghosts = append(ghosts, id)
+			case e != nil && e.Display != displayed:
+				are = append(are, id)
+			}
+		}
+		for hash, e := range i.model.entries {
+			if e.Display == maybeDisplayed && !there[hash] {
+				not = append(not, hash) // the crash came before
+			}
+		}
+		if list := slices.Concat(are, ghosts); len(list) > 0 {
+			t.add(&displayRecord{list, displayed})
+		}
+		if len(not) > 0 {
+			t.add(&displayRecord{not, notDisplayed})
+		}
+		return nil
+	})
+}
+
+// update changes the model, brings the platform in line, and has the rest told.
+func (i *Inbox) update(ctx context.Context, do func(*change) error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := i.change(ctx, do); err != nil {
+		return err
+	}
+	return i.changed(ctx)
+}
+
+// changed brings the platform in line after a change, and has the rest told. The caller
+// holds mu.
+func (i *Inbox) changed(ctx context.Context) error {
+	select {
+	case i.kick <- struct{}{}:
+	default:
+	}
+	return i.settle(ctx)
+}
+
+func compressed(key *ecdsa.PublicKey) []byte {
+	if key == nil {
+		return nil
+	}
+	return crypto.CompressPubkey(key)
+}

@@ -1,0 +1,172 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext/client"
+)
+
+// maxRounds is how often History asks for what did not fit into one event.
+const maxRounds = 64
+
+// Receive handles the body of a push, as client.Device.Receive does, and shows and
+// removes what follows from it. A push of others is client.ErrNotOurs. With any other error
+// what came until then is shown all the same, and the rest comes with the next push.
+func (i *Inbox) Receive(ctx context.Context, body []byte) error {
+	event, err := i.device.Receive(ctx, body)
+	if errors.Is(err, client.ErrNotOurs) {
+		return err
+	}
+	err = errors.Join(err, i.take(ctx, &event))
+	if event.More {
+		err = errors.Join(err, i.history(ctx))
+	}
+	return i.told(ctx, err)
+}
+
+// History asks the mailserver for all that came since the last time, and shows and
+// removes what follows from it: for the app's start. What pushes did not bring and what
+// other devices of the user told meanwhile comes with it.
+func (i *Inbox) History(ctx context.Context) error {
+	return i.told(ctx, i.history(ctx))
+}
+
+func (i *Inbox) history(ctx context.Context) error {
+	for range maxRounds {
+		event, err := i.device.History(ctx)
+		came := len(event.Previews)+len(event.Unopened) > 0
+		if err = errors.Join(err, i.take(ctx, &event)); err != nil || !event.More || !came {
+			return err
+		}
+	}
+	return nil
+}
+
+// told empties the outbox after something else was asked of the mailserver, and returns
+// the error of that.
+func (i *Inbox) told(ctx context.Context, err error) error {
+	if err == nil {
+		if err := i.Flush(ctx); err != nil {
+			i.logger.Debug("the outbox could not be emptied, it is tried again", "err", err)
+		}
+	}
+	return err
+}
+
+// take takes over what the device handed over.
+func (i *Inbox) take(ctx context.Context, event *client.Event) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	err := i.change(ctx, func(t *change) error {
+		now := time.Now()
+		for at := range event.Previews {
+			if p := &event.Previews[at]; i.isSync(p.ChatID) {
+				i.heard(t, p.Payload, now)
+			}
+		}
+		// What came by whatever way was read elsewhere counts before anything is shown.
+		if len(event.Dismissed) > 0 {
+			t.add(&readRecord{Hashes: event.Dismissed})
+		}
+		for at := range event.Previews {
+			if p := &event.Previews[at]; !i.isSync(p.ChatID) {
+				i.came(t, p, now)
+			}
+		}
+		for _, u := range event.Unopened {
+			if len(u.Raw()) > MaxPayload+1024 {
+				continue
+			}
+			t.add(&unopenedRecord{uint64(now.UnixMilli()), u.Raw()})
+		}
+		for _, c := range event.Copies {
+			t.copied(c.Hash, c.Message)
+		}
+		i.readElsewhere(t)
+		return nil
+	})
+	if err != nil {
+		return err // the device hands it over again
+	}
+	for _, hash := range event.Hashes() {
+		i.handed[hash] = true
+	}
+	return i.changed(ctx)
+}
+
+// came adds a message, unless it is there or was removed.
+func (i *Inbox) came(t *change, p *client.Preview, now time.Time) {
+	if t.model.message[markOf(p.Message)] != nil {
+		t.copied(p.Hash, p.Message)
+		return
+	}
+	if t.model.gone.has(markOf(p.Hash)) || t.model.gone.has(markOf(p.Message)) {
+		return
+	}
+	sender := compressed(p.Sender)
+	r := &messageRecord{
+		Hash: p.Hash, Message: p.Message, Chat: p.ChatID, Sender: sender, Payload: p.Payload, Text: p.Text[:min(len(p.Text), maxText)],
+		Sent: uint64(max(p.Sent.UnixMilli(), 0)), Came: uint64(now.UnixMilli()), Claimed: p.Claimed,
+		Own: i.isOwn(sender) || t.model.sealedOf[p.Message], Read: p.Read,
+	}
+	r.Known = t.model.muted(p.ChatID, now) || t.model.blocked(sender)
+	if len(r.Payload) > MaxPayload {
+		r.Payload, r.Cut = nil, true
+	}
+	t.add(r)
+}
+
+// copied notes a further envelope of a message.
+func (t *change) copied(hash, message common.Hash) {
+	if e := t.model.message[markOf(message)]; e != nil && t.model.find(hash) == nil && len(e.Copies) < maxCopies {
+		t.add(&copyRecord{hash, message})
+	}
+}
+
+func (i *Inbox) isOwn(sender []byte) bool {
+	if len(sender) == 0 {
+		return false
+	}
+	for _, key := range i.own {
+		if string(sender) == string(compressed(&key.PublicKey)) {
+			return true
+		}
+	}
+	return false
+}
+
+// tryUnopened opens what was kept, with the chats as they are now, and gives up what
+// is too old.
+func (i *Inbox) tryUnopened(t *change) {
+	chats := i.listed()
+	now := time.Now()
+	for _, u := range append([]unopened(nil), t.model.unopened...) {
+		p := client.Unopened{Envelope: u.Envelope}.Open(chats)
+		switch {
+		case p != nil && i.isSync(p.ChatID):
+			t.add(&openedRecord{u.Hash()})
+			i.heard(t, p.Payload, now)
+		case p != nil:
+			t.add(&openedRecord{u.Hash()})
+			i.came(t, p, now)
+		case now.Sub(time.UnixMilli(int64(u.came))) > UnopenedAge:
+			t.add(&openedRecord{u.Hash()})
+		}
+	}
+}
+
+// listed are all chats, sync included.
+func (i *Inbox) listed() []client.Chat {
+	var chats []client.Chat
+	for _, c := range i.chats {
+		chats = append(chats, *c)
+	}
+	if i.sync != nil {
+		chats = append(chats, *i.sync)
+	}
+	return chats
+}
