@@ -27,7 +27,6 @@ var documented = []struct {
 }{
 	{"make demo", notHere("the continuous integration runs it on a fresh clone")},
 	{"make test", notHere("this is it")},
-	{"go test -count=1 -run Attack ./...", notHere("make test runs these as well, and they take two minutes")},
 	{"go build -o bin/wnode ./cmd/wnode      # or: go install whisperpush/cmd/wnode", run},
 	{"bin/wnode --datadir /var/lib/whisperpush --push --config node.toml", serve},
 	{"wnode device register --server enode://… --pushkey 0x04… --chat 'family=our secret' --webhook 127.0.0.1:9000", run},
