@@ -8,3 +8,4 @@ export { type ErrorCode, isProtocolError, ProtocolError } from './errors.js';
 export * from './whisper/index.js';
 export * from './push/index.js';
 export * from './mail/index.js';
+export * from './device/index.js';

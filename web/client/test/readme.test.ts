@@ -9,17 +9,38 @@ import { readText, root } from './support.js';
 
 const directory = new URL('web/client/build/readme/', root);
 
+// What an example leaves to the reader's app.
+const given: Record<string, string> = {
+	'no-run': `
+		import type { Chat, Transport } from 'whisperpush-client';
+		declare const draft: import('whisperpush-client/whisper').Draft;
+		declare const pushKey: string, transport: Transport, chats: Chat[];
+		interface PushEvent { data?: { text(): string }; waitUntil(promise: Promise<void>): void }
+		declare const self: {
+			registration: ServiceWorkerRegistration;
+			addEventListener(type: 'push', listener: (event: PushEvent) => void): void;
+		};
+	`,
+	walkthrough: `
+		import { strict as assert } from 'node:assert';
+		import type { Transport } from 'whisperpush-client';
+		import { enode, nextPush, notifications, notify, pushKey, server, subscription } from '../test/walkthrough.js';
+		const transport = server as unknown as Transport;
+		process.on('exit', (code) => {
+			assert.deepEqual([code, notifications, server.posted.length], [0, ['family: Dinner is at seven.'], 1]);
+		});
+	`,
+};
+
 test('the examples of the README compile and run', () => {
 	rmSync(directory, { recursive: true, force: true });
 	mkdirSync(directory, { recursive: true });
-	const blocks = [...readText('web/client/README.md').matchAll(/^```ts( no-run)?\n(.*?)^```/gms)];
+	const blocks = [...readText('web/client/README.md').matchAll(/^```ts( no-run| walkthrough)?\n(.*?)^```/gms)];
 	assert.ok(blocks.length > 0);
-	const declared = blocks.map(([, unrun, code], i) => {
-		// What an example leaves to the reader's app is of any type.
-		const given = unrun ? 'declare const draft: import("whisperpush-client/whisper").Draft;\n' : '';
+	const declared = blocks.map(([, how, code], i) => {
 		const name = `example${i}.ts`;
-		writeFileSync(new URL(name, directory), given + code + '\nexport {};\n');
-		return { name, run: !unrun };
+		writeFileSync(new URL(name, directory), (how ? given[how.trim()]! : '') + code! + '\nexport {};\n');
+		return { name, how };
 	});
 	writeFileSync(
 		new URL('tsconfig.json', directory),
@@ -27,20 +48,21 @@ test('the examples of the README compile and run', () => {
 			extends: '../../tsconfig.json',
 			compilerOptions: {
 				rootDir: '.',
-				outDir: 'out',
+				outDir: '.',
 				noUnusedLocals: false,
 			},
 			include: ['*.ts'],
+			exclude: [], // by itself it leaves out where the output goes
 		}),
 	);
 	const compiler = fileURLToPath(new URL('web/client/node_modules/typescript/bin/tsc', root));
 	const compiled = spawnSync(process.execPath, [compiler, '-p', fileURLToPath(directory)], { encoding: 'utf8' });
 	assert.equal(compiled.status, 0, compiled.stdout + compiled.stderr);
-	for (const { name, run } of declared) {
-		if (!run) {
+	for (const { name, how } of declared) {
+		if (how === ' no-run') {
 			continue;
 		}
-		const script = fileURLToPath(new URL(`out/${name.replace('.ts', '.js')}`, directory));
+		const script = fileURLToPath(new URL(`${name.replace('.ts', '.js')}`, directory));
 		const ran = spawnSync(process.execPath, [script], { encoding: 'utf8', cwd: fileURLToPath(new URL('web/client/', root)) });
 		assert.equal(ran.status, 0, ran.stdout + ran.stderr);
 	}

@@ -1,0 +1,155 @@
+import { equal, hex0x, text } from '../bytes.js';
+import { isProtocolError } from '../errors.js';
+import { type Channel, Mode } from '../push/parts.js';
+import { type Envelope } from '../whisper/envelope.js';
+import { passwordKey, type PrivateKey, type SymmetricKey } from '../whisper/keys.js';
+import { type Message, openAsymmetric, openSymmetric } from '../whisper/message.js';
+import { formatTopic, type Topic, topicFor } from '../whisper/topic.js';
+
+/** One thing the device listens to. It has either `key` or `identity`. */
+export interface Chat {
+	/** What a preview calls it. */
+	readonly name: string;
+	/** Of its envelopes. */
+	readonly topic: Topic;
+	/** The symmetric key of its members. */
+	readonly key?: SymmetricKey | undefined;
+	/** The key that its messages are encrypted to. */
+	readonly identity?: PrivateKey | undefined;
+	/** When it wakes the device; undefined: for every envelope. */
+	readonly mode?: Mode | undefined;
+	/** Silent up to then. */
+	readonly mutedUntil?: Date | undefined;
+}
+
+/**
+ * Makes a chat whose members share a password, on the topic of its name unless another is
+ * given. No script can read its key, which may be kept in IndexedDB.
+ */
+export const passwordChat = async (name: string, password: string, topic: Topic = topicFor(name)): Promise<Chat> => ({
+	name,
+	topic,
+	key: await passwordKey(password),
+});
+
+/** What a notification shows. */
+export interface Preview {
+	/** The name of the chat. */
+	readonly chat: string;
+	/** The topic of the chat, in hexadecimal with 0x. */
+	readonly topic: string;
+	/** Who signed the message: a compressed public key in hexadecimal with 0x; undefined: nobody did. */
+	readonly sender: string | undefined;
+	/** The message as sent. */
+	readonly payload: Uint8Array;
+	/** The message for people: without control characters, at most {@link previewLength} characters. */
+	readonly text: string;
+	/**
+	 * When the message was sent, by the claim of whoever put the envelope on the network:
+	 * that may be somebody who put a message of others there once more. Only a time inside
+	 * the message is the sender's.
+	 */
+	readonly sent: Date;
+	/**
+	 * Names the envelope, and so the notification, in hexadecimal with 0x. A message that
+	 * comes in several envelopes keeps the hash of the first.
+	 */
+	readonly hash: string;
+	/** Names what was encrypted, whatever envelope it comes in; in hexadecimal with 0x. */
+	readonly message: string;
+	/** An address for the tap on a notification to open the right message, such as whisper:0x5a4ea131/0x8f…. */
+	readonly link: string;
+}
+
+/** The longest text of a preview, in characters. */
+export const previewLength = 240;
+
+/** Refuses chats that cannot be opened. */
+export function checkChats(chats: readonly Chat[]): void {
+	for (const { name, key, identity } of chats) {
+		if ((key === undefined) === (identity === undefined)) {
+			throw new TypeError(`chat "${name}" needs a symmetric key or an identity, and not both`);
+		}
+	}
+}
+
+/** Opens an envelope with the chats of its topic. Undefined if none of them can: another conversation may use the topic too. */
+export async function openWith(chats: readonly Chat[], envelope: Envelope): Promise<Preview | undefined> {
+	for (const chat of chats) {
+		if (!equal(chat.topic, envelope.topic)) {
+			continue;
+		}
+		let m: Message;
+		try {
+			m = chat.identity ? await openAsymmetric(envelope, chat.identity) : await openSymmetric(envelope, chat.key!);
+		} catch (error) {
+			if (isProtocolError(error)) {
+				continue;
+			}
+			throw error;
+		}
+		return previewOf(chat, envelope, m, envelope.hash);
+	}
+	return undefined;
+}
+
+function previewOf(chat: Chat, envelope: Envelope, m: Message, hash: Uint8Array): Preview {
+	const topic = formatTopic(chat.topic);
+	return {
+		chat: chat.name,
+		topic,
+		sender: m.signer && hex0x(m.signer),
+		// A copy, so that the preview does not keep the whole answer it came in.
+		payload: m.payload.slice(),
+		text: printable(m.payload),
+		sent: new Date(envelope.sent * 1000),
+		hash: hex0x(hash),
+		message: hex0x(envelope.message()),
+		link: `whisper:${topic}/${hex0x(hash)}`,
+	};
+}
+
+/** Returns the preview under another hash. */
+export const renamed = (p: Preview, hash: string): Preview => ({ ...p, hash, link: `whisper:${p.topic}/${hash}` });
+
+/** Keeps what a notification can show without being deceived: no control characters, none that turn the direction of text. */
+export function printable(payload: Uint8Array): string {
+	const characters = [...text(payload.subarray(0, 4 * previewLength))]
+		.map((c) => (c === '\n' || c === '\t' ? ' ' : c))
+		.filter((c) => !/[\p{Cc}\p{Bidi_Control}]/u.test(c));
+	return characters.length > previewLength ? characters.slice(0, previewLength).join('') + '…' : characters.join('');
+}
+
+/** The topics of chats, each once. */
+export function topicsOf(chats: readonly Chat[]): Topic[] {
+	return chats.map((c) => c.topic).filter((topic, i, all) => all.findIndex((other) => equal(other, topic)) === i);
+}
+
+/** The topics of chats as the server has them. Chats that share one are one channel, with the mode that wakes most. */
+export function channelsOf(chats: readonly Chat[]): Channel[] {
+	const channels = new Map<string, Channel>();
+	for (const { topic, mode = Mode.every, mutedUntil } of chats) {
+		const channel = { topic, mode, mutedUntil: mutedUntil ? BigInt(Math.floor(mutedUntil.getTime() / 1000)) : 0n };
+		const before = channels.get(topic.join());
+		if (!before || mode < before.mode || (mode === before.mode && channel.mutedUntil < before.mutedUntil)) {
+			channels.set(topic.join(), channel);
+		}
+	}
+	return [...channels.values()];
+}
+
+/** What turns some channels into others. Topics of which it is not known how the server has them are told again. */
+export function difference(from: readonly Channel[], to: readonly Channel[], unsure: readonly Topic[]): Channel[] {
+	const doubted = new Set(unsure.map((t) => t.join()));
+	const name = (c: Channel): string => `${c.topic.join()} ${c.mode} ${c.mutedUntil}`;
+	const same = new Set(from.filter((c) => !doubted.has(c.topic.join())).map(name));
+	const stay = new Set(to.map((c) => c.topic.join()));
+	const changes = to.filter((c) => !same.has(name(c)));
+	for (const topic of [...from.map((c) => c.topic), ...unsure]) {
+		if (!stay.has(topic.join())) {
+			stay.add(topic.join()); // once
+			changes.push({ topic, mode: Mode.removed, mutedUntil: 0n });
+		}
+	}
+	return changes;
+}

@@ -1,0 +1,16 @@
+/**
+ * The device: it registers with a mailserver, opens the pushes that arrive, fetches exactly
+ * the envelopes they tell of, and turns them into previews.
+ *
+ * @module
+ */
+export { type AskOptions } from './ask.js';
+export { bodyOf } from './body.js';
+export { type Chat, passwordChat, type Preview, previewLength } from './chat.js';
+export { type Clock, systemClock } from './clock.js';
+export { type DeviceEvent } from './delivery.js';
+export { Device, type DeviceConfig, type DeviceStatus, newGroup, type Registration } from './device.js';
+export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';
+export { nodeKeyOf, tokenRoute, webPushRoute, type WebPushSubscription } from './routes.js';
+export { IndexedDbStore, MemoryStore, type Store } from './store.js';
+export { type ExchangeOptions, type Frame, maxAnswer, maxFrame, type Transport } from './transport.js';
