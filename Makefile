@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo test test-web torture torture-short bench bench-full microbench slo lint vuln fuzz vectors clean
+.PHONY: help build demo test test-postgres test-web torture torture-short bench bench-full microbench slo lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: build ## run the whole loop once: message, push, preview
 
 test: ## all tests with the race detector, the genuine node and the genuine gorush included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
+
+test-postgres: ## what keeps its data in PostgreSQL, against a server of its own (needs Debian's postgresql)
+	$(GO) test -race -shuffle=on -count=1 -timeout 10m ./postgres/... ./testutil/genuinepostgres
 
 test-web: ## the TypeScript package in web/client: types, vectors of both languages, fuzzing (needs Node 20.19 and npm)
 	npm --prefix web/client ci --no-audit --no-fund

@@ -22,6 +22,7 @@ var layers = map[string][]string{
 	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
 	"mailserver/archive":    {"whisper", "durable"},
 	"mailserver":            {"whisper", "desk", "mailserver/archive", "mailserver/mailwire"},
+	"postgres":              {"durable"},
 	"pushext/pushwire":      {"whisper"},
 	"pushext":               {"whisper"},
 	"pushext/emulate":       {},

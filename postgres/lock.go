@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"whisperpush/durable"
+)
+
+// lockClass is the first half of the advisory locks of stores; the second is the
+// store's id.
+const lockClass = 0x77707573 // "wpus"
+
+// sessionLock is a lock that a session of its own holds. It tells a second process that
+// there is a first one, and no more: a lock whose connection is cut is free although its
+// holder does not know. Terms are what keeps them apart.
+type sessionLock struct {
+	db     *DB
+	id     int
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// lock takes the lock of a store, or says durable.ErrLocked.
+func (d *DB) lock(ctx context.Context, id int) (*sessionLock, error) {
+	l := &sessionLock{db: d, id: id}
+	var conn *pgx.Conn
+	err := d.again(ctx, func(ctx context.Context) (err error) {
+		conn, err = l.take(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, l.cancel = context.WithCancel(context.Background())
+	l.wg.Go(func() { l.keep(ctx, conn) })
+	return l, nil
+}
+
+// take opens a session that holds the lock.
+func (l *sessionLock) take(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := l.db.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var got bool
+	if err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", int32(lockClass), int32(l.id)).Scan(&got); err == nil && !got {
+		err = durable.ErrLocked
+	}
+	if err != nil {
+		leave(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// keep holds the lock until ctx ends, and takes it again when its connection is lost.
+// While it is held by nobody or by somebody else the terms see to it that one writes.
+func (l *sessionLock) keep(ctx context.Context, conn *pgx.Conn) {
+	for {
+		if conn != nil {
+			_, err := conn.WaitForNotification(ctx) // none comes: until the connection ends
+			if ctx.Err() == nil {
+				l.db.log.Warn("the connection that holds the store's lock is lost", "err", l.db.fault(err))
+			} else {
+				unlock(conn)
+			}
+			leave(conn)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		var err error
+		if conn, err = l.take(ctx); err == nil {
+			continue
+		}
+		conn = nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(longestPause):
+		}
+	}
+}
+
+// unlock returns when the lock is free: a server takes its time with a session that just
+// ends.
+func unlock(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	conn.Exec(ctx, "SELECT pg_advisory_unlock_all()") // if it fails the session's end does it
+}
+
+// release gives the lock back.
+func (l *sessionLock) release() {
+	l.cancel()
+	l.wg.Wait()
+}

@@ -1,0 +1,292 @@
+//go:build unix
+
+package genuinepostgres
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrNotInstalled says that there is no PostgreSQL on this computer.
+var ErrNotInstalled = errors.New("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+
+const (
+	// patience is how long a server may take to come up or go down.
+	patience = 30 * time.Second
+	// superuser is the role that the cluster is made with, and its password.
+	superuser = "postgres"
+	password  = "superuser's:secret@/?"
+)
+
+// Server is a PostgreSQL server. Its methods may be called concurrently, but for
+// Start, Stop and Kill.
+type Server struct {
+	bin  string // directory of its programs
+	dir  string
+	port int
+	cred *syscall.Credential // nil: runs as we do
+
+	mu        sync.Mutex
+	databases int
+
+	cmd   *exec.Cmd
+	stdin io.Closer // closed to end it
+	pid   int       // of the postmaster
+}
+
+// Start makes a cluster and starts its server, a second or two.
+func Start(ctx context.Context) (*Server, error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{bin: bin}
+	if s.cred, err = servant(); err != nil {
+		return nil, err
+	}
+	if s.dir, err = os.MkdirTemp("", "pg"); err != nil {
+		return nil, err
+	}
+	if err := s.make(ctx); err != nil {
+		os.RemoveAll(s.dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+// programs finds initdb and postgres, of the newest version.
+func programs() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			return filepath.Dir(path), nil
+		}
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) == 0 {
+		return "", ErrNotInstalled
+	}
+	version := func(path string) int {
+		n, _ := strconv.Atoi(strings.Split(path, "/")[4])
+		return n
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
+}
+
+// servant is whom root lets the server run as.
+func servant() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+	}
+	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+}
+
+// make fills the directory and starts the server.
+func (s *Server) make(ctx context.Context) error {
+	secret := filepath.Join(s.dir, "secret")
+	if err := os.WriteFile(secret, []byte(password), 0o600); err != nil {
+		return err
+	}
+	if s.cred != nil {
+		for _, path := range []string{s.dir, secret} {
+			if err := os.Chown(path, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
+				return err
+			}
+		}
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", superuser, "--pwfile", secret,
+		"-A", "scram-sha-256", "-E", "UTF8", "--locale", "C", "--no-sync")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
+	cmd.Dir = s.dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	var err error
+	for range 3 { // somebody may take the port before the server does
+		if s.port, err = freePort(); err != nil {
+			return err
+		}
+		if err = s.Start(ctx); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// Addr is where it listens, as host:port.
+func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// URL is for a role with its password and a database.
+func (s *Server) URL(role, password, database string) string {
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, password), Host: s.Addr(), Path: "/" + database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// Superuser is the URL of one who may do everything, for the database named.
+func (s *Server) Superuser(database string) string { return s.URL(superuser, password, database) }
+
+// Database makes an empty database and returns its URL, for a role of its own which
+// may connect to it and make a schema there, nothing else.
+func (s *Server) Database(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	s.databases++
+	name := fmt.Sprintf("db%d", s.databases)
+	s.mu.Unlock()
+	conn, err := pgx.Connect(ctx, s.Superuser(superuser))
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	const secret = "role's:secret@/?"
+	for _, statement := range []string{
+		"CREATE ROLE " + name + " LOGIN PASSWORD '" + strings.ReplaceAll(secret, "'", "''") + "'",
+		"CREATE DATABASE " + name,
+		"REVOKE ALL ON DATABASE " + name + " FROM PUBLIC",
+		"GRANT CONNECT, CREATE ON DATABASE " + name + " TO " + name,
+	} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return "", err
+		}
+	}
+	return s.URL(name, secret, name), nil
+}
+
+// watchdog starts the server and stops it when its standard input ends, as it does with
+// the process that started it.
+const watchdog = `"$@" </dev/null >>server.log 2>&1 &
+pid=$!
+echo $pid
+read -r _
+kill -INT $pid 2>/dev/null
+wait $pid`
+
+// Start starts the server again, after Stop or Kill, and waits until it answers.
+func (s *Server) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.Command("/bin/sh", "-c", watchdog, "sh", filepath.Join(s.bin, "postgres"), "-D", s.data(),
+		"-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", s.dir,
+		"-c", "fsync=off", "-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "logging_collector=off")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
+	cmd.Dir = s.dir
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.cmd, s.stdin = cmd, stdin
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err == nil {
+		s.pid, err = strconv.Atoi(strings.TrimSpace(line))
+	}
+	if err != nil {
+		return errors.Join(err, s.end())
+	}
+	for {
+		conn, err := pgx.Connect(ctx, s.Superuser(superuser))
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			log, _ := os.ReadFile(filepath.Join(s.dir, "server.log"))
+			return errors.Join(fmt.Errorf("PostgreSQL did not come up: %w: %s", err, log), s.end())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// end ends the server's process and waits for it.
+func (s *Server) end() error {
+	if s.cmd == nil {
+		return nil
+	}
+	s.stdin.Close()
+	err := s.cmd.Wait()
+	s.cmd = nil
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = nil // it was told to
+	}
+	return err
+}
+
+// Halt stops the server and keeps its data; connections are cut.
+func (s *Server) Halt() error { return s.end() }
+
+// Kill kills all processes of the server at once (SIGKILL), and keeps its data. It
+// needs Linux.
+func (s *Server) Kill() error {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.pid, s.pid))
+	if err != nil {
+		return err
+	}
+	all := append(strings.Fields(string(children)), strconv.Itoa(s.pid))
+	for _, pid := range all {
+		if n, err := strconv.Atoi(pid); err == nil {
+			syscall.Kill(n, syscall.SIGKILL) // one that is gone is gone
+		}
+	}
+	err = s.end()
+	for deadline := time.Now().Add(patience); slices.ContainsFunc(all, alive); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("PostgreSQL's processes do not die")
+		}
+	}
+	return err
+}
+
+// alive reports whether there is such a process, one that waits to be reaped apart: the
+// server does not start again as long as one of the old holds its shared memory.
+func alive(pid string) bool {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return err == nil && !strings.HasPrefix(state, "Z")
+}
+
+// Stop stops the server and removes its data.
+func (s *Server) Stop() error {
+	err := s.end()
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
