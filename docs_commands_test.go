@@ -37,6 +37,7 @@ var documented = []struct {
 	{"install -d -m 0755 /etc/whisperpush", run},
 	{"install -m 0644 deploy/node.toml /etc/whisperpush/node.toml", run},
 	{"install -m 0644 deploy/systemd/whisperpush.service /etc/systemd/system/whisperpush.service", run},
+	{"wnode check-config --config /etc/whisperpush/node.toml", run},
 	{"systemctl daemon-reload", notHere("it needs a running systemd")},
 	{"systemctl enable --now whisperpush", notHere("it needs a running systemd")},
 	{"journalctl -u whisperpush -o cat | grep -E '^(enode|pushkey|vapidkey)'", notHere("it needs a running systemd")},

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"strings"
@@ -58,7 +59,7 @@ type listener struct {
 
 // collides reports whether both cannot listen at one time.
 func (l listener) collides(m listener) bool {
-	if l.port != m.port || l.port == 0 {
+	if l.port != m.port || l.port <= 0 || l.port > math.MaxUint16 {
 		return false
 	}
 	same := l.host == m.host || loopback(l.host) && loopback(m.host)

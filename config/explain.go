@@ -155,6 +155,14 @@ func explain(err error) (line int, _ error) {
 	return line, errors.New(message)
 }
 
+// lastKey is the key that an error of the decoder is about, empty if it names none.
+func lastKey(err error) string {
+	if parts := decoderError.FindStringSubmatch(err.Error()); parts != nil {
+		return parts[2]
+	}
+	return ""
+}
+
 // inWords is a type of the decoder's as people call it, and how to write one.
 func inWords(kind string) (name, example string) {
 	switch kind {

@@ -1,13 +1,10 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
 
 // Provider is one [[Push.Provider]] table: one instance of a push provider.
@@ -36,17 +33,25 @@ var commonKeys = []string{"Name", "Type", "Info", "Burst", "Every", "Rate"}
 // NoRate is the Rate of a provider without a bound.
 const NoRate = -1
 
-// UnmarshalTOML implements toml.Unmarshaler.
-func (p *Provider) UnmarshalTOML(table any) error {
+// ProviderTable is how keys of the provider's table number i, from 0, begin in a Fault, as in "Push.Provider[0].Rate".
+func ProviderTable(i int) string { return fmt.Sprintf("%s[%d].", providerKey, i) }
+
+// parse fills p from its table. Each fault has the key within the table, or none if it is of the table.
+func (p *Provider) parse(table any) (faults []Fault) {
 	keys, ok := table.(map[string]any)
 	if !ok {
-		return fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)
+		return []Fault{{Err: fmt.Errorf("a provider is a [[Push.Provider]] table, not %T", table)}}
+	}
+	wrong := func(key string, err error) {
+		if err != nil {
+			faults = append(faults, Fault{Key: key, Err: err})
+		}
 	}
 	keys = maps.Clone(keys)
 	seen := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		if other, twice := seen[strings.ToLower(key)]; twice {
-			return fmt.Errorf("a [[Push.Provider]] has both %s and %s, which are the same; keep one", other, key)
+			wrong(key, fmt.Errorf("a [[Push.Provider]] has both %s and %s, which are the same; keep one", other, key))
 		}
 		seen[strings.ToLower(key)] = key
 	}
@@ -55,33 +60,30 @@ func (p *Provider) UnmarshalTOML(table any) error {
 		key  string
 		into *string
 	}{{"Name", &p.Name}, {"Type", &p.Type}, {"Info", &p.Info}} {
-		if _, err := take(keys, text.key, "a string", text.into); err != nil {
-			return err
-		}
+		_, err := take(keys, text.key, "a string", text.into)
+		wrong(text.key, err)
 	}
 	var burst int64
-	if given, err := take(keys, "Burst", "a whole number", &burst); err != nil {
-		return err
-	} else if given {
+	given, err := take(keys, "Burst", "a whole number", &burst)
+	wrong("Burst", err)
+	if given {
 		p.Burst = int(burst)
 	}
 	const everyKey = "Every"
 	var every string
-	if given, err := take(keys, everyKey, `a duration such as "10s"`, &every); err != nil {
-		return err
-	} else if given {
+	given, err = take(keys, everyKey, `a duration such as "10s"`, &every)
+	wrong(everyKey, err)
+	if given && err == nil {
 		if err := p.Every.UnmarshalText([]byte(every)); err != nil {
-			return fmt.Errorf("%s of a [[Push.Provider]]: %w", everyKey, err)
+			wrong(everyKey, fmt.Errorf("%s of a [[Push.Provider]]: %w", everyKey, err))
 		}
 	}
-	if err := p.takeRate(keys); err != nil {
-		return err
-	}
+	wrong("Rate", p.takeRate(keys))
 	if p.Name == "" {
 		p.Name = p.Type
 	}
 	p.Options = keys
-	return nil
+	return faults
 }
 
 // OptionFile is one of a provider's own keys that names a file.
@@ -160,30 +162,38 @@ func take[T any](keys map[string]any, key, kind string, into *T) (given bool, er
 	if !given {
 		return false, nil
 	}
+	delete(keys, key)
 	var ok bool
 	if *into, ok = value.(T); !ok {
 		return true, fmt.Errorf("%s of a [[Push.Provider]] is %s, not %v", key, kind, value)
 	}
-	delete(keys, key)
 	return true, nil
 }
 
+// OptionFaults are all that is wrong with a provider's own keys, at least one. As an error they are the first.
+type OptionFaults []Fault
+
+// Error implements error.
+func (f OptionFaults) Error() string { return f[0].Err.Error() }
+
+// Unwrap makes the first fault found.
+func (f OptionFaults) Unwrap() error { return f[0].Err }
+
 // Decode fills the struct that options points to from the provider's own keys; a key it has no field for is an
-// error that names the nearest it has.
+// error that names the nearest it has. The error is OptionFaults.
 func (p Provider) Decode(options any) error {
-	var text bytes.Buffer
-	if err := toml.NewEncoder(&text).Encode(p.Options); err != nil {
-		return fmt.Errorf("provider %q: %w", p.Name, err)
+	meta, faults := decodeTable(maps.Clone(p.Options), options, func(key string, err error) Fault {
+		return Fault{Key: key, Err: fmt.Errorf("provider %q: %w", p.Name, err)}
+	})
+	known := slices.Concat(keysOf(options), commonKeys)
+	for _, unknown := range meta.Undecoded() { // the encoder writes keys in order, so always the same
+		if len(unknown) == 1 { // what is in an unknown table is not told beside it
+			key := unknown.String()
+			faults = append(faults, Fault{Key: key, Err: fmt.Errorf("provider %q of type %q has no key %q; %s", p.Name, p.Type, key, suggestKey(key, known, "docs/providers.md lists its keys"))})
+		}
 	}
-	meta, err := toml.Decode(text.String(), options)
-	if err != nil {
-		_, err = explain(err)
-		return fmt.Errorf("provider %q: %w", p.Name, err)
-	}
-	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		key := unknown[0].String() // the encoder writes keys in order, so always the same
-		known := slices.Concat(keysOf(options), commonKeys)
-		return fmt.Errorf("provider %q of type %q has no key %q; %s", p.Name, p.Type, key, suggestKey(key, known, "docs/providers.md lists its keys"))
+	if len(faults) > 0 {
+		return OptionFaults(faults)
 	}
 	return nil
 }

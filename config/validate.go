@@ -51,14 +51,23 @@ func Namespaces() []string { return []string{"shh", "net", "web3", "admin"} }
 // Validate checks every setting that can be checked without touching disk or network. The error joins one sentence
 // for each problem: what is wrong, in which setting, and what to do.
 func (c *Config) Validate() error {
+	var all []error
+	for _, fault := range c.Faults() {
+		all = append(all, fault.Err)
+	}
+	return errors.Join(all...)
+}
+
+// Faults are the problems that Validate joins, each with the key of its setting.
+func (c *Config) Faults() []Fault {
 	v := new(problems)
 	v.node(&c.Node)
 	v.shh(&c.Shh)
-	v.check(c.Mailserver.MaxBytes == 0 || c.Mailserver.MaxBytes >= minArchive,
+	v.check("Mailserver.MaxBytes", c.Mailserver.MaxBytes == 0 || c.Mailserver.MaxBytes >= minArchive,
 		"Mailserver.MaxBytes is %d; give at least %d bytes (64 MiB), or 0 for no limit", c.Mailserver.MaxBytes, minArchive)
 	v.number("Mailserver.RequestsPerMinute", c.Mailserver.RequestsPerMinute, 1, maxRequestsPerMinute)
-	v.check(c.Mailserver.MaxAnswerBytes >= maxMessageSize, "Mailserver.MaxAnswerBytes is %d; give at least %d, for the largest envelope must fit", c.Mailserver.MaxAnswerBytes, maxMessageSize)
-	v.check(c.Mailserver.Retention >= 0, "Mailserver.Retention (--mailserver.retention) is negative; give a duration such as \"30d\", or 0 to keep mail for ever")
+	v.check("Mailserver.MaxAnswerBytes", c.Mailserver.MaxAnswerBytes >= maxMessageSize, "Mailserver.MaxAnswerBytes is %d; give at least %d, for the largest envelope must fit", c.Mailserver.MaxAnswerBytes, maxMessageSize)
+	v.check("Mailserver.Retention", c.Mailserver.Retention >= 0, "Mailserver.Retention (--mailserver.retention) is negative; give a duration such as \"30d\", or 0 to keep mail for ever")
 	v.path("Mailserver.PasswordFile (--mailserver.password)", c.Mailserver.PasswordFile)
 	v.path("Push.KeyFile", c.Push.KeyFile)
 	v.path("Push.DiskKeyFile", c.Push.DiskKeyFile)
@@ -68,49 +77,59 @@ func (c *Config) Validate() error {
 	v.host("Metrics.Addr (--metrics.addr)", c.Metrics.Addr, "metrics.port")
 	v.port("Metrics.Port (--metrics.port)", c.Metrics.Port)
 	v.listeners(c)
-	v.check(c.Log.Verbosity >= 0 && c.Log.Verbosity <= maxVerbosity,
+	v.check("Log.Verbosity", c.Log.Verbosity >= 0 && c.Log.Verbosity <= maxVerbosity,
 		"Log.Verbosity (--verbosity) is %d; give 0 (nothing) to %d (everything)", c.Log.Verbosity, maxVerbosity)
-	v.check(c.Log.Format == "text" || c.Log.Format == "json", "Log.Format (--log.format) is %q; give \"text\" or \"json\"", c.Log.Format)
-	return errors.Join(*v...)
+	v.check("Log.Format", c.Log.Format == "text" || c.Log.Format == "json", "Log.Format (--log.format) is %q; give \"text\" or \"json\"", c.Log.Format)
+	return v.found
 }
 
-type problems []error
+// problems collects faults.
+type problems struct {
+	found []Fault
+	table string // of the provider whose keys are checked, with a dot at its end; empty: keys are whole
+}
 
-func (v *problems) check(ok bool, format string, args ...any) {
-	if !ok {
-		*v = append(*v, fmt.Errorf(format, args...))
+// check adds a fault unless ok. setting begins with the key, as in "Node.MaxPeers (--maxpeers)"; empty: of no key.
+func (v *problems) check(setting string, ok bool, format string, args ...any) {
+	if ok {
+		return
 	}
+	key, _, _ := strings.Cut(setting, " ")
+	if key != "" || v.table != "" {
+		key = strings.TrimSuffix(v.table+key, ".")
+	}
+	v.found = append(v.found, Fault{Key: key, Err: fmt.Errorf(format, args...)})
 }
 
 func (v *problems) node(n *Node) {
 	v.path("Node.DataDir (--datadir)", n.DataDir)
 	v.path("Node.KeyFile (--nodekey)", n.KeyFile)
 	_, port, err := net.SplitHostPort(n.ListenAddr)
-	v.check(err == nil, "Node.ListenAddr is %q; give host:port, such as \":30303\"", n.ListenAddr)
+	v.check("Node.ListenAddr", err == nil, "Node.ListenAddr is %q; give host:port, such as \":30303\"", n.ListenAddr)
 	if err == nil {
 		number, err := strconv.Atoi(port)
-		v.check(err == nil && number >= 0 && number <= math.MaxUint16,
+		v.check("Node.ListenAddr", err == nil && number >= 0 && number <= math.MaxUint16,
 			"the port in Node.ListenAddr (--port) is %q; give 0 to 65535", port)
 	}
-	v.check(n.MaxPeers >= 0 && n.MaxPeers <= maxPeers, "Node.MaxPeers (--maxpeers) is %d; give 0 to %d", n.MaxPeers, maxPeers)
+	v.check("Node.MaxPeers", n.MaxPeers >= 0 && n.MaxPeers <= maxPeers, "Node.MaxPeers (--maxpeers) is %d; give 0 to %d", n.MaxPeers, maxPeers)
 	v.enodes("Node.BootstrapNodes (--bootnodes)", n.BootstrapNodes, dialled)
 	v.enodes("Node.StaticNodes", n.StaticNodes, dialled)
 	v.enodes("Node.TrustedNodes", n.TrustedNodes, !dialled)
 	_, err = nat.Parse(n.NAT)
-	v.check(err == nil, "Node.NAT (--nat) is %q; give \"none\", \"any\", \"upnp\", \"pmp\", \"pmp:<gateway>\", \"stun\" or \"extip:<IP>\"", n.NAT)
+	v.check("Node.NAT", err == nil, "Node.NAT (--nat) is %q; give \"none\", \"any\", \"upnp\", \"pmp\", \"pmp:<gateway>\", \"stun\" or \"extip:<IP>\"", n.NAT)
 	_, err = netutil.ParseNetlist(n.NetRestrict)
-	v.check(err == nil, "Node.NetRestrict (--netrestrict) is %q; give CIDR masks such as \"10.0.0.0/8,192.168.0.0/16\"", n.NetRestrict)
+	v.check("Node.NetRestrict", err == nil, "Node.NetRestrict (--netrestrict) is %q; give CIDR masks such as \"10.0.0.0/8,192.168.0.0/16\"", n.NetRestrict)
 	if n.KeyHex != "" {
 		_, err = crypto.HexToECDSA(n.KeyHex)
 		// The key itself is a secret even when it is a wrong one.
-		v.check(err == nil, "--nodekeyhex is no secp256k1 private key; give 64 hex digits")
-		v.check(n.KeyFile == "", "--nodekeyhex and Node.KeyFile (--nodekey) are both given; give one of them")
+		v.check("", err == nil, "--nodekeyhex is no secp256k1 private key; give 64 hex digits")
+		v.check("Node.KeyFile", n.KeyFile == "", "--nodekeyhex and Node.KeyFile (--nodekey) are both given; give one of them")
 	}
 }
 
 // path refuses what only a shell understands.
 func (v *problems) path(what, path string) {
-	v.check(path != "~" && !strings.HasPrefix(path, "~/"), "%s is %q, and only a shell replaces the ~; write the whole path", what, path)
+	v.check(what, path != "~" && !strings.HasPrefix(path, "~/"), "%s is %q, and only a shell replaces the ~; write the whole path", what, path)
 }
 
 // dialled says of a list of nodes that the node goes to them, and so needs their addresses.
@@ -120,18 +139,18 @@ func (v *problems) enodes(what string, urls []string, dialled bool) {
 	const example = "enode://<128 hex digits>@203.0.113.7:30303"
 	for _, url := range urls {
 		n, err := enode.Parse(enode.ValidSchemes, url)
-		v.check(err == nil, "%s lists %q, which is no node; give enode URLs, such as %q", what, url, example)
+		v.check(what, err == nil, "%s lists %q, which is no node; give enode URLs, such as %q", what, url, example)
 		if err != nil || !dialled {
 			continue
 		}
 		ip := n.IPAddr()
 		switch {
 		case !ip.IsValid() && n.Hostname() == "":
-			v.check(false, "%s lists %q, which has no address of a node; give enode URLs, such as %q", what, url, example)
+			v.check(what, false, "%s lists %q, which has no address of a node; give enode URLs, such as %q", what, url, example)
 		case ip.IsValid() && ip.IsUnspecified():
-			v.check(false, "%s lists %q, and at %v no node can be reached; put the address there at which others reach it", what, url, ip)
+			v.check(what, false, "%s lists %q, and at %v no node can be reached; put the address there at which others reach it", what, url, ip)
 		case n.TCP() == 0:
-			v.check(false, "%s lists %q, whose port is 0; give the port on which it listens", what, url)
+			v.check(what, false, "%s lists %q, whose port is 0; give the port on which it listens", what, url)
 		}
 	}
 }
@@ -139,7 +158,7 @@ func (v *problems) enodes(what string, urls []string, dialled bool) {
 // host checks the interface that something listens on.
 func (v *problems) host(what, addr, portFlag string) {
 	_, err := Host(addr, portFlag)
-	v.check(err == nil, "%s is %q, %w", what, addr, err)
+	v.check(what, err == nil, "%s is %q, %w", what, addr, err)
 }
 
 // listeners refuses two of the node's own on one port, of which the second would blame another program.
@@ -161,42 +180,45 @@ func (v *problems) listeners(c *Config) {
 	add(c.Metrics.Enabled, "Metrics.Port (--metrics.port)", c.Metrics.Addr, c.Metrics.Port)
 	for i, one := range all {
 		for _, other := range all[:i] {
-			v.check(!one.collides(other), "%s and %s are both %d; give one of them another port", other.setting, one.setting, one.port)
+			v.check(one.setting, !one.collides(other), "%s and %s are both %d; give one of them another port", other.setting, one.setting, one.port)
 		}
 	}
 }
 
 func (v *problems) shh(s *Shh) {
-	v.check(s.MinimumAcceptedPOW >= 0 && !math.IsInf(s.MinimumAcceptedPOW, 0) && !math.IsNaN(s.MinimumAcceptedPOW),
+	v.check("Shh.MinimumAcceptedPOW", s.MinimumAcceptedPOW >= 0 && !math.IsInf(s.MinimumAcceptedPOW, 0) && !math.IsNaN(s.MinimumAcceptedPOW),
 		"Shh.MinimumAcceptedPOW (--shh.pow) is %v; give a number from 0", s.MinimumAcceptedPOW)
-	v.check(!(s.MinimumAcceptedPOW > maxPoW) || math.IsInf(s.MinimumAcceptedPOW, 0),
+	v.check("Shh.MinimumAcceptedPOW", !(s.MinimumAcceptedPOW > maxPoW) || math.IsInf(s.MinimumAcceptedPOW, 0),
 		"Shh.MinimumAcceptedPOW (--shh.pow) is %v, and no sender could work so much; give at most %d", s.MinimumAcceptedPOW, maxPoW)
-	v.check(s.MaxMessageSize <= maxMessageSize, "Shh.MaxMessageSize (--shh.maxmessagesize) is %d; the protocol allows at most %d bytes", s.MaxMessageSize, maxMessageSize)
+	v.check("Shh.MaxMessageSize", s.MaxMessageSize <= maxMessageSize, "Shh.MaxMessageSize (--shh.maxmessagesize) is %d; the protocol allows at most %d bytes", s.MaxMessageSize, maxMessageSize)
 }
 
 func (v *problems) push(p *Push) {
-	v.check(len(p.Provider) <= maxProviders, "there are %d [[Push.Provider]] tables; at most %d are allowed", len(p.Provider), maxProviders)
+	v.check("Push.Provider", len(p.Provider) <= maxProviders, "there are %d [[Push.Provider]] tables; at most %d are allowed", len(p.Provider), maxProviders)
 	names := map[string]bool{}
 	for i, provider := range p.Provider {
-		v.check(provider.Type != "", "the [[Push.Provider]] table number %d has no Type; add one, such as Type = \"fcm\"", i+1)
-		v.check(!names[provider.Name], "two [[Push.Provider]] tables are named %q; give each a Name of its own", provider.Name)
+		v.table = ProviderTable(i)
+		v.check("Type", provider.Type != "", "the [[Push.Provider]] table number %d has no Type; add one, such as Type = \"fcm\"", i+1)
+		v.check("Name", !names[provider.Name], "two [[Push.Provider]] tables are named %q; give each a Name of its own", provider.Name)
 		names[provider.Name] = true
 	}
-	for _, provider := range p.Provider {
+	for i, provider := range p.Provider {
+		v.table = ProviderTable(i)
 		for _, file := range provider.Files() {
 			v.path(fmt.Sprintf("%s of the provider %q", file.Key, provider.Name), file.Path)
 		}
-		v.check(provider.Burst >= 0 && provider.Burst <= maxBurst, "Burst of the provider %q is %d; give 1 to %d", provider.Name, provider.Burst, maxBurst)
+		v.check("Burst", provider.Burst >= 0 && provider.Burst <= maxBurst, "Burst of the provider %q is %d; give 1 to %d", provider.Name, provider.Burst, maxBurst)
 		v.duration("Every of the provider "+strconv.Quote(provider.Name), provider.Every, 0, maxEvery)
-		v.check(provider.Rate == NoRate || provider.Rate >= 0 && provider.Rate <= maxRate,
+		v.check("Rate", provider.Rate == NoRate || provider.Rate >= 0 && provider.Rate <= maxRate,
 			"Rate of the provider %q is %v; give attempts a second up to %v, or -1 for no bound", provider.Name, provider.Rate, maxRate)
-		v.check(len(provider.Info) <= maxInfo, "Info of the provider %q has %d bytes; give at most %d", provider.Name, len(provider.Info), maxInfo)
+		v.check("Info", len(provider.Info) <= maxInfo, "Info of the provider %q has %d bytes; give at most %d", provider.Name, len(provider.Info), maxInfo)
 	}
+	v.table = ""
 	v.number("Push.Limits.Registrations", p.Limits.Registrations, 1, maxRegistrations)
 	v.number("Push.Limits.Channels", p.Limits.Channels, 1, maxChannels)
 	v.duration("Push.Limits.Lifetime", p.Limits.Lifetime, minLifetime, maxLifetime)
 	v.number("Push.Limits.PerSource", p.Limits.PerSource, 1, maxRegistrations)
-	v.check(p.Limits.PoW >= 0 && p.Limits.PoW <= maxPushPoW, "Push.Limits.PoW is %v; give 0 to %d, which is about a second of a phone", p.Limits.PoW, maxPushPoW)
+	v.check("Push.Limits.PoW", p.Limits.PoW >= 0 && p.Limits.PoW <= maxPushPoW, "Push.Limits.PoW is %v; give 0 to %d, which is about a second of a phone", p.Limits.PoW, maxPushPoW)
 	v.duration("Push.Delivery.TTL", p.Delivery.TTL, time.Minute, maxTTL)
 	v.number("Push.Delivery.SilentAfter", p.Delivery.SilentAfter, 0, maxSilentAfter)
 	v.duration("Push.Delivery.LadderDelay", p.Delivery.LadderDelay, time.Second, maxLadderDelay)
@@ -207,15 +229,15 @@ func (v *problems) push(p *Push) {
 	v.number("Push.Delivery.Burst", p.Delivery.Burst, 1, maxBurst)
 	v.duration("Push.Delivery.Every", p.Delivery.Every, 0, maxEvery)
 	for _, name := range p.SkipChallenge {
-		v.check(names[name], "Push.SkipChallenge lists %q, and no [[Push.Provider]] has that name", name)
+		v.check("Push.SkipChallenge", names[name], "Push.SkipChallenge lists %q, and no [[Push.Provider]] has that name", name)
 	}
 }
 
 func (v *problems) rpc(r *RPC) {
 	v.host("RPC.HTTP.Addr (--http.addr)", r.HTTP.Addr, "http.port")
 	v.host("RPC.WS.Addr (--ws.addr)", r.WS.Addr, "ws.port")
-	v.check(!r.HTTP.Enabled || len(r.HTTP.API) > 0, "RPC.HTTP.API (--http.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
-	v.check(!r.WS.Enabled || len(r.WS.API) > 0, "RPC.WS.API (--ws.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
+	v.check("RPC.HTTP.API", !r.HTTP.Enabled || len(r.HTTP.API) > 0, "RPC.HTTP.API (--http.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
+	v.check("RPC.WS.API", !r.WS.Enabled || len(r.WS.API) > 0, "RPC.WS.API (--ws.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
 	v.port("RPC.HTTP.Port (--http.port)", r.HTTP.Port)
 	v.port("RPC.WS.Port (--ws.port)", r.WS.Port)
 	v.namespaces("RPC.HTTP.API (--http.api)", r.HTTP.API)
@@ -223,19 +245,19 @@ func (v *problems) rpc(r *RPC) {
 }
 
 func (v *problems) port(what string, port int) {
-	v.check(port >= 0 && port <= math.MaxUint16, "%s is %d; give 0 to 65535", what, port)
+	v.check(what, port >= 0 && port <= math.MaxUint16, "%s is %d; give 0 to 65535", what, port)
 }
 
 func (v *problems) number(what string, n, least, most int) {
-	v.check(n >= least && n <= most, "%s is %d; give %d to %d", what, n, least, most)
+	v.check(what, n >= least && n <= most, "%s is %d; give %d to %d", what, n, least, most)
 }
 
 func (v *problems) duration(what string, d Duration, least, most time.Duration) {
-	v.check(time.Duration(d) >= least && time.Duration(d) <= most, "%s is %v; give %v to %v", what, d, Duration(least), Duration(most))
+	v.check(what, time.Duration(d) >= least && time.Duration(d) <= most, "%s is %v; give %v to %v", what, d, Duration(least), Duration(most))
 }
 
 func (v *problems) namespaces(what string, names []string) {
 	for _, name := range names {
-		v.check(slices.Contains(Namespaces(), name), "%s lists %q, which is not served; %s", what, name, Suggest(name, Namespaces(), ""))
+		v.check(what, slices.Contains(Namespaces(), name), "%s lists %q, which is not served; %s", what, name, Suggest(name, Namespaces(), ""))
 	}
 }

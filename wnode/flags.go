@@ -221,10 +221,19 @@ func (f *onceFlag) Set(value string) error {
 	return nil
 }
 
-// settingsOf builds and checks the settings: defaults, then the file, then the flags, those before a command's
-// name first and those after it last.
+// settingsOf builds and checks the settings.
 func settingsOf(c *cli.Context) (config.Config, error) {
-	cfg := config.Defaults()
+	cfg, _, faults := readSettings(c)
+	if len(faults) > 0 {
+		return cfg, faults[0]
+	}
+	return cfg, cfg.Validate()
+}
+
+// readSettings builds the settings: defaults, then the file, then the flags, those before a command's name first and
+// those after it last. It goes on after a fault. The file is nil if there is none.
+func readSettings(c *cli.Context) (cfg config.Config, file *config.File, faults []config.Fault) {
+	cfg = config.Defaults()
 	lineage := c.Lineage()
 	slices.Reverse(lineage)
 	path := ""
@@ -233,14 +242,12 @@ func settingsOf(c *cli.Context) (config.Config, error) {
 			continue
 		}
 		if path != "" {
-			return cfg, errTwoConfigs
+			return cfg, nil, []config.Fault{{Err: errTwoConfigs}}
 		}
 		path = level.Generic(configFlag).(*onceFlag).value
 	}
 	if path != "" {
-		if err := config.Load(path, &cfg); err != nil {
-			return cfg, err
-		}
+		file, faults = config.Read(path, &cfg)
 	}
 	for _, level := range lineage {
 		given := level.LocalFlagNames()
@@ -249,14 +256,14 @@ func settingsOf(c *cli.Context) (config.Config, error) {
 				continue
 			}
 			if err := s.apply(level, &cfg); err != nil {
-				return cfg, err
+				faults = append(faults, config.Fault{Err: err})
 			}
 		}
 	}
 	if cfg.Node.DataDir == "" {
 		cfg.Node.DataDir = config.DefaultDataDir()
 	}
-	return cfg, cfg.Validate()
+	return cfg, file, faults
 }
 
 // noArguments refuses words behind the flags of a command that takes none.

@@ -3,7 +3,7 @@
 // Main picks a command. The one without a name, serve, builds the parts from a config.Config in the order that
 // server.go shows, after what can be told of the settings alone: the data directory's lock, keys, archive, mail server, push server, Whisper node, devp2p
 // server, JSON-RPC, metrics; and stops them in the opposite order. The other commands are files of their own:
-// send, device, demo, emulate, doctor, recover, dumpconfig, version; help is here.
+// send, device, demo, emulate, doctor, recover, dumpconfig, check-config, version; help is here.
 //
 // Packet 126 reaches requests.go, which tells push requests from mail requests by their topic. pushlog.go shows
 // the archive to the push server. providers.go lists the push providers: adding one is a line there.
@@ -73,7 +73,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		Flags:                     append(settingFlags(), helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}),
 		Action:                    serveAction,
-		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), recoverCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), recoverCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
 		DisableSliceFlagSeparator: true,                         // a password may have a comma
 	}
@@ -87,7 +87,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			if command.Action == nil {
 				command.Action = needSubcommand
 			}
-			if command.Name != dumpconfigName {
+			if command.Name != dumpconfigName && command.Name != checkconfigName {
 				command.Before = refuseNodeFlags
 			}
 			prepare(command.Subcommands)

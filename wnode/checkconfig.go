@@ -1,0 +1,241 @@
+package wnode
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"whisperpush/config"
+	"whisperpush/pushext/credentials"
+)
+
+// checkconfigName is a command that takes the node's flags too.
+const checkconfigName = "check-config"
+
+func checkconfigCommand() *cli.Command {
+	return &cli.Command{
+		Name:  checkconfigName,
+		Usage: "check the settings and the files that they name, and say everything that is wrong",
+		Description: "It reads the --config file, the flags of the node, and every file that they name: keys, passwords, credentials of\n" +
+			"push services. It writes nothing and asks nobody, so it can be used while a node runs; wnode doctor also tries\n" +
+			"ports, disk, clock and push services.\n\n" +
+			"It prints a line for each fault, with the file and the line where the setting is, and a note for each setting\n" +
+			"that is allowed and probably not meant. The exit code is 0 if there is no fault and 1 otherwise.\n\n" +
+			"Example:\n   wnode check-config --config /etc/whisperpush/node.toml",
+		Flags: append(settingFlags(), &cli.BoolFlag{Name: "json", Usage: "print one JSON object", DisableDefaultText: true}),
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
+			cfg, file, faults := readSettings(c)
+			faults = append(faults, examineSettings(cfg)...)
+			file.Place(faults, &cfg)
+			var notes []string
+			if len(faults) == 0 {
+				notes = cfg.Warnings()
+			}
+			print := printFaults
+			if c.Bool("json") {
+				print = printFaultsJSON
+			}
+			if err := print(c.App.Writer, cfg, faults, notes); err != nil {
+				return err
+			}
+			if len(faults) > 0 {
+				return fmt.Errorf("the settings have %s", plural(len(faults), "fault"))
+			}
+			return nil
+		},
+	}
+}
+
+// examineSettings is everything wrong with settings that were read, and with the files that they name. The
+// faults are not placed.
+func examineSettings(cfg config.Config) []config.Fault {
+	faults := cfg.Faults()
+	wrong := func(key string, err error) {
+		if err != nil {
+			faults = append(faults, config.Fault{Key: key, Err: err})
+		}
+	}
+	wrong("Node.DataDir", checkDataDir(cfg.Node.DataDir))
+	if cfg.Mailserver.Enabled || cfg.Push.Enabled {
+		_, err := mailPassword(cfg)
+		wrong("Mailserver.PasswordFile", err)
+		wrong("Mailserver.PasswordFile", secretFile{path: cfg.Mailserver.PasswordFile}.exposed())
+	}
+	if cfg.Node.KeyHex == "" {
+		wrong("Node.KeyFile", nodeKeyFile(cfg).examine())
+	}
+	if cfg.Push.Enabled {
+		wrong("Push.KeyFile", pushKeyFile(cfg).examine())
+		wrong("Push.DiskKeyFile", diskKeyFile(cfg).examine())
+		for i, p := range cfg.Push.Provider {
+			for _, fault := range examineProviderSettings(p) {
+				wrong(strings.TrimSuffix(config.ProviderTable(i)+fault.Key, "."), fault.Err)
+			}
+		}
+	}
+	return faults
+}
+
+// examine is what is wrong with a key that is there, or with its absence.
+func (k keyFile) examine() error {
+	if err := k.missing(); err != nil {
+		return err
+	}
+	if _, err := k.read(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it is made at the first start
+		}
+		return err
+	}
+	return secretFile{k.what, k.path()}.exposed()
+}
+
+// examineProviderSettings opens a provider, for which it reads its credentials. The faults have keys within its table.
+func examineProviderSettings(p config.Provider) (faults []config.Fault) {
+	if p.Type == "" {
+		return nil // which the settings' own check says
+	}
+	p.Options = maps.Clone(p.Options)
+	err := tryProvider(p)
+	var several config.OptionFaults
+	if errors.As(err, &several) {
+		faults = several
+		for _, fault := range several {
+			delete(p.Options, fault.Key)
+		}
+		err = tryProvider(p) // there may be more to say of the others
+	}
+	if err != nil && !errors.As(err, &several) {
+		faults = append(faults, config.Fault{Key: optionNamed(p, err), Err: err})
+	}
+	for _, file := range p.Files() {
+		_, err := credentials.File(file.Key, file.Path, "one that is there")
+		if err != nil && !slices.ContainsFunc(faults, func(f config.Fault) bool { return f.Key == file.Key }) {
+			faults = append(faults, config.Fault{Key: file.Key, Err: fmt.Errorf("push provider %s: %w", p.Name, err)})
+		}
+		if err := (secretFile{path: file.Path}).exposed(); err != nil && !file.Public() {
+			faults = append(faults, config.Fault{Key: file.Key, Err: err})
+		}
+	}
+	return faults
+}
+
+// tryProvider opens a provider and lets it go.
+func tryProvider(p config.Provider) error {
+	opened, err := openProviders([]config.Provider{p})
+	closeProviders(opened)
+	return err
+}
+
+// word is what may be a key in a sentence.
+var word = regexp.MustCompile(`\w+`)
+
+// optionNamed is the first of a provider's own keys that the sentence of err names, as all sentences about one do.
+func optionNamed(p config.Provider, err error) string {
+	for _, name := range word.FindAllString(err.Error(), -1) {
+		for key := range p.Options {
+			if strings.EqualFold(key, name) {
+				return key
+			}
+		}
+	}
+	if slices.Contains(word.FindAllString(err.Error(), -1), "type") {
+		return "Type"
+	}
+	return ""
+}
+
+func printFaults(w io.Writer, cfg config.Config, faults []config.Fault, notes []string) error {
+	var text strings.Builder
+	for _, fault := range faults {
+		fmt.Fprintln(&text, fault)
+	}
+	for _, note := range notes {
+		fmt.Fprintln(&text, "note:", note)
+	}
+	if len(faults) == 0 {
+		fmt.Fprintln(&text, "ok:", summary(cfg))
+	}
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+// faultJSON is a fault as --json prints it.
+type faultJSON struct {
+	File  string `json:"file,omitempty"`
+	Line  int    `json:"line,omitempty"`
+	Key   string `json:"key,omitempty"`
+	Fault string `json:"fault"`
+}
+
+func printFaultsJSON(w io.Writer, cfg config.Config, faults []config.Fault, notes []string) error {
+	report := struct {
+		OK      bool        `json:"ok"`
+		Summary string      `json:"summary,omitempty"`
+		Faults  []faultJSON `json:"faults"`
+		Notes   []string    `json:"notes"`
+	}{OK: len(faults) == 0, Faults: []faultJSON{}, Notes: append([]string{}, notes...)}
+	if report.OK {
+		report.Summary = summary(cfg)
+	}
+	for _, f := range faults {
+		report.Faults = append(report.Faults, faultJSON{f.Path, f.Line, f.Key, f.Err.Error()})
+	}
+	return json.NewEncoder(w).Encode(report)
+}
+
+// summary says in a line what a node with these settings does.
+func summary(cfg config.Config) string {
+	parts := []string{"relay on " + cfg.Node.ListenAddr}
+	if cfg.Mailserver.Enabled || cfg.Push.Enabled {
+		kept := "for ever"
+		if cfg.Mailserver.Retention > 0 {
+			kept = "for " + cfg.Mailserver.Retention.String()
+		}
+		parts = append(parts, "mailserver that keeps mail "+kept)
+	}
+	if cfg.Push.Enabled {
+		var names []string
+		for _, p := range cfg.Push.Provider {
+			names = append(names, p.Name)
+		}
+		if len(names) == 0 {
+			names = []string{"no provider"}
+		}
+		parts = append(parts, "push through "+strings.Join(names, ", "))
+	}
+	for _, l := range []struct {
+		on   bool
+		what string
+		addr string
+		port int
+	}{
+		{cfg.RPC.HTTP.Enabled, whatHTTP, cfg.RPC.HTTP.Addr, cfg.RPC.HTTP.Port},
+		{cfg.RPC.WS.Enabled, whatWS, cfg.RPC.WS.Addr, cfg.RPC.WS.Port},
+		{cfg.Metrics.Enabled, whatMetrics, cfg.Metrics.Addr, cfg.Metrics.Port},
+	} {
+		if l.on {
+			parts = append(parts, l.what+" on "+hostPort(l.addr, l.port))
+		}
+	}
+	return strings.Join(parts, "; ") + "; data in " + cfg.Node.DataDir
+}
+
+// plural is a number of things whose name takes an s.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
