@@ -11,6 +11,7 @@ export { type Clock, systemClock } from './clock.js';
 export { type DeviceEvent } from './delivery.js';
 export { Device, type DeviceConfig, type DeviceStatus, newGroup, type Registration } from './device.js';
 export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';
+export { applicationServerKey, type DiscoveredServer, providerInfo, readOffer } from './offers.js';
 export { nodeKeyOf, tokenRoute, webPushRoute, type WebPushSubscription } from './routes.js';
 export { IndexedDbStore, MemoryStore, type Store } from './store.js';
 export { type ExchangeOptions, type Frame, maxAnswer, maxFrame, type Transport } from './transport.js';

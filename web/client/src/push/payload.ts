@@ -37,7 +37,9 @@ export interface Payload {
 }
 
 /** A wake-up that says nothing but its kind. */
-export const emptyPayload = { kind: PayloadKind.canary, seq: 0n, more: false, hashes: [], code: empty, server: empty, account: empty } satisfies Payload;
+export const emptyPayload: Payload = {
+	kind: PayloadKind.canary, seq: 0n, more: false, hashes: [], code: empty, server: empty, account: empty,
+};
 
 /** Tells whether a challenge is of that server and for that account. One that names nobody is not. */
 export const namesBoth = (payload: Payload, server: Uint8Array, account: Uint8Array): boolean =>
