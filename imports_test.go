@@ -9,9 +9,8 @@ import (
 )
 
 // layers names, for each package, the packages of this module that it may
-// import; a trailing /... stands for a package and all below it. A package that
-// is not listed may import nothing of ours. Only what wnode builds from the
-// others knows all of them.
+// import. A package that is not listed, but for providers, may import nothing of
+// ours. Only wnode/node, which builds a node of the others, knows nearly all of them.
 var layers = map[string][]string{
 	"whisper":               {},
 	"whisper/devp2p":        {"whisper"},
@@ -34,11 +33,29 @@ var layers = map[string][]string{
 
 	"pushext/client":       {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
+
+	"config":        {},
+	"wnode/rpc":     {"config"},
+	"wnode/rpc/shh": {"whisper"},
+	"wnode/node": append([]string{
+		"config", "whisper", "whisper/devp2p", "mailserver", "mailserver/archive", "pushext", "pushext/attempt", "pushext/credentials",
+		"pushext/pushserver", "pushext/pushwire", "wnode/rpc", "wnode/rpc/shh",
+	}, providers...),
+	"wnode": {
+		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/credentials", "pushext/emulate",
+		"pushext/pushserver", "pushext/pushwire", "wnode/node", "wnode/rpc",
+	},
+	"cmd/wnode": {"wnode"},
 }
 
-// outside are the parts that are held to nothing but their own names: assembly,
-// commands and test equipment.
-var outside = []string{"wnode", "cmd", "config", "testutil", "bench"}
+// providers are what wnode/node can make of a [[Push.Provider]] table.
+var providers = []string{
+	"pushext/apns", "pushext/direct", "pushext/fcm", "pushext/gorush", "pushext/hms", "pushext/pushy", "pushext/webhook", "pushext/webpush",
+}
+
+// outside are the parts that are held to nothing but their own names: test
+// equipment and benchmarks.
+var outside = []string{"testutil", "bench"}
 
 func TestImportDirections(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}}`, "./...").Output()

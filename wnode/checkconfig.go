@@ -15,6 +15,8 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext/credentials"
+	"whisperpush/wnode/node"
+	"whisperpush/wnode/rpc"
 )
 
 // checkconfigName is a command that takes the node's flags too.
@@ -66,18 +68,18 @@ func examineSettings(cfg config.Config) []config.Fault {
 			faults = append(faults, config.Fault{Key: key, Err: err})
 		}
 	}
-	wrong("Node.DataDir", checkDataDir(cfg.Node.DataDir))
+	wrong("Node.DataDir", node.CheckDataDir(cfg.Node.DataDir))
 	if cfg.Mailserver.Enabled || cfg.Push.Enabled {
-		_, err := mailPassword(cfg)
+		_, err := node.MailPassword(cfg)
 		wrong("Mailserver.PasswordFile", err)
-		wrong("Mailserver.PasswordFile", secretFile{path: cfg.Mailserver.PasswordFile}.exposed())
+		wrong("Mailserver.PasswordFile", node.SecretFile{Path: cfg.Mailserver.PasswordFile}.Exposed())
 	}
 	if cfg.Node.KeyHex == "" {
-		wrong("Node.KeyFile", nodeKeyFile(cfg).examine())
+		wrong("Node.KeyFile", examineKey(node.NodeKeyFile(cfg)))
 	}
 	if cfg.Push.Enabled {
-		wrong("Push.KeyFile", pushKeyFile(cfg).examine())
-		wrong("Push.DiskKeyFile", diskKeyFile(cfg).examine())
+		wrong("Push.KeyFile", examineKey(node.PushKeyFile(cfg)))
+		wrong("Push.DiskKeyFile", examineKey(node.DiskKeyFile(cfg)))
 		for i, p := range cfg.Push.Provider {
 			for _, fault := range examineProviderSettings(p) {
 				wrong(strings.TrimSuffix(config.ProviderTable(i)+fault.Key, "."), fault.Err)
@@ -87,18 +89,18 @@ func examineSettings(cfg config.Config) []config.Fault {
 	return faults
 }
 
-// examine is what is wrong with a key that is there, or with its absence.
-func (k keyFile) examine() error {
-	if err := k.missing(); err != nil {
+// examineKey is what is wrong with a key that is there, or with its absence.
+func examineKey(k node.KeyFile) error {
+	if err := k.Missing(); err != nil {
 		return err
 	}
-	if _, err := k.read(); err != nil {
+	if _, err := k.Read(); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // it is made at the first start
 		}
 		return err
 	}
-	return secretFile{k.what, k.path()}.exposed()
+	return node.SecretFile{What: k.What, Path: k.Path()}.Exposed()
 }
 
 // examineProviderSettings opens a provider, for which it reads its credentials. The faults have keys within its table.
@@ -124,7 +126,7 @@ func examineProviderSettings(p config.Provider) (faults []config.Fault) {
 		if err != nil && !slices.ContainsFunc(faults, func(f config.Fault) bool { return f.Key == file.Key }) {
 			faults = append(faults, config.Fault{Key: file.Key, Err: fmt.Errorf("push provider %s: %w", p.Name, err)})
 		}
-		if err := (secretFile{path: file.Path}).exposed(); err != nil && !file.Public() {
+		if err := (node.SecretFile{Path: file.Path}).Exposed(); err != nil && !file.Public() {
 			faults = append(faults, config.Fault{Key: file.Key, Err: err})
 		}
 	}
@@ -133,8 +135,8 @@ func examineProviderSettings(p config.Provider) (faults []config.Fault) {
 
 // tryProvider opens a provider and lets it go.
 func tryProvider(p config.Provider) error {
-	opened, err := openProviders([]config.Provider{p})
-	closeProviders(opened)
+	opened, err := node.OpenProviders([]config.Provider{p})
+	node.CloseProviders(opened)
 	return err
 }
 
@@ -221,12 +223,12 @@ func summary(cfg config.Config) string {
 		addr string
 		port int
 	}{
-		{cfg.RPC.HTTP.Enabled, whatHTTP, cfg.RPC.HTTP.Addr, cfg.RPC.HTTP.Port},
-		{cfg.RPC.WS.Enabled, whatWS, cfg.RPC.WS.Addr, cfg.RPC.WS.Port},
-		{cfg.Metrics.Enabled, whatMetrics, cfg.Metrics.Addr, cfg.Metrics.Port},
+		{cfg.RPC.HTTP.Enabled, rpc.WhatHTTP, cfg.RPC.HTTP.Addr, cfg.RPC.HTTP.Port},
+		{cfg.RPC.WS.Enabled, rpc.WhatWS, cfg.RPC.WS.Addr, cfg.RPC.WS.Port},
+		{cfg.Metrics.Enabled, rpc.WhatMetrics, cfg.Metrics.Addr, cfg.Metrics.Port},
 	} {
 		if l.on {
-			parts = append(parts, l.what+" on "+hostPort(l.addr, l.port))
+			parts = append(parts, l.what+" on "+rpc.HostPort(l.addr, l.port))
 		}
 	}
 	return strings.Join(parts, "; ") + "; data in " + cfg.Node.DataDir

@@ -21,6 +21,7 @@ import (
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
+	"whisperpush/wnode/node"
 )
 
 const (
@@ -50,7 +51,7 @@ func demoCommand() *cli.Command {
 			}
 			ctx, cancel := context.WithTimeoutCause(c.Context, demoPatience, fmt.Errorf("the demo took longer than %v", demoPatience))
 			defer cancel()
-			d := &demo{trace: newTrace(c.App.Writer), logger: newLogger(c.App.ErrWriter, settings)}
+			d := &demo{trace: newTrace(c.App.Writer), logger: node.NewLogger(c.App.ErrWriter, settings)}
 			result, err := d.run(ctx)
 			if err != nil {
 				return fmt.Errorf("demo failed: %w", err)
@@ -67,8 +68,8 @@ type demo struct {
 	logger *slog.Logger
 
 	fcm         *emulate.FCM
-	mail, relay *server
-	alice       *server
+	mail, relay *node.Node
+	alice       *node.Node
 	aliceKey    *ecdsa.PrivateKey
 	bob         []*demoDevice
 	stops       []func()
@@ -138,7 +139,7 @@ func (d *demo) startNodes(ctx context.Context, dir string) error {
 	}); err != nil {
 		return err
 	}
-	d.trace.line("mailserver", "archives and pushes, at %.30s…", d.mail.link.Self().URLv4())
+	d.trace.line("mailserver", "archives and pushes, at %.30s…", d.mail.Self().URLv4())
 	if d.relay, err = d.startNode(filepath.Join(dir, "relay"), nil); err != nil {
 		return err
 	}
@@ -148,9 +149,9 @@ func (d *demo) startNodes(ctx context.Context, dir string) error {
 	if d.aliceKey, err = crypto.GenerateKey(); err != nil {
 		return err
 	}
-	for _, link := range [][2]*server{{d.relay, d.mail}, {d.alice, d.relay}} {
-		link[0].link.AddPeer(link[1].link.Self())
-		if err := link[0].whisper.WaitPeer(ctx, link[1].link.Self().ID()); err != nil {
+	for _, link := range [][2]*node.Node{{d.relay, d.mail}, {d.alice, d.relay}} {
+		link[0].AddPeer(link[1].Self())
+		if err := link[0].Whisper().WaitPeer(ctx, link[1].Self().ID()); err != nil {
 			return fmt.Errorf("two nodes did not connect: %w", err)
 		}
 	}
@@ -158,7 +159,7 @@ func (d *demo) startNodes(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (d *demo) startNode(dir string, edit func(*config.Config)) (*server, error) {
+func (d *demo) startNode(dir string, edit func(*config.Config)) (*node.Node, error) {
 	cfg := config.Defaults()
 	cfg.Node.DataDir = dir
 	cfg.Node.ListenAddr = "127.0.0.1:0"
@@ -171,11 +172,11 @@ func (d *demo) startNode(dir string, edit func(*config.Config)) (*server, error)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s, err := start(cfg, d.logger)
+	s, err := node.Start(cfg, d.logger)
 	if err != nil {
 		return nil, err
 	}
-	d.stops = append(d.stops, s.stop)
+	d.stops = append(d.stops, s.Stop)
 	return s, nil
 }
 
@@ -184,15 +185,19 @@ func (d *demo) startNode(dir string, edit func(*config.Config)) (*server, error)
 func (d *demo) registerBob(ctx context.Context) error {
 	for _, name := range []string{"bob's phone", "bob's tablet"} {
 		device, err := client.Open(ctx, client.Config{
-			Server:  d.mail.link.Self().URLv4(),
-			PushKey: hexutil.Encode(crypto.FromECDSAPub(d.mail.pushKey)),
+			Server:  d.mail.Self().URLv4(),
+			PushKey: hexutil.Encode(crypto.FromECDSAPub(d.mail.PushKey())),
 			Chats:   demoChats(),
 			Logger:  d.logger,
 		})
 		if err != nil {
 			return err
 		}
-		d.stops = append(d.stops, func() { logError(d.logger, "closing a device", device.Close()) })
+		d.stops = append(d.stops, func() {
+			if err := device.Close(); err != nil {
+				d.logger.Error("closing a device", "err", err)
+			}
+		})
 		bob := &demoDevice{Device: device, name: name, token: d.fcm.NewToken()}
 		d.bob = append(d.bob, bob)
 
@@ -237,7 +242,7 @@ func (d *demo) write(ctx context.Context) (map[common.Hash]demoMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.alice.whisper.Post(ctx, e); err != nil {
+		if err := d.alice.Whisper().Post(ctx, e); err != nil {
 			return nil, err
 		}
 		d.trace.line("alice", "writes to %s on topic %s", m.chat, e.Topic)

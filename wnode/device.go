@@ -18,6 +18,7 @@ import (
 
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/wnode/node"
 )
 
 // maxPushBody bounds what device receive reads: what any push service carries.
@@ -246,7 +247,7 @@ func deviceListen(c *cli.Context) error {
 				device.Sleep()
 			}
 			if err != nil && ctx.Err() == nil {
-				fmt.Fprintf(c.App.ErrWriter, "wnode: a push was not handled; the next one names the same messages: %s\n", redact(err.Error()))
+				fmt.Fprintf(c.App.ErrWriter, "wnode: a push was not handled; the next one names the same messages: %s\n", node.Redact(err.Error()))
 			}
 			got += len(event.Previews)
 			if err := showAll(ctx, c, device, event, nil); err != nil {

@@ -2,6 +2,7 @@ package wnode
 
 import (
 	"bytes"
+	"encoding/hex"
 	"io"
 	"log/slog"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"whisperpush/config"
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/loopback"
+	"whisperpush/wnode/node"
 )
 
 // wnodeOK runs a command in this process and returns what it printed.
@@ -41,7 +44,7 @@ func TestDevice(t *testing.T) {
 	credentials := filepath.Join(t.TempDir(), "account.json")
 	require.NoError(t, os.WriteFile(credentials, fcm.CredentialsJSON(), 0o600))
 
-	cfg := loopback(t)
+	cfg := loopback.Config(t)
 	cfg.Push.Enabled = true
 	cfg.Push.Provider = []config.Provider{
 		{Name: "fcm", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}},
@@ -49,7 +52,7 @@ func TestDevice(t *testing.T) {
 		{Name: "direct", Type: "direct"},
 	}
 	s := run(t, cfg)
-	server, pushKey := s.link.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.pushKey))
+	server, pushKey := s.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.PushKey()))
 
 	for name, way := range map[string][]string{"emulator": {"--emulator", fcm.URL()}, "webhook": {"--webhook", "127.0.0.1:0"}, "direct": {"--direct"}} {
 		t.Run(name, func(t *testing.T) {
@@ -89,18 +92,18 @@ func TestDeviceWithTwoRoutes(t *testing.T) {
 	t.Cleanup(fcm.Close)
 	credentials := filepath.Join(t.TempDir(), "account.json")
 	require.NoError(t, os.WriteFile(credentials, fcm.CredentialsJSON(), 0o600))
-	cfg := loopback(t)
+	cfg := loopback.Config(t)
 	cfg.Push.Enabled = true
 	cfg.Push.Provider = []config.Provider{
 		{Name: "fcm-eu", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}},
 		{Name: "direct", Type: "direct"},
 	}
-	var log lockedBuffer
+	var log loopback.Log
 	require.NoError(t, cfg.Validate())
-	s, err := start(cfg, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s, err := node.Start(cfg, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	require.NoError(t, err)
-	t.Cleanup(s.stop)
-	server, pushKey := s.link.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.pushKey))
+	t.Cleanup(s.Stop)
+	server, pushKey := s.Self().URLv4(), hexutil.Encode(crypto.FromECDSAPub(s.PushKey()))
 	dir := filepath.Join(t.TempDir(), "device")
 	token := fcm.NewToken()
 	pushes := fcm.Pushes(token)
@@ -125,7 +128,7 @@ func TestDeviceWithTwoRoutes(t *testing.T) {
 
 func TestDeviceRefuses(t *testing.T) {
 	const server = "enode://6332792c4a00e3e4ee0926ed89e0d27ef985424d97b6a45bf0f23e51f0dcb5e66b875777506458aea7af6f9e4ffb69f43f3778ee73c81ed9d34c51c4b16b0b0f@127.0.0.1:3"
-	key := hexKey(&newKey(t).PublicKey)
+	key := hex.EncodeToString(crypto.FromECDSAPub(&newKey(t).PublicKey))
 	known := []string{"register", "--server", server, "--pushkey", key, "--chat", "a=b"}
 	for want, args := range map[string][]string{
 		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, unregister": {},

@@ -19,6 +19,7 @@ import (
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
+	"whisperpush/wnode/node"
 )
 
 // deviceSettings is what a device on the command line remembers from its register, beside the state that the
@@ -150,7 +151,7 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 	}
 	if path := c.String("mailpassword"); path != "" {
 		var err error
-		if s.MailPassword, err = readPassword(path, "--mailpassword"); err != nil {
+		if s.MailPassword, err = node.ReadPassword(path, "--mailpassword"); err != nil {
 			return nil, err
 		}
 	}
@@ -184,7 +185,7 @@ func chatFlags(c *cli.Context) ([]deviceChat, error) {
 			chat := deviceChat{Name: name, Topic: topic}
 			if flag == "chat" {
 				chat.Key = whisper.KeyFromPassword(value)
-			} else if chat.Identity, err = readSecret(value, "--inbox"); err != nil {
+			} else if chat.Identity, err = node.ReadSecret(value, "--inbox"); err != nil {
 				return nil, err
 			}
 			chats = append(chats, chat)

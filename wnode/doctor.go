@@ -24,6 +24,8 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/wnode/node"
+	"whisperpush/wnode/rpc"
 )
 
 const (
@@ -102,7 +104,7 @@ func (d *doctor) examine(ctx context.Context) {
 	if running {
 		d.report("ports", nil, "not tried, as a node runs")
 	} else {
-		d.report("ports", checkListeners(d.cfg), "free")
+		d.report("ports", rpc.CheckListeners(d.cfg), "free")
 	}
 	d.settings(ctx)
 	d.archive()
@@ -124,25 +126,25 @@ func (d *doctor) settings(ctx context.Context) {
 	for _, warning := range d.cfg.Warnings() {
 		fmt.Fprintf(d.out, "note settings: %s\n", warning)
 	}
-	for _, file := range namedSecrets(d.cfg) {
-		if err := file.exposed(); err != nil {
-			d.report(file.what, err, "")
+	for _, file := range node.NamedSecrets(d.cfg) {
+		if err := file.Exposed(); err != nil {
+			d.report(file.What, err, "")
 		}
 	}
 	d.names(ctx, net.DefaultResolver.LookupNetIP)
 }
 
 // names reports nodes of the settings that are not found by name, and bootnodes that cannot help.
-func (d *doctor) names(ctx context.Context, look lookup) {
+func (d *doctor) names(ctx context.Context, look node.Lookup) {
 	if !d.cfg.Node.NoDiscovery {
-		for _, b := range checkBootnodes(ctx, parseNodes(d.cfg.Node.BootstrapNodes), look) {
-			if b.err != nil {
-				d.report("bootnodes", fmt.Errorf("the %v %w", b, b.err), "")
+		for _, b := range node.CheckBootnodes(ctx, node.ParseNodes(d.cfg.Node.BootstrapNodes), look) {
+			if b.Err != nil {
+				d.report("bootnodes", fmt.Errorf("the %v %w", b, b.Err), "")
 			}
 		}
 	}
-	for i, n := range parseNodes(d.cfg.Node.StaticNodes) {
-		if _, err := resolveNode(ctx, n, look); err != nil {
+	for i, n := range node.ParseNodes(d.cfg.Node.StaticNodes) {
+		if _, err := node.ResolveNode(ctx, n, look); err != nil {
 			d.report("static nodes", fmt.Errorf("the static node number %d %w", i+1, err), "")
 		}
 	}
@@ -150,8 +152,8 @@ func (d *doctor) names(ctx context.Context, look lookup) {
 
 // archive looks for parts that were set aside.
 func (d *doctor) archive() {
-	parts, err := archive.DamagedParts(archiveDir(d.cfg))
-	if remark := asideRemark(parts); err == nil && remark != "" {
+	parts, err := archive.DamagedParts(node.ArchiveDir(d.cfg))
+	if remark := node.AsideRemark(parts); err == nil && remark != "" {
 		err = errors.New(remark)
 	}
 	if err != nil {
@@ -167,11 +169,11 @@ func (d *doctor) dataDir() (running bool) {
 	case errors.Is(err, fs.ErrNotExist):
 		d.report("data directory", nil, "%s is made at the first start", dir)
 		return false
-	case checkDataDir(dir) != nil:
-		err = checkDataDir(dir)
+	case node.CheckDataDir(dir) != nil:
+		err = node.CheckDataDir(dir)
 	case err == nil:
 		if _, missing := os.Stat(filepath.Join(dir, "LOCK")); missing == nil {
-			unlock, inUse := lockDir(dir)
+			unlock, inUse := node.LockDir(dir)
 			if inUse == nil {
 				unlock()
 			}
@@ -216,38 +218,38 @@ func (d *doctor) disk() {
 func (d *doctor) keys() {
 	nodeKey, err := hex.DecodeString(d.cfg.Node.KeyHex)
 	if err != nil || len(nodeKey) == 0 {
-		nodeKey = d.key(nodeKeyFile(d.cfg))
+		nodeKey = d.key(node.NodeKeyFile(d.cfg))
 	}
 	if d.cfg.Mailserver.Enabled || d.cfg.Push.Enabled {
-		if _, err := mailPassword(d.cfg); err != nil {
+		if _, err := node.MailPassword(d.cfg); err != nil {
 			d.report("mailserver's password", err, "")
 		}
 	}
 	if !d.cfg.Push.Enabled {
 		return
 	}
-	pushKey := d.key(pushKeyFile(d.cfg))
-	d.key(diskKeyFile(d.cfg))
+	pushKey := d.key(node.PushKeyFile(d.cfg))
+	d.key(node.DiskKeyFile(d.cfg))
 	if nodeKey != nil && bytes.Equal(nodeKey, pushKey) {
-		d.report("push key", fmt.Errorf("%s %w", pushKeyFile(d.cfg).path(), errOneKey), "")
+		d.report("push key", fmt.Errorf("%s %w", node.PushKeyFile(d.cfg).Path(), node.ErrOneKey), "")
 	}
 }
 
 // key checks one key, and returns it if it is there.
-func (d *doctor) key(k keyFile) []byte {
-	if err := k.missing(); err != nil {
-		d.report(k.what, err, "")
+func (d *doctor) key(k node.KeyFile) []byte {
+	if err := k.Missing(); err != nil {
+		d.report(k.What, err, "")
 		return nil
 	}
-	secret, err := k.read()
+	secret, err := k.Read()
 	if errors.Is(err, fs.ErrNotExist) {
-		d.report(k.what, nil, "made at the first start")
+		d.report(k.What, nil, "made at the first start")
 		return nil
 	}
 	if err == nil {
-		err = secretFile{k.what, k.path()}.exposed()
+		err = node.SecretFile{What: k.What, Path: k.Path()}.Exposed()
 	}
-	d.report(k.what, err, "%s", k.path())
+	d.report(k.What, err, "%s", k.Path())
 	return secret
 }
 
@@ -327,14 +329,14 @@ func madeUp(p config.Provider) string {
 // provider opens a provider and pushes a canary through it.
 func (d *doctor) provider(ctx context.Context, p config.Provider) {
 	what := "provider " + p.Name
-	opened, err := openProviders([]config.Provider{p})
+	opened, err := node.OpenProviders([]config.Provider{p})
 	if err != nil {
 		d.report(what, err, "")
 		return
 	}
-	defer closeProviders(opened)
-	for _, vapid := range vapidKeys(opened) {
-		d.report(what, nil, "its VAPID public key, with which an app subscribes, is %s", vapid.key)
+	defer node.CloseProviders(opened)
+	for _, vapid := range node.VAPIDKeys(opened) {
+		d.report(what, nil, "its VAPID public key, with which an app subscribes, is %s", vapid.Key)
 	}
 	if p.Type == "direct" {
 		d.report(what, nil, "needs no push service; wnode device register --direct tries it with the running node")
@@ -412,11 +414,11 @@ func rehearse(ctx context.Context, p config.Provider) error {
 		return err
 	}
 	p = p.WithOption("AllowHTTP", true).WithOption("AllowPrivate", true)
-	opened, err := openProviders([]config.Provider{p})
+	opened, err := node.OpenProviders([]config.Provider{p})
 	if err != nil {
 		return err
 	}
-	defer closeProviders(opened)
+	defer node.CloseProviders(opened)
 	v, err := pushCanary(ctx, opened[0], pushext.Address{Token: device.Address, Keys: device.Keys})
 	if err == nil && v.Class != pushext.Delivered {
 		err = fmt.Errorf("a strict service refuses its pushes (%s); compare the provider's settings with docs/providers.md", v.Reason)

@@ -17,6 +17,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/pushext"
 	"whisperpush/pushext/emulate"
+	"whisperpush/wnode/node"
 )
 
 // clinic is a node's settings with every emulated push service.
@@ -37,7 +38,7 @@ func newClinic(t *testing.T, kinds ...string) *clinic {
 		require.NoError(t, err)
 		t.Cleanup(service.Close)
 		c.services[kind] = service
-		paths, err := writeCredentials(c.dir, service.Files)
+		paths, err := emulate.WriteFiles(c.dir, service.Files)
 		require.NoError(t, err)
 		c.paths[kind] = paths
 		text += service.Table(paths) + "\n"
@@ -208,7 +209,7 @@ func TestDoctorOfKeys(t *testing.T) {
 
 func TestDoctorOfANodeThatRuns(t *testing.T) {
 	c := newClinic(t, "webhook")
-	unlock, err := lockDir(c.data())
+	unlock, err := node.LockDir(c.data())
 	require.NoError(t, err)
 	defer unlock()
 	require.Contains(t, c.well("data directory"), "is in use by a running node")
@@ -292,4 +293,44 @@ func TestDoctorOfAWrongClock(t *testing.T) {
 		service.Close()
 		require.Regexp(t, want, out.String())
 	}
+}
+
+// Every file with a secret that others can read is spoken of: the node's own keys, the password, and what each type of
+// provider has. One that nobody else can read is not.
+func TestDoctorOfExposedSecrets(t *testing.T) {
+	t.Parallel()
+	c := newClinic(t, emulate.Types()...)
+	own := map[string]string{"nodekey": "node key", "pushkey": "push key", "push.disk.key": "disk key"}
+	for i, name := range []string{"nodekey", "pushkey", "push.disk.key"} {
+		require.NoError(t, os.WriteFile(filepath.Join(c.data(), name), []byte(strings.Repeat(string(rune('1'+i)), 64)), 0o600))
+	}
+	password := filepath.Join(c.dir, "password")
+	require.NoError(t, os.WriteFile(password, []byte("our secret\n"), 0o600))
+	args := []string{"--mailserver.password", password}
+	said := c.well("node key", args...)
+	require.NotContains(t, said, "chmod")
+
+	want := map[string]string{password: "mailserver's password"}
+	for name, what := range own {
+		want[filepath.Join(c.data(), name)] = what
+	}
+	for file, what := range map[string]string{
+		"fcm": "CredentialsFile of provider fcm", "apns": "KeyFile of provider apns", "hms": "AppSecretFile of provider hms",
+		"pushy": "APIKeyFile of provider pushy", "webpush": "KeyFile of provider webpush",
+	} {
+		paths := c.paths[file]
+		require.NotEmpty(t, paths, file)
+		key, _, _ := strings.Cut(what, " ")
+		want[paths[key]] = what
+	}
+	for path, what := range want {
+		require.NoError(t, os.Chmod(path, 0o644), what)
+	}
+	code, said, _ := c.examine(args...)
+	require.Equal(t, 1, code)
+	for path, what := range want {
+		require.Contains(t, said, "BAD  "+what+": others on this computer can read "+path+"; do chmod 600 "+path+"\n")
+		require.NotContains(t, said, "ok   "+what+":")
+	}
+	require.NotContains(t, said, "CAFile", "certificates are public")
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/pushext/emulate"
+	"whisperpush/wnode/rpc"
 )
 
 // maxEmulatedDevices bounds --devices: more than fit on a screen are asked for over the control interface.
@@ -68,7 +68,7 @@ func runEmulator(ctx context.Context, kind string, c *cli.Context) error {
 	}
 	service, err := emulate.Start(kind, c.String("addr"))
 	if err != nil {
-		return listenError(err, "the emulated "+kind, portOf(c.String("addr")), "addr", "addr")
+		return rpc.ListenError(err, "the emulated "+kind, rpc.PortOf(c.String("addr")), "addr", "addr")
 	}
 	defer service.Close()
 	failures, err := parseFailures(c.StringSlice("fail"), service.Codes)
@@ -101,7 +101,7 @@ func runEmulator(ctx context.Context, kind string, c *cli.Context) error {
 	return nil
 }
 
-// writeCredentials writes the files that a node reads, and returns where each is.
+// writeCredentials writes the files that a node reads to the directory of --credentials, and returns where each is.
 func writeCredentials(dir string, files map[string]emulate.File) (map[string]string, error) {
 	if len(files) == 0 {
 		return nil, nil
@@ -113,21 +113,12 @@ func writeCredentials(dir string, files map[string]emulate.File) (map[string]str
 	if err != nil {
 		return nil, err
 	}
-	paths := make(map[string]string)
-	for key, file := range files {
-		path := filepath.Join(dir, file.Name)
-		mode := fs.FileMode(0o644)
-		if file.Secret {
-			mode = 0o600
-		}
-		err := os.WriteFile(path, file.Content, mode)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("--credentials: there is no directory %q", dir)
-		case err != nil:
-			return nil, fmt.Errorf("--credentials: cannot write %q: %w", path, errors.Unwrap(err))
-		}
-		paths[key] = path
+	paths, err := emulate.WriteFiles(dir, files)
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--credentials: cannot write %q: %w", failed.Path, failed.Err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--credentials: there is no directory %q", dir)
 	}
 	return paths, nil
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -18,6 +20,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/pushext"
 	"whisperpush/pushext/emulate"
+	"whisperpush/wnode/node"
 )
 
 // Each emulator, run as a user runs it: what it prints configures a node's
@@ -34,9 +37,9 @@ func TestEmulate(t *testing.T) {
 			file := filepath.Join(dir, "node.toml")
 			require.NoError(t, os.WriteFile(file, []byte(e.table), 0o600))
 			require.NoError(t, config.Load(file, &cfg))
-			providers, err := openProviders(cfg.Push.Provider)
+			providers, err := node.OpenProviders(cfg.Push.Provider)
 			require.NoError(t, err)
-			defer closeProviders(providers)
+			defer node.CloseProviders(providers)
 			provider := providers[0]
 			require.Equal(t, kind, provider.Name())
 
@@ -128,9 +131,14 @@ func (e *emulation) next(t *testing.T) string {
 // newDevice registers a device over the control interface.
 func (e *emulation) newDevice(t *testing.T, dir string) pushext.Address {
 	t.Helper()
-	trust, err := trustedRoots("test", map[bool]string{true: filepath.Join(dir, "apns-ca.pem")}[strings.HasPrefix(e.url, "https:")])
-	require.NoError(t, err)
-	transport := &http.Transport{TLSClientConfig: trust}
+	transport := new(http.Transport)
+	if strings.HasPrefix(e.url, "https:") {
+		roots, err := os.ReadFile(filepath.Join(dir, "apns-ca.pem"))
+		require.NoError(t, err)
+		pool := x509.NewCertPool()
+		require.True(t, pool.AppendCertsFromPEM(roots))
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
 	defer transport.CloseIdleConnections()
 	answer, err := (&http.Client{Transport: transport}).Post(e.url+emulate.ControlPath+"devices", "", nil)
 	require.NoError(t, err)

@@ -1,23 +1,8 @@
-// Package wnode is the node's command line and its assembly: the only package that knows all others.
+// Package wnode is the command line. The node itself is package node.
 //
-// Main picks a command. The one without a name, serve, builds the parts from a config.Config in the order that
-// server.go shows, after what can be told of the settings alone: the data directory's lock, keys, archive, mail server, push server, Whisper node, devp2p
-// server, JSON-RPC, metrics; and stops them in the opposite order. The other commands are files of their own:
-// send, device, demo, emulate, doctor, recover, dumpconfig, check-config, version; help is here.
-//
-// Packet 126 reaches requests.go, which tells push requests from mail requests by their topic. pushlog.go shows
-// the archive to the push server. providers.go lists the push providers: adding one is a line there.
-//
-// In the data directory:
-//
-//	LOCK            held while a node runs
-//	nodekey         the node's identity, hex, 0600
-//	nodes/          peers seen, to be dialled again
-//	archive/        the mail server's envelopes
-//	pushkey         the key registrations are encrypted to, hex, 0600
-//	push.disk.key   the key that seals tokens at rest, hex, 0600
-//	push/           registrations and the outbox
-//	whisperpush.ipc the JSON-RPC socket
+// Main picks a command. The one without a name runs a node until a signal comes; the others are files of their own:
+// send, device, demo, emulate, doctor, recover, dumpconfig, check-config, version. flags.go lays the flags over the
+// settings, which are a config.Config.
 package wnode
 
 import (
@@ -35,6 +20,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
+	"whisperpush/wnode/node"
 )
 
 // Main runs the command in args, of which the first is the program's name, and returns the exit code: 0 when it
@@ -65,7 +51,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			"On standard output it prints its enode URL, with --push its push public key, and the VAPID public key of each\n" +
 			"Web Push provider, a line each; it logs to standard error. SIGTERM, SIGINT and SIGHUP stop it cleanly.\n\n" +
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
-		Version:                   version(),
+		Version:                   node.Version(),
 		HideVersion:               true,
 		HideHelp:                  true, // helpFlag is there instead
 		Reader:                    stdin,
@@ -137,10 +123,10 @@ func serveAction(c *cli.Context) error {
 	}
 	cfg, err := settingsOf(c)
 	if err == nil {
-		err = serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
+		err = node.Serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
 	}
 	if err != nil && (cfg.Log.Format == "json" || c.String("log.format") == "json") { // who reads that log reads nothing else
-		logFailure(c.App.ErrWriter, err)
+		node.LogFailure(c.App.ErrWriter, err)
 		return errLogged
 	}
 	return err

@@ -13,6 +13,7 @@ import (
 
 	"whisperpush/pushext/credentials"
 	"whisperpush/pushext/emulate"
+	"whisperpush/wnode/rpc"
 )
 
 // pushSource is where a device on the command line gets its pushes from.
@@ -134,7 +135,7 @@ func (s *deviceSettings) listenWebhook() (*pushSource, error) {
 	}
 	hook, err := emulate.StartWebhook(cfg)
 	if err != nil {
-		return nil, listenError(err, "web-hooks", portOf(s.Listen), "webhook", "webhook")
+		return nil, rpc.ListenError(err, "web-hooks", rpc.PortOf(s.Listen), "webhook", "webhook")
 	}
 	if s.Path == "" {
 		s.Token, s.Path, s.Secret = hook.NewEndpoint()

@@ -16,6 +16,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/mailserver/archive"
 	"whisperpush/pushext/pushserver"
+	"whisperpush/wnode/node"
 )
 
 func recoverCommand() *cli.Command {
@@ -50,10 +51,10 @@ func (r *recovery) run(ctx context.Context) error {
 	if _, err := os.Stat(r.dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no data directory %s; name the node's with --datadir", r.dir)
 	}
-	if err := checkDataDir(r.dir); err != nil {
+	if err := node.CheckDataDir(r.dir); err != nil {
 		return err
 	}
-	unlock, err := lockDir(r.dir)
+	unlock, err := node.LockDir(r.dir)
 	if err != nil {
 		return err
 	}
@@ -114,7 +115,7 @@ func (r *recovery) push(ctx context.Context) (*pushserver.Moves, error) {
 	if path == "" {
 		path = filepath.Join(r.dir, "push.disk.key")
 	}
-	key, err := readSecret(path, "--diskkey")
+	key, err := node.ReadSecret(path, "--diskkey")
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"whisperpush/whisper"
 	"whisperpush/whisper/uplink"
+	"whisperpush/wnode/node"
 )
 
 // maxPayload bounds what send reads from standard input: what the protocol's largest envelope can hold.
@@ -174,19 +175,19 @@ func encryptionFlags(c *cli.Context, draft *whisper.Draft) (err error) {
 
 // secretFlag reads the 32 bytes in hex in the file that a flag names.
 func secretFlag(c *cli.Context, flag string) ([]byte, error) {
-	return readSecret(c.String(flag), "--"+flag)
+	return node.ReadSecret(c.String(flag), "--"+flag)
 }
 
 // sendMessage connects to server, seals the message with the work that server asks for, unless the draft's is
 // fixed, and returns when the envelope is on the wire.
 func sendMessage(ctx context.Context, server *enode.Node, draft whisper.Draft, fixedWork bool) (*whisper.Envelope, error) {
-	node, hangUp, err := dial(ctx, server)
+	sender, hangUp, err := dial(ctx, server)
 	if err != nil {
 		return nil, err
 	}
 	defer hangUp()
 	minPoW := 0.0
-	for _, peer := range node.Peers() {
+	for _, peer := range sender.Peers() {
 		minPoW = peer.MinPoW
 	}
 	switch {
@@ -203,7 +204,7 @@ func sendMessage(ctx context.Context, server *enode.Node, draft whisper.Draft, f
 	if err != nil {
 		return nil, timedOut(ctx, err, "the proof of work was not done in time; give more --timeout or less --pow")
 	}
-	if err := node.SendMessages(ctx, server.ID(), env); err != nil {
+	if err := sender.SendMessages(ctx, server.ID(), env); err != nil {
 		return nil, fmt.Errorf("the node hung up before it had the message; see its log, or try again: %w", err)
 	}
 	return env, nil
@@ -212,19 +213,19 @@ func sendMessage(ctx context.Context, server *enode.Node, draft whisper.Draft, f
 // dial connects to server with a key made for this connection, as a light node that wants none of the network's
 // messages.
 func dial(ctx context.Context, server *enode.Node) (_ *whisper.Node, hangUp func(), err error) {
-	node, err := whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true})
+	sender, err := whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true})
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := node.Start(); err != nil {
+	if err := sender.Start(); err != nil {
 		return nil, nil, err
 	}
-	link, err := dialUntil(ctx, uplink.Config{Node: node, Server: server, Name: clientName()})
+	link, err := dialUntil(ctx, uplink.Config{Node: sender, Server: server, Name: node.ClientName()})
 	if err != nil {
-		node.Stop()
+		sender.Stop()
 		return nil, nil, fmt.Errorf("there is no connection to the node at --server: %w; is it running, and is the enode URL right?", err)
 	}
-	return node, func() { link.Close(); node.Stop() }, nil
+	return sender, func() { link.Close(); sender.Stop() }, nil
 }
 
 // redialEvery is how soon a node is dialled again that hung up: it takes one connection of an address in 30 s.

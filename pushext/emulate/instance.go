@@ -7,6 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -35,6 +38,23 @@ type File struct {
 	Name    string // proposed
 	Content []byte
 	Secret  bool // only its owner may read it
+}
+
+// WriteFiles writes the files into dir, which must be there, and returns the path of
+// each by its key: what Table takes. The error is an *fs.PathError.
+func WriteFiles(dir string, files map[string]File) (paths map[string]string, err error) {
+	paths = make(map[string]string)
+	for key, file := range files {
+		mode := fs.FileMode(0o644)
+		if file.Secret {
+			mode = 0o600
+		}
+		paths[key] = filepath.Join(dir, file.Name)
+		if err := os.WriteFile(paths[key], file.Content, mode); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
 }
 
 // Device is how a server reaches an emulated device: what an app on it would

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -89,12 +88,9 @@ func (r *run) build() error {
 		}
 		r.stops = append(r.stops, service.Close)
 		r.services[kind] = service
-		paths := make(map[string]string)
-		for key, file := range service.Files {
-			paths[key] = filepath.Join(dir, file.Name)
-			if err := os.WriteFile(paths[key], file.Content, 0o600); err != nil {
-				return err
-			}
+		paths, err := emulate.WriteFiles(dir, service.Files)
+		if err != nil {
+			return err
 		}
 		tables += service.Table(paths) + "\n"
 	}

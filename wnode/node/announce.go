@@ -1,0 +1,81 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"log/slog"
+	"time"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/config"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// announceEvery is how often a server announces itself.
+	announceEvery = 5 * time.Minute
+	// announceLife is how long an announcement is on the network, so that whoever connects finds one in the pool of
+	// his peer.
+	announceLife = 2 * announceEvery
+	// offerLife is how long its word is good; who keeps a list need not hear of a server all the time.
+	offerLife = 24 * time.Hour
+)
+
+// announcer tells the network that this server takes registrations.
+type announcer struct {
+	key       *ecdsa.PrivateKey // the push key
+	providers []pushwire.ProviderOffer
+	limits    pushwire.Limits
+	self      func() *enode.Node // as peers reach it, which may become known late
+	node      *whisper.Node
+	logger    *slog.Logger
+}
+
+// describeProviders is what apps are told of the providers: what the settings say, or the provider itself.
+func describeProviders(listed []config.Provider, providers []pushext.Provider) []pushwire.ProviderOffer {
+	var offers []pushwire.ProviderOffer
+	for i, provider := range providers {
+		info := listed[i].Info
+		if public, ok := provider.(interface{ PublicKey() string }); ok { // Web Push: without it nobody can subscribe
+			info = cmp.Or(info, public.PublicKey())
+		}
+		offers = append(offers, pushwire.ProviderOffer{Name: provider.Name(), Info: info})
+	}
+	return offers
+}
+
+// run announces until ctx ends.
+func (a *announcer) run(ctx context.Context) {
+	ticker := time.NewTicker(announceEvery)
+	defer ticker.Stop()
+	for {
+		if err := a.post(ctx); err != nil && ctx.Err() == nil {
+			a.logger.Warn("announcing the push server", "err", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// post announces once.
+func (a *announcer) post(ctx context.Context) error {
+	now := time.Now()
+	env, err := pushwire.SealOffer(ctx, pushwire.Offer{
+		Issued:    uint64(now.Unix()),
+		Expires:   uint64(now.Add(offerLife).Unix()),
+		Enode:     a.self().URLv4(),
+		Providers: a.providers,
+		Limits:    a.limits,
+	}, a.key, announceLife, max(whisper.DefaultMinPoW, a.node.MinPoW()))
+	if err != nil {
+		return err
+	}
+	return a.node.Post(ctx, env)
+}

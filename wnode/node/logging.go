@@ -1,0 +1,84 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	ethlog "github.com/ethereum/go-ethereum/log"
+
+	"whisperpush/config"
+)
+
+// levels are the log levels of --verbosity 1 to 5; 0 logs nothing. geth's numbers and names.
+var levels = [...]slog.Level{1: ethlog.LevelError, 2: ethlog.LevelWarn, 3: ethlog.LevelInfo, 4: ethlog.LevelDebug, 5: ethlog.LevelTrace}
+
+// NewLogger logs to w as settings say. Whatever passes through it is redacted: see Redact.
+func NewLogger(w io.Writer, settings config.Log) *slog.Logger {
+	if settings.Verbosity == 0 {
+		return slog.New(slog.DiscardHandler)
+	}
+	options := &slog.HandlerOptions{Level: levels[settings.Verbosity], ReplaceAttr: logAttr}
+	if settings.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// logAttr names the levels that slog has no name for, and redacts the rest.
+func logAttr(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 {
+		switch a.Key {
+		case slog.TimeKey:
+			return a
+		case slog.LevelKey:
+			if level, ok := a.Value.Any().(slog.Level); ok {
+				return slog.String(a.Key, levelName(level))
+			}
+		}
+	}
+	return redactAttr(a)
+}
+
+func levelName(level slog.Level) string {
+	switch level {
+	case ethlog.LevelTrace:
+		return "TRACE"
+	case ethlog.LevelCrit:
+		return "CRIT"
+	}
+	return level.String()
+}
+
+// LogFailure logs as JSON, whatever the verbosity, why the node ends. It is not redacted: as a plain sentence on the same
+// standard error it would not be either, and it speaks of the operator's own settings and files.
+func LogFailure(w io.Writer, err error) {
+	slog.New(slog.NewJSONHandler(w, nil)).Error("the node does not run", "err", err.Error())
+}
+
+// ethLogger is logger for go-ethereum's p2p, but for its announcement of the node's own URL: we make one, and redaction
+// leaves nothing of p2p's.
+func ethLogger(logger *slog.Logger) ethlog.Logger {
+	return ethlog.NewLogger(withoutSelf{logger.Handler()})
+}
+
+// withoutSelf drops the record that p2p begins with.
+type withoutSelf struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h withoutSelf) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "Started P2P networking" {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h withoutSelf) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return withoutSelf{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (h withoutSelf) WithGroup(name string) slog.Handler {
+	return withoutSelf{h.Handler.WithGroup(name)}
+}

@@ -1,0 +1,405 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/ethereum/go-ethereum/p2p/nat"
+	"github.com/ethereum/go-ethereum/p2p/netutil"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/config"
+	"whisperpush/mailserver"
+	"whisperpush/mailserver/archive"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/whisper"
+	"whisperpush/whisper/devp2p"
+	"whisperpush/wnode/rpc"
+	"whisperpush/wnode/rpc/shh"
+)
+
+// Node is a running node. Its methods may be called concurrently, but Stop by one goroutine alone.
+type Node struct {
+	link     *p2p.Server
+	whisper  *whisper.Node
+	archive  Archive              // nil: the mail server is off
+	health   *archiveHealth       // nil: the mail server is off
+	push     *pushserver.Server   // nil: push is off
+	pushKey  *ecdsa.PublicKey     // nil: push is off
+	registry *prometheus.Registry // of all metrics
+	vapid    []VAPIDKey           // of the Web Push providers
+	ipc      string               // path of the JSON-RPC socket; empty: none
+	http     []*rpc.Listener      // JSON-RPC, and last the metrics, as far as they are on
+
+	source func(netip.Addr, enode.ID) whisper.Source // whom limits count; tests set another, nil is whisper's own
+
+	stops []func() // what was started, in that order
+}
+
+// stopTimeout bounds how long the push server may take to put its attempts under way to rest.
+const stopTimeout = 5 * time.Second
+
+// Start builds and starts a node from settings that config.Config.Validate has passed. The error is one sentence for the operator, nothing is left running, and the data
+// directory is as it was.
+func Start(cfg config.Config, logger *slog.Logger) (*Node, error) {
+	n := new(Node)
+	if err := n.build(cfg, logger); err != nil {
+		n.Stop()
+		return nil, startError(cfg.Node.DataDir, err)
+	}
+	return n, nil
+}
+
+// build starts the parts of a node. Their order is decided here and nowhere else, which is why the function is long:
+// some parts are made before what they need of each other is there, and get it before the first of them starts. After
+// an error Stop stops those that run.
+func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
+	// What can be told from the settings alone is told before anything is written.
+	var providers []pushext.Provider
+	var err error
+	if cfg.Push.Enabled {
+		if providers, err = OpenProviders(cfg.Push.Provider); err != nil {
+			return err
+		}
+		n.onStop(func() { CloseProviders(providers) })
+	}
+	password, err := MailPassword(cfg)
+	if err != nil {
+		return err
+	}
+	if err := CheckDataDir(cfg.Node.DataDir); err != nil {
+		return err
+	}
+
+	// The data directory is ours before anything in it is touched, and as it was if the start fails.
+	data, err := claimDir(cfg.Node.DataDir)
+	if err != nil {
+		return err
+	}
+	n.onStop(data.release)
+	if err := rpc.CheckListeners(cfg); err != nil {
+		return err
+	}
+	logger.Info("starting", "version", Version(), "datadir", cfg.Node.DataDir)
+	warnOfSettings(cfg, logger)
+	nodeKey, err := loadNodeKey(cfg, logger)
+	if err != nil {
+		return err
+	}
+	n.registry = newRegistry()
+	requests := newRequests(n.registry)
+
+	settings := whisper.Config{
+		MinPoW:         cfg.Shh.MinimumAcceptedPOW,
+		MaxMessageSize: cfg.Shh.MaxMessageSize,
+		RestrictLight:  cfg.Shh.RestrictConnectionBetweenLightClients,
+		PeerBytes:      whisper.DefaultPeerBytes,
+		PeerMessages:   whisper.DefaultPeerMessages,
+		MaxInbound:     newLinkLimits(cfg.Node.MaxPeers).inbound,
+		Source:         n.source,
+		Requests:       requests,
+		Logger:         logger,
+		Registerer:     n.registry,
+	}
+	withMail := cfg.Mailserver.Enabled || cfg.Push.Enabled
+	mailKey := sync.OnceValue(func() []byte { return whisper.KeyFromPassword(password) })
+	if withMail {
+		n.onStop(inBackground(func(context.Context) { mailKey() })) // slow on purpose
+		n.health = new(archiveHealth)
+		settings.Archiver = n.health
+	}
+	if n.whisper, err = whisper.NewNode(settings); err != nil {
+		return err
+	}
+
+	// Archive and push are opened side by side: both read much, and neither needs the other before it starts.
+	var opening sync.WaitGroup
+	var archiveErr, pushErr error
+	var log pushLog
+	var pushKey *ecdsa.PrivateKey
+	if withMail {
+		opening.Go(func() { n.archive, archiveErr = openArchive(cfg, logger, n.registry) })
+	}
+	if cfg.Push.Enabled {
+		opening.Go(func() {
+			n.push, pushKey, pushErr = newPush(cfg, nodeKey, providers, &log, n.whisper, logger, n.registry)
+		})
+	}
+	opening.Wait()
+	if n.archive != nil {
+		n.onStop(func() { logError(logger, "closing the archive", n.archive.Close()) })
+		n.health.Archiver, log.Archive = n.archive, n.archive
+		n.health.probe, n.health.parts = n.archive.Probe, n.archive.DamagedParts
+	}
+	n.onStop(n.whisper.Stop)
+	if n.push != nil {
+		n.onStop(func() { logError(logger, "stopping push", stopPush(n.push)) })
+	}
+	if err := cmp.Or(archiveErr, pushErr); err != nil {
+		return err
+	}
+
+	// Then they start: the node that fills the archive, and those who answer requests.
+	if err = n.whisper.Start(); err != nil {
+		return err
+	}
+	var announce *announcer // nil: not asked for
+	if n.push != nil {
+		n.pushKey, n.vapid = &pushKey.PublicKey, VAPIDKeys(providers)
+		if cfg.Push.Announce {
+			announce = &announcer{
+				key: pushKey, providers: describeProviders(cfg.Push.Provider, providers), limits: n.push.Limits(), node: n.whisper, logger: logger,
+			}
+		}
+		if err = n.push.Start(context.Background()); err != nil {
+			return err
+		}
+		requests.push = n.push
+	}
+	if withMail {
+		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, n.archive, n.whisper, logger, n.registry)
+		if err != nil {
+			return err
+		}
+		mail.Start()
+		n.onStop(mail.Stop)
+		requests.mail = mail
+	}
+
+	// Everything stands: let the network in, then the callers.
+	if n.link, err = n.startLink(cfg, nodeKey, devp2p.Protocol(n.whisper), logger); err != nil {
+		return err
+	}
+	data.keep() // peers may know of it from here on
+	if announce != nil {
+		announce.self = n.link.Self
+		n.onStop(inBackground(announce.run))
+	}
+	if err = n.startRPC(cfg, logger); err != nil {
+		return err
+	}
+	if cfg.Metrics.Enabled {
+		metrics, err := listenMetrics(cfg.Metrics, n.registry, n.healthy, n.remark, logger)
+		if err != nil {
+			return err
+		}
+		n.onStop(metrics.Close)
+		n.http = append(n.http, metrics)
+	}
+	return nil
+}
+
+// Self is how peers reach the node: its enode URL.
+func (n *Node) Self() *enode.Node { return n.link.Self() }
+
+// AddPeer has the node dial another and keep redialling it.
+func (n *Node) AddPeer(other *enode.Node) { n.link.AddPeer(other) }
+
+// Whisper is the node's part in the network of messages. It belongs to the node.
+func (n *Node) Whisper() *whisper.Node { return n.whisper }
+
+// PushKey is the key that registrations are encrypted to, nil if push is off.
+func (n *Node) PushKey() *ecdsa.PublicKey { return n.pushKey }
+
+// Metrics gathers what /metrics shows, whether that is served or not.
+func (n *Node) Metrics() prometheus.Gatherer { return n.registry }
+
+// onStop adds what stop calls; it calls the last added first.
+func (n *Node) onStop(stop func()) { n.stops = append(n.stops, stop) }
+
+// inBackground runs f until what it returns is called, which waits for it.
+func inBackground(f func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// Stop stops what was started, in the opposite order, and waits for it.
+func (n *Node) Stop() {
+	for _, stop := range slices.Backward(n.stops) {
+		stop()
+	}
+	n.stops = nil
+}
+
+func logError(logger *slog.Logger, doing string, err error) {
+	if err != nil {
+		logger.Error(doing, "err", err)
+	}
+}
+
+// loadNodeKey is the key that the settings name.
+func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, error) {
+	if cfg.Node.KeyHex != "" {
+		return crypto.HexToECDSA(cfg.Node.KeyHex)
+	}
+	file := NodeKeyFile(cfg)
+	secret, made, err := file.load()
+	if err != nil {
+		return nil, err
+	}
+	if entries, _ := os.ReadDir(ArchiveDir(cfg)); made && len(entries) > 0 {
+		logger.Warn("there was no node key beside the archive, so clients that know this node by its former enode URL do not find it; put the former key back if there is one", "file", file.Path())
+	}
+	return crypto.ToECDSA(secret)
+}
+
+// ArchiveDir is the directory of the mailserver's envelopes.
+func ArchiveDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "archive") }
+
+func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) (Archive, error) {
+	retention := time.Duration(cfg.Mailserver.Retention)
+	if retention == 0 {
+		retention = -1 // for ever
+	}
+	a, err := archive.Open(ArchiveDir(cfg), archive.Options{
+		Retention:  retention,
+		MaxBytes:   cfg.Mailserver.MaxBytes,
+		Logger:     logger,
+		Registerer: registry,
+	})
+	if err != nil {
+		return nil, err // not a nil *archive.Archive in an interface
+	}
+	return a, nil
+}
+
+// MailPassword is the mailserver's password.
+func MailPassword(cfg config.Config) (string, error) {
+	if path := cfg.Mailserver.PasswordFile; path != "" {
+		return ReadPassword(path, "Mailserver.PasswordFile (--mailserver.password)")
+	}
+	return config.DefaultPassword, nil
+}
+
+func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.PrivateKey, store mailserver.Store, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+	return mailserver.NewServer(mailserver.ServerConfig{
+		Store:       store,
+		Sender:      node,
+		Key:         key,
+		KeyIsSecret: secret,
+		Identity:    nodeKey,
+		Limits: mailserver.Limits{
+			PeerRequests: cfg.Mailserver.RequestsPerMinute,
+			ClassicBytes: cfg.Mailserver.MaxAnswerBytes,
+		},
+		Logger:     logger,
+		Registerer: registry,
+	})
+}
+
+// startLink lets the network in.
+func (n *Node) startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, logger *slog.Logger) (*p2p.Server, error) {
+	natm, err := nat.Parse(cfg.Node.NAT)
+	if err != nil {
+		return nil, err
+	}
+	var restrict *netutil.Netlist // an empty list would allow nobody
+	if cfg.Node.NetRestrict != "" {
+		if restrict, err = netutil.ParseNetlist(cfg.Node.NetRestrict); err != nil {
+			return nil, err
+		}
+	}
+	limits := newLinkLimits(cfg.Node.MaxPeers)
+	bootnodes, static := ParseNodes(cfg.Node.BootstrapNodes), ParseNodes(cfg.Node.StaticNodes)
+	var late []Bootnode
+	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
+		bootnodes, static = nil, append(static, bootnodes...)
+	} else {
+		var peers []*enode.Node
+		all := CheckBootnodes(context.Background(), bootnodes, net.DefaultResolver.LookupNetIP)
+		bootnodes, peers, late = sortBootnodes(all, logger)
+		static = append(static, peers...)
+	}
+	link := &p2p.Server{Config: p2p.Config{
+		PrivateKey:      key,
+		Name:            ClientName(),
+		MaxPeers:        limits.peers,
+		DialRatio:       limits.dialRatio,
+		MaxPendingPeers: limits.pending,
+		ListenAddr:      cfg.Node.ListenAddr,
+		NAT:             natm,
+		NetRestrict:     restrict,
+		NoDiscovery:     cfg.Node.NoDiscovery,
+		DiscoveryV4:     !cfg.Node.NoDiscovery,
+		DiscoveryV5:     !cfg.Node.NoDiscovery,
+		BootstrapNodes:  bootnodes,
+		StaticNodes:     static,
+		TrustedNodes:    ParseNodes(cfg.Node.TrustedNodes),
+		NodeDatabase:    filepath.Join(cfg.Node.DataDir, "nodes"),
+		Protocols:       []p2p.Protocol{protocol},
+		Logger:          ethLogger(logger.With("part", "p2p")),
+	}}
+	link.BootstrapNodesV5 = link.BootstrapNodes
+	if err := link.Start(); err != nil {
+		link.Stop()
+		return nil, rpc.ListenError(err, "peers", rpc.PortOf(cfg.Node.ListenAddr), "port", "addr")
+	}
+	n.onStop(link.Stop)
+	tellOwnIP(link)
+	if len(late) > 0 {
+		n.onStop(inBackground(func(ctx context.Context) {
+			resolveLate(ctx, late, net.DefaultResolver.LookupNetIP, func(b Bootnode) { join(link, b, logger) })
+		}))
+	}
+	return link, nil
+}
+
+// ParseNodes reads enode URLs that the settings' check has passed.
+func ParseNodes(urls []string) []*enode.Node {
+	var nodes []*enode.Node
+	for _, url := range urls {
+		nodes = append(nodes, enode.MustParse(url))
+	}
+	return nodes
+}
+
+// startRPC opens the JSON-RPC listeners.
+func (n *Node) startRPC(cfg config.Config, logger *slog.Logger) error {
+	whisperCalls := shh.New(n.whisper, logger)
+	n.onStop(whisperCalls.Close)
+	served := rpc.APIs{
+		shh.Namespace: whisperCalls,
+		"net":         rpc.Net{Server: n.link},
+		"web3":        rpc.Web3{Client: ClientName()},
+		"admin":       rpc.Admin{Server: n.link},
+	}
+	if !cfg.RPC.IPCDisable {
+		path := rpc.SocketPath(cfg)
+		stop, err := rpc.ListenSocket(path, served)
+		if err != nil {
+			return err
+		}
+		n.onStop(stop)
+		n.ipc = path
+	}
+	listeners, err := rpc.Listen(cfg.RPC, served, logger)
+	if err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		n.onStop(l.Close)
+	}
+	n.http = append(n.http, listeners...)
+	return nil
+}

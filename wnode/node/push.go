@@ -1,0 +1,131 @@
+package node
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/config"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/whisper"
+)
+
+// ErrOneKey ends a sentence about the push key.
+var ErrOneKey = errors.New("is the node key too; they must differ, so that a registration tells nothing of the node")
+
+// pushDir is the directory of the registrations and the outbox.
+func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "push") }
+
+// newPush builds the push server with its keys and providers. log may get its archive later, before the server
+// starts.
+func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushserver.Server, *ecdsa.PrivateKey, error) {
+	dir := pushDir(cfg)
+	file := PushKeyFile(cfg)
+	secret, _, err := file.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := crypto.ToECDSA(secret)
+	if err != nil {
+		return nil, nil, err
+	}
+	if key.Equal(nodeKey) {
+		return nil, nil, fmt.Errorf("the push key in %s %w", file.Path(), ErrOneKey)
+	}
+	diskKey, _, err := DiskKeyFile(cfg).load()
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err := pushserver.New(pushserver.Config{
+		Dir:           dir,
+		PushKey:       key,
+		DiskKey:       diskKey,
+		Log:           log,
+		Envelopes:     log,
+		Sender:        node,
+		Providers:     providers,
+		SkipChallenge: cfg.Push.SkipChallenge,
+		Limits:        pushLimits(cfg.Push.Limits),
+		Delivery:      pushDelivery(cfg.Push),
+		Logger:        logger,
+		Registerer:    registry,
+	})
+	if errors.Is(err, pushserver.ErrDiskKey) {
+		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", DiskKeyFile(cfg).Path(), dir, dir)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(providers) == 0 {
+		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
+	}
+	return server, key, nil
+}
+
+// pushLimits are the settings' limits; the others have their defaults.
+func pushLimits(l config.Limits) pushserver.Limits {
+	limits := pushserver.Limits{
+		Registrations: l.Registrations,
+		Channels:      l.Channels,
+		Lifetime:      time.Duration(l.Lifetime),
+		PerSource:     l.PerSource,
+		PoW:           l.PoW,
+	}
+	if limits.PoW == 0 {
+		limits.PoW = -1 // none
+	}
+	return limits
+}
+
+// pushDelivery is the settings' delivery, with the budgets and rates of the providers that have their own.
+func pushDelivery(p config.Push) pushserver.Delivery {
+	budget := pushext.Budget{Burst: p.Delivery.Burst, Every: time.Duration(p.Delivery.Every)}
+	delivery := pushserver.Delivery{
+		TTL:         time.Duration(p.Delivery.TTL),
+		SilentAfter: p.Delivery.SilentAfter,
+		LadderDelay: time.Duration(p.Delivery.LadderDelay),
+		LinkDelay:   time.Duration(p.Delivery.LinkDelay),
+		FanOut:      p.Delivery.FanOut,
+		Jitter:      time.Duration(p.Delivery.Jitter),
+		Batch:       time.Duration(p.Delivery.Batch),
+		Budget:      budget,
+		Budgets:     map[string]pushext.Budget{},
+		Rates:       map[string]float64{},
+	}
+	if delivery.FanOut == 0 {
+		delivery.FanOut = -1 // no bound
+	}
+	if delivery.SilentAfter == 0 {
+		delivery.SilentAfter = -1 // never
+	}
+	for _, provider := range p.Provider {
+		own := budget
+		if provider.Burst > 0 {
+			own.Burst = provider.Burst
+		}
+		if provider.Every > 0 {
+			own.Every = time.Duration(provider.Every)
+		}
+		if own != budget {
+			delivery.Budgets[provider.Name] = own
+		}
+		if provider.Rate != 0 {
+			delivery.Rates[provider.Name] = provider.Rate
+		}
+	}
+	return delivery
+}
+
+func stopPush(server *pushserver.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return server.Stop(ctx)
+}

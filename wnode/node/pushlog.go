@@ -1,0 +1,48 @@
+package node
+
+import (
+	"context"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/mailserver/archive"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/whisper"
+)
+
+// pushLog shows the archive to the push server, which knows no mail server.
+type pushLog struct{ Archive }
+
+var (
+	_ pushext.Log          = (*pushLog)(nil)
+	_ pushext.Identified   = (*pushLog)(nil)
+	_ pushserver.Envelopes = (*pushLog)(nil)
+)
+
+// LogID implements pushext.Identified.
+func (l *pushLog) LogID() []byte {
+	id := l.ID()
+	return id[:]
+}
+
+// Follow implements pushext.Log. The entries are only valid during the call of fn.
+func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
+	var entries []pushext.Entry
+	return l.Archive.Follow(ctx, after, func(records []archive.Record) error {
+		entries = entries[:0]
+		for _, r := range records {
+			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received, Data: r.Envelope.Data})
+		}
+		return fn(entries)
+	})
+}
+
+// ByHash implements pushext.Envelopes.
+func (l *pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
+	records, missing, err := l.Archive.ByHash(ctx, hashes)
+	for _, r := range records {
+		found = append(found, r.Envelope)
+	}
+	return found, missing, err
+}

@@ -1,0 +1,64 @@
+package node
+
+import (
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// requests hands each packet 126 to whom it is for: what is on the push topic to the push server, everything
+// else to the mail server, which reads forms that are no envelope too. With push off, push requests go nowhere:
+// they are counted, and the mail server's time is not spent on them.
+type requests struct {
+	push envelopeHandler // nil: off
+	mail packetHandler   // nil: off
+
+	counted *prometheus.CounterVec // by destination: push, mail, ignored
+	topic   whisper.Topic          // the push topic
+}
+
+// envelopeHandler gets requests that are envelopes.
+type envelopeHandler interface {
+	HandleEnvelope(peer enode.ID, env *whisper.Envelope)
+}
+
+// packetHandler gets those that are none too.
+type packetHandler interface {
+	envelopeHandler
+	HandlePlain(peer enode.ID, payload []byte)
+}
+
+func newRequests(registerer prometheus.Registerer) *requests {
+	r := &requests{
+		topic: pushwire.Topic(),
+		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "whisperpush_wnode_requests_total",
+			Help: "Packets 126 by destination: push, mail, or ignored because what they ask for is off.",
+		}, []string{"destination"}),
+	}
+	for _, destination := range []string{"push", "mail", "ignored"} {
+		r.counted.WithLabelValues(destination)
+	}
+	registerer.MustRegister(r.counted)
+	return r
+}
+
+// HandleRequest implements whisper.RequestHandler. A packet is decoded here, for whoever gets it.
+func (r *requests) HandleRequest(peer enode.ID, payload []byte) {
+	env, err := whisper.DecodeEnvelope(payload)
+	destination := "mail"
+	switch {
+	case err == nil && env.Topic == r.topic && r.push != nil:
+		destination = "push"
+		r.push.HandleEnvelope(peer, env)
+	case err == nil && env.Topic == r.topic, r.mail == nil:
+		destination = "ignored"
+	case err == nil:
+		r.mail.HandleEnvelope(peer, env)
+	default:
+		r.mail.HandlePlain(peer, payload)
+	}
+	r.counted.WithLabelValues(destination).Inc()
+}
