@@ -21,6 +21,15 @@ type Quieter interface {
 	Quiet() Budget
 }
 
+// Collapser is implemented by a Provider whose push service delays the
+// notifications of a device that have a CollapseID once there were many of them.
+type Collapser interface {
+	// Collapsible is how many of them one device may be sent before the next one is
+	// late; the zero Budget is no limit. Wake-ups beyond it that are Unreplaced are
+	// to be sent without CollapseID.
+	Collapsible() Budget
+}
+
 // Paced is implemented by a Provider whose push service documents how many
 // requests it takes. Delivery.Rates replaces what it says.
 type Paced interface {

@@ -92,13 +92,11 @@ type Notification struct {
 	// address of the device, is given the same one.
 	CollapseID string
 
-	// Fresh says that the device has fetched what it was woken for, but for the
-	// latest few, so hardly any older wake-up waits that this one could replace, and
-	// that it was sent as many with CollapseID lately as FCM takes without delaying
-	// them (20, and one more in 3 minutes; a few are left over). A service with such a limit is sent it
-	// without CollapseID. A wake-up that may repeat one from before a crash is never
-	// Fresh.
-	Fresh bool
+	// Unreplaced is set when there is probably nothing at the push service for this
+	// wake-up to replace: the device is fetching, and it has used up the collapsible
+	// messages that a Collapser delivers without delay. Such services send it without
+	// CollapseID. It is never set on a wake-up that may repeat one from before a crash.
+	Unreplaced bool
 
 	// TTL is how long the service may keep the notification for a device that
 	// is offline. 0 means deliver now or drop.

@@ -58,7 +58,7 @@ func newAndroid(t *testing.T, key *rsa.PrivateKey) *phone {
 func (p *phone) push(number int, collapse string, ttl time.Duration) {
 	p.t.Helper()
 	v := p.provider.Push(p.t.Context(), pushext.Notification{
-		Address: pushext.Address{Token: p.token}, Body: fmt.Appendf(nil, `{"n":%d}`, number), CollapseID: collapse, Fresh: collapse == "",
+		Address: pushext.Address{Token: p.token}, Body: fmt.Appendf(nil, `{"n":%d}`, number), CollapseID: collapse, Unreplaced: collapse == "",
 		TTL: ttl, Urgent: true, Visible: true, ID: "id",
 	})
 	require.Equal(p.t, pushext.Delivered, v.Class, v.Reason)

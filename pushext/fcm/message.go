@@ -59,7 +59,7 @@ var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, sl
 func (f *frames) message(n pushext.Notification) ([]byte, error) {
 	s := shape{urgent: n.Urgent, ttl: min(max(n.TTL, 0), MaxTTL)}
 	// If there is nothing to replace: no key, as collapsible messages are throttled.
-	s.collapsible = n.CollapseID != "" && !n.Fresh
+	s.collapsible = n.CollapseID != "" && !n.Unreplaced
 	frame, err := f.frame(s)
 	if err != nil {
 		return nil, err

@@ -92,8 +92,9 @@ type Provider struct {
 }
 
 var (
-	_ pushext.Provider = (*Provider)(nil)
-	_ pushext.Paced    = (*Provider)(nil)
+	_ pushext.Provider  = (*Provider)(nil)
+	_ pushext.Paced     = (*Provider)(nil)
+	_ pushext.Collapser = (*Provider)(nil)
 )
 
 // New checks the configuration without any network I/O. The error is one
@@ -185,6 +186,15 @@ func (p *Provider) Close() { p.access.Close() }
 
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
+
+// Collapsible is what FCM takes of collapsible messages to one device before it
+// delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
+// 20 at once, then one in 3 minutes), less four for what is not counted: challenges,
+// dismissals, and attempts that arrived though their answer did not.
+func Collapsible() pushext.Budget { return pushext.Budget{Burst: 16, Every: 3 * time.Minute} }
+
+// Collapsible implements pushext.Collapser.
+func (*Provider) Collapsible() pushext.Budget { return Collapsible() }
 
 // Rate implements pushext.Paced.
 func (*Provider) Rate() float64 { return Rate }

@@ -79,9 +79,9 @@ func TestPush(t *testing.T) {
 			require.JSONEq(t, fmt.Sprintf(`{"message":{"token":%q,"data":{"v":"2","p":"c2VhbGVk"},
 				"android":{"collapse_key":"abcdefghijklmnop","priority":"high","ttl":"90s"}}}`, token), string(got.Raw))
 
-			fresh := notification(token)
-			fresh.Fresh = true
-			require.Equal(t, pushext.Delivered, p.Push(t.Context(), fresh).Class)
+			unreplaced := notification(token)
+			unreplaced.Unreplaced = true
+			require.Equal(t, pushext.Delivered, p.Push(t.Context(), unreplaced).Class)
 			require.Empty(t, (<-e.Pushes(token)).CollapseID, "not collapsible, as nothing waits")
 
 			quiet := notification(token)

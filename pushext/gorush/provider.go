@@ -33,6 +33,7 @@ import (
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
 	"whisperpush/pushext/credentials"
+	"whisperpush/pushext/fcm"
 )
 
 const (
@@ -78,6 +79,7 @@ type Provider struct {
 var (
 	_ pushext.Provider      = (*Provider)(nil)
 	_ pushext.Quieter       = (*Provider)(nil)
+	_ pushext.Collapser     = (*Provider)(nil)
 	_ pushext.Canonicalizer = (*Provider)(nil)
 )
 
@@ -133,6 +135,14 @@ func (p *Provider) Examine(ctx context.Context) error {
 func (p *Provider) Quiet() pushext.Budget {
 	if p.cfg.Platform == IOS {
 		return apns.Background()
+	}
+	return pushext.Budget{}
+}
+
+// Collapsible is FCM's limit of collapsible messages, or none.
+func (p *Provider) Collapsible() pushext.Budget {
+	if p.cfg.Platform == Android {
+		return fcm.Collapsible()
 	}
 	return pushext.Budget{}
 }
@@ -216,7 +226,7 @@ func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNo
 			req.Priority = notify.HIGH
 		}
 		collapse := n.CollapseID
-		if n.Fresh { // there is nothing to replace, and FCM throttles what is collapsible
+		if n.Unreplaced { // there is nothing to replace, and FCM throttles what is collapsible
 			collapse = ""
 		}
 		req.Android = &messaging.AndroidConfig{CollapseKey: collapse, Priority: req.Priority, TTL: &ttl}

@@ -14,6 +14,7 @@ import (
 	"whisperpush/pushext/apns"
 	"whisperpush/pushext/attempt"
 	"whisperpush/pushext/emulate"
+	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/gorush"
 	"whisperpush/pushext/providertest"
 	"whisperpush/testutil/emulatetest"
@@ -164,6 +165,13 @@ func TestQuiet(t *testing.T) {
 	require.Zero(t, p.Quiet())
 	_, p = start(t, gorush.IOS)
 	require.Equal(t, apns.Background(), p.Quiet())
+}
+
+func TestCollapsible(t *testing.T) {
+	_, p := start(t, gorush.Android)
+	require.Equal(t, fcm.Collapsible(), p.Collapsible())
+	_, p = start(t, gorush.IOS)
+	require.Zero(t, p.Collapsible())
 }
 
 func TestNewExplainsItself(t *testing.T) {

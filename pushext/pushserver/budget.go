@@ -8,18 +8,6 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// collapsible is what FCM takes of collapsible messages to one device before it
-// delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
-// 20 at once, then one in 3 minutes), less four for what is not counted here:
-// challenges, dismissals, and attempts that arrived though their answer did not.
-var collapsible = pushext.Budget{Burst: 16, Every: 3 * time.Minute}
-
-// fetching is how many wake-ups a device may have left unfetched and still count
-// as one that is about to fetch: in a lively talk the next message comes while the
-// last one is fetched. Behind collapsible it would come minutes late with a collapse
-// id, and without it a few wake-ups at most wait at the service.
-const fetching = 5
-
 // quieted is what devices of one provider were sent that is not Visible, by
 // registration, as a challenge and the dismissals after it are different jobs.
 // A challenge, for which a user waits, is only counted; dismissals wait and

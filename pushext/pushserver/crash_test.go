@@ -23,11 +23,13 @@ import (
 )
 
 // cut takes the provider away from a rig that crashed: what it still does in
-// its last moments did not happen.
+// its last moments did not happen. It is throttled.
 type cut struct {
 	*scripted
 	off atomic.Bool
 }
+
+func (*cut) Collapsible() pushext.Budget { return throttle }
 
 func (c *cut) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
 	if c.off.Load() {
@@ -72,7 +74,7 @@ func (o *oracle) check(t require.TestingT, p *scripted) {
 			if push.Class == pushext.Delivered {
 				if covered[push.Payload.Hashes[0]] { // the newest: so nothing in it is new
 					repeated++
-					require.False(t, push.Fresh, "a repetition goes out with the collapse id")
+					require.False(t, push.Unreplaced, "a repetition goes out with the collapse id")
 				}
 				for _, h := range push.Payload.Hashes {
 					covered[h] = true
@@ -208,14 +210,14 @@ func TestACrashRepeatsOneWakeupADevice(t *testing.T) {
 			synctest.Wait()
 			got := p.all()[spent:]
 			require.Len(t, got, 2)
-			require.Equal(t, spent > 0, got[0].Fresh)
+			require.Equal(t, spent > 0, got[0].Unreplaced)
 			r = r.powerCut(p, 1)
 			r.start()
 			time.Sleep(time.Hour)
 			got = p.all()[spent+2:]
 			require.Len(t, got, 1, "one repetition")
 			require.Equal(t, []common.Hash{b, a}, got[0].Payload.Hashes)
-			require.False(t, got[0].Fresh)
+			require.False(t, got[0].Unreplaced)
 			r.stop()
 		})
 	}

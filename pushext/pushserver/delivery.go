@@ -25,7 +25,7 @@ type Delivery struct {
 	// below what FCM (240 a minute) and APNs take, and never the reason for
 	// missing the 15 s of a device that fetches. FCM's limit of 20 and then one
 	// in 3 minutes is no budget of ours: it is for collapsible messages alone,
-	// a device that fetches is sent no more of them (Notification.Fresh), and
+	// a device that fetches is sent no more of them (Notification.Unreplaced), and
 	// waiting 3 minutes here would miss what FCM might still deliver in time.
 	Budget  pushext.Budget
 	Budgets map[string]pushext.Budget

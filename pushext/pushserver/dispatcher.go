@@ -44,20 +44,21 @@ const (
 // line is a provider with what is known of it.
 type line struct {
 	pushext.Provider
-	name     string
-	laner    pushext.Laner  // nil if it has one lane
-	share    *share         // of its lanes, nil if it has one lane
-	limit    int            // attempts at once of a lane
-	linked   bool           // it is a Linked
-	patience time.Duration  // how long a device may take to fetch before its next route is tried
-	budget   pushext.Budget // of each device
-	pace     pushext.Budget // of the attempts of each lane; zero: no bound
-	queued   prometheus.Gauge
-	flying   prometheus.Gauge
-	breaker  breaker // guarded by dispatcher.mu: pauses all lanes of a Laner
-	quiet    quieted // guarded by dispatcher.mu
-	frozen   int     // guarded by dispatcher.mu: lanes of which no verdict about a dead address is believed
-	health   health  // guarded by dispatcher.mu
+	name        string
+	laner       pushext.Laner  // nil if it has one lane
+	share       *share         // of its lanes, nil if it has one lane
+	limit       int            // attempts at once of a lane
+	linked      bool           // it is a Linked
+	patience    time.Duration  // how long a device may take to fetch before its next route is tried
+	budget      pushext.Budget // of each device
+	collapsible pushext.Budget // of each device, of what has a collapse id; zero: no bound
+	pace        pushext.Budget // of the attempts of each lane; zero: no bound
+	queued      prometheus.Gauge
+	flying      prometheus.Gauge
+	breaker     breaker // guarded by dispatcher.mu: pauses all lanes of a Laner
+	quiet       quieted // guarded by dispatcher.mu
+	frozen      int     // guarded by dispatcher.mu: lanes of which no verdict about a dead address is believed
+	health      health  // guarded by dispatcher.mu
 }
 
 // pauses reports whether a verdict stops others at once, and not the one device.
@@ -213,8 +214,12 @@ func newDispatcher(o dispatchOptions) (*dispatcher, error) {
 		if linked {
 			patience = cfg.LinkDelay
 		}
+		var collapsible pushext.Budget
+		if c, ok := p.(pushext.Collapser); ok {
+			collapsible = c.Collapsible()
+		}
 		d.lines[name] = &line{
-			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p), quiet: newQuieted(p),
+			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p), quiet: newQuieted(p), collapsible: collapsible,
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
 	}

@@ -37,8 +37,8 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 2, Hashes: []common.Hash{b, a}}, got[1].Payload)
 		require.Equal(t, begin, got[0].At, "no polling on the way")
 		require.Equal(t, got[0].CollapseID, got[1].CollapseID)
-		require.False(t, got[0].Fresh, "few were sent with the collapse id")
-		require.False(t, got[1].Fresh)
+		require.False(t, got[0].Unreplaced, "few were sent with the collapse id")
+		require.False(t, got[1].Unreplaced)
 		require.NotEqual(t, got[0].ID, got[1].ID)
 		require.True(t, got[0].Urgent)
 		require.Len(t, p.to("token-2"), 1)
@@ -50,18 +50,26 @@ func TestMatchIsPushedAtOnceWithEverythingUnfetched(t *testing.T) {
 		got = p.to("token-1")
 		require.Len(t, got, 3)
 		require.Equal(t, pushwire.Payload{Kind: pushwire.Messages, Seq: 3, Hashes: []common.Hash{c}}, got[2].Payload)
-		require.False(t, got[2].Fresh)
+		require.False(t, got[2].Unreplaced)
 		require.Equal(t, 2.0, outcomes(r, outcomeFetched, "fetch"))
 	})
 }
 
-// FCM delays what is collapsible beyond a number and one in 3 minutes: a device that
+// throttle is what a throttled provider allows.
+var throttle = pushext.Budget{Burst: 16, Every: 3 * time.Minute}
+
+// throttled is a scripted provider whose service delays what is collapsible.
+type throttled struct{ *scripted }
+
+func (throttled) Collapsible() pushext.Budget { return throttle }
+
+// A service delays what is collapsible beyond a number and one in 3 minutes: a device that
 // fetches is sent the rest without the id, and one that does not with it, for
 // there is something to replace.
 func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		p := &scripted{name: "fcm"}
-		r := newRig(t, Delivery{Budget: pushext.Budget{Burst: 100}}, p)
+		r := newRig(t, Delivery{Budget: pushext.Budget{Burst: 100}}, throttled{p})
 		topic := r.device(1, "fcm token-1")
 		r.start()
 		wake := func(fetch bool) bool {
@@ -71,9 +79,9 @@ func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
 				require.NoError(t, r.box.fetched(1, []common.Hash{h}, false))
 			}
 			got := p.all()
-			return got[len(got)-1].Fresh
+			return got[len(got)-1].Unreplaced
 		}
-		for i := range collapsible.Burst {
+		for i := range throttle.Burst {
 			require.False(t, wake(true), i)
 		}
 		require.True(t, wake(true))
@@ -89,7 +97,7 @@ func TestCollapsibleIsSpentBeforeAnythingGoesWithoutTheID(t *testing.T) {
 		require.False(t, wake(true), "those before wait at the service, as far as we know")
 		require.NoError(t, r.box.renewed(1))
 		time.Sleep(time.Hour)
-		for i := range collapsible.Burst {
+		for i := range throttle.Burst {
 			require.False(t, wake(true), i)
 		}
 		require.True(t, wake(true))

@@ -72,7 +72,7 @@ func (d *dispatcher) fly(f *flight, j *job) {
 		d.abort(f, j, errOtherLane)
 		return
 	}
-	c, err := d.load(j, reg)
+	c, err := d.load(l.line, j, reg)
 	if err != nil {
 		d.abort(f, j, err)
 		return
@@ -125,13 +125,13 @@ func (d *dispatcher) usable(reg registration.Registration) (registration.Registr
 // leads reports whether a route is proven and its provider configured here.
 func (d *dispatcher) leads(r registration.Route) bool { return r.Proven && d.lines[r.Provider] != nil }
 
-// load decides what an attempt is to carry.
-func (d *dispatcher) load(j *job, reg registration.Registration) (cargo, error) {
+// load decides what an attempt through a provider is to carry.
+func (d *dispatcher) load(p *line, j *job, reg registration.Registration) (cargo, error) {
 	d.mu.Lock()
 	c := cargo{kind: pushwire.Messages, reg: reg, route: j.route, dismiss: slices.Clone(j.dismiss)}
 	repeat, heir := j.repeat, j.heir
 	d.mu.Unlock()
-	w, err := d.box.compose(j.id, j.wake, repeat)
+	w, err := d.box.compose(j.id, j.wake, repeat, p.collapsible)
 	if errors.Is(err, errNothing) && len(c.dismiss) > 0 {
 		c.kind = pushwire.Dismiss
 		return c, d.hush(j.id, c)
@@ -142,7 +142,7 @@ func (d *dispatcher) load(j *job, reg registration.Registration) (cargo, error) 
 	if j.wake == nil || j.wake.seq != w.seq {
 		j.nonce = nonce()
 	}
-	w.fresh = w.fresh && !heir // its twin may wait at the service
+	w.unreplaced = w.unreplaced && !heir // its twin may wait at the service
 	c.wake = w
 	return c, nil
 }
@@ -181,7 +181,7 @@ func (d *dispatcher) notification(j *job, c cargo) (pushext.Notification, error)
 	switch c.kind {
 	case pushwire.Messages:
 		p.Seq, p.Hashes, p.More = c.wake.seq, c.wake.hashes, c.wake.more
-		n.Visible, n.Fresh = true, c.wake.fresh
+		n.Visible, n.Unreplaced = true, c.wake.unreplaced
 	case pushwire.Dismiss:
 		p.Hashes = c.dismiss
 		n.Urgent, number = false, nonce()

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/durable"
+	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushserver/vault"
 	"whisperpush/pushext/pushwire"
@@ -31,6 +32,12 @@ const (
 	// are not on disk yet. An idle one is read again when it is needed.
 	maxCachedDevices = 65536
 )
+
+// fetching is how many wake-ups a device may have left unfetched and still count
+// as one that is about to fetch: in a lively talk the next message comes while the
+// last one is fetched. Beyond its collapsible ones it would come minutes late with a
+// collapse id, and without it a few wake-ups at most wait at the service.
+const fetching = 5
 
 // match says that a registration listens to an archived envelope.
 type match struct {
@@ -50,8 +57,11 @@ type wakeup struct {
 	upTo   uint64 // entry.seq it covers
 	hashes []common.Hash
 	more   bool
-	fresh  bool // hardly anything waits that it could replace, and collapsible is spent
 	again  bool // all of it was accepted before, through another route
+
+	// unreplaced is set if hardly anything waits that this wake-up could replace, and
+	// the device's budget of collapsible ones is spent.
+	unreplaced bool
 }
 
 var (
@@ -359,8 +369,9 @@ func (o *outbox) match(ctx context.Context, matches []match, cursor uint64, now 
 // follows, or that of the disk. last is
 // the wake-up of the attempt before, if any: as long as nothing matched since,
 // the number stays. again asks for the same content although it was accepted,
-// for the next route.
-func (o *outbox) compose(id registration.ID, last *wakeup, again bool) (w wakeup, err error) {
+// for the next route. collapsible is what the push service allows of wake-ups that
+// have a collapse id.
+func (o *outbox) compose(id registration.ID, last *wakeup, again bool, collapsible pushext.Budget) (w wakeup, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d, err := o.load(id)
@@ -373,7 +384,7 @@ func (o *outbox) compose(id registration.ID, last *wakeup, again bool) (w wakeup
 	}
 	w.upTo = d.newest()
 	w.hashes, w.more = d.hashes(pushwire.MaxHashes)
-	w.fresh = d.strikes < fetching && d.collapsed.wait(time.Now(), collapsible) > 0
+	w.unreplaced = d.strikes < fetching && d.collapsed.wait(time.Now(), collapsible) > 0
 	w.again = pending == 0
 	switch {
 	case last != nil && last.upTo == w.upTo:
@@ -393,10 +404,10 @@ func (o *outbox) compose(id registration.ID, last *wakeup, again bool) (w wakeup
 	return w, nil
 }
 
-// accepted records that a provider took a wake-up, and which route is to be
-// tried if no fetch comes, 0 for none. It returns when what the wake-up newly
+// accepted records that a provider took a wake-up, what its service allows of those
+// that have a collapse id, and which route is to be tried if no fetch comes, 0 for none. It returns when what the wake-up newly
 // covers was received.
-func (o *outbox) accepted(id registration.ID, w wakeup, provider string, climb int, now time.Time) (received []time.Time) {
+func (o *outbox) accepted(id registration.ID, w wakeup, provider string, collapsible pushext.Budget, climb int, now time.Time) (received []time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d, err := o.existing(id)
@@ -408,7 +419,7 @@ func (o *outbox) accepted(id registration.ID, w wakeup, provider string, climb i
 		return nil
 	}
 	d.provider, d.climb = provider, uint8(climb)
-	if !w.fresh && d.collapsed.wait(now, collapsible) == 0 {
+	if !w.unreplaced && collapsible.Every > 0 && d.collapsed.wait(now, collapsible) == 0 {
 		d.collapsed.take(now, collapsible)
 	}
 	o.touch(d)

@@ -56,7 +56,7 @@ func (d *dispatcher) observe(l *lane, j *job, v pushext.Verdict, took time.Durat
 
 // delivered records that a provider accepted a wake-up, and how long that took.
 func (d *dispatcher) delivered(l *lane, j *job, c cargo, now time.Time) {
-	for _, received := range d.box.accepted(j.id, c.wake, l.key.provider, c.climb(), now) {
+	for _, received := range d.box.accepted(j.id, c.wake, l.key.provider, l.line.collapsible, c.climb(), now) {
 		latency := now.Sub(received)
 		d.m.acceptSeconds.WithLabelValues(l.key.provider).Observe(latency.Seconds())
 		if latency > PromisedLatency {

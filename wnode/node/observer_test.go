@@ -43,7 +43,7 @@ func TestPlatformObserver(t *testing.T) {
 
 	// The challenge looks like the others. So does every push but for one bit
 	// beyond the 20 collapsible ones that FCM takes at once: whether something of
-	// the device waits unfetched (pushext.Notification.Fresh).
+	// the device waits unfetched (pushext.Notification.Unreplaced).
 	first := pushes[0] // the challenge looks like the others
 	collapse := pushes[len(pushes)-1].CollapseID
 	var sealed [][]byte
