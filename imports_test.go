@@ -26,10 +26,17 @@ var layers = map[string][]string{
 	"pushext":               {"whisper"},
 	"pushext/emulate":       {},
 
-	"pushext/pushserver":              {"whisper", "desk", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/topics"},
+	"pushext/pushserver":              {"whisper", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/registry", "pushext/pushserver/outbox", "pushext/pushserver/follow", "pushext/pushserver/dispatch", "pushext/pushserver/requests", "pushext/pushserver/measure"},
+	"pushext/pushserver/spacing":      {"pushext"},
+	"pushext/pushserver/measure":      {},
 	"pushext/pushserver/registration": {"whisper", "pushext", "pushext/pushwire"},
 	"pushext/pushserver/vault":        {"durable"},
 	"pushext/pushserver/topics":       {"whisper", "pushext/pushserver/registration"},
+	"pushext/pushserver/registry":     {"whisper", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/vault", "pushext/pushserver/topics"},
+	"pushext/pushserver/outbox":       {"durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/vault"},
+	"pushext/pushserver/follow":       {"whisper", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/outbox"},
+	"pushext/pushserver/dispatch":     {"whisper", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/outbox"},
+	"pushext/pushserver/requests":     {"whisper", "desk", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/measure", "pushext/pushserver/registry", "pushext/pushserver/outbox"},
 
 	"pushext/client":       {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},

@@ -21,26 +21,26 @@ import (
 func TestAttackAllChannels(t *testing.T) {
 	const each = 1000
 	limits := Limits{AllChannels: 20_000_000 / scale, Unconfirmed: newcomerRoom}
-	require.Equal(t, Limits{}.withDefaults().AllChannels, scale*limits.AllChannels)
+	require.Equal(t, Limits{}.WithDefaults().AllChannels, scale*limits.AllChannels)
 	half := limits.AllChannels / each / 2
 	bedTest(t, limits, func(b *bed) {
 		r := b.ext.registry
 		old := b.phone("old")
 		old.join(old.registration(topicA))
-		a := &attacker{registry: r, verdict: pushext.Verdict{Class: pushext.Delivered}}
+		a := &attacker{Registry: r, verdict: pushext.Verdict{Class: pushext.Delivered}}
 		prove := func(n int, networks string) (taken int) {
 			for i := range n {
 				a.keys++
 				key := [33]byte{3, byte(a.keys >> 16), byte(a.keys >> 8), byte(a.keys)}
-				_, errands, err := r.register(key, whisper.Source(fmt.Sprint(networks, i/250)), &pushwire.Register{
+				_, errands, err := r.Register(key, whisper.Source(fmt.Sprint(networks, i/250)), &pushwire.Register{
 					Version: 1, Plain: true, Routes: []pushwire.Route{post(fmt.Sprint(networks, i))}, Channels: manyChannels(each, int(a.keys)),
 				}, time.Now())
 				if err != nil {
 					require.Equal(t, pushwire.Limit, refusedAs(t, err))
 					continue
 				}
-				r.challengeOver(errands[0], a.verdict, time.Now())
-				_, err = r.confirm(key, func(code [pushwire.CodeSize]byte) bool { return code == errands[0].code }, time.Now())
+				r.ChallengeOver(errands[0], a.verdict, time.Now())
+				_, err = r.Confirm(key, func(code [pushwire.CodeSize]byte) bool { return code == errands[0].Code }, time.Now())
 				require.NoError(t, err)
 				taken++
 			}
@@ -64,8 +64,8 @@ func TestAttackAllChannels(t *testing.T) {
 		for i := range half {
 			require.NoError(t, a.attack(network(i%79), []pushwire.Route{post(fmt.Sprint("garbage ", i))}, manyChannels(each, 1<<15+i)...))
 		}
-		require.Equal(t, limits.AllChannels-each+1, r.channels, "there is no room for another")
-		goesOn(fmt.Sprintf("%d channels are taken, half without proof", r.channels))
+		require.Equal(t, limits.AllChannels-each+1, r.Counts().Channels, "there is no room for another")
+		goesOn(fmt.Sprintf("%d channels are taken, half without proof", r.Counts().Channels))
 		honest := b.phone("honest")
 		g := honest.registration(topicA)
 		g.Channels = append(g.Channels, manyChannels(each-1, 1<<16-1)...)
@@ -73,8 +73,8 @@ func TestAttackAllChannels(t *testing.T) {
 		t.Logf("a new device with %d channels finds room", each)
 
 		require.Equal(t, half-2, prove(half, "b"), "all that is left")
-		require.Equal(t, limits.AllChannels-each+1, r.channels)
-		goesOn(fmt.Sprintf("%d channels are taken, all by proof", r.channels))
+		require.Equal(t, limits.AllChannels-each+1, r.Counts().Channels)
+		goesOn(fmt.Sprintf("%d channels are taken, all by proof", r.Counts().Channels))
 		late := b.phone("late")
 		g = late.registration()
 		g.Channels = manyChannels(each, 1<<16-2)

@@ -146,7 +146,7 @@ func TestSlowFetch(t *testing.T) {
 		time.Sleep(21*5*time.Second + time.Second)
 		synctest.Wait()
 		require.Equal(t, &pushwire.FetchReply{Sent: hashesOf(envs...)}, bob.reply().Body)
-		require.Zero(t, b.ext.protocol.desk.Stalled())
+		require.Zero(t, b.metric("requests_stalled"))
 
 		// One that takes longer than two minutes in all gets a part, and is told nothing.
 		b.mu.Lock()
@@ -179,55 +179,7 @@ func (b *bed) notifier(name string) *notifier {
 
 // by is the request of a holder to ring the registration for a message.
 func (n *notifier) by(holder string, hash common.Hash) *pushwire.Notify {
-	return pushwire.NewNotify(pushwire.Capability(n.root, holder), n.handle, holder, hash, pushwire.NotifyMessage, n.ext.protocol.server)
-}
-
-// Whoever has notifications wait for envelopes that never come, with capabilities of
-// their own or one of the victim's, from one network or from many, keeps nobody else's
-// from ringing.
-func TestAttackNotificationsThatWait(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		networks int
-		handles  int // of the attacker; 0: a capability of the victim's
-		want     int
-	}{
-		{"one capability", 1, 1, maxReceiverNotifies},
-		{"a hundred capabilities of one network", 1, 100, maxSourceNotifies},
-		{"a hundred capabilities of fifty networks", 50, 100, maxNotifies},
-		{"the victim's capability", 1, 0, maxReceiverNotifies},
-		{"the victim's capability, from fifty networks", 50, 0, maxReceiverNotifies},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			bedTest(t, Limits{}, func(b *bed) {
-				p := b.ext.protocol
-				bob, alice := b.notifier("bob"), b.phone("alice")
-				var receivers []*notifier
-				for i := range c.handles {
-					receivers = append(receivers, b.notifier(fmt.Sprint("mallory ", i)))
-				}
-				if c.handles == 0 {
-					receivers = []*notifier{bob}
-				}
-				letter := b.letter(topicB)
-				for i := range 2 * maxNotifies {
-					to := receivers[i%len(receivers)]
-					a := p.notify(whisper.Source(fmt.Sprint(i%c.networks)), to.by("mallory", common.Hash{1, byte(i), byte(i >> 8)}), time.Now())
-					a.after(t.Context())
-				}
-				require.Len(t, p.notifies.all(), c.want)
-				require.Equal(t, pushwire.OK, alice.ask(bob.by("alice", letter.Hash())).Code)
-				b.archive.take(letter)
-				time.Sleep(5 * time.Second)
-				require.Len(t, bob.payloads(), 1)
-				require.LessOrEqual(t, len(p.notifies.all()), c.want)
-
-				time.Sleep(time.Minute)
-				require.Empty(t, p.notifies.all())
-				require.EqualValues(t, 2*maxNotifies, value(p.m.notifications.WithLabelValues("missing"))+value(p.m.notifications.WithLabelValues("overflow")))
-			})
-		})
-	}
+	return pushwire.NewNotify(pushwire.Capability(n.root, holder), n.handle, holder, hash, pushwire.NotifyMessage, n.server())
 }
 
 // fault is what panics, when it is to.
@@ -264,25 +216,22 @@ const canary = "CANARY-of-a-request"
 func TestAttackPanicBehindARequest(t *testing.T) {
 	f := new(fault)
 	bedTest(t, Limits{}, func(b *bed) {
-		p := b.ext.protocol
 		bob, alice := b.notifier("bob"), b.phone("alice")
 		letter := b.letter(topicB)
 		require.Equal(t, pushwire.OK, alice.ask(bob.by("alice", letter.Hash())).Code)
-		require.Len(t, p.notifies.all(), 1)
 
 		f.archive.Store(true)
 		time.Sleep(5 * time.Second)
-		require.EqualValues(t, 1, value(p.m.panics), "once: it does not wait any more")
-		require.Empty(t, p.notifies.all())
+		require.EqualValues(t, 1, b.metric("request_panics_total"), "once: it does not wait any more")
 
 		require.Equal(t, pushwire.OK, alice.ask(bob.by("alice", letter.Hash())).Code)
-		require.EqualValues(t, 2, value(p.m.panics), "after the reply")
+		require.EqualValues(t, 2, b.metric("request_panics_total"), "after the reply")
 		bob.refused(&pushwire.Fetch{Hashes: hashesOf(letter)}, pushwire.Internal)
-		require.EqualValues(t, 3, value(p.m.panics))
+		require.EqualValues(t, 3, b.metric("request_panics_total"))
 		f.link.Store(true)
 		bob.throw(&pushwire.Status{})
 		synctest.Wait()
-		require.EqualValues(t, 4, value(p.m.panics), "while it is sent")
+		require.EqualValues(t, 4, b.metric("request_panics_total"), "while it is sent")
 		f.link.Store(false)
 		f.archive.Store(false)
 
@@ -336,8 +285,8 @@ func TestRefusedInWords(t *testing.T) {
 			}
 		}
 		require.Positive(t, busy)
-		p := b.ext.protocol
-		total := value(p.m.dropped.WithLabelValues("queue")) + value(p.m.requests.WithLabelValues("status", "busy")) + value(p.m.requests.WithLabelValues("status", "not_registered"))
+		total := b.metric("requests_dropped_total", "reason", "queue") +
+			b.metric("requests_total", "kind", "status", "code", "busy") + b.metric("requests_total", "kind", "status", "code", "not_registered")
 		require.EqualValues(t, 30+1, total, "each is answered, refused or counted")
 	})
 }

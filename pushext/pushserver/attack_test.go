@@ -14,6 +14,8 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/dialguard"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -85,7 +87,7 @@ const newcomerRoom = 10_000 / scale
 
 // attackTest is a server with hosts beside the others.
 func attackTest(t *testing.T, test func(b *bed, h *hosts)) {
-	require.Equal(t, 10_000, Limits{}.withDefaults().Unconfirmed)
+	require.Equal(t, 10_000, Limits{}.WithDefaults().Unconfirmed)
 	var h *hosts
 	bedTest(t, Limits{Unconfirmed: newcomerRoom}, func(b *bed) { test(b, h) }, func(c *Config) {
 		h = newHosts()
@@ -111,7 +113,7 @@ func (p *phone) routed(routes ...pushwire.Route) *pushwire.Register {
 // attacker registers at a registry without the trouble of a link, as fast as
 // the test likes, and has what is challenged answered by a verdict.
 type attacker struct {
-	*registry
+	*registry.Registry
 	verdict pushext.Verdict
 	keys    uint32
 	version uint64
@@ -127,11 +129,11 @@ func (a *attacker) attack(source string, routes []pushwire.Route, channels ...pu
 
 func (a *attacker) attackAs(key [33]byte, source string, routes []pushwire.Route, channels ...pushwire.Channel) error {
 	a.version++
-	_, errands, err := a.registry.register(key, whisper.Source(source), &pushwire.Register{
+	_, errands, err := a.Registry.Register(key, whisper.Source(source), &pushwire.Register{
 		Version: a.version, Plain: true, Routes: routes, Channels: channels,
 	}, time.Now())
 	for _, e := range errands {
-		a.challengeOver(e, a.verdict, time.Now())
+		a.ChallengeOver(e, a.verdict, time.Now())
 	}
 	return err
 }
@@ -142,9 +144,9 @@ func refusedAs(t *testing.T, err error) pushwire.Code {
 	if err == nil {
 		return pushwire.OK
 	}
-	var refused *refusal
+	var refused *registration.Refusal
 	require.ErrorAs(t, err, &refused)
-	return refused.code
+	return refused.Code
 }
 
 // network is one of as many as there are.
@@ -178,7 +180,7 @@ func TestAttackChallengesOfAnotherAddress(t *testing.T) {
 		pushes := len(b.post.take("victim"))
 		t.Logf("1000 challenges wait for the attacker's addresses, then the victim's takes their place: the victim gets %d push", pushes)
 		require.Equal(t, 1, pushes)
-		require.Zero(t, b.ext.registry.codes.held(), "nothing is held any more")
+		require.Zero(t, b.ext.registry.Counts().Codes, "nothing is held any more")
 	})
 }
 
@@ -231,20 +233,21 @@ func TestAttackOneHostHoldsTheChallenges(t *testing.T) {
 // The same with as many hosts as a wildcard name has, from many networks: it is
 // one provider's users who wait.
 func TestAttackManyHostsHoldTheChallenges(t *testing.T) {
+	const codes = 1024 // to one provider at once
 	attackTest(t, func(b *bed, h *hosts) {
 		h.set(silent)
-		a := &attacker{registry: b.ext.registry}
+		a := &attacker{Registry: b.ext.registry}
 		held := 0
-		for i := range 4 * maxCodes { // what is on its way stays there
+		for i := range 4 * codes { // what is on its way stays there
 			a.version++
-			_, errands, err := a.registry.register([33]byte{1, byte(i), byte(i >> 8)}, whisper.Source(network(i)), &pushwire.Register{
+			_, errands, err := a.Registry.Register([33]byte{1, byte(i), byte(i >> 8)}, whisper.Source(network(i)), &pushwire.Register{
 				Version: 1, Plain: true, Routes: []pushwire.Route{hook(fmt.Sprintf("%d.evil/", i))},
 			}, time.Now())
 			if held += len(errands); err != nil {
 				require.Equal(t, pushwire.Busy, refusedAs(t, err))
 			}
 		}
-		require.Equal(t, maxCodes, held)
+		require.Equal(t, codes, held)
 		honest := b.phone("honest")
 		rep := honest.ask(honest.registration(topicA))
 		t.Logf("4096 hosts of 4096 networks hold %d challenges: a device of another provider is told: %s", held, told(rep))
@@ -258,7 +261,7 @@ func TestAttackGarbageSpendsTheDay(t *testing.T) {
 	for name, verdict := range map[string]pushext.Verdict{"dead": {Class: pushext.TokenDead, Reason: "post 404 gone"}, "taken": {Class: pushext.Delivered}} {
 		t.Run(name, func(t *testing.T) {
 			attackTest(t, func(b *bed, _ *hosts) {
-				a := &attacker{registry: b.ext.registry, verdict: verdict}
+				a := &attacker{Registry: b.ext.registry, verdict: verdict}
 				key, sent := [33]byte{1}, 0
 				for i := range 250_000 { // three and a half hours at 20 a second
 					var routes []pushwire.Route
@@ -275,7 +278,7 @@ func TestAttackGarbageSpendsTheDay(t *testing.T) {
 					time.Sleep(50 * time.Millisecond)
 				}
 				t.Logf("250,000 requests of four addresses, which are %s: %d were challenged", name, 4*sent)
-				require.LessOrEqual(t, 4*sent, b.ext.registry.limits.ChallengedPerSource)
+				require.LessOrEqual(t, 4*sent, Limits{}.WithDefaults().ChallengedPerSource)
 				if verdict.Class == pushext.TokenDead {
 					require.LessOrEqual(t, 4*sent, 100, "hardly any garbage reaches the push service")
 				}
@@ -305,7 +308,7 @@ func TestAttackThreeChallengesInADay(t *testing.T) {
 			time.Sleep(scale*time.Minute - time.Second*time.Duration(len(sent)%7))
 		}
 		for i := range sent[3:] {
-			require.GreaterOrEqual(t, sent[i+3].Sub(sent[i]), challengeDay)
+			require.GreaterOrEqual(t, sent[i+3].Sub(sent[i]), 24*time.Hour)
 		}
 		t.Logf("asked for every minute for four days, the victim gets %d pushes, three in any 24 hours", len(sent))
 		require.GreaterOrEqual(t, len(sent), 9)
@@ -356,7 +359,7 @@ func TestAttackSpellings(t *testing.T) {
 		require.Equal(t, pushwire.Active, last.ask(&pushwire.Confirm{Code: [pushwire.CodeSize]byte(payload.Code)}).State)
 		rep, _ = owner.status()
 		require.Equal(t, pushwire.Dead, rep.State)
-		require.Equal(t, reasonMoved, rep.Reason)
+		require.Equal(t, "its address was confirmed by another registration", rep.Reason)
 	}, func(c *Config) { c.Providers = append(c.Providers, urls) })
 }
 

@@ -22,6 +22,9 @@ import (
 	"whisperpush/durable/faultstore"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/gather"
+	"whisperpush/testutil/logtext"
+	"whisperpush/testutil/memlog"
 	"whisperpush/whisper"
 )
 
@@ -76,9 +79,14 @@ func (p *postbox) take(token string) []pushext.Notification {
 
 // archive is log and envelopes in memory.
 type archive struct {
-	*memLog
+	*memlog.Log
+	id []byte // of the log
+
+	mu   sync.Mutex // guards envs
 	envs map[common.Hash]*whisper.Envelope
 }
+
+func (a *archive) LogID() []byte { return a.id }
 
 func (a *archive) ByHash(_ context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
 	a.mu.Lock()
@@ -98,9 +106,7 @@ func (a *archive) take(env *whisper.Envelope) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.envs[env.Hash()] = env
-	a.entries = append(a.entries, pushext.Entry{Seq: uint64(len(a.entries) + 1), Hash: env.Hash(), Topic: env.Topic, Received: time.Now(), Data: env.Data})
-	close(a.grown)
-	a.grown = make(chan struct{})
+	a.Add(env)
 }
 
 // bed is a push server in a test, between a postbox, an archive and phones.
@@ -111,7 +117,7 @@ type bed struct {
 	disk    *faultstore.Store
 	post    *postbox
 	archive *archive
-	out     *output
+	out     *logtext.Buffer
 
 	mu        sync.Mutex
 	sent      map[enode.ID][]*whisper.Envelope
@@ -140,6 +146,18 @@ func (b *bed) SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.En
 	}
 	b.sent[peer] = append(b.sent[peer], envs...)
 	return nil
+}
+
+// bedKey is the disk key, and that of envelopes.
+var bedKey = bytes.Repeat([]byte{7}, DiskKeySize)
+
+// server is the public half of the push key, compressed, as capabilities name it.
+func (b *bed) server() [33]byte { return [33]byte(crypto.CompressPubkey(&b.cfg.PushKey.PublicKey)) }
+
+// metric is the sum of the counters or gauges of a name without its prefix that have
+// the labels, given in pairs.
+func (b *bed) metric(name string, labels ...string) float64 {
+	return gather.Sum(b.t, b.cfg.Registerer.(*prometheus.Registry), "whisperpush_pushext_"+name, labels...)
 }
 
 // deaf is how slow a peer is that does not read.
@@ -179,8 +197,8 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 	pushKey, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	b := &bed{
-		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(output),
-		archive: &archive{newMemLog(), make(map[common.Hash]*whisper.Envelope)},
+		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(logtext.Buffer),
+		archive: &archive{Log: memlog.New(), envs: make(map[common.Hash]*whisper.Envelope)},
 		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool), networks: make(map[enode.ID]whisper.Source),
 		slow: make(map[enode.ID]time.Duration), used: make(map[enode.ID]int), knows: make(map[enode.ID]int),
 	}
@@ -188,7 +206,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 		limits.PoW = -1
 	}
 	b.cfg = Config{
-		PushKey: pushKey, DiskKey: testKey, Log: b.archive, Envelopes: b.archive, Sender: b,
+		PushKey: pushKey, DiskKey: bedKey, Log: b.archive, Envelopes: b.archive, Sender: b,
 		Providers: []pushext.Provider{b.post, &postbox{name: "other"}}, Limits: limits, Dir: b.t.TempDir(), storage: b.disk,
 		Logger:     slog.New(slog.NewTextHandler(b.out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Registerer: prometheus.NewRegistry(),
@@ -230,7 +248,7 @@ func (b *bed) envelope(t whisper.Topic) *whisper.Envelope {
 }
 
 func (b *bed) letter(t whisper.Topic) *whisper.Envelope {
-	env, err := whisper.Seal(context.Background(), whisper.Draft{Payload: []byte("hi"), Topic: t, Key: testKey})
+	env, err := whisper.Seal(context.Background(), whisper.Draft{Payload: []byte("hi"), Topic: t, Key: bedKey})
 	require.NoError(b.t, err)
 	return env
 }

@@ -73,8 +73,8 @@ func (c Config) check() (Config, error) {
 		}
 	}
 	var err error
-	c.Limits = c.Limits.withDefaults()
-	c.Delivery, err = c.Delivery.withDefaults()
+	c.Limits = c.Limits.WithDefaults()
+	c.Delivery, err = c.Delivery.WithDefaults()
 	return c, err
 }
 

@@ -3,30 +3,30 @@
 // archive's log and asks a push provider to wake each device that listens. It reads no
 // payload and knows nothing of mail delivery; the command joins it with the archive.
 //
-// Below it are what its parts share: registration has their values, vault the sealed
-// records on disk, and topics the index that an envelope is looked up in. Nobody else
-// imports those.
+// Below it are its parts, which nobody else imports:
+//
+//	registration  values: what the parts call one device's registration, and its limits
+//	registry      registrations: checked, written, found
+//	topics        the index that an envelope is looked up in
+//	vault         sealed records on disk, and keyed fingerprints
+//	outbox        what each device has still to be woken for, durably
+//	follow        the archive's log, from a durable cursor on
+//	dispatch      when and by which provider a device is woken
+//	requests      what devices ask, and the answers
+//	measure       metrics, and spacing, the pauses and budgets of all of these
 //
 // # Flow
 //
-// Registering: a packet 126 reaches Server.HandleRequest → protocol
-// (decrypt, check, answer by packet 127) → registry (on disk, fsynced, then in
-// the index of topics) → dispatcher (the challenge that proves an address).
+// Registering: a packet 126 reaches Server.HandleRequest → requests (decrypt, check,
+// answer by packet 127) → registry (on disk, fsynced, then in the index of topics) →
+// dispatch (the challenge that proves an address).
 //
-// Ringing: the archive's Log → follower (from a durable cursor on) → index
-// (topic to registrations) → outbox (what each device has not fetched yet) →
-// dispatcher (when, and through which route) → a lane → Provider → verdict.
+// Ringing: the archive's Log → follow (from a durable cursor on) → topics (topic to
+// registrations) → outbox (what each device has not fetched yet) → dispatch (when, and
+// through which route) → a lane → Provider → verdict.
 //
-// Receipt: a Fetch or Seen → protocol → outbox, which cancels what is pending
+// Receipt: a Fetch or Seen → requests → outbox, which cancels what is pending
 // for those hashes.
-//
-// The parts, a file each: protocol*.go, registry*.go, record.go, newcomers.go
-// and snapshot.go for registrations; follower.go, twins.go, outbox.go,
-// receipt.go, device.go, early.go and commit.go for what is to be sent; dispatcher.go,
-// schedule.go, lane.go, share.go, site.go, pace.go, budget.go, flight.go, face.go,
-// settle.go, ladder.go, breaker.go, backoff.go and gate.go for the sending, health.go
-// and way.go for what is told of it; challenge.go, codes.go and registry_challenge.go
-// for the codes that prove addresses.
 //
 // # Promises
 //
@@ -48,11 +48,11 @@
 // One goleveldb database in Config.Dir, opened through package durable. The
 // first byte of a key says whose it is:
 //
-//	m  vault, outbox.go, moved.go, twins.go, registry.go, snapshot.go: format, key check, cursor, run, generation, next id, record of the snapshot
-//	d  device.go: what a registration has not fetched; numbers reserved
-//	w  twins.go: keyed fingerprints of the messages that devices were woken for
-//	r  registry.go: registrations and their channels, sealed
-//	k a g h s e q  registry.go: secondary keys, by keyed fingerprints
+//	m  format and key check (vault); cursor, run and generation (outbox); next id, record of the snapshot (registry)
+//	d  outbox: what a registration has not fetched; numbers reserved
+//	w  outbox: keyed fingerprints of the messages that devices were woken for
+//	r l  registry: registrations and their channels, sealed
+//	k a g h s e q  registry: secondary keys, by keyed fingerprints
 //
 // Beside goleveldb's files there is index.snapshot from a clean stop until the first
 // change of a registration after it: the index in memory, which spares the next
@@ -65,7 +65,7 @@
 // # Goroutines
 //
 // Server owns: the follower, the outbox's writer, the sweeper, the desk of the
-// protocol and what retries its notifications; the dispatcher starts one goroutine an
-// attempt, at most Delivery.MaxInFlight, and lobbySize more that look registrations up.
+// requests and what retries their notifications; the dispatcher starts one goroutine an
+// attempt, at most Delivery.MaxInFlight, and a few more that look registrations up.
 // Everything else is driven by timers. Stop waits for all.
 package pushserver

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/outbox"
 	"whisperpush/pushext/pushwire"
 )
 
@@ -176,7 +177,7 @@ func TestLinkAlone(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		synctest.Wait()
 		require.Equal(t, pushwire.NotRegistered, p.ask(&pushwire.Status{}).Code)
-		it := b.ext.store.Scan(prefixDevice)
+		it := b.ext.store.Scan(outbox.Prefix)
 		defer it.Release()
 		require.False(t, it.Next())
 	})
@@ -334,7 +335,7 @@ func TestLinksGiveWay(t *testing.T) {
 			g.Routes = []pushwire.Route{last.directRoute()}
 			require.Equal(t, pushwire.OK, last.ask(g).Code)
 		}
-		require.LessOrEqual(t, b.ext.registry.count[classFresh], 20)
+		require.LessOrEqual(t, counts(b)[unconfirmed], 20)
 		_, channels := honest.status()
 		require.Len(t, channels.Channels, 1)
 		late := b.phone("late")

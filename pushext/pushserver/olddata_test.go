@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext"
-	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/datadir"
 	"whisperpush/whisper"
@@ -89,7 +88,7 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	}
 	synctest.Wait()
 	require.NotContains(t, b.out.String(), "level=ERROR")
-	require.Equal(t, [classes]int{classFresh: 2, classLive: 4, classTomb: 2}, counts(b))
+	require.Equal(t, [3]int{unconfirmed: 2, registered: 4, tombstones: 2}, counts(b))
 	states := map[string]pushwire.State{
 		"active": pushwire.Active, "second": pushwire.Active, "linked": pushwire.Active, "moving": pushwire.Waiting,
 		"waiting": pushwire.Waiting, "dead": pushwire.Dead, "ended": pushwire.Terminated, "expired": pushwire.Expired,
@@ -158,16 +157,19 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	g := p.registration(topicA)
 	g.Routes[0].Provider = "hook"
 	require.Equal(t, odd, p.token)
-	filed := func() []member {
-		f := b.ext.registry.addressFingerprint(&registration.Route{Provider: "hook", Address: pushext.Address{Token: odd}})
-		all, err := b.ext.registry.settled().members(prefixAddress, f, 9)
-		require.NoError(t, err)
-		return all
+	filed := func() (n int) {
+		f := b.ext.store.Fingerprint([]byte{'a'}, []byte("hook\x00"+odd))
+		it := b.ext.store.Scan(append([]byte{'a'}, f[:]...)...)
+		defer it.Release()
+		for it.Next() {
+			n++
+		}
+		return n
 	}
-	require.Len(t, filed(), 1, "by its spelling, as it was then")
+	require.Equal(t, 1, filed(), "by its spelling, as it was then")
 	rep = p.ask(g)
 	require.Equal(t, pushwire.Active, rep.State, rep.Text)
-	require.Empty(t, filed(), "by its one spelling now")
+	require.Zero(t, filed(), "by its one spelling now")
 	ended := phones["ended"]
 	ended.version = 0
 	require.Equal(t, pushwire.Terminated, ended.refused(ended.registration(topicA), pushwire.Stale).State)
@@ -183,17 +185,14 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	require.NotEmpty(t, hook.take(one))
 
 	// A challenge that was counted before is counted.
-	require.Equal(t, []int{1, 1}, challengedOf(b, phones["waiting"].token, phones["moving"].token))
-	require.NoError(t, b.ext.registry.sweep(time.Now()))
-	require.NotContains(t, b.out.String(), "level=ERROR")
-}
-
-// challengedOf tells how often tokens at post were challenged in the past day.
-func challengedOf(b *bed, tokens ...string) (times []int) {
-	for _, token := range tokens {
-		served, err := b.ext.registry.settled().served(b.ext.registry.addressFingerprint(&registration.Route{Provider: "post", Address: pushext.Address{Token: token}}), time.Now())
-		require.NoError(b.t, err)
-		times = append(times, len(served))
+	for _, name := range []string{"waiting", "moving"} {
+		for range 2 {
+			other := b.phone(phones[name].token)
+			require.Equal(t, pushwire.OK, other.ask(other.registration()).Code, name)
+		}
+		other := b.phone(phones[name].token)
+		other.refused(other.registration(), pushwire.Limit)
 	}
-	return times
+	require.NoError(t, b.ext.registry.Sweep(time.Now()))
+	require.NotContains(t, b.out.String(), "level=ERROR")
 }

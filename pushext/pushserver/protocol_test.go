@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/pushwire"
@@ -114,7 +113,6 @@ func TestReceivedByAnotherWay(t *testing.T) {
 		rep := bob.ask(&pushwire.Fetch{Hashes: []common.Hash{third.Hash()}, Received: []common.Hash{first.Hash(), second.Hash(), unknown}})
 		require.Equal(t, &pushwire.FetchReply{Sent: []common.Hash{third.Hash()}}, rep.Body)
 		require.Len(t, b.sent[bob.peer], 1)
-		require.Empty(t, b.ext.outbox.early.at, "what is unknown is not remembered")
 		last := b.envelope(topicA)
 		time.Sleep(time.Minute)
 		all := bob.payloads()
@@ -242,47 +240,17 @@ func TestFloodIsHeldBack(t *testing.T) {
 	})
 }
 
-// A full queue drops, and never blocks the peer's read loop; meanwhile new
-// devices have to work more.
-func TestQueueIsBounded(t *testing.T) {
-	b := &bed{t: t, archive: &archive{memLog: newMemLog()}}
-	key, err := crypto.GenerateKey()
-	require.NoError(t, err)
-	p := newProtocol(protocolOptions{PushKey: key, Limits: Limits{Queue: 4, PoW: 1e-9}.withDefaults(), Envelopes: b.archive, Sender: b})
-	env, err := whisper.Seal(t.Context(), whisper.Draft{Key: testKey, Topic: pushwire.Topic()})
-	require.NoError(t, err)
-	require.InDelta(t, 1e-9, p.work(""), 1e-12)
-	for i := range 6 {
-		p.handle([32]byte{byte(i)}, env)
-	}
-	require.Equal(t, 4, p.desk.Waiting())
-	require.EqualValues(t, 2, value(p.m.dropped.WithLabelValues("queue")))
-	require.InDelta(t, 256e-9, p.work(""), 1e-9)
-}
-
-func TestReplaysAreBounded(t *testing.T) {
-	r := replays{max: 3}
-	id := func(i int) [pushwire.IDSize]byte { return [pushwire.IDSize]byte{byte(i)} }
-	for i := range 4 {
-		require.True(t, r.first([33]byte{}, id(i)))
-	}
-	require.Len(t, r.seen, 3)
-	require.False(t, r.first([33]byte{}, id(1)))
-	require.True(t, r.first([33]byte{1}, id(1)), "another device")
-	require.True(t, r.first([33]byte{}, id(0)), "forgotten")
-}
-
 // A panic below a request costs that request.
 func TestPanicCostsTheRequest(t *testing.T) {
+	f := new(fault)
 	bedTest(t, Limits{}, func(b *bed) {
 		bob := b.phone("bob")
 		bob.join(bob.registration(topicA))
-		whole := b.ext.protocol.envelopes
-		b.ext.protocol.envelopes = nil
+		f.archive.Store(true)
 		bob.refused(&pushwire.Fetch{Hashes: []common.Hash{{}}}, pushwire.Internal)
-		b.ext.protocol.envelopes = whole
+		f.archive.Store(false)
 		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Fetch{Hashes: []common.Hash{{}}}).Code)
-	})
+	}, func(cfg *Config) { cfg.Envelopes = faultyArchive{cfg.Envelopes, f} })
 }
 
 func TestSeenReachesTheGroup(t *testing.T) {
@@ -332,7 +300,7 @@ func TestNotify(t *testing.T) {
 		shared := whisper.Topic{7}
 		notify := func(holder string, env *whisper.Envelope, kind pushwire.NotifyKind) int {
 			t.Helper()
-			rep := alice.ask(pushwire.NewNotify(pushwire.Capability(root, holder), handle, holder, env.Hash(), kind, b.ext.protocol.server))
+			rep := alice.ask(pushwire.NewNotify(pushwire.Capability(root, holder), handle, holder, env.Hash(), kind, b.server()))
 			require.Equal(t, pushwire.Reply{ID: rep.ID, To: rep.To}, *rep, "the reply never tells what became of it")
 			time.Sleep(5 * time.Second)
 			for _, p := range bob.payloads() {
@@ -354,9 +322,9 @@ func TestNotify(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.Len(t, bob.payloads(), 1, "rung once it is")
 
-		forged := pushwire.NewNotify([pushwire.ProofSize]byte{}, handle, "alice", early.Hash(), pushwire.NotifyMention, b.ext.protocol.server)
+		forged := pushwire.NewNotify([pushwire.ProofSize]byte{}, handle, "alice", early.Hash(), pushwire.NotifyMention, b.server())
 		require.Equal(t, pushwire.OK, alice.ask(forged).Code)
-		nobody := pushwire.NewNotify([pushwire.ProofSize]byte{}, [pushwire.HandleSize]byte{1}, "alice", early.Hash(), pushwire.NotifyMention, b.ext.protocol.server)
+		nobody := pushwire.NewNotify([pushwire.ProofSize]byte{}, [pushwire.HandleSize]byte{1}, "alice", early.Hash(), pushwire.NotifyMention, b.server())
 		require.Equal(t, pushwire.OK, alice.ask(nobody).Code)
 
 		bob.version++
@@ -430,7 +398,7 @@ func TestDiskAndLogCanary(t *testing.T) {
 		disk.Release()
 		require.Greater(t, records, 5)
 		b.restart()
-		snapshot, err := os.ReadFile(filepath.Join(b.cfg.Dir, snapshotName))
+		snapshot, err := os.ReadFile(filepath.Join(b.cfg.Dir, "index.snapshot"))
 		require.NoError(t, err)
 		files := [][]byte{snapshot}
 		for _, file := range b.disk.Files() {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushserver/vault"
 )
 
@@ -55,7 +57,7 @@ func lost(s *vault.Vault, key []byte) bool {
 // complete writes what a salvaged database must have and has lost.
 func complete(s *vault.Vault) error {
 	var b durable.Batch
-	b.Delete(keySnapshot) // of what was salvaged there is none
+	b.Delete(registry.KeySnapshot) // of what was salvaged there is none
 	if lost(s, vault.KeyFormat) || lost(s, vault.KeyCheck) {
 		if err := opensSomething(s); err != nil {
 			return err
@@ -63,12 +65,12 @@ func complete(s *vault.Vault) error {
 		b.Put(vault.KeyFormat, []byte{vault.StoreFormat})
 		b.Put(vault.KeyCheck, s.Seal(vault.KeyCheck, nil))
 	}
-	if lost(s, keyCursor) {
-		b.Put(keyCursor, make([]byte, 8))
+	if lost(s, outbox.KeyCursor) {
+		b.Put(outbox.KeyCursor, make([]byte, 8))
 	}
-	if lost(s, keyNextID) {
+	if lost(s, registry.KeyNextID) {
 		newest := uint64(0)
-		for _, prefix := range []byte{prefixRecord, prefixListening, prefixDevice} {
+		for _, prefix := range []byte{registry.PrefixRecord, registry.PrefixListening, outbox.Prefix} {
 			it := s.DB.Backward(durable.Prefix([]byte{prefix}))
 			if it.Next() && len(it.Key()) == 9 {
 				newest = max(newest, binary.BigEndian.Uint64(it.Key()[1:]))
@@ -76,7 +78,7 @@ func complete(s *vault.Vault) error {
 			it.Release()
 		}
 		if newest > 0 {
-			b.Put(keyNextID, binary.BigEndian.AppendUint64(nil, newest+skippedIDs))
+			b.Put(registry.KeyNextID, binary.BigEndian.AppendUint64(nil, newest+skippedIDs))
 		}
 	}
 	return s.Write(&b)
@@ -84,7 +86,7 @@ func complete(s *vault.Vault) error {
 
 // opensSomething proves the disk key by the sealed records that are left.
 func opensSomething(s *vault.Vault) error {
-	it := s.Scan(prefixRecord)
+	it := s.Scan(registry.PrefixRecord)
 	defer it.Release()
 	some := false
 	for ; it.Next(); some = true {
@@ -99,4 +101,18 @@ func opensSomething(s *vault.Vault) error {
 		return fmt.Errorf("%w: restore the key file that belongs to it", vault.ErrDiskKey)
 	}
 	return nil // there are none
+}
+
+// OpenMoves opens the push database in dir, which must be sound. The error wraps
+// ErrDiskKey, ErrFormat, or one of durable's.
+func OpenMoves(dir string, diskKey []byte) (*Moves, error) {
+	s, err := vault.Open(dir, diskKey, durable.Options{})
+	if err != nil {
+		return nil, err
+	}
+	m, err := outbox.NewMoves(s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return m, nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushserver/vault"
 )
 
@@ -23,10 +25,10 @@ func TestRecover(t *testing.T) {
 	const registrations = 300
 	for id := range uint64(registrations) {
 		var b durable.Batch
-		at := binary.BigEndian.AppendUint64([]byte{prefixRecord}, id+1)
+		at := binary.BigEndian.AppendUint64([]byte{registry.PrefixRecord}, id+1)
 		b.Put(at, s.Seal(at, bytes.Repeat([]byte{byte(id)}, 200)))
-		b.Put(keyCursor, binary.BigEndian.AppendUint64(nil, id))
-		b.Put(keyNextID, binary.BigEndian.AppendUint64(nil, id+2))
+		b.Put(outbox.KeyCursor, binary.BigEndian.AppendUint64(nil, id))
+		b.Put(registry.KeyNextID, binary.BigEndian.AppendUint64(nil, id+2))
 		require.NoError(t, s.Write(&b))
 	}
 	require.NoError(t, s.Close())
@@ -39,7 +41,7 @@ func TestRecover(t *testing.T) {
 	db, err := durable.Open(dir, durable.Options{})
 	require.NoError(t, err)
 	var b durable.Batch
-	for _, k := range [][]byte{vault.KeyFormat, vault.KeyCheck, keyCursor, keyNextID} {
+	for _, k := range [][]byte{vault.KeyFormat, vault.KeyCheck, outbox.KeyCursor, registry.KeyNextID} {
 		b.Delete(k)
 	}
 	require.NoError(t, db.Write(&b))
@@ -67,10 +69,10 @@ func TestRecover(t *testing.T) {
 
 	s, err = vault.Open(dir, key, durable.Options{})
 	require.NoError(t, err)
-	cursor, err := s.Get(keyCursor)
+	cursor, err := s.Get(outbox.KeyCursor)
 	require.NoError(t, err)
 	require.Zero(t, binary.BigEndian.Uint64(cursor), "what is archived is matched again")
-	next, err := s.Get(keyNextID)
+	next, err := s.Get(registry.KeyNextID)
 	require.NoError(t, err)
 	require.Greater(t, binary.BigEndian.Uint64(next), uint64(registrations))
 	require.NoError(t, s.Close())

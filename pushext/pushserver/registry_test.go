@@ -1,14 +1,9 @@
 package pushserver
 
 import (
-	"bytes"
-	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,13 +11,11 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
-	"whisperpush/pushext"
-	"whisperpush/pushext/pushserver/registration"
-	"whisperpush/pushext/pushserver/vault"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -120,7 +113,7 @@ func TestAddressOwnership(t *testing.T) {
 		again.join(again.registration(topicA))
 		rep, status := bob.status()
 		require.Equal(t, pushwire.Dead, rep.State)
-		require.Equal(t, reasonMoved, rep.Reason)
+		require.Equal(t, "its address was confirmed by another registration", rep.Reason)
 		require.Empty(t, status.Routes)
 		b.envelope(topicA)
 		require.Len(t, again.payloads(), 1)
@@ -131,12 +124,12 @@ func TestDeadTokenIsToldWithTheReason(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		bob := b.phone("bob")
 		bob.join(bob.registration(topicA))
-		rec, err := b.ext.registry.lookup(keyOf(bob))
+		rec, err := b.ext.registry.Lookup(keyOf(bob))
 		require.NoError(t, err)
-		b.ext.registry.kill(rec.ID, "post 404 gone", rec.Registered.Add(-time.Second))
+		b.ext.registry.Kill(rec.ID, "post 404 gone", rec.Registered.Add(-time.Second))
 		rep, _ := bob.status()
 		require.Equal(t, pushwire.Active, rep.State, "the verdict is older than the registration")
-		b.ext.registry.kill(rec.ID, "post 404 gone", time.Now())
+		b.ext.registry.Kill(rec.ID, "post 404 gone", time.Now())
 		synctest.Wait()
 		rep = bob.ask(&pushwire.Fetch{})
 		require.Equal(t, pushwire.OK, rep.Code, "fetching goes on")
@@ -166,10 +159,10 @@ func TestLifetimeEnds(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		rep, status := bob.status()
 		require.Equal(t, pushwire.Expired, rep.State)
-		require.Equal(t, reasonExpired, rep.Reason)
+		require.Equal(t, "its lifetime is over", rep.Reason)
 		require.Empty(t, status.Channels)
-		require.Zero(t, b.ext.registry.index.Size())
-		require.Equal(t, [classes]int{classTomb: 1}, counts(b))
+		require.Zero(t, b.ext.registry.Counts().Indexed)
+		require.Equal(t, [3]int{tombstones: 1}, counts(b))
 		bob.refused(&pushwire.Fetch{}, pushwire.NotRegistered)
 		bob.join(bob.registration(topicA))
 
@@ -177,17 +170,23 @@ func TestLifetimeEnds(t *testing.T) {
 		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Unregister{Version: bob.version}).Code)
 		time.Sleep(49 * time.Hour)
 		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
-		require.Equal(t, [classes]int{}, counts(b))
+		require.Equal(t, [3]int{}, counts(b))
 		time.Sleep(24 * time.Hour)
 		require.Equal(t, 4, count(b), "what is left is the format, the check of the disk key, the next id, and the outbox's run")
 	})
 }
 
+// What counts has, by place.
+const (
+	unconfirmed = iota
+	registered
+	tombstones
+)
+
 // counts are the registrations by class.
-func counts(b *bed) [classes]int {
-	b.ext.registry.mu.Lock()
-	defer b.ext.registry.mu.Unlock()
-	return b.ext.registry.count
+func counts(b *bed) [3]int {
+	c := b.ext.registry.Counts()
+	return [3]int{c.Unconfirmed, c.Registered, c.Tombstones}
 }
 
 // count is how many records are on disk besides the cursor.
@@ -195,7 +194,7 @@ func count(b *bed) (n int) {
 	it := b.ext.store.DB.Scan(nil, nil)
 	defer it.Release()
 	for it.Next() {
-		if string(it.Key()) != string(keyCursor) {
+		if string(it.Key()) != string(outbox.KeyCursor) {
 			n++
 		}
 	}
@@ -227,7 +226,7 @@ func TestCodeGrowsOld(t *testing.T) {
 		bob.refused(&pushwire.Confirm{Code: code}, pushwire.WrongCode)
 		time.Sleep(6 * time.Minute)
 		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
-		require.Equal(t, [classes]int{}, counts(b))
+		require.Equal(t, [3]int{}, counts(b))
 	})
 }
 
@@ -250,7 +249,7 @@ func TestRoomIsBounded(t *testing.T) {
 			flood[0].refused(&pushwire.Status{}, pushwire.NotRegistered)
 			flood[1].status()
 			bob.status()
-			require.Equal(t, [classes]int{classFresh: 2, classLive: 1}, counts(b))
+			require.Equal(t, [3]int{unconfirmed: 2, registered: 1}, counts(b))
 		})
 	})
 	t.Run("registrations", func(t *testing.T) {
@@ -300,7 +299,7 @@ func TestRoomIsBounded(t *testing.T) {
 				b.mu.Unlock()
 				synctest.Wait()
 			}
-			require.Equal(t, [classes]int{classFresh: 2}, counts(b))
+			require.Equal(t, [3]int{unconfirmed: 2}, counts(b))
 		})
 	})
 	t.Run("group", func(t *testing.T) {
@@ -355,7 +354,7 @@ func TestRoomIsBounded(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			time.Sleep(2 * time.Minute)
-			require.Equal(t, [classes]int{classTomb: 1}, counts(b))
+			require.Equal(t, [3]int{tombstones: 1}, counts(b))
 		})
 	})
 }
@@ -400,10 +399,10 @@ func TestDamagedRecord(t *testing.T) {
 		bob, carol := b.phone("bob"), b.phone("carol")
 		bob.join(bob.registration(topicA))
 		carol.join(carol.registration(topicA))
-		rec, err := b.ext.registry.lookup(keyOf(bob))
+		rec, err := b.ext.registry.Lookup(keyOf(bob))
 		require.NoError(t, err)
 		var batch durable.Batch
-		batch.Put(idKey(prefixRecord, rec.ID), []byte("garbage"))
+		batch.Put(binary.BigEndian.AppendUint64([]byte{registry.PrefixRecord}, uint64(rec.ID)), []byte("garbage"))
 		require.NoError(t, b.ext.store.Write(&batch))
 		b.restart()
 		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
@@ -413,202 +412,14 @@ func TestDamagedRecord(t *testing.T) {
 		bob.join(bob.registration(topicA))
 		b.envelope(topicA)
 		require.Len(t, bob.payloads(), 1)
-		require.Equal(t, 3, b.ext.registry.index.Size())
+		require.Equal(t, 3, b.ext.registry.Counts().Indexed)
 		carol.version++
 		require.Equal(t, pushwire.OK, carol.ask(&pushwire.Unregister{Version: carol.version}).Code)
 		bob.version++
 		require.Equal(t, pushwire.OK, bob.ask(&pushwire.Unregister{Version: bob.version}).Code)
 		time.Sleep(3 * time.Hour)
-		require.Zero(t, b.ext.registry.index.Size(), "what is left of it goes when its lifetime is over")
-		require.Equal(t, [classes]int{}, counts(b))
-	})
-}
-
-// model is what the registry should hold of one key.
-type model struct {
-	version  uint64
-	live     bool
-	channels map[whisper.Topic]bool
-}
-
-// TestRegistryModel plays requests in any order, old ones included, and checks
-// after each that the last version wins, and that index, disk and a registry
-// opened anew agree: by a snapshot after a clean stop, by reading all after a
-// power cut, and whatever became of the snapshot's file.
-func TestRegistryModel(t *testing.T) {
-	temp := t.TempDir()
-	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp(temp, "")
-		require.NoError(t, err)
-		disk := faultstore.New()
-		post := &postbox{name: "post"}
-		open := func(dir string) (*registry, *vault.Vault) {
-			s, err := vault.Open(dir, testKey, durable.Options{Storage: disk})
-			require.NoError(t, err)
-			r, err := openRegistry(s, registryOptions{Limits: Limits{}.withDefaults(), Providers: []pushext.Provider{post}, SkipChallenge: []string{"post"}, Ends: noEnds{}, Logger: slog.New(slog.DiscardHandler)})
-			require.NoError(t, err)
-			return r, s
-		}
-		r, s := open(dir)
-		reopen := func() {
-			scanned, all := open("")
-			require.NoError(t, all.Close())
-			r, s = open(dir)
-			require.Equal(t, scanned.tally, r.tally)
-			require.Equal(t, scanned.index.Registrations(), r.index.Registrations())
-			require.Equal(t, scanned.index.Image().Topics, r.index.Image().Topics)
-		}
-		file := filepath.Join(dir, snapshotName)
-		var older []byte // a snapshot's file of once
-		now := time.Unix(1_800_000_000, 0)
-		var models [3]model
-		topic := rapid.Custom(func(t *rapid.T) whisper.Topic { return whisper.Topic{rapid.Byte().Draw(t, "topic") % 4} })
-		for range rapid.IntRange(1, 30).Draw(t, "steps") {
-			who := rapid.IntRange(0, len(models)-1).Draw(t, "who")
-			m := &models[who]
-			key := [33]byte{byte(who)}
-			version := rapid.Uint64Range(1, 12).Draw(t, "version")
-			topics := rapid.SliceOfNDistinct(topic, 0, 3, rapid.ID[whisper.Topic]).Draw(t, "topics")
-			var channels []pushwire.Channel
-			for _, t := range topics {
-				channels = append(channels, pushwire.Channel{Topic: t})
-			}
-			newer := version > m.version
-			switch rapid.SampledFrom([]string{"register", "channels", "remove", "unregister", "reopen", "cut", "stop", "spoil"}).Draw(t, "what") {
-			case "register":
-				_, _, err := r.register(key, "", &pushwire.Register{
-					Version: version, Plain: true, Channels: channels, Routes: []pushwire.Route{{Provider: "post", Address: []byte{'0' + byte(who)}}},
-				}, now)
-				if newer {
-					require.NoError(t, err)
-					*m = model{version, true, make(map[whisper.Topic]bool)}
-					for _, topic := range topics {
-						m.channels[topic] = true
-					}
-				}
-			case "channels", "remove":
-				remove := len(channels) > 0 && channels[0].Topic[0]%2 == 0
-				for i := range channels {
-					if remove {
-						channels[i].Mode = pushwire.Removed
-					}
-				}
-				_, err := r.update(key, &pushwire.Channels{Version: version, Channels: channels}, now)
-				if newer && m.live {
-					require.NoError(t, err)
-					m.version = version
-					for _, topic := range topics {
-						if remove {
-							delete(m.channels, topic)
-						} else {
-							m.channels[topic] = true
-						}
-					}
-				}
-			case "unregister":
-				_, err := r.unregister(key, version, now)
-				if newer && m.version > 0 {
-					require.NoError(t, err)
-					*m = model{version: version}
-				}
-			case "reopen":
-				saved := r.saved
-				require.NoError(t, s.Close())
-				reopen()
-				require.Equal(t, saved, r.saved)
-			case "cut":
-				saved, left := r.saved, disk.Disk().Crash(rand.New(rand.NewPCG(1, version))).Store("db")
-				require.NoError(t, s.Close())
-				disk = left
-				reopen()
-				require.Equal(t, saved, r.saved)
-			case "stop":
-				require.NoError(t, r.save(context.Background()))
-				require.NoError(t, s.Close())
-				reopen()
-				require.True(t, r.saved)
-			case "spoil":
-				saved := r.saved
-				require.NoError(t, s.Close())
-				now, err := os.ReadFile(file)
-				require.Equal(t, saved, err == nil, "no file without a record")
-				switch {
-				case version%3 == 0 && older != nil:
-					require.NoError(t, os.WriteFile(file, older, 0o600))
-				case version%3 == 1 && saved:
-					spoilt := bytes.Clone(now)
-					spoilt[int(version)*len(spoilt)/13] ^= 1 << (version % 8)
-					require.NoError(t, os.WriteFile(file, spoilt, 0o600))
-				default:
-					require.NoError(t, os.RemoveAll(file))
-				}
-				reopen()
-				require.False(t, r.saved && older == nil)
-				if saved {
-					older = now
-				}
-			}
-			size := 0
-			for who := range models {
-				m := &models[who]
-				rec, err := r.lookup([33]byte{byte(who)})
-				require.NoError(t, err)
-				if m.version == 0 {
-					require.Nil(t, rec)
-					continue
-				}
-				require.Equal(t, m.version, rec.Version)
-				require.Equal(t, m.live, rec.live())
-				_, found := r.get(rec.ID)
-				require.Equal(t, m.live, found)
-				for n := range byte(4) {
-					hit := false
-					r.Match(whisper.Topic{n}, now, func(id registration.ID) {
-						require.False(t, hit && id == rec.ID, "twice")
-						hit = hit || id == rec.ID
-					})
-					require.Equal(t, m.live && m.channels[whisper.Topic{n}], hit)
-				}
-				size += len(m.channels)
-			}
-			require.Equal(t, size, r.index.Size())
-			require.Equal(t, size, r.channels)
-			r.agrees(t)
-		}
-		require.NoError(t, s.Close())
-	})
-}
-
-func FuzzDecodeRecord(f *testing.F) {
-	rec := record{
-		Registration: registration.Registration{ID: 1, Version: 3, State: registration.Active, Routes: []registration.Route{{Provider: "fcm", Address: pushext.Address{Token: "t", Keys: [][]byte{{1}}}, Proven: true}},
-			Registered: time.UnixMilli(1), Expires: time.UnixMilli(2), SealKey: []byte{1}, Group: []byte{2}, Collapse: "c"},
-		due: time.UnixMilli(3), challenges: []challenge{{until: time.UnixMilli(4)}}, root: []byte{5}, handle: []byte{6}, revoked: []string{"eve"},
-	}
-	f.Add(rec.encode())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := decodeRecord(1, b)
-		if err != nil {
-			require.ErrorIs(t, err, errRecord)
-			return
-		}
-		again, err := decodeRecord(1, got.encode())
-		require.NoError(t, err)
-		require.Equal(t, got, again)
-	})
-}
-
-func FuzzDecodeListening(f *testing.F) {
-	rec := record{Registration: registration.Registration{State: registration.Active, Expires: time.UnixMilli(5)},
-		channels: []registration.Channel{{Topic: topicA}, {Topic: topicB, Mode: pushwire.Muted, Muted: 7}}}
-	f.Add(rec.encodeListening())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var got record
-		if err := got.decodeListening(b); err != nil {
-			require.ErrorIs(t, err, errRecord)
-			return
-		}
-		require.Equal(t, b, got.encodeListening())
+		require.Zero(t, b.ext.registry.Counts().Indexed, "what is left of it goes when its lifetime is over")
+		require.Equal(t, [3]int{}, counts(b))
 	})
 }
 
@@ -616,10 +427,9 @@ func FuzzDecodeListening(f *testing.F) {
 // registration under the same key does not share with the old one.
 func TestStanding(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
-		b.ext.protocol.logID = func() []byte { return []byte("a log") }
 		bob := b.phone("bob")
 		refused := bob.refused(&pushwire.Status{}, pushwire.NotRegistered).Body.(*pushwire.StatusReply)
-		require.Equal(t, pushwire.Standing{Now: millis(time.Now()), Log: []byte("a log")}, refused.Standing, "also for who is not registered")
+		require.Equal(t, pushwire.Standing{Now: uint64(time.Now().UnixMilli()), Log: []byte("a log")}, refused.Standing, "also for who is not registered")
 		bob.join(bob.registration(topicA))
 		_, first := bob.status()
 		require.NotZero(t, first.Epoch)
@@ -633,5 +443,5 @@ func TestStanding(t *testing.T) {
 		bob.join(bob.registration(topicA))
 		_, second := bob.status()
 		require.NotEqual(t, first.Epoch, second.Epoch)
-	})
+	}, func(c *Config) { c.Log.(*archive).id = []byte("a log") })
 }

@@ -14,6 +14,7 @@ import (
 
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/memlog"
 	"whisperpush/whisper"
 )
 
@@ -139,7 +140,7 @@ func TestLinkObserverOfReplies(t *testing.T) {
 
 		// Notifications: to somebody, to nobody, and of who was revoked.
 		notify := func(handle byte) *pushwire.Notify {
-			return pushwire.NewNotify(pushwire.Capability(one.Preferences.Root, "eve"), [pushwire.HandleSize]byte{handle}, "eve", common.Hash{1}, pushwire.NotifyMessage, b.ext.protocol.server)
+			return pushwire.NewNotify(pushwire.Capability(one.Preferences.Root, "eve"), [pushwire.HandleSize]byte{handle}, "eve", common.Hash{1}, pushwire.NotifyMessage, b.server())
 		}
 		s.ask(eve, "notify", pushwire.OK, notify(0))
 		s.ask(eve, "notify, nobody", pushwire.OK, notify(7))
@@ -158,7 +159,7 @@ func TestLinkObserverOfReplies(t *testing.T) {
 		require.InDelta(t, 26*mail, more, 26*2, "the envelopes themselves are as long as they are")
 		none := make([]common.Hash, 26)
 		for i := range none {
-			none[i] = testHash(uint64(i) + 1000)
+			none[i] = memlog.Hash(uint64(i) + 1000)
 		}
 		s.ask(bob, "fetch, none asked for", pushwire.OK, &pushwire.Fetch{})
 		s.ask(bob, "fetch, one that is missing", pushwire.OK, &pushwire.Fetch{Hashes: none[:1]})
@@ -208,7 +209,7 @@ func TestLinkObserverOfReplies(t *testing.T) {
 		}
 		many.ask(carol, "status, 256 revoked", pushwire.OK, &pushwire.Status{})
 		for i := range 64 - 26 {
-			none = append(none, testHash(uint64(i)+2000))
+			none = append(none, memlog.Hash(uint64(i)+2000))
 		}
 		many.ask(bob, "fetch, 27 that are missing", pushwire.OK, &pushwire.Fetch{Hashes: none[:27]})
 		many.ask(bob, "fetch, 64 that are missing", pushwire.OK, &pushwire.Fetch{Hashes: none})

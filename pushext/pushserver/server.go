@@ -13,7 +13,12 @@ import (
 
 	"whisperpush/durable"
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/dispatch"
+	"whisperpush/pushext/pushserver/follow"
+	"whisperpush/pushext/pushserver/outbox"
 	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/registry"
+	"whisperpush/pushext/pushserver/requests"
 	"whisperpush/pushext/pushserver/vault"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
@@ -25,11 +30,12 @@ import (
 type Server struct {
 	log        *slog.Logger
 	store      *vault.Vault
-	registry   *registry
-	outbox     *outbox
-	dispatcher *dispatcher
-	follower   *follower
-	protocol   *protocol
+	registry   *registry.Registry
+	outbox     *outbox.Outbox
+	dispatcher *dispatch.Dispatcher
+	follower   *follow.Follower
+	protocol   *requests.Server
+	limits     pushwire.Limits // that clients are told
 	ttl        time.Duration
 	fresh      bool // the log was never followed
 
@@ -62,21 +68,21 @@ func New(cfg Config) (*Server, error) {
 }
 
 func build(cfg Config, s *vault.Vault) (*Server, error) {
-	box, started, err := newOutbox(s, outboxOptions{
+	box, started, err := outbox.New(s, outbox.Options{
 		TTL: cfg.Delivery.TTL, SilentAfter: cfg.Delivery.SilentAfter, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	if err != nil {
 		return nil, err
 	}
 	over := &endings{box: box, log: cfg.Logger}
-	reg, err := openRegistry(s, registryOptions{
+	reg, err := registry.Open(s, registry.Options{
 		Limits: cfg.Limits, Providers: cfg.Providers, SkipChallenge: cfg.SkipChallenge, Ends: over,
 		Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d, err := newDispatcher(dispatchOptions{
+	d, err := dispatch.New(dispatch.Options{
 		Delivery: cfg.Delivery, Providers: cfg.Providers, Server: [33]byte(crypto.CompressPubkey(&cfg.PushKey.PublicKey)),
 		Directory: reg, Outbox: box, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
@@ -84,7 +90,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 		return nil, err
 	}
 	over.dispatcher = d
-	asked := protocolOptions{
+	asked := requests.Options{
 		PushKey: cfg.PushKey, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes, Sender: cfg.Sender,
 		Logger: cfg.Logger, Registerer: cfg.Registerer,
 	}
@@ -92,39 +98,39 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 		asked.LogID = log.LogID
 	}
 	return &Server{
-		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, ttl: cfg.Delivery.TTL, fresh: !started,
-		follower: newFollower(followerOptions{
+		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, limits: cfg.Limits.Wire(), ttl: cfg.Delivery.TTL, fresh: !started,
+		follower: follow.New(follow.Options{
 			Log: cfg.Log, Matcher: reg, Outbox: box, FanOut: cfg.Delivery.FanOut, Logger: cfg.Logger, Registerer: cfg.Registerer,
 		}),
-		protocol: newProtocol(asked),
+		protocol: requests.New(asked),
 	}, nil
 }
 
 // endings ends everywhere what ended in the registry.
 type endings struct {
-	box        *outbox
-	dispatcher *dispatcher
+	box        *outbox.Outbox
+	dispatcher *dispatch.Dispatcher
 	log        *slog.Logger
 }
 
-func (e *endings) record(id registration.ID) []byte { return deviceKey(id) }
+func (e *endings) Record(id registration.ID) []byte { return outbox.Key(id) }
 
-func (e *endings) died(id registration.ID, reason string) {
-	e.dispatcher.forget(id)
-	if err := e.box.drop(id, outcomeDead, reason); err != nil {
+func (e *endings) Died(id registration.ID, reason string) {
+	e.dispatcher.Forget(id)
+	if err := e.box.Drop(id, outbox.OutcomeDead, reason); err != nil {
 		e.log.Error("cannot drop the wake-ups of a dead registration", "err", err)
 	}
 }
 
-func (e *endings) gone(id registration.ID, reason string) {
-	e.dispatcher.forget(id)
-	if err := e.box.forget(id, outcomeGone, reason); err != nil {
+func (e *endings) Gone(id registration.ID, reason string) {
+	e.dispatcher.Forget(id)
+	if err := e.box.Forget(id, outbox.OutcomeGone, reason); err != nil {
 		e.log.Error("cannot drop the wake-ups of a registration that ended", "err", err)
 	}
 }
 
 // Limits are what the server tells clients that it allows.
-func (x *Server) Limits() pushwire.Limits { return x.protocol.limits.wire() }
+func (x *Server) Limits() pushwire.Limits { return x.limits }
 
 // Start begins to follow the archive, to wake devices and to answer requests.
 // ctx bounds the start alone.
@@ -133,23 +139,23 @@ func (x *Server) Start(ctx context.Context) error {
 		return errors.New("push server was started before")
 	}
 	if x.fresh {
-		if err := x.follower.begin(); err != nil {
+		if err := x.follower.Begin(); err != nil {
 			return fmt.Errorf("start push: %w", err)
 		}
 	}
-	if err := x.outbox.begin(ctx, x.dispatcher); err != nil {
+	if err := x.outbox.Begin(ctx, x.dispatcher); err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
 	var write, run context.Context
 	write, x.halt = context.WithCancel(context.Background())
 	run, x.cancel = context.WithCancel(context.Background())
-	x.writer.Go(func() { x.outbox.run(write) })
-	x.protocol.start()
-	goal := x.follower.end()
-	x.wg.Go(func() { x.follower.run(run) })
+	x.writer.Go(func() { x.outbox.Run(write) })
+	x.protocol.Start()
+	goal := x.follower.End()
+	x.wg.Go(func() { x.follower.Run(run) })
 	x.wg.Go(func() {
-		if x.follower.catchUp(run, goal) {
-			x.dispatcher.start()
+		if x.follower.CatchUp(run, goal) {
+			x.dispatcher.Start()
 		}
 	})
 	x.wg.Go(func() { x.sweep(run) })
@@ -165,18 +171,18 @@ func (x *Server) Stop(ctx context.Context) (err error) {
 		if x.cancel != nil {
 			ctx, cancel := context.WithTimeout(ctx, landTimeout)
 			defer cancel()
-			x.protocol.stop()
+			x.protocol.Stop()
 			x.cancel()
 			x.wg.Wait()
-			x.dispatcher.stop(ctx)
+			x.dispatcher.Stop(ctx)
 			x.halt()
 			x.writer.Wait()
 		} else {
-			x.dispatcher.cancel()
+			x.dispatcher.Stop(ctx)
 		}
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 		defer cancel()
-		err = errors.Join(x.registry.save(saving), x.store.Close())
+		err = errors.Join(x.registry.Save(saving), x.store.Close())
 	})
 	return err
 }
@@ -184,17 +190,12 @@ func (x *Server) Stop(ctx context.Context) (err error) {
 // HandleRequest takes the payload of a packet 126 that a peer sent; see
 // whisper.RequestHandler. It does not block.
 func (x *Server) HandleRequest(peer enode.ID, payload []byte) {
-	env, err := whisper.DecodeEnvelope(payload)
-	if err != nil {
-		x.protocol.m.drop("malformed")
-		return
-	}
-	x.HandleEnvelope(peer, env)
+	x.protocol.HandleRequest(peer, payload)
 }
 
 // HandleEnvelope is HandleRequest for a payload that was decoded.
 func (x *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
-	x.protocol.handle(peer, env)
+	x.protocol.HandleEnvelope(peer, env)
 }
 
 const (
@@ -216,13 +217,17 @@ func (x *Server) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-registrations.C:
-			x.dispatcher.expireSealers(now)
-			err = x.registry.sweep(now)
+			x.dispatcher.ExpireSealers(now)
+			err = x.registry.Sweep(now)
 		case now := <-entries.C:
-			err = x.outbox.sweep(ctx, now, x.registry.absent)
+			err = x.outbox.Sweep(ctx, now, x.registry.Absent)
 		}
 		if err != nil && ctx.Err() == nil {
 			x.log.Error("cannot look for what expired; trying again later", "err", err)
 		}
 	}
 }
+
+// saveTimeout is how long a stop writes at a snapshot before it gives up: that is
+// some ten million channels. The next start then reads all registrations.
+const saveTimeout = 1500 * time.Millisecond

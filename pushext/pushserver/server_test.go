@@ -2,6 +2,7 @@ package pushserver
 
 import (
 	"bytes"
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ import (
 )
 
 func TestBadConfig(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, Limits{})
 		good := b.cfg
 		b.stop()
@@ -50,7 +51,7 @@ func TestBadConfig(t *testing.T) {
 }
 
 func TestLifecycle(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, Limits{})
 		require.ErrorContains(t, b.ext.Start(t.Context()), "started before")
 		cfg := b.cfg
@@ -69,51 +70,30 @@ func TestLifecycle(t *testing.T) {
 
 // The sweeper ends what expired without being asked.
 func TestSweeps(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		down := &scripted{name: "down"}
-		down.always(pushext.Verdict{Class: pushext.Retry, Reason: "down 503"})
+	synctest.Test(t, func(t *testing.T) {
+		down := newHosts()
+		down.set(func(context.Context, pushext.Notification) pushext.Verdict {
+			return pushext.Verdict{Class: pushext.Retry, Reason: "hook 503"}
+		})
 		b := newBed(t, Limits{}, func(c *Config) {
 			c.Delivery.TTL = time.Hour
-			c.Providers, c.SkipChallenge = append(c.Providers, down), []string{"down"}
+			c.Providers, c.SkipChallenge = append(c.Providers, down), []string{"hook"}
 		})
 		defer b.stop()
 		bob := b.phone("bob")
 		g := bob.registration(topicA)
-		g.SealKey, g.Plain, g.Routes = nil, true, []pushwire.Route{{Provider: "down", Address: []byte("bob")}}
+		g.SealKey, g.Plain, g.Routes = nil, true, []pushwire.Route{hook("bob")}
 		require.Equal(t, pushwire.Active, bob.ask(g).State)
 		b.envelope(topicA)
 		box := b.ext.outbox
-		s, err := box.status(1)
+		s, err := box.Status(1)
 		require.NoError(t, err)
-		require.Equal(t, 1, s.pending)
+		require.Equal(t, 1, s.Pending)
 		time.Sleep(2 * time.Hour)
-		s, err = box.status(1)
+		s, err = box.Status(1)
 		require.NoError(t, err)
-		require.Equal(t, 0, s.pending)
-		require.Equal(t, uint32(1), s.lost)
-		require.Equal(t, "unsent", s.reason)
-	})
-}
-
-// Nothing is kept in memory of devices and hosts that have nothing to do.
-func TestIdleDevicesAreForgotten(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		hooks := &scripted{name: "webhook"}
-		r := newRig(t, Delivery{}, hosted{hooks})
-		one, two := r.device(1, "webhook a/1"), r.device(2, "webhook b/2")
-		r.start()
-		defer r.stop()
-		for range 30 {
-			r.log.archive(one)
-			time.Sleep(time.Second)
-		}
-		time.Sleep(time.Hour)
-		r.log.archive(two)
-		synctest.Wait()
-		r.dispatcher.mu.Lock()
-		defer r.dispatcher.mu.Unlock()
-		require.Len(t, r.dispatcher.jobs, 1, "the one whose budget is not full yet")
-		require.Len(t, r.dispatcher.lanes, 1, "what it accepted lately is remembered")
-		require.Zero(t, r.dispatcher.flying)
+		require.Equal(t, 0, s.Pending)
+		require.Equal(t, uint32(1), s.Lost)
+		require.Equal(t, "unsent", s.Reason)
 	})
 }

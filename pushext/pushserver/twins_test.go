@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/durable/faultstore"
-	"whisperpush/pushext"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -117,44 +116,4 @@ func TestTwinsSurvivePowerCuts(t *testing.T) {
 			}
 		})
 	}
-}
-
-// What is remembered is bounded by generations, and each lasts its time.
-func TestTwinsAreForgotten(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		r := newRig(t, Delivery{}, &scripted{name: "fcm"})
-		r.start()
-		count := func() (n int) {
-			it := r.store.Scan(prefixTwin)
-			defer it.Release()
-			for it.Next() {
-				n++
-			}
-			return n
-		}
-		letter := func(n byte, seq uint64) pushext.Entry { return pushext.Entry{Seq: seq, Topic: topicA, Data: []byte{n}} }
-		seq := uint64(0)
-		told := func(n byte) bool {
-			seq++
-			known, err := r.box.repeated(letter(n, seq))
-			require.NoError(t, err)
-			require.NoError(t, r.box.match(t.Context(), nil, seq, time.Now()))
-			time.Sleep(time.Second)
-			return known
-		}
-		var counts []int
-		for generation := range byte(5) {
-			for n := range byte(3) {
-				require.False(t, told(3*generation+n))
-			}
-			time.Sleep(twinLife - time.Minute)
-			require.True(t, told(3*generation), "for its time at least")
-			time.Sleep(time.Hour)
-			require.NoError(t, r.box.sweep(t.Context(), time.Now(), r.dir.absent))
-			counts = append(counts, count())
-		}
-		require.Equal(t, []int{3, 6, 6, 6, 6}, counts)
-		require.False(t, told(0), "forgotten with its generation")
-		r.stop()
-	})
 }

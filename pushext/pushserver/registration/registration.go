@@ -1,5 +1,7 @@
 // Package registration has the values by which the parts of a push server know one
-// device's registration: its ID, routes, channels and state. It does nothing.
+// device's registration: its ID, routes, channels and state, the Errand that proves an
+// address, the Limits on what strangers register, and the Refusal of what does not keep
+// to them. It does nothing.
 package registration
 
 import (
@@ -50,12 +52,13 @@ type Registration struct {
 	SealKey    []byte  // X25519 public key; empty if plain
 	Plain      bool
 	Group      []byte // devices that share read state; may be empty
-	Collapse   string // constant, random: what push services see is derived from it, see face
+	Collapse   string // constant, random: what push services see is derived from it, see package dispatch
 }
 
 // Mode of a channel, as on the wire.
 type Mode = pushwire.Mode
 
+// Every is the Mode of a channel of which every envelope wakes.
 const Every = pushwire.Every
 
 // Channel is a topic that a registration listens to.
@@ -65,6 +68,7 @@ type Channel struct {
 	Muted uint32 // Unix seconds until which it is silent
 }
 
+// Equal reports whether two routes are written alike: provider, token and keys.
 func (r *Route) Equal(o *Route) bool {
 	return r.Provider == o.Provider && r.Address.Token == o.Address.Token &&
 		slices.EqualFunc(r.Address.Keys, o.Address.Keys, bytes.Equal)

@@ -1,0 +1,492 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/spacing"
+	"whisperpush/pushext/pushwire"
+)
+
+// Directory is what the dispatcher needs of the registry. Get and Kill are called
+// without locks, may read the disk, and may be called at the same time.
+type Directory interface {
+	Get(registration.ID) (registration.Registration, bool)
+	// Cached is Get of what is in memory, false says nothing. It is called with
+	// the dispatcher's lock held.
+	Cached(registration.ID) (registration.Registration, bool)
+	// Absent reports that there is certainly no such registration.
+	Absent(registration.ID) bool
+	// Kill ends a registration whose provider says, exactly, that its address is gone.
+	Kill(id registration.ID, reason string, at time.Time)
+	// Proving returns the registration that an errand is for, and the number of
+	// its route, false if it has not that challenge any more.
+	Proving(e *registration.Errand) (registration.Registration, int, bool)
+	// ChallengeOver says how an errand ended; of verdicts that are no answer of the
+	// service the class is Retry. It reports whether the registration is dead by it.
+	ChallengeOver(e *registration.Errand, v pushext.Verdict, now time.Time) bool
+}
+
+const (
+	// lobbySize is how many registrations are looked up at once.
+	lobbySize = 16
+	// sideAttempts is how often a challenge or a dismissal is tried.
+	sideAttempts = 3
+)
+
+// line is a provider with what is known of it.
+type line struct {
+	pushext.Provider
+	name        string
+	laner       pushext.Laner  // nil if it has one lane
+	share       *share         // of its lanes, nil if it has one lane
+	limit       int            // attempts at once of a lane
+	linked      bool           // it is a Linked
+	patience    time.Duration  // how long a device may take to fetch before its next route is tried
+	budget      pushext.Budget // of each device
+	collapsible pushext.Budget // of each device, of what has a collapse id; zero: no bound
+	pace        pushext.Budget // of the attempts of each lane; zero: no bound
+	queued      prometheus.Gauge
+	flying      prometheus.Gauge
+	breaker     breaker // guarded by Dispatcher.mu: pauses all lanes of a Laner
+	quiet       quieted // guarded by Dispatcher.mu
+	frozen      int     // guarded by Dispatcher.mu: lanes of which no verdict about a dead address is believed
+	health      health  // guarded by Dispatcher.mu
+}
+
+// pauses reports whether a verdict stops others at once, and not the one device.
+func (p *line) pauses(v pushext.Verdict) bool {
+	switch v.Class {
+	case pushext.RetryAt:
+		return p.scope(v) == pushext.ScopeProvider
+	case pushext.ProviderBroken:
+		return p.scope(v) != pushext.ScopeAddress
+	}
+	return false
+}
+
+// scope is how far a verdict reaches. A provider with one lane is one host.
+func (p *line) scope(v pushext.Verdict) pushext.Scope {
+	scope := v.Scope
+	if scope == pushext.ScopeDefault {
+		switch v.Class {
+		case pushext.Retry, pushext.Delivered, pushext.ProviderBroken:
+			scope = pushext.ScopeHost
+		default:
+			scope = pushext.ScopeAddress
+		}
+	}
+	if scope == pushext.ScopeHost && p.laner == nil {
+		scope = pushext.ScopeProvider
+	}
+	return scope
+}
+
+// Dispatcher wakes devices. Everything is driven by events: a match, the end
+// of an attempt, a timer of one job or lane. A device has at most one attempt
+// in flight; what matches meanwhile goes into one more after it.
+//
+// The outbox knows what a device is to be woken for, durably; the dispatcher
+// knows when and through which provider, in memory.
+type Dispatcher struct {
+	cfg    Delivery
+	server [33]byte // the push key, compressed, which challenges name
+	dir    Directory
+	box    *outbox.Outbox
+	log    *slog.Logger
+	m      *metrics
+	lines  map[string]*line
+
+	sealers sealers
+
+	ctx    context.Context // of attempts
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of attempts
+
+	// mu guards the following fields, the lanes, the jobs and the gates. No
+	// other lock but the directory's own is taken and no provider called while
+	// it is held.
+	mu       sync.Mutex
+	jobs     map[registration.ID]*job
+	lanes    map[registration.Lane]*lane
+	lobby    *lane           // where the registry is asked to which lane a job belongs
+	runnable waitlist[*lane] // of those without a site: have something queued and, as far as known, may send
+	shares   []*share
+	idle     int    // lanes that are kept for what is to be remembered of them
+	doubted  int    // devices that a lane called dead and that are remembered for it
+	resting  []*job // idle, kept for their spent budget
+	flying   int
+	started  bool
+	stopped  bool
+}
+
+// jobState is where a job is.
+type jobState uint8
+
+const (
+	idle    jobState = iota
+	queued           // in the queue of a lane
+	waiting          // for a timer, or for a reserved sequence number
+	flying           // an attempt is in flight
+)
+
+// job is the work for one device: its wake-ups, or one challenge. Guarded by
+// Dispatcher.mu, but route, wake and nonce belong to the attempt while one is in flight.
+type job struct {
+	id registration.ID
+
+	state  jobState
+	lane   *lane // where it was queued last
+	crowd  bool  // one of very many that are to be woken for the same: the others go first
+	ticket uint64
+	timer  *time.Timer // of waiting
+	again  bool        // rung while flying
+	there  bool        // its device came through a link of its own while flying
+	step   bool        // the ladder's delay ended while flying
+
+	route    int
+	blurred  bool                       // it has waited for Jitter and Batch
+	repeat   bool                       // send what was accepted already, through the next route
+	heir     bool                       // what it sends may have been sent before a restart
+	ladder   *time.Timer                // nil if no next route is to be tried
+	accepted bool                       // some route accepted wake
+	doubts   map[int]registration.Doubt // routes called dead
+
+	wake   *outbox.Wakeup                     // of the latest attempt
+	nonce  string                             // of that, for Notification.ID
+	failed int                                // attempts since the latest that was accepted
+	died   int                                // of those, rounds that ended with a dead address
+	cause  string                             // what holds the job up
+	spent  [pushwire.MaxRoutes]spacing.Bucket // by route: each push service has limits of its own
+
+	dismiss []common.Hash // to be dismissed, newest last
+
+	errand   *registration.Errand // of a challenge, otherwise nil
+	deadline *time.Timer          // of that
+}
+
+// Options of a dispatcher. All are required; a nil Registerer registers no
+// metrics.
+type Options struct {
+	Delivery   Delivery // complete
+	Providers  []pushext.Provider
+	Server     [33]byte // the push key, compressed, which challenges name
+	Directory  Directory
+	Outbox     *outbox.Outbox
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// New builds a dispatcher, which starts nothing before Start. The error says what is
+// wrong with the options.
+func New(o Options) (*Dispatcher, error) {
+	cfg, m := o.Delivery, newMetrics(o.Registerer)
+	d := &Dispatcher{
+		cfg: cfg, server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m,
+		lines: make(map[string]*line, len(o.Providers)),
+		jobs:  make(map[registration.ID]*job),
+		lanes: make(map[registration.Lane]*lane),
+	}
+	d.lobby = &lane{
+		line: &line{
+			queued: prometheus.NewGauge(prometheus.GaugeOpts{}),
+			flying: prometheus.NewGauge(prometheus.GaugeOpts{}),
+		},
+		breaker: newBreaker(lobbySize),
+	}
+	d.lobby.flight = &flight{lane: d.lobby}
+	for _, p := range o.Providers {
+		name := p.Name()
+		if err := checkName(name); err != nil {
+			return nil, err
+		}
+		if d.lines[name] != nil {
+			return nil, fmt.Errorf("two providers are named %q", name)
+		}
+		laner, _ := p.(pushext.Laner)
+		patience := cfg.LadderDelay
+		_, linked := p.(pushext.Linked)
+		if linked {
+			patience = cfg.LinkDelay
+		}
+		var collapsible pushext.Budget
+		if c, ok := p.(pushext.Collapser); ok {
+			collapsible = c.Collapsible()
+		}
+		d.lines[name] = &line{
+			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p), quiet: newQuieted(p), collapsible: collapsible,
+			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
+		}
+	}
+	if err := d.divide(); err != nil {
+		return nil, err
+	}
+	for name := range cfg.Budgets {
+		if d.lines[name] == nil {
+			return nil, fmt.Errorf("%w: budget of unknown provider %q", errDelivery, name)
+		}
+	}
+	for name := range cfg.Rates {
+		if d.lines[name] == nil {
+			return nil, fmt.Errorf("%w: rate of unknown provider %q", errDelivery, name)
+		}
+	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// divide shares out MaxInFlight: to each provider with one lane, which nobody can
+// multiply, as many as it may use; to all links together twice that; and to all
+// hosts together what is left, but nobody is left with less than an equal part.
+func (d *Dispatcher) divide() error {
+	var links, hosts *share
+	parts := 0
+	for _, p := range d.lines {
+		switch {
+		case p.laner == nil:
+			parts++
+		case p.linked && links == nil:
+			links = newShare(0, d.cfg.HostConcurrency)
+			parts++
+		case !p.linked && hosts == nil:
+			hosts = newShare(0, siteHosts*d.cfg.HostConcurrency)
+			parts++
+		}
+	}
+	if parts > d.cfg.MaxInFlight {
+		return fmt.Errorf("%w: MaxInFlight is %d, less than one attempt for each of %d providers", errDelivery, d.cfg.MaxInFlight, parts)
+	}
+	part := d.cfg.MaxInFlight / max(parts, 1)
+	left := d.cfg.MaxInFlight
+	for _, p := range d.lines {
+		switch {
+		case p.laner == nil:
+			p.limit = min(d.cfg.Concurrency, part)
+			left -= p.limit
+		case p.linked:
+			p.share, p.limit = links, d.cfg.HostConcurrency
+		default:
+			p.share, p.limit = hosts, d.cfg.HostConcurrency
+		}
+	}
+	if links != nil {
+		links.limit = left
+		if hosts != nil {
+			links.limit = min(2*d.cfg.Concurrency, part)
+		}
+		left -= links.limit
+		d.shares = append(d.shares, links)
+	}
+	if hosts != nil {
+		hosts.limit = left
+		d.shares = append(d.shares, hosts)
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > pushwire.MaxProviderName {
+		return fmt.Errorf("provider name %q has %d bytes, want 1 to %d", name, len(name), pushwire.MaxProviderName)
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return fmt.Errorf("provider name %q has characters other than a-z, 0-9 and -", name)
+		}
+	}
+	return nil
+}
+
+// Start lets attempts begin; what was rung before is queued.
+func (d *Dispatcher) Start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = true
+	d.schedule(time.Now())
+}
+
+// Stop starts no more attempts, lets those in flight end until ctx does, then
+// cancels them, and returns when none is left.
+func (d *Dispatcher) Stop(ctx context.Context) {
+	d.mu.Lock()
+	d.stopped = true
+	for _, j := range d.jobs {
+		halt(j.timer)
+		halt(j.ladder)
+	}
+	for _, l := range d.lanes {
+		halt(l.timer)
+	}
+	for _, s := range d.shares {
+		halt(s.timer)
+	}
+	d.mu.Unlock()
+	landed := make(chan struct{})
+	go func() {
+		d.wg.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+	case <-ctx.Done():
+		d.cancel()
+		<-landed
+	}
+	d.cancel()
+}
+
+func halt(t *time.Timer) {
+	if t != nil {
+		t.Stop()
+	}
+}
+
+// Ring says that a device may have something to be woken for.
+// As one of a crowd it lets the others go first.
+func (d *Dispatcher) Ring(id registration.ID, crowd bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	d.way(j, "rung")
+	j.heir = j.heir || !d.started
+	promoted := j.crowd && !crowd
+	j.crowd = j.crowd && crowd || crowd && j.state == idle && j.ladder == nil
+	switch j.state {
+	case queued:
+		if promoted {
+			d.queue(j.lane, j, time.Now())
+		}
+	case flying:
+		j.again = true
+	case idle:
+		if j.ladder == nil {
+			j.route = 0
+		}
+		d.enqueue(j, time.Now())
+	case waiting:
+		switch {
+		case j.timer == nil: // for its sequence number
+		case j.cause == causeQuiet: // only a dismissal waits
+			j.cause = ""
+			if j.ladder == nil {
+				j.route = 0
+			}
+		default:
+			return
+		}
+		d.enqueue(j, time.Now())
+	}
+}
+
+// Resume is Ring for what is left from before a restart.
+func (d *Dispatcher) Resume(id registration.ID) {
+	d.mu.Lock()
+	d.job(id).cause = causeRestart
+	d.mu.Unlock()
+	d.Ring(id, true) // what is new goes first
+}
+
+// Reach says that a device has come through a link of its own: it is rung for
+// everything that it has not fetched, also for what was accepted elsewhere.
+func (d *Dispatcher) Reach(id registration.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	d.way(j, "came by its link")
+	switch {
+	case j.state == flying:
+		j.there = true // it is rung after that, whatever comes of it
+	case j.state == queued && j.route == 0:
+		j.anew() // in its place
+	default: // also if it is queued for a route that is paused
+		j.anew()
+		d.enqueue(j, time.Now())
+	}
+}
+
+// Doubts tells for each route of a registration whether its address is in doubt;
+// nil if none is. It is known while a wake-up waits for the device, and for as long after
+// as its budget is remembered.
+func (d *Dispatcher) Doubts(reg registration.Registration) (all []registration.Doubt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.jobs[reg.ID]
+	if j == nil || len(j.doubts) == 0 {
+		return nil
+	}
+	all = make([]registration.Doubt, len(reg.Routes))
+	used := 0 // as usable numbers them
+	for i, r := range reg.Routes {
+		if d.leads(r) {
+			all[i] = j.doubts[used]
+			used++
+		}
+	}
+	return all
+}
+
+// anew begins with the first route again, for everything that was not fetched.
+// The caller holds Dispatcher.mu.
+func (j *job) anew() {
+	halt(j.ladder)
+	j.ladder, j.step, j.repeat, j.blurred = nil, false, true, false
+	j.route, j.failed = 0, 0
+}
+
+// Calm says that a device showed a sign of life: its ladder starts anew.
+func (d *Dispatcher) Calm(id registration.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.jobs[id]
+	if j == nil {
+		return
+	}
+	d.way(j, "sign of life")
+	halt(j.ladder)
+	j.ladder, j.step, j.repeat, j.died, j.doubts = nil, false, false, 0, nil
+	switch {
+	case j.state == idle:
+		j.route = 0
+		d.finish(j, time.Now())
+	case j.state == waiting && j.timer != nil && j.cause != causeBlur:
+		j.failed = 0
+		d.enqueue(j, time.Now())
+	}
+}
+
+// Dismiss wakes a device, not urgently, to remove the notifications of hashes
+// that were seen elsewhere. It is kept in memory: a crash costs a notification
+// that stays until its user removes it, or opens the message, and no message.
+func (d *Dispatcher) Dismiss(id registration.ID, hashes []common.Hash) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	j := d.job(id)
+	j.dismiss = append(j.dismiss, hashes...)
+	if extra := len(j.dismiss) - pushwire.MaxHashes; extra > 0 {
+		j.dismiss = append(j.dismiss[:0], j.dismiss[extra:]...)
+	}
+	switch j.state {
+	case flying:
+		j.again = true
+	case idle:
+		d.enqueue(j, time.Now())
+	}
+}
+
+// job returns the job of a device. The caller holds mu.
+func (d *Dispatcher) job(id registration.ID) *job {
+	j := d.jobs[id]
+	if j == nil {
+		j = &job{id: id}
+		d.jobs[id] = j
+	}
+	return j
+}

@@ -1,0 +1,230 @@
+package follow
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// crowdSize is how many registrations an envelope may wake in the order of
+	// the log. A topic with more is a crowd: it is matched beside the log, so that
+	// nobody who listens to something else waits for it.
+	crowdSize = 256
+	// crowdChunk is how many matches of a crowd are recorded at a time.
+	crowdChunk = 1024
+	// crowdEvery is the least time between two rounds through a crowd: however
+	// much is posted there, it costs one round a second.
+	crowdEvery = time.Second
+	// crowdBacklog is how many envelopes of a crowd wait for the next round.
+	// A wake-up names no more; of those before, it says that there are more.
+	crowdBacklog = pushwire.MaxHashes
+)
+
+// crowds are the topics that very many registrations listen to, as far as
+// something was archived there lately. In rounds, each topic in its turn, the
+// envelopes that came meanwhile are given to the outbox for every registration.
+// The zero value is ready. The durable cursor stays before what waits here, so
+// that a crash loses none of it.
+type crowds struct {
+	mu    sync.Mutex // guards the following, and the crowds
+	on    map[whisper.Topic]*crowd
+	turns []*crowd
+	wake  chan struct{} // capacity 1: something came
+}
+
+// crowd is one such topic.
+type crowd struct {
+	topic   whisper.Topic
+	entries []pushext.Entry // that wait, oldest first, at most crowdBacklog
+	left    uint32          // how many before them were left out
+	oldest  uint64          // sequence from which on matching is not done, 0 = nothing waits
+	newest  uint64          // sequence of the latest entry
+	due     time.Time       // of the next round
+}
+
+// add takes an entry if its topic is known for a crowd, or is one now.
+func (c *crowds) add(e pushext.Entry, is bool, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.on[e.Topic]
+	if x == nil {
+		if !is {
+			return false
+		}
+		if c.on == nil {
+			c.on = make(map[whisper.Topic]*crowd)
+		}
+		x = &crowd{topic: e.Topic, due: now}
+		c.on[e.Topic] = x
+		c.turns = append(c.turns, x)
+	}
+	if e.Seq <= x.newest {
+		return true // the log was read again
+	}
+	x.newest = e.Seq
+	if x.oldest == 0 {
+		x.oldest = e.Seq
+	}
+	if len(x.entries) == crowdBacklog {
+		x.entries = append(x.entries[:0], x.entries[1:]...)
+		x.left++
+	}
+	x.entries = append(x.entries, e)
+	select {
+	case c.woken() <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// has reports whether a topic is known for a crowd.
+func (c *crowds) has(t whisper.Topic) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.on[t] != nil
+}
+
+func (c *crowds) woken() chan struct{} {
+	if c.wake == nil {
+		c.wake = make(chan struct{}, 1)
+	}
+	return c.wake
+}
+
+// limit is the cursor up to which matching is done if the log was read up to
+// one.
+func (c *crowds) limit(read uint64) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range c.turns {
+		if x.oldest > 0 {
+			read = min(read, x.oldest-1)
+		}
+	}
+	return read
+}
+
+// round is what a crowd is to be told.
+type round struct {
+	*crowd
+	entries []pushext.Entry
+	left    uint32
+}
+
+// next returns the round that is due first, nil if ctx ends before.
+func (c *crowds) next(ctx context.Context) *round {
+	for {
+		now := time.Now()
+		c.mu.Lock()
+		wake := c.woken()
+		pause := time.Hour
+		for i := 0; i < len(c.turns); i++ {
+			x := c.turns[i]
+			wait := x.due.Sub(now)
+			switch {
+			case wait > 0:
+				pause = min(pause, wait)
+				continue
+			case len(x.entries) > 0:
+				c.turns = append(append(c.turns[:i], c.turns[i+1:]...), x) // the others first, next time
+				r := &round{crowd: x, entries: x.entries, left: x.left}
+				x.entries, x.left, x.due = nil, 0, now.Add(crowdEvery)
+				c.mu.Unlock()
+				return r
+			}
+			delete(c.on, x.topic) // quiet for long enough
+			c.turns = append(c.turns[:i], c.turns[i+1:]...)
+			i--
+		}
+		c.mu.Unlock()
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// done says that a round is recorded.
+func (c *crowds) done(r *round) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.oldest = 0
+	if len(r.crowd.entries) > 0 {
+		r.oldest = r.crowd.entries[0].Seq // those left out before are in the round to come
+	}
+}
+
+// fanOut goes through the crowds until ctx ends.
+func (f *Follower) fanOut(ctx context.Context) {
+	for r := f.crowds.next(ctx); r != nil; r = f.crowds.next(ctx) {
+		var ids []registration.ID
+		f.who.Match(r.topic, time.Now(), func(id registration.ID) { ids = append(ids, id) })
+		ids = f.capped(ids, len(r.entries))
+		var chunk []outbox.Match
+		for i, id := range ids {
+			for j, e := range r.entries {
+				m := outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Crowd: true}
+				if j == 0 {
+					m.Left = r.left
+				}
+				chunk = append(chunk, m)
+			}
+			if len(chunk) >= crowdChunk || i == len(ids)-1 {
+				if !f.give(ctx, chunk) {
+					return
+				}
+				chunk = chunk[:0]
+			}
+		}
+		f.crowds.done(r)
+		f.advance(ctx)
+	}
+}
+
+// capped bounds the registrations that one envelope wakes; who is left out is
+// drawn by lot, so that it is not always the same.
+func (f *Follower) capped(ids []registration.ID, entries int) []registration.ID {
+	limit := f.limit
+	if limit == 0 || len(ids) <= limit {
+		return ids
+	}
+	f.box.LeftOut((len(ids) - limit) * entries)
+	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+	return ids[:limit]
+}
+
+// give records matches of a crowd; it tries until it succeeds, or ctx ends.
+func (f *Follower) give(ctx context.Context, chunk []outbox.Match) bool {
+	for failed := 1; ; failed++ {
+		err := f.box.Match(ctx, chunk, 0, time.Now())
+		if err == nil || ctx.Err() != nil {
+			return err == nil
+		}
+		f.log.Error("cannot record the matches of a crowded topic; trying again", "err", err)
+		wait := time.NewTimer(time.Until(followBackoff.Next(time.Now(), failed, rand.Float64())))
+		select {
+		case <-ctx.Done():
+		case <-wait.C:
+		}
+		wait.Stop()
+	}
+}
+
+// advance moves the durable cursor up to what is matched.
+func (f *Follower) advance(ctx context.Context) {
+	_ = f.box.Match(ctx, nil, f.crowds.limit(f.read.Load()), time.Now()) // else with the next entry
+}

@@ -1,0 +1,172 @@
+package outbox
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"time"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/spacing"
+)
+
+// Run writes what changed until ctx ends, and then once more, with the
+// reserved but unused sequence numbers given back.
+func (o *Outbox) Run(ctx context.Context) {
+	delay := time.NewTimer(time.Hour)
+	delay.Stop()
+	defer delay.Stop()
+	soon := o.soon
+	for {
+		select {
+		case <-ctx.Done():
+			o.finish()
+			return
+		case <-soon:
+			soon = nil // further changes join the same commit
+			delay.Reset(commitDelay)
+			continue
+		case <-delay.C:
+		case <-o.now:
+			delay.Stop()
+		}
+		soon = o.soon
+		o.commit(ctx)
+	}
+}
+
+// commit writes everything that changed in one synced batch, again and again
+// until that succeeds or ctx ends, and then lets go who waited for it.
+func (o *Outbox) commit(ctx context.Context) {
+	batch, c := o.collect(seqBlock)
+	if batch.Len() == 0 {
+		return
+	}
+	start := time.Now()
+	for failed := 1; ; failed++ {
+		err := o.store.Write(batch)
+		if err == nil {
+			break
+		}
+		o.m.writeFailures.Inc()
+		if failed == 1 {
+			o.log.Error("cannot write the outbox; wake-ups go on and are repeated if the program ends before it can", "err", err)
+		}
+		pause := time.NewTimer(time.Until(diskBackoff.Next(time.Now(), failed, rand.Float64())))
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			o.restore(c)
+			return
+		case <-pause.C:
+		}
+	}
+	o.m.commits.Observe(time.Since(start).Seconds())
+	o.settle(c)
+}
+
+// diskBackoff spaces the attempts to write while the disk fails.
+var diskBackoff = spacing.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}
+
+// maxKeptBatch is how many records a batch may hold whose memory is kept for the next.
+const maxKeptBatch = 4096
+
+// change is what one batch holds.
+type change struct {
+	devices     []*device
+	reserved    []uint64 // of each device, once the batch is written
+	removed     []registration.ID
+	cursor      bool
+	uncommitted int
+	twins       []twin
+}
+
+// collect encodes what changed. Each device gets block sequence numbers.
+func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.batch.Len() > maxKeptBatch {
+		o.batch = durable.Batch{}
+	}
+	b := &o.batch
+	b.Reset() // what it held is written, or given up
+	c := change{
+		devices: o.dirty, reserved: make([]uint64, len(o.dirty)),
+		removed: o.removed, cursor: o.cursorDirty, uncommitted: o.uncommitted,
+	}
+	for i, d := range c.devices {
+		d.dirty, d.writing = false, true
+		c.reserved[i] = d.used + block
+		if !d.forgotten {
+			d.unborn = false
+			o.record = d.appendRecord(o.record[:0], c.reserved[i])
+			b.Put(Key(d.id), o.record)
+		}
+	}
+	for _, id := range c.removed {
+		b.Delete(Key(id))
+	}
+	if c.cursor {
+		b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, o.cursor))
+		c.twins = o.twins.collect(b, o.cursor, time.Now())
+	}
+	o.dirty, o.removed, o.cursorDirty = nil, nil, false
+	return b, c
+}
+
+// settle follows a successful write.
+func (o *Outbox) settle(c change) {
+	var rings []registration.ID
+	o.mu.Lock()
+	for i, d := range c.devices {
+		d.writing = false
+		d.reserved = c.reserved[i]
+		if d.waiting {
+			d.waiting = false
+			rings = append(rings, d.id)
+		}
+	}
+	o.uncommitted -= c.uncommitted
+	o.twins.settle(c.twins)
+	close(o.committed)
+	o.committed = make(chan struct{})
+	o.m.cached.Set(float64(len(o.devices)))
+	o.mu.Unlock()
+	for _, id := range rings {
+		o.bell.Ring(id, true) // it was queued in its turn before
+	}
+}
+
+// restore follows a write that was given up.
+func (o *Outbox) restore(c change) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, d := range c.devices {
+		d.writing = false
+		o.touch(d)
+	}
+	o.removed = append(c.removed, o.removed...)
+	o.cursorDirty = o.cursorDirty || c.cursor
+	o.twins.restore(c.twins)
+}
+
+// finish writes the rest, gives back the sequence numbers that were
+// reserved and not used, so that a clean stop leaves no gap, and says that the run is over.
+func (o *Outbox) finish() {
+	o.mu.Lock()
+	for _, d := range o.devices {
+		if d.reserved > d.used && !d.unborn {
+			o.touch(d)
+		}
+	}
+	o.mu.Unlock()
+	batch, c := o.collect(0)
+	batch.Put(keyRun, runRecord(o.crashes, 0))
+	if err := o.store.Write(batch); err != nil {
+		o.log.Error("cannot write the outbox at the end; the last wake-ups will be repeated", "err", err)
+		o.restore(c)
+		return
+	}
+	o.settle(c)
+}

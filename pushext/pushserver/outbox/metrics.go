@@ -1,0 +1,63 @@
+package outbox
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/pushext/pushserver/measure"
+)
+
+// Ends of a match, the label "outcome".
+const (
+	outcomeFetched       = "fetched"       // the device fetched the envelope
+	outcomeSeen          = "seen"          // it was seen, here or on another device of the group
+	outcomeExpired       = "expired"       // reason: unfetched, unsent, silenced, catch_up
+	OutcomeDead          = "dead"          // the registration died; reason as the provider's verdict
+	OutcomeGone          = "gone"          // the registration was removed; reason: unregistered, expired …
+	outcomeOverflow      = "overflow"      // older than the newest maxEntries; a wake-up says "more"
+	outcomeUndeliverable = "undeliverable" // reason as the provider's verdict
+)
+
+// ReasonAbsent is why a match is gone whose registration ended meanwhile.
+const ReasonAbsent = "absent"
+
+// metrics are those of an outbox. Reasons are the fixed phrases of providers and
+// of this package.
+type metrics struct {
+	reasons measure.Reasons
+
+	matches       prometheus.Counter
+	outcomes      *prometheus.CounterVec // outcome, reason
+	silenced      prometheus.Counter
+	damaged       prometheus.Counter
+	writeFailures prometheus.Counter
+	commits       prometheus.Histogram
+	cached        prometheus.Gauge
+	fetchSeconds  *prometheus.HistogramVec // provider
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := measure.New(r)
+	return &metrics{
+		matches:       m.Counter("matches_total", "Archived envelopes that a registration is to be woken for."),
+		outcomes:      m.Counters("outcomes_total", "Ends of matches.", "outcome", "reason"),
+		silenced:      m.Counter("silenced_total", "Devices left alone because they fetched nothing after many wake-ups."),
+		damaged:       m.Counter("damaged_records_total", "Outbox records that could not be decoded."),
+		writeFailures: m.Counter("write_failures_total", "Outbox writes that failed."),
+		commits:       m.Histogram("commit_seconds", "Time to write a batch of the outbox with fsync."),
+		cached:        m.Gauge("devices_in_memory", "Outbox records in memory."),
+		fetchSeconds:  m.Histograms("archived_to_fetched_seconds", "From an envelope's archiving to its fetch, by the provider that accepted the latest wake-up.", "provider"),
+	}
+}
+
+func (m *metrics) outcome(outcome, reason string) {
+	m.outcomes.WithLabelValues(outcome, m.reasons.Label(reason)).Inc()
+}
+
+func (m *metrics) fetched(provider string, after time.Duration) {
+	if provider == "" {
+		provider = "none" // fetched before a wake-up was accepted
+	}
+	m.fetchSeconds.WithLabelValues(provider).Observe(after.Seconds())
+}

@@ -1,0 +1,503 @@
+// Package outbox remembers what each device has still to be woken for. It is ahead of the
+// disk by 20 ms at most; a crash repeats one wake-up.
+//
+// wakeup.go makes up what a wake-up says. The record of a device is in device.go, what a receipt does to it in receipt.go, and a
+// receipt that comes before its envelope in early.go. commit.go writes; twins.go tells a
+// message that somebody posts again from a new one; moved.go and moves.go are for an
+// archive that was recovered.
+package outbox
+
+import (
+	"container/list"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/vault"
+)
+
+const (
+	// commitDelay groups the outbox's writes into one fsync. Nothing waits for
+	// it but a crash: what was not written yet is read again from the log.
+	commitDelay = 20 * time.Millisecond
+	// maxUncommitted is how many matches may be ahead of the disk before the
+	// follower waits: the memory it costs, and the wake-ups a crash may repeat.
+	maxUncommitted = 16384
+	// maxCachedDevices bounds the devices kept in memory, besides those that
+	// are not on disk yet. An idle one is read again when it is needed.
+	maxCachedDevices = 65536
+)
+
+// Match says that a registration listens to an archived envelope.
+type Match struct {
+	ID   registration.ID
+	Hash common.Hash
+	At   time.Time // received by the archive
+
+	// Crowd is set for an envelope that very many are to be woken for: they wait
+	// in a queue of their own. Left says how many before it were left out.
+	Crowd bool
+	Left  uint32
+}
+
+// Bell is told by an outbox, without locks, what concerns the sending.
+type Bell interface {
+	// Ring says that a device may have something to be woken for, also after the
+	// number it waited for was reserved. crowd says that it is one of very many, and
+	// that those who are not go first.
+	Ring(id registration.ID, crowd bool)
+	// Resume is Ring for what is left from before a restart.
+	Resume(id registration.ID)
+	// Calm says that a device showed a sign of life.
+	Calm(id registration.ID)
+	// Climb says that a device was woken through a route, has not fetched, and is
+	// to be woken through the next one if it does not.
+	Climb(id registration.ID, route int)
+}
+
+// mute is the bell before begin: nobody is woken yet.
+type mute struct{}
+
+func (mute) Ring(registration.ID, bool) {}
+func (mute) Resume(registration.ID)     {}
+func (mute) Calm(registration.ID)       {}
+func (mute) Climb(registration.ID, int) {}
+
+// Options say when the outbox gives something up.
+type Options struct {
+	TTL         time.Duration // for which a match is kept
+	SilentAfter int           // wake-ups without a sign of life after which a device is left alone; 0 is never
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer // nil: metrics are not registered
+}
+
+// Outbox remembers durably what each registration has to be woken for. A match
+// is pending until a wake-up that covers it was accepted, and then sent until
+// the device fetches it, or says that it was seen, or it expires; every end is
+// counted with its reason.
+//
+// Memory is ahead of the disk by at most commitDelay and maxUncommitted: one
+// goroutine writes what changed, together with the follower's cursor, in one
+// synced batch. After a crash the follower therefore reads again what the disk
+// missed, and the worst is one repeated wake-up. Push sequence numbers are the
+// exception, they are reserved on disk before they are used; but see firstNumber.
+type Outbox struct {
+	store  *vault.Vault
+	log    *slog.Logger
+	m      *metrics
+	ttl    time.Duration
+	silent uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
+
+	bell Bell // set by begin
+
+	// matched is what the log has after the cursor and was matched before it was
+	// archived again; the follower's.
+	matched seqRanges
+
+	// mu guards the following fields and the devices.
+	mu          sync.Mutex
+	devices     map[registration.ID]*device
+	recent      list.List // of *device, least recently used first
+	dirty       []*device
+	removed     []registration.ID
+	cursor      uint64
+	cursorDirty bool
+	uncommitted int           // matches that are not on disk
+	committed   chan struct{} // closed and replaced after each commit
+	early       earlyReads
+	twins       twins
+	crashes     uint64 // runs that ended without finish, this one not counted: see firstNumber
+
+	// batch and record are the writer's, to be used again.
+	batch  durable.Batch
+	record []byte
+
+	soon  chan struct{} // capacity 1: commit after commitDelay
+	now   chan struct{} // capacity 1: commit at once
+	moved chan struct{} // capacity 1: the cursor may have moved, and its matches have rung
+}
+
+// KeyCursor holds the receive sequence (8 bytes, big-endian) up to which the
+// log was matched.
+var KeyCursor = []byte{vault.Meta, 'c'}
+
+// keyRun holds how many runs crashed (8 bytes, big-endian), and a byte that is 1 while
+// one goes on.
+var keyRun = []byte{vault.Meta, 'r'}
+
+func runRecord(crashes uint64, running byte) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, crashes), running)
+}
+
+// beginRun counts the run before this one as crashed if it did not finish.
+func (o *Outbox) beginRun() error {
+	value, err := o.store.Get(keyRun)
+	switch {
+	case errors.Is(err, durable.ErrNotFound):
+	case err != nil:
+		return fmt.Errorf("read the outbox's run: %w", err)
+	case len(value) != len(runRecord(0, 0)):
+		return fmt.Errorf("record of the outbox's run has %d bytes, want %d", len(value), len(runRecord(0, 0)))
+	default:
+		o.crashes = binary.BigEndian.Uint64(value) + uint64(value[8])
+	}
+	var b durable.Batch
+	b.Put(keyRun, runRecord(o.crashes, 1))
+	if err := o.store.Write(&b); err != nil {
+		return fmt.Errorf("write the outbox's run: %w", err)
+	}
+	return nil
+}
+
+// firstNumber is the last push sequence number that a device without a record may have
+// been given: a block of numbers follows that needs no reservation, so that the first
+// wake-up of a device does not wait for the disk. A run that crashed may have given out
+// some of its own before there was a record; the next run leaves that block out.
+func (o *Outbox) firstNumber() uint64 { return o.crashes * seqBlock }
+
+// New reads the cursor; started is false if the log was never followed.
+func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
+	o = &Outbox{
+		store: s, log: d.Logger, m: newMetrics(d.Registerer), ttl: d.TTL, silent: uint32(d.SilentAfter), bell: mute{},
+		devices:   make(map[registration.ID]*device),
+		committed: make(chan struct{}),
+		soon:      make(chan struct{}, 1),
+		now:       make(chan struct{}, 1),
+		moved:     make(chan struct{}, 1),
+	}
+	if o.twins, err = readTwins(s, time.Now()); err != nil {
+		return nil, false, err
+	}
+	value, err := s.Get(KeyCursor)
+	switch {
+	case errors.Is(err, durable.ErrNotFound):
+		return o, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("read cursor: %w", err)
+	case len(value) != 8:
+		return nil, false, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
+	}
+	o.cursor = binary.BigEndian.Uint64(value)
+	if o.matched, err = movedRanges(s, o.cursor); err != nil {
+		return nil, false, err
+	}
+	return o, true, nil
+}
+
+// SetCursor moves the cursor without a match, durably. Of another log, which a
+// cursor that goes back stands for, nothing was matched.
+func (o *Outbox) SetCursor(cursor uint64) error {
+	var b durable.Batch
+	b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, cursor))
+	if cursor < o.Position() {
+		b.Delete(keyMoved)
+		o.matched = nil
+	}
+	if err := o.store.Write(&b); err != nil {
+		return fmt.Errorf("write cursor: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cursor, o.cursorDirty = cursor, true // after any commit under way
+	signal(o.soon)
+	signal(o.moved)
+	return nil
+}
+
+// Moved receives when the cursor may have moved, and its matches have rung.
+func (o *Outbox) Moved() <-chan struct{} { return o.moved }
+
+// MatchedBefore reports whether what the log has at a sequence after the cursor was
+// matched before it was archived again. It is the follower's.
+func (o *Outbox) MatchedBefore(seq uint64) bool { return o.matched.has(seq) }
+
+// LeftOut counts matches that are not recorded, as more registrations listen than one
+// envelope may wake.
+func (o *Outbox) LeftOut(n int) {
+	o.m.outcomes.WithLabelValues(outcomeOverflow, "fan_out").Add(float64(n))
+}
+
+// Position is the receive sequence up to which the log was matched.
+func (o *Outbox) Position() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cursor
+}
+
+// Begin begins the outbox's run; b is told of everything from then on, before begin
+// returns of every device that has something pending from before a restart, or was
+// woken, has not fetched, and is to be woken through its next route. It holds one
+// record at a time.
+func (o *Outbox) Begin(ctx context.Context, b Bell) error {
+	if err := o.beginRun(); err != nil {
+		return err
+	}
+	o.bell = b
+	return o.records(ctx, func(id registration.ID, d *device, err error) error {
+		if err != nil {
+			o.log.Error("record of a registration's outbox is damaged; its pending wake-ups are lost", "registration", uint64(id), "err", err)
+			o.m.damaged.Inc()
+			return nil
+		}
+		switch unread, pending := d.unread(); {
+		case pending > 0:
+			b.Resume(id)
+		case unread > 0 && d.climb > 0:
+			b.Climb(id, int(d.climb))
+		}
+		return nil
+	})
+}
+
+// records calls each for every record on disk, one at a time; err says that the
+// record is damaged. It ends with the first error of each, the disk's or ctx's.
+func (o *Outbox) records(ctx context.Context, each func(id registration.ID, d *device, err error) error) error {
+	it := o.store.Scan(Prefix)
+	defer it.Release()
+	for it.Next() && ctx.Err() == nil {
+		id := registration.ID(binary.BigEndian.Uint64(it.Key()[1:]))
+		d, err := decodeDevice(id, it.Value())
+		if err := each(id, d, err); err != nil {
+			return err
+		}
+	}
+	if err := it.Release(); err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	return ctx.Err()
+}
+
+// Match records that the log was matched up to cursor. It waits while the disk
+// is behind. After an error the same matches may be given again.
+func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now time.Time) error {
+	for {
+		o.mu.Lock()
+		if o.uncommitted < maxUncommitted {
+			break
+		}
+		committed := o.committed
+		o.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-committed:
+		}
+	}
+	rings := make([]Match, 0, len(matches))
+	defer func() {
+		for i, m := range rings {
+			if i == 0 || rings[i-1].ID != m.ID {
+				o.bell.Ring(m.ID, m.Crowd)
+			}
+		}
+		signal(o.moved)
+	}()
+	defer o.mu.Unlock() // before the rings
+	for _, m := range matches {
+		if o.early.take(m.ID, m.Hash, now) {
+			o.m.outcome(outcomeSeen, "before_match")
+			continue
+		}
+		if now.Sub(m.At) > o.ttl {
+			o.m.outcome(outcomeExpired, "catch_up")
+			continue
+		}
+		d, err := o.load(m.ID)
+		if err != nil {
+			return err
+		}
+		if m.Left > 0 {
+			d.skip(m.Left)
+			o.m.outcomes.WithLabelValues(outcomeOverflow, reasonCrowd).Add(float64(m.Left))
+			o.touch(d)
+		}
+		if m.Crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {
+			o.m.outcome(outcomeOverflow, reasonCrowd) // it will ask for everything, once it asks
+			continue
+		}
+		added, dropped := d.insert(entry{hash: m.Hash, at: m.At.UnixMilli()})
+		if !added {
+			continue
+		}
+		if dropped != nil {
+			o.ended(d, *dropped, outcomeOverflow, "overflow")
+		}
+		o.uncommitted++
+		o.m.matches.Inc()
+		o.touch(d)
+		if !o.silenced(d) {
+			rings = append(rings, m)
+			if d.used == d.reserved {
+				signal(o.now) // its wake-up will wait for a number
+			}
+		}
+	}
+	if cursor > o.cursor {
+		o.cursor, o.cursorDirty = cursor, true
+		signal(o.soon)
+	}
+	return nil
+}
+
+// Status is what a registrant is told of its wake-ups.
+type Status struct {
+	Seq      uint64 // number of the newest wake-up
+	Unread   int    // envelopes not fetched
+	Pending  int    // of those, covered by no accepted wake-up
+	Silenced bool   // left alone until it fetches or registers
+	Lost     uint32 // matches that ended without an accepted wake-up, ever
+	Reason   string // why the latest of those did
+}
+
+// Status tells what a device has still to be woken for. The error is the disk's.
+func (o *Outbox) Status(id registration.ID) (Status, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{Seq: d.used, Silenced: o.silenced(d), Lost: d.lost, Reason: d.reason}
+	s.Unread, s.Pending = d.unread()
+	return s, nil
+}
+
+// Sweep ends the entries that are older than the TTL, and forgets devices whose
+// registration is absent: a crash, or a match in the moment in which it ended, may
+// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out.
+func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registration.ID) bool) error {
+	limit := now.Add(-o.ttl).UnixMilli()
+	stale := func(e entry) bool { return e.at < limit }
+	return errors.Join(o.records(ctx, func(id registration.ID, d *device, err error) error {
+		if err != nil {
+			return nil // told when it is loaded
+		}
+		if _, pending := d.unread(); pending == 0 && absent(id) {
+			return o.Forget(id, OutcomeGone, ReasonAbsent)
+		}
+		if !slices.ContainsFunc(d.entries, stale) {
+			return nil
+		}
+		return o.update(id, func(d *device, _ time.Time) {
+			d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+				if stale(e) && !e.read {
+					o.expire(d, e)
+				}
+				return stale(e)
+			})
+		})
+	}), o.sweepTwins())
+}
+
+// expire ends an unread entry that is too old. The reason says what kept it
+// from being sent, or that it was.
+func (o *Outbox) expire(d *device, e entry) {
+	d.more = true
+	switch {
+	case e.seq <= d.covered:
+		o.ended(d, e, outcomeExpired, "unfetched")
+	case o.silenced(d):
+		o.ended(d, e, outcomeExpired, "silenced")
+	default:
+		o.ended(d, e, outcomeExpired, "unsent")
+	}
+}
+
+// ended counts the end of an entry, and keeps the reason if it was never sent.
+func (o *Outbox) ended(d *device, e entry, outcome, reason string) {
+	o.m.outcome(outcome, reason)
+	registration.Trace(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reasons.Label(reason)))
+	switch {
+	case outcome == outcomeFetched:
+		o.m.fetched(d.provider, time.Since(e.received()))
+	case outcome != outcomeSeen && e.seq > d.covered:
+		d.lost++
+		d.reason = reason[:min(len(reason), maxReason)]
+	}
+}
+
+// existing is load of a device that was matched for and not forgotten since;
+// nil if there is none: its registration ended while it was being woken. The caller
+// holds mu.
+func (o *Outbox) existing(id registration.ID) (*device, error) {
+	d, err := o.load(id)
+	if err != nil || d.unborn && d.matched == 0 {
+		return nil, err
+	}
+	return d, nil
+}
+
+// load returns a device, from memory, from disk, or a new one. The error is
+// the disk's, and says nothing of the device. The caller holds mu.
+func (o *Outbox) load(id registration.ID) (*device, error) {
+	if d := o.devices[id]; d != nil {
+		o.recent.MoveToBack(d.recent)
+		return d, nil
+	}
+	value, err := o.store.Get(Key(id))
+	d := &device{id: id}
+	switch {
+	case errors.Is(err, durable.ErrNotFound):
+		d.unborn = true
+		d.used = o.firstNumber()
+		d.reserved = d.used + seqBlock
+	case err != nil:
+		return nil, fmt.Errorf("read outbox: %w", err)
+	default:
+		old, err := decodeDevice(id, value)
+		if err == nil {
+			d = old
+			break
+		}
+		// The database checks every byte it reads, so this is a fault of ours. The
+		// clock is ahead of any count of wake-ups: no number is given out twice.
+		o.log.Error("a registration's outbox is damaged; it starts anew", "registration", uint64(id), "err", err)
+		o.m.damaged.Inc()
+		d.used = uint64(time.Now().Unix())
+		d.reserved, d.more = d.used, true
+	}
+	o.devices[id] = d
+	d.recent = o.recent.PushBack(d)
+	o.evict()
+	return d, nil
+}
+
+// evict forgets the least recently used devices that are on disk as they are.
+// The caller holds mu and may hold the newest.
+func (o *Outbox) evict() {
+	for e := o.recent.Front(); len(o.devices) > maxCachedDevices && e != nil && e != o.recent.Back(); {
+		d, next := e.Value.(*device), e.Next()
+		if !d.dirty && !d.writing {
+			o.recent.Remove(e)
+			delete(o.devices, d.id)
+		}
+		e = next
+	}
+}
+
+// touch marks a device as changed. The caller holds mu.
+func (o *Outbox) touch(d *device) {
+	if !d.dirty {
+		d.dirty = true
+		o.dirty = append(o.dirty, d)
+	}
+	signal(o.soon)
+}
+
+// signal wakes the reader of a channel of capacity 1.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,140 @@
+package outbox
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushwire"
+)
+
+// fetching is how many wake-ups a device may have left unfetched and still count
+// as one that is about to fetch: in a lively talk the next message comes while the
+// last one is fetched. Beyond its collapsible ones it would come minutes late with a
+// collapse id, and without it a few wake-ups at most wait at the service.
+const fetching = 5
+
+// Wakeup is the content of one wake-up for a device.
+type Wakeup struct {
+	Seq    uint64 // push sequence number; the same content has the same number
+	upTo   uint64 // entry.seq it covers
+	Hashes []common.Hash
+	More   bool
+	Again  bool // all of it was accepted before, through another route
+
+	// Unreplaced is set if hardly anything waits that this wake-up could replace, and
+	// the device's budget of collapsible ones is spent.
+	Unreplaced bool
+}
+
+var (
+	// ErrNothing says that a device has fetched everything, or is left alone.
+	ErrNothing = errors.New("nothing to wake the device for")
+	// ErrReserving says that a device is rung once a sequence number is reserved.
+	ErrReserving = errors.New("waits for a sequence number")
+)
+
+// Compose says what to wake a device for. The error is ErrNothing, or
+// ErrReserving if a sequence number has to be reserved first, upon which Ring
+// follows, or that of the disk. last is
+// the wake-up of the attempt before, if any: as long as nothing matched since,
+// the number stays. again asks for the same content although it was accepted,
+// for the next route. collapsible is what the push service allows of wake-ups that
+// have a collapse id.
+func (o *Outbox) Compose(id registration.ID, last *Wakeup, again bool, collapsible pushext.Budget) (w Wakeup, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return Wakeup{}, err
+	}
+	unread, pending := d.unread()
+	if unread == 0 || pending == 0 && !again || o.silenced(d) {
+		return Wakeup{}, ErrNothing
+	}
+	w.upTo = d.newest()
+	w.Hashes, w.More = d.hashes(pushwire.MaxHashes)
+	w.Unreplaced = d.strikes < fetching && d.collapsed.Wait(time.Now(), collapsible) > 0
+	w.Again = pending == 0
+	switch {
+	case last != nil && last.upTo == w.upTo:
+		w.Seq = last.Seq
+	case d.used < d.reserved:
+		d.used++
+		w.Seq = d.used
+		if d.reserved-d.used < seqBlock/2 {
+			o.touch(d)
+		}
+	default:
+		d.waiting = true
+		o.touch(d)
+		signal(o.now)
+		return Wakeup{}, ErrReserving
+	}
+	return w, nil
+}
+
+// Accepted records that a provider took a wake-up, what its service allows of those
+// that have a collapse id, and which route is to be tried if no fetch comes, 0 for none. It returns when what the wake-up newly
+// covers was received.
+func (o *Outbox) Accepted(id registration.ID, w Wakeup, provider string, collapsible pushext.Budget, climb int, now time.Time) (received []time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.existing(id)
+	if err != nil {
+		o.log.Error("cannot record an accepted wake-up; it will be repeated", "err", err)
+		return nil
+	}
+	if d == nil {
+		return nil
+	}
+	d.provider, d.climb = provider, uint8(climb)
+	if !w.Unreplaced && collapsible.Every > 0 && d.collapsed.Wait(now, collapsible) == 0 {
+		d.collapsed.Take(now, collapsible)
+	}
+	o.touch(d)
+	if w.upTo <= d.covered {
+		return nil
+	}
+	for _, e := range d.entries {
+		if !e.read && e.seq > d.covered && e.seq <= w.upTo {
+			received = append(received, e.received())
+		}
+	}
+	d.covered = w.upTo
+	d.strikes++
+	if o.silent > 0 && d.strikes == o.silent {
+		o.m.silenced.Inc()
+	}
+	return received
+}
+
+// Undeliverable records that a wake-up can never be sent: what it was for ends here.
+func (o *Outbox) Undeliverable(id registration.ID, w Wakeup, reason string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.existing(id)
+	if err != nil {
+		o.log.Error("cannot record an undeliverable wake-up; it will be tried again", "err", err)
+		return
+	}
+	if d == nil {
+		return
+	}
+	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
+		if e.read || e.seq <= d.covered || e.seq > w.upTo {
+			return false
+		}
+		o.ended(d, e, outcomeUndeliverable, reason)
+		return true
+	})
+	d.more = true
+	o.touch(d)
+}
+
+// silenced reports whether a device is left alone until it shows a sign of life.
+func (o *Outbox) silenced(d *device) bool { return o.silent > 0 && d.strikes >= o.silent }

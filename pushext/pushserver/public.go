@@ -1,0 +1,29 @@
+package pushserver
+
+import (
+	"whisperpush/pushext/pushserver/dispatch"
+	"whisperpush/pushext/pushserver/measure"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/requests"
+)
+
+// What New's caller says and gives belongs to the parts that use it. Only this package
+// imports those, so here are the names for everybody else.
+type (
+	// Limits bound everything about registrations and requests that a stranger can grow.
+	Limits = registration.Limits
+	// Delivery says how devices are woken.
+	Delivery = dispatch.Delivery
+	// Envelopes finds archived envelopes, to answer a Fetch.
+	Envelopes = requests.Envelopes
+	// Sender sends envelopes to one peer as packets 127.
+	Sender = requests.Sender
+	// Moves tells the push database that envelopes were archived again under other
+	// sequences.
+	Moves = outbox.Moves
+)
+
+// PromisedLatency is how soon after its envelope was archived a wake-up is to be accepted
+// by the device's provider.
+const PromisedLatency = measure.PromisedLatency

@@ -1,0 +1,9 @@
+package registration
+
+import "time"
+
+// Millis is a time as all records keep it: Unix milliseconds.
+func Millis(t time.Time) uint64 { return uint64(max(0, t.UnixMilli())) }
+
+// FromMillis reverses Millis.
+func FromMillis(ms uint64) time.Time { return time.UnixMilli(int64(ms)) }

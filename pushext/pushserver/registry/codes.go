@@ -1,0 +1,138 @@
+package registry
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common/lru"
+
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/spacing"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// How many codes are on their way at most. A code is on its way for as long as
+// its push service takes to answer, three attempts at the worst.
+const (
+	// maxCodes bounds those to one provider. Providers are the operator's, so one
+	// that does not answer costs the users of another nothing.
+	maxCodes = 1024
+	// maxLaneCodes bounds those to one host of a provider with many, which
+	// strangers name.
+	maxLaneCodes = 64
+	// maxSourceCodes bounds those that one source asked for.
+	maxSourceCodes = 32
+)
+
+const (
+	// deadCost is what a dead address costs of its source's budget, in addresses.
+	// Hardly any device registers one, and push services count them against the
+	// server.
+	deadCost = 16
+	// budgetBurst is 1/budgetBurst: the part of a source's day that it may use at once.
+	budgetBurst = 8
+	// maxCodeSources bounds the sources whose budget is remembered. One that was
+	// forgotten begins with a full one.
+	maxCodeSources = 1 << 16
+)
+
+// codes shares out what challenges cost: the room for those on their way, a
+// budget of each source, and the challenges of each address. It is charged when
+// a push service took a code; what is on its way is held until then, so that no
+// two pass together. It is safe for concurrent use.
+type codes struct {
+	perAddress int            // in a challengeDay
+	budget     pushext.Budget // of a source
+
+	// mu guards the following fields. They hold what is on its way.
+	mu        sync.Mutex
+	providers map[string]int
+	lanes     map[registration.Lane]int // with a host
+	sources   map[whisper.Source]int
+	addresses map[[16]byte]int
+	spent     lru.BasicLRU[whisper.Source, spacing.Bucket]
+}
+
+func newCodes(l registration.Limits) *codes {
+	return &codes{
+		perAddress: l.Challenges,
+		budget: pushext.Budget{
+			Burst: max(l.ChallengedPerSource/budgetBurst, 1),
+			Every: challengeDay / time.Duration(max(l.ChallengedPerSource, 1)),
+		},
+		providers: make(map[string]int),
+		lanes:     make(map[registration.Lane]int),
+		sources:   make(map[whisper.Source]int),
+		addresses: make(map[[16]byte]int),
+		spent:     lru.NewBasicLRU[whisper.Source, spacing.Bucket](maxCodeSources),
+	}
+}
+
+// hold holds what a code needs until release. served is how many the address
+// was sent in the past challengeDay. The error is a *registration.Refusal.
+func (c *codes) hold(f registration.Fare, served int, now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	spent, _ := c.spent.Get(f.Source)
+	switch {
+	case served+c.addresses[f.Address] >= c.perAddress:
+		return registration.Refuse(pushwire.Limit, "this address was challenged %d times in a day; repeat tomorrow", c.perAddress)
+	case c.sources[f.Source] >= maxSourceCodes:
+		return registration.Refuse(pushwire.Busy, "%d codes are on their way for your network; repeat in a minute", maxSourceCodes)
+	case c.providers[f.Lane.Provider] >= maxCodes, f.Lane.Host != "" && c.lanes[f.Lane] >= maxLaneCodes:
+		return registration.Refuse(pushwire.Busy, "the push service has not answered for very many codes; repeat in a minute")
+	case spent.Wait(now, c.budget) > 0:
+		return registration.Refuse(pushwire.Busy, "too many addresses were challenged for your network today; repeat in %v",
+			(spent.Wait(now, c.budget) + time.Second).Truncate(time.Second))
+	}
+	c.count(f, 1)
+	spent.Take(now, c.budget)
+	c.spent.Add(f.Source, spent)
+	return nil
+}
+
+// release gives back what is held for a code, as far as its push service did
+// nothing for it.
+func (c *codes) release(f registration.Fare, v pushext.Class) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count(f, -1)
+	spent, known := c.spent.Peek(f.Source)
+	switch {
+	case !known || v == pushext.Delivered:
+		return
+	case v == pushext.TokenDead:
+		spent.Full = spent.Full.Add((deadCost - 1) * c.budget.Every)
+	default:
+		spent.Full = spent.Full.Add(-c.budget.Every)
+	}
+	c.spent.Add(f.Source, spent)
+}
+
+// onTheirWay is how many codes are held for.
+func (c *codes) onTheirWay() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, held := range c.providers {
+		n += held
+	}
+	return n
+}
+
+func (c *codes) count(f registration.Fare, n int) {
+	add(c.providers, f.Lane.Provider, n)
+	if f.Lane.Host != "" {
+		add(c.lanes, f.Lane, n)
+	}
+	add(c.sources, f.Source, n)
+	add(c.addresses, f.Address, n)
+}
+
+// add changes a count, and forgets it at zero.
+func add[K comparable](counts map[K]int, key K, n int) {
+	if counts[key] += n; counts[key] == 0 {
+		delete(counts, key)
+	}
+}

@@ -1,0 +1,277 @@
+package registry
+
+import (
+	"bytes"
+	"math"
+	"slices"
+	"time"
+
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushwire"
+)
+
+const (
+	// maxRoots bounds the roots that share a handle: each Notify for it tries the
+	// registrations of all of them.
+	maxRoots = 16
+	// maxSourceCounts bounds the sources whose registrations need not be counted anew.
+	maxSourceCounts = 4096
+)
+
+// checkShares checks what a registration shares with those that name the same:
+// the group, the handle, the addresses. Only what it did not have before is
+// checked: a renewal that does not grow is refused for no limit that others may
+// have reached. old is the registration before, nil if there is none that lives.
+func (c *decision) checkShares(rec, old *Record) error {
+	if len(rec.Group) > 0 && (old == nil || !bytes.Equal(old.Group, rec.Group)) {
+		all, err := c.members(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.limits.PerGroup)
+		if err != nil {
+			return err
+		}
+		if len(others(all, rec.ID)) >= c.limits.PerGroup {
+			return registration.Refuse(pushwire.Limit, "too many devices share this group id")
+		}
+	}
+	if len(rec.handle) > 0 && (old == nil || !bytes.Equal(old.handle, rec.handle) || !bytes.Equal(old.Root, rec.Root)) {
+		if err := c.checkHandle(rec); err != nil {
+			return err
+		}
+	}
+	for i := range rec.Routes {
+		if old != nil && slices.ContainsFunc(old.Routes, rec.Routes[i].LeadsTo) {
+			continue
+		}
+		if err := c.checkAddress(rec, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func others(all []member, self registration.ID) []member {
+	return slices.DeleteFunc(all, func(m member) bool { return m.id == self })
+}
+
+// checkHandle checks those that share a handle. Whoever was given a handle may
+// register it, so it is only those of the same root, the owner's own, that count
+// as the same; of other roots there are a few, those that proved an address last.
+func (c *decision) checkHandle(rec *Record) error {
+	all, err := c.members(prefixHandle, c.fingerprint(prefixHandle, rec.handle), math.MaxInt)
+	if err != nil {
+		return err
+	}
+	mine := c.rootFingerprint(rec)
+	byRoot := make(map[[16]byte][]registration.ID)
+	var roots [][16]byte // by the age of their oldest
+	for _, m := range others(all, rec.ID) {
+		root, err := c.rootOf(m)
+		if err != nil {
+			return err
+		}
+		if byRoot[root] == nil {
+			roots = append(roots, root)
+		}
+		byRoot[root] = append(byRoot[root], m.id)
+	}
+	if len(byRoot[mine]) >= c.limits.PerHandle {
+		return registration.Refuse(pushwire.Limit, "too many registrations share this handle; choose another")
+	}
+	if byRoot[mine] != nil || len(roots) < maxRoots {
+		return nil
+	}
+	for _, root := range roots {
+		if !slices.ContainsFunc(byRoot[root], func(id registration.ID) bool { return !c.isNewcomer(id) }) {
+			for _, id := range byRoot[root] {
+				if err := c.evict(id); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return registration.Refuse(pushwire.Limit, "too many roots share this handle; choose another")
+}
+
+func (r *Registry) isNewcomer(id registration.ID) bool {
+	_, is := r.newcomers.byID[id]
+	return is
+}
+
+// rootOf is the fingerprint of a root that is found by its handle.
+func (c *decision) rootOf(m member) ([16]byte, error) {
+	if len(m.value) == 16 {
+		return [16]byte(m.value), nil
+	}
+	rec, err := c.read(m.id, false)
+	if err != nil || rec == nil {
+		return [16]byte{}, err
+	}
+	return c.rootFingerprint(rec), nil
+}
+
+// checkAddress checks those that claim an address. One that has not proven it
+// gives way, whatever else it has proven: so nobody can keep an owner out.
+func (c *decision) checkAddress(rec *Record, at int) error {
+	for {
+		all, err := c.members(prefixAddress, c.addressFingerprint(&rec.Routes[at]), math.MaxInt)
+		if err != nil {
+			return err
+		}
+		if all = others(all, rec.ID); len(all) < c.limits.PerAddress {
+			return nil
+		}
+		gives, err := c.claimant(all, &rec.Routes[at])
+		if err != nil {
+			return err
+		}
+		if gives == nil {
+			return registration.Refuse(pushwire.Limit, "route %d: too many registrations have this address", at+1)
+		}
+		if !gives.Proved {
+			if err := c.evict(gives.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		next := gives.without(&rec.Routes[at])
+		if len(next.Routes) == 0 {
+			next.die(reasonEvicted)
+		}
+		c.put(edit{old: gives, next: next})
+	}
+}
+
+// claimant returns who of all has not proven an address, and has waited longest
+// for the code: a claim whose code has expired is worth nothing any more. nil
+// says that all have proven it.
+func (c *decision) claimant(all []member, to *registration.Route) (gives *Record, err error) {
+	var until time.Time
+	for _, m := range all {
+		if len(m.value) == 1 && m.value[0] == 1 {
+			continue // it owns the address
+		}
+		rec, err := c.read(m.id, true)
+		if err != nil {
+			return nil, err
+		}
+		if rec == nil {
+			continue
+		}
+		at := slices.IndexFunc(rec.Routes, to.LeadsTo)
+		if at < 0 || rec.Routes[at].Proven {
+			continue
+		}
+		claimed := time.Time{}
+		for _, challenge := range rec.challenges {
+			if challenge.route == at {
+				claimed = challenge.until
+			}
+		}
+		if gives == nil || claimed.Before(until) {
+			gives, until = rec, claimed
+		}
+	}
+	return gives, nil
+}
+
+// moveSource counts a renewal for the network it comes from, if that has room;
+// otherwise it stays counted where it was.
+func (c *decision) moveSource(rec, old *Record) error {
+	if rec.source == old.source {
+		return nil
+	}
+	n, err := c.sourceCount(rec.source)
+	if err != nil {
+		return err
+	}
+	if n >= c.limits.PerSource || !rec.Proved && c.newcomers.of(rec.source) >= c.limits.UnconfirmedPerSource {
+		rec.source = old.source
+	}
+	return nil
+}
+
+// sourceCount is how many registrations came from a source.
+func (c *decision) sourceCount(source [16]byte) (int, error) {
+	if n, known := c.sources.Get(source); known {
+		return n, nil
+	}
+	n := 0
+	err := c.scan(append([]byte{prefixSource}, source[:]...), func(_, _ []byte) bool {
+		n++
+		return true
+	})
+	if err == nil {
+		c.sources.Add(source, n)
+	}
+	return n, err
+}
+
+// makeRoom makes room for a registration that was put: newcomers give way, first
+// those of its own network if that has too many. Its own turn is the refusal of
+// what it asks for. old is the registration before, nil if there is none that lives.
+func (c *decision) makeRoom(rec, old *Record) error {
+	if old == nil {
+		n, err := c.sourceCount(rec.source)
+		if err != nil {
+			return err
+		}
+		if n > c.limits.PerSource || !rec.Proved && c.newcomers.of(rec.source) > c.limits.UnconfirmedPerSource {
+			if err := c.giveWay(c.newcomers.firstOf(rec.source), rec, "too many registrations came from your network"); err != nil {
+				return err
+			}
+		}
+		for c.count[classFresh] > c.limits.Unconfirmed || c.count[classFresh]+c.count[classLive] > c.limits.Registrations {
+			if err := c.giveWay(c.newcomers.first(), rec, "this server has no room for another registration"); err != nil {
+				return err
+			}
+		}
+	}
+	if old != nil && len(rec.Channels) <= len(old.Channels) {
+		return nil
+	}
+	const full = "this server has no room for more channels"
+	for c.channels > c.limits.AllChannels {
+		giving := c.newcomers.channels
+		if !rec.Proved {
+			giving -= len(rec.Channels)
+		}
+		if c.channels-giving > c.limits.AllChannels {
+			return registration.Refuse(pushwire.Limit, full)
+		}
+		if err := c.giveWay(c.newcomers.first(), rec, full); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveWay removes the registration whose turn it is, 0 for none, to make room
+// for another.
+func (c *decision) giveWay(id registration.ID, to *Record, otherwise string) error {
+	if id == 0 || id == to.ID {
+		return registration.Refuse(pushwire.Limit, "%s", otherwise)
+	}
+	return c.evict(id)
+}
+
+// evict removes a newcomer.
+func (c *decision) evict(id registration.ID) error {
+	rec, err := c.read(id, true)
+	if err != nil {
+		return err
+	}
+	if rec == nil { // damaged; it goes when it is due
+		one := c.newcomers.byID[id]
+		c.counting(func(sign int) {
+			if sign > 0 {
+				c.newcomers.remove(id)
+			} else {
+				c.newcomers.add(one)
+			}
+		})
+		return nil
+	}
+	c.put(edit{old: rec, reason: reasonEvicted})
+	c.after = append(c.after, func() { c.m.ended.WithLabelValues("evicted").Inc() })
+	return nil
+}

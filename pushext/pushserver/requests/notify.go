@@ -1,0 +1,184 @@
+package requests
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// maxNotifies bounds the notifications that wait for their envelope: in all, of
+	// those from one source, and of those for one registration.
+	maxNotifies         = 1024
+	maxSourceNotifies   = 128
+	maxReceiverNotifies = 64
+	// notifyPatience is how long one waits: a sender may be faster than the
+	// network that carries the envelope.
+	notifyPatience = 30 * time.Second
+	// notifyRetry is how often the archive is asked for those that wait.
+	notifyRetry = time.Second
+)
+
+// notification asks to ring a registration for an envelope that may not be
+// archived yet.
+type notification struct {
+	id     registration.ID
+	key    [33]byte       // of the registration
+	source whisper.Source // of the sender
+	hash   common.Hash
+	kind   pushwire.NotifyKind
+	until  time.Time
+}
+
+// notifies are the notifications that wait, the oldest first. Where there is no more
+// room, the newest of the source with the most gives way to that of a source with
+// less.
+type notifies struct {
+	mu      sync.Mutex
+	waiting []*notification
+}
+
+// add makes one wait. It returns the one that does not wait any more, or not at all.
+func (n *notifies) add(one *notification) (out *notification) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all, receivers := make(map[whisper.Source]int), make(map[whisper.Source]int)
+	received := 0
+	for _, w := range n.waiting {
+		all[w.source]++
+		if w.id == one.id {
+			receivers[w.source]++
+			received++
+		}
+	}
+	among, concerns := all, func(*notification) bool { return true }
+	switch {
+	case all[one.source] >= maxSourceNotifies:
+		return one
+	case received >= maxReceiverNotifies:
+		among, concerns = receivers, func(w *notification) bool { return w.id == one.id }
+	case len(n.waiting) < maxNotifies:
+		n.waiting = append(n.waiting, one)
+		return nil
+	}
+	greedy, most := whisper.Source(""), among[one.source]+1
+	for source, count := range among {
+		if count > most {
+			greedy, most = source, count
+		}
+	}
+	for i, w := range slices.Backward(n.waiting) {
+		if w.source == greedy && most > among[one.source]+1 && concerns(w) {
+			n.waiting = append(slices.Delete(n.waiting, i, i+1), one)
+			return w
+		}
+	}
+	return one
+}
+
+// all returns those that wait.
+func (n *notifies) all() []*notification {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.waiting)
+}
+
+// remove ends the waiting of one, and reports whether it waited.
+func (n *notifies) remove(one *notification) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i := slices.Index(n.waiting, one)
+	if i >= 0 {
+		n.waiting = slices.Delete(n.waiting, i, i+1)
+	}
+	return i >= 0
+}
+
+// notify rings whoever minted the capability. The reply is the same and comes
+// first, so that neither its content nor its time tells the sender whether they
+// were revoked or muted, or anybody is there.
+func (p *Server) notify(source whisper.Source, body *pushwire.Notify, now time.Time) answer {
+	return answer{after: func(ctx context.Context) {
+		recs, err := p.registry.ByHandle(body.Handle[:])
+		if err != nil {
+			p.log.Error("a notification failed", "err", err)
+			return
+		}
+		for _, rec := range recs {
+			if !rec.Listens() || len(rec.Root) == 0 || !body.Verify(rec.Root, p.server) {
+				continue
+			}
+			if slices.Contains(rec.Revoked, body.Holder) {
+				p.m.notified("revoked")
+				continue
+			}
+			n := &notification{rec.ID, rec.Key, source, body.Hash, body.Type, now.Add(notifyPatience)}
+			if p.deliver(ctx, n) {
+				continue
+			}
+			if out := p.notifies.add(n); out != nil {
+				p.m.notified("overflow")
+			}
+		}
+	}}
+}
+
+// deliver rings a registration if its channels allow it. It returns false if the
+// envelope is not archived yet.
+func (p *Server) deliver(ctx context.Context, n *notification) bool {
+	now := time.Now()
+	found, _, err := p.envelopes.ByHash(ctx, []common.Hash{n.hash})
+	if err != nil || len(found) == 0 {
+		return false
+	}
+	p.notifies.remove(n) // whatever comes of it
+	rec, err := p.registry.Lookup(n.key)
+	if err != nil || rec == nil || rec.ID != n.id || !rec.Listens() {
+		p.m.notified("gone")
+		return true
+	}
+	if !rec.Wants(found[0].Topic, n.kind, now) {
+		p.m.notified("muted")
+		return true
+	}
+	if err := p.box.Match(ctx, []outbox.Match{{ID: n.id, Hash: n.hash, At: now}}, 0, now); err != nil {
+		p.log.Error("a notification failed", "err", err)
+		return true
+	}
+	p.m.notified("rung")
+	return true
+}
+
+// retryNotifies looks for the envelopes of those that wait, until ctx ends.
+func (p *Server) retryNotifies(ctx context.Context) {
+	tick := time.NewTicker(notifyRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			for _, n := range p.notifies.all() {
+				if !p.guard(func() { p.retry(ctx, n) }) {
+					p.notifies.remove(n)
+				}
+			}
+		}
+	}
+}
+
+// retry looks for the envelope of one that waits, and ends its waiting in time.
+func (p *Server) retry(ctx context.Context, n *notification) {
+	late := time.Now().After(n.until)
+	if !p.deliver(ctx, n) && late && p.notifies.remove(n) {
+		p.m.notified("missing")
+	}
+}

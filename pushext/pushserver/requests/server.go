@@ -1,0 +1,489 @@
+// Package requests answers what devices ask: it opens a request, judges it, has the
+// registry, the outbox or the archive do what it asks, and seals the reply. What a request
+// is to have done to devices it asks of Errands.
+package requests
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/desk"
+	"whisperpush/pushext/pushserver/outbox"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/registry"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// sendTimeout ends what is sent to a peer that does not read: a reply, or one
+	// envelope.
+	sendTimeout = 15 * time.Second
+	// answerTimeout is the longest time that a request is answered: what a slow link
+	// has not taken of a Fetch by then is asked for again.
+	answerTimeout = 2 * time.Minute
+	// lentTurns is how many requests may wait for peers to read, beside those that
+	// are worked on. Each holds a reply, or some envelopes of a Fetch.
+	lentTurns = 64
+	// workGrowth is how many times the work asked of a new registration is
+	// doubled while the queue of requests fills up.
+	workGrowth = 8
+)
+
+// Server answers requests. Cheap checks are made at once (HandleEnvelope), on the
+// read loop of the peer; what is left waits at a desk for its turn to be decrypted,
+// judged and answered. What changes a registration is on disk before its reply is
+// sent.
+type Server struct {
+	key       *ecdsa.PrivateKey
+	server    [33]byte      // the public half of key, compressed
+	logID     func() []byte // of the archive's log
+	limits    registration.Limits
+	registry  *registry.Registry
+	box       *outbox.Outbox
+	disp      Errands
+	envelopes Envelopes
+	sender    Sender
+	log       *slog.Logger
+	m         *metrics
+
+	topic    whisper.Topic
+	desk     *desk.Desk[incoming]
+	replays  replays
+	notifies notifies
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of the desk and retryNotifies
+}
+
+// Options of a Server. All but LogID are required; a nil Registerer registers
+// no metrics.
+type Options struct {
+	PushKey    *ecdsa.PrivateKey
+	LogID      func() []byte       // names the archive's log; nil: it has no name
+	Limits     registration.Limits // complete
+	Registry   *registry.Registry
+	Outbox     *outbox.Outbox
+	Errands    Errands
+	Envelopes  Envelopes
+	Sender     Sender
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Errands are what requests have the dispatcher do, and ask of it.
+type Errands interface {
+	// Challenge sends a code to an address.
+	Challenge(e *registration.Errand)
+	// Dismiss has a device remove the notifications of envelopes.
+	Dismiss(id registration.ID, hashes []common.Hash)
+	// Reach says that a device came through a link of its own.
+	Reach(id registration.ID)
+	// Doubts tells of each route whether its address is called dead, nil if none is.
+	Doubts(reg registration.Registration) []registration.Doubt
+}
+
+// New builds a server, which answers from Start on.
+func New(o Options) *Server {
+	if o.LogID == nil {
+		o.LogID = func() []byte { return nil }
+	}
+	limits, m := o.Limits, newMetrics(o.Registerer)
+	p := &Server{
+		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, limits: limits, registry: o.Registry,
+		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, sender: o.Sender, log: o.Logger, m: m,
+		topic:   pushwire.Topic(),
+		replays: replays{max: limits.Replays},
+	}
+	p.desk = desk.New(desk.Limits{
+		Turns: limits.Workers, Lent: lentTurns, PerPeer: limits.PeerQueue, PerSource: limits.SourceQueue, Queue: limits.Queue,
+		Rate: limits.PeerRate, Burst: limits.PeerBurst,
+	}, desk.Server[incoming]{
+		Serve: p.serve, Refuse: p.refuse, Panicked: p.panicked,
+		Drop: func(_ incoming, why *desk.Busy) { p.m.drop(dropReason(why)) },
+	})
+	m.watch(p.desk)
+	return p
+}
+
+// incoming is a request that passed the cheap checks.
+type incoming struct {
+	peer   enode.ID
+	source whisper.Source // of the peer while it was connected
+	env    *whisper.Envelope
+}
+
+// Start begins to answer. It ends with Stop.
+func (p *Server) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.wg.Go(func() { p.desk.Run(ctx) })
+	p.wg.Go(func() { p.retryNotifies(ctx) })
+}
+
+// Stop ends the answers; requests that wait are dropped, and their devices
+// repeat them.
+func (p *Server) Stop() {
+	p.cancel()
+	p.wg.Wait()
+}
+
+// HandleRequest takes the payload of a packet 126. It never blocks.
+func (p *Server) HandleRequest(peer enode.ID, payload []byte) {
+	env, err := whisper.DecodeEnvelope(payload)
+	if err != nil {
+		p.m.drop("malformed")
+		return
+	}
+	p.HandleEnvelope(peer, env)
+}
+
+// HandleEnvelope is HandleRequest for a payload that was decoded.
+func (p *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
+	now := time.Now()
+	switch {
+	case env.Topic != p.topic:
+		p.m.drop("topic")
+	case len(env.Data) > pushwire.MaxData:
+		p.m.drop("size")
+	case env.PoW(now) < p.limits.PoW:
+		p.m.drop("work")
+	default:
+		source := p.sender.Source(peer)
+		p.desk.Offer(peer, source, incoming{peer, source, env}, now)
+	}
+}
+
+// dropReason is the label of what was dropped for want of a place.
+func dropReason(why *desk.Busy) string {
+	if why.Limit == desk.LimitRate {
+		return "rate"
+	}
+	return "queue"
+}
+
+// answer is what a request ends with.
+type answer struct {
+	code  pushwire.Code
+	text  string
+	rec   *registry.Record // of the asker, may be nil
+	body  pushwire.ReplyBody
+	after func(context.Context) // to be done once the reply is sent, may be nil
+	// unread is set if the peer did not take what belongs before the reply.
+	unread bool
+}
+
+// serve opens one request and answers it.
+func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
+	start := time.Now()
+	defer func() { p.m.seconds.Observe(time.Since(start).Seconds()) }()
+	within, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	req, signer, err := pushwire.OpenRequest(in.env, p.key)
+	if signer == nil {
+		p.m.drop("sealed") // nobody to answer
+		return
+	}
+	kind := "unknown"
+	var a answer
+	if err != nil {
+		a = answer{code: pushwire.CodeFor(err), text: err.Error()}
+	} else {
+		kind = req.Body.Kind().String()
+		a = p.judge(within, turn, in, req, [33]byte(crypto.CompressPubkey(signer)), start)
+	}
+	p.m.requests.WithLabelValues(kind, a.code.String()).Inc()
+	if a.rec != nil {
+		registration.Trace(p.log, "registration", a.rec.ID, kind, slog.String("code", a.code.String()), slog.String("state", a.rec.State.Wire().String()))
+	}
+	p.vouch(turn, a)
+	if a.unread {
+		p.m.drop("reply")
+	} else {
+		p.reply(within, turn, signer, req.ID, a)
+	}
+	if a.after != nil {
+		turn.Take()
+		a.after(ctx)
+	}
+	p.heard(in.peer, a.rec)
+}
+
+// vouch tells what an answer shows of the peer that asked: a registration that
+// proved an address took an address, and a request that was granted is of use.
+func (p *Server) vouch(turn *desk.Turn, a answer) {
+	if a.rec != nil && a.rec.Live() && a.rec.Proved {
+		turn.Vouch(strconv.FormatUint(uint64(a.rec.ID), 10))
+		p.sender.Proved(turn.Peer())
+	} else if a.code == pushwire.OK && a.rec != nil {
+		p.sender.Useful(turn.Peer())
+	}
+}
+
+// reply sends the answer to the peer that sent the request.
+func (p *Server) reply(ctx context.Context, turn *desk.Turn, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
+	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body}
+	if a.rec != nil {
+		rep.State, rep.Reason = a.rec.State.Wire(), a.rec.Reason
+	}
+	env, err := pushwire.SealReply(ctx, rep, p.key, to)
+	if err != nil {
+		p.log.Error("a reply cannot be sealed", "err", err)
+		p.m.drop("reply")
+		return
+	}
+	if err := p.hand(ctx, turn, env); err != nil {
+		p.m.drop("reply") // the peer is gone, or does not read
+	}
+}
+
+// hand sends an envelope to the peer whose turn it is.
+func (p *Server) hand(ctx context.Context, turn *desk.Turn, env *whisper.Envelope) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return turn.Lend(ctx, func(ctx context.Context) error { return p.sender.SendDirect(ctx, turn.Peer(), env) })
+}
+
+// refuse tells a peer that there is no place for its request.
+func (p *Server) refuse(ctx context.Context, peer enode.ID, in incoming, why *desk.Busy) error {
+	req, signer, err := pushwire.OpenRequest(in.env, p.key)
+	if signer == nil {
+		p.m.drop("sealed")
+		return nil
+	}
+	kind := "unknown"
+	if err == nil {
+		kind = req.Body.Kind().String()
+	}
+	p.m.requests.WithLabelValues(kind, pushwire.Busy.String()).Inc()
+	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, p.key, signer)
+	if err != nil {
+		return err
+	}
+	return p.sender.SendDirect(ctx, peer, env)
+}
+
+// panicked reports a mistake in the handling of one request, which costs that
+// request alone.
+func (p *Server) panicked(cause any) {
+	p.m.panics.Inc()
+	// The value may quote the request; the stack does not.
+	p.log.Error("a request panicked, please report", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+}
+
+// guard does something for one request, and reports whether that ended without a
+// panic.
+func (p *Server) guard(do func()) (ok bool) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.panicked(cause)
+		}
+	}()
+	do()
+	return true
+}
+
+// judge decides on a request that could be read. A panic below it is answered.
+func (p *Server) judge(ctx context.Context, turn *desk.Turn, in incoming, req pushwire.Request, key [33]byte, now time.Time) answer {
+	a := internal()
+	p.guard(func() { a = p.decide(ctx, turn, in, req, key, now) })
+	return a
+}
+
+func (p *Server) decide(ctx context.Context, turn *desk.Turn, in incoming, req pushwire.Request, key [33]byte, now time.Time) answer {
+	if off := now.Sub(time.UnixMilli(int64(min(req.Issued, math.MaxInt64)))); off.Abs() > p.limits.Clock {
+		return answer{code: pushwire.Clock, text: "the request's time is too far from the server's; use its time", body: &pushwire.ClockReply{Now: registration.Millis(now)}}
+	}
+	if !p.replays.first(key, req.ID) {
+		return answer{code: pushwire.Replayed, text: "a request with this id came before"}
+	}
+	switch body := req.Body.(type) {
+	case *pushwire.Register:
+		return p.register(in, key, body, now)
+	case *pushwire.Confirm:
+		return p.confirm(key, body, now)
+	case *pushwire.Channels:
+		rec, err := p.registry.Update(key, body, now)
+		return p.registered(rec, err)
+	case *pushwire.Unregister:
+		rec, err := p.registry.Unregister(key, body.Version, now)
+		return p.registered(rec, err)
+	case *pushwire.Status:
+		return p.status(key)
+	case *pushwire.Fetch:
+		return p.fetch(ctx, turn, key, body)
+	case *pushwire.Seen:
+		return p.seen(key, body)
+	case *pushwire.Notify:
+		return p.notify(in.source, body, now)
+	}
+	return answer{code: pushwire.Unsupported, text: "this server does not serve this kind of request"}
+}
+
+func internal() answer {
+	return answer{code: pushwire.Internal, text: "the server could not do this now; repeat later"}
+}
+
+// failed is the answer to what ended with an error.
+func (p *Server) failed(rec *registry.Record, err error) answer {
+	var refused *registration.Refusal
+	if errors.As(err, &refused) {
+		return answer{code: refused.Code, text: refused.Text, rec: rec}
+	}
+	p.log.Error("a request failed", "err", err)
+	a := internal()
+	a.rec = rec
+	return a
+}
+
+// standing is what tells a device where it and the server are.
+func (p *Server) standing(rec *registry.Record) pushwire.Standing {
+	s := pushwire.Standing{Now: registration.Millis(time.Now()), Log: p.logID()}
+	if rec != nil && rec.Live() {
+		s.Epoch = p.registry.Epoch(rec)
+	}
+	return s
+}
+
+// registered is the answer to what changes a registration, or does not.
+func (p *Server) registered(rec *registry.Record, err error) answer {
+	a := answer{rec: rec}
+	if err != nil {
+		a = p.failed(rec, err)
+	}
+	body := &pushwire.RegisterReply{Limits: p.limits.Wire(), Standing: p.standing(rec)}
+	if rec != nil {
+		body.Version, body.Expires = rec.Version, uint64(rec.Expires.Unix())
+	}
+	a.body = body
+	return a
+}
+
+func (p *Server) register(in incoming, key [33]byte, body *pushwire.Register, now time.Time) answer {
+	if need := p.work(in.source); in.env.PoW(now) < need {
+		rec, err := p.registry.Lookup(key)
+		if err != nil {
+			return p.failed(nil, err)
+		}
+		if rec == nil { // who is registered already may go on as always
+			a := p.registered(nil, registration.Refuse(pushwire.Work, "the server is busy and asks new devices for more proof of work"))
+			a.body.(*pushwire.RegisterReply).Limits.PoW = need
+			return a
+		}
+	}
+	rec, errands, err := p.registry.Register(key, in.source, body, now)
+	a := p.registered(rec, err)
+	if err != nil {
+		return a
+	}
+	for _, e := range errands {
+		p.disp.Challenge(e)
+	}
+	a.body.(*pushwire.RegisterReply).Challenged = len(errands) > 0
+	if rec.State == registration.Active {
+		p.wake(rec.ID)
+	}
+	return a
+}
+
+// work is the proof of work asked of a new registration: it grows with what waits
+// from its source, or with the number of sources, so that a flood pays for it and
+// neither others nor those who are registered.
+func (p *Server) work(source whisper.Source) float64 {
+	return p.limits.PoW * math.Exp2(workGrowth*p.desk.Load(source))
+}
+
+func (p *Server) confirm(key [33]byte, body *pushwire.Confirm, now time.Time) answer {
+	rec, err := p.registry.Confirm(key, func(code [pushwire.CodeSize]byte) bool {
+		return body.Proves(code, p.server, key)
+	}, now)
+	if err == nil {
+		p.wake(rec.ID)
+	}
+	return p.registered(rec, err)
+}
+
+// wake says that a device has shown itself and can be reached: what waits for
+// it is sent.
+func (p *Server) wake(id registration.ID) {
+	if err := p.box.Renewed(id); err != nil {
+		p.log.Error("the outbox of a registration cannot be read", "registration", uint64(id), "err", err)
+	}
+}
+
+func (p *Server) status(key [33]byte) answer {
+	rec, err := p.registry.Lookup(key)
+	if err != nil {
+		return p.failed(nil, err)
+	}
+	if rec == nil {
+		a := p.failed(nil, errNotRegistered)
+		a.body = &pushwire.StatusReply{Limits: p.limits.Wire(), Standing: p.standing(nil)}
+		return a
+	}
+	body := &pushwire.StatusReply{
+		Version: rec.Version, Expires: uint64(rec.Expires.Unix()), Plain: rec.Plain,
+		Revoked: rec.Revoked, Limits: p.limits.Wire(), Standing: p.standing(rec),
+	}
+	doubts := p.disp.Doubts(rec.Registration)
+	for i := range rec.Routes {
+		s := pushwire.RouteStatus{Provider: rec.Routes[i].Provider, State: pushwire.Waiting}
+		if rec.Routes[i].Proven {
+			s.State = pushwire.Active
+		}
+		if doubts != nil && !doubts[i].Since.IsZero() {
+			s.Doubt, s.Reason = uint64(doubts[i].Since.Unix()), doubts[i].Reason
+		}
+		body.Routes = append(body.Routes, s)
+	}
+	for i := range rec.Channels {
+		c := &rec.Channels[i]
+		body.Channels = append(body.Channels, pushwire.Channel{Topic: c.Topic, Mode: c.Mode, MutedUntil: uint64(c.Muted)})
+	}
+	told := *rec
+	if rec.Live() {
+		box, err := p.box.Status(rec.ID)
+		if err != nil {
+			return p.failed(rec, err)
+		}
+		body.Seq = box.Seq
+		switch {
+		case told.Reason != "":
+		case box.Silenced:
+			told.Reason = "silent after too many wake-ups without a fetch; fetch to be woken again"
+		case box.Reason != "":
+			told.Reason = "a wake-up failed: " + box.Reason
+		}
+	}
+	return answer{rec: &told, body: body}
+}
+
+var errNotRegistered = registration.Refuse(pushwire.NotRegistered, "there is no registration under this key")
+
+// known returns the registration that asks, if it ever proved an address or is
+// there over its link.
+func (p *Server) known(key [33]byte) (*registry.Record, error) {
+	rec, err := p.registry.Lookup(key)
+	switch {
+	case err != nil:
+		return nil, err
+	case rec == nil || !rec.Live():
+		return rec, errNotRegistered
+	case !rec.Proved && rec.State != registration.Active:
+		return rec, registration.Refuse(pushwire.Unconfirmed, "confirm the registration first")
+	}
+	return rec, nil
+}
