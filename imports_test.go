@@ -53,6 +53,8 @@ var layers = map[string][]string{
 		"pushext/pushserver", "pushext/pushwire", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
+
+	"mailserver/archive/archivetest": {"durable", "whisper", "mailserver/archive", "wnode/node"}, // which declares what an archive is
 }
 
 // providers are what wnode/node can make of a [[Push.Provider]] table.

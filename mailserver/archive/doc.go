@@ -5,6 +5,7 @@
 // filter and hash ([Archive.Query], [Archive.ByHash]) and followed from any sequence
 // ([Archive.Follow]). A whisper.Node hands over what it accepts; a mailserver.Server
 // answers requests from it; the push server follows it. Nothing here knows of them.
+// Package archivetest is what another archive must do to take its place.
 //
 // # On disk
 //

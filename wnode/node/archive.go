@@ -22,8 +22,8 @@ type Archive interface {
 	// returns an error. The error is an *archive.GapError or *archive.AheadError for a
 	// cursor outside the log.
 	Follow(ctx context.Context, after uint64, fn func([]archive.Record) error) error
-	// Lost returns how many envelopes had sequences between after and before, both
-	// exclusive, of which a follower was given none, and whether there were not more.
+	// Lost tells a follower that was given no record between the sequences after and
+	// before how many envelopes it missed, and whether there were not more.
 	Lost(after, before uint64) (n uint64, sure bool)
 	// Probe tells whether the archive can be written to again.
 	Probe() error

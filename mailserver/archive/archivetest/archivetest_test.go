@@ -1,0 +1,26 @@
+package archivetest_test
+
+import (
+	"testing"
+
+	"whisperpush/mailserver/archive"
+	"whisperpush/mailserver/archive/archivetest"
+	"whisperpush/wnode/node"
+)
+
+func TestArchive(t *testing.T) {
+	archivetest.Exercise(t, func(t *testing.T) func() (node.Archive, error) {
+		dir := t.TempDir()
+		return func() (node.Archive, error) { return archive.Open(dir, archive.Options{Retention: -1}) }
+	})
+}
+
+// A queue that is nearly always full, so that what is offered has to wait.
+func TestArchiveWithoutRoom(t *testing.T) {
+	archivetest.Exercise(t, func(t *testing.T) func() (node.Archive, error) {
+		dir := t.TempDir()
+		return func() (node.Archive, error) {
+			return archive.Open(dir, archive.Options{Retention: -1, QueueBytes: 1})
+		}
+	})
+}
