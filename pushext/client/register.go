@@ -82,10 +82,17 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		body.SealKey = d.state.SealPublicKey
 	}
 	body.Channels = channelsOf(d.chats)
-	before := d.state.Asked
+	before, seal := d.state.Asked, d.state.SealKey
 	d.mu.Unlock()
 	return d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
+		if len(body.SealKey) > 0 {
+			// Of a key of SealKeySize bytes there is a start; without one the
+			// wake-ups are sealed all the same.
+			if start, err := pushwire.ChainStart(seal, version); err == nil {
+				body.Chain = start[:]
+			}
+		}
 		return body
 	}, func(ok bool) {
 		if !ok {

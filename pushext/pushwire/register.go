@@ -3,7 +3,8 @@ package pushwire
 import "whisperpush/whisper"
 
 // Register creates or replaces a registration:
-// [version, routes, sealKey, plain, channels, lifetime, group, preferences].
+// [version, routes, sealKey, plain, channels, lifetime, group, preferences, chain],
+// where chain may be missing.
 //
 // The registration belongs to the key that signed the request. A route that was
 // confirmed before, with the same provider, address and keys, stays confirmed;
@@ -34,6 +35,11 @@ type Register struct {
 	Group []byte
 
 	Preferences Preferences
+
+	// Chain starts the keys that messages' wake-ups are sealed under from now on:
+	// ChainStart of Version, ChainSize bytes. If it is empty, the server agrees on a
+	// key by SealKey for each.
+	Chain []byte
 }
 
 // Preferences are the optional part of a registration:
@@ -126,6 +132,7 @@ func (g *Register) encode(w writer) {
 		w.WriteBytes(g.Preferences.Handle)
 		writeHolders(w, g.Preferences.Revoked)
 	})
+	w.tail(len(g.Chain) > 0, func() { w.WriteBytes(g.Chain) })
 }
 
 func (g *Register) decode(r *reader) {
@@ -151,6 +158,7 @@ func (g *Register) decode(r *reader) {
 	g.Preferences.Handle = p.maybe("handle", HandleSize)
 	g.Preferences.Revoked = readHolders(p, MaxRevoked)
 	r.leave(p)
+	g.Chain = r.maybe("chain", ChainSize)
 	switch {
 	case r.err != nil:
 	case g.Version == 0:
@@ -159,6 +167,8 @@ func (g *Register) decode(r *reader) {
 		r.fail(ErrMalformed, "registration without a route")
 	case g.Plain == (len(g.SealKey) != 0):
 		r.fail(ErrMalformed, "registration needs a seal key, or else plain, and not both")
+	case g.Plain && len(g.Chain) != 0:
+		r.fail(ErrMalformed, "a chain for wake-ups that are not sealed")
 	case (len(g.Preferences.Root) == 0) != (len(g.Preferences.Handle) == 0):
 		r.fail(ErrMalformed, "root and handle come together")
 	}

@@ -36,9 +36,10 @@ var ErrCannotOpen = errors.New("pushwire: push payload cannot be opened with thi
 // Sealer seals wake-ups to one device. It agrees with the device on a key once,
 // with HPKE (RFC 9180, base mode): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
 // ChaCha20-Poly1305, whose secret export (section 5.3) the key is. That takes
-// fifty times as long as to seal with it, so who wakes a device often keeps its
-// Sealer; but whoever reads it out of memory can open what it sealed, so not for
-// too long.
+// fifty times as long as to seal with it, so that a device may give a Chain to its
+// server, and this is for what goes to the others, and for what is no message. Who
+// wakes a device often keeps its Sealer; but whoever reads it out of memory can open
+// what it sealed, so not for too long.
 //
 // A sealed payload is
 //
@@ -162,7 +163,7 @@ func SealPayload(p Payload, sealKey []byte) ([]byte, error) {
 	return s.Seal(p)
 }
 
-// unseal undoes Seal, of SealedSize bytes.
+// unseal undoes Seal and SealChained, of SealedSize bytes.
 func unseal(sealed, sealPrivate []byte) (plain []byte, err error) {
 	kem, kdf, aead := suite()
 	key, err := kem.NewPrivateKey(sealPrivate)
@@ -178,15 +179,20 @@ func unseal(sealed, sealPrivate []byte) (plain []byte, err error) {
 	if err := maskWith(mask, nonce, encapsulated, masked); err != nil {
 		return nil, err
 	}
-	recipient, err := hpke.NewRecipient(encapsulated, key, kdf, aead, []byte(sealInfo))
+	under, ok, err := chained(encapsulated, sealPrivate)
 	if err != nil {
-		return nil, ErrCannotOpen
+		return nil, err
 	}
-	exported, err := recipient.Export(exportContext, chacha20poly1305.KeySize)
-	if err != nil {
-		return nil, fmt.Errorf("pushwire: exporting the payload's key: %w", err)
+	if !ok {
+		recipient, err := hpke.NewRecipient(encapsulated, key, kdf, aead, []byte(sealInfo))
+		if err != nil {
+			return nil, ErrCannotOpen
+		}
+		if under, err = recipient.Export(exportContext, chacha20poly1305.KeySize); err != nil {
+			return nil, fmt.Errorf("pushwire: exporting the payload's key: %w", err)
+		}
 	}
-	opener, err := chacha20poly1305.NewX(exported)
+	opener, err := chacha20poly1305.NewX(under)
 	if err != nil {
 		return nil, fmt.Errorf("pushwire: payload's key: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"encoding/hex"
 	"flag"
@@ -52,6 +53,27 @@ func mustKey(s string) *ecdsa.PrivateKey {
 	return key
 }
 
+var (
+	vectorSealPublic = mustSealPublic(vectorSealPrivate)
+	vectorChain      = mustChain(vectorSealPrivate, 2)
+)
+
+func mustSealPublic(private []byte) []byte {
+	key, err := ecdh.X25519().NewPrivateKey(private)
+	if err != nil {
+		panic(err)
+	}
+	return key.PublicKey().Bytes()
+}
+
+func mustChain(private []byte, version uint64) [ChainSize]byte {
+	start, err := ChainStart(private, version)
+	if err != nil {
+		panic(err)
+	}
+	return start
+}
+
 var vectorLimits = Limits{Routes: 4, Channels: 1000, Lifetime: 2592000, Fetch: 64, PoW: 0.2}
 
 func vectorRequests() []vector[Request] {
@@ -82,6 +104,13 @@ preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
 			Routes:   []Route{{Provider: "fcm", Address: []byte("example-token")}},
 			Plain:    true,
 			Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}}},
+		})},
+		{"register-chain", `version 2; route fcm with the token "example-token"; the public seal key, and the start of its chain; channel 0x5a4ea131`, request(&Register{
+			Version:  2,
+			Routes:   []Route{{Provider: "fcm", Address: []byte("example-token")}},
+			SealKey:  vectorSealPublic,
+			Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}}},
+			Chain:    vectorChain[:],
 		})},
 		{"confirm", "code 16 × c0", request(&Confirm{Code: vectorCode})},
 		{"channels", "version 8; 0x5a4ea131 removed, 0x00000004 every; revoked \"mallory\"", request(&Channels{
@@ -233,6 +262,17 @@ func TestWriteVectors(t *testing.T) {
 		b, err = PlainPayload(v.value)
 		block("plain-"+v.name, "the same as a body (JSON text), plain", b, err)
 	}
+	block("chain-start", "start of the chain of the Register of version 2, made of the private seal key", vectorChain[:], nil)
+	c := NewChain(2, vectorChain)
+	for _, number := range []uint64{0, 1, MaxChain - 1} {
+		c.Skip(number - c.Next)
+		link := c.Link
+		key, _ := c.Take()
+		block(fmt.Sprintf("chain-link-%d", number), fmt.Sprintf("the chain's value before its key %d", number), link[:], nil)
+		block(fmt.Sprintf("chain-key-%d", number), fmt.Sprintf("its key %d", number), key.key[:], nil)
+		b, err := SealChained(vectorPayloads()[0].value, vectorSealPublic, key)
+		block(fmt.Sprintf("sealed-chain-%d", number), "the payload messages as a body (JSON text), sealed under that key", b, err)
+	}
 	req, err := SealRequest(context.Background(), vectorRequests()[0].value, vectorRegistrationKey, &vectorPushKey.PublicKey, DefaultPoW)
 	require.NoError(t, err)
 	block("envelope-register", `the request "register" as the envelope in packet 126, with a proof of work of 0.2`, req.Raw(), nil)
@@ -289,6 +329,22 @@ func TestVectors(t *testing.T) {
 			require.Equal(t, v.value, got)
 		})
 	}
+	t.Run("chain", func(t *testing.T) {
+		require.Equal(t, vectors["chain-start"], vectorChain[:])
+		c := NewChain(2, vectorChain)
+		for _, number := range []uint64{0, 1, MaxChain - 1} {
+			c.Skip(number - c.Next)
+			require.Equal(t, vectors[fmt.Sprintf("chain-link-%d", number)], c.Link[:])
+			key, ok := c.Take()
+			require.True(t, ok)
+			require.Equal(t, vectors[fmt.Sprintf("chain-key-%d", number)], key.key[:])
+			got, err := OpenPayload(vectors[fmt.Sprintf("sealed-chain-%d", number)], vectorSealPrivate)
+			require.NoError(t, err)
+			require.Equal(t, vectorPayloads()[0].value, got)
+		}
+		_, ok := c.Take()
+		require.False(t, ok, "it is at its end")
+	})
 	t.Run("offer", func(t *testing.T) {
 		b, err := EncodeOffer(vectorOffer())
 		require.NoError(t, err)
