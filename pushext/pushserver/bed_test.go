@@ -329,6 +329,9 @@ func (p *phone) registration(topics ...whisper.Topic) *pushwire.Register {
 	for _, t := range topics {
 		g.Channels = append(g.Channels, pushwire.Channel{Topic: t})
 	}
+	start, err := pushwire.ChainStart(p.private, p.version)
+	require.NoError(p.t, err)
+	g.Chain = start[:]
 	return g
 }
 

@@ -115,6 +115,10 @@ type endings struct {
 
 func (e *endings) Record(id registration.ID) []byte { return outbox.Key(id) }
 
+func (e *endings) Started(id registration.ID, version uint64, start registration.Start) {
+	e.box.Started(id, version, start)
+}
+
 func (e *endings) Died(id registration.ID, reason string) {
 	e.dispatcher.Forget(id)
 	if err := e.box.Drop(id, outbox.OutcomeDead, reason); err != nil {

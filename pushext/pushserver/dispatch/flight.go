@@ -132,7 +132,7 @@ func (d *Dispatcher) load(p *line, j *job, reg registration.Registration) (cargo
 	c := cargo{kind: pushwire.Messages, reg: reg, route: j.route, dismiss: slices.Clone(j.dismiss)}
 	repeat, heir := j.repeat, j.heir
 	d.mu.Unlock()
-	w, err := d.box.Compose(j.id, j.wake, repeat, p.collapsible)
+	w, err := d.box.Compose(j.id, j.wake, repeat, p.collapsible, reg.Chain)
 	if errors.Is(err, outbox.ErrNothing) && len(c.dismiss) > 0 {
 		c.kind = pushwire.Dismiss
 		return c, d.hush(j.id, c)
@@ -192,9 +192,12 @@ func (d *Dispatcher) notification(j *job, c cargo) (pushext.Notification, error)
 	seen := faceOf(c.reg.Collapse, c.kind, to, number)
 	n.CollapseID, n.ID = seen.collapse, seen.id
 	var err error
-	if c.reg.Plain {
+	switch {
+	case c.reg.Plain:
 		n.Body, err = pushwire.PlainPayload(p)
-	} else {
+	case c.kind == pushwire.Messages && c.wake.Key != nil:
+		n.Body, err = pushwire.SealChained(p, c.reg.SealKey, *c.wake.Key)
+	default:
 		n.Body, err = d.sealers.seal(p, c.reg.ID, c.reg.SealKey, time.Now())
 	}
 	if err == nil && len(n.Body) > pushext.MaxBody {

@@ -100,6 +100,9 @@ func (d *Dispatcher) finish(j *job, now time.Time) {
 	j.timer, j.lane, j.state = nil, nil, idle
 	j.again, j.blurred, j.crowd = false, false, false
 	if j.ladder == nil {
+		if j.wake != nil {
+			j.wake.Key = nil // nothing is sent under it any more
+		}
 		d.resting = append(d.resting, j)
 	}
 	for len(d.resting) > 0 {

@@ -76,6 +76,7 @@ const maxKeptBatch = 4096
 type change struct {
 	devices     []*device
 	reserved    []uint64 // of each device, once the batch is written
+	started     []uint64 // versions of chains whose starts the batch deletes
 	removed     []registration.ID
 	cursor      bool
 	uncommitted int
@@ -92,7 +93,7 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 	b := &o.batch
 	b.Reset() // what it held is written, or given up
 	c := change{
-		devices: o.dirty, reserved: make([]uint64, len(o.dirty)),
+		devices: o.dirty, reserved: make([]uint64, len(o.dirty)), started: make([]uint64, len(o.dirty)),
 		removed: o.removed, cursor: o.cursorDirty, uncommitted: o.uncommitted,
 	}
 	for i, d := range c.devices {
@@ -100,8 +101,12 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 		c.reserved[i] = d.used + block
 		if !d.forgotten {
 			d.unborn = false
-			o.record = d.appendRecord(o.record[:0], c.reserved[i])
+			o.record = d.appendRecord(o.record[:0], c.reserved[i], o.sealChain(d, c.reserved[i]))
 			b.Put(Key(d.id), o.record)
+			if d.chain.start != 0 {
+				b.Delete(registration.ChainKey(d.id, d.chain.start))
+				c.started[i] = d.chain.start
+			}
 		}
 	}
 	for _, id := range c.removed {
@@ -122,6 +127,9 @@ func (o *Outbox) settle(c change) {
 	for i, d := range c.devices {
 		d.writing = false
 		d.reserved = c.reserved[i]
+		if d.chain.start == c.started[i] {
+			d.chain.start = 0
+		}
 		if d.waiting {
 			d.waiting = false
 			rings = append(rings, d.id)

@@ -67,6 +67,9 @@ type device struct {
 	// collapse id.
 	collapsed spacing.Bucket
 
+	chain  chain
+	sealed []byte // what the record has of chain; openChain takes it
+
 	// Not on disk:
 	reserved  uint64        // numbers up to this one are durably reserved
 	dirty     bool          // differs from the disk and from the batch being written
@@ -172,13 +175,15 @@ func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 // reserved, matched, covered, strikes, lost, since version 2 climb and when
 // collapsed will be full (unix ms), the reason (length, bytes), the number of
 // entries, and for each: flags, uvarint seq (difference to the one before),
-// uvarint received (unix ms), hash.
+// uvarint received (unix ms), hash. Version 3 has at its end what sealChain makes of the
+// chain, as it is once all reserved numbers are used.
 const (
-	deviceVersion  = 2
+	deviceVersion  = 3
 	flagMore       = 1
 	flagRead       = 1
 	maxReason      = 64 // bytes kept of a reason
 	entryRecordMin = 1 + 1 + 1 + common.HashLength
+	maxSealedChain = 2 * chainSize // bytes of a sealed chain
 )
 
 var errDeviceRecord = errors.New("device record is damaged")
@@ -188,8 +193,9 @@ func Key(id registration.ID) []byte {
 	return binary.BigEndian.AppendUint64([]byte{Prefix}, uint64(id))
 }
 
-// appendRecord encodes d with a new block of sequence numbers reserved.
-func (d *device) appendRecord(b []byte, reserved uint64) []byte {
+// appendRecord encodes d with a new block of sequence numbers reserved, and its chain
+// sealed.
+func (d *device) appendRecord(b []byte, reserved uint64, chain []byte) []byte {
 	var flags byte
 	if d.more {
 		flags |= flagMore
@@ -217,7 +223,7 @@ func (d *device) appendRecord(b []byte, reserved uint64) []byte {
 		b = append(b, e.hash[:]...)
 		last = e.seq
 	}
-	return b
+	return append(b, chain...)
 }
 
 // decodeDevice reads a record back. Every reserved number counts as used.
@@ -279,8 +285,12 @@ func decodeDevice(id registration.ID, b []byte) (*device, error) {
 		b = b[len(e.hash):]
 		d.entries = append(d.entries, e)
 	}
-	if len(b) != 0 {
+	switch {
+	case len(b) == 0:
+	case version < 3 || len(b) > maxSealedChain:
 		return bad("tail")
+	default:
+		d.sealed = b
 	}
 	return d, nil
 }

@@ -32,7 +32,7 @@ func TestDeviceRecord(t *testing.T) {
 			d.collapsed.Full = time.UnixMilli(full)
 		}
 		d.covered = rapid.Uint64Range(0, d.matched).Draw(t, "covered")
-		b := d.appendRecord(nil, d.used+seqBlock)
+		b := d.appendRecord(nil, d.used+seqBlock, nil)
 		got, err := decodeDevice(9, b)
 		if err != nil {
 			t.Fatal(err)
@@ -50,7 +50,7 @@ func TestDeviceRecord(t *testing.T) {
 // A record of version 1 says nothing of a ladder, nor of what was collapsible.
 func TestDeviceRecordOfVersion1(t *testing.T) {
 	d := &device{id: 9, strikes: 3, lost: 2, reason: "fcm 404", matched: 5, covered: 4, entries: []entry{}}
-	b := d.appendRecord(nil, 64)
+	b := d.appendRecord(nil, 64, nil)
 	head := bytes.Index(b, append([]byte{byte(len(d.reason))}, d.reason...))
 	old := append(bytes.Clone(b[:head-2]), b[head:]...)
 	old[0] = 1
@@ -62,16 +62,16 @@ func TestDeviceRecordOfVersion1(t *testing.T) {
 
 func FuzzDecodeDevice(f *testing.F) {
 	d := &device{id: 1, more: true, strikes: 3, reason: "fcm 404", used: 77, climb: 1}
-	f.Add(d.appendRecord(nil, 100))
+	f.Add(d.appendRecord(nil, 100, nil))
 	d.insert(entry{hash: memlog.Hash(1), at: 1e12})
 	d.insert(entry{hash: memlog.Hash(2), at: 2e12, read: true})
-	f.Add(d.appendRecord(nil, 1<<40))
+	f.Add(d.appendRecord(nil, 1<<40, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := decodeDevice(1, b)
 		if err != nil {
 			return
 		}
-		again, err := decodeDevice(1, d.appendRecord(nil, d.reserved))
+		again, err := decodeDevice(1, d.appendRecord(nil, d.reserved, d.sealed))
 		require.NoError(t, err)
 		require.Equal(t, d, again)
 	})

@@ -116,7 +116,8 @@ type Outbox struct {
 	committed   chan struct{} // closed and replaced after each commit
 	early       earlyReads
 	twins       twins
-	crashes     uint64 // runs that ended without finish, this one not counted: see firstNumber
+	starts      map[registration.ID]newStart // of chains that no wake-up was sent under; some of them
+	crashes     uint64                       // runs that ended without finish, this one not counted: see firstNumber
 
 	// batch and record are the writer's, to be used again.
 	batch  durable.Batch
@@ -170,6 +171,7 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 	o = &Outbox{
 		store: s, log: d.Logger, m: newMetrics(d.Registerer), ttl: d.TTL, silent: uint32(d.SilentAfter), bell: mute{},
 		devices:   make(map[registration.ID]*device),
+		starts:    make(map[registration.ID]newStart),
 		committed: make(chan struct{}),
 		soon:      make(chan struct{}, 1),
 		now:       make(chan struct{}, 1),
@@ -457,6 +459,7 @@ func (o *Outbox) load(id registration.ID) (*device, error) {
 		old, err := decodeDevice(id, value)
 		if err == nil {
 			d = old
+			o.openChain(d)
 			break
 		}
 		// The database checks every byte it reads, so this is a fault of ours. The

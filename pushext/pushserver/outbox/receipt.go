@@ -147,6 +147,7 @@ func (o *Outbox) Forget(id registration.ID, outcome, reason string) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	delete(o.starts, id)
 	if d := o.devices[id]; d != nil {
 		o.recent.Remove(d.recent)
 		delete(o.devices, id)

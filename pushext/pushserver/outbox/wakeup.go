@@ -29,6 +29,9 @@ type Wakeup struct {
 	// Unreplaced is set if hardly anything waits that this wake-up could replace, and
 	// the device's budget of collapsible ones is spent.
 	Unreplaced bool
+
+	Key   *pushwire.ChainKey // to seal it under; nil: of no chain
+	chain uint64             // version of the chain it was asked for
 }
 
 var (
@@ -44,11 +47,11 @@ var (
 // the wake-up of the attempt before, if any: as long as nothing matched since,
 // the number stays. again asks for the same content although it was accepted,
 // for the next route. collapsible is what the push service allows of wake-ups that
-// have a collapse id.
-func (o *Outbox) Compose(id registration.ID, last *Wakeup, again bool, collapsible pushext.Budget) (w Wakeup, err error) {
+// have a collapse id, and chain the version of the chain that the registration has.
+func (o *Outbox) Compose(id registration.ID, last *Wakeup, again bool, collapsible pushext.Budget, chain uint64) (w Wakeup, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	d, err := o.load(id)
+	d, err := o.chained(id, chain)
 	if err != nil {
 		return Wakeup{}, err
 	}
@@ -60,12 +63,16 @@ func (o *Outbox) Compose(id registration.ID, last *Wakeup, again bool, collapsib
 	w.Hashes, w.More = d.hashes(pushwire.MaxHashes)
 	w.Unreplaced = d.strikes < fetching && d.collapsed.Wait(time.Now(), collapsible) > 0
 	w.Again = pending == 0
+	w.chain = chain
 	switch {
 	case last != nil && last.upTo == w.upTo:
-		w.Seq = last.Seq
+		w.Seq, w.Key = last.Seq, last.Key
+		if w.Key == nil || last.chain != chain {
+			w.Key = d.chain.take()
+		}
 	case d.used < d.reserved:
 		d.used++
-		w.Seq = d.used
+		w.Seq, w.Key = d.used, d.chain.take()
 		if d.reserved-d.used < seqBlock/2 {
 			o.touch(d)
 		}

@@ -50,6 +50,7 @@ type Registration struct {
 	Expires    time.Time
 	Routes     []Route // in ladder order
 	SealKey    []byte  // X25519 public key; empty if plain
+	Chain      uint64  // version of the Register that started the chain of its wake-ups' keys; 0: there is none
 	Plain      bool
 	Group      []byte // devices that share read state; may be empty
 	Collapse   string // constant, random: what push services see is derived from it, see package dispatch

@@ -146,7 +146,7 @@ func (r *Registry) writeGroup(g *group) {
 	r.mu.Unlock()
 
 	err := r.store.Write(&b)
-	r.recent.forget(g.edits)
+	r.recent.follow(g.edits, err == nil)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -238,6 +238,9 @@ func (c *decision) put(e edit) {
 	}
 	if e.old != nil && e.old.Live() && (e.next == nil || !e.next.Live()) {
 		c.delete(c.ends.Record(e.old.ID))
+	}
+	if e.old != nil && e.old.Chain != 0 && (e.next == nil || e.next.Chain != e.old.Chain) {
+		c.delete(registration.ChainKey(e.old.ID, e.old.Chain))
 	}
 	if e.next == nil {
 		c.delete(idKey(PrefixRecord, e.old.ID))

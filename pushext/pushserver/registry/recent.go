@@ -16,24 +16,23 @@ const (
 )
 
 // recent keeps the registrations that were asked for last, opened and decoded:
-// a device that is woken is likely to be woken again. What a change touches is
-// forgotten, and read again when it is needed.
+// a device that is woken is likely to be woken again. So are those that changed.
 type recent struct {
 	mu      sync.Mutex
-	Cached  lru.BasicLRU[registration.ID, registration.Registration]
+	known   lru.BasicLRU[registration.ID, registration.Registration]
 	weight  int
 	changes uint64 // what was read before one may be older than it
 }
 
 func newRecent() *recent {
-	return &recent{Cached: lru.NewBasicLRU[registration.ID, registration.Registration](math.MaxInt)}
+	return &recent{known: lru.NewBasicLRU[registration.ID, registration.Registration](math.MaxInt)}
 }
 
 // get returns a registration, or false with the changes up to now, for keep.
 func (c *recent) get(id registration.ID) (reg registration.Registration, ok bool, changes uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	reg, ok = c.Cached.Get(id)
+	reg, ok = c.known.Get(id)
 	return reg, ok, c.changes
 }
 
@@ -41,19 +40,15 @@ func (c *recent) get(id registration.ID) (reg registration.Registration, ok bool
 func (c *recent) keep(reg registration.Registration, changes uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changes != changes || c.Cached.Contains(reg.ID) {
-		return
-	}
-	c.Cached.Add(reg.ID, reg)
-	for c.weight += reg.Weight(); c.weight > maxRecent; {
-		_, oldest, _ := c.Cached.RemoveOldest()
-		c.weight -= oldest.Weight()
+	if c.changes == changes {
+		c.add(reg)
 	}
 }
 
-// forget follows a write of edits, or its failure, after which nobody knows
-// what is on disk.
-func (c *recent) forget(edits []edit) {
+// follow follows a write of edits, of which nobody knows what is on disk if it failed.
+// A device that registers or renews is likely to be woken soon, and then need not be
+// read; but what strangers write displaces nobody: it has to listen.
+func (c *recent) follow(edits []edit, written bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
@@ -61,9 +56,27 @@ func (c *recent) forget(edits []edit) {
 		if e.old == nil {
 			continue
 		}
-		if reg, ok := c.Cached.Peek(e.old.ID); ok {
-			c.Cached.Remove(e.old.ID)
+		if reg, ok := c.known.Peek(e.old.ID); ok {
+			c.known.Remove(e.old.ID)
 			c.weight -= reg.Weight()
 		}
+	}
+	for _, e := range edits {
+		if written && e.next != nil && e.next.Listens() {
+			c.add(e.next.Registration)
+		}
+	}
+}
+
+// add remembers a registration, and forgets the oldest that are too many. The caller
+// holds mu.
+func (c *recent) add(reg registration.Registration) {
+	if c.known.Contains(reg.ID) {
+		return
+	}
+	c.known.Add(reg.ID, reg)
+	for c.weight += reg.Weight(); c.weight > maxRecent; {
+		_, oldest, _ := c.known.RemoveOldest()
+		c.weight -= oldest.Weight()
 	}
 }

@@ -111,6 +111,7 @@ type recordLayout struct {
 	Root       []byte
 	Handle     []byte
 	Revoked    []string
+	Chain      uint64         `rlp:"optional"`
 	Tail       []rlp.RawValue `rlp:"tail"`
 }
 
@@ -133,7 +134,7 @@ func (r *Record) encode() []byte {
 		Format: recordVersion, Key: r.Key, Version: r.Version, Digest: r.digest, State: uint8(r.State), Fresh: !r.Proved, Reason: r.Reason,
 		Registered: registration.Millis(r.Registered), Expires: registration.Millis(r.Expires), Due: registration.Millis(r.due),
 		SealKey: r.SealKey, Plain: r.Plain, Group: r.Group, Collapse: r.Collapse, Source: r.source,
-		Root: r.Root, Handle: r.handle, Revoked: r.Revoked,
+		Root: r.Root, Handle: r.handle, Revoked: r.Revoked, Chain: r.Chain,
 	}
 	for _, route := range r.Routes {
 		l.Routes = append(l.Routes, routeLayout{route.Provider, route.Address.Token, route.Address.Keys, route.Proven})
@@ -164,7 +165,7 @@ func decodeRecord(id registration.ID, b []byte) (*Record, error) {
 		Registration: registration.Registration{
 			ID: id, Key: l.Key, Version: l.Version, State: registration.State(l.State), Reason: l.Reason,
 			Registered: registration.FromMillis(l.Registered), Expires: registration.FromMillis(l.Expires),
-			SealKey: l.SealKey, Plain: l.Plain, Group: l.Group, Collapse: l.Collapse,
+			SealKey: l.SealKey, Chain: l.Chain, Plain: l.Plain, Group: l.Group, Collapse: l.Collapse,
 		},
 		digest: l.Digest, due: registration.FromMillis(l.Due), Proved: !l.Fresh, source: l.Source,
 		Root: l.Root, handle: l.Handle, Revoked: l.Revoked,

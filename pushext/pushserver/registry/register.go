@@ -73,6 +73,9 @@ func (c *decision) register(key [33]byte, source whisper.Source, g *pushwire.Reg
 		handle:   g.Preferences.Handle,
 		Revoked:  g.Preferences.Revoked,
 	}
+	if len(g.Chain) > 0 {
+		rec.Chain = g.Version
+	}
 	before := old // what it renews, nil if it is new
 	switch {
 	case old == nil:
@@ -100,10 +103,22 @@ func (c *decision) register(key [33]byte, source whisper.Source, g *pushwire.Reg
 	}
 	c.decideState(rec, now)
 	c.put(edit{old: before, next: rec})
+	c.startChain(rec, g.Chain)
 	if err := c.makeRoom(rec, before); err != nil {
 		return old, errands, err
 	}
 	return rec, errands, nil
+}
+
+// startChain keeps the start of the chain that a registration was given, if any, until
+// its first wake-up.
+func (c *decision) startChain(rec *Record, start []byte) {
+	if rec.Chain == 0 {
+		return
+	}
+	key := registration.ChainKey(rec.ID, rec.Chain)
+	c.set(key, c.store.Seal(key, start))
+	c.after = append(c.after, func() { c.ends.Started(rec.ID, rec.Chain, registration.Start(start)) })
 }
 
 // create gives a new registration what is its own.

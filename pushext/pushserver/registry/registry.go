@@ -95,11 +95,13 @@ type tally struct {
 	challenged int          // records at prefixChallenged
 }
 
-// Ends is told of registrations that end. It must not call back but for Get and Match.
+// Ends is told of registrations that begin and end. It must not call back but for Get and Match.
 type Ends interface {
 	// Record is the key of what is kept elsewhere for a registration, and deleted in the
 	// same batch as it: whatever crashes, nothing stays behind.
 	Record(id registration.ID) []byte
+	// Started is called after a registration was given the start of a chain.
+	Started(id registration.ID, version uint64, start registration.Start)
 	// Died is called after the provider's word took all addresses of a registration,
 	// and gone after it was removed or became a tombstone.
 	Died(id registration.ID, reason string)

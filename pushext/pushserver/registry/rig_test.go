@@ -49,9 +49,10 @@ func boxed(token string) pushwire.Route {
 // noEnds is told of registrations that end, and keeps nothing of them.
 type noEnds struct{}
 
-func (noEnds) Record(id registration.ID) []byte { return idKey('d', id) }
-func (noEnds) Died(registration.ID, string)     {}
-func (noEnds) Gone(registration.ID, string)     {}
+func (noEnds) Record(id registration.ID) []byte                    { return idKey('d', id) }
+func (noEnds) Started(registration.ID, uint64, registration.Start) {}
+func (noEnds) Died(registration.ID, string)                        {}
+func (noEnds) Gone(registration.ID, string)                        {}
 
 // source is one of as many networks as there are.
 func source(i int) whisper.Source { return whisper.Source(fmt.Sprintf("net %d", i)) }

@@ -112,9 +112,10 @@ func (takesAll) Push(context.Context, pushext.Notification) pushext.Verdict {
 // unended is told of registrations that end, and keeps nothing of them.
 type unended struct{}
 
-func (unended) Record(id registration.ID) []byte { return outbox.Key(id) }
-func (unended) Died(registration.ID, string)     {}
-func (unended) Gone(registration.ID, string)     {}
+func (unended) Record(id registration.ID) []byte                    { return outbox.Key(id) }
+func (unended) Started(registration.ID, uint64, registration.Start) {}
+func (unended) Died(registration.ID, string)                        {}
+func (unended) Gone(registration.ID, string)                        {}
 
 // idleErrands does nothing.
 type idleErrands struct{}
