@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // clock is processor time of the whole machine since it started, in ticks of the kernel.
@@ -48,4 +51,59 @@ func (c clock) sharesSince() []detail {
 	share := func(ticks float64) float64 { return 100 * ticks / (now.all - c.all) }
 	stolen := share(now.stolen - c.stolen)
 	return []detail{{"ring_stolen", stolen, "%"}, {"ring_busy", 100 - share(now.idle-c.idle) - stolen, "%"}}
+}
+
+// ownCPU is the processor time that this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// cpu is the processor time that the node has used, by /proc/PID/stat, proc(5), which
+// counts in hundredths of a second.
+func (n *node) cpu() time.Duration {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(n.cmd.Process.Pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // behind the name, which may hold blanks
+	fields := strings.Fields(rest)
+	const utime, stime = 11, 12
+	if len(fields) <= stime {
+		return 0
+	}
+	ticks := 0
+	for _, field := range fields[utime : stime+1] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return 0
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100)
+}
+
+// watchMemory sends the most MiB that the node was seen to have resident, once ctx ends.
+func (n *node) watchMemory(ctx context.Context) <-chan float64 {
+	most := make(chan float64, 1)
+	go func() {
+		tick := time.NewTicker(gaugeEvery)
+		defer tick.Stop()
+		peak := 0.0
+		for {
+			if now, err := resident(n.cmd.Process.Pid); err == nil {
+				peak = max(peak, now)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				most <- peak
+				return
+			}
+		}
+	}()
+	return most
 }

@@ -47,13 +47,15 @@ type sizes struct {
 	pushes          int           // through the provider, and by the bare loop
 	hops            int           // messages from one node to the next
 	perRegistration int           // channels
+	sustainFor      time.Duration // each rate that is tried
+	sustainDevices  int           // registered, each woken once
 }
 
 var (
 	shortSizes = sizes{pairs: 2, ingest: 100_000, archive: 200_000, archived: 300_000, queries: 3, fetches: 1500,
-		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perRegistration: 20}
+		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perRegistration: 20, sustainFor: 4 * time.Second, sustainDevices: 150_000}
 	fullSizes = sizes{pairs: 5, ingest: 300_000, archive: 300_000, archived: 1_000_000, queries: 5, fetches: 5000,
-		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 20}
+		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 20, sustainFor: 30 * time.Second, sustainDevices: 1_200_000}
 )
 
 // suite is what the benchmarks share.
@@ -78,6 +80,7 @@ type benchmark struct {
 // benchmarks in the order of the run: those that need a quiet disk first.
 var benchmarks = []benchmark{
 	{[]string{"wire_ingest_ratio"}, (*suite).wireIngest},
+	{[]string{"wire_vs_rlpx"}, (*suite).wireReader},
 	{[]string{"archive_ratio", "archive_vs_disk"}, (*suite).archiveThroughput},
 	{[]string{"topic_query_ratio", "bloom_query_ratio"}, (*suite).mailQueries},
 	{[]string{"hash_fetch_vs_ping"}, (*suite).hashFetch},
@@ -86,10 +89,14 @@ var benchmarks = []benchmark{
 	{[]string{"rss_idle"}, (*suite).idleMemory},
 	{[]string{"relay_p50_ratio"}, (*suite).relay},
 	{[]string{"push_vs_http"}, (*suite).pushThroughput},
-	{[]string{"ring_p50_vs_floor", "ring_p99_vs_floor", "ring_late"}, (*suite).ring},
+	{[]string{"ring_p50_vs_floor", "ring_p99_vs_floor", "ring_late", "rss_ringing"}, (*suite).ring},
+	{[]string{"ring_sustained", "ring_cpu_vs_floor"}, (*suite).sustained},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+	if len(args) == 2 && args[0] == "bare" && bareLoops[args[1]] != nil {
+		return bareLoops[args[1]](ctx, os.Stdin, stdout)
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	full := flags.Bool("full", false, "the large sizes instead of the short ones")

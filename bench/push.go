@@ -172,6 +172,11 @@ func (r *registrar) request(ctx context.Context, i, channels int, token string) 
 		Routes:   []pushwire.Route{{Provider: "fcm", Address: []byte(token)}},
 		Channels: make([]pushwire.Channel, channels),
 	}
+	start, err := pushwire.ChainStart(r.private, body.Version)
+	if err != nil {
+		return nil, err
+	}
+	body.Chain = start[:]
 	for c := range body.Channels {
 		body.Channels[c].Topic = channelTopic(i*channels + c)
 	}

@@ -39,7 +39,7 @@ const (
 	ringsPerDevice = 10
 	// ringSpan is over how many envelopes those of one device are spread, 5 s of them:
 	// chats come in bursts. So all the time a tenth of the wake-ups are a device's
-	// first, which takes the node more than the others.
+	// first, for which the node reads the registration.
 	ringSpan = 5 * ringRate
 	// promised is when a wake-up is late.
 	promised = 15 * time.Second
@@ -113,6 +113,7 @@ func (s *suite) ring(ctx context.Context) error {
 	collect := debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(collect)
 
+	resident := n.watchMemory(beside)
 	sent := make([]time.Time, count)
 	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
 	began := readClock()
@@ -134,6 +135,7 @@ func (s *suite) ring(ctx context.Context) error {
 	if err := loaded.Wait(); err != nil {
 		return err
 	}
+	memory := <-resident
 	busy := bare.take().floor()
 	rung, err := s.rings(ctx, service, tokens, r.private, count)
 	if err != nil {
@@ -170,6 +172,7 @@ func (s *suite) ring(ctx context.Context) error {
 		{"ring_max", quantile(waits, 1), "ms"}}, shares...)...)
 	s.report.add("ring_late", float64(late)/float64(count), detail{"ring_envelopes", float64(count), "envelopes"},
 		detail{"ring_devices", float64(devices), "devices"}, detail{"ring_pushes", float64(pushes), "pushes"})
+	s.report.add("rss_ringing", memory, detail{"rss_ringing_rate", ringRate, "envelopes/s"})
 	return nil
 }
 
