@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	chosen, err := choose("ring, bloom_query_ratio")
+	chosen, err := choose("ring_p50, bloom_query_ratio")
 	require.NoError(t, err)
 	require.Len(t, chosen, 2)
 	require.Equal(t, "topic_query_ratio", chosen[0].names[0])
