@@ -123,6 +123,33 @@ func (d *Dispatcher) freeze(l *lane, mass bool) {
 // next decides how a job goes on after an attempt, and whether its registration
 // is dead. The caller holds mu.
 func (d *Dispatcher) next(l *lane, j *job, c cargo, v pushext.Verdict, now time.Time) (killed bool) {
+	d.carried(l, j, c, v)
+	at := landing{
+		kind: c.kind, class: v.Class, pauses: l.line.pauses(v), last: c.last(), only: c.route == 0,
+		failed: j.failed, accepted: j.accepted, again: j.again || len(j.dismiss) > 0, there: j.there, due: j.step,
+	}
+	j.again, j.step, j.there = false, false, false
+	at.believed = v.Class == pushext.TokenDead && d.buried(l, j, c, v, now)
+	to, what := at.next()
+	switch what {
+	case took:
+		j.accept(l, c, now)
+	case failure:
+		j.failed++
+	case settled:
+		j.repeat = false
+	case givenUp:
+		j.failed++
+		j.repeat = false
+	case dropped:
+		j.failed, j.cause, j.repeat = 0, "", false
+	}
+	d.goOn(to, l, j, c, v, now)
+	return to == bury
+}
+
+// carried notes what an attempt carried. The caller holds mu.
+func (d *Dispatcher) carried(l *lane, j *job, c cargo, v pushext.Verdict) {
 	switch c.kind {
 	case pushwire.Dismiss:
 		if v.Class == pushext.Delivered || v.Class == pushext.MessageBad || v.Class == pushext.Absent && c.last() || j.failed+1 >= sideAttempts {
@@ -140,73 +167,39 @@ func (d *Dispatcher) next(l *lane, j *job, c cargo, v pushext.Verdict, now time.
 			d.await(j, l.line.patience)
 		}
 	}
-	again, step, there := j.again, j.step, j.there
-	j.again, j.step, j.there = false, false, false
-	if v.Class == pushext.TokenDead && d.buried(l, j, c, v, now) {
+}
+
+// goOn does what a landing decided. The caller holds mu.
+func (d *Dispatcher) goOn(to move, l *lane, j *job, c cargo, v pushext.Verdict, now time.Time) {
+	switch to {
+	case rest, bury:
 		d.finish(j, now)
-		return true
-	}
-	if there {
-		if v.Class == pushext.Delivered {
-			j.accept(l, c, now)
-		}
+	case queue:
+		d.enqueue(j, now)
+	case climb:
+		d.stepTo(j, c.route+1, now)
+	case pass:
+		j.route = c.route + 1
+		d.enqueue(j, now)
+	case restart:
 		j.anew()
 		d.enqueue(j, now)
-		return false
+	case retry:
+		d.later(l, j, v, now)
+	case retryAll:
+		j.route = 0
+		if v.Class == pushext.Absent {
+			v.Class = pushext.Retry // of the routes before
+		}
+		d.later(l, j, v, now)
+	case doubtAll:
+		j.died++
+		j.route, j.cause = 0, causeProvider
+		d.wait(j, deadBackoff.After(now, j.died))
+	case awaitUp:
+		j.cause = causeAbsent
+		d.wait(j, now.Add(absentPause)) // or until it is there
 	}
-	switch v.Class {
-	case pushext.Delivered:
-		j.accept(l, c, now)
-	case pushext.TokenDead:
-		switch {
-		case !c.last():
-			d.stepTo(j, c.route+1, now)
-			return false
-		case c.kind == pushwire.Messages && j.accepted:
-			j.repeat = false // another route took it
-		default:
-			j.failed++
-			j.died++
-			j.route, j.cause = 0, causeProvider // all of them again
-			d.wait(j, deadBackoff.After(now, j.died))
-			return false
-		}
-	case pushext.MessageBad:
-		if c.kind == pushwire.Messages && !c.last() {
-			d.stepTo(j, c.route+1, now)
-			return false
-		}
-		j.failed, j.cause, j.repeat = 0, "", false
-	case pushext.Absent:
-		if d.absent(l, j, c, v, now) {
-			return false
-		}
-	default:
-		j.failed++
-		switch {
-		case step && !c.last():
-			d.stepTo(j, c.route+1, now)
-			return false
-		case c.last() && c.route > 0 && j.accepted && j.failed >= sideAttempts:
-			j.repeat = false // another route took it
-		case c.last() && c.route > 0 && !j.accepted && !l.line.pauses(v):
-			j.route = 0 // no route took it: all of them again
-			d.later(l, j, v, now)
-			return false
-		default:
-			d.later(l, j, v, now)
-			return false
-		}
-	}
-	switch {
-	case step && !c.last() && c.kind == pushwire.Messages:
-		d.stepTo(j, c.route+1, now)
-	case again || len(j.dismiss) > 0:
-		d.enqueue(j, now)
-	default:
-		d.finish(j, now)
-	}
-	return false
 }
 
 // isThere reports whether a job's device came through a link of its own meanwhile.
@@ -225,29 +218,6 @@ func (j *job) accept(l *lane, c cargo, now time.Time) {
 	if c.kind == pushwire.Messages {
 		j.accepted, j.heir = true, false
 	}
-}
-
-// absent goes on with a job whose device has no link. It reports whether the
-// job was sent on. The caller holds mu.
-func (d *Dispatcher) absent(l *lane, j *job, c cargo, v pushext.Verdict, now time.Time) bool {
-	switch {
-	case !c.last():
-		// At once, and it is no step of the ladder: nothing was accepted yet.
-		j.route = c.route + 1
-		d.enqueue(j, now)
-	case c.kind == pushwire.Dismiss, j.accepted:
-		j.repeat = false // it finds out with its next fetch; or another route took it
-		return false
-	case c.route > 0:
-		j.route = 0 // no route took it: all of them again
-		j.failed++
-		v.Class = pushext.Retry
-		d.later(l, j, v, now)
-	default:
-		j.cause = causeAbsent
-		d.wait(j, now.Add(absentPause)) // or until it is there
-	}
-	return true
 }
 
 // later tries again: after the device's own backoff if the verdict concerns it
