@@ -100,9 +100,10 @@ type DB struct {
 	metrics *Metrics
 	log     *slog.Logger
 
-	inner storage.Storage // locked while the DB is open
-	lock  storage.Locker
-	owned bool // inner was opened by us
+	inner  storage.Storage // locked while the DB is open
+	lock   storage.Locker
+	owned  bool // inner was opened by us
+	synced *syncedEnds
 
 	// mu is held for reading by each short operation and for writing while the
 	// instance is replaced. It guards the following fields.
@@ -152,7 +153,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &DB{dir: dir, name: o.Name, o: o, metrics: o.Metrics, log: o.Logger, inner: o.Storage, turn: make(chan struct{}, 1)}
+	d := &DB{dir: dir, name: o.Name, o: o, metrics: o.Metrics, log: o.Logger, inner: o.Storage, synced: newSyncedEnds(), turn: make(chan struct{}, 1)}
 	if d.inner == nil {
 		s, err := openFiles(dir)
 		if err != nil {
@@ -180,7 +181,7 @@ func Open(dir string, o Options) (*DB, error) {
 
 // open starts a goleveldb instance on the inner storage.
 func (d *DB) open(readOnly bool) (in *instance, err error) {
-	stor := newStrictStorage(d.inner, min(d.o.WriteBuffer/roomShare, maxRoom), func(fd storage.FileDesc, dropped int) {
+	stor := newStrictStorage(d.inner, min(d.o.WriteBuffer/roomShare, maxRoom), d.synced, func(fd storage.FileDesc, dropped int) {
 		d.metrics.tornTail(d.name)
 		d.log.Warn("interrupted write cut off", "db", d.name, "dir", d.dir, "file", fd.String(), "bytes", dropped)
 	})

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -331,6 +332,39 @@ func TestPanicOfTheEngineIsAnError(t *testing.T) {
 	require.NoError(t, writeOne(d, 1))
 	require.Equal(t, 2, count(t, d))
 	require.NoError(t, d.Close())
+}
+
+// A disk that fails for a while leaves a part of a write, of any length, and lets nobody
+// cut it off; when it works again, so does the database, with all that was acknowledged.
+func TestPartOfAWriteOnADiskThatGoesOnFailing(t *testing.T) {
+	for size := 1; size < 4*512; size += 97 {
+		synctest.Test(t, func(t *testing.T) {
+			s := faultstore.New()
+			d, err := openStore(s)
+			require.NoError(t, err)
+			for i := range 5 {
+				require.NoError(t, writeOne(d, i))
+			}
+			s.Disk().SetFault(func(faultstore.Op) error { return syscall.EIO }) // half of a write comes through
+			b := new(Batch)
+			b.Put([]byte("lost"), bytes.Repeat([]byte{0xee}, size))
+			for range 3 {
+				require.ErrorIs(t, d.Write(b), ErrWrite)
+				time.Sleep(2 * reopenPause)
+			}
+			s.Disk().SetFault(nil)
+			time.Sleep(2 * reopenPause)
+			require.NoError(t, writeOne(d, 5))
+			require.Equal(t, 6, count(t, d))
+			require.NoError(t, d.Close())
+			time.Sleep(2 * time.Second) // goleveldb's pool lingers for one
+			d, err = openStore(s)
+			require.NoError(t, err)
+			require.Equal(t, 6, count(t, d))
+			require.NoError(t, d.Close())
+			time.Sleep(2 * time.Second)
+		})
+	}
 }
 
 func TestConcurrentWritersShareTheSync(t *testing.T) {

@@ -156,12 +156,46 @@ type strictStorage struct {
 	// reaches the disk.
 	dead atomic.Bool
 
+	// synced is how far journals were synced, by this instance and those before it.
+	synced *syncedEnds
+
 	mu      sync.Mutex
 	journal *writer // the newest journal; guarded by mu
 }
 
-func newStrictStorage(s storage.Storage, room int, torn func(storage.FileDesc, int)) *strictStorage {
-	st := &strictStorage{Storage: s, room: room, syncDir: func() error { return nil }, torn: torn}
+// syncedEnds remembers how far each journal was synced in this run of the program.
+// What lies behind was acknowledged to nobody, so that nothing there can be damage:
+// a write that failed may have left a part of itself, which a disk that goes on failing
+// does not let anybody cut off.
+type syncedEnds struct {
+	mu   sync.Mutex // guards ends
+	ends map[storage.FileDesc]int64
+}
+
+func newSyncedEnds() *syncedEnds { return &syncedEnds{ends: make(map[storage.FileDesc]int64)} }
+
+func (e *syncedEnds) set(fd storage.FileDesc, end int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ends[fd] = end
+}
+
+func (e *syncedEnds) forget(fd storage.FileDesc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.ends, fd)
+}
+
+// behind reports whether a place of a journal is known to lie behind what was synced.
+func (e *syncedEnds) behind(fd storage.FileDesc, at int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	end, known := e.ends[fd]
+	return known && int64(at) >= end
+}
+
+func newStrictStorage(s storage.Storage, room int, synced *syncedEnds, torn func(storage.FileDesc, int)) *strictStorage {
+	st := &strictStorage{Storage: s, room: room, synced: synced, syncDir: func() error { return nil }, torn: torn}
 	if d, ok := s.(DirSyncer); ok {
 		st.syncDir = d.SyncDir
 	}
@@ -190,6 +224,7 @@ func (s *strictStorage) Remove(fd storage.FileDesc) error {
 	if s.dead.Load() {
 		return storage.ErrClosed
 	}
+	s.synced.forget(fd)
 	return s.Storage.Remove(fd)
 }
 
@@ -227,7 +262,8 @@ func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.journal = &writer{Writer: w, s: s}
+	s.journal = &writer{Writer: w, s: s, journal: fd}
+	s.synced.set(fd, 0)
 	if file, ok := w.(rewriter); ok {
 		s.journal.Writer = &roomy{rewriter: file, ahead: s.room}
 	}
@@ -305,6 +341,9 @@ func (s *strictStorage) open(fd storage.FileDesc) (storage.Reader, error) {
 		return nil, err
 	}
 	good, state := scanJournal(data)
+	if state == journalDamaged && fd.Type == storage.TypeJournal && s.synced.behind(fd, good) {
+		state = journalTorn
+	}
 	if (state == journalTorn || state == journalRoom) && fd.Type == storage.TypeJournal {
 		// Only the journal written last can be torn or have room: a later one with
 		// records proves that this one had been finished.
@@ -374,7 +413,7 @@ func Unborn(dir string, s Storage) (bool, error) {
 		defer files.Close()
 		s = files
 	}
-	return newStrictStorage(s, 0, nil).unborn()
+	return newStrictStorage(s, 0, newSyncedEnds(), nil).unborn()
 }
 
 // recordsAfter reports whether a journal newer than fd holds a record.
@@ -424,8 +463,11 @@ type writer struct {
 	storage.Writer
 	s *strictStorage
 
+	journal storage.FileDesc // zero: it is none
+
 	mu      sync.Mutex
-	pending bool // written but not synced
+	end     int64 // of what was written
+	pending bool  // written but not synced
 	named   bool // the directory entry is durable
 	closed  bool
 }
@@ -437,7 +479,11 @@ func (w *writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	w.pending = true
 	w.mu.Unlock()
-	return w.Writer.Write(p)
+	n, err := w.Writer.Write(p)
+	w.mu.Lock()
+	w.end += int64(n)
+	w.mu.Unlock()
+	return n, err
 }
 
 func (w *writer) Sync() error {
@@ -460,6 +506,9 @@ func (w *writer) sync() error {
 		w.named = true
 	}
 	w.pending = false
+	if w.journal.Type == storage.TypeJournal {
+		w.s.synced.set(w.journal, w.end)
+	}
 	return nil
 }
 
