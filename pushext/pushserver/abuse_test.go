@@ -108,7 +108,7 @@ func TestPlainOnlyWhenAsked(t *testing.T) {
 		sealed, plain := b.phone("sealed"), b.phone("plain")
 		sealed.join(sealed.registration(topicA))
 		g := plain.registration(topicA)
-		g.Plain, g.SealKey = true, nil
+		g.Plain, g.SealKey, g.Chain = true, nil, nil
 		require.Equal(t, pushwire.OK, plain.ask(g).Code)
 		challenge, err := pushwire.OpenPayload(b.post.take("plain")[0].Body, nil)
 		require.NoError(t, err)

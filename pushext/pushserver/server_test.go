@@ -82,7 +82,7 @@ func TestSweeps(t *testing.T) {
 		defer b.stop()
 		bob := b.phone("bob")
 		g := bob.registration(topicA)
-		g.SealKey, g.Plain, g.Routes = nil, true, []pushwire.Route{hook("bob")}
+		g.SealKey, g.Chain, g.Plain, g.Routes = nil, nil, true, []pushwire.Route{hook("bob")}
 		require.Equal(t, pushwire.Active, bob.ask(g).State)
 		b.envelope(topicA)
 		box := b.ext.outbox
