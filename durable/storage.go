@@ -468,7 +468,7 @@ type writer struct {
 	mu      sync.Mutex
 	end     int64 // of what was written
 	pending bool  // written but not synced
-	named   bool // the directory entry is durable
+	named   bool  // the directory entry is durable
 	closed  bool
 }
 
