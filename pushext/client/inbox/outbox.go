@@ -38,10 +38,12 @@ func (i *Inbox) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	// Each stands for itself: a chat of which the server wants nothing does not hold
-	// back what was read. Only a mailserver that cannot be reached holds back all.
-	var errs []error
-	for _, tell := range []func(context.Context) error{i.tellSeen, i.tellSync, i.tellChannels, i.catchUp, i.post} {
+	// What lasts comes before what does not: if this device were put back to before it,
+	// it would learn again what the others know. Each stands for itself: a message that
+	// the server does not take holds back nothing else. Only a mailserver that cannot be
+	// reached holds back all but what was read.
+	errs := []error{i.tellSync(ctx)}
+	for _, tell := range []func(context.Context) error{i.tellSeen, i.tellChannels, i.catchUp, i.post} {
 		err := tell(ctx)
 		errs = append(errs, err)
 		if gaveUp := new(client.GaveUpError); errors.As(err, &gaveUp) || ctx.Err() != nil || errors.Is(err, ErrClosed) {
@@ -214,7 +216,9 @@ func (i *Inbox) tellChannels(ctx context.Context) error {
 	var topics []whisper.Topic
 	owed := false
 	err := i.look(ctx, func() {
-		owed = i.model.channels
+		if owed = i.model.channels; !owed {
+			return
+		}
 		chats = i.listed()
 		for at := range chats {
 			if r, ok := i.model.mutes[chats[at].ID()]; ok {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,18 +46,29 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 
 func startWorld(t testing.TB) *world {
 	t.Helper()
-	w := new(world)
-	var err error
-	w.fcm, err = emulate.StartFCM(emulate.FCMConfig{})
+	w, stop, err := begin(t.TempDir())
 	require.NoError(t, err)
-	t.Cleanup(w.fcm.Close)
-	dir := t.TempDir()
-	credentials := filepath.Join(dir, "service-account.json")
-	require.NoError(t, os.WriteFile(credentials, w.fcm.CredentialsJSON(), 0o600))
-	settings := filepath.Join(dir, "node.toml")
-	require.NoError(t, os.WriteFile(settings, fmt.Appendf(nil,
-		"[[Push.Provider]]\nName = \"fcm\"\nType = \"fcm\"\nEndpoint = %q\nCredentialsFile = %q\n", w.fcm.Endpoint(), credentials), 0o600))
+	t.Cleanup(func() {
+		require.Zero(t, stop())
+		if t.Failed() {
+			t.Log(w.log.b.String())
+		}
+	})
+	return w
+}
 
+// begin starts a world; stop returns the node's exit code.
+func begin(dir string) (w *world, stop func() int, err error) {
+	w = new(world)
+	if w.fcm, err = emulate.StartFCM(emulate.FCMConfig{}); err != nil {
+		return nil, nil, err
+	}
+	credentials, settings := filepath.Join(dir, "service-account.json"), filepath.Join(dir, "node.toml")
+	err = errors.Join(os.WriteFile(credentials, w.fcm.CredentialsJSON(), 0o600), os.WriteFile(settings, fmt.Appendf(nil,
+		"[[Push.Provider]]\nName = \"fcm\"\nType = \"fcm\"\nEndpoint = %q\nCredentialsFile = %q\n", w.fcm.Endpoint(), credentials), 0o600))
+	if err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	stdout, out := io.Pipe()
 	ended := make(chan int, 1)
@@ -65,16 +77,16 @@ func startWorld(t testing.TB) *world {
 			"--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover", "--ipcdisable"}, strings.NewReader(""), out, &w.log)
 		out.Close()
 	}()
-	t.Cleanup(func() {
+	stop = func() int {
 		cancel()
-		require.Zero(t, <-ended)
-		if t.Failed() {
-			t.Log(w.log.b.String())
-		}
-	})
+		defer w.fcm.Close()
+		return <-ended
+	}
 	lines := bufio.NewScanner(stdout)
 	for w.enode == "" || w.pushKey == "" {
-		require.True(t, lines.Scan(), "the node did not start")
+		if !lines.Scan() {
+			return nil, nil, fmt.Errorf("the node ended with %d: %s", stop(), w.log.b.String())
+		}
 		name, value, _ := strings.Cut(lines.Text(), ":")
 		switch name {
 		case "enode":
@@ -87,7 +99,7 @@ func startWorld(t testing.TB) *world {
 		for lines.Scan() {
 		}
 	}()
-	return w
+	return w, stop, nil
 }
 
 // handset is a device with an app.
