@@ -308,6 +308,11 @@ func (i *Inbox) settle(ctx context.Context) error {
 				begun = append(begun, n.ID)
 			}
 		}
+		for _, id := range remove { // and may not have what could come back, as after a mute
+			if e := i.model.entries[id]; e != nil && e.unread() && e.Display == displayed {
+				begun = append(begun, id)
+			}
+		}
 		if len(begun) > 0 { // the platform may have it from now on, also after a crash
 			t.add(&displayRecord{begun, maybeDisplayed})
 		}

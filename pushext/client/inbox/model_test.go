@@ -254,6 +254,7 @@ func (h *history) do(o operation) {
 		return
 	case k < 42: // somebody waits
 		time.Sleep(time.Duration(o.b) * time.Second)
+		say("%d seconds pass", o.b)
 		return
 	case k < 44:
 		p.backups = append(p.backups, backup{slices.Clone(p.disk.b), p.state.clone()})
@@ -536,7 +537,7 @@ func (h *history) check() {
 // When it is quiet again, what is shown is what is unread, not muted and not blocked, all
 // phones count alike, nothing is lost, and nothing sounded or was sent twice.
 func TestModel(t *testing.T) {
-	for range 10 { // times the 100 histories of rapid's default
+	for range 20 { // times the 100 histories of rapid's default
 		rapid.Check(t, func(rt *rapid.T) {
 			phones := 1 + below(3).Draw(rt, "phones")
 			script := scripts.Draw(rt, "script")
