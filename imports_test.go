@@ -21,7 +21,7 @@ var layers = map[string][]string{
 	"mailserver/mailclient": {"whisper", "mailserver/mailwire"},
 	"mailserver/archive":    {"whisper", "durable"},
 	"mailserver":            {"whisper", "desk", "mailserver/archive", "mailserver/mailwire"},
-	"postgres":              {"durable"},
+	"postgres":              {"whisper", "durable", "mailserver/archive"},
 	"pushext/pushwire":      {"whisper"},
 	"pushext":               {"whisper"},
 	"pushext/emulate":       {},

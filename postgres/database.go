@@ -93,7 +93,7 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	if d.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, d.fault(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.Patience)
+	ctx, cancel := context.WithTimeout(ctx, max(o.Patience, 2*connectTimeout))
 	defer cancel()
 	if err := d.check(ctx); err != nil {
 		d.pool.Close()
@@ -195,8 +195,13 @@ func (d *DB) Close() { d.pool.Close() }
 func (d *DB) again(ctx context.Context, f func(ctx context.Context) error) error {
 	within, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
+	var before error // of the attempt before
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := d.fault(f(within))
+		if within.Err() != nil && before != nil {
+			err = before // says more than that time is up
+		}
+		before = err
 		switch {
 		case err == nil:
 			return nil

@@ -98,9 +98,17 @@ func TestLeastPrivileges(t *testing.T) {
 	address := database(t)
 	role := names(t, address)
 	execAs(t, server.Superuser(role), "REVOKE CREATE ON DATABASE "+role+" FROM "+role, "CREATE SCHEMA "+Schema+" AUTHORIZATION "+role)
-	s := store(t, opened(t, address, Options{}), "push")
+	d := opened(t, address, Options{})
+	s := store(t, d, "push")
 	require.NoError(t, s.Write(put("key", "value")))
 	requireValue(t, s, "key", "value")
+	a := opensArchive(t, d, ArchiveOptions{width: eachItsPart})
+	for n := range uint64(3) {
+		require.NoError(t, archived(a, expired(n)))
+	}
+	a.o.Retention, a.opened = time.Nanosecond, a.opened.Add(-2*wipeDelay)
+	require.NoError(t, a.retain(background))
+	require.EqualValues(t, 4, a.First())
 }
 
 // What a migration made is not made again, and what is in the tables stays.

@@ -3,6 +3,8 @@
 //
 // [Open] checks the server and brings the tables to this version. [DB.Store] is a
 // durable.Store: it passes storetest.Exercise, and one process at a time has it.
+// [DB.Archive] is an archive of envelopes: it passes archivetest.Exercise, and any
+// number of nodes share it.
 //
 // # What is promised
 //
@@ -16,6 +18,16 @@
 // A store has one owner. A session lock tells the second one at once; what makes it
 // true is the term, which each write checks in its own transaction, so that an owner
 // that was paused or cut off can change nothing after another has taken over.
+//
+// # The log
+//
+// What several callers offer at once is one transaction: it locks the head of the log,
+// looks in a statement of its own which envelopes are there already, numbers the others
+// without gaps and moves the head. So sequences become visible in their order, and a
+// follower reads what is above its cursor and misses nothing. Nodes tell each other of
+// new envelopes by NOTIFY, in transactions apart and not often, and look every second
+// besides. The log is in parts by the time of receipt, each a table of its own, so that
+// retention drops whole tables.
 //
 // # In the database
 //

@@ -54,7 +54,7 @@ var (
 // settled are the errors that fault has nothing to say of.
 var settled = []error{
 	ErrServer, ErrForeign, ErrNewer, ErrURL, ErrReadOnly, ErrRefused,
-	durable.ErrClosed, durable.ErrLocked, pgx.ErrNoRows, context.Canceled,
+	durable.ErrClosed, durable.ErrLocked, durable.ErrCorrupted, pgx.ErrNoRows, context.Canceled,
 }
 
 // sentence is an error of PostgreSQL without what could be private: details and hints

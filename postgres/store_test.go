@@ -193,7 +193,7 @@ func TestServerIsKilledWhileWriting(t *testing.T) {
 
 // A server that stays away is told of, and used again when it is back.
 func TestServerIsAway(t *testing.T) {
-	d := opened(t, database(t), Options{Patience: 100 * time.Millisecond})
+	d := opened(t, database(t), Options{Patience: time.Second})
 	s := store(t, d, "push")
 	require.NoError(t, s.Write(put("key", "before")))
 	require.NoError(t, server.Halt())

@@ -1,0 +1,271 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"whisperpush/durable"
+	"whisperpush/mailserver/archive"
+	"whisperpush/whisper"
+)
+
+const (
+	// parts is into how many the retention time is divided. One covers at least
+	// minWidth and at most maxWidth.
+	parts    = 32
+	minWidth = time.Minute
+	maxWidth = 24 * time.Hour
+	// sizedParts is into how many MaxBytes is divided at least.
+	sizedParts = 8
+	// queueOverhead is what an envelope weighs in the queue besides its bytes.
+	queueOverhead = 256
+	// freshPatience is how long Last, ID and HashAt, which have no context, wait for a
+	// database that is away.
+	freshPatience = 2 * time.Second
+)
+
+// ArchiveOptions of DB.Archive. The zero value is usable. All nodes of an archive are
+// to have the same: the shortest retention and the smallest size win.
+type ArchiveOptions struct {
+	// Retention is how long envelopes are kept after they were received; 0 means
+	// archive.DefaultRetention, negative for ever. They are dropped by parts of a 32nd
+	// of it, and not before they expire, unless that is much later.
+	Retention time.Duration
+	// MaxBytes bounds what the envelopes take, by estimate; 0 means no limit. Above it
+	// the oldest expired parts go before their retention ends, and if there are none
+	// envelopes are refused with archive.ErrFull.
+	MaxBytes int64
+	// QueueBytes bounds the envelopes that wait to be written; Archive blocks while
+	// they are more. 0 means archive.DefaultQueueBytes.
+	QueueBytes int64
+	// Registerer may be nil.
+	Registerer prometheus.Registerer
+
+	width time.Duration // tests
+}
+
+// Archive is an archive.Archive in a database. Any number of them, in as many
+// processes, share one log: each archives, answers and follows.
+type Archive struct {
+	db      *DB
+	o       ArchiveOptions
+	log     *slog.Logger
+	metrics *archiveMetrics
+	opened  time.Time
+
+	ctx    context.Context // until Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	room *semaphore.Weighted // bytes of the queue
+	full atomic.Bool         // MaxBytes is reached
+	kick chan struct{}       // holds one: look at retention and size now
+	told chan struct{}       // holds one: others are to hear of what was archived
+
+	queueMu  sync.Mutex // guards the following fields
+	queue    []submission
+	stopping bool
+	wake     chan struct{} // holds one: the queue is not empty, or it stops
+
+	mu    sync.Mutex // guards the following field
+	state *logState
+}
+
+// submission is one call of Archive that waits.
+type submission struct {
+	envs   []*whisper.Envelope
+	weight int64
+	done   func(error)
+}
+
+// Archive opens the database's archive.
+func (d *DB) Archive(ctx context.Context, o ArchiveOptions) (*Archive, error) {
+	if o.Retention == 0 {
+		o.Retention = archive.DefaultRetention
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = archive.DefaultQueueBytes
+	}
+	if o.width == 0 {
+		o.width = partWidth(o.Retention)
+	}
+	a := &Archive{
+		db: d, o: o, log: d.log, opened: time.Now(),
+		room: semaphore.NewWeighted(o.QueueBytes),
+		kick: make(chan struct{}, 1),
+		told: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1),
+	}
+	err := d.again(ctx, func(ctx context.Context) (err error) {
+		a.state, err = d.readLog(ctx)
+		return err
+	})
+	if err == nil {
+		a.metrics, err = newArchiveMetrics(o.Registerer, a)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the archive in %s: %w", d, err)
+	}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	var writing sync.WaitGroup
+	writing.Go(a.writer)
+	a.wg.Go(func() {
+		writing.Wait()
+		a.cancel()
+	})
+	a.wg.Go(a.watch)
+	a.wg.Go(a.notify)
+	a.wg.Go(a.keep)
+	return a, nil
+}
+
+func partWidth(retention time.Duration) time.Duration {
+	if retention < 0 {
+		return maxWidth
+	}
+	return min(max(retention/parts, minWidth), maxWidth)
+}
+
+// Archive stores envs and calls done exactly once, from any goroutine: with nil after
+// all of them are committed and can be read, or with the error if any is not. An
+// envelope that is archived already, by whichever node, is not stored again. Archive
+// blocks while the queue is full; done must not block.
+func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
+	s := submission{envs: envs, done: done}
+	for _, e := range envs {
+		s.weight += int64(len(e.Raw())) + queueOverhead
+	}
+	s.weight = min(s.weight, a.o.QueueBytes)
+	if err := a.room.Acquire(ctx, s.weight); err != nil {
+		done(fmt.Errorf("archive queue is full: %w", err))
+		return
+	}
+	if !a.enqueue(s) {
+		a.room.Release(s.weight)
+		done(archive.ErrClosed)
+	}
+}
+
+// enqueue hands s to the writer, unless the archive is being closed.
+func (a *Archive) enqueue(s submission) bool {
+	a.queueMu.Lock()
+	defer a.queueMu.Unlock()
+	if a.stopping {
+		return false
+	}
+	a.queue = append(a.queue, s)
+	signal(a.wake)
+	return true
+}
+
+// signal puts a token into a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// First returns the oldest sequence that is kept. It is Last()+1 when nothing is.
+func (a *Archive) First() uint64 { return a.fresh().first() }
+
+// Last returns the newest sequence that was given to an envelope, by whichever node, 0
+// if there never was one. It asks the database, and if that is away tells what it knew.
+func (a *Archive) Last() uint64 { return a.fresh().last }
+
+// ID returns the identity of the log: what tells its sequences from those of another
+// archive. It is never zero.
+func (a *Archive) ID() [archive.IDSize]byte { return a.known().id }
+
+// Lost tells a follower that was given no record between the sequences after and
+// before what it missed: n envelopes that the archive has no more. As sequences have no
+// gaps it is all of them, for sure.
+func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) {
+	if before <= after {
+		return 0, true
+	}
+	return before - after - 1, true
+}
+
+// Probe tells whether the database takes what is archived. It may be called at any
+// time.
+func (a *Archive) Probe() error {
+	ctx, cancel := context.WithTimeout(a.ctx, freshPatience)
+	defer cancel()
+	_, err := a.append(ctx, nil)
+	return a.db.fault(err)
+}
+
+// DamagedParts is empty: PostgreSQL sets nothing aside.
+func (a *Archive) DamagedParts() []string { return nil }
+
+// HashAt returns the hash of the envelope with that sequence; false if there is none,
+// or it cannot be read.
+func (a *Archive) HashAt(seq uint64) (h common.Hash, ok bool) {
+	s := a.known()
+	if seq > s.last {
+		s = a.fresh()
+	}
+	table, ok := s.holding(seq)
+	if !ok {
+		return h, false
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, freshPatience)
+	defer cancel()
+	var hash []byte
+	err := a.db.pool.QueryRow(ctx, "SELECT hash FROM "+table+" WHERE seq = $1", int64(seq)).Scan(&hash)
+	if err != nil || len(hash) != len(h) {
+		return h, false
+	}
+	return common.Hash(hash), true
+}
+
+// Close writes what is queued and stops. Calls of Archive that come later fail with
+// archive.ErrClosed, and so do reads. It may be called twice.
+func (a *Archive) Close() error {
+	a.queueMu.Lock()
+	a.stopping = true
+	signal(a.wake)
+	a.queueMu.Unlock()
+	a.wg.Wait()
+	a.metrics.unregister()
+	return nil
+}
+
+// within returns ctx, which also ends when the archive is closed.
+func (a *Archive) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(a.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// readFailed is the error of a read. ctx is the caller's.
+func (a *Archive) readFailed(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case a.ctx.Err() != nil:
+		return archive.ErrClosed
+	}
+	a.metrics.readErrors.Inc()
+	return fmt.Errorf("archive: %w", a.db.fault(err))
+}
+
+// record makes one of a row, and sees to it that the row is what was archived.
+func record(seq, received int64, hash, raw []byte) (archive.Record, error) {
+	e, err := whisper.DecodeEnvelope(raw)
+	if err != nil || common.Hash(hash) != e.Hash() {
+		return archive.Record{}, fmt.Errorf("%w: the row of envelope %d is not what was archived", durable.ErrCorrupted, seq)
+	}
+	return archive.Record{
+		Seq: uint64(seq), Hash: e.Hash(), Topic: e.Topic, Sent: e.Sent(), Received: time.UnixMilli(received), Envelope: e,
+	}, nil
+}
