@@ -97,7 +97,7 @@ func bodies(pushKey, registrationKey *ecdsa.PrivateKey) map[string]pushwire.Requ
 	}
 }
 
-func replyVectors(registrationKey *ecdsa.PrivateKey) map[string]pushwire.Reply {
+func replyVectors() map[string]pushwire.Reply {
 	id := [pushwire.IDSize]byte(repeated(0x1d, pushwire.IDSize))
 	return map[string]pushwire.Reply{
 		"register": {ID: id, State: pushwire.Waiting, Body: &pushwire.RegisterReply{Version: 7, Expires: 1800604800, Challenged: true, Limits: limits, Standing: standing}},
@@ -142,14 +142,14 @@ func payloadVectors(pushKey, registrationKey *ecdsa.PrivateKey) map[string]pushw
 	}
 }
 
-// request, reply and payload are their values with the kinds that TypeScript has.
-
+// request is a request as TypeScript has it: the body tells its kind.
 func request(r pushwire.Request) any {
 	all := plain(reflect.ValueOf(r)).(map[string]any)
 	all["body"].(map[string]any)["kind"] = r.Body.Kind().String()
 	return all
 }
 
+// reply is a reply as TypeScript has it: the body tells its kind.
 func reply(r pushwire.Reply) any {
 	all := plain(reflect.ValueOf(r)).(map[string]any)
 	if r.Body != nil {
@@ -177,7 +177,7 @@ func TestWritePushVectors(t *testing.T) {
 	}
 	all := pushVectors{PushKey: repeated(0x45, 32), RegistrationKey: repeated(0x71, 32), SealKey: repeated(0x5e, 32)}
 	pushKey, registrationKey := key(t, all.PushKey), key(t, all.RegistrationKey)
-	requests, replies, payloads := bodies(pushKey, registrationKey), replyVectors(registrationKey), payloadVectors(pushKey, registrationKey)
+	requests, replies, payloads := bodies(pushKey, registrationKey), replyVectors(), payloadVectors(pushKey, registrationKey)
 	for _, name := range sortedNames(requests) {
 		env, err := pushwire.SealRequest(t.Context(), pushwire.NewRequest(requests[name], time.UnixMilli(issued)), registrationKey, &pushKey.PublicKey, pushwire.DefaultPoW)
 		require.NoError(t, err)

@@ -64,7 +64,7 @@ var decoders = map[string]func([]byte) (any, error){
 
 func described[T any](v T, err error) (any, error) { return plain(reflect.ValueOf(v)), err }
 
-// codes are the TypeScript names of errors.
+// codeOf is the TypeScript name of an error, empty for none.
 func codeOf(t *testing.T, err error) string {
 	for sentinel, name := range map[error]string{
 		whisper.ErrMalformed: "malformed", mailwire.ErrMalformed: "malformed", pushwire.ErrMalformed: "malformed",
@@ -88,7 +88,7 @@ func goods(t *testing.T) map[string][][]byte {
 			all[decoder] = append(all[decoder], b)
 		}
 	}
-	requests, replies := bodies(pushKey, registrationKey), replyVectors(registrationKey)
+	requests, replies := bodies(pushKey, registrationKey), replyVectors()
 	for _, name := range sortedNames(requests) {
 		server := compressed(pushKey)
 		b, err := pushwire.EncodeRequest(pushwire.Request{ID: [16]byte{1}, Issued: issued, Body: requests[name], Server: server[:]})

@@ -105,17 +105,6 @@ func lower(name string) string {
 	return string(unicode.ToLower(rune(name[0]))) + name[1:]
 }
 
-// same compares two values as JSON.
-func same(t *testing.T, want, got any, what string) {
-	t.Helper()
-	text := func(v any) string {
-		b, err := json.MarshalIndent(v, "", "\t")
-		require.NoError(t, err)
-		return string(b)
-	}
-	require.Equal(t, text(want), text(got), what)
-}
-
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func repeated(b byte, size int) []byte { return bytes.Repeat([]byte{b}, size) }
