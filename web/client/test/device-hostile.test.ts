@@ -146,7 +146,7 @@ test('a history that breaks off is asked for again, and one that is refused is n
 	const asked = () => server.mailRequests.length;
 	await server.deliver(good);
 	server.faults.push(
-		mailed([good], { id: filled(32, 1) }), // the end of another answer
+		mailed([], { id: filled(32, 1), refusal: 'request: forged' }), // the end of another answer
 		mailed([], { last: good.hash }), // the last envelope is missing
 		mailed([], { refusal: 'busy: retry after 2 s: many' }),
 	);

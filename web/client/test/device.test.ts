@@ -3,7 +3,7 @@ import { beforeEach, test } from 'node:test';
 import { hex, hex0x, utf8 } from '../src/bytes.js';
 import { Device, DeviceError, MemoryStore } from '../src/device/index.js';
 import * as push from '../src/push/index.js';
-import { Envelope, newPrivateKey, publicKeyOf } from '../src/whisper/index.js';
+import { Envelope, newPrivateKey, publicKeyOf, seal } from '../src/whisper/index.js';
 import { family, registration, texts, work, World } from './device-support.js';
 import { type TestClock, type TestServer } from './server.js';
 import { filled } from './support.js';
@@ -17,6 +17,8 @@ beforeEach(() => {
 	world = new World();
 	({ clock, server, store } = world);
 });
+
+const fieldsOf = ({ expiry, ttl, topic, data, nonce }: Envelope) => ({ expiry, ttl, topic, data, nonce });
 
 const open: World['open'] = (config) => world.open(config);
 const registered: World['registered'] = (config) => world.registered(config);
@@ -172,6 +174,9 @@ test('what was read on another device is dismissed, and not shown later', async 
 	const event = await device.receive(server.pushes.pop()!);
 	assert.deepEqual(event.dismissed, [hex0x(envelope.hash)]);
 	assert.deepEqual(texts(await device.receive(body)), []);
+	// Now that it was opened, the message is known in whatever envelope.
+	await server.deliver(Envelope.encode({ ...fieldsOf(envelope), expiry: envelope.expiry + 1 }));
+	assert.deepEqual(texts(await device.receive(server.pushes.pop()!)), []);
 });
 
 test('what the server no longer has is told, and not asked for again', async () => {
@@ -407,6 +412,36 @@ test('a signal ends one call, and the next one has its turn', async () => {
 	await assert.rejects(asking, /enough/);
 	assert.equal((await next).state, push.State.active);
 	await assert.rejects(device.status({ signal: AbortSignal.abort(new Error('before')) }), /before/);
+});
+
+test('who gives up while others are asking holds up nobody', async () => {
+	const device = await registered();
+	let answer!: () => void;
+	const held = new Promise<undefined>((resolve) => (answer = () => resolve(undefined)));
+	let first!: Promise<unknown>;
+	await new Promise<void>((reached) => {
+		server.faults.push(() => (reached(), held));
+		first = device.status();
+	});
+	const abort = new AbortController();
+	const second = device.status({ signal: abort.signal });
+	abort.abort(new Error('enough'));
+	await assert.rejects(second, /enough/);
+	const before = server.requests.length;
+	const third = device.status();
+	await new Promise((resolve) => setTimeout(resolve, 100)); // time enough to be wrong
+	assert.equal(server.requests.length, before, 'the third waits for the first all the same');
+	answer();
+	await first;
+	assert.equal((await third).state, push.State.active);
+});
+
+test('a preview shows nothing that deceives', async () => {
+	const device = await registered();
+	await written('a\u0000b\u202ec\u2066d\te\r\nf');
+	await written('é'.repeat(300));
+	await server.deliver(await seal({ payload: Uint8Array.of(0x68, 0x69, 0xff), topic: family.topic, key: family.key, now: new Date(clock.time) }));
+	assert.deepEqual(texts(await device.history()), ['abcd e f', 'é'.repeat(240) + '…', 'hi\ufffd']);
 });
 
 test('a server that says nothing is given up', async () => {
