@@ -42,6 +42,7 @@ var documented = []struct {
 	{"systemctl enable --now whisperpush", notHere("it needs a running systemd")},
 	{"journalctl -u whisperpush -o cat | grep -E '^(enode|pushkey|vapidkey)'", notHere("it needs a running systemd")},
 	{"install -m 0600 service-account.json /etc/whisperpush/service-account.json", run},
+	{"wnode health --ready --config /etc/whisperpush/node.toml", notHere("no node of these settings runs; its script is in wnode")},
 	{"systemctl edit whisperpush        # and write the next two lines into the editor", notHere("it needs a running systemd")},
 	{"cp /var/lib/private/whisperpush/{nodekey,pushkey,push.disk.key} /root/whisperpush-keys/", run},
 	{"install -m 0755 bin/wnode /usr/local/bin/wnode && systemctl restart whisperpush", notHere("it needs a running systemd; its first half is above")},

@@ -42,15 +42,16 @@ var layers = map[string][]string{
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
 
 	"config":        {},
+	"wnode/health":  {},
 	"wnode/rpc":     {"config"},
 	"wnode/rpc/shh": {"whisper"},
 	"wnode/node": append([]string{
 		"config", "whisper", "whisper/devp2p", "mailserver", "mailserver/archive", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "wnode/rpc", "wnode/rpc/shh",
+		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh",
 	}, providers...),
 	"wnode": {
 		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/credentials", "pushext/emulate",
-		"pushext/pushserver", "pushext/pushwire", "wnode/node", "wnode/rpc",
+		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
 

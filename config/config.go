@@ -204,7 +204,7 @@ type WS struct {
 
 // Metrics is the Prometheus endpoint.
 type Metrics struct {
-	// Serve /metrics and /healthz over HTTP.
+	// Serve /metrics, /healthz and /readyz over HTTP.
 	Enabled bool
 	// Interface to listen on. Empty: 127.0.0.1.
 	Addr string

@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/wnode/health"
 	"whisperpush/wnode/node"
 	"whisperpush/wnode/rpc"
 )
@@ -32,9 +32,6 @@ const (
 	// doctorFree is the least free space, in bytes, that doctor is content with: an archive that fills up is no
 	// mail server any more.
 	doctorFree = 1 << 30
-	// doctorSkew is how wrong the clock may be. Push services refuse tokens signed more than a minute or so in the
-	// future, and devices' requests are refused outside five minutes.
-	doctorSkew = 30 * time.Second
 	// doctorTimeout ends one question to a push service.
 	doctorTimeout = 15 * time.Second
 )
@@ -65,7 +62,7 @@ func doctorCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			d := &doctor{out: c.App.Writer, cfg: cfg, canaries: canaries, free: freeSpace}
+			d := &doctor{out: c.App.Writer, cfg: cfg, canaries: canaries, free: node.FreeSpace}
 			d.examine(c.Context)
 			if d.bad > 0 {
 				return fmt.Errorf("%d of %d checks failed", d.bad, d.checks)
@@ -253,51 +250,21 @@ func (d *doctor) key(k node.KeyFile) []byte {
 	return secret
 }
 
-// doctorEndpoints are where the push services listen, for settings that name no Endpoint.
-var doctorEndpoints = map[string]string{
-	"fcm": "https://fcm.googleapis.com/", "hms": "https://push-api.cloud.huawei.com/", "pushy": "https://api.pushy.me/",
-}
-
 // clock compares the clock with that of a push service, which is what must agree with it.
 func (d *doctor) clock(ctx context.Context) {
 	for _, p := range d.cfg.Push.Provider {
-		url, _ := p.Option("Endpoint").(string)
-		if url == "" {
-			url = doctorEndpoints[p.Type]
-		}
-		there, ok := clockAt(ctx, url)
+		there, ok := node.ServiceClock(ctx, []config.Provider{p})
 		if !ok {
 			continue
 		}
 		var err error
-		if skew := time.Since(there); skew.Abs() > doctorSkew {
+		if skew := time.Since(there); skew.Abs() > health.MostSkew {
 			err = fmt.Errorf("this computer's clock is %v off that of provider %s; turn on time synchronisation (timedatectl set-ntp true)", skew.Round(time.Second), p.Name)
 		}
 		d.report("clock", err, "agrees with provider %s", p.Name)
 		return
 	}
 	d.report("clock", nil, "not checked, as no push service tells the time")
-}
-
-// clockAt asks an HTTP server for the time, to the second.
-func clockAt(ctx context.Context, url string) (time.Time, bool) {
-	if url == "" {
-		return time.Time{}, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
-	if err != nil {
-		return time.Time{}, false
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
-	answer, err := client.Do(request)
-	if err != nil {
-		return time.Time{}, false
-	}
-	answer.Body.Close()
-	at, err := http.ParseTime(answer.Header.Get("Date"))
-	return at, err == nil
 }
 
 // madeUp are addresses in the form of each push service's that no device has. Services of addresses that are URLs

@@ -106,7 +106,7 @@ func settings() []setting {
 		list("ws.origins", rpcFlags, "comma-separated `ORIGINS` that may connect from a browser", d.RPC.WS.Origins,
 			func(c *config.Config) *[]string { return &c.RPC.WS.Origins }),
 
-		toggle("metrics", watchFlags, "serve Prometheus metrics and /healthz", func(c *config.Config) *bool { return &c.Metrics.Enabled }),
+		toggle("metrics", watchFlags, "serve Prometheus metrics, /healthz and /readyz", func(c *config.Config) *bool { return &c.Metrics.Enabled }),
 		text("metrics.addr", watchFlags, "`INTERFACE` to listen on", d.Metrics.Addr, func(c *config.Config) *string { return &c.Metrics.Addr }),
 		number("metrics.port", watchFlags, "`PORT` to listen on", d.Metrics.Port, func(c *config.Config) *int { return &c.Metrics.Port }),
 		number("verbosity", watchFlags, "`LEVEL` of the log: 0 nothing, 1 errors, 2 warnings, 3 info, 4 debug, 5 all", d.Log.Verbosity,

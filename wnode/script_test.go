@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	emulate KIND…         run wnode emulate of each in the background, until the script ends; KIND.toml is its table, and
 //	                      $KIND its URL
 //	damage DIR            flip a bit in the middle of the manifest in DIR
+//	freeport              $FREE is a port of the loopback interface that nobody listens on
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
 func TestScripts(t *testing.T) {
@@ -50,12 +51,13 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"refuses": refusesCmd,
-			"up":      upCmd,
-			"emulate": emulateCmd,
-			"down":    downCmd,
-			"occupy":  occupyCmd,
-			"damage":  damageCmd,
+			"refuses":  refusesCmd,
+			"up":       upCmd,
+			"emulate":  emulateCmd,
+			"down":     downCmd,
+			"occupy":   occupyCmd,
+			"damage":   damageCmd,
+			"freeport": freeportCmd,
 		},
 	})
 }
@@ -139,6 +141,13 @@ func damageCmd(ts *testscript.TestScript, _ bool, args []string) {
 		data[len(data)/2] ^= 1
 		ts.Check(os.WriteFile(name, data, 0o600))
 	}
+}
+
+func freeportCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Check(listener.Close())
+	ts.Setenv("FREE", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
 }
 
 func occupyCmd(ts *testscript.TestScript, _ bool, _ []string) {

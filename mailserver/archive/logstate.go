@@ -148,6 +148,22 @@ func (l *logBook) save(partition, last uint64, closed bool) error {
 	return nil
 }
 
+// verify reports whether the state can be read and is that of this log.
+func (l *logBook) verify() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, err := l.vol.readState()
+	if err != nil {
+		return fmt.Errorf("read the record of the log: %w", err)
+	}
+	if _, id, err := decodeLogState(b); err != nil {
+		return fmt.Errorf("read the record of the log: %w", err)
+	} else if id != l.id {
+		return fmt.Errorf("read the record of the log: %w: another archive's", errLogState)
+	}
+	return nil
+}
+
 // pending reports whether the last save failed.
 func (l *logBook) pending() bool {
 	l.mu.Lock()
@@ -295,9 +311,14 @@ func (a *Archive) ID() [IDSize]byte {
 // not count, nor those whose envelopes were archived again under others.
 func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) { return a.book.lost(after, before) }
 
-// Probe writes the record of the log and fsyncs it: it tells whether the disk of the
-// archive can be written to again. It may be called at any time.
-func (a *Archive) Probe() error { return a.book.save(a.active().first, a.Last(), false) }
+// Probe writes the record of the log with an fsync and reads it back: it tells whether
+// the disk of the archive takes what it is given, and has it. It may be called at any time.
+func (a *Archive) Probe() error {
+	if err := a.book.save(a.active().first, a.Last(), false); err != nil {
+		return err
+	}
+	return a.book.verify()
+}
 
 // saveBook writes down how far the log has come. To fail is not to be full or
 // broken: what is lost with the record is that clients need not begin anew.

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -353,5 +354,41 @@ func TestLogStateDecodes(t *testing.T) {
 	} {
 		_, _, err := decodeLogState([]byte(bad))
 		require.ErrorIs(t, err, errLogState, bad)
+	}
+}
+
+// changed is a volume that gives back another state than was written.
+type changed struct {
+	volume
+	read func([]byte, error) ([]byte, error)
+}
+
+func (v changed) readState() ([]byte, error) { return v.read(v.volume.readState()) }
+
+// A probe writes and reads: a disk that loses or changes what it took is found out.
+func TestProbeReadsBack(t *testing.T) {
+	broken := errors.New("input/output error")
+	other := func([]byte, error) ([]byte, error) {
+		return []byte(`{"version":1,"id":"0102030405060708090a0b0c0d0e0f10"}`), nil
+	}
+	for name, row := range map[string]struct {
+		read func([]byte, error) ([]byte, error)
+		want error
+	}{
+		"well":    {func(b []byte, err error) ([]byte, error) { return b, err }, nil},
+		"fails":   {func([]byte, error) ([]byte, error) { return nil, broken }, broken},
+		"lost":    {func([]byte, error) ([]byte, error) { return nil, nil }, errLogState},
+		"cut":     {func(b []byte, err error) ([]byte, error) { return b[:len(b)/2], err }, errLogState},
+		"another": {other, errLogState},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := openVolume(t, faultstore.New().Disk(), Options{Retention: -1})
+			defer a.Close()
+			before := a.book.vol
+			a.book.vol = changed{before, row.read}
+			require.ErrorIs(t, a.Probe(), row.want)
+			a.book.vol = before
+			require.NoError(t, a.Probe())
+		})
 	}
 }

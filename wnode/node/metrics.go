@@ -1,7 +1,6 @@
 package node
 
 import (
-	"io"
 	"log/slog"
 	"net/http"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"whisperpush/config"
+	"whisperpush/wnode/health"
 	"whisperpush/wnode/rpc"
 )
 
@@ -30,25 +30,14 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// listenMetrics serves /metrics for Prometheus, and /healthz, which answers 200 while healthy returns nil, and says
-// what remark does.
-func listenMetrics(settings config.Metrics, registry *prometheus.Registry, healthy func() error, remark func() string, logger *slog.Logger) (*rpc.Listener, error) {
+// listenMetrics serves /metrics for Prometheus, and what judge says of the node: /healthz and /readyz.
+func listenMetrics(settings config.Metrics, registry *prometheus.Registry, judge *health.Judge, logger *slog.Logger) (*rpc.Listener, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		MaxRequestsInFlight: 4,
 	}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := healthy(); err != nil {
-			http.Error(w, Redact(err.Error()), http.StatusServiceUnavailable)
-			return
-		}
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		text := "ok\n"
-		if more := remark(); more != "" {
-			text = "ok, but " + more + "\n"
-		}
-		io.WriteString(w, text)
-	})
+	mux.Handle("GET /healthz", judge.Handler(false))
+	mux.Handle("GET /readyz", judge.Handler(true))
 	return rpc.ListenHTTP(rpc.WhatMetrics, "metrics", settings.Addr, settings.Port, mux, logger)
 }

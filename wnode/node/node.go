@@ -192,7 +192,9 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	if cfg.Metrics.Enabled {
-		metrics, err := listenMetrics(cfg.Metrics, n.registry, n.healthy, n.remark, logger)
+		judge := n.judge(cfg)
+		n.onStop(judge.Close)
+		metrics, err := listenMetrics(cfg.Metrics, n.registry, judge, logger)
 		if err != nil {
 			return err
 		}

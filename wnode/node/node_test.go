@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/ecdsa"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,6 +29,7 @@ import (
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/loopback"
 	"whisperpush/whisper"
+	"whisperpush/wnode/health"
 	"whisperpush/wnode/rpc/shh"
 )
 
@@ -317,10 +319,36 @@ func TestMetricsEndpoint(t *testing.T) {
 		require.NoError(t, err)
 		return string(body)
 	}
-	require.Equal(t, "ok\n", get("/healthz"))
+	require.JSONEq(t, `{"status":"ok","checks":[{"name":"node","ok":true},{"name":"archive","ok":true},{"name":"push","ok":true},{"name":"follower","ok":true}]}`, get("/healthz"))
+	var ready health.Report
+	require.NoError(t, json.Unmarshal([]byte(get("/readyz")), &ready))
+	require.True(t, ready.OK())
+	require.Len(t, ready.Checks, 7)
 	text := get("/metrics")
 	for _, name := range []string{"whisperpush_wnode_info", "whisperpush_wnode_requests_total", "whisperpush_whisper_", "whisperpush_mailserver_", "whisperpush_pushext_", "go_goroutines"} {
 		require.Contains(t, text, name)
+	}
+}
+
+// A node whose disk has gone says so, by real writes.
+func TestUnwellIsTold(t *testing.T) {
+	cfg := loopback.Config(t)
+	cfg.Push.Enabled, cfg.Metrics.Enabled = true, true
+	s := run(t, cfg)
+	require.NoError(t, os.RemoveAll(filepath.Join(cfg.Node.DataDir, "archive")))
+	for _, path := range []string{"/healthz", "/readyz"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.http[0].Addr.String()+path, nil)
+		require.NoError(t, err)
+		r.Close = true
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+		var report health.Report
+		require.NoError(t, json.NewDecoder(answer.Body).Decode(&report))
+		for _, check := range report.Checks {
+			require.Equal(t, check.Name != "archive", check.OK, "%s: %s", check.Name, check.Reason)
+		}
 	}
 }
 

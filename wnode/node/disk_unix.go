@@ -1,11 +1,11 @@
 //go:build unix
 
-package wnode
+package node
 
 import "syscall"
 
-// freeSpace is how many bytes this user may still write where dir is.
-func freeSpace(dir string) (uint64, error) {
+// FreeSpace is how many bytes this user may still write where dir is.
+func FreeSpace(dir string) (uint64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {
 		return 0, err

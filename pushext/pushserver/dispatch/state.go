@@ -1,0 +1,40 @@
+package dispatch
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// State is what is known of a provider.
+type State struct {
+	Name    string // as it was configured
+	Linked  bool   // it rings devices over their own links, and no service is asked
+	Failing bool   // its attempts failed often enough to be said in the log, and none succeeded since
+	Paused  bool   // nothing is sent to any of its devices for now
+	Queued  int    // devices that wait for it, outdated places in its queues included
+}
+
+// States are the states of all providers at now, by name.
+func (d *Dispatcher) States(now time.Time) []State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	of := make(map[*line]*State, len(d.lines))
+	for name, p := range d.lines {
+		of[p] = &State{Name: name, Linked: p.linked, Failing: p.health.told, Paused: now.Before(p.breaker.until)}
+	}
+	for _, l := range d.lanes {
+		state := of[l.line]
+		if state == nil {
+			continue // the lobby
+		}
+		state.Queued += l.waiting()
+		state.Paused = state.Paused || l.line.laner == nil && now.Before(l.breaker.until)
+	}
+	states := make([]State, 0, len(of))
+	for _, state := range of {
+		states = append(states, *state)
+	}
+	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.Name, b.Name) })
+	return states
+}

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"whisperpush/config"
+	"whisperpush/wnode/health"
+)
+
+// judge asks the parts of a node that runs whether they do their work.
+func (n *Node) judge(cfg config.Config) *health.Judge {
+	checks := []health.Check{{Name: "node", Live: true, Run: func(context.Context) error { return n.healthy() }}}
+	if n.archive != nil {
+		checks = append(checks, health.Check{Name: "archive", Live: true, Run: func(context.Context) error { return n.archive.Probe() }})
+	}
+	if n.push != nil {
+		checks = append(checks,
+			health.Check{Name: "push", Live: true, Run: func(context.Context) error { return n.push.Probe() }},
+			health.Check{Name: "follower", Live: true, Run: health.Follower(n.push.Position, n.archive.Last)},
+			health.Check{Name: "providers", Run: health.Providers(n.services)},
+			health.Check{Name: "clock", Run: health.Clock(func(ctx context.Context) (time.Time, bool) { return ServiceClock(ctx, cfg.Push.Provider) })},
+		)
+	}
+	checks = append(checks, health.Check{Name: "disk", Run: health.Disk(cfg.Node.DataDir, FreeSpace)})
+	return health.New(Redact, n.notes, checks...)
+}
+
+// services are the push services; links to devices are none.
+func (n *Node) services() []health.Provider {
+	var services []health.Provider
+	for _, p := range n.push.Providers(time.Now()) {
+		if !p.Linked {
+			services = append(services, health.Provider{Name: p.Name, Failing: p.Failing, Paused: p.Paused})
+		}
+	}
+	return services
+}
+
+// notes are what an operator should know although nothing fails.
+func (n *Node) notes() []string {
+	var notes []string
+	if remark := n.remark(); remark != "" {
+		notes = append(notes, remark)
+	}
+	if n.push == nil {
+		return notes
+	}
+	for _, p := range n.services() {
+		switch {
+		case p.Failing:
+			notes = append(notes, "push provider "+p.Name+" fails; the log has the cause")
+		case p.Paused:
+			notes = append(notes, "push provider "+p.Name+" is paused")
+		}
+	}
+	return notes
+}
