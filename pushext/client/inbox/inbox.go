@@ -113,6 +113,7 @@ type Inbox struct {
 	badge     int                            // on the icon; -1: not known
 	handed    map[common.Hash]bool           // by the device in this run, and not acknowledged yet
 	shown     map[common.Hash]bool           // by the app in this run, if that could not be written
+	missed    []client.Event                 // that could not be written
 	closed    bool
 }
 

@@ -42,7 +42,7 @@ func (i *Inbox) Flush(ctx context.Context) error {
 	// it would learn again what the others know. Each stands for itself: a message that
 	// the server does not take holds back nothing else. Only a mailserver that cannot be
 	// reached holds back all but what was read.
-	errs := []error{i.tellSync(ctx)}
+	errs := []error{i.takeMissed(ctx), i.tellSync(ctx)}
 	for _, tell := range []func(context.Context) error{i.tellSeen, i.tellChannels, i.catchUp, i.post} {
 		err := tell(ctx)
 		errs = append(errs, err)
@@ -246,6 +246,16 @@ func (i *Inbox) tellChannels(ctx context.Context) error {
 func idOf(c *client.Chat) []byte {
 	id := c.ID()
 	return id[:]
+}
+
+// takeMissed takes over what could not be written when it came.
+func (i *Inbox) takeMissed(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.missed) == 0 {
+		return nil
+	}
+	return i.catch(ctx)
 }
 
 // catchUp asks for what came while a chat was muted, as the server woke nobody for it.

@@ -57,45 +57,75 @@ func (i *Inbox) told(ctx context.Context, err error) error {
 	return err
 }
 
-// take takes over what the device handed over.
+// maxMissed is how many events that could not be written are kept for the next
+// occasion. What is in older ones the device hands over at the next start.
+const maxMissed = 64
+
+// take takes over what the device handed over. What could not be written, as on a full
+// disk, is taken over at the next occasion: the device hands over everything once in a run.
 func (i *Inbox) take(ctx context.Context, event *client.Event) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.missed = append(i.missed, *event)
+	i.missed = i.missed[max(0, len(i.missed)-maxMissed):]
+	return i.catch(ctx)
+}
+
+// catch takes over events. The caller holds mu.
+func (i *Inbox) catch(ctx context.Context) error {
+	events := i.missed
 	err := i.change(ctx, func(t *change) error {
-		now := time.Now()
-		for at := range event.Previews {
-			if p := &event.Previews[at]; i.isSync(p.ChatID) {
-				i.heard(t, p.Payload, now)
-			}
-		}
 		// What came by whatever way was read elsewhere counts before anything is shown.
-		if len(event.Dismissed) > 0 {
-			t.add(&readRecord{Hashes: event.Dismissed})
+		for at := range events {
+			i.heardAll(t, &events[at])
 		}
-		for at := range event.Previews {
-			if p := &event.Previews[at]; !i.isSync(p.ChatID) {
-				i.came(t, p, now)
-			}
-		}
-		for _, u := range event.Unopened {
-			if len(u.Raw()) > MaxPayload+1024 {
-				continue
-			}
-			t.add(&unopenedRecord{uint64(now.UnixMilli()), u.Raw()})
-		}
-		for _, c := range event.Copies {
-			t.copied(c.Hash, c.Message)
+		for at := range events {
+			i.takeOne(t, &events[at])
 		}
 		i.readElsewhere(t)
 		return nil
 	})
 	if err != nil {
-		return err // the device hands it over again
+		return err
 	}
-	for _, hash := range event.Hashes() {
-		i.handed[hash] = true
+	i.missed = nil
+	for at := range events {
+		for _, hash := range events[at].Hashes() {
+			i.handed[hash] = true
+		}
 	}
 	return i.changed(ctx)
+}
+
+func (i *Inbox) heardAll(t *change, event *client.Event) {
+	for at := range event.Previews {
+		if p := &event.Previews[at]; i.isSync(p.ChatID) {
+			i.heard(t, p.Payload, time.Now())
+		}
+	}
+	if len(event.Dismissed) > 0 {
+		t.add(&readRecord{Hashes: event.Dismissed})
+	}
+}
+
+func (i *Inbox) takeOne(t *change, event *client.Event) {
+	now := time.Now()
+	for at := range event.Previews {
+		if p := &event.Previews[at]; !i.isSync(p.ChatID) {
+			i.came(t, p, now)
+		}
+	}
+	for _, u := range event.Unopened {
+		if len(u.Raw()) <= MaxPayload+1024 {
+			t.add(&unopenedRecord{uint64(now.UnixMilli()), u.Raw()})
+		}
+	}
+	if len(event.Unopened) > 0 { // the inbox may have a key that the device was not given yet
+		i.tryUnopened(t)
+	}
+	for _, c := range event.Copies {
+		t.copied(c.Hash, c.Message)
+	}
 }
 
 // came adds a message, unless it is there or was removed.
