@@ -39,8 +39,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
-
 	"whisperpush/whisper"
 )
 
@@ -62,6 +60,9 @@ const (
 	sourceLent = 4
 )
 
+// ID tells peers apart: a node's identity, or whatever else names a connection.
+type ID = [32]byte
+
 // Limits bound what strangers can make a desk keep and do. Each is at least 1.
 type Limits struct {
 	Turns     int     // requests served at a time
@@ -82,7 +83,7 @@ type Server[T any] struct {
 	Serve func(ctx context.Context, turn *Turn, ask T)
 	// Refuse tells a peer that its request will not be served. It returns an error
 	// if the peer did not take that before ctx ended.
-	Refuse func(ctx context.Context, peer enode.ID, ask T, why *Busy) error
+	Refuse func(ctx context.Context, peer ID, ask T, why *Busy) error
 	// Drop counts a request that is neither served nor refused. It is called from
 	// within Offer.
 	Drop func(ask T, why *Busy)
@@ -129,7 +130,7 @@ type Desk[T any] struct{ room *room }
 func New[T any](l Limits, s Server[T]) *Desk[T] {
 	r := newRoom(l)
 	r.serve = func(ctx context.Context, t *Turn, ask any) { s.Serve(ctx, t, ask.(T)) }
-	r.refuse = func(ctx context.Context, peer enode.ID, ask any, why *Busy) error {
+	r.refuse = func(ctx context.Context, peer ID, ask any, why *Busy) error {
 		return s.Refuse(ctx, peer, ask.(T), why)
 	}
 	r.drop = func(ask any, why *Busy) { s.Drop(ask.(T), why) }
@@ -138,7 +139,7 @@ func New[T any](l Limits, s Server[T]) *Desk[T] {
 }
 
 // Offer takes what a peer asks. It does not block.
-func (d *Desk[T]) Offer(peer enode.ID, source whisper.Source, ask T, now time.Time) {
+func (d *Desk[T]) Offer(peer ID, source whisper.Source, ask T, now time.Time) {
 	d.room.offer(peer, source, ask, now)
 }
 
@@ -170,7 +171,7 @@ func (d *Desk[T]) Load(source whisper.Source) float64 { return d.room.load(sourc
 type room struct {
 	limits   Limits
 	serve    func(ctx context.Context, t *Turn, ask any)
-	refuse   func(ctx context.Context, peer enode.ID, ask any, why *Busy) error
+	refuse   func(ctx context.Context, peer ID, ask any, why *Busy) error
 	drop     func(ask any, why *Busy)
 	panicked func(cause any)
 
@@ -179,7 +180,7 @@ type room struct {
 	mu        sync.Mutex // guards the following fields
 	ctx       context.Context
 	open      bool
-	peers     map[enode.ID]*peer
+	peers     map[ID]*peer
 	groups    map[groupKey]*group
 	classes   [classes]class
 	favoured  int       // the class that is served next if both wait
@@ -193,7 +194,7 @@ type room struct {
 }
 
 func newRoom(l Limits) *room {
-	r := &room{limits: l, free: l.Turns, peers: make(map[enode.ID]*peer), groups: make(map[groupKey]*group), refusals: newRefusals()}
+	r := &room{limits: l, free: l.Turns, peers: make(map[ID]*peer), groups: make(map[groupKey]*group), refusals: newRefusals()}
 	for i := range r.classes {
 		c := &r.classes[i]
 		c.index, c.turns, c.waits = i, l.Turns-l.Turns/turnShare, make(map[*group]struct{})
@@ -213,7 +214,7 @@ func (r *room) run(ctx context.Context) {
 	r.wg.Wait()
 }
 
-func (r *room) offer(id enode.ID, source whisper.Source, ask any, now time.Time) {
+func (r *room) offer(id ID, source whisper.Source, ask any, now time.Time) {
 	r.mu.Lock()
 	dropped := r.admit(r.peer(id, source, now), ask, now)
 	r.begin()

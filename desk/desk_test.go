@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -22,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // ask is a request in a test: do is what is done for it.
 type ask struct {
-	from enode.ID
+	from ID
 	no   int
 	do   func(ctx context.Context, t *Turn) error
 }
@@ -40,7 +39,7 @@ type office struct {
 	dropped  []*ask
 	why      map[*ask]*Busy
 	panics   []any
-	refusing func(ctx context.Context, peer enode.ID) error
+	refusing func(ctx context.Context, peer ID) error
 	no       int
 }
 
@@ -66,7 +65,7 @@ func inOffice(t *testing.T, l Limits, test func(t *testing.T, o *office)) {
 					o.failed[a] = err
 				}
 			},
-			Refuse: func(ctx context.Context, peer enode.ID, a *ask, why *Busy) error {
+			Refuse: func(ctx context.Context, peer ID, a *ask, why *Busy) error {
 				o.mu.Lock()
 				o.refused = append(o.refused, a)
 				o.why[a] = why
@@ -100,7 +99,7 @@ func inOffice(t *testing.T, l Limits, test func(t *testing.T, o *office)) {
 }
 
 // offer has a peer ask.
-func (o *office) offer(from enode.ID, source string, do func(context.Context, *Turn) error) *ask {
+func (o *office) offer(from ID, source string, do func(context.Context, *Turn) error) *ask {
 	o.no++
 	a := &ask{from, o.no, do}
 	o.desk.Offer(from, whisper.Source(source), a, time.Now())
@@ -127,7 +126,7 @@ func (o *office) after(a *ask) time.Duration {
 	return time.Since(start)
 }
 
-func id(class byte, i int) (id enode.ID) {
+func id(class byte, i int) (id ID) {
 	id[0] = class
 	binary.BigEndian.PutUint32(id[1:], uint32(i))
 	return id
@@ -155,7 +154,7 @@ func held() (do func(context.Context, *Turn) error, release func()) {
 	}, sync.OnceFunc(func() { close(gate) })
 }
 
-var alice, bob, carol = enode.ID{0xa1}, enode.ID{0xb0}, enode.ID{0xca}
+var alice, bob, carol = ID{0xa1}, ID{0xb0}, ID{0xca}
 
 func TestOneRequestOfAPeerAtATime(t *testing.T) {
 	inOffice(t, ample(), func(t *testing.T, o *office) {
@@ -525,7 +524,7 @@ func TestAttackRefusalsAreBounded(t *testing.T) {
 		require.LessOrEqual(t, len(o.refused)-before, maxRefusals+10*refusalsPerSecond)
 	})
 	inOffice(t, l, func(t *testing.T, o *office) {
-		o.refusing = func(ctx context.Context, _ enode.ID) error {
+		o.refusing = func(ctx context.Context, _ ID) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -561,7 +560,7 @@ func TestPanic(t *testing.T) {
 		require.Equal(t, []any{"serving", "lending"}, o.panics)
 		require.Zero(t, o.desk.Stalled())
 
-		o.refusing = func(context.Context, enode.ID) error { panic("refusing") }
+		o.refusing = func(context.Context, ID) error { panic("refusing") }
 		hold, release := held()
 		for range 3 {
 			o.offer(alice, "a", hold)

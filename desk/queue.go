@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"time"
 
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"golang.org/x/time/rate"
 
 	"whisperpush/whisper"
@@ -63,7 +62,7 @@ func (s *sums) add(o sums, sign int) {
 
 // peer is one whose requests are here, or were a short while ago.
 type peer struct {
-	id     enode.ID
+	id     ID
 	source whisper.Source
 	until  time.Time // it is proven until then
 	group  *group
@@ -156,7 +155,7 @@ func (r *room) rank(g *group) {
 }
 
 // peer returns what is known of a peer.
-func (r *room) peer(id enode.ID, source whisper.Source, now time.Time) *peer {
+func (r *room) peer(id ID, source whisper.Source, now time.Time) *peer {
 	p := r.peers[id]
 	if p == nil {
 		r.forget()

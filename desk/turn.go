@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
 // ErrGivenUp says that a peer took too long to read while too many others did.
@@ -35,7 +33,7 @@ type Turn struct {
 }
 
 // Peer is whose request it is.
-func (t *Turn) Peer() enode.ID { return t.peer.id }
+func (t *Turn) Peer() ID { return t.peer.id }
 
 // Vouch says that the peer has proved what not everybody can, under an account: it
 // counts as proven for an hour, together with the other peers of the account. It

@@ -193,7 +193,7 @@ func (s *Server) offer(peer enode.ID, p packet, size int) {
 
 // refuse tells a peer that its request finds no place, if it asked in a form that
 // lets it know.
-func (s *Server) refuse(ctx context.Context, peer enode.ID, p packet, why *desk.Busy) error {
+func (s *Server) refuse(ctx context.Context, peer desk.ID, p packet, why *desk.Busy) error {
 	q, _ := s.open(p, time.Now())
 	s.count(q, busy)
 	return s.tell(ctx, peer, q, mailwire.RefuseBusy(why.After, why.Text()))

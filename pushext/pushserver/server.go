@@ -28,6 +28,7 @@ import (
 // wakes devices for what the archive takes. Create it with New, then Start and
 // Stop it once.
 type Server struct {
+	sender     Sender
 	log        *slog.Logger
 	store      *vault.Vault
 	registry   *registry.Registry
@@ -91,14 +92,14 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	}
 	over.dispatcher = d
 	asked := requests.Options{
-		PushKey: cfg.PushKey, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes, Sender: cfg.Sender,
+		PushKey: cfg.PushKey, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes,
 		Logger: cfg.Logger, Registerer: cfg.Registerer,
 	}
 	if log, ok := cfg.Log.(pushext.Identified); ok {
 		asked.LogID = log.LogID
 	}
 	return &Server{
-		log: cfg.Logger, store: s, registry: reg, outbox: box, dispatcher: d, limits: cfg.Limits.Wire(), ttl: cfg.Delivery.TTL, fresh: !started,
+		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, limits: cfg.Limits.Wire(), ttl: cfg.Delivery.TTL, fresh: !started,
 		follower: follow.New(follow.Options{
 			Log: cfg.Log, Matcher: reg, Outbox: box, FanOut: cfg.Delivery.FanOut, Logger: cfg.Logger, Registerer: cfg.Registerer,
 		}),
@@ -194,12 +195,17 @@ func (x *Server) Stop(ctx context.Context) (err error) {
 // HandleRequest takes the payload of a packet 126 that a peer sent; see
 // whisper.RequestHandler. It does not block.
 func (x *Server) HandleRequest(peer enode.ID, payload []byte) {
-	x.protocol.HandleRequest(peer, payload)
+	env, err := whisper.DecodeEnvelope(payload)
+	if err != nil {
+		x.protocol.Malformed()
+		return
+	}
+	x.HandleEnvelope(peer, env)
 }
 
 // HandleEnvelope is HandleRequest for a payload that was decoded.
 func (x *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
-	x.protocol.HandleEnvelope(peer, env)
+	x.protocol.Handle(requests.Peer{Sender: x.sender, Node: peer}, env)
 }
 
 const (

@@ -14,7 +14,7 @@ import (
 // fetchAtOnce is how many envelopes of a Fetch are held in memory.
 const fetchAtOnce = 8
 
-func (p *Server) fetch(ctx context.Context, turn *desk.Turn, key [33]byte, body *pushwire.Fetch) answer {
+func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [33]byte, body *pushwire.Fetch) answer {
 	rec, err := p.known(key)
 	if err != nil {
 		return p.failed(rec, err)
@@ -22,7 +22,7 @@ func (p *Server) fetch(ctx context.Context, turn *desk.Turn, key [33]byte, body 
 	if most := max(len(body.Hashes), len(body.Received)); most > p.limits.Fetch {
 		return p.failed(rec, registration.Refuse(pushwire.Limit, "%d hashes, at most %d", most, p.limits.Fetch))
 	}
-	f := pickup{p: p, turn: turn, room: p.limits.FetchBytes}
+	f := pickup{p: p, turn: turn, from: from, room: p.limits.FetchBytes}
 	for hashes := range slices.Chunk(unique(body.Hashes), fetchAtOnce) {
 		f.send(ctx, hashes)
 	}
@@ -43,6 +43,7 @@ type pickup struct {
 	pushwire.FetchReply
 	p      *Server
 	turn   *desk.Turn
+	from   Caller
 	room   int   // bytes
 	failed error // the archive could not be read
 	unsent error // the peer did not take one
@@ -64,7 +65,7 @@ func (f *pickup) send(ctx context.Context, hashes []common.Hash) {
 		size := len(env.Raw())
 		// The first one goes whatever its size, else it could never be fetched.
 		if fits := size <= f.room || len(f.Sent) == 0; fits && f.unsent == nil {
-			if f.unsent = f.p.hand(ctx, f.turn, env); f.unsent == nil {
+			if f.unsent = f.p.hand(ctx, f.turn, f.from, env); f.unsent == nil {
 				f.room -= size
 				f.Sent = append(f.Sent, env.Hash())
 				continue

@@ -64,7 +64,7 @@ func newHall(t *testing.T, limits registration.Limits) *hall {
 	key, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	h.options = Options{
-		PushKey: key, Limits: limits.WithDefaults(), Registry: reg, Outbox: box, Errands: idleErrands{}, Envelopes: h, Sender: nowhere{}, Logger: log,
+		PushKey: key, Limits: limits.WithDefaults(), Registry: reg, Outbox: box, Errands: idleErrands{}, Envelopes: h, Logger: log,
 	}
 	return h
 }

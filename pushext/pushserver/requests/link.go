@@ -6,27 +6,28 @@ import (
 	"fmt"
 
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushwire"
 )
 
-// peerLink is the devp2p link to a device, on which a ring is a reply that
-// nobody asked for.
-type peerLink struct {
-	sender Sender
-	from   *ecdsa.PrivateKey // the push key
-	peer   enode.ID
-	key    [33]byte // of the registration
+// callerLink is the connection of a device that asked for something, on which a ring is
+// a reply that nobody asked for.
+type callerLink struct {
+	to   Caller
+	from *ecdsa.PrivateKey // the push key
+	key  [33]byte          // of the registration
 }
 
-func (l peerLink) Up() bool { return l.sender.Connected(l.peer) }
+func (l callerLink) Up() bool { return l.to.Up() }
 
-func (l peerLink) Connection() string { return string(l.peer[:]) }
+func (l callerLink) Connection() string {
+	id := l.to.ID()
+	return string(id[:])
+}
 
-func (l peerLink) Ring(ctx context.Context, body []byte) error {
+func (l callerLink) Ring(ctx context.Context, body []byte) error {
 	to, err := crypto.DecompressPubkey(l.key[:])
 	if err != nil {
 		return fmt.Errorf("registration key: %w", err)
@@ -35,20 +36,20 @@ func (l peerLink) Ring(ctx context.Context, body []byte) error {
 	if err != nil {
 		return fmt.Errorf("seal a ring: %w", err)
 	}
-	return l.sender.SendDirect(ctx, l.peer, env)
+	return l.to.Send(ctx, env)
 }
 
-// heard notes through which peer a device is there, if it wants to be rung so.
+// heard notes through which connection a device is there, if it wants to be rung so.
 // What it has not fetched by then is rung at once: it was away, and nobody else
 // may have told it.
-func (p *Server) heard(peer enode.ID, rec *registry.Record) {
+func (p *Server) heard(from Caller, rec *registry.Record) {
 	if rec == nil || rec.State != registration.Active {
 		return
 	}
 	fresh := false
 	for i := range rec.Routes {
 		if linked, ok := p.registry.Link(rec.Routes[i].Provider); ok {
-			fresh = linked.Heard(rec.Routes[i].Address, peerLink{p.sender, p.key, peer, rec.Key}) || fresh
+			fresh = linked.Heard(rec.Routes[i].Address, callerLink{from, p.key, rec.Key}) || fresh
 		}
 	}
 	if !fresh {

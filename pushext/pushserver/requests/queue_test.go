@@ -21,7 +21,7 @@ func TestQueueIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		require.InDelta(t, 1e-9, p.work(""), 1e-12)
 		for i := range 6 {
-			p.HandleEnvelope([32]byte{byte(i)}, env)
+			p.Handle(Peer{nowhere{}, [32]byte{byte(i)}}, env)
 		}
 		require.Equal(t, 4, p.desk.Waiting())
 		require.Equal(t, 2.0, h.metric("requests_dropped_total", "reason", "queue"))

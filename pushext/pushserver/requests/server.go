@@ -1,6 +1,7 @@
 // Package requests answers what devices ask: it opens a request, judges it, has the
 // registry, the outbox or the archive do what it asks, and seals the reply. What a request
-// is to have done to devices it asks of Errands.
+// is to have done to devices it asks of Errands. A request comes from a Caller, and nothing
+// here can tell whether that is a peer of devp2p.
 package requests
 
 import (
@@ -17,7 +18,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/desk"
@@ -43,8 +43,8 @@ const (
 	workGrowth = 8
 )
 
-// Server answers requests. Cheap checks are made at once (HandleEnvelope), on the
-// read loop of the peer; what is left waits at a desk for its turn to be decrypted,
+// Server answers requests. Cheap checks are made at once (Handle), on the
+// goroutine of the caller; what is left waits at a desk for its turn to be decrypted,
 // judged and answered. What changes a registration is on disk before its reply is
 // sent.
 type Server struct {
@@ -56,7 +56,6 @@ type Server struct {
 	box       *outbox.Outbox
 	disp      Errands
 	envelopes Envelopes
-	sender    Sender
 	log       *slog.Logger
 	m         *metrics
 
@@ -79,7 +78,6 @@ type Options struct {
 	Outbox     *outbox.Outbox
 	Errands    Errands
 	Envelopes  Envelopes
-	Sender     Sender
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -104,7 +102,7 @@ func New(o Options) *Server {
 	limits, m := o.Limits, newMetrics(o.Registerer)
 	p := &Server{
 		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, limits: limits, registry: o.Registry,
-		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, sender: o.Sender, log: o.Logger, m: m,
+		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, log: o.Logger, m: m,
 		topic:   pushwire.Topic(),
 		replays: replays{max: limits.Replays},
 	}
@@ -121,8 +119,8 @@ func New(o Options) *Server {
 
 // incoming is a request that passed the cheap checks.
 type incoming struct {
-	peer   enode.ID
-	source whisper.Source // of the peer while it was connected
+	from   Caller
+	source whisper.Source // of the caller while it was connected
 	env    *whisper.Envelope
 }
 
@@ -141,18 +139,11 @@ func (p *Server) Stop() {
 	p.wg.Wait()
 }
 
-// HandleRequest takes the payload of a packet 126. It never blocks.
-func (p *Server) HandleRequest(peer enode.ID, payload []byte) {
-	env, err := whisper.DecodeEnvelope(payload)
-	if err != nil {
-		p.m.drop("malformed")
-		return
-	}
-	p.HandleEnvelope(peer, env)
-}
+// Malformed counts what came in the place of a request and is no envelope.
+func (p *Server) Malformed() { p.m.drop("malformed") }
 
-// HandleEnvelope is HandleRequest for a payload that was decoded.
-func (p *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
+// Handle takes the envelope of a request. It never blocks.
+func (p *Server) Handle(from Caller, env *whisper.Envelope) {
 	now := time.Now()
 	switch {
 	case env.Topic != p.topic:
@@ -162,8 +153,8 @@ func (p *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
 	case env.PoW(now) < p.limits.PoW:
 		p.m.drop("work")
 	default:
-		source := p.sender.Source(peer)
-		p.desk.Offer(peer, source, incoming{peer, source, env}, now)
+		source := from.Source()
+		p.desk.Offer(from.ID(), source, incoming{from, source, env}, now)
 	}
 }
 
@@ -209,32 +200,32 @@ func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	if a.rec != nil {
 		registration.Trace(p.log, "registration", a.rec.ID, kind, slog.String("code", a.code.String()), slog.String("state", a.rec.State.Wire().String()))
 	}
-	p.vouch(turn, a)
+	p.vouch(turn, in.from, a)
 	if a.unread {
 		p.m.drop("reply")
 	} else {
-		p.reply(within, turn, signer, req.ID, a)
+		p.reply(within, turn, in.from, signer, req.ID, a)
 	}
 	if a.after != nil {
 		turn.Take()
 		a.after(ctx)
 	}
-	p.heard(in.peer, a.rec)
+	p.heard(in.from, a.rec)
 }
 
-// vouch tells what an answer shows of the peer that asked: a registration that
+// vouch tells what an answer shows of who asked: a registration that
 // proved an address took an address, and a request that was granted is of use.
-func (p *Server) vouch(turn *desk.Turn, a answer) {
+func (p *Server) vouch(turn *desk.Turn, from Caller, a answer) {
 	if a.rec != nil && a.rec.Live() && a.rec.Proved {
 		turn.Vouch(strconv.FormatUint(uint64(a.rec.ID), 10))
-		p.sender.Proved(turn.Peer())
+		from.Proved()
 	} else if a.code == pushwire.OK && a.rec != nil {
-		p.sender.Useful(turn.Peer())
+		from.Useful()
 	}
 }
 
-// reply sends the answer to the peer that sent the request.
-func (p *Server) reply(ctx context.Context, turn *desk.Turn, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
+// reply sends the answer to the caller.
+func (p *Server) reply(ctx context.Context, turn *desk.Turn, from Caller, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
 	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body}
 	if a.rec != nil {
 		rep.State, rep.Reason = a.rec.State.Wire(), a.rec.Reason
@@ -245,20 +236,20 @@ func (p *Server) reply(ctx context.Context, turn *desk.Turn, to *ecdsa.PublicKey
 		p.m.drop("reply")
 		return
 	}
-	if err := p.hand(ctx, turn, env); err != nil {
+	if err := p.hand(ctx, turn, from, env); err != nil {
 		p.m.drop("reply") // the peer is gone, or does not read
 	}
 }
 
-// hand sends an envelope to the peer whose turn it is.
-func (p *Server) hand(ctx context.Context, turn *desk.Turn, env *whisper.Envelope) error {
+// hand sends an envelope to the caller whose turn it is.
+func (p *Server) hand(ctx context.Context, turn *desk.Turn, from Caller, env *whisper.Envelope) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	return turn.Lend(ctx, func(ctx context.Context) error { return p.sender.SendDirect(ctx, turn.Peer(), env) })
+	return turn.Lend(ctx, func(ctx context.Context) error { return from.Send(ctx, env) })
 }
 
-// refuse tells a peer that there is no place for its request.
-func (p *Server) refuse(ctx context.Context, peer enode.ID, in incoming, why *desk.Busy) error {
+// refuse tells a caller that there is no place for its request.
+func (p *Server) refuse(ctx context.Context, _ desk.ID, in incoming, why *desk.Busy) error {
 	req, signer, err := pushwire.OpenRequest(in.env, p.key)
 	if signer == nil {
 		p.m.drop("sealed")
@@ -273,7 +264,7 @@ func (p *Server) refuse(ctx context.Context, peer enode.ID, in incoming, why *de
 	if err != nil {
 		return err
 	}
-	return p.sender.SendDirect(ctx, peer, env)
+	return in.from.Send(ctx, env)
 }
 
 // panicked reports a mistake in the handling of one request, which costs that
@@ -324,7 +315,7 @@ func (p *Server) decide(ctx context.Context, turn *desk.Turn, in incoming, req p
 	case *pushwire.Status:
 		return p.status(key)
 	case *pushwire.Fetch:
-		return p.fetch(ctx, turn, key, body)
+		return p.fetch(ctx, turn, in.from, key, body)
 	case *pushwire.Seen:
 		return p.seen(key, body)
 	case *pushwire.Notify:

@@ -1,0 +1,50 @@
+package requests
+
+import (
+	"context"
+
+	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/desk"
+	"whisperpush/whisper"
+)
+
+// Sender sends envelopes to one peer of devp2p as packets 127. *whisper.Node is one.
+type Sender interface {
+	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
+	// Connected tells whether there is a link to the peer.
+	Connected(peer enode.ID) bool
+	// Source tells whom a limit on strangers counts for a peer that is connected:
+	// the network it comes from, as node keys are free.
+	Source(peer enode.ID) whisper.Source
+	// Useful is told of each peer whose request was granted, and Proved of each
+	// that sent one signed by a registration which proved an address once.
+	Useful(peer enode.ID)
+	Proved(peer enode.ID)
+}
+
+// Peer is the Caller that is a peer of devp2p, whose requests are packets 126.
+type Peer struct {
+	Sender Sender
+	Node   enode.ID
+}
+
+// ID implements Caller.
+func (p Peer) ID() desk.ID { return p.Node }
+
+// Source implements Caller.
+func (p Peer) Source() whisper.Source { return p.Sender.Source(p.Node) }
+
+// Up implements Caller.
+func (p Peer) Up() bool { return p.Sender.Connected(p.Node) }
+
+// Send implements Caller.
+func (p Peer) Send(ctx context.Context, envs ...*whisper.Envelope) error {
+	return p.Sender.SendDirect(ctx, p.Node, envs...)
+}
+
+// Useful implements Caller.
+func (p Peer) Useful() { p.Sender.Useful(p.Node) }
+
+// Proved implements Caller.
+func (p Peer) Proved() { p.Sender.Proved(p.Node) }
