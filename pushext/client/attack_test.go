@@ -98,3 +98,30 @@ func TestAttackServersJoinTheirUsers(t *testing.T) {
 	require.Len(t, accounts, 2)
 	require.Len(t, seals, 2)
 }
+
+// A server that names only what was not asked for is not asked again and again, and
+// nothing that it makes up reaches the app.
+func TestAttackReplyNamesOthers(t *testing.T) {
+	s := startScripted(t)
+	wanted, other := letter(t, "first", 0), letter(t, "another", 0)
+	s.answer = func(req pushwire.Request, from *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		if _, ok := req.Body.(*pushwire.Fetch); ok {
+			return pushwire.Reply{State: pushwire.Active, Body: &pushwire.FetchReply{
+				Sent: []common.Hash{other.Hash()}, Missing: []common.Hash{{1}, {2}},
+			}}, nil, true
+		}
+		return accepted(1), nil, true
+	}
+	d := s.open(t, new(MemoryStore))
+	require.NoError(t, d.Register(t.Context(), route()))
+	event, err := d.Receive(t.Context(), d.push(t, 1, wanted))
+	require.ErrorContains(t, err, "the reply names none of them")
+	require.Empty(t, event.Missing)
+	fetches := 0
+	for _, req := range s.seen() {
+		if _, ok := req.Body.(*pushwire.Fetch); ok {
+			fetches++
+		}
+	}
+	require.Equal(t, 1, fetches)
+}

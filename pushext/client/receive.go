@@ -255,10 +255,16 @@ func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) 
 			return fmt.Errorf("client: fetch: %w", err)
 		}
 		body, ok := x.reply.Body.(*pushwire.FetchReply)
-		if !ok || len(body.Sent)+len(body.Missing) == 0 {
+		d.deliver(x.envelopes, event)
+		if !ok {
+			return fmt.Errorf("client: fetch of %d envelopes: the reply is of another kind", len(request.Hashes))
+		}
+		// What was not asked for is not the server's to name.
+		foreign := func(h common.Hash) bool { return !slices.Contains(request.Hashes, h) }
+		body.Sent, body.Missing = slices.DeleteFunc(body.Sent, foreign), slices.DeleteFunc(body.Missing, foreign)
+		if len(body.Sent)+len(body.Missing) == 0 {
 			return fmt.Errorf("client: fetch of %d envelopes: the reply names none of them", len(request.Hashes))
 		}
-		d.deliver(x.envelopes, event)
 		d.mu.Lock()
 		for _, hash := range body.Missing {
 			d.state.Waiting.drop(hash)
