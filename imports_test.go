@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"wnode/rpc":     {"config"},
 	"wnode/rpc/shh": {"whisper"},
 	"wnode/node": append([]string{
-		"config", "whisper", "whisper/devp2p", "mailserver", "mailserver/archive", "pushext", "pushext/attempt", "pushext/credentials",
+		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "pushext", "pushext/attempt", "pushext/credentials",
 		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh",
 	}, providers...),
 	"wnode": {

@@ -30,6 +30,13 @@ type Node struct {
 	// Directory of everything the node keeps: keys, archive, registrations, socket.
 	// One node at a time uses it. Empty: ~/.whisperpush.
 	DataDir string
+	// PostgreSQL database for what the node archives and for its registrations, in place of the data directory, such
+	// as "postgres://wnode@db.example.org/mail?sslmode=verify-full". Several nodes may share one archive; one at a
+	// time has the registrations. No password belongs in it. Empty: the data directory has all.
+	Store string
+	// File with the password for Store; its first line counts. Empty: PGPASSWORD, or the file that PGPASSFILE names,
+	// or ~/.pgpass, or none.
+	StorePasswordFile string
 	// File with the node's secp256k1 private key in hex; its public half is in the enode URL.
 	// Empty: nodekey in the data directory, made on the first start.
 	KeyFile string

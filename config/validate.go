@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,9 +102,26 @@ func (v *problems) check(setting string, ok bool, format string, args ...any) {
 	v.found = append(v.found, Fault{Key: key, Err: fmt.Errorf(format, args...)})
 }
 
+// store checks the URL of a database, of which it quotes nothing: there may be a password in it.
+func (v *problems) store(setting, text string) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	ok := err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+	v.check(setting, ok, "%s is no URL of a PostgreSQL database; give postgres://ROLE@HOST/DATABASE?sslmode=verify-full, special characters as %%xx", setting)
+	if !ok {
+		return
+	}
+	_, has := u.User.Password()
+	v.check(setting, !has && !u.Query().Has("password"), "%s has a password in it, which others on this computer may see; put it into a file and name that with Node.StorePasswordFile (--store.password)", setting)
+}
+
 func (v *problems) node(n *Node) {
 	v.path("Node.DataDir (--datadir)", n.DataDir)
 	v.path("Node.KeyFile (--nodekey)", n.KeyFile)
+	v.store("Node.Store (--store)", n.Store)
+	v.path("Node.StorePasswordFile (--store.password)", n.StorePasswordFile)
 	_, port, err := net.SplitHostPort(n.ListenAddr)
 	v.check("Node.ListenAddr", err == nil, "Node.ListenAddr is %q; give host:port, such as \":30303\"", n.ListenAddr)
 	if err == nil {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,6 +77,9 @@ func (w *warnings) reach(table, flag, addr string, namespaces []string) {
 // idle warns of settings that mean nothing as what they are of is off.
 func (w *warnings) idle(c *Config) {
 	d := Defaults()
+	w.when(c.Node.Store != "" && !c.Mailserver.Enabled && !c.Push.Enabled, "%s means nothing without --mailserver or --push (Enabled in [Mailserver] or [Push]); add that, or leave it out", withFlag("Node.Store"))
+	w.when(c.Node.Store == "" && c.Node.StorePasswordFile != "", "%s means nothing without %s; add that, or leave it out", withFlag("Node.StorePasswordFile"), withFlag("Node.Store"))
+	w.when(c.Node.Store != "" && insecure(c.Node.Store), "%s does not demand TLS (sslmode=verify-full), so whoever is between here and the database can read and change everything", withFlag("Node.Store"))
 	w.when(!c.Push.Enabled && len(c.Push.Provider) > 0, "there are [[Push.Provider]] tables and push is off, so nobody is woken; add --push (Enabled in [Push])")
 	for _, part := range []struct {
 		on           bool
@@ -103,6 +107,15 @@ func (w *warnings) idle(c *Config) {
 	w.when(c.RPC.IPCDisable && c.RPC.IPCPath != d.RPC.IPCPath, "%s means nothing with --ipcdisable (IPCDisable in [RPC]); leave one of them out", withFlag("RPC.IPCPath"))
 }
 
+// insecure tells whether a database on another computer is asked without TLS that proves whose it is.
+func insecure(store string) bool {
+	u, err := url.Parse(store)
+	if err != nil || u.Hostname() == "" || strings.HasPrefix(u.Query().Get("host"), "/") || loopback(u.Hostname()) {
+		return false
+	}
+	return u.Query().Get("sslmode") != "verify-full"
+}
+
 // changed lists the settings in which the struct given differs from unset, but for switches and providers.
 func changed(table string, given, unset reflect.Value) []string {
 	var names []string
@@ -123,6 +136,7 @@ func changed(table string, given, unset reflect.Value) []string {
 
 // flags are the command-line flags of the settings that warnings name.
 var flags = map[string]string{
+	"Node.Store": "store", "Node.StorePasswordFile": "store.password",
 	"Mailserver.PasswordFile": "mailserver.password", "Mailserver.Retention": "mailserver.retention", "RPC.IPCPath": "ipcpath",
 	"RPC.HTTP.Addr": "http.addr", "RPC.HTTP.Port": "http.port", "RPC.HTTP.API": "http.api", "RPC.HTTP.CORSDomain": "http.corsdomain", "RPC.HTTP.VHosts": "http.vhosts",
 	"RPC.WS.Addr": "ws.addr", "RPC.WS.Port": "ws.port", "RPC.WS.API": "ws.api", "RPC.WS.Origins": "ws.origins",

@@ -42,6 +42,8 @@ var sessionSettings = map[string]string{
 
 const (
 	connectTimeout = 5 * time.Second
+	// pingPatience is how long Ping waits for an answer.
+	pingPatience = 2 * time.Second
 	// firstPause and longestPause are how long to wait before a failed attempt is
 	// repeated; it doubles.
 	firstPause   = 10 * time.Millisecond
@@ -76,6 +78,35 @@ type DB struct {
 // libpq's manual for more), checks that it can be used and brings its tables to this
 // version. It fails at once with one of this package's errors if the server is away.
 func Open(ctx context.Context, address string, o Options) (*DB, error) {
+	return connect(ctx, address, o, func(ctx context.Context, d *DB) error { return d.migrate(ctx) })
+}
+
+// Check is Open without a change: it says whether Open would find a database fit.
+func Check(ctx context.Context, address string, o Options) error {
+	d, err := connect(ctx, address, o, func(ctx context.Context, d *DB) error {
+		err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+			if _, err := d.version(ctx, tx); err != nil {
+				return err
+			}
+			return errUndo
+		})
+		if errors.Is(err, errUndo) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.Close()
+	return nil
+}
+
+// errUndo ends a transaction that was to change nothing.
+var errUndo = errors.New("undo")
+
+// connect opens a database and prepares it.
+func connect(ctx context.Context, address string, o Options, prepare func(context.Context, *DB) error) (*DB, error) {
 	if o.Patience <= 0 {
 		o.Patience = DefaultPatience
 	}
@@ -95,15 +126,29 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(o.Patience, 2*connectTimeout))
 	defer cancel()
-	if err := d.check(ctx); err != nil {
-		d.pool.Close()
-		return nil, fmt.Errorf("open %s: %w", d, d.fault(err))
+	if err = d.check(ctx); err == nil {
+		err = prepare(ctx, d)
 	}
-	if err := d.migrate(ctx); err != nil {
+	if err != nil {
 		d.pool.Close()
 		return nil, fmt.Errorf("open %s: %w", d, d.fault(err))
 	}
 	return d, nil
+}
+
+// Ping says why the database cannot be used now.
+func (d *DB) Ping() error {
+	ctx, cancel := context.WithTimeout(context.Background(), pingPatience)
+	defer cancel()
+	var readOnly bool
+	err := d.pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only') = 'on'").Scan(&readOnly)
+	switch {
+	case err != nil:
+		return d.fault(err)
+	case readOnly:
+		return ErrReadOnly
+	}
+	return nil
 }
 
 // secretsOf lists the forms in which a password could get into a text.
@@ -114,17 +159,6 @@ func secretsOf(password string) []string {
 	forms := []string{password, url.QueryEscape(password), url.PathEscape(password), url.UserPassword("", password).String()[1:]}
 	slices.Sort(forms)
 	return slices.Compact(forms)
-}
-
-// HasPassword tells whether a URL holds a password: one that others can see does not
-// belong on a command line.
-func HasPassword(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil {
-		return strings.Contains(address, "@") // take it for one
-	}
-	_, has := u.User.Password()
-	return has || u.Query().Has("password")
 }
 
 // parse reads the URL. Its errors do not quote it.

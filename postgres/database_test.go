@@ -80,6 +80,7 @@ func TestOpenRefuses(t *testing.T) {
 			address := c.spoil(t, database(t))
 			start := time.Now()
 			var log bytes.Buffer
+			require.ErrorIs(t, Check(background, address, Options{}), c.is)
 			_, err := Open(background, address, Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 			require.ErrorIs(t, err, c.is)
 			require.ErrorContains(t, err, c.says)
@@ -111,6 +112,17 @@ func TestLeastPrivileges(t *testing.T) {
 	require.EqualValues(t, 4, a.First())
 }
 
+// Check changes nothing.
+func TestCheck(t *testing.T) {
+	address := database(t)
+	require.NoError(t, Check(background, address, Options{}))
+	execAs(t, address, "CREATE SCHEMA "+Schema) // there is none
+	require.NoError(t, Check(background, address, Options{}))
+	d := opened(t, address, Options{})
+	require.NoError(t, Check(background, address, Options{}))
+	require.NoError(t, d.Ping())
+}
+
 // What a migration made is not made again, and what is in the tables stays.
 func TestOpenAgain(t *testing.T) {
 	address := database(t)
@@ -130,9 +142,6 @@ func TestPasswordApart(t *testing.T) {
 	require.NoError(t, err)
 	password, _ := u.User.Password()
 	u.User = url.User(u.User.Username())
-	require.True(t, HasPassword(address))
-	require.False(t, HasPassword(u.String()))
-	require.True(t, HasPassword(u.String()+"&password=x"))
 	_, err = Open(background, u.String(), Options{})
 	require.ErrorIs(t, err, ErrRefused)
 	d := opened(t, u.String(), Options{Password: password})

@@ -46,9 +46,6 @@ func (d *DB) migrate(ctx context.Context) error {
 			return err
 		}
 		all := Migrations()
-		if version > len(all) {
-			return fmt.Errorf("%w: they have version %d, and this one knows %d; use the newer program, or another database", ErrNewer, version, len(all))
-		}
 		for n := version; n < len(all); n++ {
 			if _, err := tx.Exec(ctx, all[n]); err != nil {
 				return fmt.Errorf("bring the tables to version %d: %w", n+1, d.fault(err))
@@ -65,7 +62,7 @@ func (d *DB) migrate(ctx context.Context) error {
 }
 
 // version returns which one the tables have, 0 for none, after it has made sure that the
-// schema is ours.
+// schema is ours and not of a newer version, and made it if there is none.
 func (d *DB) version(ctx context.Context, tx pgx.Tx) (version int, err error) {
 	var schema, table, others bool
 	if err := tx.QueryRow(ctx, `SELECT to_regnamespace($1) IS NOT NULL, to_regclass($1 || '.schema_version') IS NOT NULL,
@@ -77,6 +74,9 @@ func (d *DB) version(ctx context.Context, tx pgx.Tx) (version int, err error) {
 		err := tx.QueryRow(ctx, "SELECT version FROM "+Schema+".schema_version").Scan(&version)
 		if f := d.fault(err); hasCode(f, "42703") || err == pgx.ErrNoRows { // no such column
 			return 0, fmt.Errorf("%w: use another database", ErrForeign)
+		}
+		if known := len(Migrations()); version > known {
+			return 0, fmt.Errorf("%w: they have version %d, and this one knows %d; use the newer program, or another database", ErrNewer, version, known)
 		}
 		return version, err
 	case others:

@@ -74,6 +74,11 @@ func examineSettings(cfg config.Config) []config.Fault {
 		wrong("Mailserver.PasswordFile", err)
 		wrong("Mailserver.PasswordFile", node.SecretFile{Path: cfg.Mailserver.PasswordFile}.Exposed())
 	}
+	if node.WithStore(cfg) {
+		_, err := node.StorePassword(cfg)
+		wrong("Node.StorePasswordFile", err)
+		wrong("Node.StorePasswordFile", node.SecretFile{Path: cfg.Node.StorePasswordFile}.Exposed())
+	}
 	if cfg.Node.KeyHex == "" {
 		wrong("Node.KeyFile", examineKey(node.NodeKeyFile(cfg)))
 	}

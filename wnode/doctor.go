@@ -104,6 +104,9 @@ func (d *doctor) examine(ctx context.Context) {
 		d.report("ports", rpc.CheckListeners(d.cfg), "free")
 	}
 	d.settings(ctx)
+	if node.WithStore(d.cfg) {
+		d.report("database", node.CheckStore(ctx, d.cfg), "fit")
+	}
 	d.archive()
 	if !d.cfg.Push.Enabled {
 		d.report("push", nil, "off")

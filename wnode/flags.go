@@ -37,6 +37,10 @@ func settings() []setting {
 	return []setting{
 		text("datadir", nodeFlags, "`DIRECTORY` of keys, archive, registrations and socket (default: ~/.whisperpush)", "",
 			func(c *config.Config) *string { return &c.Node.DataDir }),
+		text("store", nodeFlags, "PostgreSQL database for archive and registrations in place of the data directory, a `URL` such as postgres://wnode@db.example.org/mail?sslmode=verify-full", "",
+			func(c *config.Config) *string { return &c.Node.Store }),
+		text("store.password", nodeFlags, "`FILE` with the password for --store (default: PGPASSWORD, or the file that PGPASSFILE names)", "",
+			func(c *config.Config) *string { return &c.Node.StorePasswordFile }),
 		text("addr", nodeFlags, "`INTERFACE` to listen on for peers (default: all)", "", nil).
 			applied(func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) }),
 		number("port", nodeFlags, "`PORT` for peers, TCP and UDP; 0 is any free one", 30303, nil).

@@ -19,6 +19,11 @@ type Config struct {
 	// Dir is the directory of the push database, which is created.
 	Dir string
 
+	// Store is the push database in place of one in Dir, open. It belongs to the
+	// Server, which closes it when it stops, and to New, which does if it fails. nil:
+	// there is one in Dir.
+	Store durable.Store
+
 	// PushKey is the server's key for registrations: requests are encrypted to
 	// it and replies signed by it. Never the node key.
 	PushKey *ecdsa.PrivateKey
@@ -51,7 +56,7 @@ type Config struct {
 // check returns c complete, or what is wrong with it.
 func (c Config) check() (Config, error) {
 	switch {
-	case c.Dir == "" && c.storage == nil:
+	case c.Dir == "" && c.storage == nil && c.Store == nil:
 		return c, errors.New("push needs a directory")
 	case c.PushKey == nil:
 		return c, errors.New("push needs a push key")

@@ -45,7 +45,7 @@
 //
 // # Disk
 //
-// One goleveldb database in Config.Dir, opened through package durable. The
+// One durable.Store: a goleveldb database in Config.Dir, or Config.Store. The
 // first byte of a key says whose it is:
 //
 //	m  format and key check (vault); cursor, run and generation (outbox); next id, record of the snapshot (registry)

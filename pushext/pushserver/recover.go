@@ -39,11 +39,13 @@ func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done
 	if err != nil {
 		return r, sound, err
 	}
-	if s.DB, err = durable.Open(dir, vault.Options(durable.Options{})); err != nil {
+	db, err := durable.Open(dir, vault.Options(durable.Options{}))
+	if err != nil {
 		return r, sound, err
 	}
+	s.DB = db
 	if sound = sound && !lost(s, vault.KeyFormat); !sound { // the latter if completing it was interrupted
-		err = complete(s)
+		err = complete(s, db)
 	}
 	return r, sound, errors.Join(err, s.DB.Close())
 }
@@ -55,7 +57,7 @@ func lost(s *vault.Vault, key []byte) bool {
 }
 
 // complete writes what a salvaged database must have and has lost.
-func complete(s *vault.Vault) error {
+func complete(s *vault.Vault, db *durable.DB) error {
 	var b durable.Batch
 	b.Delete(registry.KeySnapshot) // of what was salvaged there is none
 	if lost(s, vault.KeyFormat) || lost(s, vault.KeyCheck) {
@@ -71,7 +73,7 @@ func complete(s *vault.Vault) error {
 	if lost(s, registry.KeyNextID) {
 		newest := uint64(0)
 		for _, prefix := range []byte{registry.PrefixRecord, registry.PrefixListening, outbox.Prefix} {
-			it := s.DB.Backward(durable.Prefix([]byte{prefix}))
+			it := db.Backward(durable.Prefix([]byte{prefix}))
 			if it.Next() && len(it.Key()) == 9 {
 				newest = max(newest, binary.BigEndian.Uint64(it.Key()[1:]))
 			}

@@ -53,11 +53,12 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.check()
 	if err != nil {
+		if cfg.Store != nil {
+			err = errors.Join(err, cfg.Store.Close())
+		}
 		return nil, err
 	}
-	s, err := vault.Open(cfg.Dir, cfg.DiskKey, durable.Options{
-		Storage: cfg.storage, Logger: cfg.Logger, Metrics: durable.NewMetrics(cfg.Registerer),
-	})
+	s, err := openVault(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +67,15 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return x, nil
+}
+
+func openVault(cfg Config) (*vault.Vault, error) {
+	if cfg.Store != nil {
+		return vault.On(cfg.Store, cfg.DiskKey)
+	}
+	return vault.Open(cfg.Dir, cfg.DiskKey, durable.Options{
+		Storage: cfg.storage, Logger: cfg.Logger, Metrics: durable.NewMetrics(cfg.Registerer),
+	})
 }
 
 func build(cfg Config, s *vault.Vault) (*Server, error) {

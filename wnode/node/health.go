@@ -43,6 +43,11 @@ func (h *archiveHealth) Archive(ctx context.Context, envs []*whisper.Envelope, d
 // healthy returns what is wrong with the node. It does not return at all while the node hangs.
 func (n *Node) healthy() error {
 	n.whisper.Peers()
+	if n.store != nil {
+		if err := n.store.Ping(); err != nil {
+			return err
+		}
+	}
 	return n.health.check()
 }
 

@@ -23,6 +23,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/mailserver"
 	"whisperpush/mailserver/archive"
+	"whisperpush/postgres"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
@@ -37,6 +38,7 @@ type Node struct {
 	whisper  *whisper.Node
 	archive  Archive              // nil: the mail server is off
 	health   *archiveHealth       // nil: the mail server is off
+	store    *postgres.DB         // nil: archive and registrations are in the data directory
 	push     *pushserver.Server   // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off
 	registry *prometheus.Registry // of all metrics
@@ -125,17 +127,23 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 
+	if WithStore(cfg) {
+		if n.store, err = openStore(cfg, logger); err != nil {
+			return err
+		}
+		n.onStop(n.store.Close)
+	}
 	// Archive and push are opened side by side: both read much, and neither needs the other before it starts.
 	var opening sync.WaitGroup
 	var archiveErr, pushErr error
 	var log pushLog
 	var pushKey *ecdsa.PrivateKey
 	if withMail {
-		opening.Go(func() { n.archive, archiveErr = openArchive(cfg, logger, n.registry) })
+		opening.Go(func() { n.archive, archiveErr = openArchive(cfg, n.store, logger, n.registry) })
 	}
 	if cfg.Push.Enabled {
 		opening.Go(func() {
-			n.push, pushKey, pushErr = newPush(cfg, nodeKey, providers, &log, n.whisper, logger, n.registry)
+			n.push, pushKey, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, logger, n.registry)
 		})
 	}
 	opening.Wait()
@@ -269,13 +277,13 @@ func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, err
 // ArchiveDir is the directory of the mailserver's envelopes.
 func ArchiveDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "archive") }
 
-func openArchive(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) (Archive, error) {
-	retention := time.Duration(cfg.Mailserver.Retention)
-	if retention == 0 {
-		retention = -1 // for ever
+// openArchive opens the archive in db, or in the data directory if that is nil.
+func openArchive(cfg config.Config, db *postgres.DB, logger *slog.Logger, registry prometheus.Registerer) (Archive, error) {
+	if db != nil {
+		return openSharedArchive(db, cfg, registry)
 	}
 	a, err := archive.Open(ArchiveDir(cfg), archive.Options{
-		Retention:  retention,
+		Retention:  retention(cfg),
 		MaxBytes:   cfg.Mailserver.MaxBytes,
 		Logger:     logger,
 		Registerer: registry,

@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/config"
+	"whisperpush/durable"
+	"whisperpush/postgres"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
@@ -24,9 +26,10 @@ var ErrOneKey = errors.New("is the node key too; they must differ, so that a reg
 // pushDir is the directory of the registrations and the outbox.
 func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "push") }
 
-// newPush builds the push server with its keys and providers. log may get its archive later, before the server
+// newPush builds the push server with its keys and providers, on the database db or on the data directory if that is
+// nil. log may get its archive later, before the server
 // starts.
-func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushserver.Server, *ecdsa.PrivateKey, error) {
+func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushserver.Server, *ecdsa.PrivateKey, error) {
 	dir := pushDir(cfg)
 	file := PushKeyFile(cfg)
 	secret, _, err := file.load()
@@ -44,8 +47,15 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 	if err != nil {
 		return nil, nil, err
 	}
+	var store durable.Store
+	if db != nil {
+		if store, err = openPushStore(db); err != nil {
+			return nil, nil, err
+		}
+	}
 	server, err := pushserver.New(pushserver.Config{
 		Dir:           dir,
+		Store:         store,
 		PushKey:       key,
 		DiskKey:       diskKey,
 		Log:           log,
@@ -58,6 +68,9 @@ func newPush(cfg config.Config, nodeKey *ecdsa.PrivateKey, providers []pushext.P
 		Logger:        logger,
 		Registerer:    registry,
 	})
+	if errors.Is(err, pushserver.ErrDiskKey) && db != nil {
+		return nil, nil, fmt.Errorf("the disk key in %s is not the one that the registrations in %s were sealed with; put that one there, copied from the node that had them", DiskKeyFile(cfg).Path(), db)
+	}
 	if errors.Is(err, pushserver.ErrDiskKey) {
 		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", DiskKeyFile(cfg).Path(), dir, dir)
 	}

@@ -39,6 +39,9 @@ func NamedSecrets(cfg config.Config) []SecretFile {
 	if path := cfg.Mailserver.PasswordFile; path != "" && (cfg.Mailserver.Enabled || cfg.Push.Enabled) {
 		files = append(files, SecretFile{"mailserver's password", path})
 	}
+	if path := cfg.Node.StorePasswordFile; path != "" && WithStore(cfg) {
+		files = append(files, SecretFile{"database's password", path})
+	}
 	if !cfg.Push.Enabled {
 		return files
 	}

@@ -69,7 +69,7 @@ func (r *Registry) scan() error {
 }
 
 func (r *Registry) loadRange(from, to []byte, listening *topics.Part) (found tally, err error) {
-	it := r.store.DB.ScanOnce(from, to)
+	it := r.store.ScanOnce(from, to)
 	defer it.Release()
 	var rec Record
 	var plain []byte

@@ -50,8 +50,8 @@ var (
 // key, or the topics of a registration are sealed under a key that is kept
 // outside the database; the rest (local ids, public hashes, counters) is not.
 type Vault struct {
-	DB   *durable.DB
-	Dir  string      // holds its files, and others beside them; empty if it is on a test's disk
+	DB   durable.Store
+	Dir  string      // holds its files, and others beside them; empty if it has none of its own
 	aead cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
 	mac  []byte
 }
@@ -63,12 +63,27 @@ func Open(dir string, diskKey []byte, o durable.Options) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.DB, err = durable.Open(dir, Options(o)); err != nil {
+	db, err := durable.Open(dir, Options(o))
+	if err != nil {
 		return nil, fmt.Errorf("open push database: %w", err)
 	}
-	s.Dir = dir
+	s.DB, s.Dir = db, dir
 	if err := s.check(); err != nil {
 		return nil, errors.Join(err, s.DB.Close())
+	}
+	return s, nil
+}
+
+// On is Open for a store that is open already. It belongs to the vault, and is closed
+// if there is an error.
+func On(db durable.Store, diskKey []byte) (*Vault, error) {
+	s, err := New(diskKey)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s.DB = db
+	if err := s.check(); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
@@ -185,6 +200,15 @@ func (s *Vault) Write(b *durable.Batch) error { return s.DB.Write(b) }
 // Scan iterates over the keys with a prefix, in order. The caller releases it.
 func (s *Vault) Scan(prefix ...byte) durable.Iterator {
 	return s.DB.Scan(durable.Prefix(prefix))
+}
+
+// ScanOnce is a scan from one key to another of much that is read once: it leaves a
+// cache, if there is one, as it is.
+func (s *Vault) ScanOnce(from, to []byte) durable.Iterator {
+	if db, ok := s.DB.(*durable.DB); ok {
+		return db.ScanOnce(from, to)
+	}
+	return s.DB.Scan(from, to)
 }
 
 // ScanFrom is Scan from a key on.

@@ -1,0 +1,110 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/config"
+	"whisperpush/durable"
+	"whisperpush/mailserver/archive"
+	"whisperpush/postgres"
+)
+
+// pushStore is what the registrations are called in a database.
+const pushStore = "push"
+
+// spareConnections are for what a node does beside the scans that it reads its registrations with, one for each
+// processor.
+const spareConnections = 16
+
+// WithStore tells whether the settings keep archive and registrations in a database.
+func WithStore(cfg config.Config) bool {
+	return cfg.Node.Store != "" && (cfg.Mailserver.Enabled || cfg.Push.Enabled)
+}
+
+// StorePassword is the database's password, empty if it is not in a file of its own.
+func StorePassword(cfg config.Config) (string, error) {
+	if path := cfg.Node.StorePasswordFile; path != "" {
+		return ReadPassword(path, "Node.StorePasswordFile (--store.password)")
+	}
+	return "", nil
+}
+
+// storeOptions are those of the settings.
+func storeOptions(cfg config.Config, logger *slog.Logger) (postgres.Options, error) {
+	password, err := StorePassword(cfg)
+	return postgres.Options{Password: password, Connections: runtime.GOMAXPROCS(0) + spareConnections, Logger: logger}, err
+}
+
+// CheckStore says why the database of the settings cannot be used. It changes nothing there.
+func CheckStore(ctx context.Context, cfg config.Config) error {
+	o, err := storeOptions(cfg, nil)
+	if err == nil {
+		err = postgres.Check(ctx, cfg.Node.Store, o)
+	}
+	if err != nil {
+		return fmt.Errorf("Node.Store (--store): %w", err)
+	}
+	return nil
+}
+
+// openStore opens the database of the settings.
+func openStore(cfg config.Config, logger *slog.Logger) (*postgres.DB, error) {
+	o, err := storeOptions(cfg, logger)
+	if err != nil {
+		return nil, err
+	}
+	db, err := postgres.Open(context.Background(), cfg.Node.Store, o)
+	if err != nil {
+		return nil, fmt.Errorf("Node.Store (--store): %w", err)
+	}
+	for _, dir := range []string{ArchiveDir(cfg), pushDir(cfg)} {
+		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+			logger.Warn("what the data directory has from before there was a --store is not used", "directory", dir)
+		}
+	}
+	return db, nil
+}
+
+// openSharedArchive opens the archive in a database.
+func openSharedArchive(db *postgres.DB, cfg config.Config, registry prometheus.Registerer) (Archive, error) {
+	a, err := db.Archive(context.Background(), postgres.ArchiveOptions{
+		Retention: retention(cfg), MaxBytes: cfg.Mailserver.MaxBytes, Registerer: registry,
+	})
+	if err != nil {
+		return nil, err // not a nil *postgres.Archive in an interface
+	}
+	return a, nil
+}
+
+// retention is how long mail is kept, as archives take it.
+func retention(cfg config.Config) time.Duration {
+	if cfg.Mailserver.Retention == 0 {
+		return -1 // for ever
+	}
+	return time.Duration(cfg.Mailserver.Retention)
+}
+
+// openPushStore opens the registrations in a database. The error says so if another node has them.
+func openPushStore(db *postgres.DB) (durable.Store, error) {
+	s, err := db.Store(context.Background(), pushStore)
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("another node has the registrations in %s; one node at a time does push, the others run with --mailserver", db)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+var (
+	_ Archive = (*archive.Archive)(nil)
+	_ Archive = (*postgres.Archive)(nil)
+)

@@ -1,0 +1,151 @@
+//go:build unix
+
+package node
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/config"
+	"whisperpush/postgres"
+	"whisperpush/testutil/genuinepostgres"
+	"whisperpush/testutil/loopback"
+	"whisperpush/whisper"
+)
+
+// onDatabase starts a PostgreSQL server and returns what settings say of an empty
+// database there, and the password.
+func onDatabase(t *testing.T) (server *genuinepostgres.Server, store, passwordFile, password string) {
+	t.Helper()
+	server, err := genuinepostgres.Start(t.Context())
+	if errors.Is(err, genuinepostgres.ErrNotInstalled) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+	full, err := server.Database(t.Context())
+	require.NoError(t, err)
+	u, err := url.Parse(full)
+	require.NoError(t, err)
+	password, _ = u.User.Password()
+	u.User = url.User(u.User.Username())
+	passwordFile = filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(passwordFile, []byte(password+"\n"), 0o600))
+	return server, u.String(), passwordFile, password
+}
+
+// A node whose archive and registrations are in PostgreSQL does all that one with a
+// directory does, shares its archive with another node, outlives the database's absence
+// and can be replaced by a node on another machine that has its keys.
+func TestNodesOnPostgres(t *testing.T) {
+	t.Parallel()
+	server, store, passwordFile, password := onDatabase(t)
+	w := newWorld(t)
+	w.cfg.Node.Store, w.cfg.Node.StorePasswordFile = store, passwordFile
+	w.restart(t, true)
+	d := w.register(t)
+	w.post(t, "one")
+	require.Equal(t, []string{"one"}, shows(t, d, w.ring(t)))
+	for _, dir := range []string{ArchiveDir(w.cfg), pushDir(w.cfg)} {
+		require.NoDirExists(t, dir)
+	}
+
+	// What another node archives rings at the one that has the registrations, and each
+	// serves the mail of both. They are not connected to each other.
+	other := newWorld(t)
+	other.cfg.Node.Store, other.cfg.Node.StorePasswordFile = store, passwordFile
+	other.restart(t, false)
+	other.post(t, "two")
+	require.Equal(t, []string{"two"}, shows(t, d, w.ring(t)))
+	reader := other.device(t, &newKey(t).PublicKey)
+	event, err := reader.History(t.Context())
+	require.NoError(t, err)
+	require.Len(t, event.Previews, 2)
+
+	// Only one has them.
+	greedy := loopback.Config(t)
+	greedy.Node.Store, greedy.Node.StorePasswordFile, greedy.Push.Enabled = store, passwordFile, true
+	_, err = Start(greedy, NewLogger(&w.log, w.cfg.Log))
+	require.ErrorContains(t, err, "another node has the registrations")
+
+	// The database goes away and comes back: nothing is acknowledged meanwhile.
+	require.NoError(t, w.healthy())
+	require.NoError(t, server.Halt())
+	require.ErrorIs(t, w.healthy(), postgres.ErrAway)
+	posted := make(chan error, 1)
+	e, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("three"), Topic: loopChat().Topic, Key: loopChat().Key, PoW: whisper.DefaultMinPoW})
+	require.NoError(t, err)
+	go func() { posted <- w.whisper.Post(context.Background(), e) }()
+	require.NoError(t, server.Start(t.Context()))
+	if err := <-posted; err != nil { // it was away for longer than a node waits
+		require.ErrorIs(t, err, postgres.ErrAway)
+		require.NoError(t, w.whisper.Post(t.Context(), e))
+	}
+	require.Equal(t, []string{"three"}, shows(t, d, w.ring(t)))
+	require.Eventually(t, func() bool { return w.healthy() == nil }, 20*time.Second, 10*time.Millisecond)
+
+	// A node with other keys is told so; one with the same goes on for it.
+	w.halt()
+	_, err = Start(greedy, NewLogger(&w.log, w.cfg.Log))
+	require.ErrorContains(t, err, "disk key")
+	heir := t.TempDir()
+	for _, name := range []string{"nodekey", "pushkey", "push.disk.key"} {
+		key, err := os.ReadFile(filepath.Join(w.cfg.Node.DataDir, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(heir, name), key, 0o600))
+	}
+	other.post(t, "while nobody rings")
+	w.cfg.Node.DataDir = heir
+	w.restart(t, true)
+	again := w.device(t, w.pushKey)
+	require.Equal(t, []string{"while nobody rings"}, shows(t, again, w.ring(t)))
+
+	w.halt()
+	other.halt()
+	for _, log := range []string{string(w.log.Bytes()), string(other.log.Bytes())} {
+		require.NotContains(t, log, password)
+		require.NotContains(t, log, "role's")
+	}
+}
+
+// The settings keep the password out of the URL, and say so.
+func TestStoreSettings(t *testing.T) {
+	cfg := loopback.Config(t)
+	cfg.Mailserver.Enabled = true
+	for text, says := range map[string]string{
+		"mysql://x/y":                             "no URL of a PostgreSQL database",
+		"postgres://a b/c%":                       "no URL of a PostgreSQL database",
+		"postgres://role:canary@host/db":          "has a password in it",
+		"postgres://role@host/db?password=canary": "has a password in it",
+	} {
+		cfg.Node.Store = text
+		err := cfg.Validate()
+		require.ErrorContains(t, err, says)
+		require.NotContains(t, err.Error(), "canary")
+	}
+	cfg.Node.Store = "postgres://role@db.example.org/mail"
+	require.NoError(t, cfg.Validate())
+	warnings := func() string { return strings.Join(cfg.Warnings(), "\n") }
+	require.Contains(t, warnings(), "verify-full")
+	cfg.Node.Store += "?sslmode=verify-full"
+	require.NotContains(t, warnings(), "Node.Store")
+	cfg.Mailserver.Enabled = false
+	require.Contains(t, warnings(), "Node.Store (--store) means nothing")
+	require.False(t, WithStore(cfg))
+
+	cfg.Mailserver.Enabled, cfg.Node.StorePasswordFile = true, filepath.Join(t.TempDir(), "missing")
+	_, err := Start(cfg, NewLogger(&loopback.Log{}, config.Log{Verbosity: 3, Format: "text"}))
+	require.ErrorContains(t, err, "--store.password")
+	cfg.Node.Store, cfg.Node.StorePasswordFile = "postgres://role@127.0.0.1:1/mail?sslmode=disable", ""
+	_, err = Start(cfg, NewLogger(&loopback.Log{}, config.Log{Verbosity: 3, Format: "text"}))
+	require.ErrorIs(t, err, postgres.ErrAway)
+	require.ErrorContains(t, err, "--store")
+}
