@@ -11,13 +11,17 @@ import (
 // judge asks the parts of a node that runs whether they do their work.
 func (n *Node) judge(cfg config.Config) *health.Judge {
 	checks := []health.Check{{Name: "node", Live: true, Run: func(context.Context) error { return n.healthy() }}}
+	own := n.store == nil // a restart mends no database
+	if !own {
+		checks = append(checks, health.Check{Name: "database", Run: func(context.Context) error { return n.store.Ping() }})
+	}
 	if n.archive != nil {
-		checks = append(checks, health.Check{Name: "archive", Live: true, Run: func(context.Context) error { return n.archive.Probe() }})
+		checks = append(checks, health.Check{Name: "archive", Live: own, Run: func(context.Context) error { return n.archive.Probe() }})
 	}
 	if n.push != nil {
 		checks = append(checks,
-			health.Check{Name: "push", Live: true, Run: func(context.Context) error { return n.push.Probe() }},
-			health.Check{Name: "follower", Live: true, Run: health.Follower(n.push.Position, n.archive.Last)},
+			health.Check{Name: "push", Live: own, Run: func(context.Context) error { return n.push.Probe() }},
+			health.Check{Name: "follower", Live: own, Run: health.Follower(n.push.Position, n.archive.Last)},
 			health.Check{Name: "providers", Run: health.Providers(n.services)},
 			health.Check{Name: "clock", Run: health.Clock(func(ctx context.Context) (time.Time, bool) { return ServiceClock(ctx, cfg.Push.Provider) })},
 		)
@@ -42,6 +46,11 @@ func (n *Node) notes() []string {
 	var notes []string
 	if remark := n.remark(); remark != "" {
 		notes = append(notes, remark)
+	}
+	if n.store != nil {
+		if err := n.store.Ping(); err != nil {
+			notes = append(notes, err.Error())
+		}
 	}
 	if n.push == nil {
 		return notes

@@ -8,9 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,6 +19,7 @@ import (
 	"whisperpush/testutil/genuinepostgres"
 	"whisperpush/testutil/loopback"
 	"whisperpush/whisper"
+	"whisperpush/wnode/health"
 )
 
 // onDatabase starts a PostgreSQL server and returns what settings say of an empty
@@ -77,9 +78,19 @@ func TestNodesOnPostgres(t *testing.T) {
 	require.ErrorContains(t, err, "another node has the registrations")
 
 	// The database goes away and comes back: nothing is acknowledged meanwhile.
-	require.NoError(t, w.healthy())
+	judged := func(all bool) health.Report {
+		judge := w.judge(w.cfg)
+		defer judge.Close()
+		return judge.Report(t.Context(), all)
+	}
+	require.Empty(t, judged(false).Notes)
 	require.NoError(t, server.Halt())
-	require.ErrorIs(t, w.healthy(), postgres.ErrAway)
+	live := judged(false)
+	require.True(t, live.OK(), "a restart would not mend it")
+	require.Contains(t, live.Notes[0], postgres.ErrAway.Error())
+	ready := judged(true)
+	require.False(t, ready.OK())
+	require.True(t, slices.ContainsFunc(ready.Checks, func(r health.Result) bool { return r.Name == "database" && !r.OK }))
 	posted := make(chan error, 1)
 	e, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("three"), Topic: loopChat().Topic, Key: loopChat().Key, PoW: whisper.DefaultMinPoW})
 	require.NoError(t, err)
@@ -90,7 +101,7 @@ func TestNodesOnPostgres(t *testing.T) {
 		require.NoError(t, w.whisper.Post(t.Context(), e))
 	}
 	require.Equal(t, []string{"three"}, shows(t, d, w.ring(t)))
-	require.Eventually(t, func() bool { return w.healthy() == nil }, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, w.store.Ping())
 
 	// A node with other keys is told so; one with the same goes on for it.
 	w.halt()
