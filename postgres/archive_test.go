@@ -18,24 +18,8 @@ import (
 	"whisperpush/whisper"
 )
 
-func TestArchive(t *testing.T) {
-	exercise(t, func(t *testing.T) func() (anArchive, error) {
-		d := opened(t, database(t), Options{})
-		return func() (anArchive, error) { return d.Archive(background, ArchiveOptions{Retention: -1}) }
-	})
-}
-
 // eachItsPart is the width of parts that makes each transaction begin one.
 const eachItsPart = time.Nanosecond
-
-func TestArchiveOfManyParts(t *testing.T) {
-	exercise(t, func(t *testing.T) func() (anArchive, error) {
-		d := opened(t, database(t), Options{})
-		return func() (anArchive, error) {
-			return d.Archive(background, ArchiveOptions{Retention: -1, width: eachItsPart})
-		}
-	})
-}
 
 // opensArchive opens one until the test ends.
 func opensArchive(t *testing.T, d *DB, o ArchiveOptions) *Archive {

@@ -54,7 +54,6 @@ func Exercise(t *testing.T, place func(t *testing.T) func() (node.Archive, error
 		"ByHash":              byHash,
 		"Identity":            func(t *testing.T, open opener) { identity(t, open, place(t)) },
 		"Closed":              closed,
-		"OneAtATime":          oneAtATime,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}
@@ -658,7 +657,10 @@ func closed(t *testing.T, open opener) {
 	require.Len(t, all(t, open.with(t)), want)
 }
 
-func oneAtATime(t *testing.T, open opener) {
+// OneAtATime is for archives that one process at a time has open: the second is told
+// durable.ErrLocked. place is as for Exercise.
+func OneAtATime(t *testing.T, place func(t *testing.T) func() (node.Archive, error)) {
+	var open opener = place(t)
 	a := open.must(t)
 	_, err := open()
 	require.ErrorIs(t, err, durable.ErrLocked)

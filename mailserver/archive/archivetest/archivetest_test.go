@@ -8,12 +8,14 @@ import (
 	"whisperpush/wnode/node"
 )
 
-func TestArchive(t *testing.T) {
-	archivetest.Exercise(t, func(t *testing.T) func() (node.Archive, error) {
-		dir := t.TempDir()
-		return func() (node.Archive, error) { return archive.Open(dir, archive.Options{Retention: -1}) }
-	})
+func place(t *testing.T) func() (node.Archive, error) {
+	dir := t.TempDir()
+	return func() (node.Archive, error) { return archive.Open(dir, archive.Options{Retention: -1}) }
 }
+
+func TestArchive(t *testing.T) { archivetest.Exercise(t, place) }
+
+func TestSecondArchive(t *testing.T) { archivetest.OneAtATime(t, place) }
 
 // A queue that is nearly always full, so that what is offered has to wait.
 func TestArchiveWithoutRoom(t *testing.T) {

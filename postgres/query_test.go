@@ -5,11 +5,9 @@ import (
 	"math"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"whisperpush/mailserver/archive"
 	"whisperpush/whisper"
@@ -61,9 +59,9 @@ func matching(list []archive.Record, q archive.Query) (out []common.Hash) {
 	return out
 }
 
-// Pages of more rows than an archive looks at in one go.
-func queryPages(t *testing.T, open opener) {
-	a := open.with(t)
+// Pages of more rows than a statement tells of.
+func TestQueryPages(t *testing.T) {
+	a := opensArchive(t, opened(t, database(t), Options{}), ArchiveOptions{Retention: -1})
 	const total = 3000
 	var list []archive.Record
 	for n := uint64(0); n < total; n += 500 {
@@ -93,61 +91,4 @@ func queryPages(t *testing.T, open opener) {
 	} {
 		require.Equal(t, matching(list, q), pages(t, a, q, total), name)
 	}
-}
-
-// queryAgainstAList asks anything and compares with a walk over a plain list.
-func queryAgainstAList(t *testing.T, open opener) {
-	a := open.with(t)
-	var list []archive.Record
-	n := uint64(0)
-	rapid.Check(t, func(t *rapid.T) {
-		times := rapid.SampledFrom([]uint32{0, 1, 99, 100, 101, 1000, math.MaxUint32 - 50, math.MaxUint32})
-		topics := rapid.Map(rapid.Uint64Range(0, 6), topicOf)
-		var envs []*whisper.Envelope
-		for range rapid.IntRange(0, 10).Draw(t, "envelopes") {
-			n++
-			sent, ttl := times.Draw(t, "sent"), uint32(50)
-			if sent > math.MaxUint32-50 {
-				ttl = math.MaxUint32 - sent
-			}
-			e := envelope(n, topics.Draw(t, "topic"), sent, ttl, rapid.SampledFrom([]int{8, 100, 3000, 10_000}).Draw(t, "size"))
-			envs = append(envs, e)
-			list = append(list, archive.Record{Seq: n, Hash: e.Hash(), Topic: e.Topic, Sent: e.Sent()})
-		}
-		require.NoError(t, archived(a, envs...))
-		for range 5 {
-			q := archive.Query{
-				Lower: times.Draw(t, "lower"), Upper: times.Draw(t, "upper"),
-				Topics:     rapid.SliceOfN(topics, 0, 3).Draw(t, "topics"),
-				Descending: rapid.Bool().Draw(t, "descending"),
-				After:      rapid.Uint64Range(n-min(n, 60), n+2).Draw(t, "after"),
-				Before:     rapid.SampledFrom([]uint64{0, n - min(n, 10), n + 1, math.MaxUint64}).Draw(t, "before"),
-				MaxRows:    rapid.IntRange(0, 40).Draw(t, "rows"),
-				MaxBytes:   rapid.SampledFrom([]int{0, 1, 1000, 20_000}).Draw(t, "bytes"),
-				MaxScan:    rapid.SampledFrom([]int{0, 1, 10, 100}).Draw(t, "scan"),
-			}
-			if rapid.Bool().Draw(t, "with filter") {
-				var b whisper.Bloom
-				for _, t := range rapid.SliceOfN(topics, 0, 3).Draw(t, "filter") {
-					b.Merge(t.Bloom())
-				}
-				q.Bloom = &b
-			}
-			require.Equal(t, matching(list, q), pages(t, a, q, 2*len(list)+10), "%+v", q)
-		}
-	})
-}
-
-// An envelope that claims to be old and arrives after a client has read past that time
-// is in the client's next page.
-func lateIsFoundBySequence(t *testing.T, open opener) {
-	a := open.with(t)
-	now := uint32(time.Now().Unix())
-	require.NoError(t, archived(a, envelope(1, topicOf(1), now, 50, 64)))
-	late := envelope(2, topicOf(1), now-40, 50, 64)
-	require.NoError(t, archived(a, late))
-	page, err := a.Query(t.Context(), archive.Query{Upper: math.MaxUint32, Topics: []whisper.Topic{topicOf(1)}, After: 1})
-	require.NoError(t, err)
-	require.Len(t, page.Records, 1)
-	require.Equal(t, late.Hash(), page.Records[0].Hash)
 }
