@@ -205,17 +205,16 @@ func (i *Inbox) SetChats(ctx context.Context, chats []client.Chat) error {
 func (i *Inbox) Reshow(ctx context.Context) error {
 	return i.update(ctx, func(t *change) error {
 		clear(i.shown)
+		// It may have some again, if this is tried once more: what is not wanted is removed
+		// in any case.
 		var hashes []common.Hash
 		for hash, e := range t.model.entries {
 			if e.Display != notDisplayed {
 				hashes = append(hashes, hash)
 			}
 		}
-		for hash := range t.model.ghosts {
-			hashes = append(hashes, hash)
-		}
 		if len(hashes) > 0 {
-			t.add(&displayRecord{hashes, notDisplayed})
+			t.add(&displayRecord{hashes, maybeDisplayed})
 		}
 		i.badge = -1
 		return nil
