@@ -65,6 +65,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 		done; \
 	done
 
+screenshots: ## write docs/status.png, the status page in a real browser (needs chromium)
+	$(GO) test -count=1 -run TestBrowserDraws ./wnode/statuspage -args -screenshot $(CURDIR)/docs/status.png
+
 vectors: ## write the golden vectors of shh/6 anew with the genuine node
 	cd testutil/genuine && $(GO) run -ldflags=-checklinkname=0 ./cmd/vectors -out ../../whisper/testdata/genuine
 

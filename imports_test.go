@@ -41,13 +41,14 @@ var layers = map[string][]string{
 	"pushext/client":       {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
 
-	"config":        {},
-	"wnode/health":  {},
-	"wnode/rpc":     {"config"},
-	"wnode/rpc/shh": {"whisper"},
+	"config":           {},
+	"wnode/statuspage": {},
+	"wnode/health":     {},
+	"wnode/rpc":        {"config"},
+	"wnode/rpc/shh":    {"whisper"},
 	"wnode/node": append([]string{
 		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh",
+		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
 		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/credentials", "pushext/emulate",

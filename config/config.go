@@ -21,6 +21,8 @@ type Config struct {
 	RPC RPC
 	// The Prometheus endpoint.
 	Metrics Metrics
+	// The status page: what the node does, for people.
+	Status Status
 	// What the node logs, on standard error.
 	Log Log
 }
@@ -217,6 +219,19 @@ type Metrics struct {
 	Addr string
 	// Port to listen on. 0: any free port.
 	Port int
+}
+
+// Status is the status page.
+type Status struct {
+	// Serve a page over HTTP that shows what the node does. It has counts only: no token, topic, host or peer.
+	Enabled bool
+	// Interface to listen on. Where other computers reach it, TokenFile is needed. Empty: 127.0.0.1.
+	Addr string
+	// Port to listen on. 0: any free port.
+	Port int
+	// File whose first line, of at least 16 characters, is the password that the page asks for; any user name does.
+	// Empty: none is asked for.
+	TokenFile string
 }
 
 // Log is the node's log.

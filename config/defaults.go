@@ -67,6 +67,7 @@ func Defaults() Config {
 			},
 		},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
+		Status:  Status{Addr: "127.0.0.1", Port: 6061},
 		Log:     Log{Verbosity: 3, Format: "text"},
 	}
 }

@@ -77,6 +77,11 @@ func (c *Config) Faults() []Fault {
 	v.rpc(&c.RPC)
 	v.host("Metrics.Addr (--metrics.addr)", c.Metrics.Addr, "metrics.port")
 	v.port("Metrics.Port (--metrics.port)", c.Metrics.Port)
+	v.host("Status.Addr (--status.addr)", c.Status.Addr, "status.port")
+	v.port("Status.Port (--status.port)", c.Status.Port)
+	v.path("Status.TokenFile (--status.token)", c.Status.TokenFile)
+	v.check("Status.Addr", !c.Status.Enabled || c.Status.TokenFile != "" || loopback(c.Status.Addr),
+		"Status.Addr (--status.addr) is %q, where other computers reach the status page; give a password file with --status.token, or 127.0.0.1", c.Status.Addr)
 	v.listeners(c)
 	v.check("Log.Verbosity", c.Log.Verbosity >= 0 && c.Log.Verbosity <= maxVerbosity,
 		"Log.Verbosity (--verbosity) is %d; give 0 (nothing) to %d (everything)", c.Log.Verbosity, maxVerbosity)
@@ -196,6 +201,7 @@ func (v *problems) listeners(c *Config) {
 	add(http.Enabled, "RPC.HTTP.Port (--http.port)", http.Addr, http.Port)
 	add(ws.Enabled && !(shared && http.Port == ws.Port), "RPC.WS.Port (--ws.port)", ws.Addr, ws.Port)
 	add(c.Metrics.Enabled, "Metrics.Port (--metrics.port)", c.Metrics.Addr, c.Metrics.Port)
+	add(c.Status.Enabled, "Status.Port (--status.port)", c.Status.Addr, c.Status.Port)
 	for i, one := range all {
 		for _, other := range all[:i] {
 			v.check(one.setting, !one.collides(other), "%s and %s are both %d; give one of them another port", other.setting, one.setting, one.port)

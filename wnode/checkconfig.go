@@ -79,6 +79,11 @@ func examineSettings(cfg config.Config) []config.Fault {
 		wrong("Node.StorePasswordFile", err)
 		wrong("Node.StorePasswordFile", node.SecretFile{Path: cfg.Node.StorePasswordFile}.Exposed())
 	}
+	_, err := node.StatusToken(cfg)
+	wrong("Status.TokenFile", err)
+	if cfg.Status.Enabled && cfg.Status.TokenFile != "" {
+		wrong("Status.TokenFile", node.SecretFile{Path: cfg.Status.TokenFile}.Exposed())
+	}
 	if cfg.Node.KeyHex == "" {
 		wrong("Node.KeyFile", examineKey(node.NodeKeyFile(cfg)))
 	}
@@ -231,6 +236,7 @@ func summary(cfg config.Config) string {
 		{cfg.RPC.HTTP.Enabled, rpc.WhatHTTP, cfg.RPC.HTTP.Addr, cfg.RPC.HTTP.Port},
 		{cfg.RPC.WS.Enabled, rpc.WhatWS, cfg.RPC.WS.Addr, cfg.RPC.WS.Port},
 		{cfg.Metrics.Enabled, rpc.WhatMetrics, cfg.Metrics.Addr, cfg.Metrics.Port},
+		{cfg.Status.Enabled, rpc.WhatStatus, cfg.Status.Addr, cfg.Status.Port},
 	} {
 		if l.on {
 			parts = append(parts, l.what+" on "+rpc.HostPort(l.addr, l.port))

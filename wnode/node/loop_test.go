@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"whisperpush/testutil/genuinenode"
 	"whisperpush/testutil/loopback"
 	"whisperpush/whisper"
+	"whisperpush/wnode/rpc"
 )
 
 // world is a mailserver with push, an emulated FCM, and a device, with
@@ -45,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	credentials := filepath.Join(t.TempDir(), "service-account.json")
 	require.NoError(t, os.WriteFile(credentials, fcm.CredentialsJSON(), 0o600))
 	w.cfg.RPC.IPCDisable = true
-	w.cfg.Metrics.Enabled = true
+	w.cfg.Metrics.Enabled, w.cfg.Status.Enabled = true, true
 	w.cfg.Log = config.Log{Verbosity: 5, Format: "json"}
 	w.cfg.Push.Provider = []config.Provider{{Name: "fcm", Type: "fcm", Options: map[string]any{
 		"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials,
@@ -256,6 +258,7 @@ func TestCanaries(t *testing.T) {
 	require.NoError(t, d.Register(t.Context(), client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(w.token)}}}))
 	w.fcm.Unregister(w.token)
 	metrics := scrape(t, w)
+	page := statusDocument(t, w)
 	w.halt()
 
 	state, err := w.state.Load(t.Context())
@@ -280,6 +283,7 @@ func TestCanaries(t *testing.T) {
 	require.Contains(t, string(log), `"level"`, "there is a log to look at")
 	hidden("the log", log, "token", "topic", "text", "chat key", "FCM host")
 	hidden("the metrics", metrics, "token", "topic", "text", "chat key", "FCM host")
+	hidden("the status page", page, "token", "topic", "text", "chat key", "FCM host")
 	require.NoError(t, filepath.WalkDir(filepath.Join(w.cfg.Node.DataDir, "push"), func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -288,6 +292,20 @@ func TestCanaries(t *testing.T) {
 		hidden(path, content, "token", "topic", "text", "chat key")
 		return err
 	}))
+}
+
+// statusDocument is what the status page shows.
+func statusDocument(t *testing.T, w *world) []byte {
+	t.Helper()
+	i := slices.IndexFunc(w.http, func(l *rpc.Listener) bool { return l.Scheme == "status" })
+	require.GreaterOrEqual(t, i, 0, "the status page is on")
+	response, err := http.Get("http://" + w.http[i].Addr.String() + "/status.json")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(b), `"push":true`)
+	return b
 }
 
 func scrape(t *testing.T, w *world) []byte {

@@ -82,6 +82,10 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	statusToken, err := StatusToken(cfg)
+	if err != nil {
+		return err
+	}
 	if err := CheckDataDir(cfg.Node.DataDir); err != nil {
 		return err
 	}
@@ -199,9 +203,14 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	if err = n.startRPC(cfg, logger); err != nil {
 		return err
 	}
+	judge := n.judge(cfg)
+	n.onStop(judge.Close)
+	if cfg.Status.Enabled {
+		if err := n.startStatus(cfg, statusToken, judge, logger); err != nil {
+			return err
+		}
+	}
 	if cfg.Metrics.Enabled {
-		judge := n.judge(cfg)
-		n.onStop(judge.Close)
 		metrics, err := listenMetrics(cfg.Metrics, n.registry, judge, logger)
 		if err != nil {
 			return err

@@ -42,6 +42,9 @@ func NamedSecrets(cfg config.Config) []SecretFile {
 	if path := cfg.Node.StorePasswordFile; path != "" && WithStore(cfg) {
 		files = append(files, SecretFile{"database's password", path})
 	}
+	if path := cfg.Status.TokenFile; path != "" && cfg.Status.Enabled {
+		files = append(files, SecretFile{"status page's password", path})
+	}
 	if !cfg.Push.Enabled {
 		return files
 	}

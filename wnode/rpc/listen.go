@@ -61,6 +61,7 @@ func CheckListeners(cfg config.Config) error {
 		try(http.Enabled, "tcp", WhatHTTP, HostPort(http.Addr, http.Port), "http.port", "http.addr"),
 		try(ws.Enabled, "tcp", WhatWS, HostPort(ws.Addr, ws.Port), "ws.port", "ws.addr"),
 		try(metrics.Enabled, "tcp", WhatMetrics, HostPort(metrics.Addr, metrics.Port), "metrics.port", "metrics.addr"),
+		try(cfg.Status.Enabled, "tcp", WhatStatus, HostPort(cfg.Status.Addr, cfg.Status.Port), "status.port", "status.addr"),
 	)
 }
 
@@ -69,6 +70,7 @@ const (
 	WhatHTTP    = "JSON-RPC over HTTP"
 	WhatWS      = "JSON-RPC over WebSocket"
 	WhatMetrics = "metrics"
+	WhatStatus  = "the status page"
 )
 
 // HostPort joins an address of the settings, in which no interface is the loopback one.
