@@ -289,6 +289,7 @@ func (s *Store) lost() {
 		s.db.log.Error("another node has taken over the store; this one writes no more", "store", s.name)
 	}
 	s.fenced = true
+	s.db.loseOnce.Do(func() { close(s.db.lost) })
 }
 
 // Close implements durable.Store. It waits for what is being written.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,7 +13,10 @@ import (
 	"whisperpush/config"
 )
 
-// Serve runs a node until ctx ends.
+// errTakenOver ends a node whose registrations another one has.
+var errTakenOver = errors.New("another node has taken over the registrations; this one ends, so that no device is woken by two")
+
+// Serve runs a node until ctx ends, or another node has taken over its registrations.
 func Serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := NewLogger(stderr, cfg.Log)
 	garbage := newCollector()
@@ -33,7 +37,11 @@ func Serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
 	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, n.healthy, logger) })()
 
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-n.lost():
+		return errTakenOver
+	}
 	daemon.SdNotify(false, daemon.SdNotifyStopping)
 	logger.Info("stopping; a second signal ends the node at once")
 	return nil

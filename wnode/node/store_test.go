@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
@@ -125,6 +127,45 @@ func TestNodesOnPostgres(t *testing.T) {
 		require.NotContains(t, log, password)
 		require.NotContains(t, log, "role's")
 	}
+}
+
+// A node whose registrations another one has taken over, as after a long pause, ends.
+func TestTakenOver(t *testing.T) {
+	t.Parallel()
+	_, store, passwordFile, password := onDatabase(t)
+	w := newWorld(t)
+	w.cfg.Node.Store, w.cfg.Node.StorePasswordFile, w.cfg.Push.Enabled = store, passwordFile, true
+	ready, stdout := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Serve(t.Context(), w.cfg, stdout, &w.log)
+		stdout.Close()
+	}()
+	_, err := ready.Read(make([]byte, 1)) // it is up
+	require.NoError(t, err)
+	go io.Copy(io.Discard, ready)
+
+	// As the other would, and then there is something to write.
+	u, err := url.Parse(store)
+	require.NoError(t, err)
+	u.User = url.UserPassword(u.User.Username(), password)
+	conn, err := pgx.Connect(t.Context(), u.String())
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), "UPDATE whisperpush.stores SET term = 1")
+	require.NoError(t, err)
+	db, err := postgres.Open(t.Context(), u.String(), postgres.Options{})
+	require.NoError(t, err)
+	defer db.Close()
+	a, err := db.Archive(t.Context(), postgres.ArchiveOptions{})
+	require.NoError(t, err)
+	defer a.Close()
+	e, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("x"), Topic: loopChat().Topic, Key: loopChat().Key, PoW: whisper.DefaultMinPoW})
+	require.NoError(t, err)
+	archived := make(chan error, 1)
+	a.Archive(t.Context(), []*whisper.Envelope{e}, func(err error) { archived <- err })
+	require.NoError(t, <-archived)
+	require.ErrorIs(t, <-ended, errTakenOver)
 }
 
 // The settings keep the password out of the URL, and say so.
