@@ -33,6 +33,7 @@ var documented = []struct {
 	{"wnode device listen --count 1 &", listen},
 	{"wnode send --server enode://… --topic family --password 'our secret' --payload 'Dinner at 7'", send},
 	{"go build -trimpath -o bin/wnode ./cmd/wnode", run},
+	{"bin/wnode quickstart --config node.toml --datadir data --extip 203.0.113.7 --contact mailto:operator@example.org", run},
 	{"install -m 0755 bin/wnode /usr/local/bin/wnode", run},
 	{"install -d -m 0755 /etc/whisperpush", run},
 	{"install -m 0644 deploy/node.toml /etc/whisperpush/node.toml", run},

@@ -89,8 +89,8 @@ func (k KeyFile) Read() ([]byte, error) {
 	return secret, nil
 }
 
-// load reads the key, and makes one at the first start.
-func (k KeyFile) load() (secret []byte, made bool, err error) {
+// Load reads the key, and makes one at the first start.
+func (k KeyFile) Load() (secret []byte, made bool, err error) {
 	if err := k.Missing(); err != nil {
 		return nil, false, err
 	}

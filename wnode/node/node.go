@@ -273,7 +273,7 @@ func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, err
 		return crypto.HexToECDSA(cfg.Node.KeyHex)
 	}
 	file := NodeKeyFile(cfg)
-	secret, made, err := file.load()
+	secret, made, err := file.Load()
 	if err != nil {
 		return nil, err
 	}

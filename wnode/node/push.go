@@ -32,7 +32,7 @@ func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, 
 func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushserver.Server, *ecdsa.PrivateKey, error) {
 	dir := pushDir(cfg)
 	file := PushKeyFile(cfg)
-	secret, _, err := file.load()
+	secret, _, err := file.Load()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,7 +43,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 	if key.Equal(nodeKey) {
 		return nil, nil, fmt.Errorf("the push key in %s %w", file.Path(), ErrOneKey)
 	}
-	diskKey, _, err := DiskKeyFile(cfg).load()
+	diskKey, _, err := DiskKeyFile(cfg).Load()
 	if err != nil {
 		return nil, nil, err
 	}
