@@ -352,7 +352,7 @@ func (y *yardstick) beside(ctx context.Context) error {
 	}
 }
 
-// take returns the samples, and begins anew.
+// take returns the samples, and begins again.
 func (y *yardstick) take() samples {
 	taken := y.samples
 	y.samples = samples{}

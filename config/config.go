@@ -13,9 +13,9 @@ type Config struct {
 	Node Node
 	// The Whisper protocol, shh/6.
 	Shh Shh
-	// The mail server: it archives every envelope and answers mail requests.
+	// The mailserver: it archives every envelope and answers mail requests.
 	Mailserver Mailserver
-	// The push server: it wakes the devices that registered. It needs, and turns on, the mail server.
+	// The push server: it wakes the devices that registered. It needs, and turns on, the mailserver.
 	Push Push
 	// JSON-RPC over a local socket, HTTP and WebSocket.
 	RPC RPC

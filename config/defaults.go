@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// DefaultPassword is the mail server's password while none is configured: the one status-go's clients use.
+// DefaultPassword is the mailserver's password while none is configured: the one status-go's clients use.
 const DefaultPassword = "status-offline-inbox"
 
-// Defaults returns the settings of a node that was told nothing: a relay without mail server and push.
+// Defaults returns the settings of a node that was told nothing: a relay without mailserver and push.
 func Defaults() Config {
 	return Config{
 		Node: Node{
@@ -72,7 +72,7 @@ func Defaults() Config {
 	}
 }
 
-// DefaultDataDir is .whisperpush in the user's home directory, or in the working directory if he has none.
+// DefaultDataDir is .whisperpush in the user's home directory, or in the working directory if they have none.
 func DefaultDataDir() string {
 	home, err := os.UserHomeDir()
 	if err != nil {

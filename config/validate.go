@@ -46,7 +46,7 @@ const (
 	maxPoW     = 1000     // a second of many computers
 )
 
-// Namespaces are the JSON-RPC name spaces that RPC.HTTP.API and RPC.WS.API may list.
+// Namespaces are the JSON-RPC namespaces that RPC.HTTP.API and RPC.WS.API may list.
 func Namespaces() []string { return []string{"shh", "net", "web3", "admin"} }
 
 // Validate checks every setting that can be checked without touching disk or network. The error joins one sentence

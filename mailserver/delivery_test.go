@@ -161,7 +161,7 @@ func TestLateArrival(t *testing.T) {
 	})
 }
 
-// TestCursorOfAnotherLog: the server was installed anew, and its log is longer than
+// TestCursorOfAnotherLog: the server was installed again, and its log is longer than
 // the old one by now.
 func TestCursorOfAnotherLog(t *testing.T) {
 	inBench(t, nil, func(t *testing.T, b *bench) {

@@ -39,7 +39,7 @@ func (q question) refusable() bool { return q.known && q.Form.EndMark() }
 // rejection is why a request is not answered.
 type rejection struct {
 	outcome outcome
-	refusal mailwire.Refusal // what the asker is told, if he can be told
+	refusal mailwire.Refusal // what the asker is told, if they can be told
 }
 
 func (r *rejection) Error() string { return string(r.outcome) + ": " + string(r.refusal) }

@@ -14,7 +14,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// anArchive is what the node, the mail server and the push server ask of an archive.
+// anArchive is what the node, the mailserver and the push server ask of an archive.
 type anArchive interface {
 	Archive(ctx context.Context, envs []*whisper.Envelope, done func(error))
 	Query(ctx context.Context, q archive.Query) (archive.Page, error)

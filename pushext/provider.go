@@ -8,7 +8,7 @@ import (
 )
 
 // Provider delivers wake-ups to devices through one push service: FCM, a
-// web-hook, APNs. Implementations live in directories of their own below
+// webhook, APNs. Implementations live in directories of their own below
 // pushext and import it, never the reverse; each must pass the suite in
 // pushext/providertest.
 type Provider interface {
@@ -29,7 +29,7 @@ type Provider interface {
 }
 
 // Laner is implemented by a Provider whose addresses lead to different hosts,
-// such as web-hooks. Notifications with different lanes are queued, limited
+// such as webhooks. Notifications with different lanes are queued, limited
 // and paused apart, so one slow or broken host holds back nobody else. As users name
 // the hosts, all lanes of such providers share what one domain, or one network of
 // literal addresses, may use at once.
@@ -58,7 +58,7 @@ type Canonicalizer interface {
 // Formatting or logging an Address shows neither token nor keys.
 type Address struct {
 	Token string   // device token, or the endpoint's URL
-	Keys  [][]byte // provider specific: p256dh and auth of Web Push, the web-hook's secret
+	Keys  [][]byte // provider specific: p256dh and auth of Web Push, the webhook's secret
 }
 
 const redacted = "[address]"

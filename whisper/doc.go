@@ -9,7 +9,7 @@
 // which checks it, remembers its hash and gives it to every peer that wants its
 // topic (bloom.go). A peer's read loop takes the envelopes that come from the
 // network the same way: decode, check, pool, relay, archive, subscriptions. A
-// receiver opens what he subscribed to with OpenSymmetric or OpenAsymmetric.
+// receiver opens what they subscribed to with OpenSymmetric or OpenAsymmetric.
 //
 // Two packets leave this way. A request (126) is for the mailserver at the
 // other end of the link alone, and a direct message (127) is its answer: it is

@@ -36,9 +36,9 @@ func (n *Node) packetHandlers() map[uint64]handler {
 	}
 }
 
-// readLoop handles the packets of a peer until the link ends. Nothing that a
-// peer sends makes this end ends the link: whoever relays cannot know what all
-// others find wrong with it, and a garbled packet says nothing of the next one.
+// readLoop handles the packets of a peer until the link ends. Nothing a
+// peer sends makes us close the link: a relay cannot know what every other node will
+// object to, and a garbled packet says nothing of the next one.
 func (p *peer) readLoop() error {
 	for {
 		packet, err := p.link.ReadPacket()

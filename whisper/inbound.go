@@ -9,7 +9,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
-// A link that somebody opened to this node costs him nothing, and there are only
+// A link that somebody opened to this node costs them nothing, and there are only
 // Config.MaxInbound of them. So a link is kept for what it is used for: when there
 // are too many, one gives way to the newcomer.
 //
@@ -21,7 +21,7 @@ import (
 // Of those that are alike it is one of the network with the most links here, and
 // there the one whose last use is the longest ago. Who has all links from one
 // network therefore displaces himself; who has many networks displaces others only
-// as fast as he connects, and nobody who has shown what he came for.
+// as fast as they connect, and nobody who has shown what they came for.
 const (
 	// linkGrace is how long a link is new: the time to show what it is for.
 	linkGrace = 15 * time.Second

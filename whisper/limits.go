@@ -43,7 +43,7 @@ const (
 	// default maximum message size cuts the link on larger packets.
 	plausibleMaxPacket = DefaultMaxMessageSize
 	// relayQueueEnvelopes and relayQueueBytes bound what waits for a slow peer;
-	// the oldest is let go, as another peer of his will have it.
+	// the oldest is let go, as another of their peers will have it.
 	relayQueueEnvelopes = 1 << 16
 	relayQueueBytes     = 32 << 20
 	// directQueue is how many calls of the Send methods wait for one peer's

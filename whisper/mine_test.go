@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Mining absorbs what all tries share only once; PoW hashes everything anew. They
+// Mining absorbs what all tries share only once; PoW hashes everything again. They
 // must agree at every size, and on the smallest nonce.
 func TestMineAgreesWithPoW(t *testing.T) {
 	now := time.Unix(1_600_000_000, 0)

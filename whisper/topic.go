@@ -12,7 +12,7 @@ import (
 const TopicSize = 4
 
 // Topic is a probabilistic hint, visible to everybody, of whom an envelope is
-// for: a receiver tries to open only the envelopes of his topics.
+// for: a receiver tries to open only the envelopes of their topics.
 type Topic [TopicSize]byte
 
 // TopicFor returns the topic commonly used for a name: the first four bytes of

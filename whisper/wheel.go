@@ -10,7 +10,7 @@ import (
 // 64^n seconds wide, and an envelope lies at the level of the highest digit (to
 // the base 64) in which its expiry differs from the cursor. Adding, removing,
 // expiring and finding what expires last take constant time each, however a
-// stranger spreads his expiries.
+// stranger spreads their expiries.
 type wheel struct {
 	cursor uint32 // no envelope in the wheel is due before this second
 	levels [wheelLevels]wheelLevel

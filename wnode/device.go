@@ -126,7 +126,7 @@ func withDevice(c *cli.Context, do func(ctx context.Context, settings *deviceSet
 	return unanswered(c, do(ctx, settings, device))
 }
 
-// unanswered says in words that the mail server did not answer in the time that --timeout gave it, and why.
+// unanswered says in words that the mailserver did not answer in the time that --timeout gave it, and why.
 func unanswered(c *cli.Context, err error) error {
 	var gaveUp *client.GaveUpError
 	if !errors.As(err, &gaveUp) || !errors.Is(gaveUp.End, context.DeadlineExceeded) {

@@ -25,18 +25,18 @@ import (
 // deviceSettings is what a device on the command line remembers from its register, beside the state that the
 // client package keeps. Both files are in the device's directory, for their owner alone.
 type deviceSettings struct {
-	Server       string          `json:"server"`       // enode URL of the mail server
+	Server       string          `json:"server"`       // enode URL of the mailserver
 	PushKey      string          `json:"pushKey"`      // its push key
 	MailPassword string          `json:"mailPassword"` // for requests of history
 	Chats        []deviceChat    `json:"chats"`
 	Provider     string          `json:"provider"`           // name of the server's provider; with Direct, of the second route
 	Token        string          `json:"token"`              // address at that provider
-	Secret       hexutil.Bytes   `json:"secret,omitempty"`   // that signs web-hooks
+	Secret       hexutil.Bytes   `json:"secret,omitempty"`   // that signs webhooks
 	Emulator     string          `json:"emulator,omitempty"` // URL of the emulated push service
 	Keys         []hexutil.Bytes `json:"keys,omitempty"`     // of the address there
 	Device       string          `json:"device,omitempty"`   // the device's name there, if it is not Token
-	Listen       string          `json:"listen,omitempty"`   // where web-hooks are received, host:port
-	Path         string          `json:"path,omitempty"`     // of the web-hook's URL
+	Listen       string          `json:"listen,omitempty"`   // where webhooks are received, host:port
+	Path         string          `json:"path,omitempty"`     // of the webhook's URL
 	Direct       bool            `json:"direct,omitempty"`   // rung over its own connection, first
 	Plain        bool            `json:"plain,omitempty"`
 	Group        hexutil.Bytes   `json:"group,omitempty"`
@@ -60,7 +60,7 @@ func defaultDeviceDir() string {
 	return filepath.Join(filepath.Dir(config.DefaultDataDir()), ".whisperpush-device")
 }
 
-// pushed tells whether a push service, or a web-hook, is a way to the device.
+// pushed tells whether a push service, or a webhook, is a way to the device.
 func (s *deviceSettings) pushed() bool { return s.Emulator != "" || s.Listen != "" || s.Token != "" }
 
 // byHand tells whether pushes, rings apart, reach the device by device receive only.
@@ -162,7 +162,7 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 	if s.Chats, err = chatFlags(c); err != nil {
 		return nil, err
 	}
-	// Another registration at the same web-hook receiver keeps its URL.
+	// Another registration at the same webhook receiver keeps its URL.
 	if former, err := loadDevice(c.String("dir")); err == nil && s.Listen != "" && former.Listen == s.Listen {
 		s.Path, s.Secret = former.Path, former.Secret
 	}

@@ -30,7 +30,7 @@ import (
 
 const (
 	// doctorFree is the least free space, in bytes, that doctor is content with: an archive that fills up is no
-	// mail server any more.
+	// mailserver any more.
 	doctorFree = 1 << 30
 	// doctorTimeout ends one question to a push service.
 	doctorTimeout = 15 * time.Second

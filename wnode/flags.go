@@ -31,7 +31,7 @@ const (
 
 const configFlag = "config"
 
-// settings returns the flags of the node, made anew for each command that takes them.
+// settings returns the flags of the node, made again for each command that takes them.
 func settings() []setting {
 	d := config.Defaults()
 	return []setting{

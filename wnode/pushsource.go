@@ -127,7 +127,7 @@ func (e *emulator) ask(ctx context.Context, method, path string) (*http.Response
 	return answer, nil
 }
 
-// listenWebhook receives web-hooks and verifies their signatures.
+// listenWebhook receives webhooks and verifies their signatures.
 func (s *deviceSettings) listenWebhook() (*pushSource, error) {
 	cfg := emulate.WebhookConfig{Addr: s.Listen}
 	if s.Path != "" {

@@ -296,7 +296,7 @@ func (a *Archive) logRenewed(cause error) {
 // ID returns the identity of the log: what tells its sequences from those of
 // another archive. It is never zero, and the same for as long as the archive goes
 // on, also after a damaged part was set aside or salvaged. It is another one when
-// the archive was begun anew: because its directory is new, or because the end of
+// the archive was begun again: because its directory is new, or because the end of
 // the log, or the file that holds the identity, was removed.
 func (a *Archive) ID() [IDSize]byte {
 	a.book.mu.Lock()
@@ -321,7 +321,7 @@ func (a *Archive) Probe() error {
 }
 
 // saveBook writes down how far the log has come. To fail is not to be full or
-// broken: what is lost with the record is that clients need not begin anew.
+// broken: what is lost with the record is that clients need not begin again.
 func (a *Archive) saveBook(closed bool) {
 	if err := a.book.save(a.active().first, a.Last(), closed); err != nil {
 		a.log.Warn("the archive's record of its log was not written; clients may ask for everything anew after the next start", "err", err)

@@ -157,7 +157,7 @@ func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *mem
 	}()
 	if p.db, err = a.openDB(p.name, p.sealed, newer > 1); err != nil {
 		if newer > 1 && errors.Is(err, fs.ErrNotExist) {
-			// A sealed database is not made anew.
+			// A sealed database is not made again.
 			err = fmt.Errorf("%w: %w", durable.ErrCorrupted, err)
 		}
 		return nil, nil, err

@@ -169,7 +169,7 @@ func (c *Client) Ignored() uint64 {
 // after a cursor, whatever time it claims to be from; the zero cursor means
 // everything it has. Topics, if any are given, select exactly. The cursor is the
 // one that Collect returned the last time; on another mailserver, or on one whose
-// archive was begun anew, it means everything too.
+// archive was begun again, it means everything too.
 func Since(cursor mailwire.Cursor, topics ...whisper.Topic) mailwire.Request {
 	return mailwire.Request{
 		Form: mailwire.List, Upper: math.MaxUint32, Topics: topics, Batch: true,

@@ -58,7 +58,7 @@ type Cursor struct {
 	// earlier state keeps its identity and gives its sequences again. Zero: unknown.
 	Mark CursorMark
 	// Log is the log that Seq is a sequence of. A mailserver with another one
-	// begins anew; to one of which nothing is known, Seq is its own.
+	// begins again; to one of which nothing is known, Seq is its own.
 	Log LogID
 	// foreign is the encoding of another mailserver, which it gets back as it was.
 	foreign string

@@ -50,7 +50,7 @@
 //
 // log is the identity of the log that the sequence belongs to, drawn when the
 // archive was begun. A mailserver that is asked with the cursor of another log,
-// because it was installed anew or is another one, begins anew: it gives what it
+// because it was installed again or is another one, begins again: it gives what it
 // would give without a cursor, in the same order. mark is the beginning of the hash
 // of the envelope at that sequence, and another one there is another log as well:
 // its archive was put back to an earlier state. Zeros are no identity and no mark:

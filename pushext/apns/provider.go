@@ -215,7 +215,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	}
 }
 
-// request builds header and payload. The errors are fit to be reasons.
+// request builds header and payload. Its errors may be used as Verdict.Reason.
 func (p *Provider) request(n pushext.Notification, now time.Time) (http.Header, []byte, error) {
 	members, err := attempt.Members(n.Body)
 	if err != nil {

@@ -122,9 +122,8 @@ func Post(ctx context.Context, client *http.Client, url string, header http.Head
 	return Do(client, req)
 }
 
-// Do sends a request and reads the answer. Of the client it uses the transport alone:
-// redirects, cookies and the rest of what a client does have no place here, and cost
-// copies of every header.
+// Do sends a request and reads the answer. It uses only client.Transport:
+// redirects and cookies have no place here, and Client copies every header.
 func Do(client *http.Client, req *http.Request) (Answer, error) {
 	transport := client.Transport
 	if transport == nil {

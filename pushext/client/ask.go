@@ -226,7 +226,7 @@ func (d *Device) learn(reply pushwire.Reply) {
 		}
 		fallthrough
 	case pushwire.Expired, pushwire.Terminated:
-		d.state.Epoch, d.state.Seq = 0, 0 // what comes next counts anew
+		d.state.Epoch, d.state.Seq = 0, 0 // what comes next counts again
 	}
 	d.state.Active = reply.State == pushwire.Active
 }

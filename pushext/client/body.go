@@ -58,7 +58,7 @@ func FromPushy(data []byte) ([]byte, error) { return unwrap(data) }
 // they were decrypted.
 func FromWebPush(data []byte) ([]byte, error) { return unwrap(data) }
 
-// FromWebhook returns the body of a push that came as the body of a web-hook.
+// FromWebhook returns the body of a push that came as the body of a webhook.
 func FromWebhook(body []byte) ([]byte, error) { return unwrap(body) }
 
 // unwrap finds a body in the JSON that a platform hands to an app.

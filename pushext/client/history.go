@@ -135,7 +135,7 @@ func (d *Device) place(ctx context.Context) (cursor mailwire.Cursor, lower uint3
 		return cursor, 0, fmt.Errorf("client: history cursor in the device state: %w", err)
 	}
 	if cursor.Log != (mailwire.LogID{}) && len(d.known.log) > 0 && !bytes.Equal(cursor.Log[:], d.known.log) {
-		cursor = mailwire.Cursor{} // the server was installed anew
+		cursor = mailwire.Cursor{} // the server was installed again
 	}
 	if !cursor.IsZero() {
 		return cursor, 0, nil

@@ -121,7 +121,7 @@ func TestHistoryRequests(t *testing.T) {
 	require.Zero(t, s.mails[1].Lower, "whatever time it claims to be from")
 }
 
-// A server that was installed anew has another log: the history begins anew as well,
+// A server that was installed again has another log: the history begins again as well,
 // and no earlier than the device.
 func TestHistoryOfAnotherLog(t *testing.T) {
 	s := startScripted(t)

@@ -185,7 +185,7 @@ func difference(from, to []pushwire.Channel, unsure []whisper.Topic) []pushwire.
 	return changes
 }
 
-// Unregister ends the registration. The keys stay; Register starts it anew.
+// Unregister ends the registration. The keys stay; Register starts it again.
 func (d *Device) Unregister(ctx context.Context) error {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {

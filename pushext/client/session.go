@@ -50,7 +50,7 @@ type call struct {
 }
 
 // dial connects to the mailserver with a node key made for this connection, so
-// that two connections cannot be told to be of one device. It returns when the
+// that two connections cannot be linked to one device. It returns when the
 // shh handshake is complete.
 func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, now func() time.Time, logger *slog.Logger) (_ *session, err error) {
 	s := &session{identity: identity, pushKey: pushKey, server: server, mailKey: mailKey, rings: rings, calls: make(map[[pushwire.IDSize]byte]*call)}

@@ -111,7 +111,7 @@ func TestTwoProcesses(t *testing.T) {
 	require.Greater(t, extension.state.Version, app.state.Version)
 }
 
-// A device that another process began anew is not written over.
+// A device that another process began again is not written over.
 func TestBegunAnew(t *testing.T) {
 	s := startScripted(t)
 	s.answer = s.gives
@@ -206,7 +206,7 @@ func encoded(t require.TestingT, s *state) string {
 	return string(text)
 }
 
-// What the server says of an epoch, and states after which counting begins anew.
+// What the server says of an epoch, and states after which counting begins again.
 func TestEpoch(t *testing.T) {
 	s := startScripted(t)
 	reply := pushwire.StatusReply{Seq: 1000}

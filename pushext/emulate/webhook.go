@@ -17,7 +17,7 @@ import (
 // sender's quick retry.
 const maxSameSecond = 3 * time.Second
 
-// WebhookConfig configures a web-hook receiver.
+// WebhookConfig configures a webhook receiver.
 type WebhookConfig struct {
 	Addr      string        // where to listen; "" is 127.0.0.1 at a free port
 	TLS       bool          // HTTPS with a certificate authority of its own
@@ -27,7 +27,7 @@ type WebhookConfig struct {
 	Endpoints map[string][]byte
 }
 
-// Webhook receives web-hooks and verifies them as the Standard Webhooks
+// Webhook receives webhooks and verifies them as the Standard Webhooks
 // specification asks: signature, timestamp, and no replays. A repetition of an
 // accepted id with a newer timestamp is a retry: it is answered well and not
 // delivered again.

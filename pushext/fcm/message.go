@@ -31,7 +31,7 @@ const maxFrames = 16
 
 // frames keeps the JSON of messages by shape. gorush's builder and Firebase's
 // encoder make it once, with a mark at each place where messages differ; what
-// is the message's own goes there. Encoding each one anew would take half as long
+// is the message's own goes there. Encoding each one again would take half as long
 // as to post it.
 type frames struct {
 	mu    sync.Mutex
@@ -55,7 +55,7 @@ const (
 // marks stand in a frame for what is put in, as they are in JSON.
 var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, slotData: `"@data@":"@data@"`}
 
-// message encodes the request of projects.messages.send. The errors are fit to be reasons.
+// message encodes the request of projects.messages.send. Its errors may be used as Verdict.Reason.
 func (f *frames) message(n pushext.Notification) ([]byte, error) {
 	s := shape{urgent: n.Urgent, ttl: min(max(n.TTL, 0), MaxTTL)}
 	// If there is nothing to replace: no key, as collapsible messages are throttled.

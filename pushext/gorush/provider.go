@@ -208,7 +208,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	return verdict(answer, p.cfg.Platform, r, now)
 }
 
-// request builds the notification. The errors are fit to be reasons.
+// request builds the notification. Its errors may be used as Verdict.Reason.
 func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNotification, error) {
 	members, err := attempt.Members(n.Body)
 	if err != nil {

@@ -171,7 +171,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	})
 }
 
-// message encodes the request. The errors are fit to be reasons.
+// message encodes the request. Its errors may be used as Verdict.Reason.
 func message(n pushext.Notification) ([]byte, error) {
 	if _, err := attempt.Members(n.Body); err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// However many listen to the same topics, one that registers anew holds up the
+// However many listen to the same topics, one that registers again holds up the
 // matching as long as if it were alone.
 func TestAttackIndexStandsStill(t *testing.T) {
 	const devices, each = 10_000 / scale, 1000

@@ -29,7 +29,7 @@ type Config struct {
 	PushKey *ecdsa.PrivateKey
 
 	// DiskKey, of DiskKeySize bytes, seals addresses and keys in the database.
-	// It belongs into a file outside Dir; without it the registrations are lost.
+	// Keep it in a file outside Dir: without it the registrations cannot be read.
 	DiskKey []byte
 
 	Log       pushext.Log

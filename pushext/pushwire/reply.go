@@ -266,7 +266,7 @@ func readLimits(r *reader) Limits {
 		l.Fetch = r.uint("fetch")
 		l.PoW = math.Float64frombits(r.uint("proof of work"))
 		if !(l.PoW >= 0) || math.IsInf(l.PoW, 1) {
-			r.fail(ErrMalformed, "proof of work is no number")
+			r.fail(ErrMalformed, "proof of work is not a number")
 		}
 		return l
 	})(r)

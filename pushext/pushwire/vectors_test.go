@@ -234,7 +234,7 @@ func TestWriteVectors(t *testing.T) {
 	block := func(name, about string, b []byte, err error) {
 		require.NoError(t, err, name)
 		if old, ok := before[name]; ok && (strings.HasPrefix(name, "sealed-") || strings.HasPrefix(name, "envelope-")) {
-			b = old // made anew it would be as good, and others have this one
+			b = old // made again it would be as good, and others have this one
 		}
 		fmt.Fprintf(&out, "\n# %s\n%s\n", strings.ReplaceAll(about, "\n", "\n# "), name)
 		for chunk := range slices.Chunk(b, 64) {

@@ -52,7 +52,7 @@ type Config struct {
 	TLS      *tls.Config   // nil is the system's roots
 }
 
-// Provider posts to web-hooks.
+// Provider posts to webhooks.
 type Provider struct {
 	name    string
 	policy  dialguard.Policy

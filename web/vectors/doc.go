@@ -6,7 +6,7 @@
 // other one wrote, and a change of one that the other does not understand fails a
 // test of both.
 //
-//	go test ./web/vectors -update              writes testdata/go anew
+//	go test ./web/vectors -update              writes testdata/go again
 //	npm --prefix web/client run vectors        writes testdata/typescript anew
 //
 // Byte strings are in hexadecimal with 0x, integers of 64 bits are decimal digits

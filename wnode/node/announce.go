@@ -18,10 +18,10 @@ import (
 const (
 	// announceEvery is how often a server announces itself.
 	announceEvery = 5 * time.Minute
-	// announceLife is how long an announcement is on the network, so that whoever connects finds one in the pool of
-	// his peer.
+	// announceLife is how long an announcement is on the network, so that everyone who connects finds one in their
+	// peer's pool.
 	announceLife = 2 * announceEvery
-	// offerLife is how long its word is good; who keeps a list need not hear of a server all the time.
+	// offerLife is how long an offer stays valid, so clients with a list need not hear every announcement.
 	offerLife = 24 * time.Hour
 )
 

@@ -10,11 +10,11 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// How often the garbage collector runs is a matter of how much garbage may lie about. While it runs it competes with
+// The collector runs more often the less garbage it may leave. While it runs it competes with
 // wake-ups for the processors, for tens of milliseconds on a small machine, and most wake-ups that the node itself makes
 // late are those it meets. So there may be half as much garbage as there is memory in use, or garbageShare of the
 // machine's memory but at most maxGarbage, whichever is more. Go's own rule is as much as is in use: too little for a node
-// that is busy, and too much for one that is flooded. GOMEMLIMIT holds all the same, and whoever sets GOGC has what he set.
+// that is busy, and too much for one that is flooded. GOMEMLIMIT holds all the same, and whoever sets GOGC has what they set.
 const (
 	// startPercent is GOGC while a node starts, when nearly all that is allocated stays: to go over it again and again, as
 	// Go's 100 would, takes a sixth of the time.
@@ -55,7 +55,7 @@ func allowedGarbage() int64 {
 	return int64(min(memory/garbageShare, maxGarbage))
 }
 
-// run takes over once a node has started. It is a limit to memory that decides, not GOGC, set anew after each
+// run takes over once a node has started. It is a limit to memory that decides, not GOGC, set again after each
 // collection: where much more is in use all of a sudden, a limit from before means collecting once too often, and a
 // percentage would mean memory without a bound.
 func (c *collector) run() {

@@ -12,7 +12,7 @@ import (
 )
 
 // archiveHealth remembers whether the archive took the newest envelopes, for /healthz: a node whose disk is full
-// or broken relays on, but is no mail server.
+// or broken relays on, but is no mailserver.
 type archiveHealth struct {
 	whisper.Archiver
 	failure atomic.Pointer[error] // of the newest attempt; nil: it went well

@@ -36,8 +36,8 @@ import (
 type Node struct {
 	link     *p2p.Server
 	whisper  *whisper.Node
-	archive  Archive              // nil: the mail server is off
-	health   *archiveHealth       // nil: the mail server is off
+	archive  Archive              // nil: the mailserver is off
+	health   *archiveHealth       // nil: the mailserver is off
 	store    *postgres.DB         // nil: archive and registrations are in the data directory
 	push     *pushserver.Server   // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off

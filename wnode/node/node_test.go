@@ -386,7 +386,7 @@ func TestRequests(t *testing.T) {
 	require.Equal(t, [][]byte{mail, plain, {0xff}, nil}, toMail.payloads)
 	require.Equal(t, []float64{1, 4, 0}, []float64{count(r, "push"), count(r, "mail"), count(r, "ignored")})
 
-	// Push off: its requests are ignored and counted, and the mail server does not see them.
+	// Push off: its requests are ignored and counted, and the mailserver does not see them.
 	toMail = recorder{}
 	r = newRequests(prometheus.NewRegistry())
 	r.mail = &toMail

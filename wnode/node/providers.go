@@ -54,7 +54,7 @@ func OpenProviders(listed []config.Provider) ([]pushext.Provider, error) {
 			for _, t := range types {
 				known = append(known, t.name)
 			}
-			return nil, fmt.Errorf("the provider %q has the type %q, which there is not; give one of %s", p.Name, p.Type, strings.Join(known, ", "))
+			return nil, fmt.Errorf("provider %q has unknown type %q; use one of %s", p.Name, p.Type, strings.Join(known, ", "))
 		}
 		provider, err := types[i].open(p)
 		if err != nil {

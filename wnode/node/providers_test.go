@@ -224,7 +224,7 @@ func TestMarkedFiles(t *testing.T) {
 
 func TestUnknownProviderType(t *testing.T) {
 	_, err := providersOf(t, "[[Push.Provider]]\nType = \"fmc\"\n")
-	require.ErrorContains(t, err, `the provider "fmc" has the type "fmc", which there is not; give one of fcm, apns, `)
+	require.ErrorContains(t, err, `provider "fmc" has unknown type "fmc"; use one of fcm, apns, `)
 }
 
 // The direct link has no service to emulate and no option that it needs.

@@ -11,7 +11,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// pushLog shows the archive to the push server, which knows no mail server.
+// pushLog shows the archive to the push server, which knows no mailserver.
 type pushLog struct{ Archive }
 
 var (

@@ -9,8 +9,8 @@ import (
 )
 
 // requests hands each packet 126 to whom it is for: what is on the push topic to the push server, everything
-// else to the mail server, which reads forms that are no envelope too. With push off, push requests go nowhere:
-// they are counted, and the mail server's time is not spent on them.
+// else to the mailserver, which reads forms that are no envelope too. With push off, push requests go nowhere:
+// they are counted, and the mailserver's time is not spent on them.
 type requests struct {
 	push envelopeHandler // nil: off
 	mail packetHandler   // nil: off

@@ -93,8 +93,8 @@ func splitUpgrades(ws, plain *handler) *handler {
 	return &handler{http.HandlerFunc(serve), func() { ws.stop(); plain.stop() }}
 }
 
-// onlyHosts refuses requests for other host names, so that a name of a stranger's that he points at this address
-// does not make his page one of ours (DNS rebinding). IP addresses cannot be rebound.
+// onlyHosts refuses requests for other host names, so that a stranger's name that points at this address does not
+// make their page one of ours (DNS rebinding). IP addresses cannot be rebound.
 func onlyHosts(names []string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)

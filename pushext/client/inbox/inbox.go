@@ -103,7 +103,7 @@ type Inbox struct {
 	mu        sync.Mutex // guards the following, and is held while the app is called
 	journal   journal
 	model     *model
-	grown     int64 // size at which the file is written anew
+	grown     int64 // size at which the file is written again
 	warned    int64 // of journal.lost
 	attention Attention
 	visible   client.ChatID                  // the zero value: none
@@ -261,7 +261,7 @@ func (i *Inbox) follow() error {
 				i.logger.Warn("the damaged file could not be kept", "err", err)
 			}
 		}
-		i.grown = 1 // what is left is written anew
+		i.grown = 1 // what is left is written again
 	}
 	return nil
 }
@@ -287,7 +287,7 @@ func (i *Inbox) compact() {
 	i.grown, i.warned = 2*size+minGarbage, 0
 }
 
-// liveSize is about how long the file would be if it were written anew.
+// liveSize is about how long the file would be if it were written again.
 func (i *Inbox) liveSize() int64 {
 	return int64(i.model.bytes + i.model.held + 300*len(i.model.entries) + 8*(len(i.model.gone.list)+len(i.model.actions.list)))
 }

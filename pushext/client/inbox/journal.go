@@ -23,7 +23,7 @@ import (
 // A frame holds the records of one change, RLP lists one behind the other, and is on
 // the disk before the change counts. A crash leaves part of a frame at the end, which
 // the next change overwrites. When what is out of date fills most of the file, it is
-// written anew, under another generation, beside the old one and renamed over it.
+// written again, under another generation, beside the old one and renamed over it.
 const (
 	magic          = "whisperpush inbox 1\n"
 	magicName      = "whisperpush inbox "
@@ -36,7 +36,7 @@ const (
 	// fullFrame is when records go on in another frame.
 	fullFrame = maxFrame / 2
 	// minGarbage is how many bytes the file grows over twice what is alive in it
-	// before it is written anew.
+	// before it is written again.
 	minGarbage = 64 << 10
 )
 

@@ -222,7 +222,7 @@ func TestForeignFile(t *testing.T) {
 	require.ErrorContains(t, err, "kind 127")
 }
 
-// What is out of date does not fill the disk, and what was written anew is the same.
+// What is out of date does not fill the disk, and what was written again is the same.
 func TestWrittenAnew(t *testing.T) {
 	d := new(disk)
 	i := bare(d)

@@ -248,13 +248,13 @@ type postedRecord struct {
 // copyRecord is another envelope of a message.
 type copyRecord struct{ Hash, Message common.Hash }
 
-// marksRecord are those of a set, in a file that was written anew.
+// marksRecord are those of a set, in a file that was written again.
 type marksRecord struct {
 	Set   uint64
 	Marks []mark
 }
 
-// countsRecord are the counters, in a file that was written anew.
+// countsRecord are the counters, in a file that was written again.
 type countsRecord struct{ Unopened, Dropped, Evicted uint64 }
 
 // owedRecord are hashes that the server is to be told of, in a file that was written

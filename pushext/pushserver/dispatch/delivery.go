@@ -38,7 +38,7 @@ type Delivery struct {
 	Rates map[string]float64
 
 	// FanOut is how many registrations are woken for one envelope at most: who
-	// is left out, by lot, finds it with his next fetch, and it is counted.
+	// is left out, by lot, finds it with the next fetch, and it is counted.
 	// 0 is 100,000, negative no bound.
 	FanOut int
 

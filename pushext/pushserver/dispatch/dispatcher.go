@@ -441,7 +441,7 @@ func (j *job) anew() {
 	j.route, j.failed = 0, 0
 }
 
-// Calm says that a device showed a sign of life: its ladder starts anew.
+// Calm says that a device showed a sign of life: its ladder starts again.
 func (d *Dispatcher) Calm(id registration.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -25,7 +25,7 @@ const (
 
 // gate stands between dead-token verdicts and the removal of registrations. Push
 // services have called all tokens dead during outages and after mistakes in their
-// configuration, and who believed them lost every user.
+// configuration, and servers that believed them lost every user.
 //
 // There is one for each lane: what one host says tells nothing of another, and what
 // another accepts does not make the one credible. A verdict counts only if the same

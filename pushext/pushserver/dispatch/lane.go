@@ -36,7 +36,7 @@ type lane struct {
 
 // maxIdleLanes bounds the lanes to hosts that are kept although they have nothing to
 // do, for what is to be remembered of them: failures and pauses, the rate, and whom
-// they called dead. A lane that is forgotten begins anew, and calls nobody dead who
+// they called dead. A lane that is forgotten begins again, and calls nobody dead who
 // is believed.
 const maxIdleLanes = 16384
 

@@ -37,7 +37,7 @@ func (o *Outbox) Run(ctx context.Context) {
 }
 
 // commit writes everything that changed in one synced batch, again and again
-// until that succeeds or ctx ends, and then lets go who waited for it.
+// until it succeeds or ctx ends, then releases everyone waiting for it.
 func (o *Outbox) commit(ctx context.Context) {
 	batch, c := o.collect(seqBlock)
 	if batch.Len() == 0 {

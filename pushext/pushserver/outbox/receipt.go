@@ -90,7 +90,7 @@ func (o *Outbox) Arrived(id registration.ID) error {
 }
 
 // alive is update upon a sign of life, which ends the silence. What was sent and is
-// still not fetched may have been lost since: its ladder starts anew.
+// still not fetched may have been lost since: its ladder starts again.
 func (o *Outbox) alive(id registration.ID, change func(*device, time.Time)) error {
 	pending, climb := 0, 0
 	err := o.update(id, func(d *device, now time.Time) {

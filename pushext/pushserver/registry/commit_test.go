@@ -191,7 +191,7 @@ func refusedOnly(t require.TestingT, err error) {
 }
 
 // Whatever happens, memory and disk agree after it; and so does a registry that
-// is opened anew, after a power cut too. The limits hold.
+// is opened again, after a power cut too. The limits hold.
 func TestRegistryAgreesWithItsDisk(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := newSmall(t, faultstore.New())
@@ -214,7 +214,7 @@ func TestRegistryAgreesWithItsDisk(t *testing.T) {
 }
 
 // A write that fails changes nothing, for those that were decided on top of it
-// neither; what is on disk after that is told when it is opened anew.
+// neither; what is on disk after that is told when it is opened again.
 func TestRegistryWritesFail(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 30).Draw(rt, "steps")

@@ -31,7 +31,7 @@ type model struct {
 
 // TestRegistryModel plays requests in any order, old ones included, and checks
 // after each that the last version wins, and that index, disk and a registry
-// opened anew agree: by a snapshot after a clean stop, by reading all after a
+// opened again agree: by a snapshot after a clean stop, by reading all after a
 // power cut, and whatever became of the snapshot's file.
 func TestRegistryModel(t *testing.T) {
 	temp := t.TempDir()

@@ -68,7 +68,7 @@ func (r *Registry) restore() (bool, error) {
 	return false, nil
 }
 
-// removeSnapshot removes the file, whole or half.
+// removeSnapshot removes the file, and what an interrupted write left of it.
 func (r *Registry) removeSnapshot() {
 	for _, name := range []string{snapshotName, snapshotTemp} {
 		if err := os.Remove(filepath.Join(r.store.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

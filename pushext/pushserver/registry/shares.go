@@ -14,7 +14,7 @@ const (
 	// maxRoots bounds the roots that share a handle: each Notify for it tries the
 	// registrations of all of them.
 	maxRoots = 16
-	// maxSourceCounts bounds the sources whose registrations need not be counted anew.
+	// maxSourceCounts bounds the sources whose registrations need not be counted again.
 	maxSourceCounts = 4096
 )
 

@@ -23,7 +23,7 @@ import (
 )
 
 // A snapshot is the index as it lies in memory, so that a start need not open
-// every registration and index it anew. It is a file among the database's own,
+// every registration and index it again. It is a file among the database's own,
 // and a record in the database that says what the file holds. The file is sealed,
 // piece by piece, with AES-256-GCM under a key of its own; the key is in the
 // record, and that is sealed as any other: without the record the file is noise.

@@ -369,7 +369,7 @@ func (p *Server) register(in incoming, key [33]byte, body *pushwire.Register, no
 		if err != nil {
 			return p.failed(nil, err)
 		}
-		if rec == nil { // who is registered already may go on as always
+		if rec == nil { // existing registrations are exempt
 			a := p.registered(nil, registration.Refuse(pushwire.Work, "the server is busy and asks new devices for more proof of work"))
 			a.body.(*pushwire.RegisterReply).Limits.PoW = need
 			return a

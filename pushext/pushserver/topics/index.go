@@ -18,7 +18,7 @@ import (
 
 // Index finds the registrations that listen to a topic. A million channels have
 // to fit in some tens of megabytes, and every archived envelope is looked up,
-// nine of ten in vain: so a topic maps to the number of its first posting, and
+// and nine times in ten nobody listens: so a topic maps to the number of its first posting, and
 // all postings lie in one arena, chained by topic. What a look-up does not need is
 // apart: the way back in that chain, and a chain of the postings of a registration,
 // so that taking one out costs the same however many listen to its topics: nothing

@@ -1,8 +1,8 @@
 // Package shh is the JSON-RPC namespace shh: the 24 methods and the subscription of geth v1.9.20, with its
 // names and JSON shapes, over a whisper.Node. Programs written for geth, among them its own client package, work.
 //
-// A caller keeps keys here (keys.go) and names them by their id when he posts a message (post.go) or listens, by
-// polling a filter or by a subscription (filter.go). What he receives is a Message (message.go). The settings of
+// A caller keeps keys here (keys.go) and names them by their id when posting a message (post.go) or listens, by
+// polling a filter or by a subscription (filter.go). What it receives is a Message (message.go). The settings of
 // the node are in settings.go.
 //
 // Keys live in memory only and belong to every caller: whoever may call, may read them.
