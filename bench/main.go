@@ -144,6 +144,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
 	s.report = newReport(*seed, *note, command(flags))
+	s.report.full = *full
 	fmt.Fprintf(stderr, "seed %d, %d CPUs, %s\n", *seed, runtime.NumCPU(), runtime.Version())
 	if err := s.build(ctx); err != nil {
 		return err

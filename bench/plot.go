@@ -18,7 +18,7 @@ func (r *report) plot(path string) error {
 	var good, bad plotter.Values
 	for i := len(r.results) - 1; i >= 0; i-- {
 		res := r.results[i]
-		t := targets[res.name]
+		t := r.target(res.name)
 		margin := res.value / t.limit
 		if t.most {
 			margin = t.limit / res.value

