@@ -101,9 +101,9 @@ func TestServerDown(t *testing.T) {
 		"fetch":    func(ctx context.Context) error { _, err := d.Fetch(ctx, make([]common.Hash, 1)); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
+			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), given)
 			defer cancel()
-			start := time.Now()
 			err := ask(ctx)
 			require.GreaterOrEqual(t, time.Since(start), given)
 			require.ErrorIs(t, err, context.DeadlineExceeded)

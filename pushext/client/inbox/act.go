@@ -165,9 +165,14 @@ func (i *Inbox) block(ctx context.Context, sender *ecdsa.PublicKey, on bool) err
 }
 
 // stamp is for a change of a thing that was changed last at before: later than that,
-// though the clock be behind.
+// though the clock be behind, and another than that of every change which waits to be told:
+// two may come in one millisecond.
 func (t *change) stamp(before stamp) stamp {
-	return stamp{max(uint64(time.Now().UnixMilli()), before.At+1), t.model.device}
+	s := stamp{max(uint64(time.Now().UnixMilli()), before.At+1), t.model.device}
+	for t.model.stamps[s] != nil {
+		s.At++
+	}
+	return s
 }
 
 // SetChats replaces the chats. Those that are not among them any more are removed, as
