@@ -10,7 +10,7 @@ import { secp256k1 } from '@noble/curves/secp256k1.js';
 import { filled, readText } from './support.js';
 
 const vectors = new Map<string, Uint8Array>();
-for (const [, name, digits] of readText('pushext/pushwire/testdata/vectors.txt').matchAll(/^([a-z-]+)\n((?: {2}[0-9a-f]+\n)+)/gm)) {
+for (const [, name, digits] of readText('pushext/pushwire/testdata/vectors.txt').matchAll(/^([a-z0-9-]+)\n((?: {2}[0-9a-f]+\n)+)/gm)) {
 	vectors.set(name!, fromHex(digits!.replace(/\s/g, '')));
 }
 
@@ -29,18 +29,20 @@ const [aa, bb] = [filled(32, 0), filled(32, 0)];
 [aa[0], aa[31], bb[0], bb[31]] = [0xaa, 1, 0xbb, 2];
 
 const requests = [
-	'register', 'register-plain', 'confirm', 'channels', 'unregister', 'status', 'fetch', 'seen', 'notify',
+	'register', 'register-plain', 'register-chain', 'confirm', 'channels', 'unregister', 'status', 'fetch', 'seen', 'notify',
 	'confirm-bound', 'fetch-received', 'notify-bound',
 ];
 const replies = [
 	'register-reply', 'status-reply', 'fetch-reply', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'refusal',
 ];
+const chainNumbers = [0, 1, push.maxChain - 1];
 const payloads = ['messages', 'challenge', 'challenge-bound', 'dismiss', 'canary'];
 
 test('every vector of the protocol is one that is tested', () => {
 	const tested = [
 		...requests, ...replies, ...payloads.flatMap((p) => [`payload-${p}`, `sealed-${p}`, `plain-${p}`]),
 		'offer', 'capability', 'envelope-register', 'envelope-register-reply',
+		'chain-start', ...chainNumbers.flatMap((n) => [`chain-link-${n}`, `chain-key-${n}`, `sealed-chain-${n}`]),
 		'layers-message', 'layers-shared', 'layers-keys', 'layers-data', 'layers-envelope',
 	];
 	assert.deepEqual([...vectors.keys()].sort(), tested.sort());
@@ -75,8 +77,22 @@ test('what the vector register says', () => {
 		lifetime: 604800n,
 		group: utf8('family'),
 		preferences: { root: filled(32, 0x0b), handle: filled(16, 0x4a), revoked: ['eve'] },
+		chain: new Uint8Array(0),
 	});
 });
+
+for (const number of chainNumbers) {
+	test(`protocol vector chain ${number}`, async () => {
+		const start = push.chainStart(sealPrivate, 2n);
+		assert.equal(hex(start), hex(vector('chain-start')));
+		const link = push.chainLink(start, number);
+		assert.equal(hex(link), hex(vector(`chain-link-${number}`)));
+		assert.equal(hex(push.chainKey(link)), hex(vector(`chain-key-${number}`)));
+		const opened = await push.openPayload(vector(`sealed-chain-${number}`), sealPrivate);
+		assert.deepEqual([opened.kind, opened.seq, opened.more], [push.PayloadKind.messages, 12n, true]);
+		assert.deepEqual((push.decodeRequest(vector('register-chain')).body as push.Register).chain, start);
+	});
+}
 
 for (const name of replies) {
 	test(`protocol vector ${name}`, () => {

@@ -1,5 +1,6 @@
 import { fromHex, hex, hex0x, random } from '../bytes.js';
 import { malformed, ProtocolError } from '../errors.js';
+import { chainStart } from '../push/chain.js';
 import { sealPublicKey } from '../push/hpke.js';
 import { hashSize, maxGroup } from '../push/limits.js';
 import { namesBoth, openPayload, type Payload, PayloadKind } from '../push/payload.js';
@@ -147,7 +148,8 @@ export class Device {
 			const channels = channelsOf(this.#chats);
 			const before = await this.#account.read((s) => s.asked);
 			const body = { kind: 'register', routes, sealKey, plain, channels, lifetime: BigInt(Math.floor(lifetime)), group, preferences } as const;
-			await this.#change((version) => ({ ...body, version }), o, {
+			const none = new Uint8Array(0);
+			await this.#change((version) => ({ ...body, version, chain: plain ? none : chainStart(this.#account.sealKey, version) }), o, {
 				sent: (s) => {
 					if (s.plain !== plain) {
 						s.asked = plain ? 'plain' : 'sealed';

@@ -16,6 +16,7 @@ import { hkdf } from '@noble/hashes/hkdf.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { concat, random, source, utf8 } from '../bytes.js';
 import { ProtocolError } from '../errors.js';
+import { chained } from './chain.js';
 import { sealKeySize } from './limits.js';
 
 const info = utf8('whisperpush/2');
@@ -68,12 +69,17 @@ export async function openSealed(sealed: Uint8Array, privateKey: Uint8Array): Pr
 	try {
 		const nonce = sealed.subarray(0, nonceSize);
 		const enc = mask(sealPublicKey(privateKey), nonce, sealed.subarray(nonceSize, nonceSize + encapsulatedSize));
-		const hpke = suite();
-		const recipientKey = await hpke.kem.deserializePrivateKey(source(privateKey).slice().buffer);
-		const recipient = await hpke.createRecipientContext({ recipientKey, enc: source(enc), info: source(info) });
-		const key = new Uint8Array(await recipient.export(source(exporter), 32));
+		const key = chained(enc, privateKey) ?? (await exported(enc, privateKey));
 		return xchacha20poly1305(key, nonce).decrypt(sealed.subarray(nonceSize + encapsulatedSize));
 	} catch (cause) {
 		throw new ProtocolError('cannot-open', 'push payload cannot be opened with this key', { cause });
 	}
+}
+
+/** The key that an encapsulated key stands for. */
+async function exported(enc: Uint8Array, privateKey: Uint8Array): Promise<Uint8Array> {
+	const hpke = suite();
+	const recipientKey = await hpke.kem.deserializePrivateKey(source(privateKey).slice().buffer);
+	const recipient = await hpke.createRecipientContext({ recipientKey, enc: source(enc), info: source(info) });
+	return new Uint8Array(await recipient.export(source(exporter), 32));
 }

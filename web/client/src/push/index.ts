@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { chainKey, chainLink, chainStart, maxChain } from './chain.js';
 export { newSealKey, type SealKey, sealPublicKey } from './hpke.js';
 export * from './limits.js';
 export { decodeOffer, encodeOffer, type Offer, offerTopic, openOffer, type ProviderOffer, sealOffer } from './offer.js';

@@ -74,6 +74,8 @@ export interface Register {
 	/** A secret of at most 32 bytes that the devices of one user share; may be none. */
 	readonly group: Uint8Array;
 	readonly preferences: Preferences;
+	/** Starts the keys that messages' wake-ups are sealed under, see `chainStart`: 32 bytes, or none. */
+	readonly chain: Uint8Array;
 }
 
 /** Proves that the device received the challenge sent to its address, see `confirmation`. */
@@ -232,6 +234,7 @@ function encodeBody(b: RequestBody): Uint8Array[] {
 				rlp.uint(b.lifetime),
 				rlp.string(b.group),
 				rlp.list([rlp.string(b.preferences.root), rlp.string(b.preferences.handle), encodeHolders(b.preferences.revoked)]),
+				...(b.chain.length > 0 ? [rlp.string(b.chain)] : []),
 			];
 		case 'confirm':
 			return [rlp.string(b.code), ...(b.proof.length > 0 ? [rlp.string(b.proof)] : [])];
@@ -285,6 +288,7 @@ function readRegister(r: Reader): Register {
 		lifetime: r.uint('lifetime'),
 		group: r.bytes('group id', maxGroup),
 		preferences: readPreferences(r.list('preferences')),
+		chain: r.maybe('chain', sealKeySize),
 	};
 	checkChange(body.version);
 	if (body.routes.length === 0) {
@@ -292,6 +296,9 @@ function readRegister(r: Reader): Register {
 	}
 	if (body.plain === body.sealKey.length > 0) {
 		throw malformed('registration needs a seal key, or else plain, and not both');
+	}
+	if (body.plain && body.chain.length > 0) {
+		throw malformed('a chain for wake-ups that are not sealed');
 	}
 	const { root, handle } = body.preferences;
 	if ((root.length === 0) !== (handle.length === 0)) {
