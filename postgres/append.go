@@ -9,6 +9,7 @@ import (
 
 	"whisperpush/durable"
 	"whisperpush/mailserver/archive"
+	"whisperpush/mailserver/archive/engine"
 	"whisperpush/whisper"
 )
 
@@ -36,35 +37,29 @@ func (a *Archive) writer() {
 		case closing:
 			return
 		default:
-			<-a.wake
+			<-a.queue.Wake()
 		}
 	}
 }
 
 // take takes a group out of the queue: what is committed together.
-func (a *Archive) take() (group []submission, closing bool) {
-	a.queueMu.Lock()
-	defer a.queueMu.Unlock()
+func (a *Archive) take() (group []engine.Submission, closing bool) {
 	n, bytes, rows := 0, int64(0), 0
-	for n < len(a.queue) && (n == 0 || bytes+a.queue[n].weight <= appendBytes && rows+len(a.queue[n].envs) <= appendRows) {
-		bytes, rows = bytes+a.queue[n].weight, rows+len(a.queue[n].envs)
+	return a.queue.Take(func(s engine.Submission) bool {
+		bytes, rows = bytes+s.Weight, rows+len(s.Envelopes)
 		n++
-	}
-	group, a.queue = a.queue[:n:n], a.queue[n:]
-	if len(a.queue) == 0 {
-		a.queue = nil
-	}
-	return group, a.stopping
+		return n == 1 || bytes <= appendBytes && rows <= appendRows
+	})
 }
 
 // commit archives a group and tells who offered it.
-func (a *Archive) commit(group []submission) {
+func (a *Archive) commit(group []engine.Submission) {
 	var envs []*whisper.Envelope
-	offered, weight := 0, int64(0)
+	offered := 0
 	seen := map[common.Hash]struct{}{}
 	for _, s := range group {
-		offered, weight = offered+len(s.envs), weight+s.weight
-		for _, e := range s.envs {
+		offered += len(s.Envelopes)
+		for _, e := range s.Envelopes {
 			if _, again := seen[e.Hash()]; !again {
 				seen[e.Hash()] = struct{}{}
 				envs = append(envs, e)
@@ -89,26 +84,23 @@ func (a *Archive) commit(group []submission) {
 	}
 	if err != nil {
 		err = fmt.Errorf("archive: %w", err)
-		a.metrics.failed.Add(float64(offered))
+		a.metrics.Failed.Add(float64(offered))
 		a.log.Error("envelopes not archived", "envelopes", offered, "err", err)
 	} else if offered > 0 {
-		a.metrics.archived.Add(float64(done.added))
-		a.metrics.duplicates.Add(float64(int64(offered) - done.added))
+		a.metrics.Archived.Add(float64(done.added))
+		a.metrics.Duplicates.Add(float64(int64(offered) - done.added))
 		if len(envs) > 0 {
-			a.metrics.commitSeconds.Observe(time.Since(start).Seconds())
+			a.metrics.CommitSeconds.Observe(time.Since(start).Seconds())
 			a.grown(uint64(done.newest), uint64(done.part))
 		}
 		if done.added > 0 {
-			signal(a.told)
+			engine.Signal(a.told)
 		}
 		if a.o.MaxBytes > 0 && done.total > a.o.MaxBytes {
-			signal(a.kick)
+			engine.Signal(a.kick)
 		}
 	}
-	for _, s := range group {
-		s.done(err)
-	}
-	a.room.Release(weight)
+	a.queue.End(group, err)
 }
 
 // append archives envs, which differ, in one transaction. It may be repeated.
@@ -127,7 +119,7 @@ func (a *Archive) append(ctx context.Context, envs []*whisper.Envelope) (done ap
 		a.o.width.Milliseconds(), a.o.MaxBytes/sizedParts, hashes, topics, sents, expiries, raws).
 		Scan(&done.newest, &done.added, &done.part, &done.total)
 	if err == nil && n > 0 && done.added > 0 {
-		a.metrics.bytes.Add(float64(bytes) * float64(done.added) / float64(n))
+		a.metrics.Bytes.Add(float64(bytes) * float64(done.added) / float64(n))
 	}
 	return done, err
 }

@@ -10,23 +10,16 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"whisperpush/durable"
 	"whisperpush/mailserver/archive"
+	"whisperpush/mailserver/archive/engine"
 	"whisperpush/whisper"
 )
 
 const (
-	// parts is into how many the retention time is divided. One covers at least
-	// minWidth and at most maxWidth.
-	parts    = 32
-	minWidth = time.Minute
-	maxWidth = 24 * time.Hour
 	// sizedParts is into how many MaxBytes is divided at least.
 	sizedParts = 8
-	// queueOverhead is what an envelope weighs in the queue besides its bytes.
-	queueOverhead = 256
 	// freshPatience is how long Last, ID and HashAt, which have no context, wait for a
 	// database that is away.
 	freshPatience = 2 * time.Second
@@ -58,32 +51,20 @@ type Archive struct {
 	db      *DB
 	o       ArchiveOptions
 	log     *slog.Logger
-	metrics *archiveMetrics
+	metrics *engine.Metrics
 	opened  time.Time
 
 	ctx    context.Context // until Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	room *semaphore.Weighted // bytes of the queue
-	full atomic.Bool         // MaxBytes is reached
-	kick chan struct{}       // holds one: look at retention and size now
-	told chan struct{}       // holds one: others are to hear of what was archived
-
-	queueMu  sync.Mutex // guards the following fields
-	queue    []submission
-	stopping bool
-	wake     chan struct{} // holds one: the queue is not empty, or it stops
+	queue *engine.Queue
+	full  atomic.Bool   // MaxBytes is reached
+	kick  chan struct{} // holds one: look at retention and size now
+	told  chan struct{} // holds one: others are to hear of what was archived
 
 	mu    sync.Mutex // guards the following field
 	state *logState
-}
-
-// submission is one call of Archive that waits.
-type submission struct {
-	envs   []*whisper.Envelope
-	weight int64
-	done   func(error)
 }
 
 // Archive opens the database's archive.
@@ -95,14 +76,13 @@ func (d *DB) Archive(ctx context.Context, o ArchiveOptions) (*Archive, error) {
 		o.QueueBytes = archive.DefaultQueueBytes
 	}
 	if o.width == 0 {
-		o.width = partWidth(o.Retention)
+		o.width = engine.PartitionWidth(o.Retention)
 	}
 	a := &Archive{
 		db: d, o: o, log: d.log, opened: time.Now(),
-		room: semaphore.NewWeighted(o.QueueBytes),
-		kick: make(chan struct{}, 1),
-		told: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1),
+		queue: engine.NewQueue(o.QueueBytes, archive.ErrClosed),
+		kick:  make(chan struct{}, 1),
+		told:  make(chan struct{}, 1),
 	}
 	err := d.again(ctx, func(ctx context.Context) (err error) {
 		a.state, err = d.readLog(ctx)
@@ -127,51 +107,12 @@ func (d *DB) Archive(ctx context.Context, o ArchiveOptions) (*Archive, error) {
 	return a, nil
 }
 
-func partWidth(retention time.Duration) time.Duration {
-	if retention < 0 {
-		return maxWidth
-	}
-	return min(max(retention/parts, minWidth), maxWidth)
-}
-
 // Archive stores envs and calls done exactly once, from any goroutine: with nil after
 // all of them are committed and can be read, or with the error if any is not. An
 // envelope that is archived already, by whichever node, is not stored again. Archive
 // blocks while the queue is full; done must not block.
 func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
-	s := submission{envs: envs, done: done}
-	for _, e := range envs {
-		s.weight += int64(len(e.Raw())) + queueOverhead
-	}
-	s.weight = min(s.weight, a.o.QueueBytes)
-	if err := a.room.Acquire(ctx, s.weight); err != nil {
-		done(fmt.Errorf("archive queue is full: %w", err))
-		return
-	}
-	if !a.enqueue(s) {
-		a.room.Release(s.weight)
-		done(archive.ErrClosed)
-	}
-}
-
-// enqueue hands s to the writer, unless the archive is being closed.
-func (a *Archive) enqueue(s submission) bool {
-	a.queueMu.Lock()
-	defer a.queueMu.Unlock()
-	if a.stopping {
-		return false
-	}
-	a.queue = append(a.queue, s)
-	signal(a.wake)
-	return true
-}
-
-// signal puts a token into a channel that holds one.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	a.queue.Offer(ctx, envs, done)
 }
 
 // First returns the oldest sequence that is kept. It is Last()+1 when nothing is.
@@ -231,12 +172,9 @@ func (a *Archive) HashAt(seq uint64) (h common.Hash, ok bool) {
 // Close writes what is queued and stops. Calls of Archive that come later fail with
 // archive.ErrClosed, and so do reads. It may be called twice.
 func (a *Archive) Close() error {
-	a.queueMu.Lock()
-	a.stopping = true
-	signal(a.wake)
-	a.queueMu.Unlock()
+	a.queue.Stop()
 	a.wg.Wait()
-	a.metrics.unregister()
+	a.metrics.Unregister()
 	return nil
 }
 
@@ -255,7 +193,7 @@ func (a *Archive) readFailed(ctx context.Context, err error) error {
 	case a.ctx.Err() != nil:
 		return archive.ErrClosed
 	}
-	a.metrics.readErrors.Inc()
+	a.metrics.ReadErrors.Inc()
 	return fmt.Errorf("archive: %w", a.db.fault(err))
 }
 

@@ -38,7 +38,7 @@ type collector struct {
 // Query returns a page. It reads what was archived when it was called, by whichever
 // node.
 func (a *Archive) Query(ctx context.Context, q archive.Query) (archive.Page, error) {
-	defer a.metrics.observe("query", time.Now())
+	defer a.metrics.Observe("query", time.Now())
 	caller := ctx
 	ctx, cancel := a.within(ctx)
 	defer cancel()
@@ -205,7 +205,7 @@ func (c *collector) take(ctx context.Context, p logPart, wanted []uint64) error 
 // ByHash returns the archived envelopes among hashes, in their order, and the hashes
 // that are not archived.
 func (a *Archive) ByHash(ctx context.Context, hashes []common.Hash) (found []archive.Record, missing []common.Hash, err error) {
-	defer a.metrics.observe("hash", time.Now())
+	defer a.metrics.Observe("hash", time.Now())
 	caller := ctx
 	ctx, cancel := a.within(ctx)
 	defer cancel()

@@ -72,10 +72,10 @@ func (a *Archive) retain(ctx context.Context) error {
 			return err
 		}
 		total -= p.bytes
-		a.metrics.dropped.WithLabelValues(reason).Inc()
+		a.metrics.Dropped.WithLabelValues(reason).Inc()
 		a.log.Info("part dropped", "part", p.first, "reason", reason, "bytes", p.bytes)
 	}
-	a.metrics.diskBytes.Set(float64(total))
+	a.metrics.DiskBytes.Set(float64(total))
 	full := a.o.MaxBytes > 0 && total > a.o.MaxBytes
 	if full && !a.full.Load() {
 		a.log.Error("the archive has reached its size limit and nothing in it has expired; envelopes are refused", "bytes", total, "limit", a.o.MaxBytes)

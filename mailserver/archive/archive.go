@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"whisperpush/durable"
+	"whisperpush/mailserver/archive/engine"
 	"whisperpush/whisper"
 )
 
@@ -21,9 +21,6 @@ const (
 	DefaultRetention  = 30 * 24 * time.Hour
 	DefaultQueueBytes = 32 << 20
 )
-
-// envelopeOverhead is what an envelope weighs in the queue besides its bytes.
-const envelopeOverhead = 256
 
 var (
 	// ErrClosed is returned after Close.
@@ -67,18 +64,13 @@ type Archive struct {
 	filters filterBudget
 	opened  time.Time
 
-	room   *semaphore.Weighted // bytes of the queue
-	ctx    context.Context     // of the goroutines
+	queue  *engine.Queue
+	ctx    context.Context // of the goroutines
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	tail   tail
 	last   atomic.Uint64 // the newest sequence that is durable and indexed
 	full   atomic.Bool   // MaxBytes is reached
-
-	queueMu  sync.Mutex // guards the following fields
-	queue    []submission
-	stopping bool          // no more submissions
-	wake     chan struct{} // holds one: the queue is not empty
 
 	// kick holds one: look at retention and size now.
 	kick chan struct{}
@@ -95,13 +87,6 @@ type Archive struct {
 	damage   []Damage
 	aside    []string      // directories that wait for Recover
 	flushMe  chan struct{} // holds one: frozen or unsealed was set
-}
-
-// submission is one call of Archive that waits.
-type submission struct {
-	envs   []*whisper.Envelope
-	weight int64
-	done   func(error)
 }
 
 // Open opens the archive in dir, creating it if it does not exist. A
@@ -122,10 +107,9 @@ func Open(dir string, o Options) (*Archive, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Archive{
-		o: o, vol: o.volume, log: o.Logger, width: partitionWidth(o.Retention),
+		o: o, vol: o.volume, log: o.Logger, width: engine.PartitionWidth(o.Retention),
 		opened:  time.Now(),
-		room:    semaphore.NewWeighted(o.QueueBytes),
-		wake:    make(chan struct{}, 1),
+		queue:   engine.NewQueue(o.QueueBytes, ErrClosed),
 		kick:    make(chan struct{}, 1),
 		flushMe: make(chan struct{}, 1),
 	}
@@ -138,7 +122,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	a.db = durable.NewMetrics(o.Registerer)
 	if a.vol == nil {
 		if a.vol, err = openDirectory(dir); err != nil {
-			a.metrics.unregister()
+			a.metrics.Unregister()
 			return nil, fmt.Errorf("open archive: %w", err)
 		}
 	}
@@ -146,7 +130,7 @@ func Open(dir string, o Options) (*Archive, error) {
 	if err := a.openPartitions(); err != nil {
 		a.closePartitions()
 		a.vol.close()
-		a.metrics.unregister()
+		a.metrics.Unregister()
 		return nil, fmt.Errorf("open archive %s: %w", dir, err)
 	}
 	a.saveBook(false)
@@ -163,39 +147,7 @@ func Open(dir string, o Options) (*Archive, error) {
 // An envelope that is archived already is not stored again. Archive blocks while
 // the queue is full; done must not block.
 func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
-	s := submission{envs: envs, done: done}
-	for _, e := range envs {
-		s.weight += int64(len(e.Raw())) + envelopeOverhead
-	}
-	s.weight = min(s.weight, a.o.QueueBytes)
-	if err := a.room.Acquire(ctx, s.weight); err != nil {
-		done(fmt.Errorf("archive queue is full: %w", err))
-		return
-	}
-	if !a.enqueue(s) {
-		a.room.Release(s.weight)
-		done(ErrClosed)
-	}
-}
-
-// enqueue hands s to the writer, unless the archive is being closed.
-func (a *Archive) enqueue(s submission) bool {
-	a.queueMu.Lock()
-	defer a.queueMu.Unlock()
-	if a.stopping {
-		return false
-	}
-	a.queue = append(a.queue, s)
-	signal(a.wake)
-	return true
-}
-
-// signal puts a token into a channel that holds one.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	a.queue.Offer(ctx, envs, done)
 }
 
 // First returns the oldest sequence that is kept. It is Last()+1 when nothing is.
@@ -213,12 +165,7 @@ func (a *Archive) Last() uint64 { return a.last.Load() }
 // of Archive that come later fail with ErrClosed, and so do reads. It may
 // be called twice.
 func (a *Archive) Close() error {
-	a.queueMu.Lock()
-	again := a.stopping
-	a.stopping = true
-	signal(a.wake)
-	a.queueMu.Unlock()
-	if again {
+	if a.queue.Stop() {
 		a.wg.Wait()
 		return nil
 	}
@@ -226,7 +173,7 @@ func (a *Archive) Close() error {
 	a.tail.close()
 	err := a.closePartitions()
 	a.saveBook(err == nil)
-	a.metrics.unregister()
+	a.metrics.Unregister()
 	return errors.Join(err, a.vol.close())
 }
 

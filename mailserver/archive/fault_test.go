@@ -21,6 +21,7 @@ import (
 
 	"whisperpush/durable"
 	"whisperpush/durable/faultstore"
+	"whisperpush/mailserver/archive/engine"
 	"whisperpush/whisper"
 )
 
@@ -399,7 +400,7 @@ func follow(t *testing.T, a *Archive, after uint64) *follower {
 			f.mu.Lock()
 			f.got = append(f.got, rs...)
 			f.mu.Unlock()
-			signal(f.more)
+			engine.Signal(f.more)
 			return nil
 		})
 	}()

@@ -1,6 +1,10 @@
 package archive
 
-import "time"
+import (
+	"time"
+
+	"whisperpush/mailserver/archive/engine"
+)
 
 // flushRetry is the pause after an index could not be written or a partition not
 // be sealed.
@@ -98,5 +102,5 @@ func (a *Archive) freeze() {
 	first, last := a.frozen.bounds()
 	a.w.missing = a.w.missing || first <= a.w.before
 	a.run = newMemoryRun(a.frozen.part, last+1, a.frozen.count())
-	signal(a.flushMe)
+	engine.Signal(a.flushMe)
 }

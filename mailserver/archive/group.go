@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"whisperpush/durable"
+	"whisperpush/mailserver/archive/engine"
 	"whisperpush/whisper"
 )
 
 // group is what is committed with one fsync. The writer uses two in turn.
 type group struct {
-	submissions []submission
+	submissions []engine.Submission
 	weight      int64 // of the submissions
 	duplicates  int   // envelopes that are not stored again
 	blocks      []newBlock

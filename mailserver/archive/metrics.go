@@ -1,87 +1,26 @@
 package archive
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/mailserver/archive/engine"
 )
 
 // metrics counts what the Archive does.
 type metrics struct {
-	archived      prometheus.Counter
-	bytes         prometheus.Counter
-	duplicates    prometheus.Counter
-	failed        prometheus.Counter
-	readErrors    prometheus.Counter
-	damaged       prometheus.Counter
-	dropped       *prometheus.CounterVec // by reason: age, size
-	diskBytes     prometheus.Gauge
-	commitSeconds prometheus.Histogram
-	flushSeconds  prometheus.Histogram
-	readSeconds   *prometheus.HistogramVec // by kind: query, hash
-
-	registerer prometheus.Registerer
-	all        []prometheus.Collector
+	*engine.Metrics
+	damaged      prometheus.Counter
+	flushSeconds prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer, a *Archive) (*metrics, error) {
-	const namespace, subsystem = "whisperpush", "mailserver"
-	m := &metrics{registerer: r}
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
-		m.all = append(m.all, c)
-		return c
-	}
-	histogram := func(name, help string) prometheus.HistogramOpts {
-		return prometheus.HistogramOpts{
-			Namespace: namespace, Subsystem: subsystem, Name: name, Help: help,
-			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
-		}
-	}
-	m.archived = counter("archived_envelopes_total", "Envelopes archived: on disk and indexed.")
-	m.bytes = counter("archived_envelope_bytes_total", "Bytes of the log written for them.")
-	m.duplicates = counter("archive_duplicates_total", "Envelopes not stored because they were archived already.")
-	m.failed = counter("archive_failures_total", "Envelopes that could not be archived.")
-	m.readErrors = counter("archive_read_errors_total", "Reads of the archive that failed.")
-	m.damaged = counter("archive_damage_total", "Partitions set aside and holes found in the log.")
-	m.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Subsystem: subsystem, Name: "archive_dropped_partitions_total",
-		Help: "Partitions dropped, by reason: past retention (age) or to make room (size).",
-	}, []string{"reason"})
-	m.diskBytes = prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Subsystem: subsystem, Name: "archive_disk_bytes", Help: "Bytes of the archive's tables.",
-	})
-	m.commitSeconds = prometheus.NewHistogram(histogram("archive_commit_seconds", "Time to commit a group of envelopes, fsync included."))
-	m.flushSeconds = prometheus.NewHistogram(histogram("archive_flush_seconds", "Time to write a run of the index."))
-	m.readSeconds = prometheus.NewHistogramVec(histogram("archive_read_seconds", "Time to read a page (query) or look up hashes (hash)."), []string{"kind"})
-	m.all = append(m.all, m.dropped, m.diskBytes, m.commitSeconds, m.flushSeconds, m.readSeconds,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: namespace, Subsystem: subsystem, Name: "archive_newest_sequence", Help: "The newest receive sequence.",
-		}, func() float64 { return float64(a.Last()) }))
-	if r == nil {
-		return m, nil
-	}
-	for i, c := range m.all {
-		if err := r.Register(c); err != nil {
-			for _, c := range m.all[:i] {
-				r.Unregister(c)
-			}
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
-// unregister takes the metrics out of the registry, for an archive opened again.
-func (m *metrics) unregister() {
-	if m.registerer == nil {
-		return
-	}
-	for _, c := range m.all {
-		m.registerer.Unregister(c)
-	}
-}
-
-func (m *metrics) observe(kind string, since time.Time) {
-	m.readSeconds.WithLabelValues(kind).Observe(time.Since(since).Seconds())
+	m := &metrics{Metrics: engine.NewMetrics(engine.Texts{
+		Archived:  "Envelopes archived: on disk and indexed.",
+		Bytes:     "Bytes of the log written for them.",
+		DiskBytes: "Bytes of the archive's tables.",
+		Commit:    "Time to commit a group of envelopes, fsync included.",
+	}, a.Last)}
+	m.damaged = m.Counter("archive_damage_total", "Partitions set aside and holes found in the log.")
+	m.flushSeconds = m.Histogram("archive_flush_seconds", "Time to write a run of the index.")
+	return m, m.Register(r)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"whisperpush/durable"
+	"whisperpush/mailserver/archive/engine"
 )
 
 // openDB opens a partition's database for writing, or sealed.
@@ -106,7 +107,7 @@ func (a *Archive) openPartitions() error {
 			if a.frozen.count() == 0 {
 				a.frozen = nil
 			}
-			signal(a.flushMe)
+			engine.Signal(a.flushMe)
 		}
 		if err := a.begin(next); err != nil {
 			return err

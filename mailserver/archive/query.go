@@ -70,7 +70,7 @@ type collector struct {
 
 // Query returns a page. It reads what was archived when it was called.
 func (a *Archive) Query(ctx context.Context, q Query) (Page, error) {
-	defer a.metrics.observe("query", time.Now())
+	defer a.metrics.Observe("query", time.Now())
 	if q.MaxRows <= 0 {
 		q.MaxRows = DefaultMaxRows
 	}
@@ -220,7 +220,7 @@ func (c *collector) block(b block, at []uint8) error {
 // ByHash returns the archived envelopes among hashes, in their order, and the
 // hashes that are not archived.
 func (a *Archive) ByHash(ctx context.Context, hashes []common.Hash) (found []Record, missing []common.Hash, err error) {
-	defer a.metrics.observe("hash", time.Now())
+	defer a.metrics.Observe("hash", time.Now())
 	segments, release, err := a.segments()
 	if err != nil {
 		return nil, nil, err
@@ -343,7 +343,7 @@ func (a *Archive) readFailed(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	a.metrics.readErrors.Inc()
+	a.metrics.ReadErrors.Inc()
 	if errors.Is(err, durable.ErrCorrupted) {
 		a.log.Error("archive is damaged; restart to set the damaged part aside, then run \"wnode recover\"", "err", err)
 	}

@@ -33,7 +33,7 @@ func (a *Archive) keeper() {
 				a.saveBook(false)
 			}
 			// An idle archive has nobody else to begin the next partition.
-			a.enqueue(submission{done: func(error) {}})
+			a.queue.Nudge()
 		case <-a.kick:
 		case <-a.ctx.Done():
 			return
@@ -45,7 +45,7 @@ func (a *Archive) keeper() {
 func (a *Archive) retain() error {
 	for {
 		p, total := a.oldest()
-		a.metrics.diskBytes.Set(float64(total))
+		a.metrics.DiskBytes.Set(float64(total))
 		over := a.o.MaxBytes > 0 && total > a.o.MaxBytes
 		now := a.now()
 		var reason string
@@ -133,7 +133,7 @@ func (a *Archive) drop(p *partition, reason string) error {
 	for _, r := range p.runs {
 		a.filters.give(len(r.filter))
 	}
-	a.metrics.dropped.WithLabelValues(reason).Inc()
+	a.metrics.Dropped.WithLabelValues(reason).Inc()
 	a.log.Info("partition dropped", "partition", p.name, "reason", reason, "bytes", p.bytes)
 	p.release()
 	return nil

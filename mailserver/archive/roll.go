@@ -3,25 +3,14 @@ package archive
 import (
 	"errors"
 	"slices"
-	"time"
+
+	"whisperpush/mailserver/archive/engine"
 )
 
 const (
-	// partitions is into how many the retention time is divided.
-	partitions = 32
-	// A partition covers at least minWidth and at most maxWidth.
-	minWidth = time.Minute
-	maxWidth = 24 * time.Hour
 	// sizedPartitions is into how many MaxBytes is divided at least.
 	sizedPartitions = 8
 )
-
-func partitionWidth(retention time.Duration) time.Duration {
-	if retention < 0 {
-		return maxWidth
-	}
-	return min(max(retention/partitions, minWidth), maxWidth)
-}
 
 // begin makes the partition that starts with sequence first and writes to it.
 func (a *Archive) begin(first uint64) error {
@@ -72,8 +61,8 @@ func (a *Archive) roll() error {
 	p.sealed = true
 	a.unsealed = append(a.unsealed, p)
 	a.mu.Unlock()
-	signal(a.flushMe)
-	signal(a.kick)
+	engine.Signal(a.flushMe)
+	engine.Signal(a.kick)
 	return nil
 }
 
@@ -119,7 +108,7 @@ func (a *Archive) seal(p *partition) error {
 	p.bytes, p.sealed = size, true
 	a.unsealed = slices.DeleteFunc(a.unsealed, func(q *partition) bool { return q == p })
 	a.mu.Unlock()
-	signal(a.kick) // it may be dropped now, and an archive at its limit waits for that
+	engine.Signal(a.kick) // it may be dropped now, and an archive at its limit waits for that
 	return nil
 }
 

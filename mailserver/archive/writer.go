@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"whisperpush/durable"
+	"whisperpush/mailserver/archive/engine"
 	"whisperpush/whisper"
 )
 
@@ -23,14 +24,14 @@ const duplicateRuns = 4
 
 // writerState belongs to the writer goroutine.
 type writerState struct {
-	waiting []submission // taken out of the queue
-	next    *group       // being built
-	atDisk  *group       // being written, or nil
-	recent  []*diskRun   // may hold envelopes that are still alive, from before the start
-	before  uint64       // the last sequence from before the start
-	missing bool         // recent lacks what was indexed in memory at the start and has been frozen since
-	resync  bool         // a write failed: what of it is on disk must be read first
-	unseen  int64        // bytes written since the size was looked at
+	waiting []engine.Submission // taken out of the queue
+	next    *group              // being built
+	atDisk  *group              // being written, or nil
+	recent  []*diskRun          // may hold envelopes that are still alive, from before the start
+	before  uint64              // the last sequence from before the start
+	missing bool                // recent lacks what was indexed in memory at the start and has been frozen since
+	resync  bool                // a write failed: what of it is on disk must be read first
+	unseen  int64               // bytes written since the size was looked at
 }
 
 // writer commits the queue until it is empty and the archive is closing. It is a
@@ -90,10 +91,8 @@ func (a *Archive) take() (closing bool) {
 	if len(a.w.waiting) > 0 {
 		return false
 	}
-	a.queueMu.Lock()
-	defer a.queueMu.Unlock()
-	a.w.waiting, a.queue = a.queue, nil
-	return a.stopping && len(a.w.waiting) == 0
+	a.w.waiting, closing = a.queue.Take(nil)
+	return closing && len(a.w.waiting) == 0
 }
 
 // await waits until there is something to do. It returns false if there is nothing
@@ -104,7 +103,7 @@ func (a *Archive) await() bool {
 		if closing || len(a.w.waiting) > 0 {
 			return !closing
 		}
-		<-a.wake
+		<-a.queue.Wake()
 	}
 }
 
@@ -132,7 +131,7 @@ func (a *Archive) fill() {
 	}
 	for a.take(); len(w.waiting) > 0; a.take() {
 		s := w.waiting[0]
-		if len(w.next.submissions) > 0 && w.next.weight+s.weight > groupBytes {
+		if len(w.next.submissions) > 0 && w.next.weight+s.Weight > groupBytes {
 			return
 		}
 		w.waiting = w.waiting[1:]
@@ -141,7 +140,7 @@ func (a *Archive) fill() {
 }
 
 // build adds a submission to the next group, without what is archived already.
-func (a *Archive) build(s submission) {
+func (a *Archive) build(s engine.Submission) {
 	// Only this goroutine sets frozen; the flusher clears it when the run is on disk.
 	a.mu.RLock()
 	frozen := a.frozen
@@ -149,15 +148,15 @@ func (a *Archive) build(s submission) {
 	if a.w.missing && frozen == nil {
 		a.w.recent, a.w.missing = a.newestRuns(), false
 	}
-	envs, err := a.notOnDisk(s.envs)
+	envs, err := a.notOnDisk(s.Envelopes)
 	if err != nil {
-		a.tell([]submission{s}, fmt.Errorf("archive: %w", err))
+		a.tell([]engine.Submission{s}, fmt.Errorf("archive: %w", err))
 		return
 	}
 	g := a.w.next
 	g.submissions = append(g.submissions, s)
-	g.weight += s.weight
-	g.duplicates += len(s.envs) - len(envs)
+	g.weight += s.Weight
+	g.duplicates += len(s.Envelopes) - len(envs)
 	for _, e := range envs {
 		if a.run.has(e.Hash()) || frozen != nil && frozen.has(e.Hash()) {
 			g.duplicates++
@@ -219,7 +218,7 @@ func (a *Archive) settle(g *group, err error) {
 
 // publish makes a group that is on disk visible.
 func (a *Archive) publish(g *group) {
-	a.metrics.duplicates.Add(float64(g.duplicates))
+	a.metrics.Duplicates.Add(float64(g.duplicates))
 	if len(g.blocks) == 0 {
 		return
 	}
@@ -229,12 +228,12 @@ func (a *Archive) publish(g *group) {
 	records := last - g.blocks[0].first + 1
 	// The tail first: a follower that sees the new last sequence finds it there.
 	a.tail.push(g.blocks, func() { a.last.Store(last) })
-	a.metrics.archived.Add(float64(records))
-	a.metrics.bytes.Add(float64(g.bytes))
-	a.metrics.commitSeconds.Observe(time.Since(g.started).Seconds())
+	a.metrics.Archived.Add(float64(records))
+	a.metrics.Bytes.Add(float64(g.bytes))
+	a.metrics.CommitSeconds.Observe(time.Since(g.started).Seconds())
 	if a.w.unseen += int64(g.bytes); a.o.MaxBytes > 0 && a.w.unseen > a.o.MaxBytes/64 {
 		a.w.unseen = 0
-		signal(a.kick)
+		engine.Signal(a.kick)
 	}
 }
 
@@ -250,20 +249,16 @@ func (a *Archive) stamp(p *partition, bytes int64) {
 }
 
 // tell ends submissions: their room is free again, and who made them hears of it.
-func (a *Archive) tell(submissions []submission, err error) {
-	envelopes, weight := 0, int64(0)
+func (a *Archive) tell(submissions []engine.Submission, err error) {
+	envelopes := 0
 	for _, s := range submissions {
-		envelopes += len(s.envs)
-		weight += s.weight
+		envelopes += len(s.Envelopes)
 	}
 	if err != nil && envelopes > 0 {
-		a.metrics.failed.Add(float64(envelopes))
+		a.metrics.Failed.Add(float64(envelopes))
 		a.log.Error("envelopes not archived", "envelopes", envelopes, "err", err)
 	}
-	for _, s := range submissions {
-		s.done(err)
-	}
-	a.room.Release(weight)
+	a.queue.End(submissions, err)
 }
 
 // upkeepDue reports whether the next group must not be begun before upkeep.
