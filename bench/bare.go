@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/ethereum/go-ethereum/p2p/rlpx"
 	"github.com/ethereum/go-ethereum/rlp"
@@ -55,10 +53,7 @@ func bareRings(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	defer file.Close()
-	p := &poster{
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushers, MaxConnsPerHost: pushers}},
-		url:    t.URL, access: t.Access, body: t.Body,
-	}
+	p := &poster{client: newClient(), url: t.URL, access: t.Access, body: t.Body}
 	defer p.client.CloseIdleConnections()
 	if err := p.post(ctx); err != nil { // the connection stands
 		return err
@@ -135,10 +130,7 @@ func bareReader(_ context.Context, stdin io.Reader, stdout io.Writer) error {
 	if _, err := conn.Handshake(key); err != nil {
 		return err
 	}
-	ours, err := rlp.EncodeToBytes(&hello{
-		Version: devp2pSnappy, Name: "bare",
-		Caps: []p2p.Cap{{Name: whisper.ProtocolName, Version: whisper.ProtocolVersion}}, ID: crypto.FromECDSAPub(&key.PublicKey)[1:],
-	})
+	ours, err := encodeHello("bare", key)
 	if err != nil {
 		return err
 	}
@@ -149,7 +141,7 @@ func bareReader(_ context.Context, stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	conn.SetSnappy(true)
-	status, err := rlp.EncodeToBytes([]any{uint(whisper.ProtocolVersion), uint(0), []byte{}, false})
+	status, err := encodeStatus()
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,19 @@ type hello struct {
 	Rest       []rlp.RawValue `rlp:"tail"`
 }
 
+// encodeHello is the hello of a node that speaks shh/6 and nothing else.
+func encodeHello(name string, key *ecdsa.PrivateKey) ([]byte, error) {
+	return rlp.EncodeToBytes(&hello{
+		Version: devp2pSnappy, Name: name,
+		Caps: []p2p.Cap{{Name: whisper.ProtocolName, Version: whisper.ProtocolVersion}}, ID: crypto.FromECDSAPub(&key.PublicKey)[1:],
+	})
+}
+
+// encodeStatus is the status of a full shh/6 node that takes any envelope.
+func encodeStatus() ([]byte, error) {
+	return rlp.EncodeToBytes([]any{uint(whisper.ProtocolVersion), uint(0), []byte{}, false})
+}
+
 // dial connects to a node and exchanges the status of a full shh/6 node that
 // takes any envelope.
 func dial(ctx context.Context, to *enode.Node) (*link, error) {
@@ -88,10 +101,7 @@ func (l *link) shake(key *ecdsa.PrivateKey) error {
 	if _, err := l.conn.Handshake(key); err != nil {
 		return err
 	}
-	ours, err := rlp.EncodeToBytes(&hello{
-		Version: devp2pSnappy, Name: "whisperpush/bench",
-		Caps: []p2p.Cap{{Name: whisper.ProtocolName, Version: whisper.ProtocolVersion}}, ID: crypto.FromECDSAPub(&key.PublicKey)[1:],
-	})
+	ours, err := encodeHello("whisperpush/bench", key)
 	if err != nil {
 		return err
 	}
@@ -110,7 +120,7 @@ func (l *link) shake(key *ecdsa.PrivateKey) error {
 		return fmt.Errorf("hello: %w", err)
 	}
 	l.conn.SetSnappy(theirs.Version >= devp2pSnappy)
-	status, err := rlp.EncodeToBytes([]any{uint(whisper.ProtocolVersion), uint(0), []byte{}, false})
+	status, err := encodeStatus()
 	if err != nil {
 		return err
 	}

@@ -378,11 +378,16 @@ func newPoster(ctx context.Context, service *emulate.FCM, token string) (*poster
 	}
 	received := service.Received()
 	return &poster{
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushers, MaxConnsPerHost: pushers}},
+		client: newClient(),
 		url:    service.Endpoint() + "/projects/" + service.ProjectID() + "/messages:send",
 		access: service.NewAccess(),
 		body:   received[len(received)-1].Raw,
 	}, nil
+}
+
+// newClient posts over as many connections as a node.
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushers, MaxConnsPerHost: pushers}}
 }
 
 func (p *poster) post(ctx context.Context) error {
