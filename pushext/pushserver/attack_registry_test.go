@@ -1,6 +1,7 @@
 package pushserver
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -119,71 +120,79 @@ func TestDeadAddressBesideOthers(t *testing.T) {
 	})
 }
 
-// A renewal that does not grow is refused for no limit that others reached.
+// A renewal that does not grow is refused for no limit that others reached: those of a
+// network, a group, a handle and an address, and what all registrations share.
 func TestRenewalWithFullShares(t *testing.T) {
-	bedTest(t, Limits{AllChannels: 10, PerSource: 2, PerGroup: 2, PerHandle: 2, PerAddress: 1, Registrations: 2, Challenges: 9}, func(b *bed) {
+	const fewer = scale * scale // a million registrations take two minutes without the race detector
+	limits := Limits{Registrations: 1_000_000 / fewer, PerSource: 4096 / fewer}
+	require.Equal(t, Limits{}.WithDefaults().Registrations, fewer*limits.Registrations)
+	require.Equal(t, Limits{}.WithDefaults().PerSource/fewer, limits.PerSource)
+	bedTest(t, limits, func(b *bed) {
+		full := Limits{}.WithDefaults()
+		a := &attacker{Registry: b.ext.registry, verdict: pushext.Verdict{Class: pushext.Delivered}}
+		keys := uint32(0)
+		fill := func(n int, network string, edit func(g *pushwire.Register)) (in int) { // as many of n as are let in
+			for in = range n {
+				keys++
+				var key [33]byte
+				binary.BigEndian.PutUint32(key[:], 3<<24|keys)
+				g := &pushwire.Register{Version: 1, Plain: true, Routes: []pushwire.Route{{Provider: "free", Address: binary.BigEndian.AppendUint32(nil, keys)}}}
+				edit(g)
+				_, _, err := a.Register(key, whisper.Source(network), g, time.Now())
+				if err != nil {
+					require.Equal(t, pushwire.Limit, refusedAs(t, err), "%v", err)
+					return in
+				}
+			}
+			return n
+		}
+		const most = 1000
+		mine := make([]whisper.Topic, most)
+		for i := range mine {
+			mine[i] = whisper.Topic{1, byte(i), byte(i >> 8)}
+		}
 		shared := func(p *phone, topics ...whisper.Topic) *pushwire.Register {
 			g := p.registration(topics...)
 			g.Group = []byte("group")
 			g.Preferences = pushwire.Preferences{Root: make([]byte, pushwire.RootSize), Handle: make([]byte, pushwire.HandleSize)}
 			return g
 		}
-		var phones []*phone
-		for i := range 2 {
-			p := b.phone(fmt.Sprint(i)).from("a network")
-			p.join(shared(p, whisper.Topic{1, byte(i)}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5}))
-			phones = append(phones, p)
+		one := b.phone("one").from("a network")
+		one.join(shared(one, mine[:most-1]...))
+
+		// Others fill what it has a share in.
+		group, handle := full.PerGroup-full.PerHandle, full.PerHandle-1
+		require.Equal(t, group, fill(group, "members", func(g *pushwire.Register) { g.Group = []byte("group") }))
+		require.Equal(t, handle, fill(handle, "members", func(g *pushwire.Register) {
+			g.Group, g.Preferences = []byte("group"), shared(one).Preferences
+		}))
+		any := func(*pushwire.Register) {}
+		require.Equal(t, limits.PerSource-1, fill(limits.PerSource, "a network", any))
+		require.Equal(t, limits.PerSource, fill(limits.PerSource+1, "another network", any))
+		free := func() int { return limits.Registrations - counts(b)[registered] }
+		for n := 0; free() > 10; n++ {
+			fill(limits.PerSource, fmt.Sprint("network ", n), any)
 		}
-		third := b.phone("3").from("a network")
-		third.refused(third.registration(), pushwire.Limit)
-		for i, p := range phones {
-			p.from("another network")
-			rep := p.ask(shared(p, whisper.Topic{1, byte(i)}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5}))
-			require.Equal(t, pushwire.OK, rep.Code, rep.Text)
+		refused := b.phone("refused").from("a network")
+		refused.refused(refused.registration(), pushwire.Limit)
+		stranger := b.phone("stranger").from("a third network")
+		stranger.join(stranger.registration())
+
+		for _, from := range []string{"a network", "another network", "a third network", "a network"} {
+			one.from(from)
+			rep := one.ask(shared(one, mine[:most-1]...))
+			require.Equal(t, pushwire.OK, rep.Code, "from %s: %s", from, rep.Text)
 			require.Equal(t, pushwire.Active, rep.State)
-			p.version++
-			rep = p.ask(&pushwire.Channels{Version: p.version, Channels: []pushwire.Channel{{Topic: whisper.Topic{2}, Mode: pushwire.Muted}}})
+			one.version++
+			rep = one.ask(&pushwire.Channels{Version: one.version, Channels: []pushwire.Channel{{Topic: mine[0], Mode: pushwire.Muted}}})
 			require.Equal(t, pushwire.OK, rep.Code, rep.Text)
-			p.refused(shared(p, whisper.Topic{1}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5}, whisper.Topic{6}), pushwire.Limit)
-			require.Equal(t, pushwire.OK, p.ask(shared(p, whisper.Topic{1, byte(i)}, whisper.Topic{2}, whisper.Topic{3}, whisper.Topic{4}, whisper.Topic{5})).Code)
+			one.refused(shared(one, append(mine, topicA)...), pushwire.Limit)
 		}
-		// They moved to the other network, which is full now; coming back they stay
-		// counted there if the first is full by then.
-		filler := b.phone("filler").from("a network")
-		require.Equal(t, pushwire.Limit, filler.ask(filler.registration()).Code, "registrations of all")
-		phones[0].from("a network")
-		require.Equal(t, pushwire.OK, phones[0].ask(shared(phones[0])).Code)
-	})
-}
-
-// Channels of those who never proved anything give way to those of others.
-func TestAttackUnprovenChannels(t *testing.T) {
-	bedTest(t, Limits{AllChannels: 5_000}, func(b *bed) {
-		a := &attacker{Registry: b.ext.registry, verdict: pushext.Verdict{Class: pushext.Delivered}}
-		for i := range 100 {
-			require.NoError(t, a.attack(network(i%7), []pushwire.Route{post(fmt.Sprint("garbage ", i))}, manyChannels(100, i)...))
-		}
-		require.Equal(t, 5_000, b.ext.registry.Counts().Channels)
-		honest := b.phone("honest")
-		g := honest.registration()
-		g.Channels = manyChannels(1000, 1000)
-		honest.join(g)
-		rep := honest.ask(&pushwire.Status{})
-		t.Logf("all channels are taken by who proved nothing: a device with 1000 is told: %s %v", told(rep), rep.State)
-		require.Equal(t, 5_000, b.ext.registry.Counts().Channels)
-
-		// But not to more than there is without them.
-		honest.version++
-		require.Equal(t, pushwire.OK, honest.ask(&pushwire.Channels{Version: honest.version}).Code)
-		for i := range 4 {
-			p := b.phone(fmt.Sprint("user ", i))
-			g := p.registration()
-			g.Channels = manyChannels(1000, 2000+i)
-			p.join(g)
-		}
-		last := b.phone("last")
-		last.refused(last.registration(topicA), pushwire.Limit)
-		require.Equal(t, [3]int{registered: 5}, counts(b))
+		t.Logf("%d of %d registrations: one of them renews from four networks, and a new device of a fifth finds room", counts(b)[registered], limits.Registrations)
+	}, func(c *Config) {
+		free := &postbox{name: "free", dead: make(map[string]bool)}
+		c.Providers = append(c.Providers, free)
+		c.SkipChallenge = append(c.SkipChallenge, "free")
 	})
 }
 

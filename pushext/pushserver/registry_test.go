@@ -253,21 +253,26 @@ func TestRoomIsBounded(t *testing.T) {
 		})
 	})
 	t.Run("registrations", func(t *testing.T) {
-		bedTest(t, Limits{Registrations: 2}, func(b *bed) {
+		bedTest(t, Limits{Registrations: 3}, func(b *bed) {
 			for _, token := range []string{"1", "2"} {
 				p := b.phone(token)
 				p.join(p.registration())
 			}
 			p := b.phone("3")
-			p.refused(p.registration(), pushwire.Limit)
+			ok(b, p.ask(p.registration()))
+			p.refused(&pushwire.Confirm{Code: p.code()}, pushwire.Limit)
+			other := b.phone("4")
+			ok(b, other.ask(other.registration()))
+			p.refused(&pushwire.Status{}, pushwire.NotRegistered)
 		})
 	})
 	t.Run("channels", func(t *testing.T) {
-		bedTest(t, Limits{AllChannels: 3}, func(b *bed) {
-			bob, carol := b.phone("bob"), b.phone("carol")
+		bedTest(t, Limits{AllChannels: 5}, func(b *bed) {
+			bob, carol := b.phone("bob").from("a network"), b.phone("carol").from("a network")
 			bob.join(bob.registration(topicA, topicB))
 			carol.refused(carol.registration(topicA, topicB), pushwire.Limit)
-			carol.join(carol.registration(topicA))
+			carol.join(carol.registration())
+			ok(b, carol.from("another network").ask(carol.registration(topicA)))
 			bob.version++
 			bob.refused(&pushwire.Channels{Version: bob.version, Channels: []pushwire.Channel{{Topic: whisper.Topic{1}}}}, pushwire.Limit)
 		})

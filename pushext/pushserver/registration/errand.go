@@ -25,4 +25,5 @@ type Fare struct {
 	Lane    Lane
 	Source  whisper.Source // of who asked for it
 	Address [16]byte       // fingerprint of the address
+	Cost    time.Duration  // what it takes of the source's budget, set when it is held
 }

@@ -17,8 +17,8 @@ type Limits struct {
 	Lifetime time.Duration // 30 days, the longest until it has to be renewed
 
 	// Of all registrations.
-	Registrations int // 1,000,000
-	AllChannels   int // 20,000,000 channels; an indexed one takes about 45 bytes of memory
+	Registrations int // 1,000,000, of one source no more than are free
+	AllChannels   int // 20,000,000, of one source no more than are free; an indexed one takes about 45 bytes of memory
 	PerAddress    int // 8 that claim one address, of which at most one owns it
 	PerGroup      int // 16 that share a group id
 	PerHandle     int // 4 that share a handle and its root

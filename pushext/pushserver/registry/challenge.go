@@ -56,7 +56,8 @@ func (c *decision) holdCode(e *registration.Errand, now time.Time) error {
 	if len(served) == 0 && c.challenged >= c.limits.Challenged {
 		return registration.Refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
 	}
-	return c.codes.hold(e.Fare, len(served), now)
+	left := max(c.limits.Challenged-c.challenged, 1) // none: this address was challenged before
+	return c.codes.hold(&e.Fare, len(served), float64(left)/float64(c.limits.Challenged), now)
 }
 
 // release lets go of errands that nobody is sent on.

@@ -59,6 +59,11 @@ func (c *decision) confirm(key [33]byte, proves func(code [pushwire.CodeSize]byt
 	proven.Proven = true
 	c.decideState(rec, now)
 	c.put(edit{old: old, next: rec})
+	if !old.Proved {
+		if err := c.checkProof(rec); err != nil {
+			return old, err
+		}
+	}
 	all, err := c.members(prefixAddress, c.addressFingerprint(proven), math.MaxInt)
 	if err != nil {
 		return old, err

@@ -70,9 +70,21 @@ func newCodes(l registration.Limits) *codes {
 	}
 }
 
-// hold holds what a code needs until release. served is how many the address
-// was sent in the past challengeDay. The error is a *registration.Refusal.
-func (c *codes) hold(f registration.Fare, served int, now time.Time) error {
+// paced is the budget of a source when a part of the server's day is left, in (0, 1]:
+// the less there is for all, the slower each gets it. So the day is never spent, by
+// however many sources, and one that comes late still has its part of the rest.
+func (c *codes) paced(left float64) pushext.Budget {
+	return pushext.Budget{
+		Burst: max(int(float64(c.budget.Burst)*left), 1),
+		Every: time.Duration(float64(c.budget.Every) / left),
+	}
+}
+
+// hold holds what a code needs until release, and says in the fare what it costs. served is how many the address
+// was sent in the past challengeDay, left the part of the server's day that is left.
+// The error is a *registration.Refusal.
+func (c *codes) hold(f *registration.Fare, served int, left float64, now time.Time) error {
+	budget := c.paced(left)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	spent, _ := c.spent.Get(f.Source)
@@ -83,12 +95,13 @@ func (c *codes) hold(f registration.Fare, served int, now time.Time) error {
 		return registration.Refuse(pushwire.Busy, "%d codes are on their way for your network; repeat in a minute", maxSourceCodes)
 	case c.providers[f.Lane.Provider] >= maxCodes, f.Lane.Host != "" && c.lanes[f.Lane] >= maxLaneCodes:
 		return registration.Refuse(pushwire.Busy, "the push service has not answered for very many codes; repeat in a minute")
-	case spent.Wait(now, c.budget) > 0:
+	case spent.Wait(now, budget) > 0:
 		return registration.Refuse(pushwire.Busy, "too many addresses were challenged for your network today; repeat in %v",
-			(spent.Wait(now, c.budget) + time.Second).Truncate(time.Second))
+			(spent.Wait(now, budget) + time.Second).Truncate(time.Second))
 	}
-	c.count(f, 1)
-	spent.Take(now, c.budget)
+	c.count(*f, 1)
+	f.Cost = budget.Every
+	spent.Take(now, budget)
 	c.spent.Add(f.Source, spent)
 	return nil
 }
@@ -104,9 +117,9 @@ func (c *codes) release(f registration.Fare, v pushext.Class) {
 	case !known || v == pushext.Delivered:
 		return
 	case v == pushext.TokenDead:
-		spent.Full = spent.Full.Add((deadCost - 1) * c.budget.Every)
+		spent.Full = spent.Full.Add((deadCost - 1) * f.Cost)
 	default:
-		spent.Full = spent.Full.Add(-c.budget.Every)
+		spent.Full = spent.Full.Add(-f.Cost)
 	}
 	c.spent.Add(f.Source, spent)
 }

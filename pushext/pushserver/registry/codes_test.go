@@ -56,9 +56,9 @@ func TestCodesShare(t *testing.T) {
 				switch class {
 				case pushext.Delivered:
 				case pushext.TokenDead:
-					b.Full = b.Full.Add((deadCost - 1) * m.c.budget.Every)
+					b.Full = b.Full.Add((deadCost - 1) * f.Cost)
 				default:
-					b.Full = b.Full.Add(-m.c.budget.Every)
+					b.Full = b.Full.Add(-f.Cost)
 				}
 				m.spent[f.Source] = b
 				continue
@@ -68,15 +68,17 @@ func TestCodesShare(t *testing.T) {
 				Source:  whisper.Source(rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "source")),
 				Address: [16]byte{rapid.Byte().Draw(t, "address") % 40},
 			}
+			left := rapid.SampledFrom([]float64{1, 1, 0.5, 0.01}).Draw(t, "left")
+			budget := m.c.paced(left)
 			served := rapid.IntRange(0, 1).Draw(t, "served")
 			b := m.spent[f.Source]
 			free := served+m.count(func(o registration.Fare) bool { return o.Address == f.Address }) < 3 &&
 				m.count(func(o registration.Fare) bool { return o.Source == f.Source }) < maxSourceCodes &&
-				b.Wait(now, m.c.budget) == 0
-			err := m.c.hold(f, served, now)
+				b.Wait(now, budget) == 0
+			err := m.c.hold(&f, served, left, now)
 			require.Equal(t, free, err == nil, err)
 			if err == nil {
-				b.Take(now, m.c.budget)
+				b.Take(now, budget)
 				m.spent[f.Source] = b
 				m.flying = append(m.flying, f)
 			}
@@ -92,10 +94,10 @@ func TestCodesShare(t *testing.T) {
 // sources that are remembered.
 func TestCodesOfOneHost(t *testing.T) {
 	c := newCodes(registration.Limits{}.WithDefaults())
-	of := func(host string, n int) registration.Fare {
-		return registration.Fare{Lane: registration.Lane{Provider: "hook", Host: host}, Source: source(n), Address: [16]byte{byte(n), byte(n >> 8), byte(n >> 16)}}
+	of := func(host string, n int) *registration.Fare {
+		return &registration.Fare{Lane: registration.Lane{Provider: "hook", Host: host}, Source: source(n), Address: [16]byte{byte(n), byte(n >> 8), byte(n >> 16)}}
 	}
-	hold := func(host string, n int) error { return c.hold(of(host, n), 0, shelfNow) }
+	hold := func(host string, n int) error { return c.hold(of(host, n), 0, 1, shelfNow) }
 	for n := range maxLaneCodes {
 		require.NoError(t, hold("one", n))
 	}
@@ -103,7 +105,7 @@ func TestCodesOfOneHost(t *testing.T) {
 	require.NoError(t, hold("two", 5000))
 	for n := range maxCodeSources + 10 {
 		require.NoError(t, hold("", 10_000+n))
-		c.release(of("", 10_000+n), pushext.Delivered)
+		c.release(*of("", 10_000+n), pushext.Delivered)
 	}
 	require.Equal(t, maxCodeSources, c.spent.Len())
 }
@@ -137,4 +139,34 @@ func TestSweepChallenged(t *testing.T) {
 	require.NoError(t, s.sweepChallenged(late.Add(2*challengeDay)))
 	require.Zero(t, count())
 	require.Zero(t, s.challenged)
+}
+
+// However many sources name as many addresses as they may, the day of the server is not
+// spent, and another source has a part of what is left.
+func TestDayIsNeverSpent(t *testing.T) {
+	limits := registration.Limits{Challenged: 100_000}.WithDefaults()
+	c := newCodes(limits)
+	now, challenged := shelfNow, 0
+	name := func(of int) bool {
+		left := float64(limits.Challenged-challenged) / float64(limits.Challenged)
+		f := registration.Fare{Source: source(of), Address: [16]byte{byte(challenged), byte(challenged >> 8), byte(challenged >> 16)}}
+		if err := c.hold(&f, 0, left, now); err != nil {
+			require.Equal(t, pushwire.Busy, codeOf(t, err))
+			return false
+		}
+		c.release(f, pushext.Delivered)
+		challenged++
+		return true
+	}
+	for hour := range 24 {
+		for of := range 100 { // who could name 400,000 a day, if it were there
+			for name(of) {
+			}
+		}
+		require.True(t, name(1000+hour), "after %d hours and %d addresses", hour+1, challenged)
+		now = now.Add(time.Hour)
+	}
+	require.Greater(t, challenged, limits.Challenged/2)
+	require.Less(t, challenged, limits.Challenged)
+	t.Logf("100 sources named %d of %d addresses in a day", challenged, limits.Challenged)
 }

@@ -267,7 +267,7 @@ func (c *decision) counted(rec *Record, n int) {
 		c.count[rec.class()] += n
 		c.channels += n * len(rec.Channels)
 		if have, known := c.sources.Peek(rec.source); known && rec.Live() {
-			c.sources.Add(rec.source, have+n)
+			c.sources.Add(rec.source, holding{have.registrations + n, have.channels + n*rec.provenChannels()})
 		}
 		if rec.class() != classFresh {
 			return

@@ -32,7 +32,7 @@ func (r *Registry) agrees(t require.TestingT) {
 	v := r.settled()
 	var found tally
 	keys := make(map[string]string)
-	sources := make(map[[16]byte]int)
+	sources := make(map[[16]byte]holding)
 	strangers := make(map[registration.ID]newcomer)
 	channels := 0
 	require.NoError(t, v.scan([]byte{PrefixRecord}, func(key, _ []byte) bool {
@@ -47,7 +47,8 @@ func (r *Registry) agrees(t require.TestingT) {
 			strangers[id] = rec.newcomer()
 		}
 		if rec.Live() {
-			sources[rec.source]++
+			have := sources[rec.source]
+			sources[rec.source] = holding{have.registrations + 1, have.channels + rec.provenChannels()}
 		}
 		for key, value := range r.keys(rec) {
 			keys[key] = string(value)
@@ -72,6 +73,13 @@ func (r *Registry) agrees(t require.TestingT) {
 	}))
 	require.Equal(t, found, r.tally)
 	require.Equal(t, strangers, r.newcomers.byID)
+	shares := make(map[[16]byte]int)
+	for _, one := range strangers {
+		if one.channels > 0 {
+			shares[one.source] += one.channels
+		}
+	}
+	require.Equal(t, shares, r.newcomers.shares)
 	require.Equal(t, channels, r.index.Size())
 	require.NoError(t, r.index.Verify())
 	for _, prefix := range []byte{prefixKey, prefixAddress, prefixGroup, prefixHandle, prefixSource, prefixDue} {
@@ -100,7 +108,7 @@ type small struct {
 }
 
 var smallLimits = registration.Limits{
-	Unconfirmed: 6, UnconfirmedPerSource: 3, PerSource: 5, Registrations: 9, AllChannels: 24, PerGroup: 2, PerHandle: 2, PerAddress: 2,
+	Unconfirmed: 6, UnconfirmedPerSource: 3, PerSource: 5, Registrations: 9, AllChannels: 36, PerGroup: 2, PerHandle: 2, PerAddress: 2,
 	Lifetime: time.Hour, Tombstone: time.Hour, Tombstones: 3,
 }
 

@@ -47,7 +47,7 @@ func (r *Registry) keys(rec *Record) map[string][]byte {
 		root := r.rootFingerprint(rec)
 		add(prefixHandle, r.fingerprint(prefixHandle, rec.handle), root[:])
 	}
-	add(prefixSource, rec.source, nil)
+	add(prefixSource, rec.source, binary.BigEndian.AppendUint32(nil, uint32(rec.provenChannels())))
 	return keys
 }
 

@@ -27,16 +27,17 @@ type newcomers struct {
 	byID     map[registration.ID]newcomer
 	linked   queues
 	proving  queues
-	channels int // of all
+	channels int              // of all
+	shares   map[[16]byte]int // channels by source
 }
 
 func newNewcomers() *newcomers {
-	return &newcomers{byID: make(map[registration.ID]newcomer), linked: newQueues(), proving: newQueues()}
+	return &newcomers{byID: make(map[registration.ID]newcomer), linked: newQueues(), proving: newQueues(), shares: make(map[[16]byte]int)}
 }
 
 func (n *newcomers) add(one newcomer) {
 	n.byID[one.id] = one
-	n.channels += one.channels
+	n.share(one.source, one.channels)
 	n.kind(one.linked).add(one.source, one.id)
 }
 
@@ -46,10 +47,21 @@ func (n *newcomers) remove(id registration.ID) (one newcomer, known bool) {
 		return one, false
 	}
 	delete(n.byID, id)
-	n.channels -= one.channels
+	n.share(one.source, -one.channels)
 	n.kind(one.linked).remove(one.source, id)
 	return one, true
 }
+
+// share counts channels more that a source holds.
+func (n *newcomers) share(source [16]byte, channels int) {
+	n.channels += channels
+	if n.shares[source] += channels; n.shares[source] == 0 {
+		delete(n.shares, source)
+	}
+}
+
+// channelsOf is how many channels the newcomers of a source hold.
+func (n *newcomers) channelsOf(source [16]byte) int { return n.shares[source] }
 
 func (n *newcomers) kind(linked bool) *queues {
 	if linked {
@@ -177,6 +189,14 @@ func (r *Record) dueValue() []byte {
 		b = append(b, 0)
 	}
 	return binary.BigEndian.AppendUint32(b, uint32(len(r.Channels)))
+}
+
+// provenChannels is how many channels a registration holds that proved an address.
+func (r *Record) provenChannels() int {
+	if r.class() != classLive {
+		return 0
+	}
+	return len(r.Channels)
 }
 
 // newcomer is how a registration that never proved an address is counted.

@@ -37,7 +37,7 @@ const (
 	prefixAddress    = 'a' // fingerprint of provider and token, id 8: 1 if it owns the address, 0 if it claims it
 	prefixGroup      = 'g' // fingerprint of the group id, id 8
 	prefixHandle     = 'h' // fingerprint of the handle, id 8: fingerprint of the root; empty in an earlier version
-	prefixSource     = 's' // fingerprint of the source, id 8
+	prefixSource     = 's' // fingerprint of the source, id 8: channels 4 that are held by proof; empty in an earlier version
 	prefixDue        = 'e' // class 1, due 8 (Unix ms), id 8: of classFresh a newcomer; empty in an earlier version
 	prefixChallenged = 'q' // fingerprint of provider and token: when challenges were sent there, 8 each (Unix ms)
 )
@@ -83,9 +83,9 @@ type Registry struct {
 	next    registration.ID
 	tally
 	newcomers *newcomers
-	sources   lru.BasicLRU[[16]byte, int] // registrations of the sources asked for last
-	saved     bool                        // the database has the record of a snapshot of all this
-	doubt     *group                      // its write failed, and may be on disk all the same; nil if there is none
+	sources   lru.BasicLRU[[16]byte, holding] // what the sources asked for last hold
+	saved     bool                            // the database has the record of a snapshot of all this
+	doubt     *group                          // its write failed, and may be on disk all the same; nil if there is none
 }
 
 // tally is what the registry counts of its records.
@@ -134,7 +134,7 @@ func Open(s *vault.Vault, o Options) (*Registry, error) {
 		codes:     newCodes(o.Limits),
 		turn:      make(chan struct{}, 1),
 		open:      newGroup(),
-		sources:   lru.NewBasicLRU[[16]byte, int](maxSourceCounts),
+		sources:   lru.NewBasicLRU[[16]byte, holding](maxSourceHoldings),
 		ends:      o.Ends,
 		next:      1,
 	}

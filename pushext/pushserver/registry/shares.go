@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"encoding/binary"
 	"math"
 	"slices"
 	"time"
@@ -14,8 +15,8 @@ const (
 	// maxRoots bounds the roots that share a handle: each Notify for it tries the
 	// registrations of all of them.
 	maxRoots = 16
-	// maxSourceCounts bounds the sources whose registrations need not be counted again.
-	maxSourceCounts = 4096
+	// maxSourceHoldings bounds the sources whose registrations need not be counted again.
+	maxSourceHoldings = 4096
 )
 
 // checkShares checks what a registration shares with those that name the same:
@@ -180,30 +181,98 @@ func (c *decision) moveSource(rec, old *Record) error {
 	if rec.source == old.source {
 		return nil
 	}
-	n, err := c.sourceCount(rec.source)
+	n, err := c.held(rec.source)
 	if err != nil {
 		return err
 	}
-	if n >= c.limits.PerSource || !rec.Proved && c.newcomers.of(rec.source) >= c.limits.UnconfirmedPerSource {
+	full := n.registrations >= c.registrationShare() || !rec.Proved && c.newcomers.of(rec.source) >= c.limits.UnconfirmedPerSource
+	if full || n.channels+c.newcomers.channelsOf(rec.source)+len(rec.Channels) > c.channelShare() {
 		rec.source = old.source
 	}
 	return nil
 }
 
-// sourceCount is how many registrations came from a source.
-func (c *decision) sourceCount(source [16]byte) (int, error) {
-	if n, known := c.sources.Get(source); known {
-		return n, nil
+// registrationShare is how many registrations a source may hold, and channelShare how
+// many channels: as many as are free, once it has them. So neither ever runs out: if n
+// sources take all they get, each has one part of n + 1, and one part is left, which a
+// source that has none yet may halve. What newcomers hold counts as free: they give way.
+func (c *decision) registrationShare() int {
+	return min(c.limits.PerSource, c.limits.Registrations-c.count[classLive])
+}
+
+func (c *decision) channelShare() int {
+	return c.limits.AllChannels - c.channels + c.newcomers.channels
+}
+
+// checkProof checks the share of the source of a registration that was put, and
+// proved its first address: it gives way no more.
+func (c *decision) checkProof(rec *Record) error {
+	have, err := c.held(rec.source)
+	if err != nil {
+		return err
 	}
-	n := 0
-	err := c.scan(append([]byte{prefixSource}, source[:]...), func(_, _ []byte) bool {
-		n++
+	if have.registrations-c.newcomers.of(rec.source) > c.registrationShare() {
+		return registration.Refuse(pushwire.Limit, "your network has its share of this server's registrations; register from another network")
+	}
+	if len(rec.Channels) == 0 {
+		return nil
+	}
+	return c.checkChannelShare(rec)
+}
+
+// checkChannelShare checks the share of a source, of which a registration was put
+// that has more channels than before, or holds by proof now what it had without.
+func (c *decision) checkChannelShare(rec *Record) error {
+	have, err := c.held(rec.source)
+	if err != nil {
+		return err
+	}
+	n := have.channels
+	if !rec.Proved {
+		n += c.newcomers.channelsOf(rec.source)
+	}
+	if n > c.channelShare() {
+		return registration.Refuse(pushwire.Limit, "your network has its share of this server's channels; register fewer, or from another network")
+	}
+	return nil
+}
+
+// holding is what the registrations of a source hold.
+type holding struct {
+	registrations int
+	channels      int // of those that proved an address
+}
+
+// held is what a source holds.
+func (c *decision) held(source [16]byte) (holding, error) {
+	if have, known := c.sources.Get(source); known {
+		return have, nil
+	}
+	var have holding
+	var before []registration.ID // keys of an earlier version, without a value
+	err := c.scan(append([]byte{prefixSource}, source[:]...), func(key, value []byte) bool {
+		have.registrations++
+		if len(value) == 4 {
+			have.channels += int(binary.BigEndian.Uint32(value))
+		} else {
+			before = append(before, registration.ID(binary.BigEndian.Uint64(key[len(key)-8:])))
+		}
 		return true
 	})
-	if err == nil {
-		c.sources.Add(source, n)
+	if err != nil {
+		return holding{}, err
 	}
-	return n, err
+	for _, id := range before {
+		rec, err := c.read(id, true)
+		if err != nil {
+			return holding{}, err
+		}
+		if rec != nil {
+			have.channels += rec.provenChannels()
+		}
+	}
+	c.sources.Add(source, have)
+	return have, nil
 }
 
 // makeRoom makes room for a registration that was put: newcomers give way, first
@@ -211,11 +280,11 @@ func (c *decision) sourceCount(source [16]byte) (int, error) {
 // what it asks for. old is the registration before, nil if there is none that lives.
 func (c *decision) makeRoom(rec, old *Record) error {
 	if old == nil {
-		n, err := c.sourceCount(rec.source)
+		have, err := c.held(rec.source)
 		if err != nil {
 			return err
 		}
-		if n > c.limits.PerSource || !rec.Proved && c.newcomers.of(rec.source) > c.limits.UnconfirmedPerSource {
+		if have.registrations > c.registrationShare() || !rec.Proved && c.newcomers.of(rec.source) > c.limits.UnconfirmedPerSource {
 			if err := c.giveWay(c.newcomers.firstOf(rec.source), rec, "too many registrations came from your network"); err != nil {
 				return err
 			}
@@ -226,8 +295,15 @@ func (c *decision) makeRoom(rec, old *Record) error {
 			}
 		}
 	}
-	if old != nil && len(rec.Channels) <= len(old.Channels) {
+	had := 0
+	if old != nil {
+		had = len(old.Channels)
+	}
+	if len(rec.Channels) <= had {
 		return nil
+	}
+	if err := c.checkChannelShare(rec); err != nil {
+		return err
 	}
 	const full = "this server has no room for more channels"
 	for c.channels > c.limits.AllChannels {
