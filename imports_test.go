@@ -41,6 +41,7 @@ var layers = map[string][]string{
 
 	"pushext/client":       {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client/group": {"whisper", "pushext/client", "pushext/pushwire"},
 
 	"config":           {},
 	"wnode/statuspage": {},
@@ -116,7 +117,7 @@ func TestOnlyDurableKnowsItsEngine(t *testing.T) {
 // equipment along, and nothing of go-ethereum's p2p.Server: one package below that
 // does not link on Android.
 func TestClientIsLight(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "./pushext/client", "./pushext/client/inbox").Output()
+	out, err := exec.Command("go", "list", "-deps", "./pushext/client", "./pushext/client/inbox", "./pushext/client/group").Output()
 	require.NoError(t, err)
 	deps := strings.Fields(string(out))
 	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/pushext/pushserver", "whisperpush/durable", "github.com/ethereum/go-ethereum/p2p", "github.com/ethereum/go-ethereum/p2p/nat", "github.com/appleboy/gorush/notify", "testing"} {

@@ -81,16 +81,7 @@ func (d *Device) history(ctx context.Context, event *Event) error {
 		request.Topics = topics
 	}
 	var fresh []common.Hash
-	cursor, err = d.collect(ctx, request, func(page []*whisper.Envelope) error {
-		d.mu.Lock()
-		fits := d.state.fits(len(page), d.given)
-		d.mu.Unlock()
-		if !fits {
-			return errFull
-		}
-		fresh = append(fresh, d.deliver(page, event)...)
-		return nil
-	})
+	cursor, err = d.collect(ctx, request, d.admit(event, &fresh))
 	d.mu.Lock()
 	d.state.Cursor = cursor.Bytes()
 	switch {
@@ -108,6 +99,53 @@ func (d *Device) history(ctx context.Context, event *Event) error {
 		d.receipt(ctx, fresh)
 	}
 	return err
+}
+
+// Past asks the mailserver for what it archived since a time on topics of the device's
+// chats, and returns previews of what was not Shown. It is for chats that the device has
+// come by lately; what History asks for stays as it was. If the event says More, say that
+// these were Shown, and ask again.
+func (d *Device) Past(ctx context.Context, since time.Time, topics ...whisper.Topic) (Event, error) {
+	ctx, done, err := d.begin(ctx)
+	if err != nil {
+		return Event{}, err
+	}
+	defer done()
+	event := Event{Kind: pushwire.Messages}
+	var fresh []common.Hash
+	for part := range slices.Chunk(topics, mailwire.MaxTopics) {
+		request := mailclient.Since(mailwire.Cursor{})
+		request.Lower, request.Limit, request.Topics = uint32(max(since.Unix(), historySlack))-historySlack, historyPage, part
+		_, err = d.collect(ctx, request, d.admit(&event, &fresh))
+		if errors.Is(err, errFull) {
+			event.More, err = true, nil
+		}
+		if err != nil {
+			err = fmt.Errorf("client: past: %w", err)
+			break
+		}
+	}
+	d.mu.Lock()
+	active := d.state.Active
+	d.mu.Unlock()
+	if active {
+		d.receipt(ctx, fresh)
+	}
+	return d.hand(ctx, event, err)
+}
+
+// admit adds pages to an event as long as there is room, and what of it is new to fresh.
+func (d *Device) admit(event *Event, fresh *[]common.Hash) func(page []*whisper.Envelope) error {
+	return func(page []*whisper.Envelope) error {
+		d.mu.Lock()
+		fits := d.state.fits(len(page), d.given)
+		d.mu.Unlock()
+		if !fits {
+			return errFull
+		}
+		*fresh = append(*fresh, d.deliver(page, event)...)
+		return nil
+	}
 }
 
 // collect asks the mailserver page by page. What it returns is the place behind the

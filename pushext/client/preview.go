@@ -37,6 +37,10 @@ type Chat struct {
 
 	Mode       pushwire.Mode // when it wakes the device; zero: every envelope
 	MutedUntil time.Time     // silent up to then
+	// Unlisted keeps the chat from the server's list: nothing in it wakes the device, and
+	// the server does not learn by the registration that it is listened to. History asks
+	// for it all the same, over the device's connection.
+	Unlisted bool
 }
 
 // PasswordChat is a chat whose members share a password. The topic is commonly

@@ -296,12 +296,15 @@ func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.
 	}
 }
 
-// channelsOf are the topics of chats. Chats that share one are one channel,
-// with the mode that wakes most.
+// channelsOf are the topics of chats that are listed. Chats that share one are one
+// channel, with the mode that wakes most.
 func channelsOf(chats []Chat) []pushwire.Channel {
 	var list []pushwire.Channel
 	index := make(map[whisper.Topic]int)
 	for i := range chats {
+		if chats[i].Unlisted {
+			continue
+		}
 		c := chats[i].channel()
 		at, ok := index[c.Topic]
 		switch {
