@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -73,9 +72,6 @@ type DB struct {
 	secrets  []string // never in an error
 	patience time.Duration
 	log      *slog.Logger
-
-	lost     chan struct{} // closed when another process has taken over a store
-	loseOnce sync.Once
 }
 
 // Open connects to the database that the URL names (postgres://role@host/database, see
@@ -124,7 +120,7 @@ func connect(ctx context.Context, address string, o Options, prepare func(contex
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{config: config, patience: o.Patience, log: o.Logger, secrets: secretsOf(config.ConnConfig.Password), lost: make(chan struct{})}
+	d := &DB{config: config, patience: o.Patience, log: o.Logger, secrets: secretsOf(config.ConnConfig.Password)}
 	if d.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, fmt.Errorf("open %s: %w", d, d.fault(err))
 	}
@@ -223,10 +219,6 @@ func (d *DB) check(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Lost is closed when another process has taken over a store that this one had open, so
-// that this one should end: it can write nothing more there.
-func (d *DB) Lost() <-chan struct{} { return d.lost }
 
 // Close closes the connections. Stores and archives are to be closed before.
 func (d *DB) Close() { d.pool.Close() }

@@ -32,7 +32,8 @@ type Store struct {
 	db   *DB
 	name string
 	id   int
-	lock *sessionLock
+	lock *sessionLock  // nil: a lease says whose it is
+	gone chan struct{} // closed when it is fenced
 
 	ctx    context.Context // until Close
 	cancel context.CancelFunc
@@ -62,10 +63,32 @@ type storeWrite struct {
 // underscores, and makes it if there is none. durable.ErrLocked says that another
 // process has it open, or this one.
 func (d *DB) Store(ctx context.Context, name string) (*Store, error) {
+	var lock *sessionLock
+	s, err := d.open(ctx, name, func(ctx context.Context, s *Store) (err error) {
+		if lock == nil {
+			if lock, err = d.lock(ctx, s.id); err != nil {
+				return err
+			}
+		}
+		return d.pool.QueryRow(ctx, "UPDATE "+Schema+".stores SET term = $2 WHERE id = $1 RETURNING writes", s.id, s.term).Scan(&s.number)
+	})
+	if err != nil {
+		if lock != nil {
+			lock.release()
+		}
+		return nil, fmt.Errorf("open store %s in %s: %w", name, d, err)
+	}
+	s.lock = lock
+	return s, nil
+}
+
+// open opens a store, with take to make the store's term that in the database. take may be
+// repeated.
+func (d *DB) open(ctx context.Context, name string, take func(context.Context, *Store) error) (*Store, error) {
 	if !storeName.MatchString(name) {
 		return nil, fmt.Errorf("a store cannot be called %q: give small letters, digits and underscores", name)
 	}
-	s := &Store{db: d, name: name, writes: make(chan *storeWrite), scans: map[*storeScan]struct{}{}, term: newTerm()}
+	s := &Store{db: d, name: name, writes: make(chan *storeWrite), scans: map[*storeScan]struct{}{}, term: newTerm(), gone: make(chan struct{})}
 	err := d.again(ctx, func(ctx context.Context) error {
 		_, err := d.pool.Exec(ctx, "INSERT INTO "+Schema+".stores (name, term, writes) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING", name)
 		if err != nil {
@@ -74,17 +97,10 @@ func (d *DB) Store(ctx context.Context, name string) (*Store, error) {
 		return d.pool.QueryRow(ctx, "SELECT id FROM "+Schema+".stores WHERE name = $1", name).Scan(&s.id)
 	})
 	if err == nil {
-		s.lock, err = d.lock(ctx, s.id)
+		err = d.again(ctx, func(ctx context.Context) error { return take(ctx, s) })
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open store %s in %s: %w", name, d, err)
-	}
-	err = d.again(ctx, func(ctx context.Context) error {
-		return d.pool.QueryRow(ctx, "UPDATE "+Schema+".stores SET term = $2 WHERE id = $1 RETURNING writes", s.id, s.term).Scan(&s.number)
-	})
-	if err != nil {
-		s.lock.release()
-		return nil, fmt.Errorf("open store %s in %s: %w", name, d, err)
+		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Go(s.writer)
@@ -288,9 +304,14 @@ func (s *Store) lost() {
 	if !s.fenced {
 		s.db.log.Error("another node has taken over the store; this one writes no more", "store", s.name)
 	}
+	if !s.fenced {
+		close(s.gone)
+	}
 	s.fenced = true
-	s.db.loseOnce.Do(func() { close(s.db.lost) })
 }
+
+// Lost is closed when another owner has the store: then nothing more can be written.
+func (s *Store) Lost() <-chan struct{} { return s.gone }
 
 // Close implements durable.Store. It waits for what is being written.
 func (s *Store) Close() error {
@@ -311,6 +332,8 @@ func (s *Store) Close() error {
 	for _, it := range open {
 		it.end(durable.ErrClosed)
 	}
-	s.lock.release()
+	if s.lock != nil {
+		s.lock.release()
+	}
 	return nil
 }

@@ -103,7 +103,7 @@ func TestFormerOwnerChangesNothing(t *testing.T) {
 	err = first.Write(put("key", "late"))
 	require.ErrorIs(t, err, durable.ErrLocked)
 	require.ErrorIs(t, err, durable.ErrWrite)
-	<-a.Lost()
+	<-first.Lost()
 	requireValue(t, second, "key", "second")
 	_, err = first.Get([]byte("key"))
 	require.ErrorIs(t, err, durable.ErrLocked)

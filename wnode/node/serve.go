@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -13,10 +12,7 @@ import (
 	"whisperpush/config"
 )
 
-// errTakenOver ends a node whose registrations another one has.
-var errTakenOver = errors.New("another node has taken over the registrations; this one ends, so that no device is woken by two")
-
-// Serve runs a node until ctx ends, or another node has taken over its registrations.
+// Serve runs a node until ctx ends.
 func Serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
 	logger := NewLogger(stderr, cfg.Log)
 	garbage := newCollector()
@@ -37,11 +33,7 @@ func Serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
 	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, n.healthy, logger) })()
 
-	select {
-	case <-ctx.Done():
-	case <-n.lost():
-		return errTakenOver
-	}
+	<-ctx.Done()
 	daemon.SdNotify(false, daemon.SdNotifyStopping)
 	logger.Info("stopping; a second signal ends the node at once")
 	return nil

@@ -104,14 +104,6 @@ func openPushStore(db *postgres.DB) (durable.Store, error) {
 	return s, nil
 }
 
-// lost is closed when another node has taken over the registrations. It is nil if no other can.
-func (n *Node) lost() <-chan struct{} {
-	if n.store == nil {
-		return nil
-	}
-	return n.store.Lost()
-}
-
 var (
 	_ Archive = (*archive.Archive)(nil)
 	_ Archive = (*postgres.Archive)(nil)
