@@ -43,13 +43,15 @@ var layers = map[string][]string{
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
 	"pushext/client/group": {"whisper", "pushext/client", "pushext/pushwire"},
 
+	"cluster": {"whisper", "desk", "postgres", "pushext", "pushext/pushwire", "pushext/pushserver"},
+
 	"config":           {},
 	"wnode/statuspage": {},
 	"wnode/health":     {},
 	"wnode/rpc":        {"config"},
 	"wnode/rpc/shh":    {"whisper"},
 	"wnode/node": append([]string{
-		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "pushext", "pushext/attempt", "pushext/credentials",
+		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
 		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {

@@ -33,12 +33,15 @@ type Node struct {
 	// One node at a time uses it. Empty: ~/.whisperpush.
 	DataDir string
 	// PostgreSQL database for what the node archives and for its registrations, in place of the data directory, such
-	// as "postgres://wnode@db.example.org/mail?sslmode=verify-full". Several nodes may share one archive; one at a
-	// time has the registrations. No password belongs in it. Empty: the data directory has all.
+	// as "postgres://wnode@db.example.org/mail?sslmode=verify-full". Several nodes may share it. No password belongs
+	// in it. Empty: the data directory has all.
 	Store string
 	// File with the password for Store; its first line counts. Empty: PGPASSWORD, or the file that PGPASSFILE names,
 	// or ~/.pgpass, or none.
 	StorePasswordFile string
+	// Address of this computer, as host:port, at which nodes with push that share Store reach each other. They know
+	// each other by the push key. A port of 0 is any free one. The default is for nodes on one computer.
+	ClusterAddr string
 	// File with the node's secp256k1 private key in hex; its public half is in the enode URL.
 	// Empty: nodekey in the data directory, made on the first start.
 	KeyFile string

@@ -15,6 +15,7 @@ func Defaults() Config {
 		Node: Node{
 			DataDir:        DefaultDataDir(),
 			ListenAddr:     ":30303",
+			ClusterAddr:    "127.0.0.1:0",
 			MaxPeers:       50,
 			BootstrapNodes: []string{},
 			StaticNodes:    []string{},

@@ -127,6 +127,9 @@ func (v *problems) node(n *Node) {
 	v.path("Node.KeyFile (--nodekey)", n.KeyFile)
 	v.store("Node.Store (--store)", n.Store)
 	v.path("Node.StorePasswordFile (--store.password)", n.StorePasswordFile)
+	host, _, err := net.SplitHostPort(n.ClusterAddr)
+	v.check("Node.ClusterAddr", err == nil && host != "" && !net.ParseIP(host).IsUnspecified(),
+		"Node.ClusterAddr (--cluster.addr) is %q; give host:port with an address of this computer that other nodes reach, such as \"10.0.0.5:30310\"", n.ClusterAddr)
 	_, port, err := net.SplitHostPort(n.ListenAddr)
 	v.check("Node.ListenAddr", err == nil, "Node.ListenAddr is %q; give host:port, such as \":30303\"", n.ListenAddr)
 	if err == nil {

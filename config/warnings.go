@@ -137,7 +137,7 @@ func changed(table string, given, unset reflect.Value) []string {
 
 // flags are the command-line flags of the settings that warnings name.
 var flags = map[string]string{
-	"Node.Store": "store", "Node.StorePasswordFile": "store.password",
+	"Node.Store": "store", "Node.StorePasswordFile": "store.password", "Node.ClusterAddr": "cluster.addr",
 	"Mailserver.PasswordFile": "mailserver.password", "Mailserver.Retention": "mailserver.retention", "RPC.IPCPath": "ipcpath",
 	"RPC.HTTP.Addr": "http.addr", "RPC.HTTP.Port": "http.port", "RPC.HTTP.API": "http.api", "RPC.HTTP.CORSDomain": "http.corsdomain", "RPC.HTTP.VHosts": "http.vhosts",
 	"RPC.WS.Addr": "ws.addr", "RPC.WS.Port": "ws.port", "RPC.WS.API": "ws.api", "RPC.WS.Origins": "ws.origins",

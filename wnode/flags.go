@@ -41,6 +41,8 @@ func settings() []setting {
 			func(c *config.Config) *string { return &c.Node.Store }),
 		text("store.password", nodeFlags, "`FILE` with the password for --store (default: PGPASSWORD, or the file that PGPASSFILE names)", "",
 			func(c *config.Config) *string { return &c.Node.StorePasswordFile }),
+		text("cluster.addr", nodeFlags, "`HOST:PORT` of this computer at which nodes with push that share --store reach each other", d.Node.ClusterAddr,
+			func(c *config.Config) *string { return &c.Node.ClusterAddr }),
 		text("addr", nodeFlags, "`INTERFACE` to listen on for peers (default: all)", "", nil).
 			applied(func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) }),
 		number("port", nodeFlags, "`PORT` for peers, TCP and UDP; 0 is any free one", 30303, nil).

@@ -44,6 +44,9 @@ type Config struct {
 	// challenge: for test networks only, as it lets anybody wake anything.
 	SkipChallenge []string
 
+	// Shard is set if other servers hold the other registrations.
+	Shard *Shard
+
 	Limits   Limits   // zero fields mean defaults
 	Delivery Delivery // zero fields mean defaults
 

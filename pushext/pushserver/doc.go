@@ -52,7 +52,7 @@
 //	d  outbox: what a registration has not fetched; numbers reserved
 //	w  outbox: keyed fingerprints of the messages that devices were woken for
 //	r l  registry: registrations and their channels, sealed
-//	k a g h s e q  registry: secondary keys, by keyed fingerprints
+//	k a g h s e q y  registry: secondary keys, by keyed fingerprints
 //
 // Beside goleveldb's files there is index.snapshot from a clean stop until the first
 // change of a registration after it: the index in memory, which spares the next

@@ -19,6 +19,18 @@ type (
 	Envelopes = requests.Envelopes
 	// Sender sends envelopes to one peer as packets 127.
 	Sender = requests.Sender
+	// Caller is where a request came from, and where its answer goes.
+	Caller = requests.Caller
+	// Peer is the Caller that is a peer of devp2p.
+	Peer = requests.Peer
+	// Shard says which part of all registrations a server holds, if it is not all.
+	Shard = registration.Shard
+	// Others are the shards that hold the other registrations.
+	Others = registration.Others
+	// Claim is an address that a registration of a shard has proved.
+	Claim = registration.Claim
+	// ProviderState is what is known of a provider.
+	ProviderState = dispatch.State
 	// Moves tells the push database that envelopes were archived again under other
 	// sequences.
 	Moves = outbox.Moves

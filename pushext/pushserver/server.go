@@ -88,14 +88,14 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	over := &endings{box: box, log: cfg.Logger}
 	reg, err := registry.Open(s, registry.Options{
 		Limits: cfg.Limits, Providers: cfg.Providers, SkipChallenge: cfg.SkipChallenge, Ends: over,
-		Logger: cfg.Logger, Registerer: cfg.Registerer,
+		Shard: cfg.Shard, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	if err != nil {
 		return nil, err
 	}
 	d, err := dispatch.New(dispatch.Options{
 		Delivery: cfg.Delivery, Providers: cfg.Providers, Server: [33]byte(crypto.CompressPubkey(&cfg.PushKey.PublicKey)),
-		Directory: reg, Outbox: box, Logger: cfg.Logger, Registerer: cfg.Registerer,
+		Directory: reg, Outbox: box, Hold: cfg.hold(), Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	over.dispatcher = d
 	asked := requests.Options{
 		PushKey: cfg.PushKey, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes,
-		Logger: cfg.Logger, Registerer: cfg.Registerer,
+		Shard: cfg.Shard, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	}
 	if log, ok := cfg.Log.(pushext.Identified); ok {
 		asked.LogID = log.LogID

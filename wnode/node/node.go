@@ -25,7 +25,6 @@ import (
 	"whisperpush/mailserver/archive"
 	"whisperpush/postgres"
 	"whisperpush/pushext"
-	"whisperpush/pushext/pushserver"
 	"whisperpush/whisper"
 	"whisperpush/whisper/devp2p"
 	"whisperpush/wnode/rpc"
@@ -39,7 +38,7 @@ type Node struct {
 	archive  Archive              // nil: the mailserver is off
 	health   *archiveHealth       // nil: the mailserver is off
 	store    *postgres.DB         // nil: archive and registrations are in the data directory
-	push     *pushserver.Server   // nil: push is off
+	push     pushServer           // nil: push is off
 	pushKey  *ecdsa.PublicKey     // nil: push is off
 	registry *prometheus.Registry // of all metrics
 	vapid    []VAPIDKey           // of the Web Push providers

@@ -12,11 +12,12 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"whisperpush/cluster"
 	"whisperpush/config"
-	"whisperpush/durable"
 	"whisperpush/postgres"
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver"
+	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
 
@@ -26,10 +27,26 @@ var ErrOneKey = errors.New("is the node key too; they must differ, so that a reg
 // pushDir is the directory of the registrations and the outbox.
 func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "push") }
 
-// newPush builds the push server with its keys and providers, on the database db or on the data directory if that is
-// nil. log may get its archive later, before the server
-// starts.
-func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*pushserver.Server, *ecdsa.PrivateKey, error) {
+// pushServer is the push server of a node: one with a database of its own (pushserver), or a node's part in one that
+// nodes share (cluster).
+type pushServer interface {
+	envelopeHandler
+	Limits() pushwire.Limits
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+	Probe() error
+	Position() uint64
+	Providers(now time.Time) []pushserver.ProviderState
+}
+
+var (
+	_ pushServer = (*pushserver.Server)(nil)
+	_ pushServer = (*cluster.Server)(nil)
+)
+
+// newPush builds the push server with its keys and providers, on the database db, where other nodes may share it, or on
+// the data directory if that is nil. log may get its archive later, before the server starts.
+func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (pushServer, *ecdsa.PrivateKey, error) {
 	dir := pushDir(cfg)
 	file := PushKeyFile(cfg)
 	secret, _, err := file.Load()
@@ -47,15 +64,8 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 	if err != nil {
 		return nil, nil, err
 	}
-	var store durable.Store
-	if db != nil {
-		if store, err = openPushStore(db); err != nil {
-			return nil, nil, err
-		}
-	}
-	server, err := pushserver.New(pushserver.Config{
+	settings := pushserver.Config{
 		Dir:           dir,
-		Store:         store,
 		PushKey:       key,
 		DiskKey:       diskKey,
 		Log:           log,
@@ -67,18 +77,23 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 		Delivery:      pushDelivery(cfg.Push),
 		Logger:        logger,
 		Registerer:    registry,
-	})
-	if errors.Is(err, pushserver.ErrDiskKey) && db != nil {
-		return nil, nil, fmt.Errorf("the disk key in %s is not the one that the registrations in %s were sealed with; put that one there, copied from the node that had them", DiskKeyFile(cfg).Path(), db)
 	}
+	if len(providers) == 0 {
+		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
+	}
+	if db != nil {
+		server, err := newCluster(cfg, db, settings)
+		if err != nil {
+			return nil, nil, err
+		}
+		return server, key, nil
+	}
+	server, err := pushserver.New(settings)
 	if errors.Is(err, pushserver.ErrDiskKey) {
 		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", DiskKeyFile(cfg).Path(), dir, dir)
 	}
 	if err != nil {
 		return nil, nil, err
-	}
-	if len(providers) == 0 {
-		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
 	}
 	return server, key, nil
 }
@@ -137,7 +152,7 @@ func pushDelivery(p config.Push) pushserver.Delivery {
 	return delivery
 }
 
-func stopPush(server *pushserver.Server) error {
+func stopPush(server pushServer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return server.Stop(ctx)

@@ -11,14 +11,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"whisperpush/cluster"
 	"whisperpush/config"
-	"whisperpush/durable"
 	"whisperpush/mailserver/archive"
 	"whisperpush/postgres"
+	"whisperpush/pushext/pushserver"
 )
-
-// pushStore is what the registrations are called in a database.
-const pushStore = "push"
 
 // spareConnections are for what a node does beside the scans that it reads its registrations with, one for each
 // processor.
@@ -92,16 +90,29 @@ func retention(cfg config.Config) time.Duration {
 	return time.Duration(cfg.Mailserver.Retention)
 }
 
-// openPushStore opens the registrations in a database. The error says so if another node has them.
-func openPushStore(db *postgres.DB) (durable.Store, error) {
-	s, err := db.Store(context.Background(), pushStore)
-	if errors.Is(err, durable.ErrLocked) {
-		return nil, fmt.Errorf("another node has the registrations in %s; one node at a time does push, the others run with --mailserver", db)
-	}
+// newCluster builds this node's part in the registrations of a database.
+func newCluster(cfg config.Config, db *postgres.DB, push pushserver.Config) (pushServer, error) {
+	server, err := cluster.New(cluster.Config{DB: db, Listen: cfg.Node.ClusterAddr, Push: push})
 	if err != nil {
-		return nil, err
+		return nil, err // not a nil *cluster.Server in an interface
 	}
-	return s, nil
+	return &sharedPush{Server: server, diskKey: DiskKeyFile(cfg).Path(), db: db}, nil
+}
+
+// sharedPush is a cluster.Server whose errors say what an operator is to do.
+type sharedPush struct {
+	*cluster.Server
+	diskKey string // file
+	db      *postgres.DB
+}
+
+// Start implements pushServer.
+func (s *sharedPush) Start(ctx context.Context) error {
+	err := s.Server.Start(ctx)
+	if errors.Is(err, pushserver.ErrDiskKey) {
+		return fmt.Errorf("the disk key in %s is not the one that the registrations in %s were sealed with; put that one there, copied from the node that had them", s.diskKey, s.db)
+	}
+	return err
 }
 
 var (

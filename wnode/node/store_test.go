@@ -5,7 +5,6 @@ package node
 import (
 	"context"
 	"errors"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
@@ -73,12 +71,6 @@ func TestNodesOnPostgres(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, event.Previews, 2)
 
-	// Only one has them.
-	greedy := loopback.Config(t)
-	greedy.Node.Store, greedy.Node.StorePasswordFile, greedy.Push.Enabled = store, passwordFile, true
-	_, err = Start(greedy, NewLogger(&w.log, w.cfg.Log))
-	require.ErrorContains(t, err, "another node has the registrations")
-
 	// The database goes away and comes back: nothing is acknowledged meanwhile.
 	judged := func(all bool) health.Report {
 		judge := w.judge(w.cfg)
@@ -105,21 +97,22 @@ func TestNodesOnPostgres(t *testing.T) {
 	require.Equal(t, []string{"three"}, shows(t, d, w.ring(t)))
 	require.NoError(t, w.store.Ping())
 
-	// A node with other keys is told so; one with the same goes on for it.
+	// A node with the same keys goes on for it.
 	w.halt()
-	_, err = Start(greedy, NewLogger(&w.log, w.cfg.Log))
-	require.ErrorContains(t, err, "disk key")
-	heir := t.TempDir()
-	for _, name := range []string{"nodekey", "pushkey", "push.disk.key"} {
-		key, err := os.ReadFile(filepath.Join(w.cfg.Node.DataDir, name))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(heir, name), key, 0o600))
-	}
 	other.post(t, "while nobody rings")
-	w.cfg.Node.DataDir = heir
+	w.cfg.Node.DataDir = heirOf(t, w.cfg)
 	w.restart(t, true)
 	again := w.device(t, w.pushKey)
 	require.Equal(t, []string{"while nobody rings"}, shows(t, again, w.ring(t)))
+
+	// One with other keys is told so: while it is alone by what is sealed, and else by the others.
+	greedy := loopback.Config(t)
+	greedy.Node.Store, greedy.Node.StorePasswordFile, greedy.Push.Enabled = store, passwordFile, true
+	_, err = Start(greedy, NewLogger(&w.log, w.cfg.Log))
+	require.ErrorIs(t, err, postgres.ErrOtherKeys)
+	w.halt()
+	_, err = Start(greedy, NewLogger(&w.log, w.cfg.Log))
+	require.ErrorContains(t, err, "disk key")
 
 	w.halt()
 	other.halt()
@@ -129,43 +122,17 @@ func TestNodesOnPostgres(t *testing.T) {
 	}
 }
 
-// A node whose registrations another one has taken over, as after a long pause, ends.
-func TestTakenOver(t *testing.T) {
-	t.Parallel()
-	_, store, passwordFile, password := onDatabase(t)
-	w := newWorld(t)
-	w.cfg.Node.Store, w.cfg.Node.StorePasswordFile, w.cfg.Push.Enabled = store, passwordFile, true
-	ready, stdout := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- Serve(t.Context(), w.cfg, stdout, &w.log)
-		stdout.Close()
-	}()
-	_, err := ready.Read(make([]byte, 1)) // it is up
-	require.NoError(t, err)
-	go io.Copy(io.Discard, ready)
-
-	// As the other would, and then there is something to write.
-	u, err := url.Parse(store)
-	require.NoError(t, err)
-	u.User = url.UserPassword(u.User.Username(), password)
-	conn, err := pgx.Connect(t.Context(), u.String())
-	require.NoError(t, err)
-	defer conn.Close(context.Background())
-	_, err = conn.Exec(t.Context(), "UPDATE whisperpush.stores SET term = 1")
-	require.NoError(t, err)
-	db, err := postgres.Open(t.Context(), u.String(), postgres.Options{})
-	require.NoError(t, err)
-	defer db.Close()
-	a, err := db.Archive(t.Context(), postgres.ArchiveOptions{})
-	require.NoError(t, err)
-	defer a.Close()
-	e, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("x"), Topic: loopChat().Topic, Key: loopChat().Key, PoW: whisper.DefaultMinPoW})
-	require.NoError(t, err)
-	archived := make(chan error, 1)
-	a.Archive(t.Context(), []*whisper.Envelope{e}, func(err error) { archived <- err })
-	require.NoError(t, <-archived)
-	require.ErrorIs(t, <-ended, errTakenOver)
+// heirOf is a data directory with the keys of a node, as an operator gives them to another one. It has a node key of its
+// own.
+func heirOf(t *testing.T, cfg config.Config) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"pushkey", "push.disk.key"} {
+		key, err := os.ReadFile(filepath.Join(cfg.Node.DataDir, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), key, 0o600))
+	}
+	return dir
 }
 
 // The settings keep the password out of the URL, and say so.

@@ -106,6 +106,7 @@ type Dispatcher struct {
 	m      *metrics
 	lines  map[string]*line
 
+	hold    func() error // returns when devices may be woken; nil: they always may
 	sealers sealers
 
 	ctx    context.Context // of attempts
@@ -174,7 +175,7 @@ type job struct {
 	deadline *time.Timer          // of that
 }
 
-// Options of a dispatcher. All are required; a nil Registerer registers no
+// Options of a dispatcher. All but Hold are required; a nil Registerer registers no
 // metrics.
 type Options struct {
 	Delivery   Delivery // complete
@@ -182,6 +183,7 @@ type Options struct {
 	Server     [33]byte // the push key, compressed, which challenges name
 	Directory  Directory
 	Outbox     *outbox.Outbox
+	Hold       func() error // returns when devices may be woken, or why never again; nil: they always may
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -191,7 +193,7 @@ type Options struct {
 func New(o Options) (*Dispatcher, error) {
 	cfg, m := o.Delivery, newMetrics(o.Registerer)
 	d := &Dispatcher{
-		cfg: cfg, server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m,
+		cfg: cfg, server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
 		lines: make(map[string]*line, len(o.Providers)),
 		jobs:  make(map[registration.ID]*job),
 		lanes: make(map[registration.Lane]*lane),

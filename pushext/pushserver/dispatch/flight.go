@@ -50,6 +50,14 @@ var (
 func (d *Dispatcher) fly(f *flight, j *job) {
 	defer d.wg.Done()
 	l := f.lane
+	if d.hold != nil && l != d.lobby {
+		if err := d.hold(); err != nil { // the dispatcher is being stopped
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.land(f, time.Now())
+			return
+		}
+	}
 	if j.errand != nil {
 		d.flyChallenge(f, j)
 		return

@@ -48,8 +48,35 @@ func (o *Outbox) receive(d *device, h common.Hash, grouped bool) bool {
 // group, and returns for each of those what it may be showing: it was woken
 // for it, or has fetched it.
 func (o *Outbox) Seen(id registration.ID, others []registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, error) {
+	shown, drop := o.dropper(id, hashes)
+	for _, other := range others {
+		if other == id {
+			continue
+		}
+		if err := o.update(other, drop); err != nil {
+			return shown, err
+		}
+	}
+	return shown, o.alive(id, drop)
+}
+
+// SeenElsewhere is Seen for the devices here of a group, if the one that says so is
+// another server's.
+func (o *Outbox) SeenElsewhere(here []registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, error) {
+	shown, drop := o.dropper(0, hashes)
+	for _, id := range here {
+		if err := o.update(id, drop); err != nil {
+			return shown, err
+		}
+	}
+	return shown, nil
+}
+
+// dropper returns what drops hashes that id has seen for a device, and notes what another
+// one may be showing.
+func (o *Outbox) dropper(id registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, func(*device, time.Time)) {
 	shown := make(map[registration.ID][]common.Hash)
-	drop := func(d *device, now time.Time) {
+	return shown, func(d *device, now time.Time) {
 		for _, h := range hashes {
 			i := d.find(h)
 			if i < 0 {
@@ -66,15 +93,6 @@ func (o *Outbox) Seen(id registration.ID, others []registration.ID, hashes []com
 			d.entries = slices.Delete(d.entries, i, i+1)
 		}
 	}
-	for _, other := range others {
-		if other == id {
-			continue
-		}
-		if err := o.update(other, drop); err != nil {
-			return shown, err
-		}
-	}
-	return shown, o.alive(id, drop)
 }
 
 // Renewed is a sign of life without a receipt: the device registered, or

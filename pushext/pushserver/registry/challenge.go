@@ -53,6 +53,13 @@ func (c *decision) holdCode(e *registration.Errand, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	elsewhere, err := c.elsewhere(prefixChallenged, e.Fare.Address, 1)
+	if err != nil {
+		return err
+	}
+	for _, value := range elsewhere {
+		served = append(served, servedSince(value, now)...)
+	}
 	if len(served) == 0 && c.challenged >= c.limits.Challenged {
 		return registration.Refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
 	}

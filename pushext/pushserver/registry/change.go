@@ -57,6 +57,7 @@ func (c *decision) confirm(key [33]byte, proves func(code [pushwire.CodeSize]byt
 	}
 	proven := &rec.Routes[rec.challenges[at].route]
 	proven.Proven = true
+	c.claim(proven, now)
 	c.decideState(rec, now)
 	c.put(edit{old: old, next: rec})
 	if !old.Proved {

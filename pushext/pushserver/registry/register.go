@@ -124,8 +124,16 @@ func (c *decision) startChain(rec *Record, start []byte) {
 // create gives a new registration what is its own.
 func (c *decision) create(rec *Record) {
 	rec.ID, rec.Collapse = c.next, randomID()
-	c.counting(func(sign int) { c.next += registration.ID(sign) })
+	c.counting(func(sign int) { c.next += registration.ID(sign) * c.step() })
 	c.set(KeyNextID, binary.BigEndian.AppendUint64(nil, uint64(c.next)))
+}
+
+// step is how far apart the ids are.
+func (r *Registry) step() registration.ID {
+	if r.shard == nil {
+		return 1
+	}
+	return registration.ID(r.shard.Count)
 }
 
 // checkRoutes judges what needs no look at other registrations.

@@ -39,6 +39,7 @@ const (
 	prefixHandle     = 'h' // fingerprint of the handle, id 8: fingerprint of the root; empty in an earlier version
 	prefixSource     = 's' // fingerprint of the source, id 8: channels 4 that are held by proof; empty in an earlier version
 	prefixDue        = 'e' // class 1, due 8 (Unix ms), id 8: of classFresh a newcomer; empty in an earlier version
+	prefixClaim      = 'y' // fingerprint of provider and token: when it was proved here (8, Unix ms), and 1 if no other shard has an owner; of a shard alone
 	prefixChallenged = 'q' // fingerprint of provider and token: when challenges were sent there, 8 each (Unix ms)
 )
 
@@ -71,7 +72,8 @@ type Registry struct {
 	recent    *recent
 	codes     *codes
 
-	ends Ends
+	ends  Ends
+	shard *registration.Shard // nil: there are no others
 
 	turn chan struct{} // holds one: who writes
 
@@ -108,13 +110,14 @@ type Ends interface {
 	Gone(id registration.ID, reason string)
 }
 
-// Options of a registry. All but SkipChallenge are required; a nil Registerer
+// Options of a registry. All but SkipChallenge and Shard are required; a nil Registerer
 // registers no metrics.
 type Options struct {
 	Limits        registration.Limits // complete
 	Providers     []pushext.Provider
 	SkipChallenge []string // names of providers whose addresses are believed
 	Ends          Ends
+	Shard         *registration.Shard // nil: the registry holds all registrations
 	Logger        *slog.Logger
 	Registerer    prometheus.Registerer
 }
@@ -136,6 +139,7 @@ func Open(s *vault.Vault, o Options) (*Registry, error) {
 		open:      newGroup(),
 		sources:   lru.NewBasicLRU[[16]byte, holding](maxSourceHoldings),
 		ends:      o.Ends,
+		shard:     o.Shard,
 		next:      1,
 	}
 	for _, p := range o.Providers {
@@ -152,6 +156,9 @@ func Open(s *vault.Vault, o Options) (*Registry, error) {
 		return nil, fmt.Errorf("the next registration id has %d bytes, want 8", len(next))
 	default:
 		r.next = registration.ID(binary.BigEndian.Uint64(next))
+	}
+	for r.step() > 1 && int(r.next%r.step()) != r.shard.Number || r.next == 0 {
+		r.next++
 	}
 	if err := r.load(); err != nil {
 		return nil, err

@@ -29,7 +29,11 @@ func (c *decision) checkShares(rec, old *Record) error {
 		if err != nil {
 			return err
 		}
-		if len(others(all, rec.ID)) >= c.limits.PerGroup {
+		elsewhere, err := c.elsewhere(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.limits.PerGroup)
+		if err != nil {
+			return err
+		}
+		if len(others(all, rec.ID))+len(elsewhere) >= c.limits.PerGroup {
 			return registration.Refuse(pushwire.Limit, "too many devices share this group id")
 		}
 	}
@@ -74,7 +78,17 @@ func (c *decision) checkHandle(rec *Record) error {
 		}
 		byRoot[root] = append(byRoot[root], m.id)
 	}
-	if len(byRoot[mine]) >= c.limits.PerHandle {
+	elsewhere, err := c.elsewhere(prefixHandle, c.fingerprint(prefixHandle, rec.handle), maxRoots*c.limits.PerHandle)
+	if err != nil {
+		return err
+	}
+	same := len(byRoot[mine])
+	for _, root := range elsewhere {
+		if bytes.Equal(root, mine[:]) {
+			same++
+		}
+	}
+	if same >= c.limits.PerHandle {
 		return registration.Refuse(pushwire.Limit, "too many registrations share this handle; choose another")
 	}
 	if byRoot[mine] != nil || len(roots) < maxRoots {

@@ -99,6 +99,9 @@ func (p *Server) seen(key [33]byte, body *pushwire.Seen) answer {
 	if err != nil {
 		return p.failed(rec, err)
 	}
+	if p.shard != nil && len(rec.Group) > 0 {
+		p.shard.Others.Seen(p.registry.GroupKey(rec), unique(body.Hashes))
+	}
 	shown, err := p.box.Seen(rec.ID, others, unique(body.Hashes))
 	for id, hashes := range shown {
 		p.disp.Dismiss(id, hashes)

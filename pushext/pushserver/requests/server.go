@@ -56,6 +56,7 @@ type Server struct {
 	box       *outbox.Outbox
 	disp      Errands
 	envelopes Envelopes
+	shard     *registration.Shard // nil: there are no others
 	log       *slog.Logger
 	m         *metrics
 
@@ -68,7 +69,7 @@ type Server struct {
 	wg     sync.WaitGroup // of the desk and retryNotifies
 }
 
-// Options of a Server. All but LogID are required; a nil Registerer registers
+// Options of a Server. All but LogID and Shard are required; a nil Registerer registers
 // no metrics.
 type Options struct {
 	PushKey    *ecdsa.PrivateKey
@@ -78,6 +79,7 @@ type Options struct {
 	Outbox     *outbox.Outbox
 	Errands    Errands
 	Envelopes  Envelopes
+	Shard      *registration.Shard // nil: the server holds all registrations
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -102,7 +104,7 @@ func New(o Options) *Server {
 	limits, m := o.Limits, newMetrics(o.Registerer)
 	p := &Server{
 		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, limits: limits, registry: o.Registry,
-		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, log: o.Logger, m: m,
+		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, shard: o.Shard, log: o.Logger, m: m,
 		topic:   pushwire.Topic(),
 		replays: replays{max: limits.Replays},
 	}

@@ -1,0 +1,182 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/postgres"
+	"whisperpush/pushext/pushserver"
+)
+
+const (
+	// claimsAtOnce is how many claims of a shard are looked at at a time.
+	claimsAtOnce = 256
+	// claimsEvery is how often it is looked for claims that nobody told of.
+	claimsEvery = 10 * time.Second
+	// claimsAgain is how soon it is tried again to settle what could not be.
+	claimsAgain = time.Second
+	// claimOwners bounds the entries read of each shard for an address: all claimants.
+	claimOwners = 64
+	// seenTimeout bounds how long other shards are told of a Seen.
+	seenTimeout = 6 * time.Second
+	// maxSeenTelling bounds the Seens that are being told.
+	maxSeenTelling = 64
+)
+
+// shardOf is what a core is told of the others.
+func (s *Server) shardOf(c *core) *pushserver.Shard {
+	return &pushserver.Shard{
+		Number: c.shard, Count: postgres.ShardCount,
+		Others: &others{s: s, shard: c.shard, telling: make(chan struct{}, maxSeenTelling)},
+		Hold:   func() error { return s.hold(c) },
+	}
+}
+
+// others implements pushserver.Others for one core.
+type others struct {
+	s       *Server
+	shard   int
+	telling chan struct{} // holds one for each Seen that is being told
+}
+
+// Values implements pushserver.Others.
+func (o *others) Values(prefix []byte, most int) ([][]byte, error) {
+	found, err := o.s.shards.Others(context.Background(), o.shard, prefix, most)
+	values := make([][]byte, 0, len(found))
+	for _, e := range found {
+		values = append(values, e.Value)
+	}
+	return values, err
+}
+
+// Claimed implements pushserver.Others.
+func (o *others) Claimed() { signal(o.s.claimed) }
+
+// Seen implements pushserver.Others.
+func (o *others) Seen(group []byte, hashes []common.Hash) {
+	select {
+	case o.telling <- struct{}{}:
+	default:
+		return // as if it failed
+	}
+	o.s.wg.Go(func() {
+		defer func() { <-o.telling }()
+		o.s.tellSeen(o.shard, group, hashes)
+	})
+}
+
+// tellSeen tells all shards but one that have devices of a group what was seen.
+func (s *Server) tellSeen(but int, group []byte, hashes []common.Hash) {
+	ctx, cancel := context.WithTimeout(context.Background(), seenTimeout)
+	defer cancel()
+	found, err := s.shards.Others(ctx, but, group, 1)
+	if err != nil {
+		s.log.Warn("other devices of a group are not told what was seen", "err", err)
+		return
+	}
+	for _, e := range found {
+		err := s.seenHere(e.Shard, group, hashes)
+		if errors.Is(err, errNoOwner) {
+			l, _ := s.state()
+			var to *peer
+			if to, err = s.peers.to(ctx, l.Owners[e.Shard].Address); err == nil {
+				err = to.seen(ctx, e.Shard, group, hashes)
+			}
+		}
+		if err != nil {
+			s.log.Warn("other devices of a group are not told what was seen", "shard", e.Shard, "err", err)
+		}
+	}
+}
+
+// seenHere tells the core of a shard, if it is here.
+func (s *Server) seenHere(shard int, group []byte, hashes []common.Hash) error {
+	core := s.keepers[shard].current()
+	if core == nil {
+		return errNoOwner
+	}
+	return core.server.SeenElsewhere(group, hashes)
+}
+
+// yieldHere has the core of a shard give up an address, if it is here.
+func (s *Server) yieldHere(shard int, c pushserver.Claim) (later *pushserver.Claim, err error) {
+	core := s.keepers[shard].current()
+	if core == nil {
+		return nil, errNoOwner
+	}
+	return core.server.Yield(c)
+}
+
+// settleClaims settles the claims of this node's cores until ctx ends.
+func (s *Server) settleClaims(ctx context.Context) {
+	timer := time.NewTimer(claimsEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.claimed:
+		case <-timer.C:
+		}
+		failed := false
+		for _, c := range s.cores() {
+			if err := s.settleOf(ctx, c); err != nil && ctx.Err() == nil && !closed(c.ended) {
+				s.log.Debug("claims of a shard cannot be settled yet; trying again", "shard", c.shard, "err", err)
+				failed = true
+			}
+		}
+		if failed {
+			timer.Reset(claimsAgain)
+		} else {
+			timer.Reset(claimsEvery)
+		}
+	}
+}
+
+// settleOf settles the claims of one core.
+func (s *Server) settleOf(ctx context.Context, c *core) error {
+	claims, err := c.server.Claims(claimsAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, claim := range claims {
+		if err := s.settle(ctx, c, claim); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle has every other shard's owner of an address yield it.
+func (s *Server) settle(ctx context.Context, c *core, claim pushserver.Claim) error {
+	found, err := s.shards.Others(ctx, c.shard, pushserver.AddressKey(claim), claimOwners)
+	if err != nil {
+		return err
+	}
+	asked := map[int]bool{}
+	for _, e := range found {
+		if len(e.Value) != 1 || e.Value[0] != 1 || asked[e.Shard] {
+			continue
+		}
+		asked[e.Shard] = true
+		later, err := s.yieldHere(e.Shard, claim)
+		if errors.Is(err, errNoOwner) {
+			l, _ := s.state()
+			var to *peer
+			if to, err = s.peers.to(ctx, l.Owners[e.Shard].Address); err == nil {
+				later, err = to.yield(ctx, e.Shard, claim)
+			}
+		}
+		if err == nil && later != nil {
+			_, err = c.server.Yield(*later)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.server.Settled(claim)
+}

@@ -1,0 +1,193 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/desk"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// gateLent is how many requests may wait for the owner of their shard, beside those
+	// that are being opened.
+	gateLent = 256
+	// ownerPatience is how long a request waits while its shard moves.
+	ownerPatience = 6 * time.Second
+	// ownerLook is how often it is tried again meanwhile, if nothing is heard.
+	ownerLook = 200 * time.Millisecond
+	// refuseTimeout is how long a refusal may take to be sent.
+	refuseTimeout = 5 * time.Second
+	// maxHandleEntries bounds what is read of each shard to learn for whom a Notify is.
+	maxHandleEntries = 1
+)
+
+// asking is a request that passed the cheap checks.
+type asking struct {
+	from   pushserver.Caller
+	source whisper.Source
+	env    *whisper.Envelope
+}
+
+// newDesk makes the desk at which requests wait to be opened.
+func (s *Server) newDesk() *desk.Desk[asking] {
+	l := s.limits
+	return desk.New(desk.Limits{
+		Turns: l.Workers, Lent: gateLent, PerPeer: l.PeerQueue, PerSource: l.SourceQueue, Queue: l.Queue, Rate: l.PeerRate, Burst: l.PeerBurst,
+	}, desk.Server[asking]{
+		Serve: s.serve,
+		Refuse: func(ctx context.Context, _ desk.ID, in asking, why *desk.Busy) error {
+			req, signer, _ := pushwire.OpenRequest(in.env, s.cfg.Push.PushKey)
+			if signer == nil {
+				return nil
+			}
+			env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, s.cfg.Push.PushKey, signer)
+			if err != nil {
+				return err
+			}
+			return in.from.Send(ctx, env)
+		},
+		Drop:     func(asking, *desk.Busy) {},
+		Panicked: func(any) { s.log.Error("a request panicked, please report") },
+	})
+}
+
+// HandleCall takes a request on the push topic, from whatever carries envelopes both ways.
+// It does not block.
+func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
+	now := time.Now()
+	if env.Topic != s.topic || len(env.Data) > pushwire.MaxData || env.PoW(now) < s.limits.PoW {
+		return
+	}
+	source := from.Source()
+	s.desk.Offer(from.ID(), source, asking{from, source, env}, now)
+}
+
+// serve opens a request and hands it to the owner of the shard of who signed it.
+func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
+	req, signer, err := pushwire.OpenRequest(in.env, s.cfg.Push.PushKey)
+	if signer == nil {
+		return // nobody to answer
+	}
+	key := [33]byte(crypto.CompressPubkey(signer))
+	shard := ShardOf(key)
+	notify, _ := req.Body.(*pushwire.Notify)
+	if err != nil {
+		notify = nil
+	}
+	err = turn.Lend(ctx, func(ctx context.Context) error {
+		return s.deliver(ctx, shard, call{from: in.from, source: in.source, env: in.env, key: key})
+	})
+	if notify != nil {
+		// Who signed it is answered by their own shard, as for anything, and whoever is
+		// to be rung may be in any.
+		turn.Lend(ctx, func(ctx context.Context) error {
+			s.spread(ctx, shard, in, notify)
+			return nil
+		})
+	}
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	s.m.requests.WithLabelValues("nowhere").Inc()
+	ctx, cancel := context.WithTimeout(ctx, refuseTimeout)
+	defer cancel()
+	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: "this registration moves to another node; repeat in a few seconds"}, s.cfg.Push.PushKey, signer)
+	if err == nil {
+		turn.Lend(ctx, func(ctx context.Context) error { return in.from.Send(ctx, env) })
+	}
+}
+
+// spread hands a Notify to the shards that have registrations with its handle, but for
+// one, whose answers go nowhere.
+func (s *Server) spread(ctx context.Context, but int, in asking, body *pushwire.Notify) {
+	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
+	defer cancel()
+	prefix, err := pushserver.HandleKey(s.cfg.Push.DiskKey, body.Handle[:])
+	if err != nil {
+		return // the disk key was checked
+	}
+	found, err := s.shards.Others(ctx, but, prefix, maxHandleEntries)
+	if err != nil {
+		s.log.Error("a notification failed", "err", err)
+		return
+	}
+	for _, e := range found {
+		one := call{from: mute{in.from.ID(), in.source}, source: in.source, env: in.env, mute: true}
+		if err := s.deliver(ctx, e.Shard, one); err != nil && ctx.Err() == nil {
+			s.log.Warn("a notification found nobody who has the shard of its receiver", "shard", e.Shard, "err", err)
+		}
+	}
+}
+
+// call is a request on its way to the owner of its shard.
+type call struct {
+	from   pushserver.Caller
+	source whisper.Source
+	env    *whisper.Envelope
+	key    [33]byte // who signed it
+	mute   bool     // it is not to be answered
+}
+
+// errNoOwner says that nobody had a shard in time.
+var errNoOwner = errors.New("no node has the shard")
+
+// deliver hands a call to the owner of its shard, whoever that is by then.
+func (s *Server) deliver(ctx context.Context, shard int, one call) error {
+	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
+	defer cancel()
+	for {
+		l, changed := s.state()
+		if core := s.keepers[shard].current(); core != nil {
+			core.server.HandleCall(one.from, one.env)
+			s.m.requests.WithLabelValues("own").Inc()
+			if !one.mute {
+				s.present.add(one.key, shard, one.from, core)
+			}
+			return nil
+		}
+		if owner := l.Owners[shard]; owner.Node != 0 && owner.Node != s.shards.Node() {
+			if !one.mute {
+				s.present.add(one.key, shard, one.from, nil) // the answer may come before we return
+			}
+			to, err := s.peers.to(ctx, owner.Address)
+			if err == nil {
+				err = to.call(ctx, shard, one)
+			}
+			if err == nil {
+				s.m.requests.WithLabelValues("other").Inc()
+				if !one.mute {
+					s.present.add(one.key, shard, one.from, to)
+				}
+				return nil
+			}
+		}
+		look := time.NewTimer(ownerLook)
+		select {
+		case <-ctx.Done():
+			look.Stop()
+			return errNoOwner
+		case <-changed:
+			look.Stop()
+		case <-look.C:
+		}
+	}
+}
+
+// mute is a Caller that takes no answer.
+type mute struct {
+	id     desk.ID
+	source whisper.Source
+}
+
+func (m mute) ID() desk.ID                                    { return m.id }
+func (m mute) Source() whisper.Source                         { return m.source }
+func (mute) Up() bool                                         { return false }
+func (mute) Send(context.Context, ...*whisper.Envelope) error { return nil }
+func (mute) Useful()                                          {}
+func (mute) Proved()                                          {}

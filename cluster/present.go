@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"whisperpush/desk"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/whisper"
+)
+
+const (
+	// maxPresent bounds the registrations and the connections of callers that a node
+	// remembers: as many as there may be links to devices.
+	maxPresent = 65_536
+	// tidyEvery is how often it is looked who left, and which shards have new owners.
+	tidyEvery = 500 * time.Millisecond
+	// announceAtOnce is how many devices a new owner is told of at a time.
+	announceAtOnce = 16
+	// announceTimeout bounds how long that may take for one.
+	announceTimeout = 2 * time.Second
+)
+
+// present is which devices asked for something over connections to this node that still
+// stand. The owners of their shards know, and new ones are told.
+type present struct {
+	mu      sync.Mutex                    // guards the following fields
+	devices map[[33]byte]*device          // by registration key
+	callers map[desk.ID]pushserver.Caller // those through which a device is there
+}
+
+// device is one that is there.
+type device struct {
+	key   [33]byte
+	from  pushserver.Caller
+	shard int
+	// knows is who was told: the *core or the *peer of the owner, nil if nobody.
+	knows any
+}
+
+// add notes that a device is there through a caller, and that the owner of its shard
+// knows. When there is no room it is forgotten: it is not rung over its link then.
+func (p *present) add(key [33]byte, shard int, from pushserver.Caller, knows any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.devices == nil {
+		p.devices, p.callers = map[[33]byte]*device{}, map[desk.ID]pushserver.Caller{}
+	}
+	if _, known := p.callers[from.ID()]; !known && len(p.callers) >= maxPresent {
+		return
+	}
+	p.callers[from.ID()] = from
+	if p.devices[key] == nil && len(p.devices) >= maxPresent {
+		return
+	}
+	p.devices[key] = &device{key, from, shard, knows}
+}
+
+// caller returns the caller with an id that is there.
+func (p *present) caller(id desk.ID) pushserver.Caller {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.callers[id]
+}
+
+// leave forgets the callers that are gone, and returns which peers knew of them.
+func (p *present) leave() map[*peer]map[desk.ID]struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gone := map[desk.ID]struct{}{}
+	for id, from := range p.callers {
+		if !from.Up() {
+			gone[id] = struct{}{}
+			delete(p.callers, id)
+		}
+	}
+	told := map[*peer]map[desk.ID]struct{}{}
+	for key, d := range p.devices {
+		id := d.from.ID()
+		if _, left := gone[id]; !left {
+			continue
+		}
+		delete(p.devices, key)
+		if to, ok := d.knows.(*peer); ok {
+			if told[to] == nil {
+				told[to] = map[desk.ID]struct{}{}
+			}
+			told[to][id] = struct{}{}
+		}
+	}
+	return told
+}
+
+// stale returns the devices of a shard whose owner now does not know of them.
+func (p *present) stale(shard int, owner any) (list []device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.devices {
+		if d.shard == shard && d.knows != owner {
+			list = append(list, *d)
+		}
+	}
+	return list
+}
+
+// told notes that an owner knows of a device.
+func (p *present) told(d device, owner any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.devices[d.key]; now != nil && now.from == d.from {
+		now.knows = owner
+	}
+}
+
+// has reports whether a device of the shard is there.
+func (p *present) has(shard int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range p.devices {
+		if d.shard == shard {
+			return true
+		}
+	}
+	return false
+}
+
+// tidy forgets who left, and tells new owners who is there, until ctx ends.
+func (s *Server) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for to, ids := range s.present.leave() {
+			for id := range ids {
+				to.gone(ctx, id)
+			}
+		}
+		l, _ := s.state()
+		var telling errgroup.Group
+		telling.SetLimit(announceAtOnce)
+		for shard, owner := range l.Owners {
+			if owner.Node == 0 || !s.present.has(shard) {
+				continue
+			}
+			if core := s.keepers[shard].current(); core != nil {
+				for _, d := range s.present.stale(shard, core) {
+					telling.Go(func() error {
+						if core.server.Heard(d.from, d.key) == nil {
+							s.present.told(d, core)
+						}
+						return nil
+					})
+				}
+				continue
+			}
+			if owner.Node == s.shards.Node() {
+				continue // not open yet
+			}
+			to, err := s.peers.to(ctx, owner.Address)
+			if err != nil {
+				continue
+			}
+			for _, d := range s.present.stale(shard, to) {
+				telling.Go(func() error {
+					ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+					defer cancel()
+					if to.present(ctx, d) == nil {
+						s.present.told(d, to)
+					}
+					return nil
+				})
+			}
+		}
+		telling.Wait()
+	}
+}
+
+// remote is a Caller that is connected to another node.
+type remote struct {
+	peer   *peer
+	id     desk.ID
+	source whisper.Source
+}
+
+func (r remote) ID() desk.ID            { return r.id }
+func (r remote) Source() whisper.Source { return r.source }
+func (r remote) Up() bool               { return r.peer.holds(r.id) }
+func (r remote) Send(ctx context.Context, envs ...*whisper.Envelope) error {
+	return r.peer.send(ctx, r.id, envs)
+}
+func (r remote) Useful() { r.peer.vouch(r.id, false) }
+func (r remote) Proved() { r.peer.vouch(r.id, true) }

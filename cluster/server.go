@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperpush/desk"
+	"whisperpush/postgres"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// Config of a Server.
+type Config struct {
+	// DB holds the registrations. It is not closed.
+	DB *postgres.DB
+	// Listen is the address of this node, as host:port, at which it listens for the
+	// others and where they find it. Port 0 is any free one.
+	Listen string
+	// Push is for each shard; its limits are those of all nodes together. Dir, Store and
+	// Shard are not used.
+	Push pushserver.Config
+}
+
+// Server is one node's part in a push server that nodes share. Create it with New, then
+// Start and Stop it once. Its methods may be called concurrently.
+type Server struct {
+	cfg      Config
+	limits   pushserver.Limits // complete, of all nodes together
+	log      *slog.Logger
+	m        *metrics
+	identity *identity
+	tail     *tail
+	shards   *postgres.Shards
+	listener net.Listener
+	desk     *desk.Desk[asking]
+	keepers  [postgres.ShardCount]*keeper
+	opening  chan struct{} // holds one for each shard that is being opened
+	opened   chan error    // what became of the shards of the first beat
+	soon     chan struct{} // holds one: beat now
+	claimed  chan struct{} // holds one: there is a claim to settle
+	present  present
+	peers    peers
+	topic    whisper.Topic
+
+	cancel context.CancelFunc // nil before Start
+	wg     sync.WaitGroup     // of all goroutines but the beat
+	beats  sync.WaitGroup     // of the beat, which goes last
+	halt   context.CancelFunc // of the beat
+	once   sync.Once
+
+	mu      sync.Mutex // guards the following fields
+	leases  postgres.Leases
+	changed chan struct{} // closed and replaced when leases or cores have changed
+}
+
+// New builds a server and listens; nothing is asked of the database before Start.
+func New(cfg Config) (*Server, error) {
+	if cfg.DB == nil || cfg.Push.PushKey == nil || cfg.Push.Log == nil || cfg.Push.Envelopes == nil || cfg.Push.Sender == nil {
+		return nil, errors.New("a cluster's node needs a database, a push key, an archive and a sender")
+	}
+	if cfg.Push.Logger == nil {
+		cfg.Push.Logger = slog.New(slog.DiscardHandler)
+	}
+	limits := cfg.Push.Limits.WithDefaults()
+	delivery, err := divideDelivery(cfg.Push.Delivery, cfg.Push.Providers)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Push.Delivery, cfg.Push.Limits = delivery, divideLimits(cfg.Push.Limits)
+	secret := crypto.FromECDSA(cfg.Push.PushKey)
+	id, err := newIdentity(secret)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := hkdf.Key(sha256.New, append(secret, cfg.Push.DiskKey...), nil, "whisperpush cluster keys 1", 16)
+	if err != nil {
+		return nil, fmt.Errorf("derive what nodes with the same keys have in common: %w", err)
+	}
+	s := &Server{
+		cfg: cfg, limits: limits, log: cfg.Push.Logger, identity: id, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
+		opening: make(chan struct{}, openAtOnce), opened: make(chan error, postgres.ShardCount),
+		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
+	}
+	s.peers.s = s
+	s.cfg.Push.Log = s.tail
+	for n := range s.keepers {
+		s.keepers[n] = &keeper{s: s, shard: n, wake: make(chan struct{}, 1)}
+	}
+	s.desk = s.newDesk()
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen for the other nodes at %s: %w", cfg.Listen, err)
+	}
+	s.m = newMetrics(cfg.Push.Registerer)
+	s.shards = cfg.DB.Shards(s.listener.Addr().String(), keys)
+	return s, nil
+}
+
+// Start joins the other nodes, opens the shards that are this one's, and begins to answer.
+// ctx bounds the start alone. The error wraps postgres.ErrOtherKeys, or one of
+// pushserver's.
+func (s *Server) Start(ctx context.Context) error {
+	leases, err := s.shards.Beat(ctx)
+	if err != nil {
+		return fmt.Errorf("start push: %w", err)
+	}
+	var run, beat context.Context
+	run, s.cancel = context.WithCancel(context.Background())
+	beat, s.halt = context.WithCancel(context.Background())
+	s.wg.Go(func() { s.tail.run(run) })
+	s.wg.Go(func() { s.accept(run) })
+	s.wg.Go(func() { s.settleClaims(run) })
+	for _, k := range s.keepers {
+		s.wg.Go(func() { k.run(run) })
+	}
+	s.learn(leases)
+	s.beats.Go(func() { s.beat(beat) })
+	for range leases.Mine(s.shards.Node()) {
+		select {
+		case err := <-s.opened:
+			if err != nil {
+				return fmt.Errorf("start push: %w", err)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.wg.Go(func() { s.desk.Run(run) })
+	s.wg.Go(func() { s.tidy(run) })
+	return nil
+}
+
+// Stop ends the cores, gives the shards to the other nodes, and returns when nothing runs
+// any more. What was not sent is sent by them. Further calls do nothing.
+func (s *Server) Stop(ctx context.Context) (err error) {
+	s.once.Do(func() {
+		s.listener.Close()
+		if s.cancel != nil {
+			s.cancel()
+			s.peers.close()
+			s.wg.Wait()
+			s.halt()
+			s.beats.Wait()
+			err = s.shards.Leave(ctx)
+		}
+		s.m.unregister(s.cfg.Push.Registerer)
+	})
+	return err
+}
+
+// Limits are what the server tells clients that it allows.
+func (s *Server) Limits() pushwire.Limits { return s.limits.Wire() }
+
+// Addr is where other nodes reach this one.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// beat renews the leases until ctx ends.
+func (s *Server) beat(ctx context.Context) {
+	tick := time.NewTicker(postgres.BeatEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.soon:
+		}
+		leases, err := s.shards.Beat(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if failing {
+				s.log.Info("this node's leases of shards are renewed again")
+			}
+			failing = false
+			s.learn(leases)
+		case !failing:
+			failing = true
+			s.log.Warn("this node's leases of shards cannot be renewed; it wakes no devices when they have ended", "err", err)
+		}
+	}
+}
+
+// learn notes who has which shard.
+func (s *Server) learn(l postgres.Leases) {
+	s.mu.Lock()
+	moved := l.Owners != s.leases.Owners
+	s.leases = l
+	s.wakeLocked()
+	s.mu.Unlock()
+	if moved {
+		mine := l.Mine(s.shards.Node())
+		s.log.Info("shards of the registrations", "own", len(mine), "part", l.Part)
+		s.m.owned.Set(float64(len(mine)))
+	}
+	for _, k := range s.keepers {
+		signal(k.wake)
+	}
+}
+
+// wakeLocked wakes all that wait for a change. The caller holds mu.
+func (s *Server) wakeLocked() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// state returns what is known of the leases, and what is closed when that changes.
+func (s *Server) state() (postgres.Leases, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases, s.changed
+}
+
+// signal sends to a channel that holds one, if it is empty.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// cores returns those that run.
+func (s *Server) cores() (list []*core) {
+	for _, k := range s.keepers {
+		if c := k.current(); c != nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// Probe tells whether the shards of this node take what they are given.
+func (s *Server) Probe() error {
+	for _, c := range s.cores() {
+		if err := c.server.Probe(); err != nil {
+			return fmt.Errorf("shard %d: %w", c.shard, err)
+		}
+	}
+	return nil
+}
+
+// Position is the receive sequence up to which the archive was matched for all shards of
+// this node.
+func (s *Server) Position() uint64 {
+	cores := s.cores()
+	if len(cores) == 0 {
+		return s.tail.Last()
+	}
+	position := cores[0].server.Position()
+	for _, c := range cores[1:] {
+		position = min(position, c.server.Position())
+	}
+	return position
+}
+
+// Providers are the states of all providers at now, by name: failing or paused if they are
+// so for any shard.
+func (s *Server) Providers(now time.Time) []pushserver.ProviderState {
+	all := map[string]*pushserver.ProviderState{}
+	for _, c := range s.cores() {
+		for _, p := range c.server.Providers(now) {
+			sum := all[p.Name]
+			if sum == nil {
+				all[p.Name] = &p
+				continue
+			}
+			sum.Failing, sum.Paused, sum.Queued = sum.Failing || p.Failing, sum.Paused || p.Paused, sum.Queued+p.Queued
+		}
+	}
+	list := make([]pushserver.ProviderState, 0, len(all))
+	for _, p := range all {
+		list = append(list, *p)
+	}
+	slices.SortFunc(list, func(a, b pushserver.ProviderState) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// HandleEnvelope takes the envelope of a packet 126 on the push topic. It does not block.
+func (s *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
+	s.HandleCall(pushserver.Peer{Sender: s.cfg.Push.Sender, Node: peer}, env)
+}
+
+// metrics of a Server.
+type metrics struct {
+	owned    prometheus.Gauge
+	requests *prometheus.CounterVec // by where: own, other, nowhere
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	m := &metrics{
+		owned: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "whisperpush_cluster_shards", Help: "Shards of the registrations that this node has.",
+		}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "whisperpush_cluster_requests_total",
+			Help: "Requests of devices by where they were answered: own, other, or nowhere as nobody had the shard in time.",
+		}, []string{"where"}),
+	}
+	for _, where := range []string{"own", "other", "nowhere"} {
+		m.requests.WithLabelValues(where)
+	}
+	if r != nil {
+		r.MustRegister(m.owned, m.requests)
+	}
+	return m
+}
+
+func (m *metrics) unregister(r prometheus.Registerer) {
+	if r != nil {
+		r.Unregister(m.owned)
+		r.Unregister(m.requests)
+	}
+}
+
+// Shards lists the shards whose devices this node wakes now, ascending.
+func (s *Server) Shards() (list []int) {
+	for _, c := range s.cores() {
+		list = append(list, c.shard)
+	}
+	return list
+}

@@ -1,0 +1,26 @@
+package requests
+
+import "github.com/ethereum/go-ethereum/common"
+
+// SeenElsewhere is a Seen of a device of a group that is in another shard.
+func (p *Server) SeenElsewhere(group []byte, hashes []common.Hash) error {
+	here, err := p.registry.Grouped(group)
+	if err != nil {
+		return err
+	}
+	shown, err := p.box.SeenElsewhere(here, hashes)
+	for id, hashes := range shown {
+		p.disp.Dismiss(id, hashes)
+	}
+	return err
+}
+
+// Heard says that the device of a registration is there through a caller, which asked
+// another server of the same cluster for something.
+func (p *Server) Heard(from Caller, key [33]byte) error {
+	rec, err := p.registry.Lookup(key)
+	if err == nil && rec != nil {
+		p.heard(from, rec)
+	}
+	return err
+}
