@@ -123,9 +123,14 @@ func (n *node) metric(ctx context.Context, name string) (float64, error) {
 // pollEvery is how exactly the moment is known at which a metric is reached.
 const pollEvery = 10 * time.Millisecond
 
-// await returns once a metric is at least value.
+// pollLeast is how often it looks at least, as the pace so far may be wrong.
+const pollLeast = time.Second
+
+// await returns once a metric is at least value. A look at the metrics costs the node
+// as much as some hundred envelopes, so it looks again when half of what is missing may be
+// there, by the pace so far, and no sooner than after pollEvery.
 func (n *node) await(ctx context.Context, name string, value float64) error {
-	for {
+	for start := time.Now(); ; {
 		v, err := n.metric(ctx, name)
 		if err != nil {
 			return err
@@ -133,8 +138,13 @@ func (n *node) await(ctx context.Context, name string, value float64) error {
 		if v >= value {
 			return nil
 		}
+		pause := pollEvery
+		if v > 0 {
+			left := time.Duration(float64(time.Since(start)) * (value - v) / v)
+			pause = max(pause, min(left/2, pollLeast))
+		}
 		select {
-		case <-time.After(pollEvery):
+		case <-time.After(pause):
 		case <-n.ended:
 			return fmt.Errorf("wnode ended: %w\n%s", n.err, n.log)
 		case <-ctx.Done():

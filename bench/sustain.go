@@ -25,13 +25,14 @@ const (
 	// percentile.
 	sustainedP99 = 250 * time.Millisecond
 	// sustainFrom is the rate that the search begins with, and sustainStep how much
-	// greater the next is; between the last that was kept up and the first that was not
-	// it looks sustainHalves times more.
-	sustainFrom   = 1500
+	// greater the next is, or smaller as long as none was kept up. Between the greatest
+	// that was and the smallest that was not it looks sustainHalves times more.
+	sustainFrom   = 6000
 	sustainStep   = 1.5
 	sustainHalves = 3
-	// sustainMost bounds the search.
-	sustainMost = 60_000
+	// sustainLeast and sustainMost bound the search.
+	sustainLeast = 500
+	sustainMost  = 60_000
 )
 
 // sustained finds the highest rate of first wake-ups that a node keeps up, each an
@@ -51,23 +52,7 @@ func (s *suite) sustained(ctx context.Context) error {
 	}
 	best, bad := 0.0, 0.0
 	var at wakeResult
-	for rate := float64(sustainFrom); rate <= sustainMost; rate *= sustainStep {
-		r, err := w.run(ctx, rate, s.sustainFor)
-		if errors.Is(err, errNoDevices) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		s.say("  %.0f/s: p99 %v, %d missing, %.0f µs each", rate, r.p99.Round(time.Millisecond), r.missing, 1e6*r.cpu)
-		if !r.keptUp() {
-			bad = rate
-			break
-		}
-		best, at = rate, r
-	}
-	for i := 0; i < sustainHalves && bad > 0; i++ {
-		rate := (best + bad) / 2
+	for rate, halves := float64(sustainFrom), sustainHalves; rate <= sustainMost && rate >= sustainLeast; {
 		r, err := w.run(ctx, rate, s.sustainFor)
 		if errors.Is(err, errNoDevices) {
 			break
@@ -81,9 +66,21 @@ func (s *suite) sustained(ctx context.Context) error {
 		} else {
 			bad = rate
 		}
+		switch {
+		case bad == 0:
+			rate *= sustainStep
+			continue
+		case best == 0:
+			rate /= sustainStep
+			continue
+		}
+		rate = (best + bad) / 2
+		if halves--; halves < 0 {
+			rate = 0 // it has looked enough
+		}
 	}
 	if best == 0 {
-		return fmt.Errorf("the node does not keep up %d first wake-ups a second", sustainFrom)
+		return fmt.Errorf("the node does not keep up %d first wake-ups a second", sustainLeast)
 	}
 	again, err := w.bare(ctx, items)
 	if err != nil {
