@@ -134,7 +134,7 @@ type Push struct {
 type Limits struct {
 	// Most registrations, dead ones not counted.
 	Registrations int
-	// Most channels of one registration, at most 4096.
+	// Most channels of one registration, at most 3700.
 	Channels int
 	// Longest time until a registration has to be renewed, such as "30d".
 	Lifetime Duration

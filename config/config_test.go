@@ -208,7 +208,7 @@ func TestValidate(t *testing.T) {
 			c.Push.Provider = []Provider{{Name: "a", Type: "fcm", Info: strings.Repeat("x", 513)}}
 		}, `Info of the provider "a" has 513 bytes`},
 		"registrations": {func(c *Config) { c.Push.Limits.Registrations = 0 }, `Push.Limits.Registrations is 0; give 1 to`},
-		"channels":      {func(c *Config) { c.Push.Limits.Channels = 4097 }, `Push.Limits.Channels is 4097; give 1 to 4096`},
+		"channels":      {func(c *Config) { c.Push.Limits.Channels = 3701 }, `Push.Limits.Channels is 3701; give 1 to 3700`},
 		"lifetime":      {func(c *Config) { c.Push.Limits.Lifetime = 1 }, `Push.Limits.Lifetime is 1ns; give 1h`},
 		"per source":    {func(c *Config) { c.Push.Limits.PerSource = 0 }, `Push.Limits.PerSource is 0`},
 		"push work":     {func(c *Config) { c.Push.Limits.PoW = 11 }, `Push.Limits.PoW is 11; give 0 to 10`},

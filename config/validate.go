@@ -28,7 +28,7 @@ const (
 
 	maxProviders     = 32   // the protocol's own
 	maxInfo          = 512  // bytes, the protocol's own
-	maxChannels      = 4096 // the protocol's own
+	maxChannels      = 3700 // the protocol's own
 	maxRegistrations = 100_000_000
 	maxPushPoW       = 10 // the client's own
 	minLifetime      = time.Hour

@@ -32,6 +32,7 @@ const (
 	MaxGroup        = 32   // bytes of a group id
 	MaxChannels     = 4096 // channels in one message
 	MaxRevoked      = 64   // revoked holders in one request
+	MaxHeldChannels = 3700 // channels of a registration, all of which a StatusReply names beside MaxHeldRevoked holders
 	MaxHeldRevoked  = 256  // revoked holders of a registration, all of which a StatusReply names
 	MaxHolder       = 64   // bytes of a holder's name
 	MaxFetch        = 64   // hashes in Fetch, Seen and FetchReply

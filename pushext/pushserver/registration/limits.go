@@ -12,7 +12,7 @@ import (
 type Limits struct {
 	// Of one registration.
 	Routes   int           // 4, at most pushwire.MaxRoutes
-	Channels int           // 1000, at most pushwire.MaxChannels
+	Channels int           // 1000, at most pushwire.MaxHeldChannels
 	Revoked  int           // 256 revoked holders, those of earlier requests counted, at most pushwire.MaxHeldRevoked
 	Lifetime time.Duration // 30 days, the longest until it has to be renewed
 
@@ -92,7 +92,7 @@ func (l Limits) WithDefaults() Limits {
 	l.PeerQueue = cmp.Or(l.PeerQueue, 16)
 	l.SourceQueue = cmp.Or(l.SourceQueue, max(128, l.PeerQueue))
 	l.Routes = min(l.Routes, pushwire.MaxRoutes)
-	l.Channels = min(l.Channels, pushwire.MaxChannels)
+	l.Channels = min(l.Channels, pushwire.MaxHeldChannels)
 	l.Revoked = min(l.Revoked, pushwire.MaxHeldRevoked)
 	l.Fetch = min(l.Fetch, pushwire.MaxFetch)
 	l.PoW = max(l.PoW, 0)
