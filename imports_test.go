@@ -55,8 +55,8 @@ var layers = map[string][]string{
 		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
-		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/credentials", "pushext/emulate",
-		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/node", "wnode/rpc",
+		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/credentials",
+		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
 

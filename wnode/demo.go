@@ -38,8 +38,9 @@ func demoCommand() *cli.Command {
 		UsageText: "wnode demo [--verbose]",
 		Description: "It starts a mailserver with push, a relay, an emulated FCM, Alice's node and two devices of Bob, all real nodes\n" +
 			"that talk over 127.0.0.1 and keep their data in a temporary directory. Bob registers and goes to sleep,\n" +
-			"Alice writes, the pushes wake his devices, and they show who wrote what. The last line tells the count, and the\n" +
-			"exit code is not 0 if anything is missing or late.",
+			"Alice writes, the pushes wake his devices, and they show who wrote what. Then they and Carol are a group: a mention\n" +
+			"wakes only the mentioned, is read on the tablet and gone on the phone. The last lines tell the count, and the exit\n" +
+			"code is not 0 if anything is missing or late.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "verbose", Usage: "log what the nodes do, on standard error"}},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -113,7 +114,11 @@ func (d *demo) run(ctx context.Context) (result string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return d.collect(ctx, sent)
+	if result, err = d.collect(ctx, sent); err != nil {
+		return "", err
+	}
+	second, err := d.actTwo(ctx, dir)
+	return result + "\n" + second, err
 }
 
 // startNodes starts the emulator, the mailserver, the relay and Alice, in a line: Alice's messages reach the
