@@ -58,6 +58,7 @@ func (k *keeper) set(c *core) {
 	k.s.mu.Lock()
 	k.s.wakeLocked()
 	k.s.mu.Unlock()
+	signal(k.s.moved)
 }
 
 // wanted reports whether the shard is to be opened or kept here, and whether this node has

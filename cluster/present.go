@@ -136,6 +136,7 @@ func (s *Server) tidy(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.moved:
 		}
 		for to, ids := range s.present.leave() {
 			for id := range ids {

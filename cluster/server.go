@@ -52,6 +52,7 @@ type Server struct {
 	opening  chan struct{} // holds one for each shard that is being opened
 	opened   chan error    // what became of the shards of the first beat
 	soon     chan struct{} // holds one: beat now
+	moved    chan struct{} // holds one: a shard has a new owner
 	claimed  chan struct{} // holds one: there is a claim to settle
 	present  present
 	peers    peers
@@ -94,7 +95,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, limits: limits, log: cfg.Push.Logger, identity: id, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
 		opening: make(chan struct{}, openAtOnce), opened: make(chan error, postgres.ShardCount),
-		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
+		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
 	}
 	s.peers.s = s
 	s.cfg.Push.Log = s.tail
@@ -208,6 +209,7 @@ func (s *Server) learn(l postgres.Leases) {
 		mine := l.Mine(s.shards.Node())
 		s.log.Info("shards of the registrations", "own", len(mine), "part", l.Part)
 		s.m.owned.Set(float64(len(mine)))
+		signal(s.moved)
 	}
 	for _, k := range s.keepers {
 		signal(k.wake)

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/config"
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
@@ -17,12 +19,13 @@ import (
 
 // newClusterOf starts so many nodes with push on one database, with one emulated FCM, that are
 // connected to no other.
-func newClusterOf(t *testing.T, n int) []*world {
+func newClusterOf(t *testing.T, n int, providers ...config.Provider) []*world {
 	t.Helper()
 	_, store, passwordFile, _ := onDatabase(t)
 	var nodes []*world
 	for i := range n {
 		w := newWorld(t)
+		w.cfg.Push.Provider = append(w.cfg.Push.Provider, providers...)
 		if i > 0 {
 			w.fcm, w.cfg.Push.Provider = nodes[0].fcm, nodes[0].cfg.Push.Provider
 			for _, name := range []string{"pushkey", "push.disk.key"} {
@@ -144,4 +147,124 @@ func TestClusterRings(t *testing.T) {
 		_, err := phones[i].Status(t.Context())
 		require.NoError(t, err)
 	}
+}
+
+// A device that stays connected to one node is rung over its link by whichever node has
+// its shard, also after that has moved while the device was silent; what it fetches at
+// another node is the receipt.
+func TestClusterRingsOverLinks(t *testing.T) {
+	t.Parallel()
+	nodes := newClusterOf(t, 3, config.Provider{Name: "direct", Type: "direct"})
+	type listener struct {
+		*phone
+		bodies chan []byte
+		other  *phone // the same device, on another network
+	}
+	var listeners []*listener
+	for range 6 {
+		l := &listener{phone: &phone{token: nodes[0].fcm.NewToken()}, bodies: make(chan []byte, 10)}
+		l.ask(t, nodes[0])
+		route, err := l.DirectRoute("direct")
+		require.NoError(t, err)
+		require.NoError(t, l.Register(t.Context(), client.Registration{Routes: []pushwire.Route{route}}))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			l.Listen(ctx, func(body []byte) error {
+				l.bodies <- body
+				return nil
+			})
+		}()
+		t.Cleanup(func() {
+			cancel()
+			<-ended
+		})
+		listeners = append(listeners, l)
+	}
+	round := func(text string, at *world) {
+		t.Helper()
+		fetched := ended(t, nodes, "fetched")
+		nodes[0].post(t, text)
+		for i, l := range listeners {
+			select {
+			case body := <-l.bodies:
+				if l.other == nil {
+					state, err := l.state.Load(t.Context())
+					require.NoError(t, err)
+					l.other = &phone{token: l.token}
+					require.NoError(t, l.other.state.Save(t.Context(), state))
+				}
+				l.other.ask(t, at)
+				require.Equal(t, []string{text}, shows(t, l.other.Device, body))
+				l.other.Sleep()
+				_, err := l.Status(t.Context()) // its latest connection is the one that counts
+				require.NoError(t, err)
+			case <-time.After(15 * time.Second):
+				require.FailNow(t, "a device was not rung over its link", "device %d, %s", i, text)
+			}
+		}
+		require.Eventually(t, func() bool { return ended(t, nodes, "fetched") >= fetched+float64(len(listeners)) }, 10*time.Second, 20*time.Millisecond)
+	}
+	round("one", nodes[1])
+	nodes[2].halt()
+	requireShared(t, nodes[:2]...)
+	round("two", nodes[1])
+}
+
+// ended counts the matches of all nodes that ended in one way.
+func ended(t *testing.T, nodes []*world, outcome string) (n float64) {
+	t.Helper()
+	for _, w := range nodes {
+		families, err := w.registry.Gather()
+		require.NoError(t, err)
+		for _, f := range families {
+			if f.GetName() != "whisperpush_pushext_outcomes_total" {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				for _, l := range m.GetLabel() {
+					if l.GetName() == "outcome" && l.GetValue() == outcome {
+						n += m.GetCounter().GetValue()
+					}
+				}
+			}
+		}
+	}
+	return n
+}
+
+// An address belongs to the registration that proved it last, in whichever shards it is,
+// and is challenged three times a day by all nodes together.
+func TestClusterAgreesOnAddresses(t *testing.T) {
+	t.Parallel()
+	nodes := newClusterOf(t, 2)
+	token := nodes[0].fcm.NewToken()
+	route := client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(token)}}}
+	var phones []*phone
+	for i := range 3 {
+		p := &phone{token: token}
+		p.ask(t, nodes[i%2])
+		require.NoError(t, p.Register(t.Context(), route))
+		_, err := p.Receive(t.Context(), p.ring(t).Body)
+		require.NoError(t, err)
+		require.True(t, p.Active())
+		for _, before := range phones {
+			require.Eventually(t, func() bool {
+				s, err := before.Status(t.Context())
+				return err == nil && s.State == pushwire.Dead
+			}, 15*time.Second, 100*time.Millisecond)
+		}
+		s, err := p.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, pushwire.Active, s.State)
+		phones = append(phones, p)
+	}
+	nodes[0].post(t, "to the last one")
+	require.Equal(t, []string{"to the last one"}, shows(t, phones[2].Device, phones[2].ring(t).Body))
+	require.Empty(t, nodes[0].fcm.Pushes(token))
+
+	fourth := &phone{token: token}
+	fourth.ask(t, nodes[1])
+	require.ErrorContains(t, fourth.Register(t.Context(), route), "challenged 3 times")
 }

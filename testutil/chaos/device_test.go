@@ -1,0 +1,135 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext/client"
+	"whisperpush/pushext/emulate"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+// attemptTimeout is how long a device waits for one node before it asks another one.
+const attemptTimeout = 4 * time.Second
+
+// device is a phone that asks a different node each time.
+type device struct {
+	w     *world
+	token string
+	chat  client.Chat
+	state client.MemoryStore
+	rng   *rand.Rand // its own goroutine's
+
+	mu       sync.Mutex                // guards the following fields
+	covered  map[common.Hash]time.Time // when a wake-up that names it was accepted first
+	repeated map[int]int               // wake-ups with nothing new, by how much was broken before
+	shown    map[common.Hash]bool
+}
+
+// ask does something with a device at one node after the other, until it succeeds.
+func (d *device) ask(ctx context.Context, do func(context.Context, *client.Device) error) error {
+	var last error
+	for ctx.Err() == nil {
+		last = func() error {
+			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+			defer cancel()
+			n := d.w.nodes[d.rng.IntN(len(d.w.nodes))]
+			c, err := client.Open(ctx, client.Config{Server: n.enode.URLv4(), PushKey: d.w.pushKey, Store: &d.state, Chats: []client.Chat{d.chat}})
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return do(ctx, c)
+		}()
+		if last == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond): // an app's backoff
+		}
+	}
+	return fmt.Errorf("nobody answered: %w", last)
+}
+
+// enrol registers the device and answers its challenge.
+func (d *device) enrol(ctx context.Context) error {
+	registration := client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(d.token)}}, Plain: true}
+	if err := d.ask(ctx, func(ctx context.Context, c *client.Device) error { return c.Register(ctx, registration) }); err != nil {
+		return err
+	}
+	select {
+	case push := <-d.w.fcm.Pushes(d.token):
+		return d.ask(ctx, func(ctx context.Context, c *client.Device) error {
+			_, err := c.Receive(ctx, push.Body)
+			return err
+		})
+	case <-ctx.Done():
+		return fmt.Errorf("no challenge: %w", ctx.Err())
+	}
+}
+
+// live fetches what the device is woken for, until ctx ends.
+func (d *device) live(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case push := <-d.w.fcm.Pushes(d.token):
+			d.ask(ctx, func(ctx context.Context, c *client.Device) error {
+				event, err := c.Receive(ctx, push.Body)
+				d.mu.Lock()
+				for _, p := range event.Previews {
+					d.shown[p.Hash] = true
+				}
+				d.mu.Unlock()
+				if err != nil {
+					return err
+				}
+				return c.Shown(ctx, event.Hashes()...)
+			})
+		}
+	}
+}
+
+// woken records what the push service accepted.
+func (d *device) woken(push emulate.Push, broken int) {
+	payload, err := pushwire.OpenPayload(push.Body, nil)
+	if err != nil || payload.Kind != pushwire.Messages {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fresh := false
+	for _, h := range payload.Hashes {
+		if _, before := d.covered[h]; !before {
+			d.covered[h] = push.At
+			fresh = true
+		}
+	}
+	if !fresh {
+		d.repeated[broken]++
+	}
+}
+
+// write posts a message for the device.
+func (d *device) write(ctx context.Context, number int) (common.Hash, error) {
+	e, err := whisper.Seal(ctx, whisper.Draft{
+		Payload: fmt.Appendf(nil, "message %d", number), Topic: d.chat.Topic, Key: d.chat.Key, TTL: 300, PoW: 0.0001,
+	})
+	if err != nil {
+		return common.Hash{}, err
+	}
+	return e.Hash(), d.w.writer.Post(ctx, e)
+}
+
+func short(h common.Hash) string { return hex.EncodeToString(h[:4]) }

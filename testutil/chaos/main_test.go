@@ -1,0 +1,41 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"whisperpush/wnode"
+)
+
+// How much is done. The defaults are for an ordinary go test.
+var (
+	seedFlag    = flag.Uint64("cluster.seed", 0, "seed of the run; 0: a random one, which is printed")
+	timeFlag    = flag.Duration("cluster.time", 30*time.Second, "how long things are broken")
+	devicesFlag = flag.Int("cluster.devices", 30, "how many devices there are")
+	everyFlag   = flag.Duration("cluster.every", 100*time.Millisecond, "pause between two messages")
+)
+
+// childVar tells the test binary to be a node.
+const childVar = "WHISPERPUSH_CLUSTER_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVar) != "" {
+		os.Exit(wnode.Main(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
+	}
+	flag.Parse()
+	if *seedFlag == 0 {
+		var b [8]byte
+		rand.Read(b[:]) // never fails
+		*seedFlag = binary.BigEndian.Uint64(b[:])
+	}
+	fmt.Printf("cluster: seed %d\n", *seedFlag)
+	os.Exit(m.Run())
+}

@@ -1,0 +1,141 @@
+//go:build linux
+
+package chaos
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/p2p/enode"
+	"github.com/stretchr/testify/require"
+
+	"whisperpush/testutil/faultproxy"
+)
+
+// node is one of the nodes: a directory, its way to the database, and a process most of
+// the time.
+type node struct {
+	t      testing.TB
+	name   string
+	dir    string
+	port   int
+	url    string // of the database, through the proxy
+	proxy  *faultproxy.Proxy
+	enode  *enode.Node
+	stderr lastLines
+
+	mu  sync.Mutex // guards the following field
+	cmd *exec.Cmd  // nil: it does not run
+}
+
+// lastLines keeps the end of what is written to it.
+type lastLines struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (l *lastLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b = append(l.b, p...)
+	if len(l.b) > 64<<10 {
+		l.b = bytes.Clone(l.b[len(l.b)-32<<10:])
+	}
+	return len(p), nil
+}
+
+func (l *lastLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.b)
+}
+
+// newNode prepares a node. keys are the files that all nodes share.
+func newNode(t testing.TB, name, settings, target, url string, keys map[string]string) *node {
+	t.Helper()
+	n := &node{t: t, name: name, dir: t.TempDir()}
+	for file, secret := range keys {
+		require.NoError(t, os.WriteFile(filepath.Join(n.dir, file), []byte(secret), 0o600))
+	}
+	own, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	require.NoError(t, crypto.SaveECDSA(filepath.Join(n.dir, "nodekey"), own))
+	n.proxy, err = faultproxy.Listen(target, faultproxy.Profile{}, 1)
+	require.NoError(t, err)
+	t.Cleanup(n.proxy.Close)
+	n.url = strings.Replace(url, target, n.proxy.Addr(), 1)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	n.port = l.Addr().(*net.TCPAddr).Port
+	require.NoError(t, l.Close())
+	n.enode = enode.NewV4(&own.PublicKey, net.IPv4(127, 0, 0, 1), n.port, 0)
+	require.NoError(t, os.WriteFile(n.settings(), []byte(settings), 0o600))
+	return n
+}
+
+func (n *node) settings() string { return filepath.Join(n.dir, "..", filepath.Base(n.dir)+".toml") }
+
+// start starts the process, and waits until it serves.
+func (n *node) start(password string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "--datadir", n.dir, "--config", n.settings(), "--store", n.url, "--push", "--addr", "127.0.0.1", "--port", strconv.Itoa(n.port),
+		"--nat", "none", "--nodiscover", "--ipcdisable", "--shh.pow", "0", "--verbosity", "4")
+	cmd.Env = append(os.Environ(), childVar+"=1", "PGPASSWORD="+password)
+	cmd.Stderr = &n.stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewReader(stdout)
+	for range 2 {
+		if _, err := lines.ReadString('\n'); err != nil {
+			cmd.Process.Kill()
+			cmd.Wait()
+			return fmt.Errorf("%s did not start: %w\n%s", n.name, err, n.stderr.String())
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cmd = cmd
+	go io.Copy(io.Discard, lines)
+	return nil
+}
+
+// signal sends a signal to the process.
+func (n *node) signal(s syscall.Signal) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd != nil {
+		n.cmd.Process.Signal(s)
+	}
+}
+
+// kill is kill -9, and waits for the process to be gone.
+func (n *node) kill() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd != nil {
+		n.cmd.Process.Kill()
+		n.cmd.Wait()
+		n.cmd = nil
+	}
+}
