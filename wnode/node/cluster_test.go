@@ -3,18 +3,23 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
+	"whisperpush/desk"
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 // newClusterOf starts so many nodes with push on one database, with one emulated FCM, that are
@@ -66,7 +71,8 @@ type phone struct {
 	*client.Device
 	token string
 	state client.MemoryStore
-	w     *world // where it asks
+	chat  client.Chat // loopChat, unless it is set
+	w     *world      // where it asks
 }
 
 // phoneAt registers a device at a node.
@@ -91,9 +97,12 @@ func (p *phone) ask(t *testing.T, w *world) {
 	}
 	var err error
 	p.w = w
+	if p.chat.Name == "" {
+		p.chat = loopChat()
+	}
 	p.Device, err = client.Open(t.Context(), client.Config{
 		Server: w.link.Self().URLv4(), PushKey: compressedHex(w.pushKey), Store: &p.state,
-		Chats: []client.Chat{loopChat()}, Logger: NewLogger(&w.log, w.cfg.Log),
+		Chats: []client.Chat{p.chat}, Logger: NewLogger(&w.log, w.cfg.Log),
 	})
 	require.NoError(t, err)
 	device := p.Device
@@ -267,4 +276,69 @@ func TestClusterAgreesOnAddresses(t *testing.T) {
 	fourth := &phone{token: token}
 	fourth.ask(t, nodes[1])
 	require.ErrorContains(t, fourth.Register(t.Context(), route), "challenged 3 times")
+}
+
+// answers is a Caller that keeps what it is sent.
+type answers struct {
+	id   desk.ID
+	sent chan *whisper.Envelope
+}
+
+func (a *answers) ID() desk.ID            { return a.id }
+func (a *answers) Source() whisper.Source { return "a network" }
+func (a *answers) Up() bool               { return true }
+func (a *answers) Useful()                {}
+func (a *answers) Proved()                {}
+func (a *answers) Send(_ context.Context, envs ...*whisper.Envelope) error {
+	for _, e := range envs {
+		a.sent <- e
+	}
+	return nil
+}
+
+// A user's devices may be in any shards: one Notify rings all that have the handle, and
+// what was seen on one of them disappears from the others.
+func TestClusterReachesAllDevicesOfAUser(t *testing.T) {
+	t.Parallel()
+	nodes := newClusterOf(t, 2)
+	group, root, handle := client.NewGroup(), bytes.Repeat([]byte{3}, pushwire.RootSize), bytes.Repeat([]byte{4}, pushwire.HandleSize)
+	var phones []*phone
+	for i := range 4 {
+		p := &phone{token: nodes[0].fcm.NewToken(), chat: loopChat()}
+		p.chat.Mode = pushwire.Mentions
+		p.ask(t, nodes[i%2])
+		require.NoError(t, p.Register(t.Context(), client.Registration{
+			Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(p.token)}}, Group: group,
+			Preferences: pushwire.Preferences{Root: root, Handle: handle},
+		}))
+		_, err := p.Receive(t.Context(), p.ring(t).Body)
+		require.NoError(t, err)
+		require.True(t, p.Active())
+		phones = append(phones, p)
+	}
+	e, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("@you"), Topic: loopChat().Topic, Key: loopChat().Key, PoW: whisper.DefaultMinPoW})
+	require.NoError(t, err)
+	require.NoError(t, nodes[0].whisper.Post(t.Context(), e))
+
+	sender, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	body := pushwire.NewNotify(pushwire.Capability(root, "alice"), [pushwire.HandleSize]byte(handle), "alice", e.Hash(), pushwire.NotifyMention, [33]byte(crypto.CompressPubkey(nodes[0].pushKey)))
+	request, err := pushwire.SealRequest(t.Context(), pushwire.Request{Issued: uint64(time.Now().UnixMilli()), Body: body}, sender, nodes[0].pushKey, pushwire.DefaultPoW)
+	require.NoError(t, err)
+	caller := &answers{id: desk.ID{1}, sent: make(chan *whisper.Envelope, 10)}
+	nodes[1].push.(*sharedPush).HandleCall(caller, request)
+	reply, err := pushwire.OpenReply(<-caller.sent, sender, nodes[0].pushKey)
+	require.NoError(t, err)
+	require.Equal(t, pushwire.OK, reply.Code)
+	for _, p := range phones {
+		require.Equal(t, []string{"@you"}, shows(t, p.Device, p.ring(t).Body))
+	}
+	require.Empty(t, caller.sent, "it is answered once")
+
+	require.NoError(t, phones[0].Seen(t.Context(), []common.Hash{e.Hash()}))
+	for _, p := range phones[1:] {
+		event, err := p.Receive(t.Context(), p.ring(t).Body)
+		require.NoError(t, err)
+		require.Equal(t, pushwire.Dismiss, event.Kind)
+	}
 }
