@@ -39,6 +39,7 @@ var documented = []struct {
 	{"install -m 0644 deploy/node.toml /etc/whisperpush/node.toml", run},
 	{"install -m 0644 deploy/systemd/whisperpush.service /etc/systemd/system/whisperpush.service", run},
 	{"wnode check-config --config /etc/whisperpush/node.toml", run},
+	{"wnode check-config --config /etc/whisperpush/node.toml && systemctl reload whisperpush", notHere("it needs a running systemd; wnode reload has a script in wnode")},
 	{"systemctl daemon-reload", notHere("it needs a running systemd")},
 	{"systemctl enable --now whisperpush", notHere("it needs a running systemd")},
 	{"journalctl -u whisperpush -o cat | grep -E '^(enode|pushkey|vapidkey)'", notHere("it needs a running systemd")},

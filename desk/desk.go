@@ -39,6 +39,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"whisperpush/whisper"
 )
 
@@ -167,9 +169,12 @@ func (d *Desk[T]) Stalled() int {
 // more. What one source has waiting is no load to another.
 func (d *Desk[T]) Load(source whisper.Source) float64 { return d.room.load(source) }
 
+// SetRate changes how many requests a second one peer may send, and how many at once.
+func (d *Desk[T]) SetRate(perSecond float64, burst int) { d.room.setRate(perSecond, burst) }
+
 // room is a Desk that does not know what is asked.
 type room struct {
-	limits   Limits
+	limits   Limits // of which mu guards Rate and Burst
 	serve    func(ctx context.Context, t *Turn, ask any)
 	refuse   func(ctx context.Context, peer ID, ask any, why *Busy) error
 	drop     func(ask any, why *Busy)
@@ -200,6 +205,16 @@ func newRoom(l Limits) *room {
 		c.index, c.turns, c.waits = i, l.Turns-l.Turns/turnShare, make(map[*group]struct{})
 	}
 	return r
+}
+
+func (r *room) setRate(perSecond float64, burst int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.limits.Rate, r.limits.Burst = perSecond, burst
+	for _, p := range r.peers {
+		p.bucket.SetLimit(rate.Limit(perSecond))
+		p.bucket.SetBurst(burst)
+	}
 }
 
 func (r *room) run(ctx context.Context) {

@@ -78,8 +78,8 @@ func (s *Server) stamp(c mailwire.Cursor) mailwire.Cursor {
 // answerClassic sends everything from the oldest to the newest, page after page,
 // without an end mark.
 func (s *Server) answerClassic(ctx context.Context, to *desk.Turn, q question) (outcome, error) {
-	rows, size := s.limits.ClassicRows, s.limits.ClassicBytes
-	for query := q.query(s.limits, 0); ; {
+	rows, size := s.limits.Load().ClassicRows, s.limits.Load().ClassicBytes
+	for query := q.query(*s.limits.Load(), 0); ; {
 		query.MaxRows, query.MaxBytes = min(query.MaxRows, rows), min(query.MaxBytes, size)
 		page, err := s.cfg.Store.Query(ctx, query)
 		if err != nil {
@@ -105,7 +105,7 @@ func (s *Server) answerClassic(ctx context.Context, to *desk.Turn, q question) (
 
 // answerDescending sends one page from the newest to the oldest.
 func (s *Server) answerDescending(ctx context.Context, to *desk.Turn, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
-	query := q.query(s.limits, 0)
+	query := q.query(*s.limits.Load(), 0)
 	for windows := 1; ; windows++ {
 		page, older, err := s.window(ctx, query)
 		if err != nil {
@@ -134,7 +134,7 @@ func (s *Server) answerDescending(ctx context.Context, to *desk.Turn, q question
 // bound. If it is the last one there, and there is something before that time,
 // older is the upper bound of what is left.
 func (s *Server) window(ctx context.Context, query archive.Query) (page archive.Page, older uint32, err error) {
-	narrow, narrowed := s.limits.narrow(query, time.Now())
+	narrow, narrowed := s.limits.Load().narrow(query, time.Now())
 	page, err = s.cfg.Store.Query(ctx, narrow)
 	if err != nil || page.Next != 0 || !narrowed {
 		return page, 0, err
@@ -151,8 +151,8 @@ func (s *Server) window(ctx context.Context, query archive.Query) (page archive.
 // where to go on, now or when there is more.
 func (s *Server) answerAscending(ctx context.Context, to *desk.Turn, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
-	query := q.query(s.limits, newest)
-	query.Lower = q.since(time.Now(), s.limits.ClockSkew)
+	query := q.query(*s.limits.Load(), newest)
+	query.Lower = q.since(time.Now(), s.limits.Load().ClockSkew)
 	page, err := s.cfg.Store.Query(ctx, query)
 	if err != nil {
 		return last, cursor, err
@@ -214,7 +214,7 @@ func (s *Server) deliver(ctx context.Context, to *desk.Turn, records []archive.R
 }
 
 func (s *Server) send(ctx context.Context, to *desk.Turn, envs []*whisper.Envelope, batch bool) error {
-	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Load().SendTimeout)
 	defer cancel()
 	return to.Lend(ctx, func(ctx context.Context) error {
 		if batch {
@@ -226,7 +226,7 @@ func (s *Server) send(ctx context.Context, to *desk.Turn, envs []*whisper.Envelo
 
 // complete sends the end mark.
 func (s *Server) complete(ctx context.Context, to *desk.Turn, c mailwire.Complete) error {
-	ctx, cancel := context.WithTimeout(ctx, s.limits.SendTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Load().SendTimeout)
 	defer cancel()
 	return to.Lend(ctx, func(ctx context.Context) error { return s.end(ctx, to.Peer(), c) })
 }

@@ -70,7 +70,7 @@ func (s *Server) open(p packet, now time.Time) (question, error) {
 	case s.cfg.MinPoW > 0 && env.PoW(now) < s.cfg.MinPoW:
 		return q, reject(lowPoW, mailwire.RefusedRequest, fmt.Sprintf("proof of work %.4g, at least %.4g is asked for", env.PoW(now), s.cfg.MinPoW))
 	}
-	skew := int64(s.limits.ClockSkew / time.Second)
+	skew := int64(s.limits.Load().ClockSkew / time.Second)
 	if at := now.Unix(); int64(env.Expiry)+skew < at || int64(env.Sent())-skew > at {
 		return q, reject(expired, mailwire.RefusedExpired, fmt.Sprintf("sent at %d, here it is %d", env.Sent(), at))
 	}

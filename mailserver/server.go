@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -82,7 +83,7 @@ type ServerConfig struct {
 // Server answers mail requests. It implements whisper.RequestHandler.
 type Server struct {
 	cfg     ServerConfig
-	limits  Limits
+	limits  atomic.Pointer[Limits]
 	log     *slog.Logger
 	metrics *serverMetrics
 	desk    *desk.Desk[packet]
@@ -114,7 +115,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, limits: limits, log: cfg.Logger}
+	s := &Server{cfg: cfg, log: cfg.Logger}
+	s.limits.Store(&limits)
 	s.desk = desk.New(limits.desk(), desk.Server[packet]{
 		Serve:    s.serve,
 		Refuse:   s.refuse,
@@ -129,6 +131,24 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("mailserver: metrics: %w", err)
 	}
 	return s, nil
+}
+
+// CanReset tells what makes no sense of limits.
+func (s *Server) CanReset(l Limits) error {
+	_, err := l.withDefaults()
+	return err
+}
+
+// Reset has requests that are answered from now on keep other limits, which CanReset has passed. Workers and the
+// lengths of queues stay as they were.
+func (s *Server) Reset(l Limits) {
+	l, err := l.withDefaults()
+	if err != nil {
+		return
+	}
+	s.limits.Store(&l)
+	of := l.desk()
+	s.desk.SetRate(of.Rate, of.Burst)
 }
 
 // Start begins to answer. A server is started once.
@@ -235,7 +255,7 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, p packet) {
 		turn.Vouch("") // everybody has the same password
 		s.cfg.Sender.Proved(turn.Peer())
 	}
-	within, cancel := context.WithTimeout(ctx, s.limits.Timeout)
+	within, cancel := context.WithTimeout(ctx, s.limits.Load().Timeout)
 	defer cancel()
 	result, err := s.answer(within, turn, q)
 	switch {

@@ -38,7 +38,13 @@ func checkconfigCommand() *cli.Command {
 				return err
 			}
 			cfg, file, faults := readSettings(c)
-			faults = append(faults, examineSettings(cfg)...)
+			unread := faults
+			for _, fault := range examineSettings(cfg) {
+				// What could not be read has no value of which more could be said.
+				if fault.Key == "" || !slices.ContainsFunc(unread, func(f config.Fault) bool { return f.Key == fault.Key }) {
+					faults = append(faults, fault)
+				}
+			}
 			file.Place(faults, &cfg)
 			var notes []string
 			if len(faults) == 0 {

@@ -1,7 +1,7 @@
 // Package wnode is the command line. The node itself is package node.
 //
 // Main picks a command. The one without a name runs a node until a signal comes; the others are files of their own:
-// quickstart, send, device, demo, emulate, doctor, health, recover, dumpconfig, check-config, version. flags.go lays the flags over the
+// quickstart, send, device, demo, emulate, doctor, health, reload, recover, dumpconfig, check-config, version. flags.go lays the flags over the
 // settings, which are a config.Config.
 package wnode
 
@@ -25,11 +25,14 @@ import (
 
 // Main runs the command in args, of which the first is the program's name, and returns the exit code: 0 when it
 // did what it was told, 1 with a sentence on stderr otherwise. It ends early, and cleanly, when ctx does or at the
-// first SIGINT, SIGTERM or SIGHUP (a terminal that goes); a second one ends the process at once.
+// first SIGINT or SIGTERM; a second one ends the process at once. At SIGHUP a node reloads its settings, and every other
+// command ends.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // back to the default, so that the second signal kills
+	ctx, release := withHangups(ctx, stop)
+	defer release()
 
 	err := newApp(stdin, stdout, stderr).RunContext(ctx, args)
 	if err == nil {
@@ -49,7 +52,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		Description: "Without a command the node relays Whisper (shh/6) messages. With --mailserver it also archives them and\n" +
 			"answers mail requests; with --push it wakes registered devices when something for them was archived.\n" +
 			"On standard output it prints its enode URL, with --push its push public key, and the VAPID public key of each\n" +
-			"Web Push provider, a line each; it logs to standard error. SIGTERM, SIGINT and SIGHUP stop it cleanly.\n\n" +
+			"Web Push provider, a line each; it logs to standard error. SIGTERM and SIGINT stop it cleanly, SIGHUP reloads\n" +
+			"its settings (see wnode reload --help).\n\n" +
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
 		Version:                   node.Version(),
 		HideVersion:               true,
@@ -59,7 +63,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		Flags:                     append(settingFlags(), helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}),
 		Action:                    serveAction,
-		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), healthCommand(), quickstartCommand(), recoverCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), healthCommand(), quickstartCommand(), reloadCommand(), recoverCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
 		DisableSliceFlagSeparator: true,                         // a password may have a comma
 	}
@@ -123,7 +127,8 @@ func serveAction(c *cli.Context) error {
 	}
 	cfg, err := settingsOf(c)
 	if err == nil {
-		err = node.Serve(c.Context, cfg, c.App.Writer, c.App.ErrWriter)
+		again := node.Again{Read: func() (config.Config, error) { return settingsOf(c) }, Asked: reloads(c.Context)}
+		err = node.Serve(c.Context, cfg, again, c.App.Writer, c.App.ErrWriter)
 	}
 	if err != nil && (cfg.Log.Format == "json" || c.String("log.format") == "json") { // who reads that log reads nothing else
 		node.LogFailure(c.App.ErrWriter, err)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	freeport              $FREE is a port of the loopback interface that nobody listens on
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
+//	hangup NAME REGEXP    send it SIGHUP, and wait until a line of its log matches
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -55,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"up":       upCmd,
 			"emulate":  emulateCmd,
 			"down":     downCmd,
+			"hangup":   hangupCmd,
 			"occupy":   occupyCmd,
 			"damage":   damageCmd,
 			"freeport": freeportCmd,
@@ -64,9 +67,10 @@ func TestScripts(t *testing.T) {
 
 // process is a node in the background.
 type process struct {
-	cmd      *exec.Cmd
-	out, err *bytes.Buffer
-	read     chan struct{} // closed when out is complete
+	cmd  *exec.Cmd
+	out  *bytes.Buffer
+	err  *tee
+	read chan struct{} // closed when out is complete
 }
 
 // harmless is what a node may log before it finds that it cannot run.
@@ -162,7 +166,7 @@ func upCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: up NAME ARGS…")
 	}
 	flags := append([]string{"--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover"}, args[1:]...)
-	p := &process{cmd: exec.Command("wnode", flags...), out: new(bytes.Buffer), err: new(bytes.Buffer), read: make(chan struct{})}
+	p := &process{cmd: exec.Command("wnode", flags...), out: new(bytes.Buffer), err: newTee(), read: make(chan struct{})}
 	p.cmd.Dir = ts.MkAbs(".")
 	p.cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
 	p.cmd.Stderr = p.err
@@ -204,6 +208,61 @@ func upCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// tee keeps what a process logs, and tells whoever waits for a line.
+type tee struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // closed and replaced when there is more
+}
+
+func newTee() *tee { return &tee{more: make(chan struct{})} }
+
+func (t *tee) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.more)
+	t.more = make(chan struct{})
+	return t.text.Write(p)
+}
+
+func (t *tee) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+// await waits for text that matches behind the first from bytes.
+func (t *tee) await(re *regexp.Regexp, from int, patience <-chan time.Time) bool {
+	for {
+		t.mu.Lock()
+		found, more := re.Match(t.text.Bytes()[from:]), t.more
+		t.mu.Unlock()
+		if found {
+			return true
+		}
+		select {
+		case <-more:
+		case <-patience:
+			return false
+		}
+	}
+}
+
+func hangupCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: hangup NAME REGEXP")
+	}
+	p := ts.Value("nodes").(map[string]*process)[args[0]]
+	if p == nil {
+		ts.Fatalf("there is no node %q", args[0])
+	}
+	from := len(p.err.String())
+	ts.Check(p.cmd.Process.Signal(syscall.SIGHUP))
+	if !p.err.await(regexp.MustCompile(args[1]), from, time.After(time.Minute)) {
+		ts.Fatalf("the log does not have %s: %s", args[1], p.err.String()[from:])
+	}
+}
+
 func downCmd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: down NAME [SIGNAL]")
@@ -214,9 +273,6 @@ func downCmd(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no node %q", args[0])
 	}
 	signal := syscall.SIGTERM
-	if len(args) > 1 && args[1] == "SIGHUP" {
-		signal = syscall.SIGHUP
-	}
 	if len(args) > 1 && args[1] == "SIGINT" {
 		signal = syscall.SIGINT
 	}
@@ -226,7 +282,7 @@ func downCmd(ts *testscript.TestScript, neg bool, args []string) {
 	<-p.read
 	err := p.cmd.Wait()
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".out"), p.out.Bytes(), 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), p.err.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), []byte(p.err.String()), 0o600))
 	if err != nil {
 		ts.Fatalf("%s ended with %v: %s", args[0], err, p.err)
 	}

@@ -71,6 +71,7 @@ type Archive struct {
 	tail   tail
 	last   atomic.Uint64 // the newest sequence that is durable and indexed
 	full   atomic.Bool   // MaxBytes is reached
+	keep   atomic.Pointer[bounds]
 
 	// kick holds one: look at retention and size now.
 	kick chan struct{}
@@ -113,6 +114,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		kick:    make(chan struct{}, 1),
 		flushMe: make(chan struct{}, 1),
 	}
+	a.keep.Store(&bounds{o.Retention, o.MaxBytes})
 	a.filters.left.Store(filterMemory)
 	a.tail.init()
 	var err error

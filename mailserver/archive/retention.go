@@ -19,6 +19,29 @@ const (
 	wipeDelay = time.Hour
 )
 
+// bounds are until when, and how much, is kept.
+type bounds struct {
+	retention time.Duration // negative: for ever
+	maxBytes  int64         // 0: no limit
+}
+
+func (a *Archive) retention() time.Duration { return a.keep.Load().retention }
+
+func (a *Archive) maxBytes() int64 { return a.keep.Load().maxBytes }
+
+// SetBounds changes how long and how much is kept, as in Options, from now on: what is due by it is dropped soon. How
+// much time a partition spans stays as it was opened.
+func (a *Archive) SetBounds(retention time.Duration, maxBytes int64) {
+	if retention == 0 {
+		retention = DefaultRetention
+	}
+	a.keep.Store(&bounds{retention, maxBytes})
+	select {
+	case a.kick <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
 // keeper drops what is past retention and watches the size.
 func (a *Archive) keeper() {
 	ticker := time.NewTicker(keepInterval)
@@ -46,7 +69,7 @@ func (a *Archive) retain() error {
 	for {
 		p, total := a.oldest()
 		a.metrics.DiskBytes.Set(float64(total))
-		over := a.o.MaxBytes > 0 && total > a.o.MaxBytes
+		over := a.maxBytes() > 0 && total > a.maxBytes()
 		now := a.now()
 		var reason string
 		switch {
@@ -88,16 +111,16 @@ func (a *Archive) expired(p *partition, now time.Time) bool {
 	for _, r := range p.runs {
 		latest = max(latest, r.maxExpiry)
 	}
-	hold := max(expiryHold, a.o.Retention)
-	if a.o.Retention < 0 {
+	hold := max(expiryHold, a.retention())
+	if a.retention() < 0 {
 		hold = math.MaxInt64
 	}
 	return now.After(time.Unix(int64(latest), 0)) || now.Sub(p.received) > hold
 }
 
 func (a *Archive) pastRetention(p *partition, now time.Time) bool {
-	due := func(p *partition) bool { return now.Sub(p.received) > a.o.Retention }
-	if a.o.Retention < 0 || !due(p) {
+	due := func(p *partition) bool { return now.Sub(p.received) > a.retention() }
+	if a.retention() < 0 || !due(p) {
 		return false
 	}
 	if !a.expired(p, now) {

@@ -43,7 +43,7 @@ func (a *Archive) rollDue() bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.now().Sub(p.started) >= a.width || last-p.first >= maxPartitionRecords-2*maxRunRecords ||
-		a.o.MaxBytes > 0 && p.bytes > a.o.MaxBytes/sizedPartitions
+		a.maxBytes() > 0 && p.bytes > a.maxBytes()/sizedPartitions
 }
 
 // roll begins a new partition. Only the writer calls it.

@@ -231,7 +231,7 @@ func (a *Archive) publish(g *group) {
 	a.metrics.Archived.Add(float64(records))
 	a.metrics.Bytes.Add(float64(g.bytes))
 	a.metrics.CommitSeconds.Observe(time.Since(g.started).Seconds())
-	if a.w.unseen += int64(g.bytes); a.o.MaxBytes > 0 && a.w.unseen > a.o.MaxBytes/64 {
+	if a.w.unseen += int64(g.bytes); a.maxBytes() > 0 && a.w.unseen > a.maxBytes()/64 {
 		a.w.unseen = 0
 		engine.Signal(a.kick)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -36,9 +37,9 @@ type Server struct {
 	dispatcher *dispatch.Dispatcher
 	follower   *follow.Follower
 	protocol   *requests.Server
-	limits     pushwire.Limits // that clients are told
-	ttl        time.Duration
-	fresh      bool // the log was never followed
+	terms      atomic.Pointer[terms]
+	retimed    chan struct{} // capacity 1: terms has another TTL
+	fresh      bool          // the log was never followed
 
 	cancel context.CancelFunc // of the goroutines below; nil before Start
 	wg     sync.WaitGroup     // of follower and sweeper
@@ -108,13 +109,15 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	if log, ok := cfg.Log.(pushext.Identified); ok {
 		asked.LogID = log.LogID
 	}
-	return &Server{
-		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, limits: cfg.Limits.Wire(), ttl: cfg.Delivery.TTL, fresh: !started,
+	x := &Server{
+		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, retimed: make(chan struct{}, 1), fresh: !started,
 		follower: follow.New(follow.Options{
 			Log: cfg.Log, Matcher: reg, Outbox: box, FanOut: cfg.Delivery.FanOut, Logger: cfg.Logger, Registerer: cfg.Registerer,
 		}),
 		protocol: requests.New(asked),
-	}, nil
+	}
+	x.terms.Store(&terms{cfg.Limits.Wire(), cfg.Delivery.TTL})
+	return x, nil
 }
 
 // endings ends everywhere what ended in the registry.
@@ -145,7 +148,7 @@ func (e *endings) Gone(id registration.ID, reason string) {
 }
 
 // Limits are what the server tells clients that it allows.
-func (x *Server) Limits() pushwire.Limits { return x.limits }
+func (x *Server) Limits() pushwire.Limits { return x.terms.Load().limits }
 
 // Start begins to follow the archive, to wake devices and to answer requests.
 // ctx bounds the start alone.
@@ -229,13 +232,15 @@ const (
 func (x *Server) sweep(ctx context.Context) {
 	registrations := time.NewTicker(registrySweep)
 	defer registrations.Stop()
-	entries := time.NewTicker(min(max(x.ttl/outboxSweeps, time.Minute), time.Hour))
+	entries := time.NewTicker(x.terms.Load().sweepEvery())
 	defer entries.Stop()
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return
+		case <-x.retimed:
+			entries.Reset(x.terms.Load().sweepEvery())
 		case now := <-registrations.C:
 			x.dispatcher.ExpireSealers(now)
 			err = x.registry.Sweep(now)

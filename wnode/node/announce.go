@@ -28,8 +28,8 @@ const (
 // announcer tells the network that this server takes registrations.
 type announcer struct {
 	key       *ecdsa.PrivateKey // the push key
-	providers []pushwire.ProviderOffer
-	limits    pushwire.Limits
+	providers func() []pushwire.ProviderOffer
+	limits    func() pushwire.Limits
 	self      func() *enode.Node // as peers reach it, which may become known late
 	node      *whisper.Node
 	logger    *slog.Logger
@@ -71,8 +71,8 @@ func (a *announcer) post(ctx context.Context) error {
 		Issued:    uint64(now.Unix()),
 		Expires:   uint64(now.Add(offerLife).Unix()),
 		Enode:     a.self().URLv4(),
-		Providers: a.providers,
-		Limits:    a.limits,
+		Providers: a.providers(),
+		Limits:    a.limits(),
 	}, a.key, announceLife, max(whisper.DefaultMinPoW, a.node.MinPoW()))
 	if err != nil {
 		return err

@@ -4,12 +4,11 @@ import (
 	"context"
 	"time"
 
-	"whisperpush/config"
 	"whisperpush/wnode/health"
 )
 
 // judge asks the parts of a node that runs whether they do their work.
-func (n *Node) judge(cfg config.Config) *health.Judge {
+func (n *Node) judge() *health.Judge {
 	checks := []health.Check{{Name: "node", Live: true, Run: func(context.Context) error { return n.healthy() }}}
 	own := n.store == nil // a restart mends no database
 	if !own {
@@ -23,10 +22,10 @@ func (n *Node) judge(cfg config.Config) *health.Judge {
 			health.Check{Name: "push", Live: own, Run: func(context.Context) error { return n.push.Probe() }},
 			health.Check{Name: "follower", Live: own, Run: health.Follower(n.push.Position, n.archive.Last)},
 			health.Check{Name: "providers", Run: health.Providers(n.services)},
-			health.Check{Name: "clock", Run: health.Clock(func(ctx context.Context) (time.Time, bool) { return ServiceClock(ctx, cfg.Push.Provider) })},
+			health.Check{Name: "clock", Run: health.Clock(func(ctx context.Context) (time.Time, bool) { return ServiceClock(ctx, n.settings().Push.Provider) })},
 		)
 	}
-	checks = append(checks, health.Check{Name: "disk", Run: health.Disk(cfg.Node.DataDir, FreeSpace)})
+	checks = append(checks, health.Check{Name: "disk", Run: health.Disk(n.settings().Node.DataDir, FreeSpace)})
 	return health.New(Redact, n.notes, checks...)
 }
 

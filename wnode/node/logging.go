@@ -13,16 +13,38 @@ import (
 // levels are the log levels of --verbosity 1 to 5; 0 logs nothing. geth's numbers and names.
 var levels = [...]slog.Level{1: ethlog.LevelError, 2: ethlog.LevelWarn, 3: ethlog.LevelInfo, 4: ethlog.LevelDebug, 5: ethlog.LevelTrace}
 
+// silent is above every level.
+const silent = slog.Level(1 << 20)
+
+// level is that of --verbosity 0 to 5.
+func level(verbosity int) slog.Level {
+	if verbosity == 0 {
+		return silent
+	}
+	return levels[verbosity]
+}
+
 // NewLogger logs to w as settings say. Whatever passes through it is redacted: see Redact.
 func NewLogger(w io.Writer, settings config.Log) *slog.Logger {
-	if settings.Verbosity == 0 {
-		return slog.New(slog.DiscardHandler)
-	}
-	options := &slog.HandlerOptions{Level: levels[settings.Verbosity], ReplaceAttr: logAttr}
-	if settings.Format == "json" {
+	return newLogger(w, settings.Format, level(settings.Verbosity))
+}
+
+func newLogger(w io.Writer, format string, least slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: least, ReplaceAttr: logAttr}
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// logSection is how much is logged.
+func logSection(least *slog.LevelVar) section {
+	return section{
+		keys: []string{"Log.Verbosity"},
+		prepare: func(_, next config.Config) (replacement, error) {
+			return replacement{apply: func() { least.Set(level(next.Log.Verbosity)) }}, nil
+		},
+	}
 }
 
 // logAttr names the levels that slog has no name for, and redacts the rest.

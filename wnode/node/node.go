@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -25,6 +27,8 @@ import (
 	"whisperpush/mailserver/archive"
 	"whisperpush/postgres"
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 	"whisperpush/whisper/devp2p"
 	"whisperpush/wnode/rpc"
@@ -45,6 +49,14 @@ type Node struct {
 	ipc      string               // path of the JSON-RPC socket; empty: none
 	http     []*rpc.Listener      // JSON-RPC, and last the metrics, as far as they are on
 
+	cfg       atomic.Pointer[config.Config]            // which Reload replaces
+	again     atomic.Pointer[func() ([]string, error)] // reads the settings anew and takes them; nil: there is nowhere to read them
+	instances []instance                               // of the providers; guarded by reloading
+	offers    atomic.Pointer[[]pushwire.ProviderOffer] // what apps are told of them
+	secrets   []fileSum                                // of files that are read once
+	reloading sync.Mutex                               // held by Reload
+	sections  []section                                // guarded by reloading
+
 	source func(netip.Addr, enode.ID) whisper.Source // whom limits count; tests set another, nil is whisper's own
 
 	stops []func() // what was started, in that order
@@ -57,6 +69,7 @@ const stopTimeout = 5 * time.Second
 // directory is as it was.
 func Start(cfg config.Config, logger *slog.Logger) (*Node, error) {
 	n := new(Node)
+	n.cfg.Store(&cfg)
 	if err := n.build(cfg, logger); err != nil {
 		n.Stop()
 		return nil, startError(cfg.Node.DataDir, err)
@@ -75,7 +88,10 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		if providers, err = OpenProviders(cfg.Push.Provider); err != nil {
 			return err
 		}
-		n.onStop(func() { CloseProviders(providers) })
+		n.instances = newInstances(cfg.Push.Provider, providers)
+		offers := offersOf(n.instances)
+		n.offers.Store(&offers)
+		n.onStop(func() { CloseProviders(asProviders(n.instances)) })
 	}
 	password, err := MailPassword(cfg)
 	if err != nil {
@@ -172,7 +188,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		n.pushKey, n.vapid = &pushKey.PublicKey, VAPIDKeys(providers)
 		if cfg.Push.Announce {
 			announce = &announcer{
-				key: pushKey, providers: describeProviders(cfg.Push.Provider, providers), limits: n.push.Limits(), node: n.whisper, logger: logger,
+				key: pushKey, providers: func() []pushwire.ProviderOffer { return *n.offers.Load() }, limits: n.push.Limits, node: n.whisper, logger: logger,
 			}
 		}
 		if err = n.push.Start(context.Background()); err != nil {
@@ -188,6 +204,17 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		mail.Start()
 		n.onStop(mail.Stop)
 		requests.mail = mail
+		n.onReload(mailSection(mail))
+		if kept, ok := n.archive.(*archive.Archive); ok {
+			n.onReload(boundsSection(kept))
+		}
+	}
+	n.noteSecrets(cfg)
+	n.onReload(n.whisperSection())
+	if server, ok := n.push.(*pushserver.Server); ok {
+		n.onReload(n.pushSection(server))
+	} else {
+		n.onReload(n.sharedSection())
 	}
 
 	// Everything stands: let the network in, then the callers.
@@ -202,7 +229,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	if err = n.startRPC(cfg, logger); err != nil {
 		return err
 	}
-	judge := n.judge(cfg)
+	judge := n.judge()
 	n.onStop(judge.Close)
 	if cfg.Status.Enabled {
 		if err := n.startStatus(cfg, statusToken, judge, logger); err != nil {
@@ -317,12 +344,9 @@ func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.Pr
 		Key:         key,
 		KeyIsSecret: secret,
 		Identity:    nodeKey,
-		Limits: mailserver.Limits{
-			PeerRequests: cfg.Mailserver.RequestsPerMinute,
-			ClassicBytes: cfg.Mailserver.MaxAnswerBytes,
-		},
-		Logger:     logger,
-		Registerer: registry,
+		Limits:      mailLimits(cfg),
+		Logger:      logger,
+		Registerer:  registry,
 	})
 }
 
@@ -404,7 +428,9 @@ func (n *Node) startRPC(cfg config.Config, logger *slog.Logger) error {
 	}
 	if !cfg.RPC.IPCDisable {
 		path := rpc.SocketPath(cfg)
-		stop, err := rpc.ListenSocket(path, served)
+		own := maps.Clone(served)
+		own[administration] = &Admin{n}
+		stop, err := rpc.ListenSocket(path, own)
 		if err != nil {
 			return err
 		}

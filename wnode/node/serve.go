@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -12,9 +14,20 @@ import (
 	"whisperpush/config"
 )
 
-// Serve runs a node until ctx ends.
-func Serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
-	logger := NewLogger(stderr, cfg.Log)
+// Again is how the settings of a node that runs are read anew.
+type Again struct {
+	// Read is the settings, complete and checked. nil: there is nothing to be read.
+	Read func() (config.Config, error)
+	// Asked has a value each time somebody asks for a reload. May be nil.
+	Asked <-chan struct{}
+}
+
+// Serve runs a node until ctx ends. It reloads the settings when
+// asked to; see Node.Reload.
+func Serve(ctx context.Context, cfg config.Config, again Again, stdout, stderr io.Writer) error {
+	least := new(slog.LevelVar)
+	least.Set(level(cfg.Log.Verbosity))
+	logger := newLogger(stderr, cfg.Log.Format, least)
 	garbage := newCollector()
 	defer garbage.stop()
 	n, err := Start(cfg, logger)
@@ -29,14 +42,43 @@ func Serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	garbage.run()
+	n.onReload(logSection(least))
+	reload := func() ([]string, error) { return n.reloadFrom(again.Read, logger) }
+	n.again.Store(&reload)
 	logger.Info("the node runs", "mailserver", n.archive != nil, "push", n.push != nil, "ipc", n.ipc, "listening", n.urls())
 	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
 	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, n.healthy, logger) })()
 
-	<-ctx.Done()
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-again.Asked:
+			reload() // which logs what came of it
+		}
+	}
 	daemon.SdNotify(false, daemon.SdNotifyStopping)
 	logger.Info("stopping; a second signal ends the node at once")
 	return nil
+}
+
+// reloadFrom reloads what read returns, and logs what came of it.
+func (n *Node) reloadFrom(read func() (config.Config, error), logger *slog.Logger) (changed []string, err error) {
+	if read == nil {
+		return nil, fmt.Errorf("%w: the node was started without settings that could be read again", errNothingReloaded)
+	}
+	next, err := read()
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errNothingReloaded, err)
+	} else {
+		changed, err = n.Reload(next)
+	}
+	if err != nil {
+		logger.Error("the settings are not reloaded; the node goes on with those it has", "err", err)
+		return nil, err
+	}
+	logger.Info("the settings are reloaded", "changed", strings.Join(changed, ", "))
+	return changed, nil
 }
 
 // announce prints what others need to reach the node, a line each. Redaction would take it out of the log.

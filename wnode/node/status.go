@@ -33,7 +33,7 @@ func (n *Node) startStatus(cfg config.Config, token string, judge *health.Judge,
 	page, err := statuspage.New(statuspage.Options{Metrics: n.registry, Token: token, Report: func(ctx context.Context) statuspage.Report {
 		report := statuspage.Report{
 			Version: Version(), Started: started, Push: n.push != nil,
-			Retention: time.Duration(cfg.Mailserver.Retention), MaxBytes: cfg.Mailserver.MaxBytes,
+			Retention: time.Duration(n.settings().Mailserver.Retention), MaxBytes: n.settings().Mailserver.MaxBytes,
 		}
 		if free, err := FreeSpace(cfg.Node.DataDir); err == nil {
 			report.DiskFree = free
@@ -60,6 +60,13 @@ func (n *Node) startStatus(cfg config.Config, token string, judge *health.Judge,
 	}
 	n.onStop(listener.Close)
 	n.onStop(inBackground(page.Run))
+	n.onReload(section{
+		keys: []string{"Status.TokenFile"},
+		prepare: func(_, next config.Config) (replacement, error) {
+			token, err := StatusToken(next)
+			return replacement{apply: func() { page.SetToken(token) }}, err
+		},
+	})
 	n.http = append(n.http, listener)
 	return nil
 }

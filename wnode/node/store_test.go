@@ -73,7 +73,7 @@ func TestNodesOnPostgres(t *testing.T) {
 
 	// The database goes away and comes back: nothing is acknowledged meanwhile.
 	judged := func(all bool) health.Report {
-		judge := w.judge(w.cfg)
+		judge := w.judge()
 		defer judge.Close()
 		return judge.Report(t.Context(), all)
 	}

@@ -46,7 +46,7 @@ func TestSystemd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	code := make(chan error)
-	go func() { code <- Serve(ctx, cfg, io.Discard, io.Discard) }()
+	go func() { code <- Serve(ctx, cfg, Again{}, io.Discard, io.Discard) }()
 	require.Equal(t, "READY=1", heard())
 	for range 3 {
 		require.Equal(t, "WATCHDOG=1\nSTATUS=", heard())

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,8 +70,9 @@ type Options struct {
 
 // Page is a status page.
 type Page struct {
-	o    Options
-	page *template.Template
+	o     Options
+	token atomic.Pointer[string]
+	page  *template.Template
 
 	mu   sync.Mutex // guards ring
 	ring []sample   // oldest first
@@ -82,8 +84,13 @@ func New(o Options) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Page{o: o, page: page}, nil
+	p := &Page{o: o, page: page}
+	p.SetToken(o.Token)
+	return p, nil
 }
+
+// SetToken changes what the page asks for, as in Options.
+func (p *Page) SetToken(token string) { p.token.Store(&token) }
 
 // Run takes samples until ctx ends.
 func (p *Page) Run(ctx context.Context) {
@@ -130,10 +137,10 @@ func (p *Page) Handler() http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		switch {
-		case p.o.Token != "" && !p.knows(r):
+		case *p.token.Load() != "" && !p.knows(r):
 			h.Set("WWW-Authenticate", `Basic realm="status", charset="UTF-8"`)
 			http.Error(w, "the status page needs its password", http.StatusUnauthorized)
-		case p.o.Token == "" && !ownName(r.Host):
+		case *p.token.Load() == "" && !ownName(r.Host):
 			http.Error(w, "call the status page by an IP address or as localhost", http.StatusForbidden)
 		default:
 			mux.ServeHTTP(w, r)
@@ -144,7 +151,7 @@ func (p *Page) Handler() http.Handler {
 // knows reports whether a request has the token, in a time that tells nothing of how much of it is right.
 func (p *Page) knows(r *http.Request) bool {
 	_, given, ok := r.BasicAuth()
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(p.o.Token))
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(*p.token.Load()))
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 

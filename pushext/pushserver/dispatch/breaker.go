@@ -108,6 +108,13 @@ func (b *breaker) open(now time.Time) bool {
 	return true
 }
 
+// probe ends a pause: one attempt shows whether its cause is gone.
+func (b *breaker) probe(now time.Time) {
+	if now.Before(b.until) {
+		b.until = now
+	}
+}
+
 // pause obeys a provider that says when to come back. Zero is that it did not
 // say, and a time that is no longer ahead says no more than that: whoever always
 // asks for "now" would else be asked without a pause.

@@ -23,11 +23,23 @@ type quieted struct {
 const sweepQuieted = 1024
 
 func newQuieted(p pushext.Provider) quieted {
-	q := quieted{spent: make(map[registration.ID]spacing.Bucket), sweep: sweepQuieted}
+	return quieted{budget: quiet(p), spent: make(map[registration.ID]spacing.Bucket), sweep: sweepQuieted}
+}
+
+// quiet is a provider's budget of what is not Visible, zero without a bound.
+func quiet(p pushext.Provider) (b pushext.Budget) {
 	if quieter, ok := p.(pushext.Quieter); ok {
-		q.budget = quieter.Quiet()
+		b = quieter.Quiet()
 	}
-	return q
+	return b
+}
+
+// collapsible is a provider's budget of what has a collapse id, zero without a bound.
+func collapsible(p pushext.Provider) (b pushext.Budget) {
+	if c, ok := p.(pushext.Collapser); ok {
+		b = c.Collapsible()
+	}
+	return b
 }
 
 // wait is how long until a device may be sent another one.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -45,9 +46,9 @@ const (
 
 // line is a provider with what is known of it.
 type line struct {
-	pushext.Provider
+	provider    atomic.Pointer[pushext.Provider] // which Reset replaces
 	name        string
-	laner       pushext.Laner  // nil if it has one lane
+	laner       pushext.Laner  // nil if it has one lane; the first instance for good: an address alone names its lane
 	share       *share         // of its lanes, nil if it has one lane
 	limit       int            // attempts at once of a lane
 	linked      bool           // it is a Linked
@@ -98,8 +99,8 @@ func (p *line) scope(v pushext.Verdict) pushext.Scope {
 // The outbox knows what a device is to be woken for, durably; the dispatcher
 // knows when and through which provider, in memory.
 type Dispatcher struct {
-	cfg    Delivery
-	server [33]byte // the push key, compressed, which challenges name
+	cfg    atomic.Pointer[Delivery] // complete
+	server [33]byte                 // the push key, compressed, which challenges name
 	dir    Directory
 	box    *outbox.Outbox
 	log    *slog.Logger
@@ -193,11 +194,12 @@ type Options struct {
 func New(o Options) (*Dispatcher, error) {
 	cfg, m := o.Delivery, newMetrics(o.Registerer)
 	d := &Dispatcher{
-		cfg: cfg, server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
+		server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
 		lines: make(map[string]*line, len(o.Providers)),
 		jobs:  make(map[registration.ID]*job),
 		lanes: make(map[registration.Lane]*lane),
 	}
+	d.cfg.Store(&cfg)
 	d.lobby = &lane{
 		line: &line{
 			queued: prometheus.NewGauge(prometheus.GaugeOpts{}),
@@ -215,32 +217,19 @@ func New(o Options) (*Dispatcher, error) {
 			return nil, fmt.Errorf("two providers are named %q", name)
 		}
 		laner, _ := p.(pushext.Laner)
-		patience := cfg.LadderDelay
 		_, linked := p.(pushext.Linked)
-		if linked {
-			patience = cfg.LinkDelay
-		}
-		var collapsible pushext.Budget
-		if c, ok := p.(pushext.Collapser); ok {
-			collapsible = c.Collapsible()
-		}
-		d.lines[name] = &line{
-			Provider: p, name: name, laner: laner, linked: linked, patience: patience, budget: cfg.budget(name), pace: cfg.pace(p), quiet: newQuieted(p), collapsible: collapsible,
+		l := &line{
+			name: name, laner: laner, linked: linked, quiet: newQuieted(p), collapsible: collapsible(p),
 			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
 		}
+		l.reset(p, &cfg)
+		d.lines[name] = l
 	}
 	if err := d.divide(); err != nil {
 		return nil, err
 	}
-	for name := range cfg.Budgets {
-		if d.lines[name] == nil {
-			return nil, fmt.Errorf("%w: budget of unknown provider %q", errDelivery, name)
-		}
-	}
-	for name := range cfg.Rates {
-		if d.lines[name] == nil {
-			return nil, fmt.Errorf("%w: rate of unknown provider %q", errDelivery, name)
-		}
+	if err := d.knows(cfg); err != nil {
+		return nil, err
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
@@ -257,33 +246,33 @@ func (d *Dispatcher) divide() error {
 		case p.laner == nil:
 			parts++
 		case p.linked && links == nil:
-			links = newShare(0, d.cfg.HostConcurrency)
+			links = newShare(0, d.cfg.Load().HostConcurrency)
 			parts++
 		case !p.linked && hosts == nil:
-			hosts = newShare(0, siteHosts*d.cfg.HostConcurrency)
+			hosts = newShare(0, siteHosts*d.cfg.Load().HostConcurrency)
 			parts++
 		}
 	}
-	if parts > d.cfg.MaxInFlight {
-		return fmt.Errorf("%w: MaxInFlight is %d, less than one attempt for each of %d providers", errDelivery, d.cfg.MaxInFlight, parts)
+	if parts > d.cfg.Load().MaxInFlight {
+		return fmt.Errorf("%w: MaxInFlight is %d, less than one attempt for each of %d providers", errDelivery, d.cfg.Load().MaxInFlight, parts)
 	}
-	part := d.cfg.MaxInFlight / max(parts, 1)
-	left := d.cfg.MaxInFlight
+	part := d.cfg.Load().MaxInFlight / max(parts, 1)
+	left := d.cfg.Load().MaxInFlight
 	for _, p := range d.lines {
 		switch {
 		case p.laner == nil:
-			p.limit = min(d.cfg.Concurrency, part)
+			p.limit = min(d.cfg.Load().Concurrency, part)
 			left -= p.limit
 		case p.linked:
-			p.share, p.limit = links, d.cfg.HostConcurrency
+			p.share, p.limit = links, d.cfg.Load().HostConcurrency
 		default:
-			p.share, p.limit = hosts, d.cfg.HostConcurrency
+			p.share, p.limit = hosts, d.cfg.Load().HostConcurrency
 		}
 	}
 	if links != nil {
 		links.limit = left
 		if hosts != nil {
-			links.limit = min(2*d.cfg.Concurrency, part)
+			links.limit = min(2*d.cfg.Load().Concurrency, part)
 		}
 		left -= links.limit
 		d.shares = append(d.shares, links)

@@ -185,7 +185,7 @@ func (hushed) Error() string { return "a dismissal has to wait" }
 // notification seals an attempt's cargo.
 func (d *Dispatcher) notification(j *job, c cargo) (pushext.Notification, error) {
 	to, number := c.reg.Routes[c.route], j.nonce
-	n := pushext.Notification{Address: to.Address, TTL: d.cfg.TTL, Urgent: true}
+	n := pushext.Notification{Address: to.Address, TTL: d.cfg.Load().TTL, Urgent: true}
 	p := pushwire.Payload{Kind: c.kind}
 	switch c.kind {
 	case pushwire.Messages:
@@ -217,7 +217,7 @@ func (d *Dispatcher) notification(j *job, c cargo) (pushext.Notification, error)
 // attempt asks the provider, within the time for it, and survives its panics.
 func (d *Dispatcher) attempt(f *flight, n pushext.Notification) (v pushext.Verdict) {
 	line := f.lane.line
-	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.AttemptTimeout)
+	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.Load().AttemptTimeout)
 	defer cancel()
 	if f.lane.site != nil {
 		d.mu.Lock()
@@ -235,7 +235,7 @@ func (d *Dispatcher) attempt(f *flight, n pushext.Notification) (v pushext.Verdi
 			v = pushext.Verdict{Class: pushext.Retry, Reason: "panic"}
 		}
 	}()
-	return line.Push(ctx, n)
+	return (*line.provider.Load()).Push(ctx, n)
 }
 
 // land takes an attempt off the lane's account, after its job was sent on, and

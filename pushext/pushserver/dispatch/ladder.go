@@ -27,12 +27,13 @@ func (d *Dispatcher) stepTo(j *job, route int, now time.Time) {
 // restart or a sign of life, and has not fetched: a route is tried if that does not
 // come in time, which is short where a link was rung.
 func (d *Dispatcher) Climb(id registration.ID, route int) {
-	patience := d.cfg.LadderDelay
-	if reg, err := d.lookup(id); err == nil && route <= len(reg.Routes) {
-		patience = d.lines[reg.Routes[route-1].Provider].patience
-	}
+	reg, err := d.lookup(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	patience := d.cfg.Load().LadderDelay
+	if err == nil && route <= len(reg.Routes) {
+		patience = d.lines[reg.Routes[route-1].Provider].patience
+	}
 	j := d.job(id)
 	if j.state != idle || j.ladder != nil {
 		return // what it is woken for now has a ladder, or will

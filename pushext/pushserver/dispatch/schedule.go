@@ -50,7 +50,7 @@ func (d *Dispatcher) admit(j *job, key registration.Lane, now time.Time) {
 	}
 	if !j.blurred && !line.linked {
 		j.blurred = true
-		if at := d.cfg.leave(now); at.After(now) {
+		if at := d.cfg.Load().leave(now); at.After(now) {
 			j.cause = causeBlur
 			d.wait(j, at)
 			return

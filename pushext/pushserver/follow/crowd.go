@@ -198,7 +198,7 @@ func (f *Follower) fanOut(ctx context.Context) {
 // capped bounds the registrations that one envelope wakes; who is left out is
 // drawn by lot, so that it is not always the same.
 func (f *Follower) capped(ids []registration.ID, entries int) []registration.ID {
-	limit := f.limit
+	limit := int(f.limit.Load())
 	if limit == 0 || len(ids) <= limit {
 		return ids
 	}

@@ -44,7 +44,7 @@ type Follower struct {
 	source pushext.Log
 	who    Matcher
 	box    *outbox.Outbox
-	limit  int // registrations woken for one envelope at most, 0 = no bound
+	limit  atomic.Int64 // registrations woken for one envelope at most, 0 = no bound
 	log    *slog.Logger
 	m      *metrics
 
@@ -68,8 +68,13 @@ type Options struct {
 
 // New builds a follower, which does nothing before Run.
 func New(o Options) *Follower {
-	return &Follower{source: o.Log, who: o.Matcher, box: o.Outbox, limit: o.FanOut, log: o.Logger, m: newMetrics(o.Registerer)}
+	f := &Follower{source: o.Log, who: o.Matcher, box: o.Outbox, log: o.Logger, m: newMetrics(o.Registerer)}
+	f.SetFanOut(o.FanOut)
+	return f
 }
+
+// SetFanOut changes how many registrations are woken at most for an envelope that is matched from now on; 0 is no bound.
+func (f *Follower) SetFanOut(limit int) { f.limit.Store(int64(limit)) }
 
 // End is the newest sequence of the log.
 func (f *Follower) End() uint64 { return f.source.Last() }

@@ -92,11 +92,9 @@ type Options struct {
 // missed, and the worst is one repeated wake-up. Push sequence numbers are the
 // exception, they are reserved on disk before they are used; but see firstNumber.
 type Outbox struct {
-	store  *vault.Vault
-	log    *slog.Logger
-	m      *metrics
-	ttl    time.Duration
-	silent uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
+	store *vault.Vault
+	log   *slog.Logger
+	m     *metrics
 
 	bell Bell // set by begin
 
@@ -106,6 +104,8 @@ type Outbox struct {
 
 	// mu guards the following fields and the devices.
 	mu          sync.Mutex
+	ttl         time.Duration
+	silent      uint32 // wake-ups without a sign of life after which a device is left alone, 0 = never
 	devices     map[registration.ID]*device
 	recent      list.List // of *device, least recently used first
 	dirty       []*device
@@ -194,6 +194,13 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 		return nil, false, err
 	}
 	return o, true, nil
+}
+
+// SetPatience changes when the outbox gives something up, from now on: see Options.
+func (o *Outbox) SetPatience(ttl time.Duration, silentAfter int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ttl, o.silent = ttl, uint32(silentAfter)
 }
 
 // SetCursor moves the cursor without a match, durably. Of another log, which a
@@ -378,7 +385,9 @@ func (o *Outbox) Status(id registration.ID) (Status, error) {
 // registration is absent: a crash, or a match in the moment in which it ended, may
 // leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out.
 func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registration.ID) bool) error {
+	o.mu.Lock()
 	limit := now.Add(-o.ttl).UnixMilli()
+	o.mu.Unlock()
 	stale := func(e entry) bool { return e.at < limit }
 	return errors.Join(o.records(ctx, func(id registration.ID, d *device, err error) error {
 		if err != nil {

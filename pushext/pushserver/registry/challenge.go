@@ -31,7 +31,7 @@ func (c *decision) challenge(rec *Record, source whisper.Source, now time.Time) 
 			continue
 		}
 		e := &registration.Errand{
-			ID: rec.ID, Provider: route.Provider, Address: route.Address, Until: now.Add(c.limits.ChallengeLife),
+			ID: rec.ID, Provider: route.Provider, Address: route.Address, Until: now.Add(c.terms.Load().limits.ChallengeLife),
 			Fare: registration.Fare{Lane: c.laneOf(route), Source: source, Address: c.addressFingerprint(route)},
 		}
 		rand.Read(e.Code[:])
@@ -60,11 +60,11 @@ func (c *decision) holdCode(e *registration.Errand, now time.Time) error {
 	for _, value := range elsewhere {
 		served = append(served, servedSince(value, now)...)
 	}
-	if len(served) == 0 && c.challenged >= c.limits.Challenged {
+	if len(served) == 0 && c.challenged >= c.terms.Load().limits.Challenged {
 		return registration.Refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
 	}
-	left := max(c.limits.Challenged-c.challenged, 1) // none: this address was challenged before
-	return c.codes.hold(&e.Fare, len(served), float64(left)/float64(c.limits.Challenged), now)
+	left := max(c.terms.Load().limits.Challenged-c.challenged, 1) // none: this address was challenged before
+	return c.codes.hold(&e.Fare, len(served), float64(left)/float64(c.terms.Load().limits.Challenged), now)
 }
 
 // release lets go of errands that nobody is sent on.
@@ -77,7 +77,7 @@ func (r *Registry) release(errands []*registration.Errand) {
 // laneOf is the lane of what goes to a route.
 func (r *Registry) laneOf(route *registration.Route) registration.Lane {
 	key := registration.Lane{Provider: route.Provider}
-	if laner, ok := r.providers[route.Provider].(pushext.Laner); ok {
+	if laner, ok := r.terms.Load().providers[route.Provider].(pushext.Laner); ok {
 		key.Host = laner.Lane(route.Address)
 	}
 	return key

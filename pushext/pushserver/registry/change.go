@@ -19,7 +19,7 @@ func (r *Registry) decideState(rec *Record, now time.Time) {
 	rec.due = rec.Expires
 	if !rec.Proved && rec.State == registration.Waiting {
 		// Time for the challenge to arrive, be it at the last moment.
-		if due := now.Add(2 * r.limits.ChallengeLife); due.Before(rec.due) {
+		if due := now.Add(2 * r.terms.Load().limits.ChallengeLife); due.Before(rec.due) {
 			rec.due = due
 		}
 	}
@@ -163,10 +163,10 @@ func (c *decision) update(key [33]byte, g *pushwire.Channels, digest [32]byte) (
 		}
 	}
 	switch {
-	case len(rec.Channels) > c.limits.Channels:
-		return old, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(rec.Channels), c.limits.Channels)
-	case len(rec.Revoked) > c.limits.Revoked:
-		return old, registration.Refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.Revoked), c.limits.Revoked)
+	case len(rec.Channels) > c.terms.Load().limits.Channels:
+		return old, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(rec.Channels), c.terms.Load().limits.Channels)
+	case len(rec.Revoked) > c.terms.Load().limits.Revoked:
+		return old, registration.Refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.Revoked), c.terms.Load().limits.Revoked)
 	}
 	c.put(edit{old: old, next: rec})
 	if err := c.makeRoom(rec, old); err != nil {

@@ -102,7 +102,7 @@ func (r *Registry) Yield(to registration.Claim) (later *registration.Claim, err 
 			}
 			c.delete(claimKey(to.Address))
 		}
-		owners, err := c.members(prefixAddress, to.Address, r.limits.PerAddress+1)
+		owners, err := c.members(prefixAddress, to.Address, r.terms.Load().limits.PerAddress+1)
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (r *Registry) Grouped(key []byte) (ids []registration.ID, err error) {
 	if len(key) != 17 || key[0] != prefixGroup {
 		return nil, fmt.Errorf("a group's key has %d bytes, want 17", len(key))
 	}
-	all, err := r.settled().members(prefixGroup, [16]byte(key[1:]), r.limits.PerGroup)
+	all, err := r.settled().members(prefixGroup, [16]byte(key[1:]), r.terms.Load().limits.PerGroup)
 	for _, m := range all {
 		ids = append(ids, m.id)
 	}

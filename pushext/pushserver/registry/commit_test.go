@@ -206,9 +206,9 @@ func TestRegistryAgreesWithItsDisk(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			refusedOnly(t, b.do(drawStep(t)))
 			b.agrees(t)
-			require.LessOrEqual(t, b.count[classFresh], b.limits.Unconfirmed)
-			require.LessOrEqual(t, b.count[classFresh]+b.count[classLive], b.limits.Registrations)
-			require.LessOrEqual(t, b.channels, b.limits.AllChannels)
+			require.LessOrEqual(t, b.count[classFresh], b.terms.Load().limits.Unconfirmed)
+			require.LessOrEqual(t, b.count[classFresh]+b.count[classLive], b.terms.Load().limits.Registrations)
+			require.LessOrEqual(t, b.channels, b.terms.Load().limits.AllChannels)
 		}
 		left, now := b.disk.Disk().Crash(rand.New(rand.NewPCG(1, 2))).Store("db"), b.now
 		require.NoError(t, b.store.Close())

@@ -44,7 +44,7 @@ func (c *decision) unregister(key [33]byte, version uint64, now time.Time) (held
 	}
 	rec := old.clone()
 	rec.Version = version
-	rec.bury(registration.Terminated, reasonUnregistered, now, c.limits.Tombstone)
+	rec.bury(registration.Terminated, reasonUnregistered, now, c.terms.Load().limits.Tombstone)
 	c.put(edit{old: old, next: rec})
 	c.after = append(c.after, func() { c.m.ended.WithLabelValues("unregistered").Inc() })
 	return rec, nil
@@ -105,7 +105,7 @@ func (r *Registry) sweepClass(class byte, now time.Time) (n int, err error) {
 func (c *decision) sweepClass(class byte, now time.Time) (int, error) {
 	excess := 0
 	if class == classTomb {
-		excess = c.count[classTomb] - c.limits.Tombstones
+		excess = c.count[classTomb] - c.terms.Load().limits.Tombstones
 	}
 	due, err := c.due(class, now, excess)
 	if err != nil {
@@ -124,7 +124,7 @@ func (c *decision) sweepClass(class byte, now time.Time) (int, error) {
 			continue
 		case class == classLive:
 			next := old.clone()
-			next.bury(registration.Expired, reasonExpired, now, c.limits.Tombstone)
+			next.bury(registration.Expired, reasonExpired, now, c.terms.Load().limits.Tombstone)
 			c.put(edit{old: old, next: next})
 		default:
 			c.put(edit{old: old, reason: reasonExpired})

@@ -73,7 +73,7 @@ func (r *Registry) fingerprint(prefix byte, secret []byte) [16]byte {
 // canonical is the one spelling of a route's address. Registrations are kept by
 // it, and so fingerprints are of it.
 func (r *Registry) canonical(route *registration.Route) pushext.Address {
-	if c, ok := r.providers[route.Provider].(pushext.Canonicalizer); ok {
+	if c, ok := r.terms.Load().providers[route.Provider].(pushext.Canonicalizer); ok {
 		return c.Canonical(route.Address)
 	}
 	return route.Address

@@ -13,7 +13,7 @@ func (r *Registry) unchallenged(provider string) bool { return r.skip[provider] 
 
 // Link returns the provider of a name if it rings devices over links of their own.
 func (r *Registry) Link(provider string) (pushext.Linked, bool) {
-	l, ok := r.providers[provider].(pushext.Linked)
+	l, ok := r.terms.Load().providers[provider].(pushext.Linked)
 	return l, ok
 }
 

@@ -138,15 +138,15 @@ func (r *Registry) step() registration.ID {
 
 // checkRoutes judges what needs no look at other registrations.
 func (r *Registry) checkRoutes(key [33]byte, g *pushwire.Register) ([]registration.Route, error) {
-	if len(g.Routes) > r.limits.Routes {
-		return nil, registration.Refuse(pushwire.Limit, "%d routes, at most %d", len(g.Routes), r.limits.Routes)
+	if len(g.Routes) > r.terms.Load().limits.Routes {
+		return nil, registration.Refuse(pushwire.Limit, "%d routes, at most %d", len(g.Routes), r.terms.Load().limits.Routes)
 	}
-	if len(g.Channels) > r.limits.Channels {
-		return nil, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(g.Channels), r.limits.Channels)
+	if len(g.Channels) > r.terms.Load().limits.Channels {
+		return nil, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(g.Channels), r.terms.Load().limits.Channels)
 	}
 	routes := make([]registration.Route, 0, len(g.Routes))
 	for i := range g.Routes {
-		provider := r.providers[g.Routes[i].Provider]
+		provider := r.terms.Load().providers[g.Routes[i].Provider]
 		if provider == nil {
 			return nil, registration.Refuse(pushwire.UnknownProvider, "route %d: this server has no provider of that name", i+1)
 		}
@@ -170,8 +170,8 @@ func (r *Registry) checkRoutes(key [33]byte, g *pushwire.Register) ([]registrati
 }
 
 func (r *Registry) lifetime(seconds uint64) time.Duration {
-	if seconds == 0 || seconds > uint64(r.limits.Lifetime/time.Second) {
-		return r.limits.Lifetime
+	if seconds == 0 || seconds > uint64(r.terms.Load().limits.Lifetime/time.Second) {
+		return r.terms.Load().limits.Lifetime
 	}
 	return time.Duration(seconds) * time.Second
 }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/lru"
@@ -62,15 +63,14 @@ const (
 // needs of them in memory. A change is on disk, fsynced, when a method returns.
 // It is safe for concurrent use.
 type Registry struct {
-	store     *vault.Vault
-	limits    registration.Limits
-	providers map[string]pushext.Provider
-	skip      map[string]bool // providers whose addresses need no proof
-	log       *slog.Logger
-	m         *metrics
-	index     *topics.Index
-	recent    *recent
-	codes     *codes
+	store  *vault.Vault
+	terms  atomic.Pointer[terms]
+	skip   map[string]bool // providers whose addresses need no proof
+	log    *slog.Logger
+	m      *metrics
+	index  *topics.Index
+	recent *recent
+	codes  *codes
 
 	ends  Ends
 	shard *registration.Shard // nil: there are no others
@@ -127,24 +127,20 @@ type Options struct {
 // counted and logged; its device finds out with its next request and registers again.
 func Open(s *vault.Vault, o Options) (*Registry, error) {
 	r := &Registry{
-		store:     s,
-		limits:    o.Limits,
-		providers: make(map[string]pushext.Provider, len(o.Providers)),
-		skip:      make(map[string]bool, len(o.SkipChallenge)),
-		log:       o.Logger,
-		m:         newMetrics(o.Registerer),
-		recent:    newRecent(),
-		codes:     newCodes(o.Limits),
-		turn:      make(chan struct{}, 1),
-		open:      newGroup(),
-		sources:   lru.NewBasicLRU[[16]byte, holding](maxSourceHoldings),
-		ends:      o.Ends,
-		shard:     o.Shard,
-		next:      1,
+		store:   s,
+		skip:    make(map[string]bool, len(o.SkipChallenge)),
+		log:     o.Logger,
+		m:       newMetrics(o.Registerer),
+		recent:  newRecent(),
+		codes:   newCodes(o.Limits),
+		turn:    make(chan struct{}, 1),
+		open:    newGroup(),
+		sources: lru.NewBasicLRU[[16]byte, holding](maxSourceHoldings),
+		ends:    o.Ends,
+		shard:   o.Shard,
+		next:    1,
 	}
-	for _, p := range o.Providers {
-		r.providers[p.Name()] = p
-	}
+	r.SetTerms(o.Limits, o.Providers)
 	for _, name := range o.SkipChallenge {
 		r.skip[name] = true
 	}
@@ -210,7 +206,7 @@ func (r *Registry) GroupOf(rec *Record) ([]registration.ID, error) {
 	if len(rec.Group) == 0 {
 		return nil, nil
 	}
-	all, err := r.settled().members(prefixGroup, r.fingerprint(prefixGroup, rec.Group), r.limits.PerGroup)
+	all, err := r.settled().members(prefixGroup, r.fingerprint(prefixGroup, rec.Group), r.terms.Load().limits.PerGroup)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +227,7 @@ func (r *Registry) Lookup(key [33]byte) (*Record, error) { return r.settled().lo
 // channels.
 func (r *Registry) ByHandle(handle []byte) ([]*Record, error) {
 	v := r.settled()
-	ids, err := v.members(prefixHandle, r.fingerprint(prefixHandle, handle), maxRoots*r.limits.PerHandle)
+	ids, err := v.members(prefixHandle, r.fingerprint(prefixHandle, handle), maxRoots*r.terms.Load().limits.PerHandle)
 	if err != nil {
 		return nil, err
 	}

@@ -25,15 +25,15 @@ const (
 // have reached. old is the registration before, nil if there is none that lives.
 func (c *decision) checkShares(rec, old *Record) error {
 	if len(rec.Group) > 0 && (old == nil || !bytes.Equal(old.Group, rec.Group)) {
-		all, err := c.members(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.limits.PerGroup)
+		all, err := c.members(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.terms.Load().limits.PerGroup)
 		if err != nil {
 			return err
 		}
-		elsewhere, err := c.elsewhere(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.limits.PerGroup)
+		elsewhere, err := c.elsewhere(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.terms.Load().limits.PerGroup)
 		if err != nil {
 			return err
 		}
-		if len(others(all, rec.ID))+len(elsewhere) >= c.limits.PerGroup {
+		if len(others(all, rec.ID))+len(elsewhere) >= c.terms.Load().limits.PerGroup {
 			return registration.Refuse(pushwire.Limit, "too many devices share this group id")
 		}
 	}
@@ -78,7 +78,7 @@ func (c *decision) checkHandle(rec *Record) error {
 		}
 		byRoot[root] = append(byRoot[root], m.id)
 	}
-	elsewhere, err := c.elsewhere(prefixHandle, c.fingerprint(prefixHandle, rec.handle), maxRoots*c.limits.PerHandle)
+	elsewhere, err := c.elsewhere(prefixHandle, c.fingerprint(prefixHandle, rec.handle), maxRoots*c.terms.Load().limits.PerHandle)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (c *decision) checkHandle(rec *Record) error {
 			same++
 		}
 	}
-	if same >= c.limits.PerHandle {
+	if same >= c.terms.Load().limits.PerHandle {
 		return registration.Refuse(pushwire.Limit, "too many registrations share this handle; choose another")
 	}
 	if byRoot[mine] != nil || len(roots) < maxRoots {
@@ -132,7 +132,7 @@ func (c *decision) checkAddress(rec *Record, at int) error {
 		if err != nil {
 			return err
 		}
-		if all = others(all, rec.ID); len(all) < c.limits.PerAddress {
+		if all = others(all, rec.ID); len(all) < c.terms.Load().limits.PerAddress {
 			return nil
 		}
 		gives, err := c.claimant(all, &rec.Routes[at])
@@ -199,7 +199,7 @@ func (c *decision) moveSource(rec, old *Record) error {
 	if err != nil {
 		return err
 	}
-	full := n.registrations >= c.registrationShare() || !rec.Proved && c.newcomers.of(rec.source) >= c.limits.UnconfirmedPerSource
+	full := n.registrations >= c.registrationShare() || !rec.Proved && c.newcomers.of(rec.source) >= c.terms.Load().limits.UnconfirmedPerSource
 	if full || n.channels+c.newcomers.channelsOf(rec.source)+len(rec.Channels) > c.channelShare() {
 		rec.source = old.source
 	}
@@ -211,11 +211,11 @@ func (c *decision) moveSource(rec, old *Record) error {
 // sources take all they get, each has one part of n + 1, and one part is left, which a
 // source that has none yet may halve. What newcomers hold counts as free: they give way.
 func (c *decision) registrationShare() int {
-	return min(c.limits.PerSource, c.limits.Registrations-c.count[classLive])
+	return min(c.terms.Load().limits.PerSource, c.terms.Load().limits.Registrations-c.count[classLive])
 }
 
 func (c *decision) channelShare() int {
-	return c.limits.AllChannels - c.channels + c.newcomers.channels
+	return c.terms.Load().limits.AllChannels - c.channels + c.newcomers.channels
 }
 
 // checkProof checks the share of the source of a registration that was put, and
@@ -298,12 +298,12 @@ func (c *decision) makeRoom(rec, old *Record) error {
 		if err != nil {
 			return err
 		}
-		if have.registrations > c.registrationShare() || !rec.Proved && c.newcomers.of(rec.source) > c.limits.UnconfirmedPerSource {
+		if have.registrations > c.registrationShare() || !rec.Proved && c.newcomers.of(rec.source) > c.terms.Load().limits.UnconfirmedPerSource {
 			if err := c.giveWay(c.newcomers.firstOf(rec.source), rec, "too many registrations came from your network"); err != nil {
 				return err
 			}
 		}
-		for c.count[classFresh] > c.limits.Unconfirmed || c.count[classFresh]+c.count[classLive] > c.limits.Registrations {
+		for c.count[classFresh] > c.terms.Load().limits.Unconfirmed || c.count[classFresh]+c.count[classLive] > c.terms.Load().limits.Registrations {
 			if err := c.giveWay(c.newcomers.first(), rec, "this server has no room for another registration"); err != nil {
 				return err
 			}
@@ -320,12 +320,12 @@ func (c *decision) makeRoom(rec, old *Record) error {
 		return err
 	}
 	const full = "this server has no room for more channels"
-	for c.channels > c.limits.AllChannels {
+	for c.channels > c.terms.Load().limits.AllChannels {
 		giving := c.newcomers.channels
 		if !rec.Proved {
 			giving -= len(rec.Channels)
 		}
-		if c.channels-giving > c.limits.AllChannels {
+		if c.channels-giving > c.terms.Load().limits.AllChannels {
 			return registration.Refuse(pushwire.Limit, full)
 		}
 		if err := c.giveWay(c.newcomers.first(), rec, full); err != nil {

@@ -19,10 +19,10 @@ func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [3
 	if err != nil {
 		return p.failed(rec, err)
 	}
-	if most := max(len(body.Hashes), len(body.Received)); most > p.limits.Fetch {
-		return p.failed(rec, registration.Refuse(pushwire.Limit, "%d hashes, at most %d", most, p.limits.Fetch))
+	if most := max(len(body.Hashes), len(body.Received)); most > p.limits.Load().Fetch {
+		return p.failed(rec, registration.Refuse(pushwire.Limit, "%d hashes, at most %d", most, p.limits.Load().Fetch))
 	}
-	f := pickup{p: p, turn: turn, from: from, room: p.limits.FetchBytes}
+	f := pickup{p: p, turn: turn, from: from, room: p.limits.Load().FetchBytes}
 	for hashes := range slices.Chunk(unique(body.Hashes), fetchAtOnce) {
 		f.send(ctx, hashes)
 	}
@@ -92,8 +92,8 @@ func (p *Server) seen(key [33]byte, body *pushwire.Seen) answer {
 	if err != nil {
 		return p.failed(rec, err)
 	}
-	if len(body.Hashes) > p.limits.Fetch {
-		return p.failed(rec, registration.Refuse(pushwire.Limit, "%d hashes, at most %d", len(body.Hashes), p.limits.Fetch))
+	if len(body.Hashes) > p.limits.Load().Fetch {
+		return p.failed(rec, registration.Refuse(pushwire.Limit, "%d hashes, at most %d", len(body.Hashes), p.limits.Load().Fetch))
 	}
 	others, err := p.registry.GroupOf(rec)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -51,7 +52,7 @@ type Server struct {
 	key       *ecdsa.PrivateKey
 	server    [33]byte      // the public half of key, compressed
 	logID     func() []byte // of the archive's log
-	limits    registration.Limits
+	limits    atomic.Pointer[registration.Limits]
 	registry  *registry.Registry
 	box       *outbox.Outbox
 	disp      Errands
@@ -96,6 +97,10 @@ type Errands interface {
 	Doubts(reg registration.Registration) []registration.Doubt
 }
 
+// SetLimits has requests that come from now on keep other limits, which are complete: but those on what waits, on
+// rates and on what is remembered stay as they were.
+func (p *Server) SetLimits(l registration.Limits) { p.limits.Store(&l) }
+
 // New builds a server, which answers from Start on.
 func New(o Options) *Server {
 	if o.LogID == nil {
@@ -103,11 +108,12 @@ func New(o Options) *Server {
 	}
 	limits, m := o.Limits, newMetrics(o.Registerer)
 	p := &Server{
-		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, limits: limits, registry: o.Registry,
+		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, registry: o.Registry,
 		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, shard: o.Shard, log: o.Logger, m: m,
 		topic:   pushwire.Topic(),
 		replays: replays{max: limits.Replays},
 	}
+	p.limits.Store(&limits)
 	p.desk = desk.New(desk.Limits{
 		Turns: limits.Workers, Lent: lentTurns, PerPeer: limits.PeerQueue, PerSource: limits.SourceQueue, Queue: limits.Queue,
 		Rate: limits.PeerRate, Burst: limits.PeerBurst,
@@ -152,7 +158,7 @@ func (p *Server) Handle(from Caller, env *whisper.Envelope) {
 		p.m.drop("topic")
 	case len(env.Data) > pushwire.MaxData:
 		p.m.drop("size")
-	case env.PoW(now) < p.limits.PoW:
+	case env.PoW(now) < p.limits.Load().PoW:
 		p.m.drop("work")
 	default:
 		source := from.Source()
@@ -297,7 +303,7 @@ func (p *Server) judge(ctx context.Context, turn *desk.Turn, in incoming, req pu
 }
 
 func (p *Server) decide(ctx context.Context, turn *desk.Turn, in incoming, req pushwire.Request, key [33]byte, now time.Time) answer {
-	if off := now.Sub(time.UnixMilli(int64(min(req.Issued, math.MaxInt64)))); off.Abs() > p.limits.Clock {
+	if off := now.Sub(time.UnixMilli(int64(min(req.Issued, math.MaxInt64)))); off.Abs() > p.limits.Load().Clock {
 		return answer{code: pushwire.Clock, text: "the request's time is too far from the server's; use its time", body: &pushwire.ClockReply{Now: registration.Millis(now)}}
 	}
 	if !p.replays.first(key, req.ID) {
@@ -357,7 +363,7 @@ func (p *Server) registered(rec *registry.Record, err error) answer {
 	if err != nil {
 		a = p.failed(rec, err)
 	}
-	body := &pushwire.RegisterReply{Limits: p.limits.Wire(), Standing: p.standing(rec)}
+	body := &pushwire.RegisterReply{Limits: p.limits.Load().Wire(), Standing: p.standing(rec)}
 	if rec != nil {
 		body.Version, body.Expires = rec.Version, uint64(rec.Expires.Unix())
 	}
@@ -396,7 +402,7 @@ func (p *Server) register(in incoming, key [33]byte, body *pushwire.Register, no
 // from its source, or with the number of sources, so that a flood pays for it and
 // neither others nor those who are registered.
 func (p *Server) work(source whisper.Source) float64 {
-	return p.limits.PoW * math.Exp2(workGrowth*p.desk.Load(source))
+	return p.limits.Load().PoW * math.Exp2(workGrowth*p.desk.Load(source))
 }
 
 func (p *Server) confirm(key [33]byte, body *pushwire.Confirm, now time.Time) answer {
@@ -424,12 +430,12 @@ func (p *Server) status(key [33]byte) answer {
 	}
 	if rec == nil {
 		a := p.failed(nil, errNotRegistered)
-		a.body = &pushwire.StatusReply{Limits: p.limits.Wire(), Standing: p.standing(nil)}
+		a.body = &pushwire.StatusReply{Limits: p.limits.Load().Wire(), Standing: p.standing(nil)}
 		return a
 	}
 	body := &pushwire.StatusReply{
 		Version: rec.Version, Expires: uint64(rec.Expires.Unix()), Plain: rec.Plain,
-		Revoked: rec.Revoked, Limits: p.limits.Wire(), Standing: p.standing(rec),
+		Revoked: rec.Revoked, Limits: p.limits.Load().Wire(), Standing: p.standing(rec),
 	}
 	doubts := p.disp.Doubts(rec.Registration)
 	for i := range rec.Routes {

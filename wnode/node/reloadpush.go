@@ -1,0 +1,160 @@
+package node
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"whisperpush/config"
+	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver"
+	"whisperpush/pushext/pushwire"
+)
+
+// instance is a provider, and what it was made of.
+type instance struct {
+	pushext.Provider
+	table config.Provider
+	files [sha256.Size]byte // of all that the table names
+}
+
+// filesSum is what the files hold that a provider's table names. One that cannot be read is as if it were empty: who
+// opens it says so.
+func filesSum(p config.Provider) [sha256.Size]byte {
+	h := sha256.New()
+	for _, file := range p.Files() {
+		text, _ := os.ReadFile(file.Path)
+		fmt.Fprintf(h, "%s %d ", file.Key, len(text))
+		h.Write(text)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+// newInstances are the providers that were made of the tables, of both as many.
+func newInstances(tables []config.Provider, providers []pushext.Provider) []instance {
+	var all []instance
+	for i, p := range providers {
+		all = append(all, instance{p, tables[i], filesSum(tables[i])})
+	}
+	return all
+}
+
+// asMade reports whether an instance made of another table would be the same.
+func (i instance) asMade(table config.Provider) bool {
+	return i.table.Type == table.Type && (len(i.table.Options) == 0 && len(table.Options) == 0 || reflect.DeepEqual(i.table.Options, table.Options)) && i.files == filesSum(table)
+}
+
+// pushSection are the limits on registrations, how devices are woken, and the providers.
+func (n *Node) pushSection(server *pushserver.Server) section {
+	return section{
+		keys: []string{"Push.Limits.", "Push.Delivery.", "Push.Provider"},
+		prepare: func(_, next config.Config) (replacement, error) {
+			all, fresh, err := n.remake(next.Push.Provider)
+			if err != nil {
+				return replacement{}, err
+			}
+			drop := func() { CloseProviders(asProviders(fresh)) }
+			apply, err := server.Prepare(pushserver.Settings{
+				Limits: pushLimits(next.Push.Limits), Delivery: pushDelivery(next.Push), Providers: asProviders(all),
+			})
+			if err != nil {
+				drop()
+				return replacement{}, err
+			}
+			r := replacement{drop: drop, apply: func() {
+				apply()
+				gone := slices.DeleteFunc(slices.Clone(n.instances), func(i instance) bool {
+					return slices.ContainsFunc(all, func(now instance) bool { return now.Provider == i.Provider })
+				})
+				n.instances = all
+				CloseProviders(asProviders(gone)) // their idle connections; those under way end by themselves
+				offers := offersOf(all)
+				n.offers.Store(&offers)
+			}}
+			if len(fresh) > 0 {
+				var names []string
+				for _, p := range fresh {
+					names = append(names, p.Name())
+				}
+				r.also = "providers opened anew: " + strings.Join(names, ", ")
+			}
+			return r, nil
+		},
+	}
+}
+
+// sharedSection refuses other credentials where nodes share the registrations: which of them has which changes while they
+// run, and one that has taken some meanwhile would go on with the former.
+func (n *Node) sharedSection() section {
+	return section{prepare: func(_, _ config.Config) (replacement, error) {
+		for _, i := range n.instances {
+			if i.files != filesSum(i.table) {
+				return replacement{}, fmt.Errorf("the credentials of the provider %q are others, which a node that shares registrations takes with a restart alone; restart the node, or put the former ones back", i.Name())
+			}
+		}
+		return replacement{}, nil
+	}}
+}
+
+// remake makes the instances of the settings; those that would be the same stay, the others are fresh.
+func (n *Node) remake(tables []config.Provider) (all, fresh []instance, err error) {
+	defer func() {
+		if err != nil {
+			CloseProviders(asProviders(fresh))
+		}
+	}()
+	before := make(map[string]instance, len(n.instances))
+	for _, i := range n.instances {
+		before[i.Name()] = i
+	}
+	for _, table := range tables {
+		was, ok := before[table.Name]
+		delete(before, table.Name)
+		switch {
+		case !ok:
+			return nil, fresh, fmt.Errorf("there is a new provider %q, which takes effect with a restart alone; restart the node, or take it out again", table.Name)
+		case was.table.Type != table.Type:
+			return nil, fresh, fmt.Errorf("the provider %q is of type %q and was of %q, which takes effect with a restart alone; restart the node, or give it another name", table.Name, table.Type, was.table.Type)
+		case was.asMade(table):
+			was.table = table // its Burst, Every, Rate and Info may be others
+			all = append(all, was)
+			continue
+		}
+		if _, linked := was.Provider.(pushext.Linked); linked {
+			return nil, fresh, fmt.Errorf("the provider %q holds the links of devices and changes with a restart alone; restart the node, or put its former settings back", table.Name)
+		}
+		made, err := OpenProviders([]config.Provider{table})
+		if err != nil {
+			return nil, fresh, err
+		}
+		now := newInstances([]config.Provider{table}, made)[0]
+		all, fresh = append(all, now), append(fresh, now)
+		if a, b := VAPIDKeys(asProviders([]instance{was})), VAPIDKeys(made); !reflect.DeepEqual(a, b) {
+			return nil, fresh, fmt.Errorf("the provider %q has another VAPID key, to which no device is subscribed; put the former one back, or restart the node to begin with the new one", table.Name)
+		}
+	}
+	for name := range before {
+		return nil, fresh, fmt.Errorf("the provider %q is gone from the settings, which takes effect with a restart alone; restart the node, or put it back", name)
+	}
+	return all, fresh, nil
+}
+
+func asProviders(all []instance) []pushext.Provider {
+	var providers []pushext.Provider
+	for _, i := range all {
+		providers = append(providers, i.Provider)
+	}
+	return providers
+}
+
+// offersOf is what apps are told of the providers.
+func offersOf(all []instance) []pushwire.ProviderOffer {
+	var tables []config.Provider
+	for _, i := range all {
+		tables = append(tables, i.table)
+	}
+	return describeProviders(tables, asProviders(all))
+}
