@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo test test-postgres test-web torture torture-short bench bench-full microbench slo cluster cluster-short lint vuln fuzz vectors clean
+.PHONY: help build demo test test-postgres test-web torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ slo: ## the promise of 15 s, measured: 10,000 messages to 1,000 devices through 
 
 cluster-short: ## three nodes on PostgreSQL and its standby, broken for about a minute (needs Debian's postgresql)
 	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 60s -cluster.devices 60
+
+bench-cluster: ## envelopes committed in PostgreSQL beside a bare loop that inserts the same rows
+	$(GO) test -run '^$$' -bench BesideBare -benchtime 5x ./postgres
 
 cluster: ## the same with 1,000 devices for a quarter of an hour; CLUSTER=-cluster.seed=N repeats a run
 	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 20ms $(CLUSTER)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -257,10 +258,11 @@ type peers struct {
 
 // dialing is a connection that is made once for all who need it.
 type dialing struct {
-	done chan struct{} // closed when the following are set
-	peer *peer
-	err  error
-	at   time.Time // of the failure
+	done  chan struct{} // closed when the following are set
+	peer  *peer
+	err   error
+	at    time.Time // of the failure
+	again bool      // so did the one before fail; not to be told twice
 }
 
 // to returns a connection to the node with an address.
@@ -274,11 +276,12 @@ func (ps *peers) to(ctx context.Context, address string) (*peer, error) {
 		ps.dialed = map[string]*dialing{}
 	}
 	d := ps.dialed[address]
+	before := d
 	if d != nil && closed(d.done) && (d.err != nil && time.Since(d.at) > redialPause || d.err == nil && closed(d.peer.done)) {
 		d = nil
 	}
 	if d == nil {
-		d = &dialing{done: make(chan struct{})}
+		d = &dialing{done: make(chan struct{}), again: before != nil && before.err != nil}
 		ps.dialed[address] = d
 		ps.wg.Go(func() { ps.dial(address, d) })
 	}
@@ -298,7 +301,11 @@ func (ps *peers) dial(address string, d *dialing) {
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	cancel()
 	if err != nil {
-		ps.s.log.Warn("another node of the cluster cannot be reached", "err", dialCause(err))
+		level := slog.LevelWarn
+		if d.again {
+			level = slog.LevelDebug
+		}
+		ps.s.log.Log(context.Background(), level, "another node of the cluster cannot be reached", "err", dialCause(err))
 		d.err, d.at = errClosed, time.Now()
 		close(d.done)
 		return

@@ -115,6 +115,9 @@ func New(cfg Config) (*Server, error) {
 // ctx bounds the start alone. The error wraps postgres.ErrOtherKeys, or one of
 // pushserver's.
 func (s *Server) Start(ctx context.Context) error {
+	if err := s.shards.Check(ctx); err != nil {
+		return fmt.Errorf("start push: %w", err)
+	}
 	leases, err := s.shards.Beat(ctx)
 	if err != nil {
 		return fmt.Errorf("start push: %w", err)

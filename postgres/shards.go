@@ -27,6 +27,12 @@ const (
 // ErrOtherKeys says that nodes with other keys share the database's registrations.
 var ErrOtherKeys = errors.New("the nodes that share this database's registrations have another push key or disk key; give this one copies of theirs")
 
+// ErrUndivided says that the registrations are as a version before shards kept them.
+var ErrUndivided = errors.New("the registrations are in one store, as a version before kept them that knew no shards; this version does not divide them: use that version, or delete the rows of the store push in whisperpush.entries, and devices register again")
+
+// formerStore is where that version kept them.
+const formerStore = "push"
+
 // Shards is one node's part in registrations that several nodes share. They are divided
 // into ShardCount stores, each of which has one owner at a time: the node that has its
 // lease. A lease is renewed by Beat, and ends LeaseLife after the last one. An owner
@@ -71,6 +77,19 @@ func (d *DB) Shards(address string, keys []byte) *Shards {
 
 // Node is the number of this node.
 func (s *Shards) Node() int64 { return s.node }
+
+// Check says whether the database has registrations that are not divided: then the error
+// wraps ErrUndivided.
+func (s *Shards) Check(ctx context.Context) error {
+	var undivided bool
+	err := s.db.again(ctx, func(ctx context.Context) error {
+		return s.db.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+Schema+".entries e JOIN "+Schema+".stores s ON s.id = e.store WHERE s.name = $1)", formerStore).Scan(&undivided)
+	})
+	if err == nil && undivided {
+		err = fmt.Errorf("%s: %w", s.db, ErrUndivided)
+	}
+	return err
+}
 
 // Beat renews the node's leases and gives it free shards up to its part. The node is to
 // Release what it has above its part. The error wraps ErrOtherKeys or is one of this

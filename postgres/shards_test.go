@@ -125,6 +125,14 @@ func TestShardsFence(t *testing.T) {
 	require.Empty(t, found)
 }
 
+// Registrations of a version that knew no shards are not passed over.
+func TestUndividedRegistrations(t *testing.T) {
+	d := opened(t, database(t), Options{})
+	require.NoError(t, d.Shards("a", nil).Check(background))
+	require.NoError(t, store(t, d, "push").Write(put("key", "a registration")))
+	require.ErrorIs(t, d.Shards("a", nil).Check(background), ErrUndivided)
+}
+
 // Two nodes that beat at the same time never have one shard both.
 func TestShardsHaveOneOwner(t *testing.T) {
 	d := opened(t, database(t), Options{})
