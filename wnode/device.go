@@ -97,6 +97,12 @@ func deviceCommand() *cli.Command {
 				Action: deviceShow,
 			},
 			{
+				Name:   "status",
+				Usage:  "say in plain words whether pushes can arrive, and why not",
+				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
+				Action: deviceStatus,
+			},
+			{
 				Name:   "unregister",
 				Usage:  "end the registration",
 				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
@@ -373,6 +379,24 @@ func deviceShow(c *cli.Context) error {
 		}
 		for _, channel := range status.Channels {
 			fmt.Fprintf(out, "channel:  %s %s\n", channel.Topic, names[channel.Topic.String()])
+		}
+		return nil
+	})
+}
+
+func deviceStatus(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
+		status, err := device.Status(ctx)
+		if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
+			return err
+		}
+		for _, line := range status.Explain(time.Now()) {
+			if _, err := fmt.Fprintln(c.App.Writer, line); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
