@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	                      $KIND its URL
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	freeport              $FREE is a port of the loopback interface that nobody listens on
+//	hash                  $HASH is the hash that the last command printed
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
 //	hangup NAME REGEXP    send it SIGHUP, and wait until a line of its log matches
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
@@ -61,6 +62,7 @@ func TestScripts(t *testing.T) {
 			"occupy":   occupyCmd,
 			"damage":   damageCmd,
 			"freeport": freeportCmd,
+			"hash":     hashCmd,
 		},
 	})
 }
@@ -152,6 +154,14 @@ func freeportCmd(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Check(listener.Close())
 	ts.Setenv("FREE", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port))
+}
+
+func hashCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	found := regexp.MustCompile(`0x[0-9a-f]{64}`).FindString(ts.ReadFile("stdout"))
+	if found == "" {
+		ts.Fatalf("the last command printed no hash")
+	}
+	ts.Setenv("HASH", found)
 }
 
 func occupyCmd(ts *testscript.TestScript, _ bool, _ []string) {
