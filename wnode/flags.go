@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -240,7 +241,7 @@ func settingsOf(c *cli.Context) (config.Config, error) {
 	return cfg, cfg.Validate()
 }
 
-// readSettings builds the settings: defaults, then the file, then the flags, those before a command's name first and
+// readSettings builds the settings: defaults, then the file, then the environment, then the flags, those before a command's name first and
 // those after it last. It goes on after a fault. The file is nil if there is none.
 func readSettings(c *cli.Context) (cfg config.Config, file *config.File, faults []config.Fault) {
 	cfg = config.Defaults()
@@ -256,9 +257,13 @@ func readSettings(c *cli.Context) (cfg config.Config, file *config.File, faults 
 		}
 		path = level.Generic(configFlag).(*onceFlag).value
 	}
+	if path == "" {
+		path = os.Getenv(environmentName(configFlag))
+	}
 	if path != "" {
 		file, faults = config.Read(path, &cfg)
 	}
+	faults = append(faults, applyEnvironment(c, &cfg)...)
 	for _, level := range lineage {
 		given := level.LocalFlagNames()
 		for _, s := range settings() {

@@ -54,6 +54,9 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			"On standard output it prints its enode URL, with --push its push public key, and the VAPID public key of each\n" +
 			"Web Push provider, a line each; it logs to standard error. SIGTERM and SIGINT stop it cleanly, SIGHUP reloads\n" +
 			"its settings (see wnode reload --help).\n\n" +
+			"Each flag below may be given in the environment: WNODE_HTTP_PORT is --http.port. A flag wins over the environment,\n" +
+			"and the environment over the --config file. What is secret is named by a file, which may be one of systemd's\n" +
+			"credentials or a container's secrets; WNODE_NODEKEYHEX is seen by nobody else, and --nodekeyhex is.\n\n" +
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
 		Version:                   node.Version(),
 		HideVersion:               true,
