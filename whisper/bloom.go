@@ -3,8 +3,8 @@ package whisper
 // BloomSize is the length of a bloom filter in bytes (EIP-627, "Bloom Filter").
 const BloomSize = 64
 
-// Bloom tells which topics a node wants without naming them: a set of up to
-// three of 512 bits for each topic.
+// Bloom tells which topics a node wants without naming them: each topic sets up
+// to three of its 512 bits.
 type Bloom [BloomSize]byte
 
 // FullBloom returns the filter of a node that wants every topic.
@@ -19,11 +19,11 @@ func FullBloom() Bloom {
 // Bloom returns the filter of one topic. Bit number j (of three) is
 // topic[j], plus 256 if bit j of topic[3] is set.
 //
-// EIP-627 means the three bits to be combined, but the nodes in the field
-// assign whole bytes: of two bits that fall into the same byte only the later
+// EIP-627 intends the three bits to be combined, but the nodes in the field
+// assign whole bytes: when two bits fall into the same byte, only the later
 // one stays. Light nodes therefore advertise the smaller filter, and a node
-// that asked for the missing bit would keep those topics from them; so the
-// smaller filter is the wire format, and this is it.
+// that required the missing bit would not send them those topics. So the
+// smaller filter is the wire format, and Bloom returns it.
 func (t Topic) Bloom() Bloom {
 	var b Bloom
 	for j := range 3 {
@@ -37,7 +37,7 @@ func (t Topic) Bloom() Bloom {
 }
 
 // Covers tells whether every bit of o is set in b, that is, whether a node that
-// advertises b wants what has the filter o.
+// advertises b wants an envelope whose topic has the filter o.
 func (b Bloom) Covers(o Bloom) bool {
 	for i := range b {
 		if o[i]&^b[i] != 0 {

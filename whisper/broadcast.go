@@ -8,7 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// outgoing is a run of packets for one peer alone, written in order.
+// outgoing is a run of packets for one peer only, written in order.
 type outgoing struct {
 	code    uint64
 	packets [][]byte
@@ -21,8 +21,8 @@ const (
 	tellBloom
 )
 
-// tell has the peer told about changed settings. Changes that come faster than
-// they can be written merge.
+// tell marks settings as changed, for writeLoop to tell the peer. Changes that
+// come faster than they can be written are merged.
 func (p *peer) tell(what uint32) {
 	if what != 0 {
 		p.untold.Or(what)
@@ -37,7 +37,7 @@ func (p *peer) signal() {
 	}
 }
 
-// send writes packets to the peer and waits until that is done.
+// send writes packets to the peer and returns when they are written.
 func (p *peer) send(ctx context.Context, code uint64, packets ...[]byte) error {
 	o := &outgoing{code: code, packets: packets, done: make(chan error, 1)}
 	select {
@@ -75,9 +75,9 @@ type writer struct {
 // listHeadRoom is left free before the envelopes of a packet.
 const listHeadRoom = 5
 
-// writeLoop is the only writer of the link after the handshake. What is for this
-// peer alone goes first, then what was just accepted, then the pool. It returns
-// when the link ends.
+// writeLoop is the only writer of the link after the handshake. It writes packets
+// for this peer only first, then newly accepted envelopes, then the pool. It
+// returns when the link ends.
 func (p *peer) writeLoop() {
 	w := &writer{peer: p}
 	for {
@@ -99,7 +99,7 @@ func (p *peer) writeLoop() {
 	}
 }
 
-// step writes what is most urgent and tells whether there may be more. ok is
+// step writes the most urgent packets and tells whether there may be more. ok is
 // false when the link is broken.
 func (w *writer) step() (more, ok bool) {
 	if w.ctx.Err() != nil {
@@ -192,7 +192,7 @@ func (w *writer) offer(now time.Time) bool {
 			return false
 		}
 		if w.count == 0 {
-			break // a packet is out: what was just accepted goes first again
+			break // a packet is out: newly accepted envelopes go first again
 		}
 	}
 	return w.flush()
@@ -209,7 +209,8 @@ func (w *writer) writeEnvelopes(batch []queued) bool {
 }
 
 // add puts an envelope into the packet, and writes the packet once it is large.
-// What the peer has, what has expired and what would cost the link is left out.
+// It leaves out envelopes that the peer has, that have expired, or that are so
+// large that the peer would close the link.
 func (w *writer) add(q queued, now time.Time) bool {
 	size := len(q.raw)
 	if size+listHeadRoom > w.node.maxPacket() || int64(q.Expiry) < now.Unix() || !w.known.first(q.Envelope, now) {
@@ -247,7 +248,7 @@ func (w *writer) flush() bool {
 	return true
 }
 
-// maxPacket is the largest packet of envelopes that peers are taken to accept.
+// maxPacket is the largest packet of envelopes that peers are assumed to accept.
 func (n *Node) maxPacket() int {
 	return max(plausibleMaxPacket, int(n.settings.Load().maxMessageSize))
 }

@@ -2,11 +2,10 @@ package whisper
 
 import "time"
 
-// budget is a token bucket that may run into debt: what was read cannot be
-// unread, so the reader waits until the debt is paid. It is owned by one
-// goroutine.
+// budget is a token bucket that may go into debt: a packet cannot be unread, so
+// the reader waits until the debt is paid. It is owned by one goroutine.
 type budget struct {
-	rate   float64 // tokens a second, which is also the most that is saved; 0: no limit
+	rate   float64 // tokens a second, and the most that the bucket holds; 0: no limit
 	tokens float64
 	last   time.Time
 }

@@ -86,8 +86,9 @@ func DecodeEnvelopes(list []byte) (envelopes []*Envelope, bad int, err error) {
 	return envelopes, bad, nil
 }
 
-// readEnvelopes is DecodeEnvelopes for a list of any length: it hands over after
-// most elements at the latest, and before an error what could be read.
+// readEnvelopes is DecodeEnvelopes for a list of any length. Each call of hand
+// gets the envelopes of at most most elements. Before readEnvelopes returns an
+// error, it hands over the envelopes that it could read.
 func readEnvelopes(list []byte, most int, hand func(envelopes []*Envelope, bad int)) error {
 	content, rest, err := rlp.SplitList(list)
 	if err != nil {
@@ -120,11 +121,11 @@ func readEnvelopes(list []byte, most int, hand func(envelopes []*Envelope, bad i
 
 const (
 	typicalEnvelope = 290  // bytes of RLP around a message of the least padded size
-	maxPreallocated = 4096 // envelopes to make room for before any was read
+	maxPreallocated = 4096 // envelopes to allocate room for before reading any
 )
 
-// detach gives the envelope bytes of its own in place of a packet's. It must not
-// be shared yet.
+// detach copies the bytes that the envelope shares with a packet. The envelope
+// must not be shared yet.
 func (e *Envelope) detach() {
 	e.raw = bytes.Clone(e.raw)
 	e.Data = e.raw[e.end-len(e.Data) : e.end : e.end]
@@ -136,9 +137,10 @@ func (e *Envelope) Raw() []byte { return e.raw }
 // Hash returns the Keccak-256 of Raw, which names the envelope everywhere.
 func (e *Envelope) Hash() common.Hash { return e.hash }
 
-// Message returns the Keccak-256 of Data, which names the encrypted message,
-// whatever envelope it comes in: anybody who has seen an envelope can post its
-// message again under another expiry, lifetime, topic, nonce and so another Hash.
+// Message returns the Keccak-256 of Data, which names the encrypted message in
+// whatever envelope it arrives. Anybody who has seen an envelope can post its
+// message again with another expiry, lifetime, topic and nonce, and so with
+// another Hash.
 func (e *Envelope) Message() common.Hash { return keccak256(e.Data) }
 
 // Sent returns when the envelope claims to have been sent, in Unix seconds:
@@ -150,7 +152,7 @@ func (e *Envelope) Sent() uint32 {
 	return e.Expiry - e.TTL
 }
 
-// Size returns what the envelope weighs against the maximum message size, in bytes.
+// Size returns the size that is compared with the maximum message size, in bytes.
 func (e *Envelope) Size() int { return EnvelopeHeaderSize + len(e.Data) }
 
 // encode fills in raw and the values derived from it. The fields under proof of

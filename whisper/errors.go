@@ -2,8 +2,8 @@ package whisper
 
 import "errors"
 
-// Why an envelope is refused. From the network each costs that envelope alone
-// and is counted; Post returns it, wrapped with what was wrong.
+// Reasons to refuse an envelope. An envelope from the network is dropped and
+// counted by its reason; Post returns the reason, wrapped with the details.
 var (
 	// ErrKnown says that the pool already holds the envelope.
 	ErrKnown = errors.New("whisper: envelope is known already")
@@ -28,8 +28,8 @@ var (
 	ErrNotConnected = errors.New("whisper: peer is not connected")
 	// ErrConnected says that there is another link to the same peer.
 	ErrConnected = errors.New("whisper: peer is connected already")
-	// ErrFull says that a link gave way to another, as there are no more of them than
-	// Config.MaxInbound.
+	// ErrFull says that a link was closed in favour of another, because there were
+	// more of them than Config.MaxInbound.
 	ErrFull = errors.New("whisper: node has as many peers as it takes")
 	// ErrNotRunning says that the node was not started, or was stopped.
 	ErrNotRunning = errors.New("whisper: node is not running")

@@ -78,8 +78,8 @@ func (p *peer) read(packet Packet) error {
 	return nil
 }
 
-// guarded handles a packet, and turns a panic into an error: a mistake in this
-// program must not let a stranger end it.
+// guarded handles a packet and turns a panic into an error, so that a bug does not
+// let a stranger end the process.
 func (h handler) guarded(p *peer, payload []byte) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -93,8 +93,8 @@ func (h handler) guarded(p *peer, payload []byte) (err error) {
 
 var errPanic = errors.New("whisper: a panic while handling a packet")
 
-// room returns where to read a payload: memory of its own if it is to be kept,
-// else the peer's.
+// room returns the buffer to read a payload into: a new one if the handler keeps
+// the payload, else the peer's.
 func (p *peer) room(size int, keep bool) []byte {
 	switch {
 	case keep || size > keptReadBuffer:
@@ -159,8 +159,8 @@ func (n *Node) handleRequestComplete(p *peer, payload []byte) error {
 }
 
 // handleDirect takes one envelope or, from status-go, a list of them. They come
-// from an archive, so neither expiry nor proof of work are checked; but the size
-// is, and what a subscription opens is checked like everything else it opens.
+// from an archive, so neither expiry nor proof of work is checked, but the size
+// is. A subscription checks the message that it opens like any other.
 func (n *Node) handleDirect(p *peer, payload []byte) error {
 	if !p.trusted.Load() {
 		return errNotTrusted

@@ -79,8 +79,9 @@ func decodeStatus(payload []byte) (status, error) {
 	return s, nil
 }
 
-// handshake exchanges the status packets, both ways at once as neither side
-// knows who is first. A failure ends the link, to unblock what still waits for it.
+// handshake exchanges the status packets, both ways at once, as the protocol does
+// not say which side sends first. A failure ends the link, which unblocks a read
+// or write that still waits for it.
 func handshake(ctx context.Context, link Link, ours status) (status, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()

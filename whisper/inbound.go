@@ -9,34 +9,36 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
-// A link that somebody opened to this node costs them nothing, and there are only
-// Config.MaxInbound of them. So a link is kept for what it is used for: when there
-// are too many, one gives way to the newcomer.
+// Opening a link to this node costs a stranger nothing, and there are only
+// Config.MaxInbound of them. So links are kept by what they are used for. When
+// there are too many, one of them is closed, in this order:
 //
-//   - First one that is idle: of no use for longer than its last use counts, or
-//     since it is there.
-//   - Else one that is new, as long as links in use leave the newcomers their share.
-//   - Else the one in use whose use weighs least.
+//   - a link that is idle: its last use no longer counts, or it was never used and
+//     is no longer new;
+//   - a link that is new, as long as the links in use leave newcomers their share;
+//   - the link in use whose use ranks lowest.
 //
-// Of those that are alike it is one of the network with the most links here, and
-// there the one whose last use is the longest ago. Who has all links from one
-// network therefore displaces himself; who has many networks displaces others only
-// as fast as they connect, and nobody who has shown what they came for.
+// Among links of the same kind, it is one from the network with the most links
+// here, and of those the one unused for longest. Somebody with all links from one
+// network therefore displaces their own. Somebody with many networks displaces
+// others only as fast as they connect, and a link in use only while the links in
+// use leave newcomers less than their share.
 const (
 	// linkGrace is how long a link is new: the time to show what it is for.
 	linkGrace = 15 * time.Second
 	// usefulHold is how long a link counts as used after it carried an envelope that
 	// was new, or a request that was answered. Both can be had for little.
 	usefulHold = 2 * time.Minute
-	// provedHold is how long it does after its peer has shown that it is registered.
+	// provedHold is how long a link counts as used after its peer has shown that it is
+	// registered.
 	// A device that stays connected shows it every few minutes.
 	provedHold = 15 * time.Minute
-	// newcomerShare is the part of all inbound links that those in use leave to new
-	// ones: one of so many.
+	// newcomerShare is the share of the inbound links that is left to new ones: one
+	// in newcomerShare.
 	newcomerShare = 4
 )
 
-// use says of what use a link is, in the order of what it weighs.
+// use says what a link has been used for, in ascending rank.
 type use int
 
 const (
@@ -50,7 +52,8 @@ const (
 // String is the value of the metrics' label.
 func (u use) String() string { return [uses]string{"idle", "new", "useful", "proved"}[u] }
 
-// seat is a link as far as it takes the place of another.
+// seat is the place that a link takes among the inbound ones, with what decides
+// whether it keeps it.
 type seat struct {
 	link   Link
 	id     enode.ID
@@ -59,11 +62,12 @@ type seat struct {
 
 	useful, proved atomic.Int64 // Unix ns of the last time; 0: never
 
-	counts  bool // it was opened by the peer, and does not stay in any case; guarded by Node.mu
+	counts  bool // the peer opened it, and it may be closed for another; guarded by Node.mu
 	trusted bool // Node.Trust; guarded by Node.mu
 }
 
-// use tells of what use the link is at a time, and when that was last shown.
+// use returns what the link counts as used for at a time, and when it was last
+// used for that.
 func (s *seat) use(now time.Time) (u use, last time.Time) {
 	usefulAt, provedAt := time.Unix(0, s.useful.Load()), time.Unix(0, s.proved.Load())
 	last = s.since
@@ -83,7 +87,7 @@ func (s *seat) use(now time.Time) (u use, last time.Time) {
 	return idle, last
 }
 
-// seats are the links that others opened, but for those that p2p.Server lets in
+// seats are the links that others opened, except those that p2p.Server lets in
 // beyond its limit.
 type seats struct {
 	max      int // 0: no limit
@@ -110,8 +114,8 @@ func (s *seats) remove(one *seat) {
 	}
 }
 
-// excess returns the link that is to give way, and of what use it is; nil if there
-// are not too many, or none that may.
+// excess returns the link to close and its use. It returns nil if there are not too
+// many, or if none of them may be closed.
 func (s *seats) excess(now time.Time) (*seat, use) {
 	if s.max == 0 || len(s.taken) <= s.max {
 		return nil, idle
@@ -144,7 +148,7 @@ func (s *seats) excess(now time.Time) (*seat, use) {
 	return nil, idle
 }
 
-// worse tells which of two links that are alike in their use gives way.
+// worse tells whether, of two links with the same use, a is closed before b.
 func (s *seats) worse(a *seat, lastA time.Time, b *seat, lastB time.Time) bool {
 	if ofA, ofB := s.bySource[a.source], s.bySource[b.source]; ofA != ofB {
 		return ofA > ofB
@@ -152,8 +156,8 @@ func (s *seats) worse(a *seat, lastA time.Time, b *seat, lastB time.Time) bool {
 	return lastA.Before(lastB)
 }
 
-// admit gives a new link a seat and returns which link gives way to it; nil: none.
-// The caller holds mu.
+// admit gives a new link a seat and returns the link to close for it, which may be
+// the new one; nil: none. The caller holds mu.
 func (n *Node) admit(one *seat, now time.Time) *seat {
 	if !one.counts {
 		return nil
@@ -170,17 +174,17 @@ func (n *Node) admit(one *seat, now time.Time) *seat {
 
 // Useful notes that the link to a peer has just been of use, for instance that a
 // request of the peer was answered. It matters when there are more inbound links
-// than Config.MaxInbound: idle ones give way first. What takes part in the relay of
-// envelopes counts by itself.
+// than Config.MaxInbound: idle ones are closed first. The node itself notes links
+// that carry new envelopes.
 func (n *Node) Useful(id enode.ID) {
 	if p := n.peer(id); p != nil {
 		p.seat.useful.Store(time.Now().UnixNano())
 	}
 }
 
-// Proved notes that a peer has just proved what not everybody can, for instance by
-// a request that is signed by a registration that exists. Its link gives way to
-// others last, for a quarter of an hour.
+// Proved notes that a peer has just proved something that not everybody can, for
+// instance by a request signed with the key of an existing registration. For a
+// quarter of an hour its link is among the last to be closed for another.
 func (n *Node) Proved(id enode.ID) {
 	if p := n.peer(id); p != nil {
 		p.seat.proved.Store(time.Now().UnixNano())
@@ -195,7 +199,7 @@ func (n *Node) newSeat(link Link, now time.Time) *seat {
 	}
 }
 
-// addressOf is where the other end of a link is; invalid if it has no address.
+// addressOf returns the address of a link's other end; invalid if it has none.
 func addressOf(link Link) netip.Addr {
 	if tcp, ok := link.RemoteAddr().(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr()

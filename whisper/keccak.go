@@ -7,8 +7,8 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// hasher is a Keccak-256 state together with the room that its input and output
-// would otherwise take from the heap: every envelope is hashed twice.
+// hasher is a Keccak-256 state with buffers for its input and output, which would
+// otherwise be allocated: every envelope is hashed twice.
 type hasher struct {
 	crypto.KeccakState
 	sum     common.Hash

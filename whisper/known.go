@@ -10,8 +10,8 @@ import (
 
 // knownSet remembers which envelopes a peer has, in two generations of bounded
 // size and age: the older one is forgotten when the younger one is full or old.
-// It holds eight bytes of each hash; whom it takes 2^64 work to hit keeps one
-// envelope from one peer.
+// It holds eight bytes of each hash. To match a given one takes an attacker 2^64
+// hashes, and only keeps one envelope from one peer.
 type knownSet struct {
 	mu            sync.Mutex // guards the following fields
 	young, former map[uint64]struct{}
@@ -51,7 +51,7 @@ func (k *knownSet) insert(key uint64, now time.Time) {
 	k.young[key] = struct{}{}
 }
 
-// turn begins a new generation in the map of the one that is forgotten.
+// turn forgets the older generation and begins a new one in its map.
 func (k *knownSet) turn(now time.Time) {
 	k.former, k.young, k.since = k.young, k.former, now
 	if k.young == nil {
@@ -60,7 +60,7 @@ func (k *knownSet) turn(now time.Time) {
 	clear(k.young)
 }
 
-// age lets go of what is old, and of the memory once nothing is left.
+// age forgets generations that are old, and frees the memory once nothing is left.
 func (k *knownSet) age(now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

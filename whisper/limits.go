@@ -2,7 +2,8 @@ package whisper
 
 import "time"
 
-// What the network may take of this node. Config overrides those named Default.
+// Limits on what the network may use of this node. Config overrides those named
+// Default.
 const (
 	// DefaultPoolEnvelopes bounds the envelopes that are remembered until they expire.
 	DefaultPoolEnvelopes = 1 << 20
@@ -15,14 +16,14 @@ const (
 	DefaultPeerMessages = 300_000
 )
 
-// Payload sizes by packet, checked before anything is read. What is larger is
-// thrown away and counted.
+// Payload sizes by packet, checked before anything is read. A larger packet is
+// discarded and counted.
 const (
 	maxStatusPacket          = 1 << 10 // 5 elements take some 90 bytes
 	maxSettingPacket         = 1 << 7  // 64 bytes of bloom filter and a head
 	maxRequestCompletePacket = 1 << 10 // 100 bytes, or an error text
-	// maxMessagesPacket is what RLPx carries: a genuine node sends its whole
-	// pool in one packet.
+	// maxMessagesPacket is the most that RLPx carries: a genuine node sends its
+	// whole pool in one packet.
 	maxMessagesPacket = 1 << 24
 	// envelopeOverhead is added to the maximum message size for the RLP around it.
 	envelopeOverhead = 64
@@ -30,20 +31,20 @@ const (
 
 const (
 	// decodeBatch is how many envelopes of one packet are decoded and handled
-	// together; with some 130 bytes for each it bounds what a packet of tiny
-	// envelopes makes of memory.
+	// together. At some 130 bytes each, it bounds the memory that a packet of tiny
+	// envelopes takes.
 	decodeBatch = 1 << 10
 	// keptReadBuffer is the largest packet buffer that a peer keeps for the next packet.
 	keptReadBuffer = 1 << 20
 
 	// relayPacket is the size from which envelopes for a peer go into the next packet.
-	// The buffers that devp2p keeps for each link grow to some times this.
+	// The buffers that devp2p keeps for each link grow to a few times this.
 	relayPacket = 128 << 10
-	// plausibleMaxPacket is what every peer takes: a genuine node with the
-	// default maximum message size cuts the link on larger packets.
+	// plausibleMaxPacket is the size that every peer accepts: a genuine node with
+	// the default maximum message size closes the link on larger packets.
 	plausibleMaxPacket = DefaultMaxMessageSize
-	// relayQueueEnvelopes and relayQueueBytes bound what waits for a slow peer;
-	// the oldest is let go, as another of their peers will have it.
+	// relayQueueEnvelopes and relayQueueBytes bound the envelopes that wait for a
+	// slow peer. The oldest is dropped, as the peer will get it from another node.
 	relayQueueEnvelopes = 1 << 16
 	relayQueueBytes     = 32 << 20
 	// directQueue is how many calls of the Send methods wait for one peer's
@@ -56,7 +57,7 @@ const (
 	// known to have.
 	knownEnvelopes = 1 << 15
 	// knownLife is how long a generation collects: an envelope of the default
-	// TTL is remembered for all its life.
+	// TTL is remembered for its whole life.
 	knownLife = 60 * time.Second
 
 	// candidateQueue bounds the envelopes that wait to be decrypted for one subscription.
@@ -64,7 +65,7 @@ const (
 
 	handshakeTimeout = 5 * time.Second
 	// maxThrottle bounds how long one packet can hold up its peer: a genuine
-	// node cuts the link when a write takes 20 s.
+	// node closes the link when a write takes 20 s.
 	maxThrottle = 10 * time.Second
 )
 
@@ -74,6 +75,6 @@ const (
 	// settingGrace is how long the previous minimum PoW and bloom filter are
 	// honoured after a change, until peers have heard of it.
 	settingGrace = 10 * time.Second
-	// expireEvery is how often the pool is relieved of expired envelopes.
+	// expireEvery is how often expired envelopes are removed from the pool.
 	expireEvery = time.Second
 )

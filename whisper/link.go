@@ -7,9 +7,9 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
 
-// Link is a connection to another node on which both ends speak shh/6. What
-// carries it, go-ethereum's p2p.Server or a program's own connection, is none of
-// this package's business; so an app that only dials need not bring a server.
+// Link is a connection to another node on which both ends speak shh/6. This
+// package does not depend on what carries it, go-ethereum's p2p.Server or a
+// program's own connection; so an app that only dials links no server.
 //
 // One goroutine reads and one writes at a time; Disconnect may be called from
 // any and more than once. A link whose read or write failed has ended. Two links
@@ -19,15 +19,15 @@ type Link interface {
 	ID() enode.ID
 	// RemoteAddr is where the other end is, as far as that is known.
 	RemoteAddr() net.Addr
-	// Inbound tells whether the other end opened the link, so that it counts among
-	// the Config.MaxInbound that may have to give way to others.
+	// Inbound tells whether the other end opened the link. Such a link counts
+	// towards Config.MaxInbound and may be closed for another.
 	Inbound() bool
 	// ReadPacket returns the next packet of the other end. Its payload is read
 	// before the next call.
 	ReadPacket() (Packet, error)
 	// WritePacket returns when the payload's bytes are no longer needed.
 	WritePacket(Packet) error
-	// Disconnect ends the link for a reason, and with it what reads and writes.
+	// Disconnect ends the link for a reason, and any read or write under way.
 	Disconnect(reason error)
 }
 
@@ -38,5 +38,5 @@ type Packet struct {
 	Payload io.Reader
 }
 
-// discard reads what is left of the payload, to have the next packet.
+// discard reads the rest of the payload, so that the next packet can be read.
 func (p Packet) discard() { io.Copy(io.Discard, p.Payload) }

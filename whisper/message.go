@@ -32,7 +32,7 @@ const (
 	// paddedTo is the multiple to which a message is padded, its signature
 	// included, so that the length tells little.
 	paddedTo = 256
-	// maxPayload is what a size field of three bytes can tell.
+	// maxPayload is the most that a size field of three bytes can express.
 	maxPayload = 1<<24 - 1
 )
 
@@ -47,7 +47,7 @@ const (
 )
 
 // ErrCannotOpen says that an envelope is not for the key it was tried with, or
-// that what is inside is no message. The two cannot be told apart for sure.
+// that its content is not a message. The two cannot be told apart with certainty.
 var ErrCannotOpen = errors.New("whisper: envelope cannot be opened with this key")
 
 // Message is what was inside an envelope.
@@ -58,9 +58,9 @@ type Message struct {
 	To      *ecdsa.PublicKey // whose key opened it; nil: a symmetric key
 }
 
-// Draft is a message that is to be put into an envelope.
+// Draft is a message to be sealed in an envelope.
 type Draft struct {
-	Payload []byte // at most 16 MiB; what a node forwards is bounded by its maximum message size
+	Payload []byte // at most 16 MiB; a node forwards only up to its maximum message size
 	Padding []byte // nil: random, up to a multiple of 256 bytes
 	Topic   Topic
 	TTL     uint32            // seconds; 0: DefaultTTL
@@ -68,15 +68,15 @@ type Draft struct {
 	Key     []byte            // symmetric key of 32 bytes; exactly one of Key and To is given
 	To      *ecdsa.PublicKey  // receiver of an asymmetric message
 
-	MaxSize  uint32        // largest Envelope.Size in bytes that is worked for; 0: any
+	MaxSize  uint32        // refuse before any work if Envelope.Size is larger, in bytes; 0: any
 	PoW      float64       // least proof of work; 0: none is done
-	WorkTime time.Duration // the longest to work for it; 0: until the context ends
+	WorkTime time.Duration // longest time to work; 0: until the context ends
 	Now      time.Time     // when it is sent; zero: now
 }
 
 // Seal encrypts the draft and works until its envelope has the proof of work
-// asked for. It fails with ErrTooLarge, before any work, beyond MaxSize, and with
-// ErrWorkNotDone when the time is over first.
+// asked for. It fails with ErrTooLarge, before any work, if the envelope is larger
+// than MaxSize, and with ErrWorkNotDone if the time is over first.
 func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 	if (d.Key == nil) == (d.To == nil) {
 		return nil, errors.New("whisper: a message needs a symmetric key or a receiver's public key, and not both")
@@ -101,10 +101,10 @@ func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 	return stamp(ctx, &d, data)
 }
 
-// Renew puts the message of an envelope into another one, sent at d.Now, of the
-// lifetime and with the proof of work of the draft, of which nothing else counts but
-// MaxSize and WorkTime. Topic, Data and Message are the same: who has one of them knows
-// the other. It is for a sender who does not know whether the first one arrived.
+// Renew puts the message of an envelope into a new one. It uses only Now, TTL, PoW,
+// MaxSize and WorkTime of the draft. Topic, Data and Message stay the same, so
+// anybody who has one of the envelopes recognises the other. It is for a sender
+// that does not know whether the first one arrived.
 func Renew(ctx context.Context, e *Envelope, d Draft) (*Envelope, error) {
 	if size := e.Size(); d.MaxSize > 0 && size > int(d.MaxSize) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, size, d.MaxSize)
@@ -113,7 +113,7 @@ func Renew(ctx context.Context, e *Envelope, d Draft) (*Envelope, error) {
 	return stamp(ctx, &d, e.Data)
 }
 
-// stamp makes the envelope around data, and works for it.
+// stamp makes the envelope around data and does its proof of work.
 func stamp(ctx context.Context, d *Draft, data []byte) (*Envelope, error) {
 	if d.Now.IsZero() {
 		d.Now = time.Now()
@@ -184,7 +184,7 @@ func parseMessage(plain []byte) (*Message, error) {
 	m := new(Message)
 	flags, body := plain[0], plain[1:]
 	if flags&signedFlag != 0 {
-		if len(body) <= signatureSize { // flags and signature alone are no message
+		if len(body) <= signatureSize { // flags and a signature without a size field
 			return nil, fmt.Errorf("%w: signed message of %d bytes", ErrCannotOpen, len(plain))
 		}
 		signed := len(plain) - signatureSize
@@ -278,8 +278,8 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// passwordIterations is a constant of the wire, odd as it looks: both sides of
-// a password must use the same.
+// passwordIterations is part of the protocol, odd as it looks: everyone who shares
+// a password must use the same number.
 const passwordIterations = 65356
 
 // KeyFromPassword derives a symmetric key: PBKDF2 with SHA-256, no salt and

@@ -93,7 +93,7 @@ func (m *metrics) count(name, direction string, size int) {
 
 func (m *metrics) received(name string, size uint32) { m.count(name, "in", int(size)) }
 
-// ignored counts a packet with a code that means nothing here.
+// ignored counts a packet with a code that this node does not handle.
 func (m *metrics) ignored(size uint32) { m.count("other", "in", int(size)) }
 
 func (m *metrics) sent(name string, size int) { m.count(name, "out", size) }

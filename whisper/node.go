@@ -18,10 +18,11 @@ import (
 // Archiver stores envelopes durably.
 //
 // Archive may block while its queue is full, which holds up the peer that sent
-// them, and returns early when ctx ends. It keeps neither order nor envs to
-// itself, but may hold on to the envelopes. It calls done exactly once, from any
-// goroutine, after all of envs are fsynced (nil) or have failed (err). On err
-// the node forgets the hashes, so that another peer's copy is taken again.
+// the envelopes, and returns early when ctx ends. It may store them in another
+// order; it does not keep the slice envs, but may keep the envelopes. It calls done
+// exactly once, from any goroutine, after all of envs are fsynced (nil) or have
+// failed (err). On err the node forgets the hashes, so that it accepts another
+// peer's copy.
 type Archiver interface {
 	Archive(ctx context.Context, envs []*Envelope, done func(error))
 }
@@ -46,34 +47,34 @@ type Config struct {
 	MaxMessageSize uint32  // largest Envelope.Size in bytes; 0: DefaultMaxMessageSize, at most MaxMessageSizeLimit
 	MinPoW         float64 // least proof of work; 0: any
 	Bloom          *Bloom  // filter of the topics wanted; nil: every topic
-	LightNode      bool    // pass nothing on but own envelopes
+	LightNode      bool    // pass on only envelopes posted here
 	RestrictLight  bool    // as a light node, refuse links to light nodes
 
 	PoolEnvelopes int   // most envelopes remembered; 0: DefaultPoolEnvelopes
 	PoolBytes     int64 // most memory of the pool, bytes; 0: DefaultPoolBytes
 	PeerBytes     int   // budget of a peer, payload bytes a second; 0: none. See DefaultPeerBytes
 	PeerMessages  int   // budget of a peer, envelopes a second, duplicates apart; 0: none. See DefaultPeerMessages
-	MaxInbound    int   // most links that others open; 0: as many as p2p.Server lets in. See inbound.go
+	MaxInbound    int   // most links opened by others; 0: as many as p2p.Server lets in. See inbound.go
 
 	Archiver Archiver       // nil: nothing is archived
 	Requests RequestHandler // nil: mail requests are ignored and counted
 	Direct   DirectHandler  // nil: direct messages reach subscriptions only
 
-	// Source tells whom limits on strangers count; nil: SourceOf. Tests, whose
-	// peers all come from this computer, set another.
+	// Source returns the source that limits on strangers count by; nil: SourceOf.
+	// Tests set another, as all their peers come from this computer.
 	Source func(netip.Addr, enode.ID) Source
 
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: metrics are kept but not registered
 }
 
-// Node is one end of shh/6. What carries its links calls Run: package devp2p for
-// those of a p2p.Server, package uplink for one that a program dials. It is safe
-// for concurrent use.
+// Node is one end of shh/6. Run is called for each link: by package devp2p for
+// those of a p2p.Server, by package uplink for one that a program dials. It is
+// safe for concurrent use.
 //
-// Each peer has a goroutine that reads and one that writes, each subscription
-// one that opens, and the node one that lets envelopes expire. Stop waits for
-// all of them.
+// Each peer has one goroutine that reads and one that writes, each subscription
+// has one that opens envelopes, and the node has one that expires envelopes. Stop
+// waits for all of them.
 type Node struct {
 	light         atomic.Bool
 	restrictLight bool
@@ -255,8 +256,8 @@ func (n *Node) Run(link Link) error {
 	return err
 }
 
-// enter counts a link in, so that Stop ends and awaits it. Another link may have to
-// end for it, or this one.
+// enter registers a link, so that Stop ends it and waits for it. To make room, it
+// may close another link or this one.
 func (n *Node) enter(link Link) (*seat, error) {
 	now := time.Now()
 	at := n.newSeat(link, now)
@@ -290,7 +291,7 @@ func (n *Node) leave(at *seat) {
 	n.running.Done()
 }
 
-// addPeer makes a peer known. said are the settings it was told in the handshake.
+// addPeer adds a peer. said are the settings it was told in the handshake.
 func (n *Node) addPeer(p *peer, said *settings) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -387,8 +388,8 @@ func (n *Node) Peers() []PeerInfo {
 // Pool tells what the pool holds.
 func (n *Node) Pool() PoolInfo { return n.pool.info() }
 
-// Trust has direct messages of a peer taken, and exempts it from its budget, now
-// and whenever it connects.
+// Trust makes the node take direct messages from a peer and exempts the peer from
+// its budget, now and whenever it connects.
 func (n *Node) Trust(id enode.ID) { n.trust(id, true) }
 
 // Distrust undoes Trust.

@@ -33,7 +33,7 @@ type peer struct {
 	relay  relayQueue
 	direct chan *outgoing
 	wake   chan struct{} // capacity 1: there is something to write
-	untold atomic.Uint32 // settings the peer is yet to be told
+	untold atomic.Uint32 // settings that the peer has yet to be told
 	resync atomic.Bool   // the peer wants more than before: offer it the pool again
 }
 
@@ -48,7 +48,7 @@ func newWants(minPoW float64, bloom Bloom) *wants {
 	return &wants{minPoW: minPoW, bloom: bloom, all: bloom == FullBloom()}
 }
 
-// accepts tells whether an envelope of that proof of work is worth sending.
+// accepts tells whether an envelope with that proof of work is worth sending.
 func (w *wants) accepts(e *Envelope, pow float64) bool {
 	return pow >= w.minPoW && (w.all || w.bloom.Covers(e.Topic.Bloom()))
 }
@@ -78,9 +78,9 @@ func newPeer(n *Node, ctx context.Context, at *seat, theirs status) *peer {
 	return p
 }
 
-// accept replaces what the peer accepts. A pool that was kept from it before is
-// offered again with the next tick of the node, so that a flood of changes
-// walks the pool once a second at most.
+// accept replaces what the peer accepts. If it accepts more than before, the pool
+// is offered again at the node's next tick, so that a flood of changes walks the
+// pool once a second at most.
 func (p *peer) accept(edit func(*wants)) {
 	former := p.wants.Load()
 	next := *former
@@ -99,7 +99,7 @@ func (p *peer) tick(now time.Time) {
 	}
 }
 
-// throttle waits until the peer is within a budget again.
+// throttle waits until the peer is within its budget again.
 func (p *peer) throttle(b *budget, n int) {
 	if p.trusted.Load() {
 		return
@@ -142,8 +142,8 @@ type queued struct {
 	since time.Time // when it was accepted
 }
 
-// relayQueue holds what is to be relayed to one peer. When it is full the oldest
-// goes.
+// relayQueue holds the envelopes to be relayed to one peer. When it is full, the
+// oldest is dropped.
 type relayQueue struct {
 	mu        sync.Mutex // guards the following fields
 	envelopes []queued
@@ -157,7 +157,7 @@ func (q *relayQueue) len() int {
 }
 
 // add appends those envelopes of a batch that a peer wants, and returns how many
-// of the oldest were let go.
+// of the oldest were dropped.
 func (q *relayQueue) add(batch []weighed, w *wants, since time.Time) (added, dropped int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -8,8 +8,9 @@ import (
 
 // pool remembers every accepted envelope until it expires, so that each is
 // relayed and archived once. It is bounded in number and in bytes: when it is
-// full, what expires last makes room for what expires sooner. An envelope that
-// had to go is refused as long as that lasts, so none circles in the network.
+// full, the envelope that expires last makes room for one that expires sooner.
+// While the pool stays full, an evicted envelope is refused when it comes again,
+// so none circles in the network.
 //
 // Envelopes are checked before they come here; calls hold the lock for a batch.
 type pool struct {
@@ -25,11 +26,11 @@ type pool struct {
 type pooled struct {
 	envelope *Envelope
 	index    int32 // in its slot of the wheel
-	own      bool  // posted here, not received
+	own      bool  // posted here rather than received
 }
 
-// pooledOverhead is what an envelope costs beside its bytes: the Envelope, its
-// place in the map and in the wheel.
+// pooledOverhead is the memory an envelope takes beside its bytes: the Envelope and
+// its places in the map and in the wheel.
 const pooledOverhead = 256
 
 func weight(e *Envelope) int64 { return int64(len(e.raw)) + pooledOverhead }
@@ -56,8 +57,8 @@ func (p *pool) unknown(envelopes []*Envelope) []*Envelope {
 	return fresh
 }
 
-// add stores a batch and returns, in its array, what was new. known and full
-// count the others. The envelopes must own their bytes.
+// add stores a batch and returns, in its array, the envelopes that were new. known
+// and full count the others. The envelopes must own their bytes.
 func (p *pool) add(batch []weighed, own bool) (added []weighed, known, full int) {
 	added = batch[:0]
 	p.mu.Lock()
@@ -113,7 +114,7 @@ func (p *pool) drop(e *Envelope) {
 	p.bytes -= weight(e)
 }
 
-// forget removes envelopes, so that another copy of each is taken again.
+// forget removes envelopes, so that another copy of each is accepted.
 func (p *pool) forget(envelopes []*Envelope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +123,7 @@ func (p *pool) forget(envelopes []*Envelope) {
 	}
 }
 
-// expire removes what has expired before now.
+// expire removes the envelopes that have expired before now.
 func (p *pool) expire(now uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,7 +132,7 @@ func (p *pool) expire(now uint32) {
 
 // after returns some of the envelopes that expire after a second, in order, and
 // the second to continue after; none when there are no more. ownOnly leaves out
-// what was received.
+// received envelopes.
 func (p *pool) after(second uint32, ownOnly bool) (envelopes []*Envelope, next uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

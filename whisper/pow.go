@@ -96,13 +96,13 @@ type keccakSponge struct{ crypto.KeccakState }
 func (k keccakSponge) save() []byte {
 	state, err := k.KeccakState.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
-		panic("whisper: internal error: " + err.Error()) // it fails for no state
+		panic("whisper: internal error: " + err.Error()) // saving never fails
 	}
 	return state
 }
 
 func (k keccakSponge) restore(state []byte) {
 	if err := k.KeccakState.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
-		panic("whisper: internal error: " + err.Error()) // it is of save
+		panic("whisper: internal error: " + err.Error()) // the state comes from save
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// The Send methods write packets for one peer alone, in the order of the calls,
+// The Send methods write packets for one peer only, in the order of the calls,
 // and return when they are written. They fail with ErrNotConnected, also when
 // the link ends meanwhile, or with the context's error.
 
@@ -34,8 +34,8 @@ func (n *Node) SendMessages(ctx context.Context, id enode.ID, envs ...*Envelope)
 	return n.send(ctx, id, MessagesPacket, packLists(envs)...)
 }
 
-// packLists makes lists of envelopes, each below relayPacket where one envelope
-// is not larger by itself.
+// packLists makes lists of envelopes, each below relayPacket unless a single
+// envelope is larger.
 func packLists(envs []*Envelope) [][]byte {
 	var packets [][]byte
 	for len(envs) > 0 {
@@ -72,7 +72,7 @@ func (n *Node) send(ctx context.Context, id enode.ID, code uint64, packets ...[]
 	return p.send(ctx, code, packets...)
 }
 
-// SendRequestPayload sends a mail request that is RLP but no envelope, an
+// SendRequestPayload sends a mail request that is RLP without an envelope, an
 // extension of status-go.
 func (n *Node) SendRequestPayload(ctx context.Context, id enode.ID, payload rlp.RawValue) error {
 	return n.send(ctx, id, RequestPacket, payload)

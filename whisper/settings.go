@@ -12,8 +12,8 @@ type settings struct {
 	minPoW         float64
 	bloom          Bloom
 
-	// What applied before the last change, and until when it is honoured:
-	// peers send by it until they have heard of the change.
+	// The values before the last change, and until when they are honoured: peers
+	// send by them until they have heard of the change.
 	formerMinPoW float64
 	formerBloom  Bloom
 	graceUntil   time.Time
@@ -114,8 +114,8 @@ func (n *Node) Bloom() Bloom { return n.settings.Load().bloom }
 // MaxMessageSize returns the largest Envelope.Size this node accepts, in bytes.
 func (n *Node) MaxMessageSize() uint32 { return n.settings.Load().maxMessageSize }
 
-// SetMinPoW changes the least proof of work accepted and tells the peers. What
-// satisfies the previous one is still accepted for 10 s.
+// SetMinPoW changes the least proof of work accepted and tells the peers. An
+// envelope that satisfies the previous one is still accepted for 10 s.
 func (n *Node) SetMinPoW(pow float64) error {
 	if err := checkPoW(pow); err != nil {
 		return err
@@ -124,8 +124,8 @@ func (n *Node) SetMinPoW(pow float64) error {
 	return nil
 }
 
-// SetBloom changes the filter of the topics accepted and tells the peers. What
-// is inside the previous one is still accepted for 10 s.
+// SetBloom changes the filter of the topics accepted and tells the peers. A topic
+// inside the previous one is still accepted for 10 s.
 func (n *Node) SetBloom(b Bloom) {
 	n.change(func(s *settings) { s.bloom = b }, tellBloom)
 }
@@ -149,7 +149,7 @@ func (n *Node) change(edit func(*settings), tell uint32) {
 	}
 }
 
-// LightNode tells whether the node passes nothing on but own envelopes.
+// LightNode tells whether the node passes on only envelopes posted here.
 func (n *Node) LightNode() bool { return n.light.Load() }
 
 // SetLightNode changes what LightNode returns. Peers learn it in their next

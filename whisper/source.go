@@ -7,22 +7,22 @@ import (
 )
 
 // Prefix lengths, in bits, of the networks that count as one stranger. Node
-// keys are free; networks are not. A provider gives a customer a /48 of IPv6,
-// and hands IPv4 addresses out of one /24 to whoever rents many.
+// keys are free; networks are not. A provider gives a customer a /48 of IPv6, and
+// gives a customer that rents many IPv4 addresses ones from the same /24.
 const (
 	sourceBits4 = 24
 	sourceBits6 = 48
 )
 
-// Source is whom a limit on strangers counts: the network a peer's address is
-// in, as a short text that is a map key only. It identifies people: it is never
+// Source is what a limit on strangers counts by: the network of a peer's address,
+// as a short text that is a map key only. It identifies people, so it is never
 // logged and never a label.
 type Source string
 
 // SourceOf returns the source of a peer at an address. A peer that comes from
-// this computer or a private network is its own source: behind such an address
-// is a proxy or a program of the operator's, and a limit would hit everyone who
-// uses it.
+// this computer or a private network is its own source: such an address belongs
+// to a proxy or to a program of the operator's, and a limit would hit everyone
+// that uses it.
 func SourceOf(addr netip.Addr, peer enode.ID) Source {
 	addr = addr.Unmap().WithZone("")
 	if !addr.IsValid() || addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified() {

@@ -29,8 +29,8 @@ type Received struct {
 }
 
 // Subscription opens envelopes in a goroutine of its own, so that neither a
-// costly key nor a slow subscriber holds up the network. What it cannot keep up
-// with it drops, the oldest first, and counts.
+// costly key nor a slow subscriber holds up the network. When it cannot keep up,
+// it drops the oldest and counts them.
 type Subscription struct {
 	filter   Filter
 	registry *subscriptions
@@ -55,8 +55,8 @@ type candidate struct {
 // C returns the channel of messages. It is closed by Close and when the node stops.
 func (s *Subscription) C() <-chan Received { return s.messages }
 
-// Dropped returns how many envelopes and messages were dropped because they were
-// not taken in time.
+// Dropped returns how many envelopes and messages were dropped because the
+// subscription or its reader could not keep up.
 func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
 
 // Close ends the subscription and waits for its goroutine. It may be called more
@@ -113,7 +113,7 @@ func (s *Subscription) run() {
 	}
 }
 
-// open delivers the message of an envelope if it is one for this subscription.
+// open delivers the message of an envelope if it is for this subscription.
 func (s *Subscription) open(c candidate) {
 	var m *Message
 	var err error
@@ -141,7 +141,7 @@ func (s *Subscription) open(c candidate) {
 }
 
 // Subscribe delivers the messages that match f, which must not be changed
-// afterwards. buffer is how many wait for a subscriber, at least 1.
+// afterwards. buffer is how many messages may wait to be read, at least 1.
 func (n *Node) Subscribe(f Filter, buffer int) (*Subscription, error) {
 	if (f.Key == nil) == (f.Identity == nil) {
 		return nil, errors.New("whisper: a filter needs a symmetric key or an identity, and not both")

@@ -75,8 +75,9 @@ func (l *wheelLevel) take(slot int) []*Envelope {
 	return envelopes
 }
 
-// advance moves the cursor to now, calls expired for what is due before now and
-// moved for what got a new index. Time that went back is waited for.
+// advance moves the cursor to now, and calls expired for the envelopes due before
+// now and moved for those that got a new index. If the clock has gone back, it does
+// nothing until the clock has caught up.
 func (w *wheel) advance(now uint32, expired func(*Envelope), moved func(e *Envelope, index int)) {
 	if now <= w.cursor {
 		return
@@ -131,7 +132,7 @@ func (w *wheel) after(second uint32) (envelopes []*Envelope, last uint32) {
 	return nil, math.MaxUint32
 }
 
-// lastSecond returns the latest expiry that belongs into a slot.
+// lastSecond returns the latest expiry that belongs in a slot.
 func (w *wheel) lastSecond(level, slot int) uint32 {
 	width := uint64(1) << (wheelBits * level)
 	turn := width * wheelSlots

@@ -23,8 +23,8 @@ const (
 
 // Sizes and times of EIP-627 and of the nodes in the field.
 const (
-	// EnvelopeHeaderSize is what an envelope is taken to weigh, in bytes,
-	// beside its data: 4 (expiry) + 4 (TTL) + 4 (topic) + 8 (nonce).
+	// EnvelopeHeaderSize is what an envelope counts for, in bytes, beside its
+	// data: 4 (expiry) + 4 (TTL) + 4 (topic) + 8 (nonce).
 	EnvelopeHeaderSize = 20
 	// MaxMessageSizeLimit is the largest Size an envelope may have, in bytes,
 	// on any node (10 MiB).
