@@ -1,17 +1,18 @@
-// Package mailserver gives the envelopes of the network to those who ask for them
-// later. Package archive, below it, keeps them.
+// Package mailserver answers requests for envelopes that the network carried
+// earlier. Package archive, below it, stores them.
 //
 // A whisper.Node hands every packet 126 to Server.HandleRequest, which never
 // blocks: the packet waits at the server's desk, or is refused there (see package
-// desk). In its turn it is opened with the mailserver's keys, must be signed, becomes
-// an archive.Query, and what that finds is sent in packets 127, followed by a packet
-// 125 if the form of the request has one (see package mailwire for the bytes). A peer
-// that reads slowly holds one bounded page and no more.
+// desk). When its turn comes, the server opens it with its keys, checks that it is
+// signed and makes an archive.Query of it. The server sends the envelopes found in
+// packets 127, followed by a packet 125 if the form of the request has one (see
+// package mailwire for the bytes). A peer that reads slowly holds at most one
+// bounded page.
 //
 // # Bounds
 //
-// Whatever a stranger can make grow is bounded by Limits. A request that exceeds
-// one is cut short and continued by its cursor, or refused in words if its form
-// can carry them; a classic request can only be cut short or dropped, and both
+// Limits bounds everything that a stranger can make grow. A request that exceeds
+// a limit is cut short and continued by its cursor, or refused with a text if its
+// form can carry one. A classic request can only be cut short or dropped, and both
 // are counted.
 package mailserver

@@ -32,9 +32,9 @@ type Limits struct {
 	// is continued by its cursor. It does not apply to classic requests, which
 	// have no cursor, nor to answers in the order of the log.
 	Range time.Duration
-	// Rows and Bytes bound a page: the whole answer, or, of a classic request,
-	// what is read from the archive at a time. Twice Workers times Bytes bounds
-	// the memory that answers take, but for single envelopes that are larger.
+	// Rows and Bytes bound a page: the whole answer or, for a classic request,
+	// one read from the archive. Twice Workers times Bytes bounds the memory that
+	// answers take, except for single envelopes that are larger.
 	Rows, Bytes int
 	// Scan is how many archived envelopes are looked at for one page.
 	Scan int
@@ -47,27 +47,27 @@ type Limits struct {
 	PeerQueue int
 	// SourceQueue is how many requests of one network wait at most.
 	SourceQueue int
-	// Queue is how many requests of all peers wait at most. Whoever waits with the
-	// most makes room.
+	// Queue is how many requests of all peers wait at most. When it is full, the
+	// peer with the most waiting requests makes room.
 	Queue int
 	// Workers is how many requests are served at a time. As many again may wait
 	// for peers that are slow to take their answer.
 	Workers int
 	// Timeout is the longest time one request is served.
 	Timeout time.Duration
-	// SendTimeout is the longest time a peer takes for sendBytes. One that is slow
-	// to is given up before, if more than Workers are.
+	// SendTimeout is the longest time a peer may take for sendBytes. When more than
+	// Workers peers are slow, one of them is given up before that.
 	SendTimeout time.Duration
 	// ClockSkew is how far outside its life, from sent to expiry, a request is
-	// still answered. Genuine mailservers do not check it at all, so it is meant
-	// to stop old recordings only.
+	// still answered. Genuine mailservers do not check it at all, so it only has to
+	// stop replays of old requests.
 	ClockSkew time.Duration
 }
 
 const (
 	// sendBytes is how much is handed to a peer at a time, and the size of a
 	// batch: well below the least maximum message size in the field, 1 MiB. The
-	// buffers that devp2p keeps for each link grow to some times this.
+	// buffers that devp2p keeps for each link grow to a few times this.
 	sendBytes = 64 << 10
 	// hashesAtOnce is how many envelopes are read by hash at a time.
 	hashesAtOnce = 8
@@ -78,7 +78,7 @@ const (
 	refusalTimeout = 2 * time.Second
 )
 
-// withDefaults fills in what is zero and refuses what makes no sense.
+// withDefaults replaces zeros by the defaults and refuses values that make no sense.
 func (l Limits) withDefaults() (Limits, error) {
 	for _, f := range []struct {
 		name    string
@@ -123,7 +123,7 @@ func (l Limits) withDefaults() (Limits, error) {
 	return l, nil
 }
 
-// desk is what the limits are for the requests that wait and are served.
+// desk returns the limits for the desk at which requests wait and are served.
 func (l Limits) desk() desk.Limits {
 	return desk.Limits{
 		Turns:     l.Workers,

@@ -26,7 +26,7 @@ const (
 	answered    outcome = "answered"
 	truncated   outcome = "truncated"   // classic: cut off by a limit
 	busy        outcome = "busy"        // refused or dropped because of too many requests
-	malformed   outcome = "malformed"   // no request
+	malformed   outcome = "malformed"   // not a request
 	unopened    outcome = "unopened"    // not encrypted for this mailserver
 	unsigned    outcome = "unsigned"    // not signed
 	lowPoW      outcome = "low_pow"     // less proof of work than asked for
@@ -34,7 +34,7 @@ const (
 	plainOff    outcome = "plain_off"   // plain requests are not answered here
 	failed      outcome = "failed"      // the archive could not be read in time
 	undelivered outcome = "undelivered" // the peer is gone or too slow
-	panicked    outcome = "panicked"    // a mistake in this program
+	panicked    outcome = "panicked"    // a bug in this program
 	stopped     outcome = "stopped"     // the server is not running
 )
 

@@ -17,12 +17,12 @@ type Damage struct {
 	// From and To are the sequences that are missing because of it, inclusive. To
 	// is an upper bound.
 	From, To uint64
-	// Err says what is wrong with it, nil for sequences that are missing since
+	// Err says what is wrong with it. It is nil for sequences that were missing
 	// before this start.
 	Err error
 }
 
-// Damage returns what was found damaged or missing since Open, and by it.
+// Damage returns what Open and later reads found damaged or missing.
 func (a *Archive) Damage() []Damage {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -38,9 +38,9 @@ func (a *Archive) DamagedParts() []string {
 }
 
 // DamagedParts returns the names of the parts of the archive in dir that were set
-// aside as damaged and that Recover has not salvaged yet: their envelopes
-// are not served. It only looks, also while the archive is open; there may be no
-// archive.
+// aside as damaged and that Recover has not salvaged yet: their envelopes are not
+// served. It changes nothing, may be called while the archive is open, and does not
+// need an archive to exist.
 func DamagedParts(dir string) (names []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,13 +55,13 @@ func DamagedParts(dir string) (names []string, err error) {
 }
 
 // awaitsRecovery reports whether a directory of the archive was set aside and has
-// not been salvaged since. What a recovery keeps of it has a name of its own.
+// not been salvaged since. A recovery keeps the damaged files under another name.
 func awaitsRecovery(name string) bool {
 	_, ok := parseQuarantined(name)
 	return ok && !strings.HasSuffix(name, recoveredSuffix) && strings.Count(name, quarantineSuffix) == 1
 }
 
-// setAside renames a damaged partition, which nobody has open any more.
+// setAside renames a damaged partition, which must be closed.
 func (a *Archive) setAside(name string, first uint64, cause error) error {
 	to := quarantineName(name, time.Now())
 	if err := a.vol.rename(name, to); err != nil {
@@ -81,8 +81,8 @@ func (a *Archive) setAside(name string, first uint64, cause error) error {
 	return nil
 }
 
-// replaceActive sets the partition that is written to aside and begins another.
-// Only the writer calls it.
+// replaceActive sets the active partition aside and begins another. Only the
+// writer calls it.
 func (a *Archive) replaceActive(cause error) error {
 	p := a.active()
 	p.mu.Lock()
@@ -99,7 +99,7 @@ func (a *Archive) replaceActive(cause error) error {
 	a.mu.Unlock()
 	a.metrics.damaged.Inc()
 	err := a.setAside(p.name, p.first, cause)
-	// What it held is gone from the index, so its sequences must not be used again.
+	// Its envelopes are no longer in the index, so its sequences must not be reused.
 	if err := errors.Join(err, a.begin(a.Last()+1)); err != nil {
 		a.mu.Lock()
 		a.parts = append(a.parts, p) // tried again with the next write

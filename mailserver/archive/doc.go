@@ -1,11 +1,12 @@
 // Package archive is the log of envelopes: durable, numbered, queried and followed.
 //
 // A writer commits envelopes in groups with one fsync each and numbers them without
-// gaps: the receive sequence. What was committed is found by sent time, topic, bloom
-// filter and hash ([Archive.Query], [Archive.ByHash]) and followed from any sequence
-// ([Archive.Follow]). A whisper.Node hands over what it accepts; a mailserver.Server
-// answers requests from it; the push server follows it. Nothing here knows of them.
-// Package archivetest is what another archive must do to take its place.
+// gaps: the receive sequence. Readers find committed envelopes by sent time, topic,
+// bloom filter and hash ([Archive.Query], [Archive.ByHash]) or follow the log from any
+// sequence ([Archive.Follow]). A whisper.Node hands over the envelopes it accepts, a
+// mailserver.Server answers requests from the archive, and the push server follows
+// it. This package imports neither server. Package archivetest tests whether another
+// archive can take its place.
 //
 // # On disk
 //
@@ -17,7 +18,7 @@
 //
 // # Damage
 //
-// A partition that is not as it was written is set aside, told of ([Archive.Damage])
-// and salvaged by [Recover]; the archive goes on with the others. A sequence is never
-// given twice.
+// A damaged partition is set aside, reported ([Archive.Damage]) and salvaged by
+// [Recover]; the archive continues with the others. A sequence is never assigned
+// twice.
 package archive

@@ -10,7 +10,7 @@ import (
 const (
 	// filterBits is the size in bits, per envelope, of a run's hash filter.
 	filterBits = 10
-	// filterProbes is how many of them each hash sets.
+	// filterProbes is how many of these bits each hash sets.
 	filterProbes = 7
 )
 

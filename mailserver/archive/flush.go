@@ -6,8 +6,7 @@ import (
 	"whisperpush/mailserver/archive/engine"
 )
 
-// flushRetry is the pause after an index could not be written or a partition not
-// be sealed.
+// flushRetry is the pause after a failure to write an index or to seal a partition.
 const flushRetry = time.Second
 
 // flusher writes frozen indexes as runs and seals partitions. When the archive
@@ -58,7 +57,7 @@ func (a *Archive) freezeLast() bool {
 	return true
 }
 
-// flush writes one run and puts it in the place of the index in memory.
+// flush writes one run and replaces the index in memory by it.
 func (a *Archive) flush(frozen *memoryRun) error {
 	start := time.Now()
 	p := frozen.part
@@ -91,7 +90,7 @@ func (a *Archive) flushing() bool {
 	return a.frozen != nil
 }
 
-// freeze hands the index in memory to the flusher, if that is not busy.
+// freeze hands the index in memory to the flusher, unless the flusher is busy.
 func (a *Archive) freeze() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

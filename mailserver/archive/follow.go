@@ -8,8 +8,8 @@ import (
 // followBytes is how much of the log a follower is given at a time.
 const followBytes = 256 << 10
 
-// GapError says that a follower's cursor is not in the log any more: the records
-// between it and Oldest were dropped by retention.
+// GapError says that a follower's cursor is no longer in the log: retention has
+// dropped the records between it and Oldest.
 type GapError struct {
 	After  uint64 // the cursor
 	Oldest uint64 // the oldest sequence there is
@@ -31,11 +31,11 @@ func (e *AheadError) Error() string {
 }
 
 // Follow calls fn with every record whose sequence is above after, in order and
-// without repeating or leaving out any, and goes on as new ones are archived. The
-// slice is fn's. Sequences are not consecutive where a damaged partition is
-// missing. It returns ctx's error, the error of fn, a *GapError or *AheadError for
-// a cursor outside the log, ErrClosed, or an error of the disk; Follow may
-// then be called again with the last sequence fn has seen.
+// without repeating or leaving out any, and continues as new ones are archived. fn
+// owns the slice. Sequences are not consecutive where a damaged partition is
+// missing. Follow returns ctx's error, the error of fn, a *GapError or *AheadError
+// for a cursor outside the log, ErrClosed, or an error of the disk; it may then be
+// called again with the last sequence fn has seen.
 func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]Record) error) error {
 	if last := a.Last(); after > last {
 		return &AheadError{After: after, Newest: last}

@@ -9,7 +9,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// group is what is committed with one fsync. The writer uses two in turn.
+// group is the envelopes that are committed with one fsync. The writer uses two of
+// them in turn.
 type group struct {
 	submissions []engine.Submission
 	weight      int64 // of the submissions
@@ -62,14 +63,14 @@ func (g *group) finish(p *partition) {
 	g.partition, g.started = p, time.Now()
 }
 
-// unindex takes what is in g, the last thing in run, out of run.
+// unindex removes the envelopes of g from run, of which they are the last.
 func (g *group) unindex(run *memoryRun) {
 	for _, b := range slices.Backward(g.blocks) {
 		run.removeLast(b.envs)
 	}
 }
 
-// reset makes g empty and keeps its room.
+// reset empties g and keeps its memory.
 func (g *group) reset() {
 	clear(g.submissions)
 	clear(g.blocks)

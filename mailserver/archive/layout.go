@@ -22,8 +22,8 @@ import (
 //	last  'r'                its header, which names the run before it
 //	last  't' bucket(2)      its topic index, by a hash of the topic
 //
-// A run is written in one batch. What follows the last run is indexed in memory
-// and read from the log again after a crash.
+// A run is written in one batch. The envelopes after the last run are indexed in
+// memory, and after a crash that index is rebuilt from the log.
 const (
 	kindLog       = 'l'
 	kindDirectory = 'd'

@@ -13,7 +13,7 @@ import (
 const (
 	logStateVersion = 1
 	// maxSpans is how many runs of sequences without envelopes are remembered: one
-	// for each damaged partition, and some more for what was salvaged of it.
+	// for each damaged partition, and some more for the envelopes salvaged from it.
 	maxSpans = 1024
 )
 
@@ -28,9 +28,9 @@ type logID [IDSize]byte
 // and when a partition is begun.
 type logState struct {
 	Version int `json:"version"`
-	// ID tells this log from every other: the same sequence of two logs is two
-	// envelopes. It is drawn when the archive is created, and again when the end of
-	// the log that this file tells of is not there any more.
+	// ID tells this log from every other: the same sequence names different
+	// envelopes in two logs. It is drawn at random when the archive is created, and
+	// again when the log turns out to end before the sequence that this file names.
 	ID string `json:"id"`
 	// Partition is the first sequence of the newest partition.
 	Partition uint64 `json:"partition"`
@@ -46,10 +46,10 @@ type logState struct {
 type seqSpan struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
-	// Unsure says that some of them may have been given to envelopes that are lost:
-	// the end of the log was damaged, and how far it had come is not known.
-	// Otherwise nothing is missing: they were given to nobody, or what had them was
-	// archived again.
+	// Unsure says that some of them may have been assigned to envelopes that are
+	// lost: the end of the log was damaged, and it is not known how far it reached.
+	// Otherwise nothing is missing: they were never assigned, or their envelopes
+	// were archived again.
 	Unsure bool `json:"unsure,omitempty"`
 }
 
@@ -85,9 +85,9 @@ type logBook struct {
 	unsaved bool
 }
 
-// load reads the state; newest is the first sequence of the newest partition of
-// which there is any trace. The log is another one, fresh, if there is no state
-// yet, or if cause says why what there is does not fit the partitions.
+// load reads the state; newest is the first sequence of the newest partition that
+// has left any trace. If there is no state yet, or it does not fit the partitions,
+// the log gets a new identity and fresh is true; cause says why it does not fit.
 func (l *logBook) load(newest uint64) (fresh bool, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,8 +103,8 @@ func (l *logBook) load(newest uint64) (fresh bool, cause error) {
 	return fresh, cause
 }
 
-// check makes the log another one if it ends, at sequence last, before it did when
-// the state was written. The error says so.
+// check gives the log a new identity if it now ends, at sequence last, before it did
+// when the state was written. The error says so.
 func (l *logBook) check(last uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,7 +116,7 @@ func (l *logBook) check(last uint64) error {
 	return err
 }
 
-// renew makes the log another one. The caller holds mu.
+// renew gives the log a new identity. The caller holds mu.
 func (l *logBook) renew() {
 	for l.id = (logID{}); l.id == (logID{}); {
 		rand.Read(l.id[:]) // never fails
@@ -124,8 +124,8 @@ func (l *logBook) renew() {
 	l.state = logState{Version: logStateVersion, ID: hex.EncodeToString(l.id[:])}
 }
 
-// known returns the newest sequence that was given for certain, and whether no
-// later one was.
+// known returns the newest sequence that was certainly assigned, and whether it is
+// certain that no later one was.
 func (l *logBook) known() (last uint64, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,8 +171,8 @@ func (l *logBook) pending() bool {
 	return l.unsaved
 }
 
-// add notes that no envelope has the sequences of a span. What was known of any
-// of them before is replaced.
+// add notes that no envelope has the sequences of a span. It replaces earlier notes
+// about any of them.
 func (l *logBook) add(s seqSpan) {
 	if s.From > s.To {
 		return
@@ -183,8 +183,8 @@ func (l *logBook) add(s seqSpan) {
 }
 
 // ended notes what a salvage has found out about the partition that begins with
-// sequence first: that its log came to last, and, if all of it was read, no
-// further.
+// sequence first: its log reached at least last and, if all of it was read, ended
+// there.
 func (l *logBook) ended(first, last uint64, all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -257,8 +257,8 @@ func (l *logBook) lost(after, before uint64) (n uint64, sure bool) {
 	return n, sure
 }
 
-// used returns the newest sequence up to seq that may have been an envelope's and
-// whose envelope has no other now.
+// used returns the newest sequence up to seq that may have been assigned to an
+// envelope that was not archived again under another.
 func (l *logBook) used(seq uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -270,8 +270,8 @@ func (l *logBook) used(seq uint64) uint64 {
 	return seq
 }
 
-// openBook reads the record of the log. firsts are the partitions and asides those
-// that were ever set aside, both by their first sequences.
+// openBook reads the record of the log. firsts are the first sequences of the
+// partitions, and asides those of the partitions that were ever set aside.
 func (a *Archive) openBook(firsts, asides []uint64) {
 	fresh, err := a.book.load(slices.Max(slices.Concat([]uint64{0}, firsts, asides)))
 	if err != nil {
@@ -281,7 +281,7 @@ func (a *Archive) openBook(firsts, asides []uint64) {
 		return
 	}
 	for _, first := range asides {
-		// What was skipped after it is not on record.
+		// The sequences skipped after it are not on record.
 		at, _ := slices.BinarySearch(firsts, first)
 		if at < len(firsts) && firsts[at]-first >= maxPartitionRecords {
 			a.book.add(seqSpan{From: first, To: firsts[at] - 1, Unsure: true})
@@ -293,26 +293,27 @@ func (a *Archive) logRenewed(cause error) {
 	a.log.Warn("the archive's log is not the one it was; clients ask for everything anew", "cause", cause)
 }
 
-// ID returns the identity of the log: what tells its sequences from those of
-// another archive. It is never zero, and the same for as long as the archive goes
-// on, also after a damaged part was set aside or salvaged. It is another one when
-// the archive was begun again: because its directory is new, or because the end of
-// the log, or the file that holds the identity, was removed.
+// ID returns the identity of the log, which tells its sequences from those of
+// another archive. It is never zero. It stays the same when a damaged part is set
+// aside or salvaged. It changes when the archive is begun again: because its
+// directory is new, or because the end of the log, or the file that holds the
+// identity, was removed.
 func (a *Archive) ID() [IDSize]byte {
 	a.book.mu.Lock()
 	defer a.book.mu.Unlock()
 	return a.book.id
 }
 
-// Lost tells a follower that was given no record between the sequences after and
-// before what it missed: n envelopes that the archive has no more. sure says that
-// there were not more; after a crash the end of a damaged partition is not known.
-// Sequences that never were an envelope's, which follow a damaged partition, do
-// not count, nor those whose envelopes were archived again under others.
+// Lost returns how many envelopes a follower missed that got no record between the
+// sequences after and before, because the archive no longer has them. sure is false
+// if there may have been more: after a crash it is not known where a damaged
+// partition ended. Sequences that were never assigned, which follow a damaged
+// partition, do not count, nor those whose envelopes were archived again under
+// others.
 func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) { return a.book.lost(after, before) }
 
-// Probe writes the record of the log with an fsync and reads it back: it tells whether
-// the disk of the archive takes what it is given, and has it. It may be called at any time.
+// Probe checks that the archive's disk can be written and read: it writes the record
+// of the log with an fsync and reads it back. It may be called at any time.
 func (a *Archive) Probe() error {
 	if err := a.book.save(a.active().first, a.Last(), false); err != nil {
 		return err
@@ -320,8 +321,8 @@ func (a *Archive) Probe() error {
 	return a.book.verify()
 }
 
-// saveBook writes down how far the log has come. To fail is not to be full or
-// broken: what is lost with the record is that clients need not begin again.
+// saveBook writes down how far the log has come. A failure is only logged: without
+// the record, clients may have to begin again.
 func (a *Archive) saveBook(closed bool) {
 	if err := a.book.save(a.active().first, a.Last(), closed); err != nil {
 		a.log.Warn("the archive's record of its log was not written; clients may ask for everything anew after the next start", "err", err)

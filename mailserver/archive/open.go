@@ -32,8 +32,8 @@ func (a *Archive) openDB(name string, sealed, readOnly bool) (*durable.DB, error
 	return durable.Open(dir, o)
 }
 
-// openPartitions opens what the volume holds, sets aside what is damaged and
-// begins a partition if none goes on.
+// openPartitions opens the partitions of the volume, sets damaged ones aside and
+// begins a new one if none can be continued.
 func (a *Archive) openPartitions() error {
 	names, err := a.vol.list()
 	if err != nil {
@@ -77,8 +77,8 @@ func (a *Archive) openPartitions() error {
 		if first <= last {
 			err := p.db.Close()
 			if run.count() == 0 && len(p.runs) == 0 {
-				// It was begun, and before anything was in it the disk filled up and the one
-				// before it went on.
+				// The disk filled up when it had been begun and was still empty, and the
+				// archive continued with the partition before it.
 				if err := errors.Join(err, a.vol.remove(p.name)); err != nil {
 					return err
 				}
@@ -120,8 +120,8 @@ func (a *Archive) openPartitions() error {
 	return nil
 }
 
-// dropUnborn removes the partitions that were never begun: a crash or a full disk was in the
-// way, and nothing is in them.
+// dropUnborn removes the partitions that a crash or a full disk kept from being begun.
+// Nothing is in them.
 func (a *Archive) dropUnborn(firsts []uint64) (born []uint64, err error) {
 	for _, first := range firsts {
 		name := partitionName(first)
@@ -143,9 +143,9 @@ func (a *Archive) dropUnborn(firsts []uint64) (born []uint64, err error) {
 	return born, nil
 }
 
-// openPartition opens one partition. newer is how many there are after it: only
-// the newest goes on being written, and the one before it may not have been sealed
-// yet. The run covers the end of its log and is empty for a sealed one.
+// openPartition opens one partition. newer is how many there are after it: only the
+// newest is still written to, and the one before it may not have been sealed yet.
+// The run covers the end of its log and is empty for a sealed one.
 func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *memoryRun, err error) {
 	p := &partition{name: partitionName(first), first: first, sealed: newer > 0}
 	p.onClose = a.partitionClosed
@@ -198,7 +198,7 @@ func (a *Archive) loadPartition(p *partition) (*memoryRun, error) {
 		return nil, fmt.Errorf("%w: log of partition %s ends at %d, its index at %d", durable.ErrCorrupted, p.name, lastBlock.last(), last)
 	}
 	if lastBlock.n > 0 {
-		// A time from a clock that was wrong must not keep the partition for ever.
+		// A time from a wrong clock must not keep the partition forever.
 		p.received = earlier(lastBlock.received, a.opened)
 		if b, err := p.block(p.first); err != nil {
 			return nil, err
@@ -216,8 +216,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// newestRuns returns runs on disk with the newest records, duplicateRuns full
-// ones or as many more as cover the same, ascending.
+// newestRuns returns the newest runs on disk, ascending: as many as hold the records
+// of duplicateRuns full ones.
 func (a *Archive) newestRuns() (runs []*diskRun) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// Memory of the database that is written to: up to three write buffers under
+	// Memory of the active partition's database: up to three write buffers under
 	// load, and the cache.
 	writeBuffer = 8 << 20
 	blockCache  = 8 << 20
-	// Memory of each of the others, of which there are some dozens.
+	// Memory of the database of each sealed partition. There are some dozens.
 	sealedWriteBuffer = 64 << 10
 	sealedBlockCache  = 512 << 10
 	// openTables is how many table files a partition keeps open.
 	openTables = 64
-	// levelSize and l0Trigger: tables are only ever moved, and seldom.
+	// levelSize and l0Trigger make compactions rare; they only move tables.
 	levelSize = 1 << 40
 	l0Trigger = 6
-	// shortRuns is how many runs that are shorter than half of what they may be are
-	// kept at the end of a partition that goes on.
+	// shortRuns is how many runs shorter than half of the full length are kept at the
+	// end of a partition that is still written to.
 	shortRuns = 4
 	// maxPartitionRecords bounds a partition's sequences, so that the sequences
 	// after a lost one are known not to have been used.
@@ -184,9 +184,9 @@ func (p *partition) end() (newest runHeader, last block, err error) {
 }
 
 // load reads the headers and filters of the runs, the newest of which is newest.
-// Each clean stop leaves a run of less than short records; when there are more of
-// them at the end than shortRuns they are left out, to be written again as one
-// with what follows them.
+// Each clean stop leaves a run of less than short records. When there are more than
+// shortRuns of them at the end, they are left out, to be written again as one run
+// with the records that follow them.
 func (p *partition) load(newest runHeader, short int, budget *filterBudget) error {
 	headers, err := p.headers(newest)
 	if err != nil {
@@ -255,7 +255,7 @@ func (p *partition) indexed() uint64 {
 	return p.first - 1
 }
 
-// rebuild indexes in memory what no run covers.
+// rebuild indexes in memory the records that no run covers.
 func (p *partition) rebuild() (*memoryRun, error) {
 	run := newMemoryRun(p, p.indexed()+1, 0)
 	err := p.readInto(run)

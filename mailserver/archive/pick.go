@@ -15,8 +15,8 @@ type place struct {
 	at  uint8
 }
 
-// pick names the records wanted from one block, ascending; at nil means all that
-// were sent in the query's time.
+// pick names the records wanted from one block, ascending. If at is nil, it means
+// all that were sent in the query's time.
 type pick struct {
 	first uint64
 	at    []uint8
@@ -30,7 +30,7 @@ type span struct {
 
 // segment is a part of the index: a run on disk or the one in memory.
 type segment interface {
-	// bounds is what it covers; first > last if it is empty.
+	// bounds returns the sequences it covers; first > last if it is empty.
 	bounds() (first, last uint64)
 	// sentRange is the range of sent times in it.
 	sentRange() (lower, upper uint32)

@@ -24,7 +24,7 @@ type Record struct {
 	Envelope *whisper.Envelope
 }
 
-// Limits of a page where a Query names none.
+// Limits of a page if the Query sets none.
 const (
 	DefaultMaxRows  = 1000
 	DefaultMaxBytes = 4 << 20
@@ -42,14 +42,14 @@ type Query struct {
 	Before       uint64          // only sequences below it, 0 = no bound: the cursor of a descending query
 	Descending   bool            // newest first
 
-	// Where a page ends at the latest: records, bytes of their RLPs (a page holds at
-	// least one record, however large) and entries of index and log looked at (a
-	// page may be empty for it; it is exceeded by less than one run of the index). 0
-	// means the defaults.
+	// Limits of a page; 0 means the default: records, bytes of their RLPs (a page
+	// holds at least one record, however large) and entries of index and log looked
+	// at (this one may leave a page empty, and is exceeded by less than one run of
+	// the index).
 	MaxRows, MaxBytes, MaxScan int
 }
 
-// Page is a part of what a Query asks for.
+// Page is a part of the answer to a Query.
 type Page struct {
 	Records []Record
 	// Next continues the query: its After, or Before if it is descending. 0 says
@@ -64,11 +64,11 @@ type collector struct {
 	page    Page
 	bytes   int
 	scanned int
-	reached uint64 // the sequence looked at last
+	reached uint64 // the last sequence looked at
 	full    bool
 }
 
-// Query returns a page. It reads what was archived when it was called.
+// Query returns a page. It sees the envelopes archived before it was called.
 func (a *Archive) Query(ctx context.Context, q Query) (Page, error) {
 	defer a.metrics.Observe("query", time.Now())
 	if q.MaxRows <= 0 {
@@ -138,7 +138,7 @@ func (a *Archive) Query(ctx context.Context, q Query) (Page, error) {
 	return c.page, nil
 }
 
-// more reports whether one of the segments could hold something.
+// more reports whether any of the segments may hold more matches.
 func (c *collector) more(rest []segment) bool {
 	return slices.ContainsFunc(rest, func(s segment) bool {
 		first, last := s.bounds()
@@ -166,7 +166,7 @@ func (c *collector) collect(ctx context.Context, a *Archive, p *partition, picks
 	return nil
 }
 
-// block takes what is wanted from one block.
+// block takes the wanted records from one block.
 func (c *collector) block(b block, at []uint8) error {
 	type item struct {
 		at   int

@@ -21,18 +21,18 @@ const recoveredSuffix = ".recovered"
 type Recovered struct {
 	Partition string // the name of its directory before
 	Kept      string // the directory that still holds the damaged files
-	Envelopes int    // read and archived again, or known already
+	Envelopes int    // read and archived again, or archived already
 	Unread    int    // blocks of the log that are damaged themselves
 	Losses    []string
 }
 
-// Recover reads the whole archive in dir, sets aside what is damaged,
-// salvages what can be read of that and of what had been set aside before, and
-// archives it again: with new sequences, as envelopes that arrive late, so that
-// clients with a cursor see them. moved is told, as soon as it is on disk, that
-// what had the sequences old has those from first on now; an error of it ends the
-// recovery, which may be begun again. The damaged files are kept. The archive must
-// not be open elsewhere. moved and progress may be nil.
+// Recover reads the whole archive in dir and sets damaged partitions aside. It
+// salvages the envelopes that can be read in them, and in those set aside before,
+// and archives them again with new sequences, like envelopes that arrive late, so
+// that clients with a cursor see them. As soon as they are on disk, it calls moved:
+// the envelopes with the sequences old now have those from first on. If moved
+// returns an error, the recovery ends and may be begun again. The damaged files are
+// kept. The archive must not be open elsewhere. moved and progress may be nil.
 func Recover(ctx context.Context, dir string, o Options, moved func(old []uint64, first uint64) error, progress func(done, total int64)) (out []Recovered, err error) {
 	if err := setDamagedAside(ctx, dir, progress); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func setDamagedAside(ctx context.Context, dir string, progress func(done, total 
 			return err
 		}
 		if unborn {
-			continue // nothing is in it; Open removes it
+			continue // it is empty; Open removes it
 		}
 		_, err = durable.Check(ctx, path, progress)
 		if errors.Is(err, durable.ErrCorrupted) {
@@ -161,8 +161,8 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([
 		if err := <-done; err != nil {
 			return end, err
 		}
-		// Nobody else archives, so they are numbered in their order; unless one of
-		// them was left out.
+		// Nothing else archives meanwhile, so they are numbered in their order, unless
+		// one of them was left out.
 		if moved != nil && len(old) > 0 && a.Last()-before == uint64(len(old)) {
 			if err := moved(old, before+1); err != nil {
 				return end, err

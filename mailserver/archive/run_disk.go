@@ -30,7 +30,8 @@ func hashBucket(h common.Hash, bits uint8) uint32 {
 }
 
 func topicBucket(t whisper.Topic, bits uint8) uint32 {
-	// Topics are chosen by senders; the multiplication spreads what they count up.
+	// Topics are chosen by senders; the multiplication spreads topics that are
+	// numbered consecutively.
 	return binary.BigEndian.Uint32(t[:]) * 0x9e3779b1 >> (32 - uint32(bits))
 }
 
@@ -83,7 +84,7 @@ func (r *memoryRun) encode(prev uint64) (runHeader, filter, *durable.Batch) {
 			postings = append(postings, uint32(i-1))
 		}
 		list = list[:0]
-		var offset, sent uint32 // of the one before it
+		var offset, sent uint32 // of the previous posting
 		for _, i := range slices.Backward(postings) {
 			list = binary.AppendUvarint(list, uint64(i-offset))
 			list = append(list, r.entries[i].at)
@@ -101,11 +102,11 @@ func (r *memoryRun) encode(prev uint64) (runHeader, filter, *durable.Batch) {
 	return h, f, batch
 }
 
-// diskRun is a run that was written.
+// diskRun is a run on disk.
 type diskRun struct {
 	runHeader
 	part   *partition
-	filter filter // nil if there was no memory left for it: everything may be in it
+	filter filter // nil if there was no memory left for it: any hash may be in the run
 }
 
 func (r *diskRun) log() *partition { return r.part }

@@ -18,12 +18,12 @@ const (
 	maxRunRecords = 2 * runRecords
 )
 
-// memoryRun indexes the end of a partition's log that no run on disk covers, and
-// in the run that is written to also what is on its way into the log: sequences
-// above Archive.Last, which readers pass over.
+// memoryRun indexes the end of a partition's log that no run on disk covers. The
+// active run also holds envelopes that are still being committed: sequences above
+// Archive.Last, which readers skip.
 //
-// It holds no pointers for each envelope, so that the garbage collector has
-// nothing to look at.
+// It holds no pointer per envelope, so that the garbage collector has nothing to
+// scan.
 type memoryRun struct {
 	part  *partition
 	first uint64
@@ -40,7 +40,7 @@ type memoryRun struct {
 // entry is one envelope in a memoryRun.
 type entry struct {
 	topic whisper.Topic
-	older entryIndex // the one before it on its topic
+	older entryIndex // the previous entry with the same topic
 	sent  uint32
 	at    uint8 // its position in its block
 }
@@ -112,8 +112,8 @@ func (r *memoryRun) add(e *whisper.Envelope, at uint8) {
 	r.topics[e.Topic] = entryIndex(len(r.entries))
 }
 
-// removeLast undoes the adding of envs, which are whole blocks, the last ones. The
-// range of times stays as wide as they made it.
+// removeLast removes envs, which are the last whole blocks. The range of times
+// stays as wide as they made it.
 func (r *memoryRun) removeLast(envs []*whisper.Envelope) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -34,7 +34,8 @@ func (t *tail) reset(last uint64) {
 	t.more = make(chan struct{})
 }
 
-// push appends blocks, calls published while no follower looks, and wakes them.
+// push appends blocks, calls published while followers are locked out, and wakes
+// them.
 func (t *tail) push(blocks []newBlock, published func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -63,7 +64,7 @@ func (t *tail) close() {
 	t.more = make(chan struct{})
 }
 
-// index returns the position of the last block that begins at seq or before.
+// index returns the position of the last block that begins at or before seq.
 func (t *tail) index(seq uint64) int {
 	return sort.Search(len(t.blocks), func(i int) bool { return t.blocks[i].first > seq }) - 1
 }

@@ -13,8 +13,8 @@ import (
 	"whisperpush/durable"
 )
 
-// The archive's directory holds one directory a partition, named by its first
-// sequence, a LOCK, the record of the log, and what was set aside:
+// The archive's directory holds one directory per partition, named by its first
+// sequence, a LOCK, the record of the log, and partitions that were set aside:
 //
 //	log.json                                              the record of the log, see logState
 //	p00000000000000000001/                                a partition
@@ -53,21 +53,21 @@ func quarantineName(name string, now time.Time) string {
 	return name + quarantineSuffix + now.UTC().Format(quarantineTime)
 }
 
-// volume is where the partitions' directories are. Tests put faults into it.
+// volume is where the partitions' directories are. Tests inject faults into it.
 type volume interface {
 	// list returns the names of all directories.
 	list() ([]string, error)
-	// open returns what the partition's database is opened with: its directory, or
-	// a storage in its place. It is made if it does not exist; sync makes it durable.
+	// open returns what to open the partition's database with: its directory, or a
+	// storage in its place. It is created if it does not exist; sync makes it durable.
 	open(name string) (dir string, s durable.Storage, err error)
 	rename(from, to string) error
 	remove(name string) error
 	// sync makes the names durable.
 	sync() error
-	// readState returns what writeState wrote durably, nil if it never did.
+	// readState returns what writeState last wrote durably, nil if it never did.
 	readState() ([]byte, error)
 	writeState(b []byte) error
-	// close gives the volume back.
+	// close releases the volume.
 	close() error
 }
 

@@ -1,10 +1,10 @@
-// Package mailclient asks mailservers for archived envelopes and collects what
-// they answer.
+// Package mailclient asks mailservers for archived envelopes and collects their
+// answers.
 //
-// A mailserver is a trusted peer: its packets 127 reach the client unchecked by
-// the node. So the client checks them: only a peer with a question open is
-// listened to, only what was asked for is taken, each envelope once, and no more
-// bytes than were agreed to. The end of an answer counts only with the id of its
+// A mailserver is a trusted peer: the node passes its packets 127 to the client
+// unchecked. So the client checks them: it listens only to a peer with a request
+// open, and takes only envelopes that it asked for, each once, and no more bytes
+// than its limits allow. The end of an answer counts only with the id of its
 // request.
 //
 //	client := mailclient.New(mailclient.Config{})
@@ -13,8 +13,8 @@
 //	node.Trust(server.ID)                       // or its answers are dropped
 //	cursor, err = client.Collect(ctx, server, mailclient.Since(cursor), handle)
 //
-// It holds no keys and opens no envelopes; what it returns is as the network
-// sent it.
+// It holds no keys and opens no envelopes; it returns them as the network sent
+// them.
 package mailclient
 
 import (
@@ -45,14 +45,14 @@ const (
 )
 
 var (
-	// ErrTimeout says that a mailserver did not answer, or stopped half-way.
+	// ErrTimeout says that a mailserver did not answer, or stopped halfway.
 	ErrTimeout = errors.New("mailclient: no answer in time")
 	// ErrIncomplete says that the mailserver ended its answer, and its last
 	// envelope did not arrive. Most often the node does not trust the peer.
 	ErrIncomplete = errors.New("mailclient: the end of the answer came without its last envelope; is the mailserver a trusted peer?")
 	// ErrTooMuch says that a mailserver sent more than Config allows.
 	ErrTooMuch = errors.New("mailclient: more was sent than is taken for one request")
-	// ErrNoProgress says that a mailserver repeats a cursor for ever.
+	// ErrNoProgress says that a mailserver keeps repeating a cursor.
 	ErrNoProgress = errors.New("mailclient: the cursor of the answer is the one that was asked for")
 )
 
@@ -80,22 +80,22 @@ type Server struct {
 
 // Config configures a Client. The zero value is usable.
 type Config struct {
-	// Sign signs the requests. nil: each is signed by a key of its own, so that
-	// nothing but the connection links them.
+	// Sign signs the requests. nil: each is signed with a fresh key, so that only
+	// the connection links them.
 	Sign *ecdsa.PrivateKey
-	// Padding returns what follows a payload of so many bytes in a request, so
-	// that its size tells what the caller wants it to tell. nil: up to a multiple
-	// of 256 bytes, as every message.
+	// Padding returns the padding for a payload of that many bytes in a request, so
+	// that the caller decides what its size reveals. nil: up to a multiple of 256
+	// bytes, as for every message.
 	Padding func(payload int) []byte
-	// Now is the time by which requests are made, for a device that knows the
-	// mailserver's better than its own clock does; a request from a clock that is
-	// off by more than mailwire.MaxClockSkew is refused. nil: time.Now.
+	// Now is the clock for requests, for a device that knows the mailserver's time
+	// better than its own clock does. The mailserver refuses a request from a clock
+	// that is off by more than mailwire.MaxClockSkew. nil: time.Now.
 	Now func() time.Time
 	// Timeout is the longest time without any progress of an answer that has an
 	// end mark; 0: DefaultTimeout.
 	Timeout time.Duration
-	// Quiet ends an answer without an end mark: so long nothing came; 0:
-	// DefaultQuiet.
+	// Quiet is how long nothing must come for an answer without an end mark to be
+	// over; 0: DefaultQuiet.
 	Quiet time.Duration
 	// MaxBytes and MaxRows bound one answer; 0: the defaults.
 	MaxBytes, MaxRows int
@@ -106,7 +106,7 @@ type Config struct {
 }
 
 // Client asks mailservers. It implements whisper.DirectHandler and is safe for
-// concurrent use; a mailserver is asked one thing at a time.
+// concurrent use. It has one request at a time open with a mailserver.
 type Client struct {
 	cfg Config
 
@@ -117,14 +117,13 @@ type Client struct {
 	ignored uint64
 }
 
-// turn lets one question at a time to a mailserver.
+// turn admits one request at a time to a mailserver.
 type turn struct {
 	token   chan struct{} // capacity 1: full while a question is open
-	waiting int           // who holds or waits for the token; guarded by Client.mu
+	waiting int           // callers that hold or wait for the token; guarded by Client.mu
 }
 
-// New returns a client that is to be given to whisper.Config.Direct. Attach must
-// follow.
+// New returns a client for whisper.Config.Direct. Attach must follow.
 func New(cfg Config) *Client {
 	for _, d := range []struct {
 		value   *time.Duration
@@ -158,18 +157,18 @@ func (c *Client) Attach(node Node) {
 	c.node = node
 }
 
-// Ignored returns how many envelopes and end marks nobody had asked for.
+// Ignored returns how many envelopes and end marks came that nobody had asked for.
 func (c *Client) Ignored() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ignored
 }
 
-// Since returns the request for everything that a mailserver of ours committed
-// after a cursor, whatever time it claims to be from; the zero cursor means
-// everything it has. Topics, if any are given, select exactly. The cursor is the
-// one that Collect returned the last time; on another mailserver, or on one whose
-// archive was begun again, it means everything too.
+// Since returns the request for everything that a mailserver of this project
+// committed after a cursor, whatever its sent time; the zero cursor means everything
+// it has. Topics, if any are given, select exactly. The cursor is the one that
+// Collect returned the last time; on another mailserver, or on one whose archive was
+// begun again, it means everything too.
 func Since(cursor mailwire.Cursor, topics ...whisper.Topic) mailwire.Request {
 	return mailwire.Request{
 		Form: mailwire.List, Upper: math.MaxUint32, Topics: topics, Batch: true,
@@ -177,7 +176,8 @@ func Since(cursor mailwire.Cursor, topics ...whisper.Topic) mailwire.Request {
 	}
 }
 
-// Hashes returns the request for exactly these envelopes of a mailserver of ours.
+// Hashes returns the request for exactly these envelopes of a mailserver of this
+// project.
 func Hashes(hashes ...common.Hash) mailwire.Request {
 	return mailwire.Request{Form: mailwire.List, Upper: math.MaxUint32, Hashes: hashes, Batch: true}
 }
@@ -185,7 +185,7 @@ func Hashes(hashes ...common.Hash) mailwire.Request {
 // Answer is what one request brought.
 type Answer struct {
 	Envelopes []*whisper.Envelope // in the order sent
-	Cursor    mailwire.Cursor     // where to go on; see mailwire.Complete
+	Cursor    mailwire.Cursor     // where to continue; see mailwire.Complete
 	Marked    bool                // the mailserver said that this is the end
 	Ignored   int                 // envelopes that were not asked for
 }
@@ -193,10 +193,10 @@ type Answer struct {
 // More tells whether the cursor leads to more envelopes now.
 func (a Answer) More() bool { return !a.Cursor.IsZero() && !a.Cursor.Complete }
 
-// Ask sends one request and collects its answer. While another question to the
-// same mailserver is open, it waits. A refusal is a *RefusedError. With ErrTimeout,
-// ErrIncomplete, ErrTooMuch and the error of the context, the answer holds what
-// had come.
+// Ask sends one request and collects its answer. It waits while another request to
+// the same mailserver is open. A refusal is a *RefusedError. With ErrTimeout,
+// ErrIncomplete, ErrTooMuch and the error of the context, the answer holds the
+// envelopes that came before.
 func (c *Client) Ask(ctx context.Context, server Server, r mailwire.Request) (Answer, error) {
 	release, err := c.takeTurn(ctx, server.ID)
 	if err != nil {
@@ -231,7 +231,7 @@ func (c *Client) Ask(ctx context.Context, server Server, r mailwire.Request) (An
 	return k.answer(), err
 }
 
-// takeTurn waits until no other question to the mailserver is open.
+// takeTurn waits until no other request to the mailserver is open.
 func (c *Client) takeTurn(ctx context.Context, server enode.ID) (release func(), err error) {
 	c.mu.Lock()
 	t := c.turns[server]

@@ -15,14 +15,15 @@ const (
 	maxBackoff   = 5 * time.Minute
 )
 
-// Collect asks, and goes on with the cursor of each answer until there is no more.
+// Collect asks, and continues with the cursor of each answer until there is no more.
 // It hands over the envelopes of each answer and asks for more only after handle
-// returned nil, so the cursor it returns, also with an error, is behind everything
-// that was handled: asking from there misses nothing and repeats at most a page.
+// returned nil. So the cursor it returns, even with an error, is never past an
+// envelope that was not handled: asking from there misses nothing and repeats at
+// most a page.
 //
-// A mailserver that is busy or silent is asked again, later each time, as often in
-// a row as Config.Retries says. An answer that broke off is asked for again as a
-// whole.
+// Collect asks a busy or silent mailserver again, after longer pauses each time, up
+// to Config.Retries times in a row. It asks again for the whole of an answer that
+// broke off.
 func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
 	for failures := 0; ; {
 		a, err := c.Ask(ctx, server, r)
@@ -53,9 +54,9 @@ func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request,
 	}
 }
 
-// retry tells whether a question that failed with err is to be asked again, and
-// after what time: not before the mailserver said, and longer each time, with
-// jitter, so that many clients of a mailserver that was down do not come back at
+// retry tells whether a request that failed with err should be sent again, and
+// after what time: not before the mailserver allows it, and longer each time, with
+// jitter, so that the clients of a mailserver that was down do not all come back at
 // once.
 func retry(err error, failures int) (time.Duration, bool) {
 	var refused *RefusedError

@@ -10,8 +10,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// collection is an answer under way. Its fields but for the channels are guarded
-// by Client.mu.
+// collection is an answer under way. Client.mu guards its fields except the
+// channels.
 type collection struct {
 	id      common.Hash
 	request mailwire.Request
@@ -84,7 +84,7 @@ func (k *collection) take(env *whisper.Envelope) {
 	}
 	k.last = env.Hash()
 	if !k.wants(env) || k.have[k.last] {
-		// Not even a sign of life: a peer could keep a question open with it.
+		// It does not count as progress: a peer could keep a request open with it.
 		k.ignored++
 		return
 	}
@@ -159,7 +159,7 @@ func (k *collection) wait(ctx context.Context, cfg Config) error {
 	}
 }
 
-// answer returns what there is. Nothing is added to it later.
+// answer returns the answer so far. Nothing is added to it later.
 func (k *collection) answer() Answer {
 	a := Answer{Envelopes: k.envelopes, Ignored: k.ignored}
 	if k.mark != nil {

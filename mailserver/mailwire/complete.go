@@ -14,8 +14,8 @@ import (
 // errorMark begins the content of a packet 125 that is a refusal.
 const errorMark = "ERROR="
 
-// MaxRefusalText is the longest text of a refusal that is read or written, in
-// bytes; the rest is cut off.
+// MaxRefusalText is the longest text of a refusal, in bytes. A longer one is cut
+// off when it is read or written.
 const MaxRefusalText = 256
 
 // Complete is the end mark of an answer: the content of the byte string in a
@@ -27,8 +27,8 @@ const MaxRefusalText = 256
 type Complete struct {
 	ID      common.Hash // of the request
 	Last    common.Hash // of the last envelope sent; zero: none was
-	Cursor  Cursor      // where to go on; zero: there is no more
-	Refusal Refusal     // not empty: the request was refused, or failed half-way
+	Cursor  Cursor      // where to continue; zero: there is no more
+	Refusal Refusal     // not empty: the request was refused, or failed halfway
 }
 
 // Encode returns the content of the byte string in a packet 125.
@@ -67,7 +67,7 @@ func DecodeComplete(b []byte) (Complete, error) {
 }
 
 // Refusal is why a request was not answered: a word for programs, a colon and a
-// sentence for people. Mailservers of another make send a sentence only.
+// sentence for people. Other mailservers send only a sentence.
 type Refusal string
 
 // Words that begin a refusal.
@@ -116,8 +116,8 @@ func (r Refusal) RetryAfter() time.Duration {
 	return min(time.Duration(seconds)*time.Second, 24*time.Hour)
 }
 
-// printable returns the text with everything replaced that a terminal or a log
-// could stumble over, and cut to MaxRefusalText.
+// printable returns the text cut to MaxRefusalText, with every character replaced
+// that could upset a terminal or a log.
 func (r Refusal) printable() Refusal {
 	return Refusal(strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' {

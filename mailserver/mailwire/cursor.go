@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// CursorSize is the length of a cursor in bytes: what status-go's fixed form
-	// has room for.
+	// CursorSize is the length of a cursor in bytes, which is the room for it in
+	// status-go's fixed form.
 	CursorSize = 36
 	// longCursorSize is the length of the database keys of late status-go
 	// versions, which some of its clients send back whole.
 	longCursorSize = 40
 )
 
-// cursorMagic begins every cursor of ours. As the time that begins the cursors of
-// other mailservers it would be in the year 2105.
+// cursorMagic begins every cursor of this mailserver. The cursors of others begin
+// with a time; read as one, cursorMagic is in the year 2105.
 const cursorMagic = 0xff777063
 
 // LogIDSize is the length of a LogID in bytes.
 const LogIDSize = 16
 
 // LogID is the identity of a mailserver's log, drawn at random when its archive is
-// begun: sequences of two logs have nothing to do with each other. Zero: unknown.
+// begun. Sequences of different logs are unrelated. Zero: unknown.
 type LogID [LogIDSize]byte
 
 // CursorMark is the beginning of the hash of an envelope.
@@ -39,10 +39,10 @@ const (
 	completeFlag
 )
 
-// Cursor is where an answer stopped, or where one is to begin. The zero value
+// Cursor is where an answer stopped, or where one should begin. The zero value
 // means the beginning.
 type Cursor struct {
-	// Seq is a receive sequence, exclusive: the answer goes on after it in
+	// Seq is a receive sequence, exclusive: the answer continues after it in
 	// ascending order and before it in descending order; 0 is no bound.
 	Seq uint64
 	// Ascending asks for the order of the log, oldest first. Otherwise the
@@ -51,16 +51,17 @@ type Cursor struct {
 	// Complete is set by the mailserver on the cursor of an ascending answer
 	// that reached the end of the log. It means nothing in a request.
 	Complete bool
-	// Until, if not 0, bounds the range of the request from above once more, in
-	// Unix seconds, inclusive.
+	// Until, if not 0, is a further upper bound on the range of the request, in Unix
+	// seconds, inclusive.
 	Until uint32
-	// Mark tells the envelope at Seq from another: a log that was put back to an
-	// earlier state keeps its identity and gives its sequences again. Zero: unknown.
+	// Mark identifies the envelope at Seq: a log that was restored to an earlier
+	// state keeps its identity and assigns its sequences again. Zero: unknown.
 	Mark CursorMark
-	// Log is the log that Seq is a sequence of. A mailserver with another one
-	// begins again; to one of which nothing is known, Seq is its own.
+	// Log is the log that Seq belongs to. A mailserver with another log begins
+	// again. If Log is zero, the mailserver takes Seq as a sequence of its own log.
 	Log LogID
-	// foreign is the encoding of another mailserver, which it gets back as it was.
+	// foreign is the encoding of another mailserver's cursor, to be sent back
+	// unchanged.
 	foreign string
 }
 
@@ -69,15 +70,15 @@ type Cursor struct {
 func Since(seq uint64) Cursor { return Cursor{Seq: seq, Ascending: true} }
 
 // Resume returns the cursor that asks for everything committed after the place of
-// c, oldest first, whatever order c came from. A mailserver to which c does not
-// belong gives all it has.
+// c, oldest first, whatever order c came from. A mailserver that c does not belong
+// to sends everything it has.
 func (c Cursor) Resume() Cursor {
 	return Cursor{Seq: c.Seq, Ascending: true, Log: c.Log, Mark: c.Mark}
 }
 
-// In returns the cursor as the log of that identity is to read it: if it belongs
-// to another log, neither its sequence nor its bound in time says what the client
-// has, and only the order is left.
+// In returns the cursor as the log with that identity must read it. If it belongs
+// to another log, neither its sequence nor its time bound says what the client
+// has, so only the order is kept.
 func (c Cursor) In(log LogID) Cursor {
 	if c.Log == (LogID{}) || c.Log == log {
 		return c
@@ -85,7 +86,7 @@ func (c Cursor) In(log LogID) Cursor {
 	return Cursor{Ascending: c.Ascending}
 }
 
-// IsZero tells whether the cursor says nothing, which is encoded as no bytes.
+// IsZero tells whether the cursor is empty, which is encoded as no bytes.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
 // Bytes returns the encoding: CursorSize bytes, or none for the zero value. A
@@ -115,10 +116,10 @@ func (c Cursor) Bytes() []byte {
 
 // ParseCursor reads a cursor. No bytes, or zeros only, are the zero value.
 //
-// A cursor of 36 or 40 bytes that is not ours comes from a client that asked
-// another mailserver before. It begins with the sent time of the last envelope
-// that one had sent; it is read as a bound on the range, so the client goes on
-// where it was, seeing at most one second again.
+// A cursor of 36 or 40 bytes without cursorMagic comes from a client that asked
+// another mailserver before. It begins with the sent time of the last envelope of
+// that answer, which is read as a bound on the range. So the client continues where
+// it was and sees at most one second again.
 func ParseCursor(b []byte) (Cursor, error) {
 	if len(b) == 0 {
 		return Cursor{}, nil

@@ -1,6 +1,6 @@
-// Package mailwire encodes and decodes what a mail client and a mailserver say
-// to each other, in both directions. It holds bytes only: no sockets, no clock,
-// no encryption.
+// Package mailwire encodes and decodes the messages between a mail client and a
+// mailserver, in both directions. It handles bytes only: no sockets, no clock, no
+// encryption.
 //
 // # The conversation
 //
@@ -30,43 +30,43 @@
 // and runs from the oldest envelope to the newest. The others are status-go's;
 // their answer is one page, from the newest to the oldest, ended by a Complete.
 // The two trailing lists are an extension of this mailserver: exact topics, and
-// envelopes by their hash. Either may be missing; what follows them is ignored,
-// so that the form can grow. A mailserver of another make takes a List with an
-// extension for malformed.
+// envelopes by their hash. Either may be missing; elements after them are ignored,
+// so that the form can grow. Other mailservers reject a List with an extension as
+// malformed.
 //
 // Bytes that follow a fixed form without reaching the length of the next one are
-// ignored, as go-ethereum does. A payload is taken for a List if it is one, and
-// for a fixed form otherwise; a fixed form would need a lower bound beyond the
-// year 2072 to be mistaken.
+// ignored, as go-ethereum does. A payload that parses as a List is one, and any
+// other is a fixed form; only a fixed form with a lower bound beyond the year 2072
+// could be mistaken for a List.
 //
 // # Cursors
 //
-// To a client of status-go a cursor is 36 opaque bytes: it sends back the one of
-// the last Complete until a Complete comes without. Ours holds a receive
-// sequence, the number under which the archive committed an envelope, instead of
-// a time that senders choose:
+// To a client of status-go a cursor is 36 opaque bytes: it sends back the cursor of
+// the last Complete until a Complete has none. The cursor of this mailserver holds
+// a receive sequence, the number under which the archive committed an envelope,
+// instead of a time that senders choose:
 //
 //	magic ff 77 70 63 ‖ flags 1 ‖ sequence 8 ‖ until 4 ‖ log 16 ‖ mark 3
 //
 // log is the identity of the log that the sequence belongs to, drawn when the
-// archive was begun. A mailserver that is asked with the cursor of another log,
-// because it was installed again or is another one, begins again: it gives what it
-// would give without a cursor, in the same order. mark is the beginning of the hash
-// of the envelope at that sequence, and another one there is another log as well:
-// its archive was put back to an earlier state. Zeros are no identity and no mark:
-// cursors of clients and mailservers from before there were any keep meaning what
-// they did.
+// archive was begun. A mailserver that gets the cursor of another log, because it
+// was installed again or is a different one, begins again: it answers as if there
+// were no cursor, in the same order. mark is the beginning of the hash of the
+// envelope at that sequence. If the envelope there has another hash, the archive
+// was restored to an earlier state, and the cursor counts as one of another log
+// too. Zeros mean no identity and no mark, so cursors of clients and mailservers
+// from before either existed keep their meaning.
 //
-// A client of ours asks with a cursor made by Since(n) for everything that was
-// committed after sequence n, oldest first, whatever time it claims to be from:
-// a late or back-dated envelope is never missed. Each Complete of that order
-// carries a cursor, the last one too (its Complete flag is set); the client
-// keeps it for its next question.
+// The client of this project uses a cursor made by Since(n) to ask for everything
+// committed after sequence n, oldest first, whatever its sent time: a late or
+// back-dated envelope is never missed. Each Complete of that order carries a
+// cursor, and so does the last one (its Complete flag is set); the client keeps it
+// for its next request.
 //
-// In that order the lower bound of the range is by the mailserver's clock: it is
-// lowered by what the client's is ahead, which the time of the request's envelope
-// tells, and by MaxClockSkew if it is in the future even so. What it leaves out the
-// cursor passes over for good.
+// In that order the lower bound of the range goes by the mailserver's clock: it is
+// lowered by as much as the client's clock is ahead, which the time of the
+// request's envelope shows, and by MaxClockSkew if it is in the future even so. The
+// cursor passes over envelopes below the bound for good.
 //
 // # Refusals
 //

@@ -24,16 +24,16 @@ const (
 	MaxTopics = 256
 	// MaxHashes is how many envelopes one request may name.
 	MaxHashes = 64
-	// MaxClockSkew is how far the clocks of a client and a mailserver may be apart
+	// MaxClockSkew is how far apart the clocks of a client and a mailserver may be
 	// for a request to be answered. In the order of the log, the lower bound of a
-	// range is corrected by what the client's clock is ahead, at most so much.
+	// range is corrected by as much as the client's clock is ahead, up to this.
 	MaxClockSkew = 24 * time.Hour
-	// MaxLimit is the most envelopes one answer is asked for: the limit that
-	// mailservers of status-go apply.
+	// MaxLimit is the most envelopes a request asks for in one answer: the limit
+	// that mailservers of status-go apply.
 	MaxLimit = 2000
 )
 
-// ErrMalformed says that bytes are no request, end mark or cursor.
+// ErrMalformed says that bytes are not a request, end mark or cursor.
 var ErrMalformed = errors.New("mailwire: malformed")
 
 func malformed(format string, args ...any) error {
@@ -80,7 +80,7 @@ type Request struct {
 	Lower, Upper uint32          // sent time, Unix seconds, inclusive; Upper 0 in a List: to the end
 	Bloom        *whisper.Bloom  // what the topics must be covered by; nil: every topic
 	Topics       []whisper.Topic // exactly these topics; empty: see Bloom. List only
-	Hashes       []common.Hash   // exactly these envelopes, whatever else is asked. List only
+	Hashes       []common.Hash   // exactly these envelopes, whatever the other fields say. List only
 	Limit        uint32          // most envelopes to send; 0: as many as the mailserver likes
 	Cursor       Cursor          // where to begin
 	Batch        bool            // answer with lists of envelopes. List only; always so for Plain
