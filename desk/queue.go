@@ -16,30 +16,30 @@ const (
 	classes
 )
 
-// class is the strangers, or the proven peers. Each has a share of everything.
+// class is the strangers or the proven peers. Each class has a share of every limit.
 type class struct {
 	index int
 	turns int       // that it may hold
-	ring  list.List // of *group: those of which one can be served, in turn
-	idle  list.List // of *peer: those with nothing here, the longest first
+	ring  list.List // of *group: those with a request that can be served, in turn
+	idle  list.List // of *peer: those with nothing here, the longest idle first
 	waits map[*group]struct{}
 	sums
 }
 
-// groupKey says who shares. Strangers share by source. Proven peers share by
-// account, or by source if they all prove the same, as with a password.
+// groupKey says which peers share. Strangers share by source. Proven peers share by
+// account, or by source if they all prove the same thing, such as a password.
 type groupKey struct {
 	class   int
 	account bool
 	name    string
 }
 
-// group is the peers that share what there is for one.
+// group is the peers that share the allowance of one.
 type group struct {
 	key     groupKey
 	class   *class
 	members int       // peers
-	ready   list.List // of *peer: those of which a request can be served, in turn
+	ready   list.List // of *peer: those with a request that can be served, in turn
 	place   *list.Element
 	waits   map[*peer]struct{}
 	told    *rate.Limiter // refusals
@@ -47,7 +47,7 @@ type group struct {
 	sums
 }
 
-// sums are what peers have here.
+// sums counts what peers have at the desk.
 type sums struct {
 	waiting int // requests that wait
 	held    int // turns
@@ -60,7 +60,7 @@ func (s *sums) add(o sums, sign int) {
 	s.lent += sign * o.lent
 }
 
-// peer is one whose requests are here, or were a short while ago.
+// peer is one whose requests are here or were until a short while ago.
 type peer struct {
 	id     ID
 	source whisper.Source
@@ -69,7 +69,7 @@ type peer struct {
 	bucket *rate.Limiter
 	asks   []any
 	turn   *Turn // of the request that is being served; nil: none
-	slow   bool  // the last one waited long for it to read
+	slow   bool  // its last request waited long for it to read
 	in     *list.List
 	at     *list.Element
 	// telling is set while a refusal is on its way.
@@ -87,8 +87,8 @@ func (p *peer) sums() sums {
 	return s
 }
 
-// change changes a peer, and keeps right what follows from it. Whatever sums counts
-// and place looks at is changed within it.
+// change changes a peer and updates the sums and its place in the lists. Every change
+// to something that sums counts or place looks at goes through it.
 func (r *room) change(p *peer, do func()) {
 	before := p.group
 	r.count(p, -1)
@@ -120,8 +120,8 @@ func mark[K comparable](set map[K]struct{}, k K, in bool) {
 	}
 }
 
-// place puts a peer into the list it belongs to, at the end unless it is there
-// already: it is idle, or one of its requests can be served.
+// place puts a peer at the end of the list it belongs in, unless it is there already:
+// that of the idle peers, or that of the peers with a request that can be served.
 func (r *room) place(p *peer) {
 	var in *list.List
 	switch {
@@ -154,7 +154,7 @@ func (r *room) rank(g *group) {
 	}
 }
 
-// peer returns what is known of a peer.
+// peer returns the record of a peer.
 func (r *room) peer(id ID, source whisper.Source, now time.Time) *peer {
 	p := r.peers[id]
 	if p == nil {
@@ -175,8 +175,8 @@ func (r *room) peer(id ID, source whisper.Source, now time.Time) *peer {
 	return p
 }
 
-// forget makes room for one more peer: of the class with more idle peers, the one
-// goes that has been idle for longest.
+// forget makes room for one more peer: it removes the peer that has been idle for
+// longest from the class with more idle peers.
 func (r *room) forget() {
 	if len(r.peers) < maxPeers {
 		return
@@ -219,8 +219,8 @@ func (r *room) move(p *peer, key groupKey) {
 	})
 }
 
-// admit lets a request wait, or turns it or another one away. It returns the one
-// that is to be dropped, nil if there is none.
+// admit lets a request wait, or turns it or another one away. It returns the request
+// to drop, nil if there is none.
 func (r *room) admit(p *peer, ask any, now time.Time) *refusal {
 	if !p.bucket.AllowN(now, 1) {
 		wait := time.Duration((1 - p.bucket.TokensAt(now)) / float64(p.bucket.Limit()) * float64(time.Second))
@@ -254,13 +254,13 @@ func (r *room) admit(p *peer, ask any, now time.Time) *refusal {
 	return r.turnAway(&refusal{peer: loser, ask: out, why: &Busy{Retry, limit}}, now)
 }
 
-// greediest returns whose newest request makes room for one of p: p itself, if
-// nobody is enough ahead of it.
+// greediest returns the peer whose newest request makes room for one of p: p itself
+// if no peer has enough more waiting than p.
 func (r *room) greediest(p *peer) *peer {
 	c := p.group.class
 	other := &r.classes[proven-c.index]
 	if share := r.limits.Queue / placeShare; c.waiting < max(1, share) && other.waiting > 0 {
-		return other.greediest().greediest(nil) // it has taken what is the share of p's class
+		return other.greediest().greediest(nil) // the other class has taken of the share of p's class
 	}
 	most := c.greediest()
 	switch {
@@ -272,7 +272,7 @@ func (r *room) greediest(p *peer) *peer {
 	return p
 }
 
-// greediest returns the group with the most requests that wait, nil if none do.
+// greediest returns the group with the most waiting requests, nil if none wait.
 func (c *class) greediest() (most *group) {
 	for g := range c.waits {
 		if most == nil || g.waiting > most.waiting {
@@ -282,8 +282,8 @@ func (c *class) greediest() (most *group) {
 	return most
 }
 
-// greediest returns the peer with the most requests that wait, or p unless another
-// is ahead of it by more than the one that it would have more.
+// greediest returns the peer with the most waiting requests. It returns p unless
+// another peer has more than p would have with one more.
 func (g *group) greediest(p *peer) *peer {
 	most := p
 	for other := range g.waits {
@@ -295,7 +295,7 @@ func (g *group) greediest(p *peer) *peer {
 }
 
 // next takes the next request to be served, if there is one and a turn for it. The
-// classes take turns, as long as each leaves the other its share.
+// classes alternate, as long as each leaves the other its share.
 func (r *room) next() (p *peer, ask any) {
 	for i := range classes {
 		c := &r.classes[(r.favoured+i)%classes]

@@ -8,20 +8,20 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Refusals are best effort: to tell a stranger anything takes work and waits for
-// the stranger.
+// Refusals are sent on a best-effort basis: telling a stranger anything takes work
+// and waits for the stranger.
 const (
-	// refusalsPerSecond and refusalsPerSource are how many are told, in all and to
-	// one source. At about 0.5 ms each they take a twentieth of a processor.
+	// refusalsPerSecond and refusalsPerSource are how many are sent a second, in all
+	// and to one group. At about 0.5 ms each they take a twentieth of a processor.
 	refusalsPerSecond = 100
 	refusalsPerSource = 10
-	// maxRefusals is how many wait to be told, refusalsAtOnce how many of those are
-	// of one source; of a peer there is one.
+	// maxRefusals is how many may wait to be sent, and refusalsAtOnce how many of
+	// those may be for one group. A peer has at most one.
 	maxRefusals    = 64
 	refusalsAtOnce = 4
-	// refusers is how many are told at a time.
+	// refusers is how many are sent at a time.
 	refusers = 4
-	// refusalTimeout is the longest time that one takes.
+	// refusalTimeout is the longest time that sending one may take.
 	refusalTimeout = 2 * time.Second
 )
 
@@ -33,19 +33,19 @@ type refusal struct {
 	why   *Busy
 }
 
-// refusals are those to be told.
+// refusals are the ones waiting to be sent.
 type refusals struct {
 	bucket *rate.Limiter
 	queue  list.List // of *refusal
-	busy   int       // goroutines that tell
+	busy   int       // goroutines that send
 }
 
 func newRefusals() refusals {
 	return refusals{bucket: rate.NewLimiter(refusalsPerSecond, maxRefusals)}
 }
 
-// turnAway has a peer told that its request is not served, or returns the refusal
-// if that cannot be afforded.
+// turnAway queues the refusal of a request, to be sent to its peer. It returns the
+// refusal if that would exceed a limit.
 func (r *room) turnAway(f *refusal, now time.Time) *refusal {
 	p, g, all := f.peer, f.peer.group, &r.refusals
 	if !r.open || p.slow || p.telling || g.telling >= refusalsAtOnce || all.queue.Len() >= maxRefusals ||
@@ -64,7 +64,7 @@ func (r *room) turnAway(f *refusal, now time.Time) *refusal {
 	return nil
 }
 
-// tell tells refusals until none is left.
+// tell sends refusals until none is left.
 func (r *room) tell(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,14 +13,14 @@ var ErrGivenUp = errors.New("the peer does not read")
 
 const (
 	// Stall is how long a request may wait for its peer before its turn is lent. A
-	// link that carries anything takes a packet sooner.
+	// working link takes a packet sooner.
 	Stall = 250 * time.Millisecond
 	// minStall is Stall while very many peers wait for a turn.
 	minStall = 2 * time.Millisecond
 )
 
-// Turn is what a request holds while it is served. Its methods are for the
-// goroutine that serves alone.
+// Turn is what a request holds while it is served. Only the goroutine that serves
+// the request may call its methods.
 type Turn struct {
 	room *room
 	peer *peer
@@ -29,15 +29,15 @@ type Turn struct {
 	held  bool
 	place *list.Element // in room.lent, while it is lent
 	give  context.CancelCauseFunc
-	back  chan struct{} // closed when the turn is had again
+	back  chan struct{} // closed when the request has its turn again
 }
 
-// Peer is whose request it is.
+// Peer returns the peer that sent the request.
 func (t *Turn) Peer() ID { return t.peer.id }
 
-// Vouch says that the peer has proved what not everybody can, under an account: it
-// counts as proven for an hour, together with the other peers of the account. It
-// counts by its source if the account is empty.
+// Vouch says that the peer has proved something that not everybody can, under an
+// account: it counts as proven for an hour, together with the other peers of the
+// account, or of its source if the account is empty.
 func (t *Turn) Vouch(account string) {
 	r := t.room
 	r.mu.Lock()
@@ -48,13 +48,13 @@ func (t *Turn) Vouch(account string) {
 	} else {
 		r.move(t.peer, groupKey{class: proven, account: true, name: account})
 	}
-	r.begin() // its turn counts for others now
+	r.begin() // its turn counts for another class now
 }
 
-// Lend does what waits for the peer, and lends the turn to others meanwhile if that
-// takes long. The turn is had again when it returns, but with an error it may be
-// lost: then there is nothing left to do, or Take gets it back. The error is wait's,
-// and wraps ErrGivenUp if the peer was given up.
+// Lend calls wait, which waits for the peer, and lends the turn to others if that
+// takes long. When Lend returns nil, the request has its turn again. When it returns
+// an error, the turn may be lost; Take gets it back if there is more to do. The error
+// is wait's, and wraps ErrGivenUp if the peer was given up.
 func (t *Turn) Lend(ctx context.Context, wait func(context.Context) error) error {
 	if err := t.wait(ctx, wait); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (t *Turn) Lend(ctx context.Context, wait func(context.Context) error) error
 	return nil
 }
 
-// wait does what waits for the peer.
+// wait calls wait and lends the turn meanwhile.
 func (t *Turn) wait(ctx context.Context, wait func(context.Context) error) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	began, over := time.Now(), false
@@ -85,7 +85,7 @@ func (t *Turn) wait(ctx context.Context, wait func(context.Context) error) (err 
 	return err
 }
 
-// Take waits until the turn is had again, if it was lost.
+// Take waits until the request has its turn again, if it was lost.
 func (t *Turn) Take() {
 	r := t.room
 	r.mu.Lock()
@@ -97,12 +97,12 @@ func (t *Turn) Take() {
 	r.returning.PushBack(t)
 	r.begin()
 	r.mu.Unlock()
-	<-t.back // every turn is given back some time
+	<-t.back // every turn is given back eventually
 }
 
-// lendAfter lends a turn once its request has waited for long, unless that is over:
-// at once if the peer kept the last one waiting. The more peers want a turn, the
-// sooner, so that all have had one after about a Stall.
+// lendAfter lends a turn once its request has waited for long, unless the wait is
+// over, and at once if the peer kept its last request waiting. The more peers want a
+// turn, the sooner it is lent, so that all have had one after about a Stall.
 func (r *room) lendAfter(t *Turn, over func() bool, give context.CancelCauseFunc) *time.Timer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,9 +120,9 @@ func (r *room) lendAfter(t *Turn, over func() bool, give context.CancelCauseFunc
 	})
 }
 
-// lendTurn gives the turn of a request away that waits for its peer, and gives up
-// the peer that has taken nothing for longest, of the group with the most, if there
-// are too many.
+// lendTurn lends the turn of a request that waits for its peer. If too many turns are
+// lent, it gives up a peer of the group with the most: the one that has taken nothing
+// for longest.
 func (r *room) lendTurn(t *Turn, give context.CancelCauseFunc) {
 	if !t.held {
 		return
@@ -140,8 +140,8 @@ func (r *room) lendTurn(t *Turn, give context.CancelCauseFunc) {
 	r.begin()
 }
 
-// slowest is the group of which one is given up: that with the most turns lent, of
-// the class that has more than its half.
+// slowest returns the group to give up a peer of: the one with the most turns lent in
+// the class that has lent more.
 func (r *room) slowest() (most *group) {
 	c := &r.classes[strangers]
 	if other := &r.classes[proven]; other.lent > c.lent {
@@ -175,8 +175,8 @@ func (r *room) unlend(t *Turn) {
 	}
 }
 
-// begin has requests served as long as there are turns. Those that want theirs back
-// come first: they were admitted before, and hold what they have read meanwhile.
+// begin starts serving requests as long as there are turns. Requests that want their
+// turn back come first: they were admitted earlier and hold memory meanwhile.
 func (r *room) begin() {
 	for r.free > 0 {
 		if first := r.returning.Front(); first != nil {
@@ -210,7 +210,7 @@ func (r *room) work(ctx context.Context, t *Turn, ask any) {
 	r.guard(func() { r.serve(ctx, t, ask) })
 }
 
-// guard keeps a mistake in what is done for one request from ending the process.
+// guard keeps a panic in the serving of one request from ending the process.
 func (r *room) guard(do func()) {
 	defer func() {
 		if cause := recover(); cause != nil {
