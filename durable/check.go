@@ -11,7 +11,8 @@ import (
 
 // Check reads everything in the database in dir and returns the number of keys.
 // The error is ErrCorrupted if anything is not as it was written, ErrLocked if
-// somebody has it open, and fs.ErrNotExist if there is none. Nothing is changed.
+// the database is open elsewhere, and fs.ErrNotExist if there is none. Check changes
+// nothing.
 // progress, which may be nil, is called with bytes read and bytes in all.
 func Check(ctx context.Context, dir string, progress func(done, total int64)) (keys int, err error) {
 	if progress == nil {
@@ -55,5 +56,5 @@ func Check(ctx context.Context, dir string, progress func(done, total int64)) (k
 	return keys, nil
 }
 
-// checkEvery is after how many keys progress is told.
+// checkEvery is how many keys are read between two calls of progress.
 const checkEvery = 1000

@@ -25,9 +25,9 @@ const (
 	// DefaultOpenFiles is how many table files stay open.
 	DefaultOpenFiles = 128
 
-	// reopenPause is the least time between two attempts to open a database for
-	// writing after the first of them failed: a full disk costs a few attempts a
-	// second, not a busy loop.
+	// reopenPause is the least time between two attempts to reopen a database for
+	// writing after the first has failed, so that a full disk costs a few attempts a
+	// second and not a busy loop.
 	reopenPause = 200 * time.Millisecond
 	// drainTimeout is how long a reopen waits for iterators to be
 	// released before it closes the database under them.
@@ -50,8 +50,8 @@ type Options struct {
 	BlockSize int
 	// OpenFiles bounds the table files kept open, 0 means DefaultOpenFiles.
 	OpenFiles int
-	// KeyFilter adds a bloom filter of 10 bits a key to each table: lookups of keys
-	// that are not there need no read.
+	// KeyFilter adds a bloom filter of 10 bits a key to each table, so that lookups
+	// of missing keys need no read.
 	KeyFilter bool
 	// ReadOnly opens an existing database without writing anything to it.
 	ReadOnly bool
@@ -78,8 +78,8 @@ func (o Options) level(readOnly bool) *opt.Options {
 		CompactionL0Trigger:          o.L0Trigger,
 		CompactionTotalSize:          o.LevelSize,
 		ErrorIfMissing:               readOnly,
-		DisableLargeBatchTransaction: true, // everything through the journal, in order
-		DisableSeeksCompaction:       true, // reading must not cost writes
+		DisableLargeBatchTransaction: true, // every batch goes through the journal, in order
+		DisableSeeksCompaction:       true, // reads must not cause writes
 		ReadOnly:                     readOnly,
 	}
 	if o.NoCompression {
@@ -102,7 +102,7 @@ type DB struct {
 
 	inner  storage.Storage // locked while the DB is open
 	lock   storage.Locker
-	owned  bool // inner was opened by us
+	owned  bool // Open opened inner, so Close closes it
 	synced *syncedEnds
 
 	// mu is held for reading by each short operation and for writing while the
@@ -110,7 +110,7 @@ type DB struct {
 	mu     sync.RWMutex
 	cur    *instance // nil after Close and when it could not be reopened at all
 	closed bool
-	// retryAt and cause say until when and why writes are refused without a try.
+	// Until retryAt, writes are refused with cause without an attempt.
 	retryAt time.Time
 	cause   error
 
@@ -118,7 +118,7 @@ type DB struct {
 
 	queueMu sync.Mutex
 	queue   []*pendingWrite // guarded by queueMu
-	turn    chan struct{}   // holds one: who writes
+	turn    chan struct{}   // capacity 1: held by the goroutine that writes
 }
 
 // instance is one goleveldb database, from open to close.
@@ -127,7 +127,7 @@ type instance struct {
 	stor     *strictStorage
 	readOnly bool
 	broken   atomic.Bool // a write failed: close and reopen before the next
-	poisoned atomic.Bool // the engine panicked in a write: its write lock is held for ever
+	poisoned atomic.Bool // the engine panicked in a write: its write lock is never released
 	pins     pins        // iterators
 }
 
@@ -218,8 +218,8 @@ func (d *DB) release() {
 }
 
 // Write writes b and returns after it was fsynced. Concurrent writers share the
-// fsync. The error wraps ErrWrite: nothing of b counts as written, the database
-// is closed and reopened before the next write, and b may be tried again.
+// fsync. The error wraps ErrWrite: nothing of b counts as written, the database is
+// closed and reopened before the next write, and b may be written again.
 func (d *DB) Write(b *Batch) error { return d.write(b, true) }
 
 // WriteUnsynced writes b without waiting for the disk: it may be lost in a power
@@ -233,9 +233,9 @@ type pendingWrite struct {
 	done chan error // buffered
 }
 
-// write queues b; whoever gets the turn writes everything queued with one fsync.
-// Merging is not left to goleveldb, where a panic of the one that writes would
-// leave the others waiting for ever.
+// write queues b; the goroutine that gets the turn writes everything queued with one
+// fsync. Merging is not left to goleveldb, where a panic of the writing goroutine
+// would leave the others waiting forever.
 func (d *DB) write(b *Batch, sync bool) error {
 	if d.o.ReadOnly {
 		return fmt.Errorf("%w: %s is open read-only", ErrWrite, d.dir)
@@ -262,7 +262,7 @@ func (d *DB) write(b *Batch, sync bool) error {
 func (d *DB) writeGroup(group []*pendingWrite) {
 	var err error
 	switch len(group) {
-	case 0: // the turn came after another had written ours
+	case 0: // another goroutine wrote our batch before we had the turn
 		return
 	case 1:
 		err = d.commit(&group[0].b.b, group[0].sync)
@@ -314,8 +314,8 @@ func (d *DB) commit(b *leveldb.Batch, sync bool) error {
 	}
 }
 
-// reopen replaces old by an instance that can write. While that fails it is
-// replaced by one that can read.
+// reopen replaces old by an instance that can write or, if that fails, by one that
+// can only read.
 func (d *DB) reopen(old *instance) error {
 	d.reopening.Lock()
 	defer d.reopening.Unlock()
@@ -363,8 +363,9 @@ func (d *DB) closeInstance() error {
 		return nil
 	}
 	if in.poisoned.Load() {
-		// Close stops the engine's goroutines and then waits for ever for the lock
-		// that the panic left held. Cut off from the disk it does no harm.
+		// Close stops the engine's goroutines and then waits forever for the lock
+		// that the panic left held. The instance is cut off from the disk, so it does
+		// no harm.
 		in.stor.dead.Store(true)
 		go in.db.Close()
 		return nil
@@ -439,8 +440,8 @@ func (d *DB) Size() int64 {
 	return stats.LevelSizes.Sum()
 }
 
-// Close closes the database, waiting for iterators for a short
-// while. It may be called twice.
+// Close closes the database, after waiting a short while for iterators to be
+// released. It may be called twice.
 func (d *DB) Close() error {
 	d.reopening.Lock()
 	defer d.reopening.Unlock()
