@@ -12,14 +12,15 @@ import (
 // pushext and import it, never the reverse; each must pass the suite in
 // pushext/providertest.
 type Provider interface {
-	// Name is what registrations put into their route, and the label in
-	// metrics: "fcm", "webhook", or an instance name such as "fcm-eu". It is
-	// constant, at most 32 bytes of [a-z0-9-], and unique in a server.
+	// Name is the provider's name in the routes of registrations and in metrics:
+	// "fcm", "webhook", or an instance name such as "fcm-eu". It is constant, at
+	// most 32 bytes of [a-z0-9-], and unique in a server.
 	Name() string
 
-	// Check judges the syntax and policy of an address before a registration
-	// that holds it is accepted. It does no network I/O. The error's text is
-	// shown to the registrant, so it says what to change and repeats no secret.
+	// Check checks the syntax of an address, and whether policy allows it, before a
+	// registration that holds it is accepted. It does no network I/O. The error's
+	// text is shown to the registrant, so it says what to change and repeats no
+	// secret.
 	Check(addr Address) error
 
 	// Push makes one attempt to deliver n and says what became of it. It must
@@ -31,30 +32,31 @@ type Provider interface {
 // Laner is implemented by a Provider whose addresses lead to different hosts,
 // such as webhooks. Notifications with different lanes are queued, limited
 // and paused apart, so one slow or broken host holds back nobody else. As users name
-// the hosts, all lanes of such providers share what one domain, or one network of
-// literal addresses, may use at once.
+// the hosts, there is also a limit on what one domain, or one network of literal
+// addresses, may use at once, over all lanes of such providers.
 type Laner interface {
 	// Lane names the lane of an address that passed Check, usually the
 	// host and port of its URL. It is a map key only: never logged, never a label.
 	Lane(addr Address) string
 }
 
-// Canonicalizer is implemented by a Provider of whose addresses there are several
-// spellings, such as URLs. A Provider that is none takes different texts for
-// different addresses.
+// Canonicalizer is implemented by a Provider whose addresses can be spelled in
+// several ways, such as URLs. For any other Provider, different texts are different
+// addresses.
 type Canonicalizer interface {
 	// Canonical returns the one spelling that stands for all that lead to the same
-	// device. It is asked after Check, of addresses that passed; what it returns
-	// passes Check as well, and is its own canonical spelling. An address that does
-	// not pass is returned as it is. It does no network I/O.
+	// device. It is called with addresses that passed Check. The result passes Check
+	// as well, and is its own canonical spelling. An address that does not pass is
+	// returned unchanged. It does no network I/O.
 	//
-	// Registrations are kept, counted, owned and queued by it: what differs in
-	// spelling alone would else be challenged, limited and paused apart.
+	// Registrations are kept, counted, owned and queued by the canonical spelling.
+	// Otherwise the spellings of one address would be challenged, limited and paused
+	// apart.
 	Canonical(addr Address) Address
 }
 
-// Address is where a provider reaches one device. It is a secret: who knows it
-// can push to the device, and it identifies its owner to the provider.
+// Address is where a provider reaches one device. It is a secret: anybody who knows
+// it can push to the device, and it identifies its owner to the provider.
 // Formatting or logging an Address shows neither token nor keys.
 type Address struct {
 	Token string   // device token, or the endpoint's URL
@@ -112,7 +114,7 @@ type Notification struct {
 
 	// ID is random, at most 36 characters of [A-Za-z0-9_-], and the same for
 	// every attempt of one wake-up at one address, so a receiver may drop
-	// repetitions. The same wake-up through another route has another.
+	// repetitions. The same wake-up through another route has another ID.
 	ID string
 }
 
@@ -127,7 +129,7 @@ const (
 	// Delivered means that the push service accepted the notification.
 	Delivered
 	// RetryAt is Retry with a time before which not to try again: a 429 or 503
-	// with Retry-After. Verdict.Scope says who is to wait.
+	// with Retry-After. Verdict.Scope says what has to wait.
 	RetryAt
 	// MessageBad means that this message can never be sent: too large,
 	// malformed. It is dropped with its reason; the address stays.
@@ -143,9 +145,9 @@ const (
 	// whole lane pauses, or all lanes, and what is queued there waits.
 	ProviderBroken
 	// Absent means that the device has no connection of its own to this server
-	// now, which is nobody's fault: the next route is tried at once. Without
-	// one, the notification waits until the device is there again. Only a
-	// Linked provider says it.
+	// now, which is not a failure: the next route is tried at once. Without
+	// another route, the notification waits until the device is back. Only a
+	// Linked provider returns it.
 	Absent
 )
 
@@ -160,11 +162,11 @@ func (c Class) String() string {
 	return classNames[c]
 }
 
-// Scope is how far a verdict reaches: whom it concerns beside the notification
-// that it is about. The provider decides, from what its push service documents;
-// the dispatcher never guesses. Whatever a stranger can bring about with an address
-// of their own, such as a rate that their device exceeds or an answer of a host
-// that they named, reaches no further than ScopeAddress or ScopeHost.
+// Scope is how far a verdict reaches beyond the notification that it is about. The
+// provider decides by what its push service documents; the dispatcher never guesses.
+// A verdict that a stranger can bring about with an address of their own, such as a
+// rate that their device exceeds or an answer of a host that they named, reaches no
+// further than ScopeAddress or ScopeHost.
 //
 //	class           default  what follows, by scope
 //	Delivered       host     the host works, whatever it said before
@@ -176,14 +178,15 @@ func (c Class) String() string {
 //	ProviderBroken  host     address: as Retry; host: its lane pauses; provider: all lanes pause
 //	Absent          address  the next route is tried
 //
-// A provider that is no Laner has one host, and ScopeHost is ScopeProvider there. With
-// a Laner users name the hosts, so that a host's word alone stops no lane.
+// A provider that is not a Laner has one host, so for it ScopeHost is ScopeProvider.
+// With a Laner, users name the hosts, so an answer of a host does not by itself stop
+// a lane.
 type Scope int
 
 const (
-	// ScopeDefault is that of the class.
+	// ScopeDefault is the default scope of the class.
 	ScopeDefault Scope = iota
-	// ScopeAddress is this address alone: a device that was sent too much.
+	// ScopeAddress is this address only: a device that was sent too much.
 	ScopeAddress
 	// ScopeHost is every address at the same host: no answer, an answer that only a
 	// host in trouble gives.
@@ -193,15 +196,15 @@ const (
 	ScopeProvider
 )
 
-// Verdict is what a provider says of one attempt.
+// Verdict is a provider's judgement of one attempt.
 type Verdict struct {
 	Class Class
 
-	// Scope says whom the verdict concerns; see there.
+	// Scope says how far the verdict reaches; see Scope.
 	Scope Scope
 
-	// At is for RetryAt and Retry the time before which not to try again, and for
-	// TokenDead the time since when the address is dead. Zero is unknown.
+	// At is the time before which not to try again (RetryAt and Retry), or since
+	// which the address is dead (TokenDead). Zero is unknown.
 	At time.Time
 
 	// Reason is one of a small fixed set of phrases per provider, such as
