@@ -8,22 +8,22 @@ import (
 	"whisperpush/whisper"
 )
 
-// Errand is a code on its way to an address. It names all that it is about, and
-// not a place in a record that may be another's meanwhile: it is over when its
-// registration has that challenge no more.
+// Errand is a code on its way to an address. It holds everything needed to send it,
+// rather than a position in a record that may have changed meanwhile. It is over when
+// its registration no longer has that challenge.
 type Errand struct {
 	ID       ID
 	Provider string
 	Address  pushext.Address
 	Code     [pushwire.CodeSize]byte
-	Until    time.Time // when the code is good for nothing any more
+	Until    time.Time // when the code expires
 	Fare     Fare
 }
 
-// Fare is what an errand holds, until it is over, of what challenges share.
+// Fare is the part of the limits on challenges that an errand uses until it is over.
 type Fare struct {
 	Lane    Lane
 	Source  whisper.Source // of who asked for it
 	Address [16]byte       // fingerprint of the address
-	Cost    time.Duration  // what it takes of the source's budget, set when it is held
+	Cost    time.Duration  // its cost to the source's budget, set when it is held
 }

@@ -51,7 +51,7 @@ type Limits struct {
 	Fetch      int           // 64 hashes in a Fetch or Seen, at most pushwire.MaxFetch
 	FetchBytes int           // 4 MiB of envelopes in answer to one Fetch
 	PoW        float64       // pushwire.DefaultPoW asked of a request's envelope; negative: none
-	Queue      int           // 1024 requests that wait; whoever waits with the most makes room
+	Queue      int           // 1024 requests that wait; the peer with the most makes room
 	Workers    int           // 4 requests at a time
 	PeerRate   float64       // 20 requests a second from one peer, with a burst of PeerBurst (80)
 	PeerBurst  int
@@ -60,7 +60,8 @@ type Limits struct {
 	PeerQueue, SourceQueue int
 }
 
-// WithDefaults fills in what is zero and cuts what the protocol cannot carry.
+// WithDefaults replaces zeros by the defaults and reduces values that the protocol
+// cannot carry.
 func (l Limits) WithDefaults() Limits {
 	l.Routes = cmp.Or(l.Routes, 4)
 	l.Channels = cmp.Or(l.Channels, 1000)
@@ -99,7 +100,7 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// Wire is what a client is told.
+// Wire returns the limits as a client is told them.
 func (l Limits) Wire() pushwire.Limits {
 	return pushwire.Limits{
 		Routes:   uint64(l.Routes),

@@ -1,7 +1,7 @@
-// Package registration has the values by which the parts of a push server know one
+// Package registration has the types that the parts of a push server share about a
 // device's registration: its ID, routes, channels and state, the Errand that proves an
-// address, the Limits on what strangers register, and the Refusal of what does not keep
-// to them. It does nothing.
+// address, the Limits on what strangers register, and the Refusal of requests that
+// exceed them. It does nothing.
 package registration
 
 import (
@@ -45,7 +45,7 @@ type Registration struct {
 	Key        [33]byte // compressed registration public key
 	Version    uint64   // of the latest Register
 	State      State
-	Reason     string    // why it is not confirmed any more
+	Reason     string    // why it is no longer confirmed
 	Registered time.Time // latest accepted Register, which proves the addresses current
 	Expires    time.Time
 	Routes     []Route // in ladder order
@@ -59,7 +59,7 @@ type Registration struct {
 // Mode of a channel, as on the wire.
 type Mode = pushwire.Mode
 
-// Every is the Mode of a channel of which every envelope wakes.
+// Every is the Mode of a channel on which every envelope wakes the device.
 const Every = pushwire.Every
 
 // Channel is a topic that a registration listens to.

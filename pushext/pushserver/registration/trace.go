@@ -5,9 +5,9 @@ import (
 	"log/slog"
 )
 
-// Trace tells, to who looks closely, how far what concerns a registration has come. The
-// number is this server's own; nothing else names the device, its address or what
-// it listens to. what is "wake-up" or "registration".
+// Trace logs, at debug level, a step in the handling of a registration or of one of its
+// wake-ups. The number is this server's own; nothing else in the line names the device,
+// its address or what it listens to. what is "wake-up" or "registration".
 func Trace(log *slog.Logger, what string, id ID, step string, attrs ...slog.Attr) {
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return

@@ -6,15 +6,15 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// The arrays of the index are bytes, little-endian, element after element, as a
-// snapshot keeps them: a start reads them into their place and they are
-// ready. Reading an element is a load from memory all the same.
+// The arrays of the index are bytes, little-endian, element after element, in the
+// same form as in a snapshot, so that a start only reads them into memory. Reading an
+// element is still a single load.
 
 // posting is one channel of a registration.
 type posting struct {
 	next  uint32 // of the same topic, or of the free chain
 	slot  uint32
-	muted uint32 // Unix seconds until which it is silent
+	muted uint32 // it is silent until then, in Unix seconds
 }
 
 type postings []byte
@@ -43,7 +43,7 @@ func (a postings) setNext(i, next uint32) {
 	binary.LittleEndian.PutUint32(a[PostingSize*int(i):], next)
 }
 
-// link is where a posting is chained, besides its way on: what only a change needs.
+// link is the rest of a posting's place in the chains, which only changes need.
 type link struct {
 	first  bool   // of its topic
 	before uint32 // of the same topic; of the first the topic
@@ -85,10 +85,10 @@ func (a links) setMate(i, mate uint32) {
 	a.put(i, l)
 }
 
-// slot is a registration as the index knows it.
+// slot is a registration in the index.
 type slot struct {
-	id    registration.ID // 0: it is unused
-	end   uint32          // Unix seconds until which it is woken; of one that is unused the next such
+	id    registration.ID // 0: the slot is unused
+	end   uint32          // Unix seconds until which it is woken; in an unused slot, the next unused one
 	first uint32          // of its postings
 }
 
@@ -119,9 +119,9 @@ func (a slots) setFirst(i, first uint32) {
 	binary.LittleEndian.PutUint32(a[SlotSize*int(i)+12:], first)
 }
 
-// newArray returns zeros. A large array is in huge pages where the system has
-// them: it is filled at once, and most of the time that this takes goes into
-// fresh pages of the ordinary size.
+// newArray returns zeros. A large array is in huge pages where the system has them,
+// as it is filled at once, and with ordinary pages most of that time goes into
+// getting fresh ones.
 func newArray(size int) []byte {
 	b := make([]byte, size)
 	if size >= hugeArray {
@@ -130,5 +130,5 @@ func newArray(size int) []byte {
 	return b
 }
 
-// hugeArray is from what size on an array surely has some whole huge pages.
+// hugeArray is the size from which an array is sure to contain whole huge pages.
 const hugeArray = 4 << 20

@@ -8,29 +8,29 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// Part collects registrations for a new index; several collect side by
-// side, each a part of them. Channels are dealt to regions of the index's table
-// as they come: setting a million of them one by one in any order misses the
-// caches with nearly every one, but a region fits into them, and different
-// regions can be set at the same time.
+// Part collects some of the registrations for a new index; several Parts collect at
+// the same time. Channels are dealt to regions of the index's table as they come.
+// Setting a million of them one by one in any order would miss the caches nearly
+// every time, but a region fits into the caches, and different regions can be set at
+// the same time.
 type Part struct {
 	slots    slots
 	mul      uint64 // of the table
 	byRegion [regions][][]dealt
 }
 
-// dealt is a channel that is to be put into the index.
+// dealt is a channel waiting to be put into the index.
 type dealt struct {
 	key   uint32 // its topic
 	slot  uint32 // counts from the first of these listeners
 	muted uint32
 }
 
-// dealtChunk is how many channels a region has room for at a time: nothing is
-// copied when there are more.
+// dealtChunk is how many channels a region gets room for at a time, so that nothing
+// is copied when more come.
 const dealtChunk = 1024
 
-// NewParts returns parts to be collected side by side, for Build.
+// NewParts returns Parts that can be filled at the same time, for Build.
 func NewParts(parts int) []Part {
 	l := make([]Part, parts)
 	mul := newTable().mul

@@ -5,11 +5,11 @@ import (
 	"math/bits"
 )
 
-// errImage means that an image is of no index.
+// errImage means that an image is not that of an index.
 var errImage = errors.New("not an index")
 
 // Image describes the memory of an index, so that it can be kept in a file: four
-// arrays, whose bytes are the file's, and what is to be known beside them.
+// arrays, whose bytes are the file's, and the values needed to use them.
 type Image struct {
 	Slots, Words, Postings, Links uint64 // bytes of the arrays, in the file's order
 
@@ -27,8 +27,8 @@ func (x *Index) Image() Image {
 	}
 }
 
-// Arrays are those that an image describes, in its order. Nothing may change x while
-// they are read.
+// Arrays returns the arrays that an image describes, in its order. Nothing may change
+// x while they are read.
 func (x *Index) Arrays() [4][]byte { return [...][]byte{x.slots, x.heads.words, x.postings, x.links} }
 
 // Sizes are the lengths of the arrays in bytes, in their order.

@@ -3,7 +3,7 @@
 //
 // An Index is filled one registration at a time by Set, or at once from Parts by Build,
 // or from an Image of an earlier one. Its memory is four arrays without pointers
-// (arrays.go, table.go), so that the garbage collector has nothing to look at and a
+// (arrays.go, table.go), so that the garbage collector has nothing to scan and a
 // snapshot is a copy.
 package topics
 
@@ -16,15 +16,15 @@ import (
 	"whisperpush/whisper"
 )
 
-// Index finds the registrations that listen to a topic. A million channels have
-// to fit in some tens of megabytes, and every archived envelope is looked up,
-// and nine times in ten nobody listens: so a topic maps to the number of its first posting, and
-// all postings lie in one arena, chained by topic. What a look-up does not need is
-// apart: the way back in that chain, and a chain of the postings of a registration,
-// so that taking one out costs the same however many listen to its topics: nothing
-// is matched meanwhile. Only what can be woken is in
-// it: registrations whose address was confirmed once, and channels in the mode
-// Every; the rest is on disk.
+// Index finds the registrations that listen to a topic. A million channels have to
+// fit in some tens of megabytes; every archived envelope is looked up, and nine times
+// in ten nobody listens. So a topic maps to the number of its first posting, and all
+// postings lie in one arena, chained by topic. Data that a look-up does not need is
+// kept apart: the links back in that chain, and a chain of the postings of each
+// registration. They let a registration be removed at a cost that does not depend on
+// how many listen to its topics, which matters because nothing is matched meanwhile.
+// The index holds only what can be woken: registrations whose address was confirmed
+// once, and channels in the mode Every. The rest is on disk.
 //
 // It is safe for concurrent use.
 type Index struct {
@@ -50,8 +50,8 @@ func New() *Index {
 	}
 }
 
-// Match calls fn for every registration that is to be woken for an envelope on
-// topic t archived at now. fn must not call back into the registry.
+// Match calls fn for every registration to be woken for an envelope on topic t
+// archived at now. fn must not call back into the registry.
 func (x *Index) Match(t whisper.Topic, now time.Time, fn func(registration.ID)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -73,7 +73,7 @@ func (x *Index) walk(p, now uint32, fn func(registration.ID)) {
 	}
 }
 
-// Set puts a registration's channels in the place of those it had before.
+// Set replaces a registration's channels.
 func (x *Index) Set(id registration.ID, end time.Time, channels []registration.Channel) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -92,7 +92,7 @@ func (x *Index) Set(id registration.ID, end time.Time, channels []registration.C
 	}
 }
 
-// Remove takes a registration and its channels out of the index.
+// Remove removes a registration and its channels from the index.
 func (x *Index) Remove(id registration.ID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -176,12 +176,12 @@ func (x *Index) clear(slot uint32) {
 	}
 }
 
-// topicKey makes a topic a number.
+// topicKey returns a topic as a number.
 func topicKey(t whisper.Topic) uint32 {
 	return uint32(t[0]) | uint32(t[1])<<8 | uint32(t[2])<<16 | uint32(t[3])<<24
 }
 
-// Seconds is a time as the index keeps it.
+// Seconds returns a time in the form that the index keeps.
 func Seconds(t time.Time) uint32 {
 	return uint32(min(max(t.Unix(), 0), math.MaxUint32))
 }

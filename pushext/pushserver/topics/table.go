@@ -49,8 +49,8 @@ func (t *table) find(key uint32) int {
 	return i
 }
 
-// get returns the value of a key, 0 if it has none. It is find for every
-// envelope, and so without a detour.
+// get returns the value of a key, 0 if it has none. It runs for every envelope, so
+// it repeats the loop of find without its calls.
 func (t *table) get(key uint32) uint32 {
 	words := t.words
 	mask := len(words) - WordSize
@@ -80,7 +80,7 @@ func (t *table) remove(key uint32) {
 	if t.word(i) == 0 {
 		return
 	}
-	// What follows up to the next free place moves up, unless it is at home
+	// The entries up to the next free place move up, except those whose home is
 	// behind the gap.
 	mask := t.size() - 1
 	for j := (i + 1) & mask; t.word(j) != 0; j = (j + 1) & mask {
