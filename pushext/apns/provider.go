@@ -3,8 +3,8 @@
 // The flow of one Push: gorush's builder makes the notification and its payload,
 // which is posted with a provider token signed by the team's key (bearer.go);
 // status, reason and timestamp become the verdict (verdict.go). The request is
-// posted by a client of our own: gorush's writes a constant host into every
-// request and hides the answer's header, and repeats of 5xx are the dispatcher's.
+// posted by a plain http.Client: gorush's client writes a constant host into every
+// request and hides the answer's header, and it is the dispatcher that repeats 5xx.
 //
 // A visible notification is an alert with mutable-content: the app's notification
 // service extension opens the payload and replaces the fallback text. Anything else is a background
@@ -140,7 +140,7 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
-// Quiet is the limit of background pushes, which challenges and dismissals are.
+// Quiet is the limit on background pushes; challenges and dismissals are such.
 func (p *Provider) Quiet() pushext.Budget { return Background() }
 
 // Background is how many background pushes one device may be sent.
@@ -160,7 +160,7 @@ func (p *Provider) Check(addr pushext.Address) error { return CheckAddress(addr)
 // Canonical writes the device token in lower case.
 func (p *Provider) Canonical(addr pushext.Address) pushext.Address { return CanonicalAddress(addr) }
 
-// CheckAddress judges an address of APNs, whoever pushes to it.
+// CheckAddress checks an APNs address, for any provider that pushes to it.
 func CheckAddress(addr pushext.Address) error {
 	switch {
 	case len(addr.Token) < MinToken || len(addr.Token) > MaxToken || len(addr.Token)%2 != 0:

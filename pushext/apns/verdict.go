@@ -33,7 +33,7 @@ var classes = map[string]pushext.Class{
 	apns2.ReasonBadDeviceToken: pushext.TokenDead,
 	apns2.ReasonUnregistered:   pushext.TokenDead,
 	"ExpiredToken":             pushext.TokenDead,
-	// A token of another app, which anyone can register: not our configuration.
+	// A token of another app, which anyone can register: not a fault of the configuration.
 	apns2.ReasonDeviceTokenNotForTopic: pushext.MessageBad,
 
 	// About our configuration.
@@ -63,7 +63,7 @@ var classes = map[string]pushext.Class{
 	apns2.ReasonPayloadEmpty:       pushext.MessageBad,
 	apns2.ReasonPayloadTooLarge:    pushext.MessageBad,
 
-	// Will pass. TooManyRequests is about this device alone.
+	// Temporary. TooManyRequests is about this device only.
 	apns2.ReasonIdleTimeout:         pushext.Retry,
 	apns2.ReasonTooManyRequests:     pushext.Retry,
 	apns2.ReasonInternalServerError: pushext.Retry,
@@ -101,7 +101,7 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	case known:
 		return v
 	case a.Status == http.StatusRequestEntityTooLarge, a.Status == http.StatusBadRequest && r.reason != "":
-		v.Class = pushext.MessageBad // a reason of the future
+		v.Class = pushext.MessageBad // a reason that is not known yet
 	default:
 		v.Class = pushext.ProviderBroken // not APNs, or nothing about this message
 	}

@@ -19,8 +19,7 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// shape is what two messages have in common that differ in nothing but their
-// token, their collapse key and their data.
+// shape is everything in a message except its token, collapse key and data.
 type shape struct {
 	urgent, collapsible bool
 	ttl                 time.Duration
@@ -30,15 +29,15 @@ type shape struct {
 const maxFrames = 16
 
 // frames keeps the JSON of messages by shape. gorush's builder and Firebase's
-// encoder make it once, with a mark at each place where messages differ; what
-// is the message's own goes there. Encoding each one again would take half as long
-// as to post it.
+// encoder make it once, with a mark at each place where messages differ; each
+// message's own values replace the marks. Encoding every message would take half as
+// long as posting it.
 type frames struct {
 	mu    sync.Mutex
 	known map[shape]frame
 }
 
-// frame is a message's JSON, cut where something is to be put in.
+// frame is a message's JSON, cut where values are inserted.
 type frame struct {
 	text  []string // one more than slots
 	slots []slot
@@ -52,7 +51,7 @@ const (
 	slotData
 )
 
-// marks stand in a frame for what is put in, as they are in JSON.
+// marks stand for the inserted values in a frame, as they appear in JSON.
 var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, slotData: `"@data@":"@data@"`}
 
 // message encodes the request of projects.messages.send. Its errors may be used as Verdict.Reason.

@@ -6,11 +6,11 @@
 // access token; status, error code and Retry-After become the verdict (verdict.go). Access tokens come
 // from the service account's key file by the JWT-bearer exchange (access.go).
 //
-// The request is posted by an http.Client of our own rather than by the Firebase
-// SDK's messaging client, which repeats every 503 and network error four times
-// over 7 s inside one call and offers no way to turn that off: a verdict would come
-// late, an attempt would be five, and a Retry-After would be waited for with a
-// lane's slot held.
+// The request is posted by a plain http.Client rather than by the Firebase SDK's
+// messaging client, which repeats every 503 and network error four times over 7 s
+// inside one call and offers no way to turn that off. A verdict would come late, one
+// attempt would be five requests, and a lane's slot would be held while the SDK waits
+// for a Retry-After.
 //
 // A message is data-only: the keys of the body become FCM's data strings, a
 // number or list as its JSON text. Keys that FCM reserves are refused as a bad
@@ -138,7 +138,7 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
-// account is what is needed of a service account's key file.
+// account is the part of a service account's key file that is needed.
 type account struct {
 	Type         string `json:"type"`
 	ProjectID    string `json:"project_id"`
@@ -148,7 +148,7 @@ type account struct {
 	TokenURI     string `json:"token_uri"`
 }
 
-// readAccount reads the service account, with the token endpoint that is to be used.
+// readAccount reads the service account, with the token endpoint to use.
 func readAccount(cfg Config) (account, error) {
 	raw, source, from := credentials.Text(cfg.CredentialsJSON), "CredentialsJSON", "of CredentialsJSON"
 	if cfg.CredentialsJSON == nil {
@@ -189,8 +189,8 @@ func (p *Provider) Name() string { return p.name }
 
 // Collapsible is what FCM takes of collapsible messages to one device before it
 // delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
-// 20 at once, then one in 3 minutes), less four for what is not counted: challenges,
-// dismissals, and attempts that arrived though their answer did not.
+// 20 at once, then one in 3 minutes), less four for messages that are not counted:
+// challenges, dismissals, and attempts that arrived although their answer did not.
 func Collapsible() pushext.Budget { return pushext.Budget{Burst: 16, Every: 3 * time.Minute} }
 
 // Collapsible implements pushext.Collapser.

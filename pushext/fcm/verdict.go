@@ -15,8 +15,8 @@ import (
 // are per minute.
 const quotaPause = time.Minute
 
-// invalidToken is the message that alone tells an invalid token from an invalid
-// payload; both are INVALID_ARGUMENT. FCM reference, ErrorCode, and
+// invalidToken is the message by which to tell an invalid token from an invalid
+// payload, as both are INVALID_ARGUMENT. FCM reference, ErrorCode, and
 // firebase.google.com/docs/cloud-messaging/manage-tokens.
 const invalidToken = "The registration token is not a valid FCM registration token"
 
@@ -44,8 +44,9 @@ func errorCode(a attempt.Answer) string {
 
 // throttled judges a 429. FCM answers so when the project's quota of a minute is
 // spent, when a device was sent more than 240 messages in a minute or 5,000 in an
-// hour, and when it is overloaded; the code is QUOTA_EXCEEDED for all. Only the first
-// concerns everybody, and only that is told by a detail that names the project.
+// hour, and when it is overloaded; the code is QUOTA_EXCEEDED for all three. Only the
+// first concerns all devices, and only that one comes with a detail that names the
+// project.
 func throttled(a attempt.Answer, now time.Time) pushext.Verdict {
 	v := pushext.Verdict{Class: pushext.RetryAt, Scope: pushext.ScopeAddress, At: now.Add(quotaPause), Reason: "fcm 429 QUOTA_EXCEEDED"}
 	if at, ok := a.RetryAfter(now); ok {

@@ -28,10 +28,10 @@ const (
 	localQueue = "local" // queue.engine of a gorush that can be in sync mode
 )
 
-// mode keeps what a gorush server says of its configuration. In sync mode it answers
-// when the push service has, and otherwise before it has sent anything; the answers do
-// not differ. So an answer without a failure is believed only if the configuration,
-// read after the connection was opened on which it came, tells of sync mode.
+// mode keeps what a gorush server says about its configuration. In sync mode gorush
+// answers after the push service has, and otherwise before it has sent anything; the
+// answers do not differ. So an answer without a failure is believed only if the
+// configuration, read after the answer's connection was opened, says sync mode.
 type mode struct {
 	client   *http.Client
 	url      string
@@ -65,12 +65,12 @@ func newMode(client *http.Client, url, platform string, timeout time.Duration) *
 	return m
 }
 
-// traced is ctx for a push, whose connection is to be known.
+// traced returns ctx for a push, such that mode learns which connection it uses.
 func (m *mode) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, m.trace)
 }
 
-// before is the reading to go by when a push is to be sent.
+// before returns the reading to go by before a push is sent.
 func (m *mode) before(ctx context.Context, now time.Time) (reading, error) {
 	m.mu.Lock()
 	trust := trustFor

@@ -53,8 +53,9 @@ const (
 
 // collapseKey is a notification's group at Huawei, which keeps the newest of each
 // for a device that is offline. One that only removes notifications must not
-// replace a wake-up. Two registrations of one device share a group by a chance of
-// 1 in 45, and are then repaired as whatever a service overwrites: by the next push.
+// replace a wake-up. Two registrations of one device share a group with a chance of
+// 1 in 45. A wake-up overwritten for that reason is repaired like any other that a
+// service overwrites: by the next push.
 func collapseKey(n pushext.Notification) int {
 	if n.CollapseID == "" {
 		return 0

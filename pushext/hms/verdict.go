@@ -71,7 +71,7 @@ func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
 	case a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "hms "+attempt.Status(a.Status))
 	case code != "":
-		return is(pushext.MessageBad, "other code") // of the future
+		return is(pushext.MessageBad, "other code") // a code that is not known yet
 	case a.Status == http.StatusOK:
 		return is(pushext.Retry, "200 unreadable")
 	}
