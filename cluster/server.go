@@ -285,6 +285,7 @@ func (s *Server) Providers(now time.Time) []pushserver.ProviderState {
 				all[p.Name] = &p
 				continue
 			}
+			sum.Cause = cmp.Or(sum.Cause, p.Cause)
 			sum.Failing, sum.Paused, sum.Queued = sum.Failing || p.Failing, sum.Paused || p.Paused, sum.Queued+p.Queued
 		}
 	}

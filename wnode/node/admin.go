@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 )
 
 // administration is the namespace of Admin, which is served on the local socket alone.
@@ -20,4 +22,31 @@ func (a *Admin) Reload(context.Context) ([]string, error) {
 	}
 	changed, err := (*again)()
 	return append([]string{}, changed...), err // a list in JSON, also if it is empty
+}
+
+// ProviderReport is how a push provider is.
+type ProviderReport struct {
+	Name    string `json:"name"`    // as it was configured
+	State   string `json:"state"`   // "works", "fails" or "paused"
+	Waiting int    `json:"waiting"` // devices that wait for it
+	Cause   string `json:"cause"`   // why the latest attempt failed, if none succeeded since; empty: none did
+}
+
+// Providers tells how each push provider is.
+func (a *Admin) Providers(context.Context) ([]ProviderReport, error) {
+	if a.node.push == nil {
+		return nil, errors.New("push is off; start the node with --push")
+	}
+	reports := []ProviderReport{}
+	for _, p := range a.node.push.Providers(time.Now()) {
+		state := "works"
+		switch {
+		case p.Paused:
+			state = "paused"
+		case p.Failing:
+			state = "fails"
+		}
+		reports = append(reports, ProviderReport{Name: p.Name, State: state, Waiting: p.Queued, Cause: p.Cause})
+	}
+	return reports, nil
 }

@@ -32,6 +32,7 @@ type health struct {
 	since  time.Time           // of the first of those
 	hosts  []registration.Lane // different ones that failed, failingHosts of them at most
 	told   bool                // it was said
+	cause  string              // why the latest of those failed
 	paused bool                // that too
 	mute   time.Time           // nothing is said of a failure before
 	frozen time.Time           // nothing is said of dead addresses before
@@ -72,6 +73,7 @@ func (d *Dispatcher) notice(l *lane, kind pushwire.Kind, v pushext.Verdict, paus
 		h.since = now
 	}
 	h.failed++
+	h.cause = d.m.reason(v.Reason)
 	if p.laner != nil {
 		paused = paused && p.scope(v) == pushext.ScopeProvider
 		if len(h.hosts) < failingHosts && !slices.Contains(h.hosts, l.key) {

@@ -12,6 +12,7 @@ type State struct {
 	Linked  bool   // it rings devices over their own links, and no service is asked
 	Failing bool   // its attempts failed often enough to be said in the log, and none succeeded since
 	Paused  bool   // nothing is sent to any of its devices for now
+	Cause   string // why the latest attempt failed, if none succeeded since: one of the fixed phrases of metrics
 	Queued  int    // devices that wait for it, outdated places in its queues included
 }
 
@@ -21,7 +22,7 @@ func (d *Dispatcher) States(now time.Time) []State {
 	defer d.mu.Unlock()
 	of := make(map[*line]*State, len(d.lines))
 	for name, p := range d.lines {
-		of[p] = &State{Name: name, Linked: p.linked, Failing: p.health.told, Paused: now.Before(p.breaker.until)}
+		of[p] = &State{Name: name, Linked: p.linked, Failing: p.health.told, Cause: p.health.cause, Paused: now.Before(p.breaker.until)}
 	}
 	for _, l := range d.lanes {
 		state := of[l.line]

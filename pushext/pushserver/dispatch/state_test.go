@@ -43,6 +43,7 @@ func TestProviderStates(t *testing.T) {
 		require.True(t, now["fcm"].Failing)
 		require.True(t, now["fcm"].Paused)
 		require.Equal(t, 1, now["fcm"].Queued)
+		require.Equal(t, "refused", now["fcm"].Cause)
 		require.Equal(t, State{Name: "apns"}, now["apns"])
 		require.False(t, now["webpush"].Failing, "one host is not the provider")
 		require.False(t, now["webpush"].Paused)
