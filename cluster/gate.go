@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"time"
 
@@ -42,6 +43,7 @@ func (s *Server) newDesk() *desk.Desk[asking] {
 	}, desk.Server[asking]{
 		Serve: s.serve,
 		Refuse: func(ctx context.Context, _ desk.ID, in asking, why *desk.Busy) error {
+			defer in.from.Answered()
 			req, signer, _ := pushwire.OpenRequest(in.env, s.cfg.Push.PushKey)
 			if signer == nil {
 				return nil
@@ -52,7 +54,7 @@ func (s *Server) newDesk() *desk.Desk[asking] {
 			}
 			return in.from.Send(ctx, env)
 		},
-		Drop:     func(asking, *desk.Busy) {},
+		Drop:     func(in asking, _ *desk.Busy) { in.from.Answered() },
 		Panicked: func(any) { s.log.Error("a request panicked, please report") },
 	})
 }
@@ -62,6 +64,7 @@ func (s *Server) newDesk() *desk.Desk[asking] {
 func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
 	now := time.Now()
 	if env.Topic != s.topic || len(env.Data) > pushwire.MaxData || env.PoW(now) < s.limits.PoW {
+		from.Answered()
 		return
 	}
 	source := from.Source()
@@ -72,7 +75,8 @@ func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
 func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 	req, signer, err := pushwire.OpenRequest(in.env, s.cfg.Push.PushKey)
 	if signer == nil {
-		return // nobody to answer
+		in.from.Answered() // nobody to answer
+		return
 	}
 	key := [33]byte(crypto.CompressPubkey(signer))
 	shard := ShardOf(key)
@@ -80,8 +84,16 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 	if err != nil {
 		notify = nil
 	}
+	from := in.from
+	if !from.Stays() {
+		// A connection may ask more than one thing at a time, and each answer goes to its
+		// own caller.
+		one := brief{Caller: from}
+		rand.Read(one.id[:])
+		from = one
+	}
 	err = turn.Lend(ctx, func(ctx context.Context) error {
-		return s.deliver(ctx, shard, call{from: in.from, source: in.source, env: in.env, key: key})
+		return s.deliver(ctx, shard, call{from: from, source: in.source, env: in.env, key: key})
 	})
 	if notify != nil {
 		// Who signed it is answered by their own shard, as for anything, and whoever is
@@ -91,7 +103,11 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 			return nil
 		})
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		return
+	}
+	defer in.from.Answered()
+	if ctx.Err() != nil {
 		return
 	}
 	s.m.requests.WithLabelValues("nowhere").Inc()
@@ -179,6 +195,14 @@ func (s *Server) deliver(ctx context.Context, shard int, one call) error {
 	}
 }
 
+// brief is a Caller whose connection ends with its answer, under an id of its own.
+type brief struct {
+	pushserver.Caller
+	id desk.ID
+}
+
+func (b brief) ID() desk.ID { return b.id }
+
 // mute is a Caller that takes no answer.
 type mute struct {
 	id     desk.ID
@@ -188,6 +212,8 @@ type mute struct {
 func (m mute) ID() desk.ID                                    { return m.id }
 func (m mute) Source() whisper.Source                         { return m.source }
 func (mute) Up() bool                                         { return false }
+func (mute) Stays() bool                                      { return false }
+func (mute) Answered()                                        {}
 func (mute) Send(context.Context, ...*whisper.Envelope) error { return nil }
 func (mute) Useful()                                          {}
 func (mute) Proved()                                          {}

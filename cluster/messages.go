@@ -16,14 +16,21 @@ import (
 // Kinds of messages between nodes. Numbers are big-endian. A caller is its id (32) with
 // its source behind a length (1).
 const (
-	kindAnswer  = iota // status 1, and what the kind says
-	kindCall           // shard 1, mute 1, caller, envelope: a request for the shard's owner
-	kindPresent        // shard 1, caller, registration key 33: a device is there
-	kindGone           // id 32: a caller is not connected any more
-	kindSend           // id 32, and each envelope behind a length 4: to be sent to a caller
-	kindVouch          // id 32, proved 1: a caller is worth more than a stranger
-	kindSeen           // shard 1, the group's key behind a length 1, hashes 32 each
-	kindYield          // shard 1, claim; answered with a later claim or nothing
+	kindAnswer   = iota // status 1, and what the kind says
+	kindCall            // shard 1, flags 1, caller, envelope: a request for the shard's owner
+	kindPresent         // shard 1, caller, registration key 33: a device is there
+	kindGone            // id 32: a caller is not connected any more
+	kindSend            // id 32, and each envelope behind a length 4: to be sent to a caller
+	kindVouch           // id 32, proved 1: a caller is worth more than a stranger
+	kindSeen            // shard 1, the group's key behind a length 1, hashes 32 each
+	kindYield           // shard 1, claim; answered with a later claim or nothing
+	kindAnswered        // id 32: a caller whose connection ends with its answer has all of it
+)
+
+// Flags of a call.
+const (
+	flagMute  = 1 << iota // it is not to be answered
+	flagBrief             // the caller's connection ends with the answer
 )
 
 // claimSize is that of a claim: address 16, time 8, shard 1.
@@ -73,7 +80,7 @@ func (r *reader) shard() int {
 
 func (r *reader) caller(p *peer) remote {
 	id := r.id()
-	return remote{p, id, whisper.Source(r.take(int(r.byte())))}
+	return remote{p, id, whisper.Source(r.take(int(r.byte()))), true}
 }
 
 func appendClaim(b []byte, c pushserver.Claim) []byte {
@@ -94,7 +101,9 @@ func (r *reader) claim() (c pushserver.Claim) {
 func (p *peer) call(ctx context.Context, shard int, one call) error {
 	b := []byte{byte(shard), 0}
 	if one.mute {
-		b[1] = 1
+		b[1] = flagMute
+	} else if !one.from.Stays() {
+		b[1] = flagBrief
 	}
 	b = appendCaller(b, one.from, one.source)
 	_, err := p.ask(ctx, kindCall, append(b, one.env.Raw()...), replyTimeout)
@@ -135,6 +144,9 @@ func (p *peer) vouch(id desk.ID, proved bool) {
 	p.write(kindVouch, 0, b)
 }
 
+// answered tells the other node that a caller has all of its answer. It does not wait.
+func (p *peer) answered(id desk.ID) { p.write(kindAnswered, 0, id[:]) }
+
 // seen tells the owner of a shard what a device of a group has seen.
 func (p *peer) seen(ctx context.Context, shard int, group []byte, hashes []common.Hash) error {
 	b := append([]byte{byte(shard), byte(len(group))}, group...)
@@ -161,11 +173,12 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 	r := reader{b: body}
 	switch kind {
 	case kindCall:
-		shard, silent, from := r.shard(), r.byte() == 1, r.caller(p)
+		shard, flags, from := r.shard(), r.byte(), r.caller(p)
 		if r.err != nil {
 			return r.err
 		}
-		p.takeCall(seq, shard, silent, from, r.b)
+		from.stays = flags&flagBrief == 0
+		p.takeCall(seq, shard, flags&flagMute != 0, from, r.b)
 	case kindPresent:
 		shard, from, key := r.shard(), r.caller(p), r.take(33)
 		if r.err != nil {
@@ -192,6 +205,10 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 			from.Proved()
 		default:
 			from.Useful()
+		}
+	case kindAnswered:
+		if from := p.s.present.caller(r.id()); from != nil {
+			from.Answered()
 		}
 	case kindSeen:
 		shard := r.shard()
@@ -232,7 +249,9 @@ func (p *peer) takeCall(seq uint32, shard int, silent bool, from remote, raw []b
 	case silent:
 		core.server.HandleCall(mute{from.id, from.source}, env)
 	default:
-		p.came(from.id)
+		if from.stays {
+			p.came(from.id)
+		}
 		core.server.HandleCall(from, env)
 	}
 	p.answer(seq, err, nil)

@@ -53,6 +53,9 @@ func (p *present) add(key [33]byte, shard int, from pushserver.Caller, knows any
 		return
 	}
 	p.callers[from.ID()] = from
+	if !from.Stays() {
+		return
+	}
 	if p.devices[key] == nil && len(p.devices) >= maxPresent {
 		return
 	}
@@ -188,6 +191,7 @@ type remote struct {
 	peer   *peer
 	id     desk.ID
 	source whisper.Source
+	stays  bool
 }
 
 func (r remote) ID() desk.ID            { return r.id }
@@ -195,6 +199,12 @@ func (r remote) Source() whisper.Source { return r.source }
 func (r remote) Up() bool               { return r.peer.holds(r.id) }
 func (r remote) Send(ctx context.Context, envs ...*whisper.Envelope) error {
 	return r.peer.send(ctx, r.id, envs)
+}
+func (r remote) Stays() bool { return r.stays }
+func (r remote) Answered() {
+	if !r.stays { // others tell the end of an answer by the reply
+		r.peer.answered(r.id)
+	}
 }
 func (r remote) Useful() { r.peer.vouch(r.id, false) }
 func (r remote) Proved() { r.peer.vouch(r.id, true) }

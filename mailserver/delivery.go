@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/desk"
 	"whisperpush/mailserver/archive"
@@ -21,8 +20,14 @@ import (
 // errUndelivered says that a peer did not take an answer.
 var errUndelivered = errors.New("mailserver: answer not delivered")
 
+// way is to whom an answer goes, while it is their turn.
+type way struct {
+	*desk.Turn
+	Caller
+}
+
 // answer sends what the question asks for.
-func (s *Server) answer(ctx context.Context, to *desk.Turn, q question) (outcome, error) {
+func (s *Server) answer(ctx context.Context, to way, q question) (outcome, error) {
 	if q.Form == mailwire.Classic {
 		return s.answerClassic(ctx, to, q)
 	}
@@ -77,7 +82,7 @@ func (s *Server) stamp(c mailwire.Cursor) mailwire.Cursor {
 
 // answerClassic sends everything from the oldest to the newest, page after page,
 // without an end mark.
-func (s *Server) answerClassic(ctx context.Context, to *desk.Turn, q question) (outcome, error) {
+func (s *Server) answerClassic(ctx context.Context, to way, q question) (outcome, error) {
 	rows, size := s.limits.Load().ClassicRows, s.limits.Load().ClassicBytes
 	for query := q.query(*s.limits.Load(), 0); ; {
 		query.MaxRows, query.MaxBytes = min(query.MaxRows, rows), min(query.MaxBytes, size)
@@ -104,7 +109,7 @@ func (s *Server) answerClassic(ctx context.Context, to *desk.Turn, q question) (
 }
 
 // answerDescending sends one page from the newest to the oldest.
-func (s *Server) answerDescending(ctx context.Context, to *desk.Turn, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+func (s *Server) answerDescending(ctx context.Context, to way, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	query := q.query(*s.limits.Load(), 0)
 	for windows := 1; ; windows++ {
 		page, older, err := s.window(ctx, query)
@@ -149,7 +154,7 @@ func (s *Server) window(ctx context.Context, query archive.Query) (page archive.
 
 // answerAscending sends one page in the order of the log. Its cursor always says
 // where to go on, now or when there is more.
-func (s *Server) answerAscending(ctx context.Context, to *desk.Turn, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+func (s *Server) answerAscending(ctx context.Context, to way, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
 	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
 	query := q.query(*s.limits.Load(), newest)
 	query.Lower = q.since(time.Now(), s.limits.Load().ClockSkew)
@@ -169,7 +174,7 @@ func (s *Server) answerAscending(ctx context.Context, to *desk.Turn, q question)
 }
 
 // answerHashes sends those of the named envelopes that there are.
-func (s *Server) answerHashes(ctx context.Context, to *desk.Turn, q question) (last common.Hash, err error) {
+func (s *Server) answerHashes(ctx context.Context, to way, q question) (last common.Hash, err error) {
 	for hashes := range slices.Chunk(q.Hashes, hashesAtOnce) {
 		found, _, err := s.cfg.Store.ByHash(ctx, hashes)
 		if err != nil {
@@ -187,7 +192,7 @@ func (s *Server) answerHashes(ctx context.Context, to *desk.Turn, q question) (l
 
 // deliver hands the envelopes to the peer in small parts, each of which has its
 // time: so a slow peer is given up soon, and a steady one never.
-func (s *Server) deliver(ctx context.Context, to *desk.Turn, records []archive.Record, batch bool) error {
+func (s *Server) deliver(ctx context.Context, to way, records []archive.Record, batch bool) error {
 	for len(records) > 0 {
 		var (
 			envs []*whisper.Envelope
@@ -213,27 +218,27 @@ func (s *Server) deliver(ctx context.Context, to *desk.Turn, records []archive.R
 	return nil
 }
 
-func (s *Server) send(ctx context.Context, to *desk.Turn, envs []*whisper.Envelope, batch bool) error {
+func (s *Server) send(ctx context.Context, to way, envs []*whisper.Envelope, batch bool) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Load().SendTimeout)
 	defer cancel()
 	return to.Lend(ctx, func(ctx context.Context) error {
 		if batch {
-			return s.cfg.Sender.SendDirectBatch(ctx, to.Peer(), envs)
+			return to.SendBatch(ctx, envs)
 		}
-		return s.cfg.Sender.SendDirect(ctx, to.Peer(), envs...)
+		return to.Send(ctx, envs...)
 	})
 }
 
 // complete sends the end mark.
-func (s *Server) complete(ctx context.Context, to *desk.Turn, c mailwire.Complete) error {
+func (s *Server) complete(ctx context.Context, to way, c mailwire.Complete) error {
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Load().SendTimeout)
 	defer cancel()
-	return to.Lend(ctx, func(ctx context.Context) error { return s.end(ctx, to.Peer(), c) })
+	return to.Lend(ctx, func(ctx context.Context) error { return s.end(ctx, to, c) })
 }
 
 // end sends an end mark, whatever turn it is.
-func (s *Server) end(ctx context.Context, peer enode.ID, c mailwire.Complete) error {
-	if err := s.cfg.Sender.SendRequestComplete(ctx, peer, c.Encode()); err != nil {
+func (s *Server) end(ctx context.Context, to Caller, c mailwire.Complete) error {
+	if err := to.Complete(ctx, c.Encode()); err != nil {
 		return fmt.Errorf("%w: end mark: %w", errUndelivered, err)
 	}
 	return nil

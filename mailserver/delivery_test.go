@@ -256,7 +256,7 @@ func TestReinstalledArchive(t *testing.T) {
 		s, err := NewServer(ServerConfig{Store: a, Sender: new(recorder), Key: serverKey})
 		require.NoError(t, err)
 		q := question{Request: mailwire.Request{Form: mailwire.List, Upper: math.MaxUint32, Cursor: cursor.Resume()}, known: true}
-		inTurn(bob, func(turn *desk.Turn) { _, err = s.answer(t.Context(), turn, q) })
+		inTurn(bob, func(turn *desk.Turn) { _, err = s.answer(t.Context(), way{turn, s.peer(bob)}, q) })
 		require.NoError(t, err)
 		hashes, ends := s.cfg.Sender.(*recorder).take(bob)
 		require.Len(t, ends, 1)

@@ -334,11 +334,11 @@ func FuzzHandleRequest(f *testing.F) {
 	signer, err := crypto.GenerateKey()
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, payload []byte, wrap bool) {
-		p := packet{plain: payload}
+		p := packet{from: s.peer(bob), plain: payload}
 		if wrap {
 			e, err := whisper.Seal(context.Background(), whisper.Draft{Payload: payload, Key: serverKey, Sign: signer})
 			require.NoError(t, err)
-			p = packet{env: e}
+			p = packet{from: s.peer(bob), env: e}
 		}
 		inTurn(bob, func(turn *desk.Turn) { s.serve(context.Background(), turn, p) })
 		sender.take(bob)

@@ -37,7 +37,7 @@ type Store interface {
 	ID() [mailwire.LogIDSize]byte
 }
 
-// Sender is how a Server answers. A whisper.Node is one. Its methods block until
+// Sender is how a Server answers peers of devp2p. A whisper.Node is one. Its methods block until
 // the peer's connection took the packets, and fail if the peer is gone or the
 // context ends.
 type Sender interface {
@@ -94,8 +94,9 @@ type Server struct {
 	done    sync.WaitGroup
 }
 
-// packet is the content of a packet 126.
+// packet is the content of a packet 126, or of what is one by another door.
 type packet struct {
+	from  Caller
 	env   *whisper.Envelope
 	plain []byte // if it is no envelope
 }
@@ -118,9 +119,12 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Logger}
 	s.limits.Store(&limits)
 	s.desk = desk.New(limits.desk(), desk.Server[packet]{
-		Serve:    s.serve,
-		Refuse:   s.refuse,
-		Drop:     func(packet, *desk.Busy) { s.count(question{}, busy) },
+		Serve:  s.serve,
+		Refuse: s.refuse,
+		Drop: func(p packet, _ *desk.Busy) {
+			s.count(question{}, busy)
+			p.from.Answered()
+		},
 		Panicked: s.panicked,
 	})
 	if s.log == nil {
@@ -179,25 +183,32 @@ func (s *Server) Stop() {
 
 // HandleRequest takes the payload of a packet 126 and keeps it. It does not
 // block.
-func (s *Server) HandleRequest(peer enode.ID, payload []byte) {
+func (s *Server) HandleRequest(id enode.ID, payload []byte) {
 	if env, err := whisper.DecodeEnvelope(payload); err == nil {
-		s.HandleEnvelope(peer, env)
+		s.HandleEnvelope(id, env)
 	} else {
-		s.HandlePlain(peer, payload)
+		s.HandlePlain(id, payload)
 	}
 }
 
 // HandleEnvelope is HandleRequest for a payload that is an envelope.
-func (s *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
-	s.offer(peer, packet{env: env}, len(env.Raw()))
+func (s *Server) HandleEnvelope(id enode.ID, env *whisper.Envelope) {
+	s.Handle(s.peer(id), env)
+}
+
+// Handle takes the envelope of a request by whatever door it came. It does not block.
+func (s *Server) Handle(from Caller, env *whisper.Envelope) {
+	s.offer(packet{from: from, env: env}, len(env.Raw()))
 }
 
 // HandlePlain is HandleRequest for a payload that is none.
-func (s *Server) HandlePlain(peer enode.ID, payload []byte) {
-	s.offer(peer, packet{plain: payload}, len(payload))
+func (s *Server) HandlePlain(id enode.ID, payload []byte) {
+	s.offer(packet{from: s.peer(id), plain: payload}, len(payload))
 }
 
-func (s *Server) offer(peer enode.ID, p packet, size int) {
+func (s *Server) peer(id enode.ID) Caller { return peer{s.cfg.Sender, id} }
+
+func (s *Server) offer(p packet, size int) {
 	s.mu.Lock()
 	running := s.running
 	s.mu.Unlock()
@@ -207,27 +218,30 @@ func (s *Server) offer(peer enode.ID, p packet, size int) {
 	case size > mailwire.MaxPacket:
 		s.count(question{}, malformed)
 	default:
-		s.desk.Offer(peer, s.cfg.Sender.Source(peer), p, time.Now())
+		s.desk.Offer(p.from.ID(), p.from.Source(), p, time.Now())
+		return
 	}
+	p.from.Answered()
 }
 
 // refuse tells a peer that its request finds no place, if it asked in a form that
 // lets it know.
-func (s *Server) refuse(ctx context.Context, peer desk.ID, p packet, why *desk.Busy) error {
+func (s *Server) refuse(ctx context.Context, _ desk.ID, p packet, why *desk.Busy) error {
+	defer p.from.Answered()
 	q, _ := s.open(p, time.Now())
 	s.count(q, busy)
-	return s.tell(ctx, peer, q, mailwire.RefuseBusy(why.After, why.Text()))
+	return s.tell(ctx, p.from, q, mailwire.RefuseBusy(why.After, why.Text()))
 }
 
 // tell sends a refusal if the form of the request can carry one. It is not
 // repeated.
-func (s *Server) tell(ctx context.Context, peer enode.ID, q question, text mailwire.Refusal) error {
+func (s *Server) tell(ctx context.Context, to Caller, q question, text mailwire.Refusal) error {
 	if !q.refusable() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
 	defer cancel()
-	err := s.end(ctx, peer, mailwire.Complete{ID: q.id, Refusal: text})
+	err := s.end(ctx, to, mailwire.Complete{ID: q.id, Refusal: text})
 	if err != nil {
 		s.log.Debug("mail request refused, but the client does not know", "err", err)
 	}
@@ -243,21 +257,22 @@ func (s *Server) panicked(cause any) {
 
 // serve answers one packet.
 func (s *Server) serve(ctx context.Context, turn *desk.Turn, p packet) {
+	defer p.from.Answered()
 	start := time.Now()
 	q, err := s.open(p, start)
 	if rejected := (*rejection)(nil); errors.As(err, &rejected) {
 		s.count(q, rejected.outcome)
 		s.log.Debug("mail request rejected", "form", q.form(), "outcome", rejected.outcome)
-		turn.Lend(ctx, func(ctx context.Context) error { return s.tell(ctx, turn.Peer(), q, rejected.refusal) })
+		turn.Lend(ctx, func(ctx context.Context) error { return s.tell(ctx, p.from, q, rejected.refusal) })
 		return
 	}
 	if q.proves {
 		turn.Vouch("") // everybody has the same password
-		s.cfg.Sender.Proved(turn.Peer())
+		p.from.Proved()
 	}
 	within, cancel := context.WithTimeout(ctx, s.limits.Load().Timeout)
 	defer cancel()
-	result, err := s.answer(within, turn, q)
+	result, err := s.answer(within, way{turn, p.from}, q)
 	switch {
 	case errors.Is(err, errUndelivered):
 		result = undelivered
@@ -267,10 +282,10 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, p packet) {
 		result = failed
 		s.log.Warn("mail request failed", "form", q.form(), "err", err)
 		text := mailwire.Refuse(mailwire.RefusedFailed, "the archive could not be read, ask again later")
-		turn.Lend(ctx, func(ctx context.Context) error { return s.tell(ctx, turn.Peer(), q, text) })
+		turn.Lend(ctx, func(ctx context.Context) error { return s.tell(ctx, p.from, q, text) })
 	}
 	if result == answered || result == truncated {
-		s.cfg.Sender.Useful(turn.Peer())
+		p.from.Useful()
 	}
 	s.count(q, result)
 	took := time.Since(start)

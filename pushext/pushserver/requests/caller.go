@@ -18,6 +18,9 @@ type Caller interface {
 	Source() whisper.Source
 	// Up tells whether the connection stands, as far as is known without sending.
 	Up() bool
+	// Stays tells whether the connection goes on after the answer, so that a ring may come
+	// over it as long as it is up.
+	Stays() bool
 	// Send hands envelopes to the other side and returns when it has taken them, or ctx
 	// ends.
 	Send(ctx context.Context, envs ...*whisper.Envelope) error
@@ -26,4 +29,8 @@ type Caller interface {
 	// more than a stranger's.
 	Useful()
 	Proved()
+	// Answered is called once for each request that was handed in: nothing more comes for
+	// it, be it answered, refused or dropped. It is not called for what waits when the
+	// server stops.
+	Answered()
 }

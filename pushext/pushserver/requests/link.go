@@ -43,7 +43,7 @@ func (l callerLink) Ring(ctx context.Context, body []byte) error {
 // What it has not fetched by then is rung at once: it was away, and nobody else
 // may have told it.
 func (p *Server) heard(from Caller, rec *registry.Record) {
-	if rec == nil || rec.State != registration.Active {
+	if rec == nil || rec.State != registration.Active || !from.Stays() {
 		return
 	}
 	fresh := false

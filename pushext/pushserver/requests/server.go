@@ -119,7 +119,10 @@ func New(o Options) *Server {
 		Rate: limits.PeerRate, Burst: limits.PeerBurst,
 	}, desk.Server[incoming]{
 		Serve: p.serve, Refuse: p.refuse, Panicked: p.panicked,
-		Drop: func(_ incoming, why *desk.Busy) { p.m.drop(dropReason(why)) },
+		Drop: func(in incoming, why *desk.Busy) {
+			p.m.drop(dropReason(why))
+			in.from.Answered()
+		},
 	})
 	m.watch(p.desk)
 	return p
@@ -153,17 +156,21 @@ func (p *Server) Malformed() { p.m.drop("malformed") }
 // Handle takes the envelope of a request. It never blocks.
 func (p *Server) Handle(from Caller, env *whisper.Envelope) {
 	now := time.Now()
+	why := ""
 	switch {
 	case env.Topic != p.topic:
-		p.m.drop("topic")
+		why = "topic"
 	case len(env.Data) > pushwire.MaxData:
-		p.m.drop("size")
+		why = "size"
 	case env.PoW(now) < p.limits.Load().PoW:
-		p.m.drop("work")
+		why = "work"
 	default:
 		source := from.Source()
 		p.desk.Offer(from.ID(), source, incoming{from, source, env}, now)
+		return
 	}
+	p.m.drop(why)
+	from.Answered()
 }
 
 // dropReason is the label of what was dropped for want of a place.
@@ -188,6 +195,7 @@ type answer struct {
 // serve opens one request and answers it.
 func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	start := time.Now()
+	defer in.from.Answered()
 	defer func() { p.m.seconds.Observe(time.Since(start).Seconds()) }()
 	within, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
@@ -258,6 +266,7 @@ func (p *Server) hand(ctx context.Context, turn *desk.Turn, from Caller, env *wh
 
 // refuse tells a caller that there is no place for its request.
 func (p *Server) refuse(ctx context.Context, _ desk.ID, in incoming, why *desk.Busy) error {
+	defer in.from.Answered()
 	req, signer, err := pushwire.OpenRequest(in.env, p.key)
 	if signer == nil {
 		p.m.drop("sealed")

@@ -38,6 +38,9 @@ func (p Peer) Source() whisper.Source { return p.Sender.Source(p.Node) }
 // Up implements Caller.
 func (p Peer) Up() bool { return p.Sender.Connected(p.Node) }
 
+// Stays implements Caller.
+func (p Peer) Stays() bool { return true }
+
 // Send implements Caller.
 func (p Peer) Send(ctx context.Context, envs ...*whisper.Envelope) error {
 	return p.Sender.SendDirect(ctx, p.Node, envs...)
@@ -48,3 +51,6 @@ func (p Peer) Useful() { p.Sender.Useful(p.Node) }
 
 // Proved implements Caller.
 func (p Peer) Proved() { p.Sender.Proved(p.Node) }
+
+// Answered implements Caller. A peer tells the end of an answer by the reply.
+func (p Peer) Answered() {}

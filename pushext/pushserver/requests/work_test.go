@@ -24,7 +24,7 @@ func TestWorkRisesWithLoad(t *testing.T) {
 		load := func(n int, source func(i int) whisper.Source) {
 			p = h.open()
 			for i := range n {
-				p.desk.Offer(enode.ID{1, byte(i)}, source(i), incoming{}, time.Now())
+				p.desk.Offer(enode.ID{1, byte(i)}, source(i), incoming{from: Peer{nowhere{}, enode.ID{1, byte(i)}}}, time.Now())
 			}
 		}
 		many := func(i int) whisper.Source { return whisper.Source(fmt.Sprint(i)) }
