@@ -49,14 +49,15 @@ var layers = map[string][]string{
 	"wnode/statuspage": {},
 	"wnode/health":     {},
 	"wnode/rpc":        {"config"},
+	"wnode/door":       {"whisper"},
 	"wnode/rpc/shh":    {"whisper"},
 	"wnode/node": append([]string{
 		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
+		"pushext/pushserver", "pushext/pushwire", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
 		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/credentials",
-		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "wnode/health", "wnode/node", "wnode/rpc",
+		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
 

@@ -19,6 +19,8 @@ type Config struct {
 	Push Push
 	// JSON-RPC over a local socket, HTTP and WebSocket.
 	RPC RPC
+	// The door for devices over HTTPS.
+	Door Door
 	// The Prometheus endpoint.
 	Metrics Metrics
 	// The status page: what the node does, for people.
@@ -212,6 +214,28 @@ type WS struct {
 	API []string
 	// Web origins that may connect from a browser; "*" is every one. Empty: this host only.
 	Origins []string
+}
+
+// Door is the door for devices over HTTPS.
+type Door struct {
+	// Serve devices over HTTPS too, for browsers and apps that have no devp2p: the same requests and answers, of
+	// push and of mail as far as they are on, posts, and rings.
+	Enabled bool
+	// Interface to listen on. Without a certificate it must be one of this computer, with a proxy before it or for
+	// programs here. Empty: 127.0.0.1.
+	Addr string
+	// Port to listen on. 0: any free port.
+	Port int
+	// PEM files of the certificate, with those that lead to its root behind it, and of its key. They are read again when they
+	// change. Empty: plain HTTP.
+	CertFile, KeyFile string
+	// The proxy before the door tells in the last address of X-Forwarded-For where a request comes from. It is
+	// believed from this computer and from private networks alone. Without it, all that a proxy brings shares the
+	// limits of one stranger.
+	ForwardedFor bool
+	// Most devices that are rung over streams of their own at one time (Type = "direct"); half as many connections
+	// again are taken, each a file. When they are all taken, one gives way to a newcomer: see docs/limits.md.
+	Rings int
 }
 
 // Metrics is the Prometheus endpoint.

@@ -67,6 +67,7 @@ func Defaults() Config {
 				Origins: []string{},
 			},
 		},
+		Door:    Door{Addr: "127.0.0.1", Port: 8443, Rings: 10_000},
 		Metrics: Metrics{Addr: "127.0.0.1", Port: 6060},
 		Status:  Status{Addr: "127.0.0.1", Port: 6061},
 		Log:     Log{Verbosity: 3, Format: "text"},

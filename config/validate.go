@@ -40,6 +40,7 @@ const (
 	maxRate          = 1e6 // more than any push service takes
 	maxBlur          = time.Hour
 	maxBurst         = 1000
+	maxRings         = 1_000_000
 	maxEvery         = time.Hour
 
 	minArchive = 64 << 20 // bytes; a partition and its journal take some of it
@@ -75,6 +76,7 @@ func (c *Config) Faults() []Fault {
 	v.path("RPC.IPCPath (--ipcpath)", c.RPC.IPCPath)
 	v.push(&c.Push)
 	v.rpc(&c.RPC)
+	v.door(&c.Door)
 	v.host("Metrics.Addr (--metrics.addr)", c.Metrics.Addr, "metrics.port")
 	v.port("Metrics.Port (--metrics.port)", c.Metrics.Port)
 	v.host("Status.Addr (--status.addr)", c.Status.Addr, "status.port")
@@ -203,6 +205,7 @@ func (v *problems) listeners(c *Config) {
 	shared := http.Enabled && http.Addr == ws.Addr // with the same port it is one listener for both
 	add(http.Enabled, "RPC.HTTP.Port (--http.port)", http.Addr, http.Port)
 	add(ws.Enabled && !(shared && http.Port == ws.Port), "RPC.WS.Port (--ws.port)", ws.Addr, ws.Port)
+	add(c.Door.Enabled, "Door.Port (--door.port)", c.Door.Addr, c.Door.Port)
 	add(c.Metrics.Enabled, "Metrics.Port (--metrics.port)", c.Metrics.Addr, c.Metrics.Port)
 	add(c.Status.Enabled, "Status.Port (--status.port)", c.Status.Addr, c.Status.Port)
 	for i, one := range all {
@@ -269,6 +272,18 @@ func (v *problems) rpc(r *RPC) {
 	v.port("RPC.WS.Port (--ws.port)", r.WS.Port)
 	v.namespaces("RPC.HTTP.API (--http.api)", r.HTTP.API)
 	v.namespaces("RPC.WS.API (--ws.api)", r.WS.API)
+}
+
+func (v *problems) door(d *Door) {
+	v.host("Door.Addr (--door.addr)", d.Addr, "door.port")
+	v.port("Door.Port (--door.port)", d.Port)
+	v.path("Door.CertFile (--door.cert)", d.CertFile)
+	v.path("Door.KeyFile (--door.key)", d.KeyFile)
+	v.check("Door.KeyFile", (d.CertFile == "") == (d.KeyFile == ""),
+		"Door.CertFile (--door.cert) and Door.KeyFile (--door.key) belong together; give both, or neither for plain HTTP")
+	v.check("Door.Addr", !d.Enabled || d.CertFile != "" || loopback(d.Addr),
+		"Door.Addr (--door.addr) is %q, where others on the way read and change what is not encrypted; give a certificate with --door.cert and --door.key, or 127.0.0.1 and a proxy that has one", d.Addr)
+	v.number("Door.Rings", d.Rings, 1, maxRings)
 }
 
 func (v *problems) port(what string, port int) {

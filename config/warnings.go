@@ -91,6 +91,7 @@ func (w *warnings) idle(c *Config) {
 		{c.Push.Enabled, "Push", c.Push, d.Push, "--push (Enabled in [Push])"},
 		{c.RPC.HTTP.Enabled, "RPC.HTTP", c.RPC.HTTP, d.RPC.HTTP, "--http (Enabled in [RPC.HTTP])"},
 		{c.RPC.WS.Enabled, "RPC.WS", c.RPC.WS, d.RPC.WS, "--ws (Enabled in [RPC.WS])"},
+		{c.Door.Enabled, "Door", c.Door, d.Door, "--door (Enabled in [Door])"},
 		{c.Metrics.Enabled, "Metrics", c.Metrics, d.Metrics, "--metrics (Enabled in [Metrics])"},
 		{c.Status.Enabled, "Status", c.Status, d.Status, "--status (Enabled in [Status])"},
 	} {
@@ -141,6 +142,7 @@ var flags = map[string]string{
 	"Mailserver.PasswordFile": "mailserver.password", "Mailserver.Retention": "mailserver.retention", "RPC.IPCPath": "ipcpath",
 	"RPC.HTTP.Addr": "http.addr", "RPC.HTTP.Port": "http.port", "RPC.HTTP.API": "http.api", "RPC.HTTP.CORSDomain": "http.corsdomain", "RPC.HTTP.VHosts": "http.vhosts",
 	"RPC.WS.Addr": "ws.addr", "RPC.WS.Port": "ws.port", "RPC.WS.API": "ws.api", "RPC.WS.Origins": "ws.origins",
+	"Door.Addr": "door.addr", "Door.Port": "door.port", "Door.CertFile": "door.cert", "Door.KeyFile": "door.key",
 	"Metrics.Addr": "metrics.addr", "Metrics.Port": "metrics.port",
 	"Status.Addr": "status.addr", "Status.Port": "status.port", "Status.TokenFile": "status.token",
 }

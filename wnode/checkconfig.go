@@ -15,6 +15,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/pushext/credentials"
+	"whisperpush/wnode/door"
 	"whisperpush/wnode/node"
 	"whisperpush/wnode/rpc"
 )
@@ -89,6 +90,10 @@ func examineSettings(cfg config.Config) []config.Fault {
 	wrong("Status.TokenFile", err)
 	if cfg.Status.Enabled && cfg.Status.TokenFile != "" {
 		wrong("Status.TokenFile", node.SecretFile{Path: cfg.Status.TokenFile}.Exposed())
+	}
+	if cfg.Door.Enabled && cfg.Door.CertFile != "" && cfg.Door.KeyFile != "" {
+		wrong("Door.CertFile", door.CheckCertificate(cfg.Door.CertFile, cfg.Door.KeyFile))
+		wrong("Door.KeyFile", node.SecretFile{Path: cfg.Door.KeyFile}.Exposed())
 	}
 	if cfg.Node.KeyHex == "" {
 		wrong("Node.KeyFile", examineKey(node.NodeKeyFile(cfg)))
@@ -241,6 +246,7 @@ func summary(cfg config.Config) string {
 	}{
 		{cfg.RPC.HTTP.Enabled, rpc.WhatHTTP, cfg.RPC.HTTP.Addr, cfg.RPC.HTTP.Port},
 		{cfg.RPC.WS.Enabled, rpc.WhatWS, cfg.RPC.WS.Addr, cfg.RPC.WS.Port},
+		{cfg.Door.Enabled, rpc.WhatDoor, cfg.Door.Addr, cfg.Door.Port},
 		{cfg.Metrics.Enabled, rpc.WhatMetrics, cfg.Metrics.Addr, cfg.Metrics.Port},
 		{cfg.Status.Enabled, rpc.WhatStatus, cfg.Status.Addr, cfg.Status.Port},
 	} {

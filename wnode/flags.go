@@ -27,6 +27,7 @@ const (
 	whisperFlags = "WHISPER"
 	mailFlags    = "MAIL SERVER AND PUSH"
 	rpcFlags     = "JSON-RPC"
+	doorFlags    = "HTTPS FOR DEVICES"
 	watchFlags   = "LOG AND METRICS"
 )
 
@@ -112,6 +113,12 @@ func settings() []setting {
 			func(c *config.Config) *[]string { return &c.RPC.WS.API }),
 		list("ws.origins", rpcFlags, "comma-separated `ORIGINS` that may connect from a browser", d.RPC.WS.Origins,
 			func(c *config.Config) *[]string { return &c.RPC.WS.Origins }),
+
+		toggle("door", doorFlags, "serve devices over HTTPS too", func(c *config.Config) *bool { return &c.Door.Enabled }),
+		text("door.addr", doorFlags, "`INTERFACE` to listen on; beyond this computer it needs a certificate", d.Door.Addr, func(c *config.Config) *string { return &c.Door.Addr }),
+		number("door.port", doorFlags, "`PORT` to listen on", d.Door.Port, func(c *config.Config) *int { return &c.Door.Port }),
+		text("door.cert", doorFlags, "PEM `FILE` of the certificate, read again when it changes", "", func(c *config.Config) *string { return &c.Door.CertFile }),
+		text("door.key", doorFlags, "PEM `FILE` of the certificate's key", "", func(c *config.Config) *string { return &c.Door.KeyFile }),
 
 		toggle("metrics", watchFlags, "serve Prometheus metrics, /healthz and /readyz", func(c *config.Config) *bool { return &c.Metrics.Enabled }),
 		text("metrics.addr", watchFlags, "`INTERFACE` to listen on", d.Metrics.Addr, func(c *config.Config) *string { return &c.Metrics.Addr }),

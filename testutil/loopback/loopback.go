@@ -25,7 +25,7 @@ func Config(t testing.TB) config.Config {
 	cfg.Node.ListenAddr = "127.0.0.1:0"
 	cfg.Node.NAT = "none"
 	cfg.Node.NoDiscovery = true
-	cfg.RPC.HTTP.Port, cfg.RPC.WS.Port, cfg.Metrics.Port, cfg.Status.Port = 0, 0, 0, 0
+	cfg.RPC.HTTP.Port, cfg.RPC.WS.Port, cfg.Metrics.Port, cfg.Status.Port, cfg.Door.Port = 0, 0, 0, 0, 0
 	return cfg
 }
 

@@ -25,7 +25,7 @@ const (
 	offerLife = 24 * time.Hour
 )
 
-// announcer tells the network that this server takes registrations.
+// announcer makes the server's offers, and tells the network of them if it is run.
 type announcer struct {
 	key       *ecdsa.PrivateKey // the push key
 	providers func() []pushwire.ProviderOffer
@@ -66,16 +66,21 @@ func (a *announcer) run(ctx context.Context) {
 
 // post announces once.
 func (a *announcer) post(ctx context.Context) error {
+	env, err := a.seal(ctx, max(whisper.DefaultMinPoW, a.node.MinPoW()))
+	if err != nil {
+		return err
+	}
+	return a.node.Post(ctx, env)
+}
+
+// seal makes the announcement, with so much proof of work.
+func (a *announcer) seal(ctx context.Context, pow float64) (*whisper.Envelope, error) {
 	now := time.Now()
-	env, err := pushwire.SealOffer(ctx, pushwire.Offer{
+	return pushwire.SealOffer(ctx, pushwire.Offer{
 		Issued:    uint64(now.Unix()),
 		Expires:   uint64(now.Add(offerLife).Unix()),
 		Enode:     a.self().URLv4(),
 		Providers: a.providers(),
 		Limits:    a.limits(),
-	}, a.key, announceLife, max(whisper.DefaultMinPoW, a.node.MinPoW()))
-	if err != nil {
-		return err
-	}
-	return a.node.Post(ctx, env)
+	}, a.key, announceLife, pow)
 }

@@ -47,6 +47,7 @@ type Node struct {
 	registry *prometheus.Registry // of all metrics
 	vapid    []VAPIDKey           // of the Web Push providers
 	ipc      string               // path of the JSON-RPC socket; empty: none
+	door     string               // its URL; empty: it is off
 	http     []*rpc.Listener      // JSON-RPC, and last the metrics, as far as they are on
 
 	cfg       atomic.Pointer[config.Config]            // which Reload replaces
@@ -183,13 +184,11 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	if err = n.whisper.Start(); err != nil {
 		return err
 	}
-	var announce *announcer // nil: not asked for
+	var offers *announcer // nil: push is off
 	if n.push != nil {
 		n.pushKey, n.vapid = &pushKey.PublicKey, VAPIDKeys(providers)
-		if cfg.Push.Announce {
-			announce = &announcer{
-				key: pushKey, providers: func() []pushwire.ProviderOffer { return *n.offers.Load() }, limits: n.push.Limits, node: n.whisper, logger: logger,
-			}
+		offers = &announcer{
+			key: pushKey, providers: func() []pushwire.ProviderOffer { return *n.offers.Load() }, limits: n.push.Limits, node: n.whisper, logger: logger,
 		}
 		if err = n.push.Start(context.Background()); err != nil {
 			return err
@@ -222,9 +221,16 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	data.keep() // peers may know of it from here on
-	if announce != nil {
-		announce.self = n.link.Self
-		n.onStop(inBackground(announce.run))
+	if offers != nil {
+		offers.self = n.link.Self
+	}
+	if offers != nil && cfg.Push.Announce {
+		n.onStop(inBackground(offers.run))
+	}
+	if cfg.Door.Enabled {
+		if err = n.startDoor(cfg, &rooms{requests: requests, node: n.whisper, offers: offers}, logger); err != nil {
+			return err
+		}
 	}
 	if err = n.startRPC(cfg, logger); err != nil {
 		return err

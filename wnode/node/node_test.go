@@ -26,9 +26,12 @@ import (
 	"go.uber.org/goleak"
 
 	"whisperpush/config"
+	"whisperpush/mailserver"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/loopback"
 	"whisperpush/whisper"
+	"whisperpush/wnode/door"
 	"whisperpush/wnode/health"
 	"whisperpush/wnode/rpc/shh"
 )
@@ -363,6 +366,19 @@ func (r *recorder) HandlePlain(_ enode.ID, payload []byte) {
 	r.payloads = append(r.payloads, payload)
 }
 
+// pushRecorder and mailRecorder take what comes through the door besides.
+type pushRecorder struct{ recorder }
+
+func (r *pushRecorder) HandleCall(_ pushserver.Caller, env *whisper.Envelope) {
+	r.payloads = append(r.payloads, env.Raw())
+}
+
+type mailRecorder struct{ recorder }
+
+func (r *mailRecorder) Handle(_ mailserver.Caller, env *whisper.Envelope) {
+	r.payloads = append(r.payloads, env.Raw())
+}
+
 func TestRequests(t *testing.T) {
 	seal := func(topic whisper.Topic) []byte {
 		env, err := whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("x"), Topic: topic, Key: make([]byte, 32)})
@@ -376,7 +392,8 @@ func TestRequests(t *testing.T) {
 		return testutil.ToFloat64(r.counted.WithLabelValues(destination))
 	}
 
-	var toPush, toMail recorder
+	var toPush pushRecorder
+	var toMail mailRecorder
 	r := newRequests(prometheus.NewRegistry())
 	r.push, r.mail = &toPush, &toMail
 	for _, payload := range [][]byte{push, mail, plain, {0xff}, nil} {
@@ -387,7 +404,7 @@ func TestRequests(t *testing.T) {
 	require.Equal(t, []float64{1, 4, 0}, []float64{count(r, "push"), count(r, "mail"), count(r, "ignored")})
 
 	// Push off: its requests are ignored and counted, and the mailserver does not see them.
-	toMail = recorder{}
+	toMail = mailRecorder{}
 	r = newRequests(prometheus.NewRegistry())
 	r.mail = &toMail
 	for _, payload := range [][]byte{push, mail} {
@@ -395,6 +412,18 @@ func TestRequests(t *testing.T) {
 	}
 	require.Equal(t, [][]byte{mail}, toMail.payloads)
 	require.Equal(t, []float64{0, 1, 1}, []float64{count(r, "push"), count(r, "mail"), count(r, "ignored")})
+
+	// What comes through the door goes the same ways.
+	toPush, toMail = pushRecorder{}, mailRecorder{}
+	r = newRequests(prometheus.NewRegistry())
+	r.push, r.mail = &toPush, &toMail
+	for _, payload := range [][]byte{push, mail} {
+		env, err := whisper.DecodeEnvelope(payload)
+		require.NoError(t, err)
+		r.Request(new(door.Caller), env)
+	}
+	require.Equal(t, [][]byte{push}, toPush.payloads)
+	require.Equal(t, [][]byte{mail}, toMail.payloads)
 
 	// Both off.
 	r = newRequests(prometheus.NewRegistry())

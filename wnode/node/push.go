@@ -30,7 +30,7 @@ func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, 
 // pushServer is the push server of a node: one with a database of its own (pushserver), or a node's part in one that
 // nodes share (cluster).
 type pushServer interface {
-	envelopeHandler
+	pushHandler
 	Limits() pushwire.Limits
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error

@@ -4,30 +4,35 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"whisperpush/mailserver"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
+	"whisperpush/wnode/door"
 )
 
-// requests hands each packet 126 to whom it is for: what is on the push topic to the push server, everything
-// else to the mailserver, which reads forms that are no envelope too. With push off, push requests go nowhere:
+// requests hands each packet 126, and each request that comes through the door, to whom it is for: what is on the push
+// topic to the push server, everything else to the mailserver, which reads forms that are no envelope too. With push off, push requests go nowhere:
 // they are counted, and the mailserver's time is not spent on them.
 type requests struct {
-	push envelopeHandler // nil: off
-	mail packetHandler   // nil: off
+	push pushHandler // nil: off
+	mail mailHandler // nil: off
 
 	counted *prometheus.CounterVec // by destination: push, mail, ignored
 	topic   whisper.Topic          // the push topic
 }
 
-// envelopeHandler gets requests that are envelopes.
-type envelopeHandler interface {
+// pushHandler gets requests for push.
+type pushHandler interface {
 	HandleEnvelope(peer enode.ID, env *whisper.Envelope)
+	HandleCall(from pushserver.Caller, env *whisper.Envelope)
 }
 
-// packetHandler gets those that are none too.
-type packetHandler interface {
-	envelopeHandler
+// mailHandler gets requests for mail, and what is no envelope.
+type mailHandler interface {
+	HandleEnvelope(peer enode.ID, env *whisper.Envelope)
 	HandlePlain(peer enode.ID, payload []byte)
+	Handle(from mailserver.Caller, env *whisper.Envelope)
 }
 
 func newRequests(registerer prometheus.Registerer) *requests {
@@ -35,7 +40,7 @@ func newRequests(registerer prometheus.Registerer) *requests {
 		topic: pushwire.Topic(),
 		counted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "whisperpush_wnode_requests_total",
-			Help: "Packets 126 by destination: push, mail, or ignored because what they ask for is off.",
+			Help: "Requests by destination: push, mail, or ignored because what they ask for is off.",
 		}, []string{"destination"}),
 	}
 	for _, destination := range []string{"push", "mail", "ignored"} {
@@ -59,6 +64,22 @@ func (r *requests) HandleRequest(peer enode.ID, payload []byte) {
 		r.mail.HandleEnvelope(peer, env)
 	default:
 		r.mail.HandlePlain(peer, payload)
+	}
+	r.counted.WithLabelValues(destination).Inc()
+}
+
+// Request implements door.Rooms: the same for what comes through the door, which is an envelope always.
+func (r *requests) Request(from *door.Caller, env *whisper.Envelope) {
+	destination := "mail"
+	switch {
+	case env.Topic == r.topic && r.push != nil:
+		destination = "push"
+		r.push.HandleCall(from, env)
+	case env.Topic == r.topic, r.mail == nil:
+		destination = "ignored"
+		from.Answered()
+	default:
+		r.mail.Handle(from, env)
 	}
 	r.counted.WithLabelValues(destination).Inc()
 }

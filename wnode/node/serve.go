@@ -94,6 +94,9 @@ func (n *Node) announce(w io.Writer) error {
 		}
 		text += fmt.Sprintf("%s: %s\n", label, vapid.Key)
 	}
+	if n.door != "" {
+		text += fmt.Sprintf("door: %s\n", n.door)
+	}
 	_, err := io.WriteString(w, text)
 	return err
 }
@@ -101,6 +104,10 @@ func (n *Node) announce(w io.Writer) error {
 // urls lists the HTTP listeners as host:port, for redaction would take whole URLs.
 func (n *Node) urls() []string {
 	var urls []string
+	if n.door != "" {
+		scheme, addr, _ := strings.Cut(n.door, "://")
+		urls = append(urls, "door "+scheme+" "+addr)
+	}
 	for _, l := range n.http {
 		urls = append(urls, l.Scheme+" "+l.Addr.String())
 	}

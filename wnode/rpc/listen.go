@@ -54,12 +54,13 @@ func CheckListeners(cfg config.Config) error {
 			return err
 		}
 	}
-	http, ws, metrics := cfg.RPC.HTTP, cfg.RPC.WS, cfg.Metrics
+	http, ws, door, metrics := cfg.RPC.HTTP, cfg.RPC.WS, cfg.Door, cfg.Metrics
 	return cmp.Or(
 		try(true, "tcp", "peers", cfg.Node.ListenAddr, "port", "addr"),
 		try(!cfg.Node.NoDiscovery, "udp", "peers", cfg.Node.ListenAddr, "port", "addr"),
 		try(http.Enabled, "tcp", WhatHTTP, HostPort(http.Addr, http.Port), "http.port", "http.addr"),
 		try(ws.Enabled, "tcp", WhatWS, HostPort(ws.Addr, ws.Port), "ws.port", "ws.addr"),
+		try(door.Enabled, "tcp", WhatDoor, HostPort(door.Addr, door.Port), "door.port", "door.addr"),
 		try(metrics.Enabled, "tcp", WhatMetrics, HostPort(metrics.Addr, metrics.Port), "metrics.port", "metrics.addr"),
 		try(cfg.Status.Enabled, "tcp", WhatStatus, HostPort(cfg.Status.Addr, cfg.Status.Port), "status.port", "status.addr"),
 	)
@@ -69,6 +70,7 @@ func CheckListeners(cfg config.Config) error {
 const (
 	WhatHTTP    = "JSON-RPC over HTTP"
 	WhatWS      = "JSON-RPC over WebSocket"
+	WhatDoor    = "devices over HTTPS"
 	WhatMetrics = "metrics"
 	WhatStatus  = "the status page"
 )

@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"whisperpush/config"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+	"whisperpush/wnode/door"
+	"whisperpush/wnode/rpc"
+)
+
+const (
+	// envelopeHead is more than the fields of an envelope take beside its data.
+	envelopeHead = 64
+	// offerFresh is for how long the door hands out one offer.
+	offerFresh = 10 * time.Minute
+	// filesElsewhere is how many files are left to everything else when the door's connections are many.
+	filesElsewhere = 1024
+)
+
+// rooms is what is behind the door.
+type rooms struct {
+	*requests
+	node   *whisper.Node
+	offers *announcer // nil: push is off
+
+	mu    sync.Mutex // guards the following
+	offer *whisper.Envelope
+	made  time.Time
+}
+
+// Offer implements door.Rooms.
+func (r *rooms) Offer(ctx context.Context) (*whisper.Envelope, error) {
+	if r.offers == nil {
+		return nil, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); r.offer == nil || now.Sub(r.made) >= offerFresh {
+		env, err := r.offers.seal(ctx, 0)
+		if err != nil {
+			return nil, err
+		}
+		r.offer, r.made = env, now
+	}
+	return r.offer, nil
+}
+
+// Post implements door.Rooms.
+func (r *rooms) Post(ctx context.Context, env *whisper.Envelope) error {
+	err := r.node.Post(ctx, env)
+	if err == nil || errors.Is(err, whisper.ErrKnown) { // whoever posts again did not hear the answer
+		return nil
+	}
+	for _, theirs := range []error{
+		whisper.ErrMalformed, whisper.ErrExpired, whisper.ErrFuture, whisper.ErrLifetime, whisper.ErrTooLarge, whisper.ErrLowPoW, whisper.ErrUnwanted,
+	} {
+		if errors.Is(err, theirs) {
+			return err
+		}
+	}
+	return errors.Join(door.ErrUnavailable, err)
+}
+
+// startDoor opens the door to rooms.
+func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) error {
+	limits := door.Limits{Rings: cfg.Door.Rings, Connections: cfg.Door.Rings + cfg.Door.Rings/2}
+	if files := openFiles(); files > 0 && limits.Connections > files-filesElsewhere {
+		limits.Connections = max(files-filesElsewhere, files/2)
+		logger.Warn("the system lets this process have fewer files than the door may have connections; raise its limit, such as LimitNOFILE of systemd, or lower Door.Rings", "files", files, "connections", limits.Connections)
+	}
+	d, err := door.New(door.Options{
+		Rooms: behind, CertFile: cfg.Door.CertFile, KeyFile: cfg.Door.KeyFile, ForwardedFor: cfg.Door.ForwardedFor,
+		MaxRequest: pushwire.MaxData + envelopeHead, // requests for mail are shorter
+		MaxPost:    int(n.whisper.MaxMessageSize()) + envelopeHead,
+		Limits:     limits, Source: n.source, Logger: logger, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", rpc.HostPort(cfg.Door.Addr, cfg.Door.Port))
+	if err != nil {
+		return rpc.ListenError(err, rpc.WhatDoor, cfg.Door.Port, "door.port", "door.addr")
+	}
+	d.Serve(listener)
+	n.onStop(d.Close)
+	n.door = "http://" + listener.Addr().String()
+	if d.TLS() {
+		n.door = "https://" + listener.Addr().String()
+	}
+	return nil
+}
