@@ -14,8 +14,8 @@ const given: Record<string, string> = {
 	'no-run': `
 		import type { Chat, Transport } from 'whisperpush-client';
 		declare const draft: import('whisperpush-client/whisper').Draft;
-		declare const announcement: import('whisperpush-client').Envelope;
 		declare const pushKey: string, transport: Transport, chats: Chat[];
+		declare const subscription: PushSubscription;
 		interface PushEvent { data?: { text(): string }; waitUntil(promise: Promise<void>): void }
 		declare const self: {
 			registration: ServiceWorkerRegistration;

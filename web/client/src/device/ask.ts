@@ -1,4 +1,4 @@
-import { equal, hex } from '../bytes.js';
+import { equal, hex, isZero, text } from '../bytes.js';
 import { isProtocolError } from '../errors.js';
 import { defaultPow, maxFetch } from '../push/limits.js';
 import { type Limits } from '../push/parts.js';
@@ -22,6 +22,8 @@ const firstPause = 250;
 const maxPause = 10_000;
 /** The most proof of work that a device does for a server: about a second of a phone. */
 const maxPow = 10;
+/** After how long without a word a ring stream is given up, in milliseconds; the server says something every 25 s. */
+const maxSilence = 70_000;
 
 /** How long a method may take. */
 export interface AskOptions {
@@ -123,8 +125,8 @@ export class Asker {
 						throw cause;
 					}
 					if (tries >= attempts) {
-						const text = cause instanceof Error ? cause.message : String(cause);
-						throw new DeviceError('gave-up', `${what}: gave up after ${tries} attempts: ${text}`, { cause });
+						const why = cause instanceof Error ? cause.message : String(cause);
+						throw new DeviceError('gave-up', `${what}: gave up after ${tries} attempts: ${why}`, { cause });
 					}
 				}
 				await clock.sleep(pause / 2 + (Math.random() * pause) / 2, signal);
@@ -165,6 +167,63 @@ export class Asker {
 			}
 		}
 		throw new DeviceError('no-reply', 'the answer ended without a reply');
+	}
+
+	/**
+	 * Shows the server that the device is there, and hands over the body of each wake-up that
+	 * it rings the device with, until the stream ends. Rejects with a DeviceError: the
+	 * server's refusal, `inactive`, or `no-reply`.
+	 */
+	async *rings(signal: AbortSignal): AsyncGenerator<string> {
+		const { transport, registrationKey, pushKey, miner, clock } = this.config;
+		if (!transport.ring) {
+			throw new TypeError('the transport has no stream for rings');
+		}
+		const request = newRequest({ kind: 'status' }, this.now());
+		const sealed = await sealRequest(request, registrationKey, pushKey, { pow: this.pow, miner, signal, now: this.now() });
+		const silence = new AbortController();
+		const end = (): void => silence.abort(signal.reason);
+		signal.addEventListener('abort', end);
+		if (signal.aborted) {
+			end();
+		}
+		let heard = clock.now();
+		const watch = async (): Promise<void> => {
+			while (!silence.signal.aborted) {
+				await clock.sleep(maxSilence / 2, silence.signal);
+				if (clock.now() - heard > maxSilence) {
+					silence.abort(new DeviceError('no-reply', `nothing was heard for ${maxSilence / 1000} s`));
+				}
+			}
+		};
+		void watch();
+		try {
+			for await (const frame of transport.ring(sealed, silence.signal)) {
+				silence.signal.throwIfAborted();
+				heard = clock.now();
+				for (const envelope of envelopesOf(frame)) {
+					const reply = await this.#reply(envelope);
+					if (reply && equal(reply.id, request.id)) {
+						await this.#standsBy(reply);
+					} else if (reply?.body?.kind === 'ring' && isZero(reply.id)) {
+						yield text(reply.body.body);
+					}
+				}
+			}
+		} finally {
+			silence.abort();
+			signal.removeEventListener('abort', end);
+		}
+	}
+
+	// Refuses a reply by which the server will not ring.
+	async #standsBy(reply: Reply): Promise<void> {
+		if ((await this.#again(reply)) || reply.code !== Code.ok) {
+			throw refusalOf('listen', reply);
+		}
+		if (reply.state !== Registration.active) {
+			throw new DeviceError('inactive', `the server does not wake this device: ${reply.reason}`);
+		}
 	}
 
 	// The reply in an envelope. What is none, or not of the server and for us, may still be

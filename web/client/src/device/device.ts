@@ -18,7 +18,7 @@ import { channelsOf, type Chat, checkChats, difference } from './chat.js';
 import { type Clock, limited, systemClock, until } from './clock.js';
 import { type MailKey } from './collect.js';
 import { Delivery, type DeviceEvent, Draft } from './delivery.js';
-import { DeviceError, refusalOf } from './errors.js';
+import { DeviceError, isRefused, refusalOf } from './errors.js';
 import { nextVersion, type State } from './state.js';
 import { MemoryStore, type Store } from './store.js';
 import { type Transport } from './transport.js';
@@ -67,6 +67,17 @@ export interface DeviceStatus {
 
 /** Returns a random group id for {@link Registration.group}. */
 export const newGroup = (): Uint8Array => random(maxGroup);
+
+/** The pause before a lost stream is opened again, in milliseconds, and the longest that it grows to; each is cut by up to a half at random. */
+const firstListenPause = 250;
+const maxListenPause = 60_000;
+
+/** What the app threw, as it is no reason to open the stream again. */
+class RingFailed extends Error {
+	constructor(readonly error: unknown) {
+		super();
+	}
+}
 
 const nobody: Preferences = { root: new Uint8Array(0), handle: new Uint8Array(0), revoked: [] };
 
@@ -315,6 +326,55 @@ export class Device {
 			await this.#transport.post(envelope, signal);
 			await told;
 			return hex0x(envelope.hash);
+		});
+	}
+
+	/**
+	 * The route by which the server rings the device over a stream of its own, with no push
+	 * service; `provider` is the server's name for it. Put it before the others, which are
+	 * rung when the device is not there.
+	 */
+	directRoute(provider = 'direct'): Route {
+		return { provider, address: this.registrationKey, keys: [] };
+	}
+
+	/**
+	 * Stays connected, and hands the body of each wake-up that the server rings to `ring`,
+	 * which usually gives it to {@link receive}, until the signal ends it or `ring` throws. A
+	 * stream that is lost is opened again by itself, and the device is then rung for what it
+	 * missed. It rejects when the server does not wake the device: register, and listen again.
+	 */
+	async listen(ring: (body: string) => Promise<void> | void, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+		const { clock } = this.#asker.config;
+		await limited([this.#life.signal, options.signal], undefined, async (signal) => {
+			for (let pause = firstListenPause; ; pause = Math.min(2 * pause, maxListenPause)) {
+				const began = clock.now();
+				try {
+					for await (const body of this.#asker.rings(signal)) {
+						pause = firstListenPause;
+						try {
+							await ring(body);
+						} catch (error) {
+							throw new RingFailed(error);
+						}
+					}
+				} catch (error) {
+					if (signal.aborted) {
+						throw signal.reason;
+					}
+					if (error instanceof RingFailed) {
+						throw error.error;
+					}
+					const inactive = error instanceof DeviceError && error.code === 'inactive';
+					if (inactive || isRefused(error, Code.notRegistered) || !this.#transport.ring) {
+						throw error;
+					}
+				}
+				if (clock.now() - began > maxListenPause) {
+					pause = firstListenPause; // it stood, so that what ended it is not what was in the way before
+				}
+				await clock.sleep(pause / 2 + (Math.random() * pause) / 2, signal);
+			}
 		});
 	}
 

@@ -20,6 +20,8 @@ export type DeviceErrorCode =
 	| 'damaged'
 	/** The device was begun anew in the store; open it again. */
 	| 'replaced'
+	/** The server holds a registration of the device and does not wake it; the text tells why. */
+	| 'inactive'
 	/** The device was closed. */
 	| 'closed';
 

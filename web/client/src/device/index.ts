@@ -10,6 +10,7 @@ export { type Chat, passwordChat, type Preview, previewLength } from './chat.js'
 export { type Clock, systemClock } from './clock.js';
 export { type DeviceEvent } from './delivery.js';
 export { Device, type DeviceConfig, type DeviceStatus, newGroup, type Registration } from './device.js';
+export { type DoorOptions, DoorTransport } from './door.js';
 export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';
 export { applicationServerKey, type DiscoveredServer, providerInfo, readOffer } from './offers.js';
 export { nodeKeyOf, tokenRoute, webPushRoute, type WebPushSubscription } from './routes.js';

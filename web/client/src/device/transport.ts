@@ -12,9 +12,9 @@ export interface Frame {
 	/**
 	 * `envelope`: the RLP of one envelope, or of a list of envelopes (the content of a packet
 	 * 127); `complete`: the end mark of an answer to a request for mail (the content of the
-	 * string in a packet 125).
+	 * string in a packet 125); `alive`: nothing, but that the stream stands.
 	 */
-	readonly kind: 'envelope' | 'complete';
+	readonly kind: 'envelope' | 'complete' | 'alive';
 	readonly bytes: Uint8Array;
 }
 
@@ -40,6 +40,13 @@ export interface Transport {
 	 * the answer breaks off; the device asks again.
 	 */
 	exchange(request: Envelope, options: ExchangeOptions): AsyncIterable<Frame>;
+
+	/**
+	 * Sends a request as {@link exchange} does, and hands over the answer and then what the
+	 * server rings the device with, until either side ends it. The server says something at
+	 * least every 25 s. A transport that has no such stream leaves it out.
+	 */
+	ring?(request: Envelope, signal: AbortSignal): AsyncIterable<Frame>;
 
 	/** Puts an envelope on the network for everybody. It resolves when the server has taken it. */
 	post(envelope: Envelope, signal: AbortSignal): Promise<void>;
