@@ -22,6 +22,7 @@ const given: Record<string, string> = {
 			addEventListener(type: 'push', listener: (event: PushEvent) => void): void;
 		};
 	`,
+	browser: '',
 	walkthrough: `
 		import { strict as assert } from 'node:assert';
 		import type { Transport } from 'whisperpush-client';
@@ -36,7 +37,7 @@ const given: Record<string, string> = {
 test('the examples of the README compile and run', () => {
 	rmSync(directory, { recursive: true, force: true });
 	mkdirSync(directory, { recursive: true });
-	const blocks = [...readText('web/client/README.md').matchAll(/^```ts( no-run| walkthrough)?\n(.*?)^```/gms)];
+	const blocks = [...readText('web/client/README.md').matchAll(/^```ts( no-run| browser| walkthrough)?\n(.*?)^```/gms)];
 	assert.ok(blocks.length > 0);
 	const declared = blocks.map(([, how, code], i) => {
 		const name = `example${i}.ts`;
@@ -60,7 +61,7 @@ test('the examples of the README compile and run', () => {
 	const compiled = spawnSync(process.execPath, [compiler, '-p', fileURLToPath(directory)], { encoding: 'utf8' });
 	assert.equal(compiled.status, 0, compiled.stdout + compiled.stderr);
 	for (const { name, how } of declared) {
-		if (how === ' no-run') {
+		if (how === ' no-run' || how === ' browser') {
 			continue;
 		}
 		const script = fileURLToPath(new URL(`${name.replace('.ts', '.js')}`, directory));
