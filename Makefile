@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo test test-postgres test-web torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
+.PHONY: help build demo demo-web test test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ build: ## build bin/wnode
 
 demo: build ## run the whole loop once: message, push, preview
 	./bin/wnode demo
+
+demo-web: build ## a server on this computer alone, with a messenger for browsers: prints its address, until it is interrupted
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+		./bin/wnode --datadir "$$dir" --config web/app/demo.toml | sed -un 's/^door: /Open in two browsers, or in a window and a private one: /p'
 
 test: ## all tests with the race detector, the genuine node and the genuine gorush included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
@@ -26,6 +30,12 @@ test-web: ## the TypeScript package in web/client: types, vectors of both langua
 	npm --prefix web/client ci --no-audit --no-fund
 	npm --prefix web/client run check
 	npm --prefix web/client test
+
+test-app: ## the messenger in web/app, driven in Chromium (needs Node, npm and Debian's chromium)
+	npm --prefix web/client ci --no-audit --no-fund
+	npm --prefix web/app ci --no-audit --no-fund
+	npm --prefix web/app run check
+	npm --prefix web/app test
 
 torture-short: ## kill, fill, flip and overload a node for about two minutes
 	$(GO) test -v -count=1 -timeout 15m ./testutil/torture -torture.rounds 12 -torture.kills 30 -torture.flips 100 -torture.scale 5
@@ -74,8 +84,9 @@ fuzz: ## every fuzz target for FUZZTIME (default 20s)
 		done; \
 	done
 
-screenshots: ## write docs/status.png, the status page in a real browser (needs chromium)
+screenshots: ## write docs/status.png and docs/app-*.png, in a real browser (needs chromium, and for the app what test-app needs)
 	$(GO) test -count=1 -run TestBrowserDraws ./wnode/statuspage -args -screenshot $(CURDIR)/docs/status.png
+	node web/app/test/screenshots.mjs $(CURDIR)/docs
 
 vectors: ## write the golden vectors of shh/6 anew with the genuine node
 	cd testutil/genuine && $(GO) run -ldflags=-checklinkname=0 ./cmd/vectors -out ../../whisper/testdata/genuine

@@ -50,10 +50,11 @@ var layers = map[string][]string{
 	"wnode/health":     {},
 	"wnode/rpc":        {"config"},
 	"wnode/door":       {"whisper"},
+	"web/app":          {},
 	"wnode/rpc/shh":    {"whisper"},
 	"wnode/node": append([]string{
 		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
+		"pushext/pushserver", "pushext/pushwire", "web/app", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
 		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/credentials",

@@ -236,6 +236,8 @@ type Door struct {
 	// Most devices that are rung over streams of their own at one time (Type = "direct"); half as many connections
 	// again are taken, each a file. When they are all taken, one gives way to a newcomer: see docs/limits.md.
 	Rings int
+	// Serve a small messenger for browsers at the door's address. Its page, and all keys, are the browser's.
+	App bool
 }
 
 // Metrics is the Prometheus endpoint.

@@ -142,7 +142,7 @@ var flags = map[string]string{
 	"Mailserver.PasswordFile": "mailserver.password", "Mailserver.Retention": "mailserver.retention", "RPC.IPCPath": "ipcpath",
 	"RPC.HTTP.Addr": "http.addr", "RPC.HTTP.Port": "http.port", "RPC.HTTP.API": "http.api", "RPC.HTTP.CORSDomain": "http.corsdomain", "RPC.HTTP.VHosts": "http.vhosts",
 	"RPC.WS.Addr": "ws.addr", "RPC.WS.Port": "ws.port", "RPC.WS.API": "ws.api", "RPC.WS.Origins": "ws.origins",
-	"Door.Addr": "door.addr", "Door.Port": "door.port", "Door.CertFile": "door.cert", "Door.KeyFile": "door.key",
+	"Door.Addr": "door.addr", "Door.Port": "door.port", "Door.CertFile": "door.cert", "Door.KeyFile": "door.key", "Door.App": "door.app",
 	"Metrics.Addr": "metrics.addr", "Metrics.Port": "metrics.port",
 	"Status.Addr": "status.addr", "Status.Port": "status.port", "Status.TokenFile": "status.token",
 }

@@ -119,6 +119,7 @@ func settings() []setting {
 		number("door.port", doorFlags, "`PORT` to listen on", d.Door.Port, func(c *config.Config) *int { return &c.Door.Port }),
 		text("door.cert", doorFlags, "PEM `FILE` of the certificate, read again when it changes", "", func(c *config.Config) *string { return &c.Door.CertFile }),
 		text("door.key", doorFlags, "PEM `FILE` of the certificate's key", "", func(c *config.Config) *string { return &c.Door.KeyFile }),
+		toggle("door.app", doorFlags, "serve a small messenger for browsers there", func(c *config.Config) *bool { return &c.Door.App }),
 
 		toggle("metrics", watchFlags, "serve Prometheus metrics, /healthz and /readyz", func(c *config.Config) *bool { return &c.Metrics.Enabled }),
 		text("metrics.addr", watchFlags, "`INTERFACE` to listen on", d.Metrics.Addr, func(c *config.Config) *string { return &c.Metrics.Addr }),

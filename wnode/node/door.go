@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
 	"whisperpush/config"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/web/app"
 	"whisperpush/whisper"
 	"whisperpush/wnode/door"
 	"whisperpush/wnode/rpc"
@@ -75,7 +77,12 @@ func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) 
 		limits.Connections = max(files-filesElsewhere, files/2)
 		logger.Warn("the system lets this process have fewer files than the door may have connections; raise its limit, such as LimitNOFILE of systemd, or lower Door.Rings", "files", files, "connections", limits.Connections)
 	}
+	var page http.Handler
+	if cfg.Door.App {
+		page = app.Handler()
+	}
 	d, err := door.New(door.Options{
+		App:   page,
 		Rooms: behind, CertFile: cfg.Door.CertFile, KeyFile: cfg.Door.KeyFile, ForwardedFor: cfg.Door.ForwardedFor,
 		MaxRequest: pushwire.MaxData + envelopeHead, // requests for mail are shorter
 		MaxPost:    int(n.whisper.MaxMessageSize()) + envelopeHead,

@@ -1,0 +1,135 @@
+// The node with its door and its app, an emulated Web Push service, and Chromium: what the test and the
+// screenshots drive. Chromium is Debian's; CHROMIUM names another.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import puppeteer from 'puppeteer-core';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+
+class Program {
+	constructor(binary, ...args) {
+		this.process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+		this.log = '';
+		this.process.stderr.on('data', (text) => (this.log += text));
+		this.ended = new Promise((resolve) => this.process.on('close', resolve));
+		this.lines = createInterface({ input: this.process.stdout })[Symbol.asyncIterator]();
+	}
+
+	async line(start) {
+		for (let passed = ''; ; ) {
+			const { value, done } = await this.lines.next();
+			if (done) {
+				throw new Error(`it ended without "${start}":\n${this.log}`);
+			}
+			passed += value + '\n';
+			if (value.startsWith(start)) {
+				return { rest: value.slice(start.length).trim(), passed };
+			}
+		}
+	}
+
+	async stop() {
+		this.process.kill('SIGTERM');
+		await this.ended;
+	}
+}
+
+/** Starts everything; `stop` ends it. */
+export async function start() {
+	const directory = mkdtempSync(join(tmpdir(), 'wnode'));
+	const binary = join(directory, 'wnode');
+	const built = spawnSync('go', ['build', '-o', binary, './cmd/wnode'], { cwd: root, encoding: 'utf8' });
+	if (built.status !== 0) {
+		throw new Error(`go build: ${built.error?.message ?? built.stderr}`);
+	}
+	const service = new Program(binary, 'emulate', 'webpush', '--credentials', directory, '--devices', '0');
+	const pushes = (await service.line('url:')).rest;
+	const table = (await service.line('KeyFile')).passed;
+	const config = join(directory, 'node.toml');
+	writeFileSync(config, `[Node]\nListenAddr = "127.0.0.1:0"\nNAT = "none"\nNoDiscovery = true\n[Door]\nEnabled = true\nApp = true\nPort = 0\n[[Push.Provider]]\nType = "direct"\n${table}`);
+	const node = new Program(binary, '--datadir', join(directory, 'data'), '--push', '--ipcdisable', '--config', config);
+	const url = (await node.line('door:')).rest;
+	const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
+	if (!executablePath) {
+		throw new Error('there is no Chromium: install Debian\'s package chromium, or name one in CHROMIUM');
+	}
+	const browser = await puppeteer.launch({
+		executablePath,
+		// A container has neither a user of its own nor a large /dev/shm.
+		args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
+	});
+	return {
+		url, browser, pushes,
+		/** Makes a push subscription at the emulated service. */
+		subscribe: async () => (await fetch(`${pushes}/-/devices`, { method: 'POST' })).json(),
+		stop: async () => {
+			await browser.close();
+			await node.stop();
+			await service.stop();
+			rmSync(directory, { recursive: true, force: true });
+		},
+	};
+}
+
+/** The bodies of the pushes to a subscription, as they come. */
+export async function* bodies(pushes, token, signal) {
+	const response = await fetch(`${pushes}/-/pushes?token=${encodeURIComponent(token)}`, { signal });
+	let rest = '';
+	for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+		rest += chunk;
+		for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
+			yield Buffer.from(JSON.parse(rest.slice(0, end)).body, 'base64').toString();
+			rest = rest.slice(end + 1);
+		}
+	}
+}
+
+/** Opens the app as a person of their own: nothing is shared with other windows. */
+export async function person(world, { subscription, viewport = { width: 1100, height: 720 }, dark = false } = {}) {
+	const context = await world.browser.createBrowserContext();
+	await context.overridePermissions(world.url, ['notifications']);
+	const page = await context.newPage();
+	page.problems = [];
+	page.on('pageerror', (error) => page.problems.push(error.message));
+	page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
+	await page.setViewport(viewport);
+	await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }]);
+	// The browser's own push service is on the internet. In its place is the emulated one; the
+	// pushes that come to it are handed to the service worker by the debugging protocol.
+	await page.evaluateOnNewDocument((made) => {
+		const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+		let held = null;
+		PushManager.prototype.getSubscription = async () => held;
+		PushManager.prototype.subscribe = async () => {
+			if (!made) {
+				throw new Error('there is no push service');
+			}
+			held = { endpoint: made.address, getKey: (name) => bytes(made.keys[name === 'p256dh' ? 0 : 1]) };
+			return held;
+		};
+	}, subscription ?? null);
+	await page.goto(world.url);
+	await page.waitForSelector('body[data-ready=yes]', { timeout: 30_000 });
+	return page;
+}
+
+export async function join_(page, name, password) {
+	await page.type('#name', name);
+	await page.type('#password', password);
+	await page.keyboard.press('Enter');
+	await page.waitForFunction((n) => document.querySelector('#title').textContent === n && document.querySelector('#status').textContent === '', { timeout: 30_000 }, name);
+}
+
+/** Writes a message with the keyboard alone. */
+export async function write(page, text) {
+	await page.focus('#text');
+	await page.keyboard.type(text);
+	await page.keyboard.press('Enter');
+}
+
+export const shows = (page, text) =>
+	page.waitForFunction((t) => [...document.querySelectorAll('#messages .text')].some((m) => m.textContent === t), { timeout: 30_000 }, text);
