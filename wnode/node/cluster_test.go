@@ -40,6 +40,7 @@ func newClusterOf(t *testing.T, n int, providers ...config.Provider) []*world {
 			}
 		}
 		w.cfg.Node.Store, w.cfg.Node.StorePasswordFile = store, passwordFile
+		w.cfg.Door.Enabled = true
 		w.restart(t, true)
 		nodes = append(nodes, w)
 	}
