@@ -288,6 +288,8 @@ type answers struct {
 func (a *answers) ID() desk.ID            { return a.id }
 func (a *answers) Source() whisper.Source { return "a network" }
 func (a *answers) Up() bool               { return true }
+func (a *answers) Stays() bool            { return true }
+func (a *answers) Answered()              {}
 func (a *answers) Useful()                {}
 func (a *answers) Proved()                {}
 func (a *answers) Send(_ context.Context, envs ...*whisper.Envelope) error {
