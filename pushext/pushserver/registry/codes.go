@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func newCodes(l registration.Limits) *codes {
 // however many sources, and one that comes late still has its part of the rest.
 func (c *codes) paced(left float64) pushext.Budget {
 	return pushext.Budget{
-		Burst: max(int(float64(c.budget.Burst)*left), 1),
+		Burst: max(int(math.Ceil(float64(c.budget.Burst)*left)), 1),
 		Every: time.Duration(float64(c.budget.Every) / left),
 	}
 }
