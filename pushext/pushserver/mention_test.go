@@ -45,7 +45,7 @@ type observation struct {
 	record  registration.Registration // without what is random
 	listens []registration.Channel    // likewise
 	disk    []string
-	log     string
+	log     []string // the lines in their order by text: which of two goroutines writes first is chance
 	metrics map[string]float64
 }
 
@@ -80,7 +80,8 @@ func observe(t *testing.T, topics ...whisper.Topic) (o observation) {
 			}
 		}
 		require.Greater(t, len(o.metrics), 30)
-		o.log = random.ReplaceAllString(b.out.String(), "…")
+		o.log = strings.Split(random.ReplaceAllString(b.out.String(), "…"), "\n")
+		slices.Sort(o.log)
 		b.stop()
 		for _, f := range b.disk.Files() {
 			o.disk = append(o.disk, fmt.Sprint(f.Type, " ", len(b.disk.Bytes(f))))
