@@ -114,6 +114,9 @@ func (c *Caller) write(ctx context.Context, frames ...frame) error {
 		<-cut // nothing touches the stream after this
 		err = errors.Join(err, ctx.Err())
 	}
+	if err == nil {
+		err = c.control.SetWriteDeadline(time.Time{}) // HTTP/2 ends a quiet stream by one that is over
+	}
 	if err != nil {
 		c.over.Store(true)
 		c.end()

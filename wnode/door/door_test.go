@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"golang.org/x/net/http2"
 	"whisperpush/whisper"
 )
 
@@ -172,6 +174,28 @@ func TestRingStream(t *testing.T) {
 	require.Eventually(t, func() bool { return !caller.Up() }, 10*time.Second, time.Millisecond)
 	require.Error(t, caller.Send(t.Context(), env))
 	require.Eventually(t, func() bool { return d.rings.count() == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// A stream on which nothing is said for longer than one write may take goes on.
+func TestQuietRingStream(t *testing.T) {
+	quiet := defaultTimes
+	quiet.write, quiet.alive = 50*time.Millisecond, 200*time.Millisecond
+	d := open(t, Options{Rooms: granting(), times: quiet})
+	http2 := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}
+	t.Cleanup(http2.CloseIdleConnections)
+	for name, client := range map[string]*http.Client{"HTTP/1.1": plainClient(t), "HTTP/2": {Transport: http2}} {
+		t.Run(name, func(t *testing.T) {
+			response, err := client.Post(d.url(RingPath), "", bytes.NewReader(newEnvelope(t).Raw()))
+			require.NoError(t, err)
+			defer response.Body.Close()
+			require.Equal(t, byte(frameEnvelope), nextFrame(t, response.Body).kind)
+			for range 3 {
+				require.Equal(t, byte(frameNothing), nextFrame(t, response.Body).kind)
+			}
+		})
+	}
 }
 
 // Who is not granted what they ask holds no stream.
