@@ -131,8 +131,8 @@ func TestDeviceRefuses(t *testing.T) {
 	key := hex.EncodeToString(crypto.FromECDSAPub(&newKey(t).PublicKey))
 	known := []string{"register", "--server", server, "--pushkey", key, "--chat", "a=b"}
 	for want, args := range map[string][]string{
-		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, unregister": {},
-		`there is no command "dance"; the commands are register, listen`:                                            {"dance"},
+		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, status, unregister": {},
+		`there is no command "dance"; the commands are register, listen`:                                                    {"dance"},
 		"--server is missing":        {"register"},
 		"--pushkey is missing":       {"register", "--server", server},
 		"--pushkey is no public key": {"register", "--server", server, "--pushkey", "04"},

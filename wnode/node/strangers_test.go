@@ -167,6 +167,7 @@ func TestAttackIdleLinks(t *testing.T) {
 					network, _ := addr.Unmap().Prefix(16) // the whole of 127.0.0.0/8 is this computer
 					return whisper.Source(network.String())
 				}}
+				s.cfg.Store(&w.cfg)
 				t.Cleanup(s.Stop)
 				require.NoError(t, s.build(w.cfg, NewLogger(&w.log, w.cfg.Log)))
 				w.Node = s
