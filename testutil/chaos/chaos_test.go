@@ -63,6 +63,9 @@ type span struct{ from, to time.Time }
 // database was away, and no device was woken for the same more than once again for each
 // thing that was broken.
 func TestCluster(t *testing.T) {
+	if *timeFlag == 0 {
+		t.Skip("its nodes and databases take all processors from the tests beside them: make cluster-short runs it")
+	}
 	w := newWorld(t)
 	live, stop := context.WithCancel(t.Context())
 	var living sync.WaitGroup

@@ -18,7 +18,7 @@ import (
 // How much is done. The defaults are for an ordinary go test.
 var (
 	seedFlag    = flag.Uint64("cluster.seed", 0, "seed of the run; 0: a random one, which is printed")
-	timeFlag    = flag.Duration("cluster.time", 30*time.Second, "how long things are broken")
+	timeFlag    = flag.Duration("cluster.time", 0, "how long things are broken; 0: the test is skipped")
 	devicesFlag = flag.Int("cluster.devices", 30, "how many devices there are")
 	everyFlag   = flag.Duration("cluster.every", 100*time.Millisecond, "pause between two messages")
 )

@@ -124,9 +124,10 @@ func copyDir(t testing.TB, from, to string) {
 	}))
 }
 
-// TestKillArchive kills a process that archives at a random moment, again and
-// again on the same files, which nobody closes in between: what it acknowledged
-// through a pipe must be in a copy of them, numbered without a hole.
+// TestKillArchive kills a process that archives, at a random moment after its first
+// acknowledgement, or before it, again and again on the same files, which nobody closes
+// in between: what it acknowledged through a pipe must be in a copy of them, numbered
+// without a hole.
 func TestKillArchive(t *testing.T) {
 	rng := newRand(t)
 	self, err := os.Executable()
@@ -148,7 +149,13 @@ func TestKillArchive(t *testing.T) {
 		stdout, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
-		timer := time.AfterFunc(between(rng, 20*time.Millisecond, 400*time.Millisecond), func() { cmd.Process.Kill() })
+		kill := func(least time.Duration) *time.Timer {
+			return time.AfterFunc(between(rng, least, 400*time.Millisecond), func() { cmd.Process.Kill() })
+		}
+		var timer *time.Timer
+		if round%4 == 3 {
+			timer = kill(20 * time.Millisecond) // perhaps while it starts
+		}
 		for {
 			var h common.Hash
 			if _, err := io.ReadFull(stdout, h[:]); err != nil {
@@ -156,9 +163,14 @@ func TestKillArchive(t *testing.T) {
 			}
 			acked[h] = true
 			total++
+			if timer == nil {
+				timer = kill(time.Millisecond)
+			}
 		}
 		cmd.Wait()
-		timer.Stop()
+		if timer != nil {
+			timer.Stop()
+		}
 		require.Empty(t, stderr.String(), "round %d", round)
 
 		image := filepath.Join(t.TempDir(), "image")
