@@ -22,7 +22,7 @@ const (
 	// garbageShare is the part of the memory, of the machine or of the control group, that may be garbage in any case.
 	garbageShare = 16
 	// maxGarbage bounds that, in bytes.
-	maxGarbage = 224 << 20
+	maxGarbage = 192 << 20
 )
 
 // collector sets how often the garbage collector runs.
