@@ -80,9 +80,8 @@ func (s *Server) tellSeen(but int, group []byte, hashes []common.Hash) {
 	for _, e := range found {
 		err := s.seenHere(e.Shard, group, hashes)
 		if errors.Is(err, errNoOwner) {
-			l, _ := s.state()
 			var to *peer
-			if to, err = s.peers.to(ctx, l.Owners[e.Shard].Address); err == nil {
+			if to, err = s.ownerOf(ctx, e.Shard); err == nil {
 				err = to.seen(ctx, e.Shard, group, hashes)
 			}
 		}
@@ -90,6 +89,12 @@ func (s *Server) tellSeen(but int, group []byte, hashes []common.Hash) {
 			s.log.Warn("other devices of a group are not told what was seen", "shard", e.Shard, "err", err)
 		}
 	}
+}
+
+// ownerOf connects to the node that has a shard, as far as this one knows.
+func (s *Server) ownerOf(ctx context.Context, shard int) (*peer, error) {
+	l, _ := s.state()
+	return s.peers.to(ctx, l.Owners[shard].Address)
 }
 
 // seenHere tells the core of a shard, if it is here.
@@ -164,9 +169,8 @@ func (s *Server) settle(ctx context.Context, c *core, claim pushserver.Claim) er
 		asked[e.Shard] = true
 		later, err := s.yieldHere(e.Shard, claim)
 		if errors.Is(err, errNoOwner) {
-			l, _ := s.state()
 			var to *peer
-			if to, err = s.peers.to(ctx, l.Owners[e.Shard].Address); err == nil {
+			if to, err = s.ownerOf(ctx, e.Shard); err == nil {
 				later, err = to.yield(ctx, e.Shard, claim)
 			}
 		}

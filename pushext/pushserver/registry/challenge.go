@@ -60,11 +60,12 @@ func (c *decision) holdCode(e *registration.Errand, now time.Time) error {
 	for _, value := range elsewhere {
 		served = append(served, servedSince(value, now)...)
 	}
-	if len(served) == 0 && c.challenged >= c.terms.Load().limits.Challenged {
+	day := c.terms.Load().limits.Challenged
+	if len(served) == 0 && c.challenged >= day {
 		return registration.Refuse(pushwire.Busy, "too many addresses were challenged today; repeat tomorrow")
 	}
-	left := max(c.terms.Load().limits.Challenged-c.challenged, 1) // none: this address was challenged before
-	return c.codes.hold(&e.Fare, len(served), float64(left)/float64(c.terms.Load().limits.Challenged), now)
+	left := max(day-c.challenged, 1) // none: this address was challenged before
+	return c.codes.hold(&e.Fare, len(served), float64(left)/float64(day), now)
 }
 
 // release lets go of errands that nobody is sent on.

@@ -162,11 +162,11 @@ func (c *decision) update(key [33]byte, g *pushwire.Channels, digest [32]byte) (
 			rec.Revoked = append(rec.Revoked, holder)
 		}
 	}
-	switch {
-	case len(rec.Channels) > c.terms.Load().limits.Channels:
-		return old, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(rec.Channels), c.terms.Load().limits.Channels)
-	case len(rec.Revoked) > c.terms.Load().limits.Revoked:
-		return old, registration.Refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.Revoked), c.terms.Load().limits.Revoked)
+	switch limits := c.terms.Load().limits; {
+	case len(rec.Channels) > limits.Channels:
+		return old, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(rec.Channels), limits.Channels)
+	case len(rec.Revoked) > limits.Revoked:
+		return old, registration.Refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.Revoked), limits.Revoked)
 	}
 	c.put(edit{old: old, next: rec})
 	if err := c.makeRoom(rec, old); err != nil {
