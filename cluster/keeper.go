@@ -156,6 +156,7 @@ func (k *keeper) open(ctx context.Context) error {
 		return err
 	}
 	k.set(c)
+	k.s.holdHeld(c)
 	signal(k.s.claimed) // what a former owner has not settled
 	return nil
 }

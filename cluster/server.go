@@ -66,7 +66,8 @@ type Server struct {
 
 	mu      sync.Mutex // guards the following fields
 	leases  postgres.Leases
-	changed chan struct{} // closed and replaced when leases or cores have changed
+	held    map[string]bool // providers that the operator wants no attempt through
+	changed chan struct{}   // closed and replaced when leases or cores have changed
 }
 
 // New builds a server and listens; nothing is asked of the database before Start.

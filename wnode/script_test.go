@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	freeport              $FREE is a port of the loopback interface that nobody listens on
 //	hash                  $HASH is the hash that the last command printed
+//	name                  $NAME is the first name of a registration that it printed
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
 //	hangup NAME REGEXP    send it SIGHUP, and wait until a line of its log matches
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
@@ -63,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"damage":   damageCmd,
 			"freeport": freeportCmd,
 			"hash":     hashCmd,
+			"name":     nameCmd,
 		},
 	})
 }
@@ -162,6 +164,14 @@ func hashCmd(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Fatalf("the last command printed no hash")
 	}
 	ts.Setenv("HASH", found)
+}
+
+func nameCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	found := regexp.MustCompile(`(?m)^[a-z2-7]{26}\b`).FindString(ts.ReadFile("stdout"))
+	if found == "" {
+		ts.Fatalf("the last command printed no name")
+	}
+	ts.Setenv("NAME", found)
 }
 
 func occupyCmd(ts *testscript.TestScript, _ bool, _ []string) {

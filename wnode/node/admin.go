@@ -12,7 +12,13 @@ const administration = "wnode"
 
 // Admin is what an operator asks of a running node: the namespace "wnode" of the local socket, and of no other
 // listener. The errors are sentences for the operator.
-type Admin struct{ node *Node }
+type Admin struct {
+	node  *Node
+	names *sealedNames
+}
+
+// errPushOff is told to who asks for registrations or providers.
+var errPushOff = errors.New("push is off; start the node with --push")
 
 // Reload reads the settings anew and takes them, all or nothing. It returns what changed.
 func (a *Admin) Reload(context.Context) ([]string, error) {
@@ -27,7 +33,7 @@ func (a *Admin) Reload(context.Context) ([]string, error) {
 // ProviderReport is how a push provider is.
 type ProviderReport struct {
 	Name    string `json:"name"`    // as it was configured
-	State   string `json:"state"`   // "works", "fails" or "paused"
+	State   string `json:"state"`   // "works", "fails", "paused", or "held": paused by the operator
 	Waiting int    `json:"waiting"` // devices that wait for it
 	Cause   string `json:"cause"`   // why the latest attempt failed, if none succeeded since; empty: none did
 }
@@ -35,12 +41,14 @@ type ProviderReport struct {
 // Providers tells how each push provider is.
 func (a *Admin) Providers(context.Context) ([]ProviderReport, error) {
 	if a.node.push == nil {
-		return nil, errors.New("push is off; start the node with --push")
+		return nil, errPushOff
 	}
 	reports := []ProviderReport{}
 	for _, p := range a.node.push.Providers(time.Now()) {
 		state := "works"
 		switch {
+		case p.Held:
+			state = "held"
 		case p.Paused:
 			state = "paused"
 		case p.Failing:

@@ -435,7 +435,7 @@ func (n *Node) startRPC(cfg config.Config, logger *slog.Logger) error {
 	if !cfg.RPC.IPCDisable {
 		path := rpc.SocketPath(cfg)
 		own := maps.Clone(served)
-		own[administration] = &Admin{n}
+		own[administration] = &Admin{node: n, names: newNames()}
 		stop, err := rpc.ListenSocket(path, own)
 		if err != nil {
 			return err

@@ -37,6 +37,18 @@ type pushServer interface {
 	Probe() error
 	Position() uint64
 	Providers(now time.Time) []pushserver.ProviderState
+	operatedPush
+}
+
+// operatedPush is what an operator asks of a push server.
+type operatedPush interface {
+	Registrations(after pushserver.RegistrationID, limit int, now time.Time) ([]pushserver.Summary, pushserver.RegistrationID, error)
+	Registration(id pushserver.RegistrationID, now time.Time) (pushserver.Standing, bool, error)
+	Revoke(id pushserver.RegistrationID, now time.Time) (bool, error)
+	Usage() []pushserver.Use
+	HoldProvider(name string) error
+	ReleaseProvider(name string) error
+	DrainProvider(ctx context.Context, name string) error
 }
 
 var (

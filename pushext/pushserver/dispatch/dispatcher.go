@@ -62,6 +62,11 @@ type line struct {
 	quiet       quieted // guarded by Dispatcher.mu
 	frozen      int     // guarded by Dispatcher.mu: lanes of which no verdict about a dead address is believed
 	health      health  // guarded by Dispatcher.mu
+	held        bool    // guarded by Dispatcher.mu: the operator wants no attempt
+	attempts    int     // guarded by Dispatcher.mu: under way
+
+	// landed is closed, and set to nil, when attempts falls to 0; nil if nobody waits. Guarded by Dispatcher.mu.
+	landed chan struct{}
 }
 
 // pauses reports whether a verdict stops others at once, and not the one device.

@@ -248,6 +248,10 @@ func (d *Dispatcher) land(f *flight, now time.Time) {
 	l.flying--
 	d.flying--
 	l.line.flying.Dec()
+	if l.line.attempts--; l.line.attempts == 0 && l.line.landed != nil {
+		close(l.line.landed)
+		l.line.landed = nil
+	}
 	d.offer(l)
 	d.tidy(l, now)
 	d.schedule(now)

@@ -175,6 +175,9 @@ func (d *Dispatcher) schedule(now time.Time) {
 // holds mu.
 func (d *Dispatcher) launch(l *lane, now time.Time) {
 	l.runnable = false
+	if l.line.held {
+		return // offered again by Release
+	}
 	if pause := l.hold(now); pause > 0 {
 		d.park(l, pause)
 		return
@@ -198,6 +201,7 @@ func (d *Dispatcher) launch(l *lane, now time.Time) {
 	l.flying++
 	d.flying++
 	l.line.flying.Inc()
+	l.line.attempts++
 	d.wg.Add(1)
 	go d.fly(f, j)
 	d.offer(l)

@@ -12,6 +12,8 @@ type State struct {
 	Linked  bool   // it rings devices over their own links, and no service is asked
 	Failing bool   // its attempts failed often enough to be said in the log, and none succeeded since
 	Paused  bool   // nothing is sent to any of its devices for now
+	Held    bool   // nothing is sent because the operator said so
+	Trying  int    // attempts under way
 	Cause   string // why the latest attempt failed, if none succeeded since: one of the fixed phrases of metrics
 	Queued  int    // devices that wait for it, outdated places in its queues included
 }
@@ -22,7 +24,7 @@ func (d *Dispatcher) States(now time.Time) []State {
 	defer d.mu.Unlock()
 	of := make(map[*line]*State, len(d.lines))
 	for name, p := range d.lines {
-		of[p] = &State{Name: name, Linked: p.linked, Failing: p.health.told, Cause: p.health.cause, Paused: now.Before(p.breaker.until)}
+		of[p] = &State{Name: name, Linked: p.linked, Failing: p.health.told, Cause: p.health.cause, Paused: now.Before(p.breaker.until), Held: p.held, Trying: p.attempts}
 	}
 	for _, l := range d.lanes {
 		state := of[l.line]
@@ -39,3 +41,6 @@ func (d *Dispatcher) States(now time.Time) []State {
 	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.Name, b.Name) })
 	return states
 }
+
+// SilentAfter is how many wake-ups in a row a device may leave unfetched; 0 is any number.
+func (d *Dispatcher) SilentAfter() int { return d.cfg.Load().SilentAfter }

@@ -12,7 +12,7 @@ type metrics struct {
 	channels      prometheus.Gauge
 	damaged       prometheus.Counter
 	writeFailures prometheus.Counter
-	ended         *prometheus.CounterVec // cause: unregistered, expired, provider, moved, evicted, unconfirmed
+	ended         *prometheus.CounterVec // cause: unregistered, expired, provider, moved, evicted, unconfirmed, revoked
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {

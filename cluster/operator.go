@@ -1,0 +1,123 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"whisperpush/pushext/pushserver"
+)
+
+// Registrations lists those of the shards that this node has, as pushserver.Server does.
+func (s *Server) Registrations(after pushserver.RegistrationID, limit int, now time.Time) (all []pushserver.Summary, next pushserver.RegistrationID, err error) {
+	more := false
+	for _, c := range s.cores() {
+		some, rest, err := c.server.Registrations(after, limit, now)
+		if err != nil {
+			return nil, 0, err
+		}
+		all, more = append(all, some...), more || rest != 0
+	}
+	slices.SortFunc(all, func(a, b pushserver.Summary) int { return cmp.Compare(a.ID, b.ID) })
+	if more = more || len(all) > limit; len(all) > limit {
+		all = all[:limit]
+	}
+	if more && len(all) > 0 {
+		next = all[len(all)-1].ID
+	}
+	return all, next, nil
+}
+
+// Registration tells about one of a shard that this node has.
+func (s *Server) Registration(id pushserver.RegistrationID, now time.Time) (pushserver.Standing, bool, error) {
+	for _, c := range s.cores() {
+		if standing, ok, err := c.server.Registration(id, now); ok || err != nil {
+			return standing, ok, err
+		}
+	}
+	return pushserver.Standing{}, false, nil
+}
+
+// Revoke ends one of a shard that this node has.
+func (s *Server) Revoke(id pushserver.RegistrationID, now time.Time) (bool, error) {
+	for _, c := range s.cores() {
+		if ended, err := c.server.Revoke(id, now); ended || err != nil {
+			return ended, err
+		}
+	}
+	return false, nil
+}
+
+// Usage is that of the shards that this node has, together.
+func (s *Server) Usage() (all []pushserver.Use) {
+	for _, c := range s.cores() {
+		for i, use := range c.server.Usage() {
+			if i == len(all) {
+				all = append(all, pushserver.Use{What: use.What})
+			}
+			all[i].Used += use.Used
+			all[i].Most += use.Most
+		}
+	}
+	return all
+}
+
+// HoldProvider is pushserver.Server's, for this node alone, and for the shards that it takes over later too.
+func (s *Server) HoldProvider(name string) error {
+	s.setHeld(name, true)
+	err := s.each(func(c *pushserver.Server) error { return c.HoldProvider(name) })
+	if err != nil {
+		s.setHeld(name, false)
+	}
+	return err
+}
+
+// ReleaseProvider ends HoldProvider.
+func (s *Server) ReleaseProvider(name string) error {
+	s.setHeld(name, false)
+	return s.each(func(c *pushserver.Server) error { return c.ReleaseProvider(name) })
+}
+
+// DrainProvider is HoldProvider, and returns when no attempt of this node is under way, or ctx ends.
+func (s *Server) DrainProvider(ctx context.Context, name string) error {
+	if err := s.HoldProvider(name); err != nil {
+		return err
+	}
+	return s.each(func(c *pushserver.Server) error { return c.DrainProvider(ctx, name) })
+}
+
+func (s *Server) each(do func(*pushserver.Server) error) (err error) {
+	for _, c := range s.cores() {
+		err = errors.Join(err, do(c.server))
+	}
+	return err
+}
+
+// setHeld notes whether a provider is held, for cores that begin later.
+func (s *Server) setHeld(name string, held bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !held {
+		delete(s.held, name)
+		return
+	}
+	if s.held == nil {
+		s.held = make(map[string]bool)
+	}
+	s.held[name] = true
+}
+
+// holdHeld holds what is held for a core that is not known yet, or was not when it began to be held.
+func (s *Server) holdHeld(c *core) {
+	s.mu.Lock()
+	names := make([]string, 0, len(s.held))
+	for name := range s.held {
+		names = append(names, name)
+	}
+	s.mu.Unlock()
+	for _, name := range names {
+		c.server.HoldProvider(name) // which the others have too
+	}
+}
