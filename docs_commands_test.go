@@ -32,6 +32,7 @@ var documented = []struct {
 	{"wnode device register --server enode://… --pushkey 0x04… --chat 'family=our secret' --webhook 127.0.0.1:9000", run},
 	{"wnode device listen --count 1 &", listen},
 	{"wnode send --server enode://… --topic family --password 'our secret' --payload 'Dinner at 7'", send},
+	{"wnode simulate --devices 100000 --seed 7", notHere("it takes half a minute; wnode simulate has a script in wnode")},
 	{"go build -trimpath -o bin/wnode ./cmd/wnode", run},
 	{"bin/wnode quickstart --config node.toml --datadir data --extip 203.0.113.7 --contact mailto:operator@example.org", run},
 	{"install -m 0755 bin/wnode /usr/local/bin/wnode", run},

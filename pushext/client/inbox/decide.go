@@ -27,23 +27,23 @@ const (
 	Alarm
 )
 
-// about is what is known of a message when it is decided whether it is shown.
-type about struct {
-	read    bool // here or elsewhere
-	own     bool // sent by the user, from whatever device
-	muted   bool // its chat is
-	blocked bool // its sender is
-	lost    bool // its chat is none of the user's any more
-	news    bool // the user was never told of it
+// Facts are what is known of a message when it is decided whether it is shown.
+type Facts struct {
+	Read    bool // here or elsewhere
+	Own     bool // sent by the user, from whatever device
+	Muted   bool // its chat is
+	Blocked bool // its sender is
+	Lost    bool // its chat is none of the user's any more
+	News    bool // the user was never told of it
 }
 
-// decision is what becomes of a message.
-type decision struct {
-	manner Manner
-	read   bool // the message counts as read from now on
+// Decision is what becomes of a message.
+type Decision struct {
+	Manner Manner
+	Read   bool // the message counts as read from now on
 }
 
-// decide is the whole of what is shown. In every row the first that holds counts:
+// Decide is the whole of what is shown. In every row the first that holds counts:
 //
 //	                       screen off   background   foreground,     foreground,
 //	                                                 another chat    that chat
@@ -51,22 +51,22 @@ type decision struct {
 //	blocked, or no chat    nothing      nothing      nothing         nothing; muted: read
 //	known before           quiet        quiet        quiet           nothing, read
 //	news                   alarm        heads-up     banner          nothing, read
-func decide(a Attention, m about) decision {
+func Decide(a Attention, f Facts) Decision {
 	switch {
-	case m.read || m.own || m.blocked || m.lost:
-		return decision{}
+	case f.Read || f.Own || f.Blocked || f.Lost:
+		return Decision{}
 	case a == Watching:
-		return decision{read: true}
-	case m.muted:
-		return decision{}
-	case !m.news:
-		return decision{manner: Quiet}
+		return Decision{Read: true}
+	case f.Muted:
+		return Decision{}
+	case !f.News:
+		return Decision{Manner: Quiet}
 	}
 	switch a {
 	case ScreenOff:
-		return decision{manner: Alarm}
+		return Decision{Manner: Alarm}
 	case Background:
-		return decision{manner: HeadsUp}
+		return Decision{Manner: HeadsUp}
 	}
-	return decision{manner: Banner}
+	return Decision{Manner: Banner}
 }

@@ -92,7 +92,7 @@ func (i *Inbox) due(now time.Time) (show []Notification, remove []common.Hash) {
 		if i.model.entries[e.Hash] != e {
 			continue
 		}
-		manner := decide(i.attentionFor(e.Chat), i.about(e, now)).manner
+		manner := Decide(i.attentionFor(e.Chat), i.about(e, now)).Manner
 		switch {
 		case manner == Unseen && (e.Display != notDisplayed || i.shown[e.Hash]):
 			remove = append(remove, e.Hash)
@@ -107,10 +107,10 @@ func (i *Inbox) due(now time.Time) (show []Notification, remove []common.Hash) {
 }
 
 // about is what decides whether a message is shown.
-func (i *Inbox) about(e *entry, now time.Time) about {
-	return about{
-		read: e.Read, own: e.Own, muted: i.model.muted(e.Chat, now), blocked: i.model.blocked(e.Sender),
-		lost: i.chats[e.Chat] == nil, news: !e.Known,
+func (i *Inbox) about(e *entry, now time.Time) Facts {
+	return Facts{
+		Read: e.Read, Own: e.Own, Muted: i.model.muted(e.Chat, now), Blocked: i.model.blocked(e.Sender),
+		Lost: i.chats[e.Chat] == nil, News: !e.Known,
 	}
 }
 
@@ -129,7 +129,7 @@ func (i *Inbox) readWatched(t *change) {
 	}
 	var seen []*entry
 	for _, e := range c.entries {
-		if decide(Watching, i.about(e, time.Now())).read {
+		if Decide(Watching, i.about(e, time.Now())).Read {
 			seen = append(seen, e)
 		}
 	}
@@ -166,7 +166,7 @@ func (i *Inbox) acknowledge(ctx context.Context) error {
 	var done []common.Hash
 	for hash := range i.handed {
 		e := i.model.find(hash)
-		if e != nil && e.Display != displayed && !i.shown[e.Hash] && decide(i.attentionFor(e.Chat), i.about(e, time.Now())).manner != Unseen {
+		if e != nil && e.Display != displayed && !i.shown[e.Hash] && Decide(i.attentionFor(e.Chat), i.about(e, time.Now())).Manner != Unseen {
 			continue // it is to be shown and was not
 		}
 		done = append(done, hash)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"whisperpush/pushext"
+	"whisperpush/pushext/pushserver/spacing"
 )
 
 // Delivery says how devices are woken. The zero value means the defaults.
@@ -145,6 +146,20 @@ func (d *Delivery) leave(now time.Time) time.Time {
 		now = now.Add(rand.N(d.Jitter))
 	}
 	return now
+}
+
+// departure is when a wake-up that is ready at now may leave, and what it waits for:
+// nothing, if cause is empty. blur says that it has not waited for Jitter and Batch yet.
+func (d *Delivery) departure(now time.Time, spent *spacing.Bucket, budget pushext.Budget, blur bool) (cause string, at time.Time) {
+	if pause := spent.Wait(now, budget); pause > 0 {
+		return causeBudget, now.Add(pause)
+	}
+	if blur {
+		if at := d.leave(now); at.After(now) {
+			return causeBlur, at
+		}
+	}
+	return "", now
 }
 
 // budget is that of devices of a provider.

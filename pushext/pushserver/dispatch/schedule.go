@@ -43,18 +43,12 @@ func (d *Dispatcher) queue(l *lane, j *job, now time.Time) {
 // admit lets a job into the lane of its route, as soon as its budget allows. The caller holds mu.
 func (d *Dispatcher) admit(j *job, key registration.Lane, now time.Time) {
 	line := d.lines[key.Provider]
-	if pause := j.spent[j.route].Wait(now, line.budget); pause > 0 {
-		j.cause = causeBudget
-		d.wait(j, now.Add(pause))
+	cause, at := d.cfg.Load().departure(now, &j.spent[j.route], line.budget, !j.blurred && !line.linked)
+	j.blurred = j.blurred || !line.linked && cause != causeBudget
+	if cause != "" {
+		j.cause = cause
+		d.wait(j, at)
 		return
-	}
-	if !j.blurred && !line.linked {
-		j.blurred = true
-		if at := d.cfg.Load().leave(now); at.After(now) {
-			j.cause = causeBlur
-			d.wait(j, at)
-			return
-		}
 	}
 	d.queue(d.laneOf(key), j, now)
 }
