@@ -43,6 +43,10 @@ var layers = map[string][]string{
 	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
 	"pushext/client/group": {"whisper", "pushext/client", "pushext/pushwire"},
 
+	"mailserver/archive/portable": {"whisper", "mailserver/archive"},
+	"mailserver/archive/foreign":  {"whisper", "durable"},
+	"wnode/backup":                {"durable", "mailserver/archive", "mailserver/archive/portable"},
+
 	"cluster": {"whisper", "desk", "postgres", "pushext", "pushext/pushwire", "pushext/pushserver"},
 
 	// What notifications cost phones is computed with the server's own decisions and the inbox's.
@@ -56,12 +60,12 @@ var layers = map[string][]string{
 	"web/app":          {},
 	"wnode/rpc/shh":    {"whisper"},
 	"wnode/node": append([]string{
-		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "web/app", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
+		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "mailserver/archive/portable", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
+		"pushext/pushserver", "pushext/pushwire", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
-		"config", "whisper", "whisper/uplink", "mailserver/archive", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/credentials",
-		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "simulate", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
+		"config", "whisper", "whisper/uplink", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/credentials",
+		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
 

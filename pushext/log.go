@@ -42,4 +42,6 @@ type Entry struct {
 	// Data is the envelope's encrypted message. It tells a message that was posted
 	// again from a new one. It is valid only during the call of fn.
 	Data []byte
+	// Quiet says that nobody is to be woken for it: it came late, with others from elsewhere.
+	Quiet bool
 }

@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
@@ -78,7 +76,7 @@ func (r *recovery) archive(ctx context.Context, moves *pushserver.Moves) error {
 		r.say("There is no archive.")
 		return nil
 	}
-	bars := r.bars("archive")
+	bars := newBars("archive", r.err)
 	// Retention is the node's business: nothing is dropped here.
 	var moved func(old []uint64, first uint64) error
 	if moves != nil {
@@ -119,7 +117,7 @@ func (r *recovery) push(ctx context.Context) (*pushserver.Moves, error) {
 	if err != nil {
 		return nil, err
 	}
-	bars := r.bars("registrations")
+	bars := newBars("registrations", r.err)
 	salvaged, sound, err := pushserver.Recover(ctx, dir, key, bars.progress)
 	bars.close()
 	if err != nil {
@@ -147,51 +145,5 @@ func (r *recovery) losses(list []string) {
 	}
 	if more := len(list) - mostLosses; more > 0 {
 		r.say("  And %d more.", more)
-	}
-}
-
-// bars shows a bar for each database that is gone through, if there is somebody
-// at a terminal to see it.
-type bars struct {
-	what  string
-	w     io.Writer
-	bar   *progressbar.ProgressBar
-	total int64
-}
-
-func (r *recovery) bars(what string) *bars {
-	b := &bars{what: what}
-	if f, ok := r.err.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			b.w = f
-		}
-	}
-	return b
-}
-
-// progress is told of bytes done and bytes in all.
-func (b *bars) progress(done, total int64) {
-	if b.w == nil {
-		return
-	}
-	if b.bar == nil || total != b.total {
-		b.close()
-		b.total = total
-		b.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(b.w),
-			progressbar.OptionSetDescription(b.what),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish(),
-		)
-	}
-	b.bar.Set64(done) // fails for more than all only
-}
-
-func (b *bars) close() {
-	if b.bar != nil {
-		b.bar.Finish()
-		b.bar = nil
 	}
 }

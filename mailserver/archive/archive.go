@@ -75,6 +75,8 @@ type Archive struct {
 
 	// kick holds one: look at retention and size now.
 	kick chan struct{}
+	// prune is for the keeper.
+	prune chan pruning
 
 	// w is the writer goroutine's own.
 	w writerState
@@ -112,6 +114,7 @@ func Open(dir string, o Options) (*Archive, error) {
 		opened:  time.Now(),
 		queue:   engine.NewQueue(o.QueueBytes, ErrClosed),
 		kick:    make(chan struct{}, 1),
+		prune:   make(chan pruning),
 		flushMe: make(chan struct{}, 1),
 	}
 	a.keep.Store(&bounds{o.Retention, o.MaxBytes})

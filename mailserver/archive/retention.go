@@ -58,6 +58,8 @@ func (a *Archive) keeper() {
 			// An idle archive has nobody else to begin the next partition.
 			a.queue.Nudge()
 		case <-a.kick:
+		case p := <-a.prune:
+			p.dropped <- a.dropBefore(p.before)
 		case <-a.ctx.Done():
 			return
 		}

@@ -13,8 +13,9 @@ const administration = "wnode"
 // Admin is what an operator asks of a running node: the namespace "wnode" of the local socket, and of no other
 // listener. The errors are sentences for the operator.
 type Admin struct {
-	node  *Node
-	names *sealedNames
+	node    *Node
+	names   *sealedNames
+	streams *streams
 }
 
 // errPushOff is told to who asks for registrations or providers.

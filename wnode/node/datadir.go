@@ -36,6 +36,8 @@ func CheckDataDir(dir string) error {
 	}
 	has := func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }
 	switch {
+	case has(filepath.Join(restoringDir, restoredMark)):
+		return ErrRestoring
 	case has("CURRENT"): // of LevelDB; its LOCK has the name of ours
 		return fmt.Errorf("%s holds a LevelDB database of another program, or is one part of a data directory; choose another with --datadir", dir)
 	case has("log.json"):

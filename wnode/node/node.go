@@ -435,7 +435,9 @@ func (n *Node) startRPC(cfg config.Config, logger *slog.Logger) error {
 	if !cfg.RPC.IPCDisable {
 		path := rpc.SocketPath(cfg)
 		own := maps.Clone(served)
-		own[administration] = &Admin{node: n, names: newNames()}
+		copies := newStreams()
+		n.onStop(copies.Close)
+		own[administration] = &Admin{node: n, names: newNames(), streams: copies}
 		stop, err := rpc.ListenSocket(path, own)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -32,7 +33,7 @@ func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.En
 	return l.Archive.Follow(ctx, after, func(records []archive.Record) error {
 		entries = entries[:0]
 		for _, r := range records {
-			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received, Data: r.Envelope.Data})
+			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received, Data: r.Envelope.Data, Quiet: isImported(r)})
 		}
 		return fn(entries)
 	})
@@ -45,4 +46,13 @@ func (l *pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*wh
 		found = append(found, r.Envelope)
 	}
 	return found, missing, err
+}
+
+// lateBy is how long after its expiry an envelope may be archived and still wake somebody. The network brings none that
+// has expired; what a recovery archives again has not for long.
+const lateBy = time.Hour
+
+// isImported reports whether an envelope was archived so long after it had expired that only an import can have brought it.
+func isImported(r archive.Record) bool {
+	return r.Received.Sub(time.Unix(int64(r.Envelope.Expiry), 0)) > lateBy
 }

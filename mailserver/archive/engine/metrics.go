@@ -15,7 +15,7 @@ type Metrics struct {
 	Duplicates    prometheus.Counter
 	Failed        prometheus.Counter
 	ReadErrors    prometheus.Counter
-	Dropped       *prometheus.CounterVec // by reason: age, size
+	Dropped       *prometheus.CounterVec // by reason: age, size, pruned
 	DiskBytes     prometheus.Gauge
 	CommitSeconds prometheus.Histogram
 	ReadSeconds   *prometheus.HistogramVec // by kind: query, hash
@@ -38,7 +38,7 @@ func NewMetrics(t Texts, last func() uint64) *Metrics {
 	m.ReadErrors = m.Counter("archive_read_errors_total", "Reads of the archive that failed.")
 	m.Dropped = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "archive_dropped_partitions_total",
-		Help: "Partitions dropped, by reason: past retention (age) or to make room (size).",
+		Help: "Partitions dropped, by reason: past retention (age), to make room (size) or by the operator (pruned).",
 	}, []string{"reason"})
 	m.DiskBytes = prometheus.NewGauge(prometheus.GaugeOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "archive_disk_bytes", Help: t.DiskBytes,

@@ -192,7 +192,7 @@ func (f *Follower) take(ctx context.Context, entries []pushext.Entry) error {
 		if e.Seq > cursor+1 {
 			f.gap(cursor, e.Seq)
 		}
-		if f.box.MatchedBefore(e.Seq) {
+		if e.Quiet || f.box.MatchedBefore(e.Seq) {
 			cursor = e.Seq
 			continue
 		}

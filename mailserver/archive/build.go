@@ -1,0 +1,184 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"whisperpush/durable"
+	"whisperpush/mailserver/archive/engine"
+	"whisperpush/whisper"
+)
+
+// ErrOrder says that a record's sequence is not above that of the record before it.
+var ErrOrder = errors.New("archive: records out of order")
+
+// Builder writes an archive anew from the records of another, with their sequences and times: a copy that can be opened
+// in its place. The log has an identity of its own, as what is archived in the copy has sequences that the other one
+// may give to something else. Nothing of it counts before Close has returned nil.
+type Builder struct {
+	a    *Archive // as far as it opens partitions
+	part *partition
+	run  *memoryRun
+	prev uint64 // last sequence of the run before run, 0 if there is none
+
+	last     uint64 // sequence
+	first    uint64 // of the block that is being filled
+	received time.Time
+	envs     []*whisper.Envelope
+	size     int // bytes of envs
+	batch    durable.Batch
+	pending  int // bytes in batch
+}
+
+// buildBatch is how many bytes are written at a time.
+const buildBatch = 4 << 20
+
+// Build begins an archive in dir, where there may be nothing yet. Of the options it takes Retention, for the width of
+// partitions, and Logger.
+func Build(dir string, o Options) (*Builder, error) {
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		return nil, fmt.Errorf("build an archive: there is something in %s", dir)
+	}
+	vol, err := openDirectory(dir)
+	if err != nil {
+		return nil, fmt.Errorf("build an archive: %w", err)
+	}
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.runRecords == 0 {
+		o.runRecords = runRecords
+	}
+	a := &Archive{o: o, vol: vol, log: o.Logger, width: engine.PartitionWidth(o.Retention), db: durable.NewMetrics(nil)}
+	a.book.vol = vol
+	a.book.renew()
+	return &Builder{a: a}, nil
+}
+
+// Add adds a record, whose sequence is above those before it.
+func (b *Builder) Add(r Record) error {
+	if r.Seq <= b.last {
+		return fmt.Errorf("%w: %d follows %d", ErrOrder, r.Seq, b.last)
+	}
+	gap := b.part != nil && r.Seq != b.last+1
+	if gap || b.part != nil && (r.Received.Sub(b.part.started) >= b.a.width || r.Seq-b.part.first >= maxPartitionRecords-2*maxRunRecords) {
+		if err := b.endPartition(); err != nil {
+			return err
+		}
+	}
+	if gap {
+		b.a.book.add(seqSpan{From: b.last + 1, To: r.Seq - 1}) // nothing is missing of what there was to copy
+	}
+	if b.part == nil {
+		if err := b.beginPartition(r); err != nil {
+			return err
+		}
+	}
+	n := len(r.Envelope.Raw())
+	if len(b.envs) > 0 && (len(b.envs) == blockRecords || b.size+n > blockBytes || !r.Received.Equal(b.received)) {
+		if err := b.endBlock(); err != nil {
+			return err
+		}
+	}
+	if len(b.envs) == 0 {
+		b.first, b.received = r.Seq, r.Received
+	}
+	b.run.add(r.Envelope, uint8(len(b.envs)))
+	b.envs = append(b.envs, r.Envelope)
+	b.size += n
+	b.last = r.Seq
+	return nil
+}
+
+func (b *Builder) beginPartition(r Record) (err error) {
+	b.part = &partition{name: partitionName(r.Seq), first: r.Seq, started: r.Received}
+	b.run, b.prev = newMemoryRun(b.part, r.Seq, 0), 0
+	b.part.db, err = b.a.openDB(b.part.name, false, false)
+	return err
+}
+
+// endBlock puts the block into the batch, and what the index has of it when there is enough.
+func (b *Builder) endBlock() error {
+	if len(b.envs) == 0 {
+		return nil
+	}
+	value := appendBlock(nil, b.first, b.received, b.envs)
+	b.batch.Put(logKey(b.first), value)
+	b.pending += len(value)
+	b.envs, b.size = b.envs[:0], 0
+	if b.run.count() >= b.a.o.runRecords {
+		return b.endRun()
+	}
+	if b.pending >= buildBatch {
+		return b.flush(b.part.db.WriteUnsynced)
+	}
+	return nil
+}
+
+func (b *Builder) endRun() error {
+	if err := b.flush(b.part.db.WriteUnsynced); err != nil || b.run.count() == 0 {
+		return err
+	}
+	_, _, batch := b.run.encode(b.prev)
+	b.prev = b.last
+	b.run = newMemoryRun(b.part, b.last+1, 0)
+	return b.part.db.WriteUnsynced(batch)
+}
+
+func (b *Builder) flush(write func(*durable.Batch) error) error {
+	err := write(&b.batch)
+	b.batch.Reset()
+	b.pending = 0
+	return err
+}
+
+func (b *Builder) endPartition() error {
+	if b.part == nil {
+		return nil
+	}
+	err := b.endBlock()
+	if err == nil {
+		err = b.endRun()
+	}
+	if err == nil {
+		err = b.flush(b.part.db.Write) // with an fsync of all before it
+	}
+	err = errors.Join(err, b.part.db.Close())
+	b.part.db = nil
+	if err == nil {
+		b.part = nil
+	}
+	return err
+}
+
+// Close ends the archive; it is on disk when Close returns nil. Further calls do nothing.
+func (b *Builder) Close() error {
+	if b.a == nil {
+		return nil
+	}
+	a, first := b.a, b.last+1
+	defer func() { b.a = nil }()
+	defer a.vol.close()
+	if b.part != nil {
+		first = b.part.first
+	}
+	err := b.endPartition()
+	if err == nil && b.last > 0 {
+		err = errors.Join(a.vol.sync(), a.book.save(first, b.last, true))
+	}
+	return err
+}
+
+// Abort ends a Builder whose archive is not wanted. It may be called after Close, and then does nothing.
+func (b *Builder) Abort() {
+	if b.a == nil {
+		return
+	}
+	if b.part != nil && b.part.db != nil {
+		b.part.db.Close()
+	}
+	b.a.vol.close()
+	b.a = nil
+}

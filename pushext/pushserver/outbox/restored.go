@@ -1,0 +1,51 @@
+package outbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/vault"
+)
+
+// Restored rewrites the records of an outbox that was put back as it once was, in a database that is open and that
+// nobody else uses. After the copy was made, wake-ups were sent that it knows nothing of. So that no number and no key of
+// a chain is used twice, each device goes on with a number that is the time now, which is ahead of any count, and without
+// a chain until it registers again; it takes the gap for lost wake-ups and asks once for all since its cursor.
+func Restored(s *vault.Vault, now time.Time) error {
+	number := uint64(now.Unix())
+	var b durable.Batch
+	it := s.Scan(Prefix)
+	defer it.Release()
+	for it.Next() {
+		if len(it.Key()) != 9 {
+			return fmt.Errorf("%w: key of %d bytes", errDeviceRecord, len(it.Key()))
+		}
+		d, err := decodeDevice(registration.ID(binary.BigEndian.Uint64(it.Key()[1:])), it.Value())
+		if err != nil {
+			return err
+		}
+		b.Put(it.Key(), d.appendRecord(nil, max(number, d.reserved), nil))
+		if b.Len() >= maxKeptBatch {
+			if err := s.Write(&b); err != nil {
+				return err
+			}
+			b.Reset()
+		}
+	}
+	if err := it.Release(); err != nil {
+		return fmt.Errorf("read outbox: %w", err)
+	}
+	starts := s.Scan(registration.PrefixChain)
+	defer starts.Release()
+	for starts.Next() {
+		b.Delete(starts.Key())
+	}
+	if err := starts.Release(); err != nil {
+		return fmt.Errorf("read the starts of chains: %w", err)
+	}
+	b.Put(keyRun, runRecord(number/seqBlock+1, 0)) // for devices without a record: see firstNumber
+	return s.Write(&b)
+}
