@@ -38,15 +38,7 @@ func checkconfigCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			cfg, file, faults := readSettings(c)
-			unread := faults
-			for _, fault := range examineSettings(cfg) {
-				// What could not be read has no value of which more could be said.
-				if fault.Key == "" || !slices.ContainsFunc(unread, func(f config.Fault) bool { return f.Key == fault.Key }) {
-					faults = append(faults, fault)
-				}
-			}
-			file.Place(faults, &cfg)
+			cfg, faults := everyFault(c, true)
 			var notes []string
 			if len(faults) == 0 {
 				notes = cfg.Warnings()
@@ -66,43 +58,81 @@ func checkconfigCommand() *cli.Command {
 	}
 }
 
+// everyFault reads the settings, and says everything that is wrong with them, in the order of the file; of secrets that
+// others can read, of which a node warns when it starts, only if exposed is set.
+func everyFault(c *cli.Context, exposed bool) (config.Config, []config.Fault) {
+	cfg, file, faults := readSettings(c)
+	unread := faults
+	for _, fault := range examineSettings(cfg, exposed) {
+		// What could not be read has no value of which more could be said.
+		if fault.Key == "" || !slices.ContainsFunc(unread, func(f config.Fault) bool { return f.Key == fault.Key }) {
+			faults = append(faults, fault)
+		}
+	}
+	file.Place(faults, &cfg)
+	return cfg, faults
+}
+
+// severalFaults are what is wrong with settings with which a node cannot start, if it is more than one thing.
+type severalFaults []config.Fault
+
+// Error implements error: a line for each.
+func (s severalFaults) Error() string {
+	text := "the settings have " + plural(len(s), "fault")
+	for _, fault := range s {
+		text += "\n" + fault.Error()
+	}
+	return text
+}
+
 // examineSettings is everything wrong with settings that were read, and with the files that they name. The
 // faults are not placed.
-func examineSettings(cfg config.Config) []config.Fault {
+func examineSettings(cfg config.Config, exposed bool) []config.Fault {
 	faults := cfg.Faults()
 	wrong := func(key string, err error) {
 		if err != nil {
 			faults = append(faults, config.Fault{Key: key, Err: err})
 		}
 	}
-	wrong("Node.DataDir", node.CheckDataDir(cfg.Node.DataDir))
+	secret := func(key string, file node.SecretFile) {
+		if exposed {
+			wrong(key, file.Exposed())
+		}
+	}
+	noDir := node.CheckDataDir(cfg.Node.DataDir)
+	wrong("Node.DataDir", noDir)
 	if cfg.Mailserver.Enabled || cfg.Push.Enabled {
 		_, err := node.MailPassword(cfg)
 		wrong("Mailserver.PasswordFile", err)
-		wrong("Mailserver.PasswordFile", node.SecretFile{Path: cfg.Mailserver.PasswordFile}.Exposed())
+		secret("Mailserver.PasswordFile", node.SecretFile{Path: cfg.Mailserver.PasswordFile})
 	}
 	if node.WithStore(cfg) {
 		_, err := node.StorePassword(cfg)
 		wrong("Node.StorePasswordFile", err)
-		wrong("Node.StorePasswordFile", node.SecretFile{Path: cfg.Node.StorePasswordFile}.Exposed())
+		secret("Node.StorePasswordFile", node.SecretFile{Path: cfg.Node.StorePasswordFile})
 	}
 	_, err := node.StatusToken(cfg)
 	wrong("Status.TokenFile", err)
 	if cfg.Status.Enabled && cfg.Status.TokenFile != "" {
-		wrong("Status.TokenFile", node.SecretFile{Path: cfg.Status.TokenFile}.Exposed())
+		secret("Status.TokenFile", node.SecretFile{Path: cfg.Status.TokenFile})
 	}
 	if cfg.Door.Enabled && cfg.Door.CertFile != "" && cfg.Door.KeyFile != "" {
 		wrong("Door.CertFile", door.CheckCertificate(cfg.Door.CertFile, cfg.Door.KeyFile))
-		wrong("Door.KeyFile", node.SecretFile{Path: cfg.Door.KeyFile}.Exposed())
+		secret("Door.KeyFile", node.SecretFile{Path: cfg.Door.KeyFile})
+	}
+	key := func(key string, file node.KeyFile) {
+		if noDir == nil {
+			wrong(key, examineKey(file, exposed))
+		}
 	}
 	if cfg.Node.KeyHex == "" {
-		wrong("Node.KeyFile", examineKey(node.NodeKeyFile(cfg)))
+		key("Node.KeyFile", node.NodeKeyFile(cfg))
 	}
 	if cfg.Push.Enabled {
-		wrong("Push.KeyFile", examineKey(node.PushKeyFile(cfg)))
-		wrong("Push.DiskKeyFile", examineKey(node.DiskKeyFile(cfg)))
+		key("Push.KeyFile", node.PushKeyFile(cfg))
+		key("Push.DiskKeyFile", node.DiskKeyFile(cfg))
 		for i, p := range cfg.Push.Provider {
-			for _, fault := range examineProviderSettings(p) {
+			for _, fault := range examineProviderSettings(p, exposed) {
 				wrong(strings.TrimSuffix(config.ProviderTable(i)+fault.Key, "."), fault.Err)
 			}
 		}
@@ -111,7 +141,7 @@ func examineSettings(cfg config.Config) []config.Fault {
 }
 
 // examineKey is what is wrong with a key that is there, or with its absence.
-func examineKey(k node.KeyFile) error {
+func examineKey(k node.KeyFile, exposed bool) error {
 	if err := k.Missing(); err != nil {
 		return err
 	}
@@ -121,11 +151,14 @@ func examineKey(k node.KeyFile) error {
 		}
 		return err
 	}
+	if !exposed {
+		return nil
+	}
 	return node.SecretFile{What: k.What, Path: k.Path()}.Exposed()
 }
 
 // examineProviderSettings opens a provider, for which it reads its credentials. The faults have keys within its table.
-func examineProviderSettings(p config.Provider) (faults []config.Fault) {
+func examineProviderSettings(p config.Provider, exposed bool) (faults []config.Fault) {
 	if p.Type == "" {
 		return nil // which the settings' own check says
 	}
@@ -147,7 +180,7 @@ func examineProviderSettings(p config.Provider) (faults []config.Fault) {
 		if err != nil && !slices.ContainsFunc(faults, func(f config.Fault) bool { return f.Key == file.Key }) {
 			faults = append(faults, config.Fault{Key: file.Key, Err: fmt.Errorf("push provider %s: %w", p.Name, err)})
 		}
-		if err := (node.SecretFile{Path: file.Path}).Exposed(); err != nil && !file.Public() {
+		if err := (node.SecretFile{Path: file.Path}).Exposed(); exposed && err != nil && !file.Public() {
 			faults = append(faults, config.Fault{Key: file.Key, Err: err})
 		}
 	}

@@ -128,11 +128,20 @@ func serveAction(c *cli.Context) error {
 	if word := c.Args().First(); word != "" {
 		return unknownCommand(word, c.App.Commands)
 	}
-	cfg, err := settingsOf(c)
+	cfg, faults := everyFault(c, false)
+	if len(faults) > 1 {
+		return notStarted(c, cfg, severalFaults(faults))
+	}
+	cfg, err := settingsOf(c) // of one fault the node itself says best when it is met
 	if err == nil {
 		again := node.Again{Read: func() (config.Config, error) { return settingsOf(c) }, Asked: reloads(c.Context)}
 		err = node.Serve(c.Context, cfg, again, c.App.Writer, c.App.ErrWriter)
 	}
+	return notStarted(c, cfg, err)
+}
+
+// notStarted is why a node does not run, where its log is read.
+func notStarted(c *cli.Context, cfg config.Config, err error) error {
 	if err != nil && (cfg.Log.Format == "json" || c.String("log.format") == "json") { // who reads that log reads nothing else
 		node.LogFailure(c.App.ErrWriter, err)
 		return errLogged
