@@ -39,9 +39,10 @@ var layers = map[string][]string{
 	"pushext/pushserver/dispatch":     {"whisper", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/outbox"},
 	"pushext/pushserver/requests":     {"whisper", "desk", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/measure", "pushext/pushserver/registry", "pushext/pushserver/outbox"},
 
-	"pushext/client":       {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
-	"pushext/client/inbox": {"whisper", "pushext/client", "pushext/pushwire"},
-	"pushext/client/group": {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client":         {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
+	"pushext/client/inbox":   {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client/group":   {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client/servers": {"whisper", "pushext/client", "pushext/pushwire"},
 
 	"mailserver/archive/portable": {"whisper", "mailserver/archive"},
 	"mailserver/archive/foreign":  {"whisper", "durable"},
@@ -64,7 +65,7 @@ var layers = map[string][]string{
 		"pushext/pushserver", "pushext/pushwire", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
-		"config", "whisper", "whisper/uplink", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/credentials",
+		"config", "whisper", "whisper/uplink", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
 		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
@@ -128,7 +129,7 @@ func TestOnlyDurableKnowsItsEngine(t *testing.T) {
 // equipment along, and nothing of go-ethereum's p2p.Server: one package below that
 // does not link on Android.
 func TestClientIsLight(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "./pushext/client", "./pushext/client/inbox", "./pushext/client/group").Output()
+	out, err := exec.Command("go", "list", "-deps", "./pushext/client", "./pushext/client/inbox", "./pushext/client/group", "./pushext/client/servers").Output()
 	require.NoError(t, err)
 	deps := strings.Fields(string(out))
 	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/pushext/pushserver", "whisperpush/durable", "github.com/ethereum/go-ethereum/p2p", "github.com/ethereum/go-ethereum/p2p/nat", "github.com/appleboy/gorush/notify", "testing"} {

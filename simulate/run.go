@@ -26,6 +26,8 @@ type Options struct {
 	// Progress, if not nil, is told now and then how many districts are done, from several
 	// goroutines.
 	Progress func(done, all int)
+
+	together int // devices that live together; 0 is districtSize
 }
 
 // ErrOptions is wrapped by what Run says of Options that it does not take.
@@ -75,6 +77,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Days == 0 {
 		o.Days = 1
 	}
+	if o.together == 0 {
+		o.together = districtSize
+	}
 	if o.Devices < 1 || o.Devices > MaxDevices {
 		return nil, fmt.Errorf("%w: %d devices, give 1 to %d", ErrOptions, o.Devices, MaxDevices)
 	}
@@ -105,7 +110,7 @@ func (w *world) run(ctx context.Context) (*Result, error) {
 	for _, size := range groupSizes {
 		result.Groups = append(result.Groups, Group{Size: size})
 	}
-	districts := (w.Devices + districtSize - 1) / districtSize
+	districts := (w.Devices + w.together - 1) / w.together
 	jobs := make(chan int)
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards result and done
@@ -149,7 +154,7 @@ func (w *world) run(ctx context.Context) (*Result, error) {
 // district simulates the n-th district, whose dice are its own. One in ten is of groups for
 // the comparison besides.
 func (w *world) district(n int) (lines []Line, groups []Group) {
-	size := min(districtSize, w.Devices-n*districtSize)
+	size := min(w.together, w.Devices-n*w.together)
 	d := draw(rand.New(rand.NewPCG(w.Seed, uint64(n))), size, w.Days)
 	all := d.match(toAll)
 	by := map[listening][][]arrival{toAll: all, toUnmuted: d.match(toUnmuted), toMentions: d.match(toMentions)}

@@ -103,6 +103,27 @@ func deviceCommand() *cli.Command {
 				Action: deviceStatus,
 			},
 			{
+				Name:      "servers",
+				Usage:     "list the mail servers that announce themselves, the best first",
+				UsageText: "wnode device servers --through ENODE [flags]",
+				Description: "It listens on the discovery topic through Whisper nodes, and asks the best servers for a round trip. What it\n" +
+					"knows of them is kept in --dir, so that servers that did not answer come last. Nobody vouches for a server: who\n" +
+					"runs it sees when the device is woken.",
+				Flags:  append([]cli.Flag{dir()}, serversFlags()...),
+				Action: deviceServers,
+			},
+			{
+				Name:      "move",
+				Usage:     "go to another mail server, without a gap and without a message twice",
+				UsageText: "wnode device move --server ENODE --pushkey KEY [flags]",
+				Description: "It registers with the next server as with the former one, answers the challenge, prints what was missed, and\n" +
+					"only then ends the former registration. The former server may be dead.",
+				Flags: []cli.Flag{dir(), asJSON(), timeout("give up after this `DURATION`", 2*time.Minute),
+					&cli.StringFlag{Name: "server", Usage: "`ENODE` URL of the next mail server"},
+					&cli.StringFlag{Name: "pushkey", Usage: "the next mail server's push `KEY`"}},
+				Action: deviceMove,
+			},
+			{
 				Name:   "unregister",
 				Usage:  "end the registration",
 				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},

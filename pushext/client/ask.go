@@ -199,6 +199,7 @@ func (d *Device) again(reply pushwire.Reply) bool {
 		return true
 	}
 	d.learn(reply)
+	d.state.Heard = max(d.state.Heard, uint32(time.Now().Unix()))
 	return reply.Code == pushwire.Work
 }
 

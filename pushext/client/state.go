@@ -45,6 +45,7 @@ type state struct {
 	Seq    uint64        `json:"seq"`              // of the newest wake-up opened
 	Since  uint32        `json:"since,omitempty"`  // the first start by the device's own clock, Unix seconds
 	Begin  uint32        `json:"begin,omitempty"`  // the same by the server's clock; 0: not known yet
+	Heard  uint32        `json:"heard,omitempty"`  // the latest answer by the device's own clock, Unix seconds
 	Cursor hexutil.Bytes `json:"cursor,omitempty"` // where the history was read to (mailwire.Cursor)
 	Behind bool          `json:"behind,omitempty"` // something may be beyond Cursor that no wake-up will name
 
@@ -171,6 +172,7 @@ func (s *state) merge(base, theirs *state) error {
 	s.Active = changed(s.Active, base.Active, theirs.Active)
 	s.Plain = changed(s.Plain, base.Plain, theirs.Plain)
 	s.Asked = changed(s.Asked, base.Asked, theirs.Asked)
+	s.Heard = max(s.Heard, theirs.Heard)
 	s.Begin = changed(s.Begin, base.Begin, theirs.Begin)
 	s.Behind = changed(s.Behind, base.Behind, theirs.Behind)
 	s.Cursor = later(s.Cursor, base.Cursor, theirs.Cursor)
