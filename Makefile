@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo demo-web test test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
+.PHONY: help build demo demo-web test model test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo-web: build ## a server on this computer alone, with a messenger for browser
 
 test: ## all tests with the race detector, the genuine node and the genuine gorush included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
+
+model: ## 20,000 seeded histories of up to three phones: crashes, lost and repeated pushes, restored backups; about a minute
+	GOGC=800 $(GO) test -count=1 -timeout 15m -run '^TestModel$$' ./pushext/client/inbox -model.histories 20000
 
 test-postgres: ## what keeps its data in PostgreSQL, against a server of its own (needs Debian's postgresql)
 	$(GO) test -race -shuffle=on -count=1 -timeout 10m ./postgres/... ./testutil/genuinepostgres

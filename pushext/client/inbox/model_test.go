@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"errors"
+	"flag"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +48,9 @@ var castOnce = sync.OnceValue(func() *cast {
 	c := &cast{
 		bob: key(1), alice: key(2), carol: key(3),
 		family: chat("family", 1), work: chat("work", 2), decoy: chat("decoy", 3), late: chat("late", 3), sync: chat("sync", 4),
+	}
+	for _, chat := range []client.Chat{c.family, c.work, c.decoy, c.late, c.sync} {
+		chatIDs[chat.Name] = chat.ID()
 	}
 	for n := range 48 {
 		of := []client.Chat{c.family, c.work, c.late, c.family}[n%4]
@@ -89,7 +95,7 @@ type history struct {
 
 func newHistory(t require.TestingT, phones int) *history {
 	h := &history{
-		cast: castOnce(), simWorld: &simWorld{opened: make(map[opening]*client.Preview)}, t: t,
+		cast: castOnce(), simWorld: &simWorld{opened: make(map[opening]*client.Preview), messages: make(map[*whisper.Envelope]common.Hash)}, t: t,
 		read: make(map[common.Hash]bool), maybe: make(map[common.Hash]bool), replies: make(map[string]bool),
 		again: make([]bool, phones), crashes: make([]int, phones),
 	}
@@ -202,6 +208,7 @@ func (h *history) do(o operation) {
 	time.Sleep(time.Millisecond)
 	say := func(format string, args ...any) {
 		h.trace = append(h.trace, fmt.Sprintf("phone %d: ", p.id)+fmt.Sprintf(format, args...))
+		happened.Store(format, true)
 	}
 	switch k := o.kind; {
 	case k < 16: // somebody writes
@@ -492,7 +499,7 @@ func (h *history) check() {
 			if h.open(e, []client.Chat{h.cast.sync}) != nil {
 				continue
 			}
-			here := m.message[markOf(messageIn(e))] != nil || m.gone.has(markOf(messageIn(e)))
+			here := m.message[markOf(h.messageIn(e))] != nil || m.gone.has(markOf(h.messageIn(e)))
 			require.True(h.t, here, "phone %d: %q is lost", p.id, h.textOf(e))
 		}
 		for id, times := range p.loud {
@@ -536,7 +543,7 @@ func (h *history) check() {
 			if sent[text] == nil {
 				sent[text] = make(map[common.Hash]bool)
 			}
-			sent[text][e.Message()] = true
+			sent[text][h.messageIn(e)] = true
 		}
 	}
 	for text := range h.replies {
@@ -550,16 +557,41 @@ func (h *history) check() {
 // When it is quiet again, what is shown is what is unread, not muted and not blocked, all
 // phones count alike, nothing is lost, and nothing sounded or was sent twice.
 func TestModel(t *testing.T) {
-	for range 10 { // times the 100 histories of rapid's default
-		rapid.Check(t, func(rt *rapid.T) {
-			phones := 1 + below(3).Draw(rt, "phones")
-			script := scripts.Draw(rt, "script")
-			if wrong := runHistory(t, phones, script); wrong != "" {
-				rt.Fatal(wrong)
-			}
-		})
+	castOnce()
+	batches := max(*histories/100, 1) // of as many as rapid's default
+	var done atomic.Int64
+	t.Run("histories", func(t *testing.T) {
+		for worker := range min(runtime.GOMAXPROCS(0), batches) {
+			t.Run(fmt.Sprint(worker), func(t *testing.T) {
+				t.Parallel()
+				for done.Add(1) <= int64(batches) {
+					rapid.Check(t, func(rt *rapid.T) {
+						phones := 1 + below(3).Draw(rt, "phones")
+						script := scripts.Draw(rt, "script")
+						if wrong := runHistory(t, phones, script); wrong != "" {
+							rt.Fatal(wrong)
+						}
+					})
+				}
+			})
+		}
+	})
+	for _, event := range []string{
+		"somebody writes %q", "the last letter comes in another envelope", "a push of kind %d arrives", "a push is lost",
+		"asks for the history", "flushes", "reads %q", "reads chat %s", "deletes %q", "mutes %s until %s", "blocks %d: %t",
+		"ends after %d steps", "is backed up", "is restored", "offline: %t", "action %d on %q", "has all keys",
+	} {
+		_, ok := happened.Load(event)
+		require.True(t, ok || t.Failed(), "in no history: %s", event)
 	}
 }
+
+// histories is how many TestModel runs; make model runs many more. With the race
+// detector each takes five times as long.
+var histories = flag.Int("model.histories", 1000, "run this many `HISTORIES` in TestModel")
+
+// happened are the events of all histories, as say has them.
+var happened sync.Map
 
 // failed is what is wrong with a history. It ends it.
 type failed struct{ text string }
@@ -582,7 +614,6 @@ func runHistory(t *testing.T, phones int, script []operation) (wrong string) {
 				wrong = strings.Join(append(h.trace, f.text), "\n")
 			}
 		}()
-		clear(messages) // of another history
 		h = newHistory(f, phones)
 		for _, o := range script {
 			h.do(o)

@@ -21,6 +21,8 @@ type simWorld struct {
 	phones []*simPhone
 	pushes []simPush // on the way
 	opened map[opening]*client.Preview
+
+	messages map[*whisper.Envelope]common.Hash
 }
 
 type opening struct {
@@ -28,29 +30,19 @@ type opening struct {
 	chat    client.ChatID
 }
 
-// messages are those of envelopes, which cost a hash each time.
-var messages = make(map[*whisper.Envelope]common.Hash)
-
-func messageIn(e *whisper.Envelope) common.Hash {
-	m, ok := messages[e]
+// messageIn is what Message says of an envelope, which costs a hash each time.
+func (w *simWorld) messageIn(e *whisper.Envelope) common.Hash {
+	m, ok := w.messages[e]
 	if !ok {
 		m = e.Message()
-		messages[e] = m
+		w.messages[e] = m
 	}
 	return m
 }
 
-// chatIDs are those of chats by their names.
+// chatIDs are those of the cast's chats by their names. They, and openings, are not changed
+// once there is a cast.
 var chatIDs = make(map[string]client.ChatID)
-
-func idOfChat(c *client.Chat) client.ChatID {
-	id, ok := chatIDs[c.Name]
-	if !ok {
-		id = c.ID()
-		chatIDs[c.Name] = id
-	}
-	return id
-}
 
 // openings are what is inside messages that several histories use.
 var openings = make(map[opening]*client.Preview)
@@ -61,7 +53,7 @@ func (w *simWorld) open(e *whisper.Envelope, chats []client.Chat) *client.Previe
 		if chats[at].Topic != e.Topic {
 			continue
 		}
-		key := opening{messageIn(e), idOfChat(&chats[at])}
+		key := opening{w.messageIn(e), chatIDs[chats[at].Name]}
 		p, known := openings[key]
 		if !known {
 			p, known = w.opened[key]
@@ -419,12 +411,12 @@ func (p *simPhone) handed(event *client.Event) error {
 
 func (p *simPhone) deliver(e *whisper.Envelope, event *client.Event) {
 	preview := p.w.open(e, p.chats)
-	message := markOf(messageIn(e))
+	message := markOf(p.w.messageIn(e))
 	if p.state.known[message] || p.state.known[markOf(e.Hash())] {
 		p.state.known[message] = true
 		p.state.drop(e.Hash())
 		if preview != nil {
-			event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: e.Message()})
+			event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: p.w.messageIn(e)})
 		}
 		return
 	}
@@ -436,7 +428,7 @@ func (p *simPhone) deliver(e *whisper.Envelope, event *client.Event) {
 		if hash != e.Hash() {
 			p.state.drop(e.Hash())
 			if preview != nil {
-				event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: e.Message()})
+				event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: p.w.messageIn(e)})
 			}
 		}
 	default:
