@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
-
 	"whisperpush/postgres"
 	"whisperpush/pushext/pushserver"
 )
@@ -20,26 +18,21 @@ const (
 	claimsAgain = time.Second
 	// claimOwners bounds the entries read of each shard for an address: all claimants.
 	claimOwners = 64
-	// seenTimeout bounds how long other shards are told of a Seen.
-	seenTimeout = 6 * time.Second
-	// maxSeenTelling bounds the Seens that are being told.
-	maxSeenTelling = 64
 )
 
 // shardOf is what a core is told of the others.
 func (s *Server) shardOf(c *core) *pushserver.Shard {
 	return &pushserver.Shard{
 		Number: c.shard, Count: postgres.ShardCount,
-		Others: &others{s: s, shard: c.shard, telling: make(chan struct{}, maxSeenTelling)},
+		Others: &others{s: s, shard: c.shard},
 		Hold:   func() error { return s.hold(c) },
 	}
 }
 
 // others implements pushserver.Others for one core.
 type others struct {
-	s       *Server
-	shard   int
-	telling chan struct{} // holds one for each Seen that is being told
+	s     *Server
+	shard int
 }
 
 // Values implements pushserver.Others.
@@ -56,54 +49,12 @@ func (o *others) Values(prefix []byte, most int) ([][]byte, error) {
 func (o *others) Claimed() { signal(o.s.claimed) }
 
 // Seen implements pushserver.Others.
-func (o *others) Seen(group []byte, hashes []common.Hash) {
-	select {
-	case o.telling <- struct{}{}:
-	default:
-		return // as if it failed
-	}
-	o.s.wg.Go(func() {
-		defer func() { <-o.telling }()
-		o.s.tellSeen(o.shard, group, hashes)
-	})
-}
-
-// tellSeen tells all shards but one that have devices of a group what was seen.
-func (s *Server) tellSeen(but int, group []byte, hashes []common.Hash) {
-	ctx, cancel := context.WithTimeout(context.Background(), seenTimeout)
-	defer cancel()
-	found, err := s.shards.Others(ctx, but, group, 1)
-	if err != nil {
-		s.log.Warn("other devices of a group are not told what was seen", "err", err)
-		return
-	}
-	for _, e := range found {
-		err := s.seenHere(e.Shard, group, hashes)
-		if errors.Is(err, errNoOwner) {
-			var to *peer
-			if to, err = s.ownerOf(ctx, e.Shard); err == nil {
-				err = to.seen(ctx, e.Shard, group, hashes)
-			}
-		}
-		if err != nil {
-			s.log.Warn("other devices of a group are not told what was seen", "shard", e.Shard, "err", err)
-		}
-	}
-}
+func (o *others) Seen() { signal(o.s.seen) }
 
 // ownerOf connects to the node that has a shard, as far as this one knows.
 func (s *Server) ownerOf(ctx context.Context, shard int) (*peer, error) {
 	l, _ := s.state()
 	return s.peers.to(ctx, l.Owners[shard].Address)
-}
-
-// seenHere tells the core of a shard, if it is here.
-func (s *Server) seenHere(shard int, group []byte, hashes []common.Hash) error {
-	core := s.keepers[shard].current()
-	if core == nil {
-		return errNoOwner
-	}
-	return core.server.SeenElsewhere(group, hashes)
 }
 
 // yieldHere has the core of a shard give up an address, if it is here.

@@ -27,8 +27,8 @@
 // committed: how often an address was challenged, how many share a group or a handle, for
 // which shards a Notify is. That an address was proved is a claim on the disk of its
 // shard until every other shard's owner of the address has yielded it (claims.go). A Seen
-// is told to the shards that have devices of the group, and like a dismissal not again if
-// that fails. Request ids are remembered by the owner of the shard, and a move forgets
+// is on the disk of its shard before it is answered, until all shards that have devices of
+// the group were told (tellings.go). Request ids are remembered by the owner of the shard, and a move forgets
 // them as a restart does.
 //
 // # Limits
@@ -38,7 +38,7 @@
 //
 // # Goroutines
 //
-// Server owns: the beat, one keeper a shard, the gate's desk, the reader of the log, the
-// listener with two goroutines for each connection, and one for each connection to
+// Server owns: the beat, one keeper a shard, the gate's desk, the reader of the log, what
+// settles claims and what tells Seens, the listener with two goroutines for each connection, and one for each connection to
 // another node. Stop waits for all.
 package cluster

@@ -158,6 +158,7 @@ func (k *keeper) open(ctx context.Context) error {
 	k.set(c)
 	k.s.holdHeld(c)
 	signal(k.s.claimed) // what a former owner has not settled
+	signal(k.s.seen)    // and what it has not told
 	return nil
 }
 

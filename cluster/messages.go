@@ -220,7 +220,7 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 		for ; len(r.b) > 0; r.b = r.b[32:] {
 			hashes = append(hashes, common.Hash(r.b[:32]))
 		}
-		p.later(seq, func(context.Context) ([]byte, error) { return nil, p.s.seenHere(shard, group, hashes) })
+		p.later(seq, func(ctx context.Context) ([]byte, error) { return nil, p.s.seenHere(ctx, shard, group, hashes) })
 	case kindYield:
 		shard, claim := r.shard(), r.claim()
 		if r.err != nil {

@@ -54,6 +54,7 @@ type Server struct {
 	soon     chan struct{} // holds one: beat now
 	moved    chan struct{} // holds one: a shard has a new owner
 	claimed  chan struct{} // holds one: there is a claim to settle
+	seen     chan struct{} // holds one: there is something to tell other shards
 	present  present
 	peers    peers
 	topic    whisper.Topic
@@ -96,7 +97,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, limits: limits, log: cfg.Push.Logger, identity: id, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
 		opening: make(chan struct{}, openAtOnce), opened: make(chan error, postgres.ShardCount),
-		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
+		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), seen: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
 	}
 	s.peers.s = s
 	s.cfg.Push.Log = s.tail
@@ -129,6 +130,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.wg.Go(func() { s.tail.run(run) })
 	s.wg.Go(func() { s.accept(run) })
 	s.wg.Go(func() { s.settleClaims(run) })
+	s.wg.Go(func() { s.tellSeen(run) })
 	for _, k := range s.keepers {
 		s.wg.Go(func() { k.run(run) })
 	}

@@ -96,7 +96,7 @@ func (d *Device) history(ctx context.Context, event *Event) error {
 	d.mu.Unlock()
 	err = errors.Join(err, d.save(ctx))
 	if active {
-		d.receipt(ctx, fresh)
+		d.receipt(ctx, fresh, event)
 	}
 	return err
 }
@@ -129,7 +129,7 @@ func (d *Device) Past(ctx context.Context, since time.Time, topics ...whisper.To
 	active := d.state.Active
 	d.mu.Unlock()
 	if active {
-		d.receipt(ctx, fresh)
+		d.receipt(ctx, fresh, &event)
 	}
 	return d.hand(ctx, event, err)
 }
@@ -245,14 +245,15 @@ func (d *Device) recover(ctx context.Context, event *Event) error {
 
 // receipt tells the server what came by the history, so that it wakes the device no
 // more for that: the newest that one request holds, as a server keeps no more waiting for
-// a device. If it fails, the next push names them, and fetching them is the receipt.
-func (d *Device) receipt(ctx context.Context, hashes []common.Hash) {
-	if len(hashes) == 0 {
+// a device. If it fails, the next push names them, and fetching them is the receipt. A
+// device of several asks at the same time, and in any case, for dismissals that were lost.
+func (d *Device) receipt(ctx context.Context, hashes []common.Hash, event *Event) {
+	d.mu.Lock()
+	most, understood, grouped := d.known.fetch, d.known.receipts, d.state.Grouped
+	d.mu.Unlock()
+	if len(hashes) == 0 && (!grouped || event.Seq != 0) { // upon a push its fetch asks
 		return
 	}
-	d.mu.Lock()
-	most, understood := d.known.fetch, d.known.receipts
-	d.mu.Unlock()
 	if !understood {
 		if _, err := d.ask(ctx, new(pushwire.Status)); err != nil {
 			return
@@ -264,11 +265,13 @@ func (d *Device) receipt(ctx context.Context, hashes []common.Hash) {
 	if !understood {
 		return // a server of before 2027
 	}
-	x, err := d.ask(ctx, &pushwire.Fetch{Received: hashes[max(0, len(hashes)-most):]})
+	x, err := d.ask(ctx, &pushwire.Fetch{Received: hashes[max(0, len(hashes)-most):], Owed: d.owes()})
 	if err == nil {
 		err = x.reply.Error()
 	}
-	if err != nil {
+	if err == nil {
+		d.owed(x, event)
+	} else {
 		d.logger.Debug("the server was not told what the history delivered", "err", err)
 	}
 }

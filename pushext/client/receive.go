@@ -104,17 +104,7 @@ func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 	case pushwire.Challenge:
 		return event, d.confirm(ctx, payload)
 	case pushwire.Dismiss:
-		event.Dismissed = payload.Hashes
-		d.mu.Lock()
-		for _, hash := range payload.Hashes {
-			if d.complete {
-				d.state.Elsewhere.add(markOf(hash))
-				continue
-			}
-			d.state.shown(hash)
-			delete(d.given, hash)
-		}
-		d.mu.Unlock()
+		d.dismiss(payload.Hashes, &event)
 		return event, d.save(ctx)
 	case pushwire.Messages:
 		err := d.messages(ctx, payload, &event)
@@ -246,7 +236,7 @@ func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) 
 		return err
 	}
 	for len(wanted) > 0 {
-		request := &pushwire.Fetch{Hashes: wanted[:min(len(wanted), most)]}
+		request := &pushwire.Fetch{Hashes: wanted[:min(len(wanted), most)], Owed: d.owes()}
 		x, err := d.ask(ctx, request)
 		if err != nil {
 			return err
@@ -256,6 +246,7 @@ func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) 
 		}
 		body, ok := x.reply.Body.(*pushwire.FetchReply)
 		d.deliver(x.envelopes, event)
+		d.owed(x, event)
 		if !ok {
 			return fmt.Errorf("client: fetch of %d envelopes: the reply is of another kind", len(request.Hashes))
 		}

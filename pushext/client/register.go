@@ -100,6 +100,7 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 			return
 		}
 		d.state.Plain, d.state.Asked = r.Plain, ""
+		d.state.Grouped = len(r.Group) > 0
 		d.unsure = nil // the channels are these now
 	}, func() {
 		if r.Plain != d.state.Plain {

@@ -53,8 +53,10 @@ type state struct {
 	// Elsewhere are envelopes that were read elsewhere, of a complete device, which
 	// gives them to the app all the same.
 	Elsewhere marks         `json:"elsewhere,omitzero"`
-	Waiting   waitingList   `json:"waiting,omitzero"` // what the app has not said that it has
-	Shown     []common.Hash `json:"shown,omitempty"`  // envelopes, of before 2027; moved to Known
+	Waiting   waitingList   `json:"waiting,omitzero"`    // what the app has not said that it has
+	Dismissed []common.Hash `json:"dismissed,omitempty"` // dismissals that the server does not know came, the oldest first
+	Grouped   bool          `json:"grouped,omitempty"`   // the registration shares a group with other devices
+	Shown     []common.Hash `json:"shown,omitempty"`     // envelopes, of before 2027; moved to Known
 }
 
 // form is a form of wake-ups, if one is meant.
@@ -176,6 +178,7 @@ func (s *state) merge(base, theirs *state) error {
 	s.Begin = changed(s.Begin, base.Begin, theirs.Begin)
 	s.Behind = changed(s.Behind, base.Behind, theirs.Behind)
 	s.Cursor = later(s.Cursor, base.Cursor, theirs.Cursor)
+	s.Grouped = changed(s.Grouped, base.Grouped, theirs.Grouped)
 
 	for _, k := range theirs.Known.list {
 		s.Known.add(k)
@@ -183,6 +186,15 @@ func (s *state) merge(base, theirs *state) error {
 	for _, k := range theirs.Elsewhere.list {
 		s.Elsewhere.add(k)
 	}
+	s.Dismissed = slices.DeleteFunc(s.Dismissed, func(h common.Hash) bool { // the server was told there
+		return slices.Contains(base.Dismissed, h) && !slices.Contains(theirs.Dismissed, h)
+	})
+	for _, h := range theirs.Dismissed {
+		if !slices.Contains(s.Dismissed, h) && !slices.Contains(base.Dismissed, h) { // else it was told here
+			s.Dismissed = append(s.Dismissed, h)
+		}
+	}
+	s.Dismissed = newest(s.Dismissed)
 	ours := s.Waiting
 	s.Waiting = nil
 	for _, w := range theirs.Waiting {

@@ -36,7 +36,8 @@
 // at most one wake-up per device, with the collapse id of the first: a start
 // matches what was archived before it sends anything. Push sequence numbers are
 // never used for two contents. A ladder of routes goes on after a restart;
-// dismissals and challenges on their way do not.
+// challenges on their way do not, nor do dismissals, which the device is owed until it says
+// that it was told of them: the reply to its next Fetch names them.
 //
 // Memory runs ahead of the disk by 20 ms at most while the disk works; the
 // outbox and the cursor are written in one synced batch, and what a crash
@@ -50,6 +51,7 @@
 //
 //	m  format and key check (vault); cursor, run and generation (outbox); next id, record of the snapshot (registry)
 //	d  outbox: what a registration has not fetched; numbers reserved
+//	t  outbox: what other shards are to be told
 //	w  outbox: keyed fingerprints of the messages that devices were woken for
 //	r l  registry: registrations and their channels, sealed
 //	k a g h s e q y  registry: secondary keys, by keyed fingerprints

@@ -29,6 +29,8 @@ type (
 	Others = registration.Others
 	// Claim is an address that a registration of a shard has proved.
 	Claim = registration.Claim
+	// Telling is what other shards are to be told.
+	Telling = outbox.Telling
 	// ProviderState is what is known of a provider.
 	ProviderState = dispatch.State
 	// Moves tells the push database that envelopes were archived again under other

@@ -1,6 +1,7 @@
 package pushserver
 
 import (
+	"context"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -30,10 +31,17 @@ func (x *Server) HandleCall(from Caller, env *whisper.Envelope) { x.protocol.Han
 // caller, whose request another server took.
 func (x *Server) Heard(from Caller, key [33]byte) error { return x.protocol.Heard(from, key) }
 
-// SeenElsewhere says that a device of another shard has seen envelopes, whose group Others
-// was told.
-func (x *Server) SeenElsewhere(group []byte, hashes []common.Hash) error {
-	return x.protocol.SeenElsewhere(group, hashes)
+// Tellings are what devices of this shard have seen, of which other shards that have devices
+// of the same group are to be told, until Told says that they were. They survive a restart.
+func (x *Server) Tellings() []Telling { return x.outbox.Tellings() }
+
+// Told says that all shards were told.
+func (x *Server) Told(number uint64) { x.outbox.Told(number) }
+
+// SeenElsewhere takes a Telling of another shard. When it returns nil, what devices here are
+// owed for it is on disk.
+func (x *Server) SeenElsewhere(ctx context.Context, group []byte, hashes []common.Hash) error {
+	return x.protocol.SeenElsewhere(ctx, group, hashes)
 }
 
 // Claims returns at most so many claims to addresses that are not settled.

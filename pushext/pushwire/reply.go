@@ -367,12 +367,21 @@ func (b *StatusReply) decode(r *reader) {
 	b.Standing.decode(r)
 }
 
-// FetchReply follows the envelopes of a Fetch: kind 3, [sent, missing, later].
-// Every hash asked for is in one of the three.
+// FetchReply follows the envelopes of a Fetch: kind 3, [sent, missing, later, owed].
+// Every hash asked for is in one of the first three.
 type FetchReply struct {
 	Sent    []common.Hash // delivered just before
 	Missing []common.Hash // not in the archive, never or no longer
 	Later   []common.Hash // more than one answer carries: ask again, and learn whether they are there
+	Owed    *Owed         // answers Fetch.Owed; nil: it was not asked for, or the server does not know it
+}
+
+// Owed is what a server owes a device besides envelopes: [dismissed].
+type Owed struct {
+	// Dismissed are envelopes whose notifications are to be removed, as they were seen on
+	// another device, the oldest first; at most MaxFetch. They are repeated until an
+	// OwedQuery names them.
+	Dismissed []common.Hash
 }
 
 func (*FetchReply) replyKind() uint8 { return 3 }
@@ -381,12 +390,19 @@ func (b *FetchReply) encode(w writer) {
 	writeHashes(w, b.Sent)
 	writeHashes(w, b.Missing)
 	writeHashes(w, b.Later)
+	w.tail(b.Owed != nil, func() {
+		w.list(func() { writeHashes(w, b.Owed.Dismissed) })
+	})
 }
 
 func (b *FetchReply) decode(r *reader) {
 	b.Sent = readHashes(r, MaxFetch)
 	b.Missing = readHashes(r, MaxFetch)
 	b.Later = readHashes(r, MaxFetch)
+	b.Owed = option("owed", func(r *reader) (o Owed) {
+		o.Dismissed = readHashes(r, MaxFetch)
+		return o
+	})(r)
 }
 
 // ClockReply goes with the code Clock: kind 4, [now].

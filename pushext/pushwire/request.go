@@ -181,7 +181,7 @@ func (*Status) Kind() RequestKind { return KindStatus }
 func (*Status) encode(writer)  {}
 func (*Status) decode(*reader) {}
 
-// Fetch asks for exactly these envelopes: [hashes, received]. Each comes in a direct
+// Fetch asks for exactly these envelopes: [hashes, received, owed]. Each comes in a direct
 // message of its own, before the FetchReply. It is also the receipt for the
 // wake-ups that told of them.
 type Fetch struct {
@@ -190,6 +190,15 @@ type Fetch struct {
 	// they are not sent, and no wake-up is needed for them any more. At most MaxFetch.
 	// Servers of before 2027 do not look at them.
 	Received []common.Hash
+	// Owed asks what else the server owes the device. nil: the device does not ask.
+	Owed *OwedQuery
+}
+
+// OwedQuery asks what a server owes a device besides envelopes: [dismissed].
+type OwedQuery struct {
+	// Dismissed are dismissals that the device was told of, by a push or by FetchReply:
+	// they are not told again. At most MaxFetch.
+	Dismissed []common.Hash
 }
 
 // Kind is KindFetch.
@@ -197,12 +206,19 @@ func (*Fetch) Kind() RequestKind { return KindFetch }
 
 func (f *Fetch) encode(w writer) {
 	writeHashes(w, f.Hashes)
-	w.tail(len(f.Received) > 0, func() { writeHashes(w, f.Received) })
+	w.tail(len(f.Received) > 0 || f.Owed != nil, func() { writeHashes(w, f.Received) })
+	w.tail(f.Owed != nil, func() {
+		w.list(func() { writeHashes(w, f.Owed.Dismissed) })
+	})
 }
 
 func (f *Fetch) decode(r *reader) {
 	f.Hashes = readHashes(r, MaxFetch)
 	f.Received = readHashes(r, MaxFetch)
+	f.Owed = option("owed", func(r *reader) (q OwedQuery) {
+		q.Dismissed = readHashes(r, MaxFetch)
+		return q
+	})(r)
 }
 
 // Seen says that these envelopes need no wake-up any more, for they were read

@@ -176,6 +176,17 @@ func sublist[T any](what string, each func(*reader) T) func(*reader) T {
 	}
 }
 
+// option reads an element that is a list, as sublist does; nil if it is not there.
+func option[T any](what string, each func(*reader) T) func(*reader) *T {
+	return func(r *reader) *T {
+		if r.err != nil || len(r.rest) == 0 {
+			return nil
+		}
+		v := sublist(what, each)(r)
+		return &v
+	}
+}
+
 // writer builds an RLP list.
 type writer struct{ rlp.EncoderBuffer }
 

@@ -126,6 +126,8 @@ preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
 			request(unboundNotify())},
 		{"confirm-bound", "zeros, and the proof for the code 16 × c0; made for the push key", bound(request(NewConfirm(vectorCode, vectorServer, vectorAccount)))},
 		{"fetch-received", "the hash aa00…01, and bb00…02 received by another way; made for the push key", bound(request(&Fetch{Hashes: vectorHashes[:1], Received: vectorHashes[1:]}))},
+		{"fetch-owed", "the hash aa00…01, none received; asks what is owed, and bb00…02 was dismissed; made for the push key",
+			bound(request(&Fetch{Hashes: vectorHashes[:1], Owed: &OwedQuery{Dismissed: vectorHashes[1:]}}))},
 		{"notify-bound", `as notify, with a proof for the push key; made for the push key`,
 			bound(request(NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention, vectorServer)))},
 	}
@@ -154,6 +156,8 @@ func vectorReplies() []vector[Reply] {
 				Revoked:  []string{"eve"}, Limits: vectorLimits}}},
 		{"fetch-reply", "ok, active; aa00…01 sent, bb00…02 missing", Reply{ID: vectorID, State: Active,
 			Body: &FetchReply{Sent: vectorHashes[:1], Missing: vectorHashes[1:]}}},
+		{"fetch-reply-owed", "ok, active; aa00…01 sent; bb00…02 is to be dismissed", Reply{ID: vectorID, State: Active,
+			Body: &FetchReply{Sent: vectorHashes[:1], Owed: &Owed{Dismissed: vectorHashes[1:]}}}},
 		{"clock-reply", `clock, "your clock is wrong"; now 1800000600000`, Reply{ID: vectorID, Code: Clock, Text: "your clock is wrong",
 			Body: &ClockReply{Now: vectorIssued + 600_000}}},
 		{"ring", "ok, active; no request's id; body \"{\"v\":2,\"k\":4}\"", Reply{State: Active, Body: &Ring{Body: []byte(`{"v":2,"k":4}`)}}},

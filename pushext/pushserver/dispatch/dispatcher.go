@@ -459,8 +459,8 @@ func (d *Dispatcher) Calm(id registration.ID) {
 }
 
 // Dismiss wakes a device, not urgently, to remove the notifications of hashes
-// that were seen elsewhere. It is kept in memory: a crash costs a notification
-// that stays until its user removes it, or opens the message, and no message.
+// that were seen elsewhere. It is kept in memory: if it is lost, the device learns of them
+// by its next Fetch (outbox.Owed).
 func (d *Dispatcher) Dismiss(id registration.ID, hashes []common.Hash) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -41,6 +41,7 @@ func (o *Outbox) Run(ctx context.Context) {
 func (o *Outbox) commit(ctx context.Context) {
 	batch, c := o.collect(seqBlock)
 	if batch.Len() == 0 {
+		o.settle(c)
 		return
 	}
 	start := time.Now()
@@ -66,6 +67,29 @@ func (o *Outbox) commit(ctx context.Context) {
 	o.settle(c)
 }
 
+// Synced returns when all that was changed before it was called is on disk, or ctx's error
+// if that ends before.
+func (o *Outbox) Synced(ctx context.Context) error {
+	o.mu.Lock()
+	wanted := o.collected
+	if len(o.dirty) > 0 || len(o.tellings.fresh) > 0 {
+		wanted++
+	}
+	for o.settled < wanted {
+		committed := o.committed
+		o.mu.Unlock()
+		signal(o.now)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-committed:
+		}
+		o.mu.Lock()
+	}
+	o.mu.Unlock()
+	return nil
+}
+
 // diskBackoff spaces the attempts to write while the disk fails.
 var diskBackoff = spacing.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}
 
@@ -74,6 +98,7 @@ const maxKeptBatch = 4096
 
 // change is what one batch holds.
 type change struct {
+	number      uint64
 	devices     []*device
 	reserved    []uint64 // of each device, once the batch is written
 	started     []uint64 // versions of chains whose starts the batch deletes
@@ -81,6 +106,7 @@ type change struct {
 	cursor      bool
 	uncommitted int
 	twins       []twin
+	fresh, told []uint64 // of tellings
 }
 
 // collect encodes what changed. Each device gets block sequence numbers.
@@ -92,7 +118,9 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 	}
 	b := &o.batch
 	b.Reset() // what it held is written, or given up
+	o.collected++
 	c := change{
+		number:  o.collected,
 		devices: o.dirty, reserved: make([]uint64, len(o.dirty)), started: make([]uint64, len(o.dirty)),
 		removed: o.removed, cursor: o.cursorDirty, uncommitted: o.uncommitted,
 	}
@@ -116,6 +144,7 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 		b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, o.cursor))
 		c.twins = o.twins.collect(b, o.cursor, time.Now())
 	}
+	c.fresh, c.told = o.tellings.collect(b)
 	o.dirty, o.removed, o.cursorDirty = nil, nil, false
 	return b, c
 }
@@ -135,6 +164,7 @@ func (o *Outbox) settle(c change) {
 			rings = append(rings, d.id)
 		}
 	}
+	o.settled = c.number
 	o.uncommitted -= c.uncommitted
 	o.twins.settle(c.twins)
 	close(o.committed)
@@ -157,6 +187,7 @@ func (o *Outbox) restore(c change) {
 	o.removed = append(c.removed, o.removed...)
 	o.cursorDirty = o.cursorDirty || c.cursor
 	o.twins.restore(c.twins)
+	o.tellings.restore(c.fresh, c.told)
 }
 
 // finish writes the rest, gives back the sequence numbers that were

@@ -20,6 +20,10 @@ import (
 // since its cursor, so older entries carry no information any more.
 const maxEntries = 64
 
+// maxDismissed bounds the dismissals that are kept for a device until it says that it was
+// told: as many as one reply to a Fetch names. The oldest go first.
+const maxDismissed = pushwire.MaxFetch
+
 // Prefix is the first byte of the keys of device records, and prefixTwin of
 // those of the fingerprints of messages; see twins.go.
 const (
@@ -66,6 +70,11 @@ type device struct {
 	// collapsed is spent by the wake-ups that push services were given with the
 	// collapse id.
 	collapsed spacing.Bucket
+
+	// dismissed are what the notifications are to be removed of, as another device of the
+	// group has seen it, and this one has not said that it knows; the oldest first, unique,
+	// at most maxDismissed.
+	dismissed []common.Hash
 
 	chain  chain
 	sealed []byte // what the record has of chain; openChain takes it
@@ -115,6 +124,22 @@ func (d *device) skip(n uint32) {
 
 // reasonCrowd is why matches end that came too fast for too many.
 const reasonCrowd = "crowd"
+
+// dismiss notes that the notification of a hash is to be removed. The newest stay.
+func (d *device) dismiss(h common.Hash) {
+	d.settled(h)
+	if len(d.dismissed) >= maxDismissed {
+		d.dismissed = slices.Delete(d.dismissed, 0, 1+len(d.dismissed)-maxDismissed)
+	}
+	d.dismissed = append(d.dismissed, h)
+}
+
+// settled notes that nothing is to be removed for a hash.
+func (d *device) settled(h common.Hash) {
+	if i := slices.Index(d.dismissed, h); i >= 0 {
+		d.dismissed = slices.Delete(d.dismissed, i, i+1)
+	}
+}
 
 // find returns the index of a hash, or -1.
 func (d *device) find(h common.Hash) int {
@@ -175,10 +200,11 @@ func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 // reserved, matched, covered, strikes, lost, since version 2 climb and when
 // collapsed will be full (unix ms), the reason (length, bytes), the number of
 // entries, and for each: flags, uvarint seq (difference to the one before),
-// uvarint received (unix ms), hash. Version 3 has at its end what sealChain makes of the
+// uvarint received (unix ms), hash. Since version 4 the number of dismissals, and the hash of
+// each. Since version 3 there is at its end what sealChain makes of the
 // chain, as it is once all reserved numbers are used.
 const (
-	deviceVersion  = 3
+	deviceVersion  = 4
 	flagMore       = 1
 	flagRead       = 1
 	maxReason      = 64 // bytes kept of a reason
@@ -222,6 +248,10 @@ func (d *device) appendRecord(b []byte, reserved uint64, chain []byte) []byte {
 		b = binary.AppendUvarint(b, uint64(e.at))
 		b = append(b, e.hash[:]...)
 		last = e.seq
+	}
+	b = binary.AppendUvarint(b, uint64(len(d.dismissed)))
+	for _, h := range d.dismissed {
+		b = append(b, h[:]...)
 	}
 	return append(b, chain...)
 }
@@ -284,6 +314,16 @@ func decodeDevice(id registration.ID, b []byte) (*device, error) {
 		copy(e.hash[:], b)
 		b = b[len(e.hash):]
 		d.entries = append(d.entries, e)
+	}
+	if version >= 4 {
+		count := next()
+		if !ok || count > maxDismissed || count*common.HashLength > uint64(len(b)) {
+			return bad("number of dismissals")
+		}
+		for range count {
+			d.dismissed = append(d.dismissed, common.Hash(b[:common.HashLength]))
+			b = b[common.HashLength:]
+		}
 	}
 	switch {
 	case len(b) == 0:

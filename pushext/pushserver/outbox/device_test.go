@@ -32,6 +32,9 @@ func TestDeviceRecord(t *testing.T) {
 			d.collapsed.Full = time.UnixMilli(full)
 		}
 		d.covered = rapid.Uint64Range(0, d.matched).Draw(t, "covered")
+		for i := range rapid.IntRange(0, 2*maxDismissed).Draw(t, "dismissed") {
+			d.dismiss(memlog.Hash(uint64(i / 2)))
+		}
 		b := d.appendRecord(nil, d.used+seqBlock, nil)
 		got, err := decodeDevice(9, b)
 		if err != nil {
@@ -52,7 +55,7 @@ func TestDeviceRecordOfVersion1(t *testing.T) {
 	d := &device{id: 9, strikes: 3, lost: 2, reason: "fcm 404", matched: 5, covered: 4, entries: []entry{}}
 	b := d.appendRecord(nil, 64, nil)
 	head := bytes.Index(b, append([]byte{byte(len(d.reason))}, d.reason...))
-	old := append(bytes.Clone(b[:head-2]), b[head:]...)
+	old := append(bytes.Clone(b[:head-2]), b[head:len(b)-1]...)
 	old[0] = 1
 	got, err := decodeDevice(9, old)
 	require.NoError(t, err)
@@ -60,11 +63,29 @@ func TestDeviceRecordOfVersion1(t *testing.T) {
 	require.Equal(t, d, got)
 }
 
+// A record of version 3 knows no dismissals.
+func TestDeviceRecordOfVersion3(t *testing.T) {
+	d := &device{id: 9, strikes: 3, matched: 5, covered: 4, entries: []entry{}}
+	old := d.appendRecord(nil, 64, nil)
+	old = old[:len(old)-1]
+	old[0] = 3
+	got, err := decodeDevice(9, old)
+	require.NoError(t, err)
+	d.used, d.reserved = 64, 64
+	require.Equal(t, d, got)
+	sealed := append(old, "a chain"...)
+	got, err = decodeDevice(9, sealed)
+	require.NoError(t, err)
+	require.Equal(t, []byte("a chain"), got.sealed)
+	require.Empty(t, got.dismissed)
+}
+
 func FuzzDecodeDevice(f *testing.F) {
 	d := &device{id: 1, more: true, strikes: 3, reason: "fcm 404", used: 77, climb: 1}
 	f.Add(d.appendRecord(nil, 100, nil))
 	d.insert(entry{hash: memlog.Hash(1), at: 1e12})
 	d.insert(entry{hash: memlog.Hash(2), at: 2e12, read: true})
+	d.dismiss(memlog.Hash(3))
 	f.Add(d.appendRecord(nil, 1<<40, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := decodeDevice(1, b)

@@ -2,7 +2,8 @@
 // disk by 20 ms at most; a crash repeats one wake-up.
 //
 // wakeup.go makes up what a wake-up says. The record of a device is in device.go, what a receipt does to it in receipt.go, and a
-// receipt that comes before its envelope in early.go. commit.go writes; twins.go tells a
+// receipt that comes before its envelope in early.go; telling.go keeps what other shards of
+// a cluster are to be told of one. commit.go writes; twins.go tells a
 // message that somebody posts again from a new one; moved.go and moves.go are for an
 // archive that was recovered.
 package outbox
@@ -114,8 +115,11 @@ type Outbox struct {
 	cursorDirty bool
 	uncommitted int           // matches that are not on disk
 	committed   chan struct{} // closed and replaced after each commit
+	collected   uint64        // batches begun
+	settled     uint64        // the newest of them that is on disk
 	early       earlyReads
 	twins       twins
+	tellings    tellings
 	starts      map[registration.ID]newStart // of chains that no wake-up was sent under; some of them
 	crashes     uint64                       // runs that ended without finish, this one not counted: see firstNumber
 
@@ -178,6 +182,9 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 		moved:     make(chan struct{}, 1),
 	}
 	if o.twins, err = readTwins(s, time.Now()); err != nil {
+		return nil, false, err
+	}
+	if o.tellings, err = readTellings(s); err != nil {
 		return nil, false, err
 	}
 	value, err := s.Get(KeyCursor)
@@ -315,6 +322,7 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 	for _, m := range matches {
 		if o.early.take(m.ID, m.Hash, now) {
 			o.m.outcome(outcomeSeen, "before_match")
+			o.unowe(m.ID, m.Hash)
 			continue
 		}
 		if now.Sub(m.At) > o.ttl {
@@ -356,6 +364,15 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 		signal(o.soon)
 	}
 	return nil
+}
+
+// unowe forgets the dismissal of what a device in memory was never told of. The caller
+// holds mu.
+func (o *Outbox) unowe(id registration.ID, h common.Hash) {
+	if d := o.devices[id]; d != nil && len(d.dismissed) > 0 {
+		d.settled(h)
+		o.touch(d)
+	}
 }
 
 // Status is what a registrant is told of its wake-ups.

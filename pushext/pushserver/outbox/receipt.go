@@ -25,6 +25,31 @@ func (o *Outbox) Fetched(id registration.ID, hashes []common.Hash, grouped bool,
 	})
 }
 
+// Owed is what a device is owed besides envelopes.
+type Owed struct {
+	// Dismissed are envelopes whose notifications it is to remove, the oldest first.
+	Dismissed []common.Hash
+}
+
+// Owed tells what a device is owed, but for the dismissals that it says it was told of. The
+// error is the disk's.
+func (o *Outbox) Owed(id registration.ID, dismissed []common.Hash) (owed Owed, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return Owed{}, err
+	}
+	before := len(d.dismissed)
+	for _, h := range dismissed {
+		d.settled(h)
+	}
+	if len(d.dismissed) != before {
+		o.touch(d)
+	}
+	return Owed{Dismissed: slices.Clone(d.dismissed)}, nil
+}
+
 // receive cancels what is pending for a hash, and reports whether there is an entry.
 // The caller holds mu.
 func (o *Outbox) receive(d *device, h common.Hash, grouped bool) bool {
@@ -46,7 +71,9 @@ func (o *Outbox) receive(d *device, h common.Hash, grouped bool) bool {
 
 // Seen drops hashes for the device that says so and for the others of its
 // group, and returns for each of those what it may be showing: it was woken
-// for it, or has fetched it.
+// for it, or has fetched it. Whether or not a wake-up can say so to those, it is kept as
+// owed to them, also of what it is not known that they have it: they may have it by a
+// request for mail, or from before the outbox forgot it.
 func (o *Outbox) Seen(id registration.ID, others []registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, error) {
 	shown, drop := o.dropper(id, hashes)
 	for _, other := range others {
@@ -78,6 +105,11 @@ func (o *Outbox) dropper(id registration.ID, hashes []common.Hash) (map[registra
 	shown := make(map[registration.ID][]common.Hash)
 	return shown, func(d *device, now time.Time) {
 		for _, h := range hashes {
+			if d.id == id {
+				d.settled(h)
+			} else if d.matched > 0 {
+				d.dismiss(h)
+			}
 			i := d.find(h)
 			if i < 0 {
 				o.early.add(id, d.id, h, now)
@@ -146,7 +178,7 @@ func (o *Outbox) update(id registration.ID, change func(*device, time.Time)) err
 }
 
 // Drop ends everything that waits for a registration, with a reason; its
-// sequence numbers stay.
+// sequence numbers stay, and what it is to dismiss.
 func (o *Outbox) Drop(id registration.ID, outcome, reason string) error {
 	return o.update(id, func(d *device, _ time.Time) {
 		for _, e := range d.entries {

@@ -1,7 +1,5 @@
 package registration
 
-import "github.com/ethereum/go-ethereum/common"
-
 // Shard says which part of all registrations a server holds, if it is not all of them.
 type Shard struct {
 	// Number is the shard's, below Count, which is how many there are. An id is
@@ -23,9 +21,8 @@ type Others interface {
 	Values(prefix []byte, most int) ([][]byte, error)
 	// Claimed says that there is a new Claim on disk.
 	Claimed()
-	// Seen says that a device has seen envelopes. group is the key under which all
-	// shards file the group it is in.
-	Seen(group []byte, hashes []common.Hash)
+	// Seen says that a device has seen envelopes, of which others are to be told.
+	Seen()
 }
 
 // Claim is an address that a registration of a shard has proved, which no registration

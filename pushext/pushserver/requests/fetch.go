@@ -8,6 +8,7 @@ import (
 
 	"whisperpush/desk"
 	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushwire"
 )
 
@@ -19,7 +20,11 @@ func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [3
 	if err != nil {
 		return p.failed(rec, err)
 	}
-	if most := max(len(body.Hashes), len(body.Received)); most > p.limits.Load().Fetch {
+	most := max(len(body.Hashes), len(body.Received))
+	if body.Owed != nil {
+		most = max(most, len(body.Owed.Dismissed))
+	}
+	if most > p.limits.Load().Fetch {
 		return p.failed(rec, registration.Refuse(pushwire.Limit, "%d hashes, at most %d", most, p.limits.Load().Fetch))
 	}
 	f := pickup{p: p, turn: turn, from: from, room: p.limits.Load().FetchBytes}
@@ -32,10 +37,24 @@ func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [3
 	if err := p.box.Fetched(rec.ID, slices.Concat(f.Sent, f.Missing), len(rec.Group) > 0, unique(body.Received)...); err != nil {
 		return p.failed(rec, err)
 	}
+	if body.Owed != nil {
+		if f.Owed, err = p.owed(rec, body.Owed); err != nil {
+			return p.failed(rec, err)
+		}
+	}
 	if f.failed != nil && f.unsent == nil {
 		return p.failed(rec, f.failed)
 	}
 	return answer{rec: rec, body: &f.FetchReply, unread: f.unsent != nil}
+}
+
+// owed is what a device is owed besides envelopes.
+func (p *Server) owed(rec *registry.Record, q *pushwire.OwedQuery) (*pushwire.Owed, error) {
+	owed, err := p.box.Owed(rec.ID, unique(q.Dismissed))
+	if err != nil {
+		return nil, err
+	}
+	return &pushwire.Owed{Dismissed: owed.Dismissed}, nil
 }
 
 // pickup is a Fetch being answered.
@@ -87,7 +106,7 @@ func unique(hashes []common.Hash) []common.Hash {
 	return all
 }
 
-func (p *Server) seen(key [33]byte, body *pushwire.Seen) answer {
+func (p *Server) seen(ctx context.Context, turn *desk.Turn, key [33]byte, body *pushwire.Seen) answer {
 	rec, err := p.known(key)
 	if err != nil {
 		return p.failed(rec, err)
@@ -100,11 +119,16 @@ func (p *Server) seen(key [33]byte, body *pushwire.Seen) answer {
 		return p.failed(rec, err)
 	}
 	if p.shard != nil && len(rec.Group) > 0 {
-		p.shard.Others.Seen(p.registry.GroupKey(rec), unique(body.Hashes))
+		p.box.Tell(p.registry.GroupKey(rec), unique(body.Hashes))
+		p.shard.Others.Seen()
 	}
 	shown, err := p.box.Seen(rec.ID, others, unique(body.Hashes))
 	for id, hashes := range shown {
 		p.disp.Dismiss(id, hashes)
+	}
+	if err == nil && (len(others) > 0 || p.shard != nil && len(rec.Group) > 0) { // what is owed to them outlives a crash
+		err = turn.Lend(ctx, p.box.Synced)
+		turn.Take()
 	}
 	if err != nil {
 		return p.failed(rec, err)

@@ -334,7 +334,7 @@ func (p *Server) decide(ctx context.Context, turn *desk.Turn, in incoming, req p
 	case *pushwire.Fetch:
 		return p.fetch(ctx, turn, in.from, key, body)
 	case *pushwire.Seen:
-		return p.seen(key, body)
+		return p.seen(ctx, turn, key, body)
 	case *pushwire.Notify:
 		return p.notify(in.source, body, now)
 	}

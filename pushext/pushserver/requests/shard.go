@@ -1,9 +1,14 @@
 package requests
 
-import "github.com/ethereum/go-ethereum/common"
+import (
+	"context"
 
-// SeenElsewhere is a Seen of a device of a group that is in another shard.
-func (p *Server) SeenElsewhere(group []byte, hashes []common.Hash) error {
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// SeenElsewhere is a Seen of a device of a group that is in another shard. When it returns
+// nil, what is owed for it is on disk.
+func (p *Server) SeenElsewhere(ctx context.Context, group []byte, hashes []common.Hash) error {
 	here, err := p.registry.Grouped(group)
 	if err != nil {
 		return err
@@ -12,7 +17,10 @@ func (p *Server) SeenElsewhere(group []byte, hashes []common.Hash) error {
 	for id, hashes := range shown {
 		p.disp.Dismiss(id, hashes)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return p.box.Synced(ctx)
 }
 
 // Heard says that the device of a registration is there through a caller, which asked
