@@ -5,10 +5,13 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build demo demo-web test model test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
+.PHONY: help build man demo demo-web test model test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+man: build ## write the manual pages and completions into bin
+	./bin/wnode man bin
 
 build: ## build bin/wnode
 	$(GO) build -o bin/wnode ./cmd/wnode

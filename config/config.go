@@ -33,28 +33,47 @@ type Config struct {
 type Node struct {
 	// Directory of everything the node keeps: keys, archive, registrations, socket.
 	// One node at a time uses it. Empty: ~/.whisperpush.
+	//
+	//flag:datadir DIRECTORY
 	DataDir string
 	// PostgreSQL database for what the node archives and for its registrations, in place of the data directory, such
 	// as "postgres://wnode@db.example.org/mail?sslmode=verify-full". Several nodes may share it. No password belongs
 	// in it. Empty: the data directory has all.
+	//
+	//flag:store URL
 	Store string
 	// File with the password for Store; its first line counts. Empty: PGPASSWORD, or the file that PGPASSFILE names,
 	// or ~/.pgpass, or none.
+	//
+	//flag:store.password FILE
 	StorePasswordFile string
 	// Address of this computer, as host:port, at which nodes with push that share Store reach each other. They know
 	// each other by the push key. A port of 0 is any free one. The default is for nodes on one computer.
+	//
+	//flag:cluster.addr HOST:PORT
 	ClusterAddr string
 	// File with the node's secp256k1 private key in hex; its public half is in the enode URL.
 	// Empty: nodekey in the data directory, made on the first start.
+	//
+	//flag:nodekey FILE
 	KeyFile string
 	// The key itself in hex, for tests; never in a file. Empty: KeyFile decides.
+	//
+	//flag:nodekeyhex HEX the node's private key in hex, for tests: others on this computer can see it
 	KeyHex string `toml:"-"`
 	// Address and port for peers, TCP and UDP, as host:port. An empty host is every interface, port 0 any free port.
+	//
+	//flag:addr INTERFACE interface to listen on for peers (default: all)
+	//flag:port PORT port for peers, TCP and UDP; 0 is any free one
 	ListenAddr string
 	// Most peers at one time. A third is for those the node dials. When the others are full, an idle link gives way
 	// to a newcomer. 0: no peers at all.
+	//
+	//flag:maxpeers NUMBER
 	MaxPeers int
 	// enode URLs of nodes that help to find others. One that cannot, or whose name does not resolve, is warned of.
+	//
+	//flag:bootnodes ENODES
 	BootstrapNodes []string
 	// enode URLs of peers that are dialled and redialled for ever.
 	StaticNodes []string
@@ -62,32 +81,50 @@ type Node struct {
 	TrustedNodes []string
 	// How peers reach the node through a router: "none", "any", "upnp", "pmp", "pmp:<gateway>", "stun"
 	// or "extip:<IP>". Empty: none.
+	//
+	//flag:nat none|any|upnp|pmp|pmp:<IP>|stun|extip:<IP> how peers reach the node through a router: none|any|upnp|pmp|pmp:<IP>|stun|extip:<IP>
 	NAT string
 	// Do not search for peers; static and bootstrap nodes are still dialled.
+	//
+	//flag:nodiscover
 	NoDiscovery bool
 	// Talk only to these networks, as a comma-separated list of CIDR masks. Empty: no restriction.
+	//
+	//flag:netrestrict CIDR
 	NetRestrict string
 }
 
 // Shh is the Whisper protocol.
 type Shh struct {
 	// Least proof of work of an envelope the node takes, at most 1000. 0: any.
+	//
+	//flag:shh.pow NUMBER
 	MinimumAcceptedPOW float64
 	// Largest envelope in bytes, at most 10485760 (10 MiB). 0: 1 MiB.
+	//
+	//flag:shh.maxmessagesize BYTES
 	MaxMessageSize uint32
 	// Refuse the link to a light peer while this node is light itself, for neither would relay for the other.
+	//
+	//flag:shh.restrict-light
 	RestrictConnectionBetweenLightClients bool
 }
 
 // Mailserver is the archive and the server of mail requests.
 type Mailserver struct {
 	// Archive envelopes and answer mail requests.
+	//
+	//flag:mailserver
 	Enabled bool
 	// File with the password whose key mail requests may be encrypted to; its first line counts.
 	// Requests encrypted to the node's public key are answered in any case.
 	// Empty: "status-offline-inbox", the password that every Status client knows.
+	//
+	//flag:mailserver.password FILE
 	PasswordFile string
 	// How long an envelope is kept, such as "30d", "36h" or "90m". 0: for ever.
+	//
+	//flag:mailserver.retention DURATION
 	Retention Duration
 	// Most bytes of archived envelopes, at least 67108864 (64 MiB); the oldest go first. 0: no limit.
 	MaxBytes int64
@@ -101,6 +138,8 @@ type Mailserver struct {
 // Push is the push server.
 type Push struct {
 	// Serve registrations and send wake-ups.
+	//
+	//flag:push
 	Enabled bool
 	// File with the push key in hex: the secp256k1 key that registrations are encrypted to; not the node key.
 	// Empty: pushkey in the data directory, made on the first start. Losing it loses every registration.
@@ -176,9 +215,13 @@ type Delivery struct {
 // RPC is the JSON-RPC interface.
 type RPC struct {
 	// Do not open the local socket.
+	//
+	//flag:ipcdisable
 	IPCDisable bool
 	// Path of the local socket; only its owner may use it. A bare name is put into the data directory.
 	// Empty: whisperpush.ipc.
+	//
+	//flag:ipcpath PATH
 	IPCPath string
 	// JSON-RPC over HTTP.
 	HTTP HTTP
@@ -189,30 +232,52 @@ type RPC struct {
 // HTTP is JSON-RPC over HTTP.
 type HTTP struct {
 	// Serve JSON-RPC over HTTP. Whoever reaches it can read the keys that were given to the node.
+	//
+	//flag:http
 	Enabled bool
 	// Interface to listen on. Empty: 127.0.0.1.
+	//
+	//flag:http.addr INTERFACE
 	Addr string
 	// Port to listen on. 0: any free port.
+	//
+	//flag:http.port PORT
 	Port int
 	// Namespaces served: shh, net, web3, admin; at least one.
+	//
+	//flag:http.api NAMES
 	API []string
 	// Web origins that may call from a browser; "*" is every one. Empty: none.
+	//
+	//flag:http.corsdomain ORIGINS
 	CORSDomain []string
 	// Host names by which the server may be called; "*" is every one. An IP address always may.
+	//
+	//flag:http.vhosts NAMES
 	VHosts []string
 }
 
 // WS is JSON-RPC over WebSocket.
 type WS struct {
 	// Serve JSON-RPC over WebSocket. Whoever reaches it can read the keys that were given to the node.
+	//
+	//flag:ws
 	Enabled bool
 	// Interface to listen on. Empty: 127.0.0.1.
+	//
+	//flag:ws.addr INTERFACE
 	Addr string
 	// Port to listen on. 0: any free port.
+	//
+	//flag:ws.port PORT
 	Port int
 	// Namespaces served: shh, net, web3, admin; at least one.
+	//
+	//flag:ws.api NAMES
 	API []string
 	// Web origins that may connect from a browser; "*" is every one. Empty: this host only.
+	//
+	//flag:ws.origins ORIGINS
 	Origins []string
 }
 
@@ -220,15 +285,27 @@ type WS struct {
 type Door struct {
 	// Serve devices over HTTPS too, for browsers and apps that have no devp2p: the same requests and answers, of
 	// push and of mail as far as they are on, posts, and rings.
+	//
+	//flag:door
 	Enabled bool
 	// Interface to listen on. Without a certificate it must be one of this computer, with a proxy before it or for
 	// programs here. Empty: 127.0.0.1.
+	//
+	//flag:door.addr INTERFACE
 	Addr string
 	// Port to listen on. 0: any free port.
+	//
+	//flag:door.port PORT
 	Port int
-	// PEM files of the certificate, with those that lead to its root behind it, and of its key. They are read again when they
-	// change. Empty: plain HTTP.
-	CertFile, KeyFile string
+	// PEM file of the certificate, with those that lead to its root behind it. It is read again when it changes. Empty:
+	// plain HTTP.
+	//
+	//flag:door.cert FILE
+	CertFile string
+	// PEM file of the certificate's key. It is read again when it changes.
+	//
+	//flag:door.key FILE
+	KeyFile string
 	// The proxy before the door tells in the last address of X-Forwarded-For where a request comes from. It is
 	// believed from this computer and from private networks alone. Without it, all that a proxy brings shares the
 	// limits of one stranger.
@@ -237,36 +314,56 @@ type Door struct {
 	// again are taken, each a file. When they are all taken, one gives way to a newcomer: see docs/limits.md.
 	Rings int
 	// Serve a small messenger for browsers at the door's address. Its page, and all keys, are the browser's.
+	//
+	//flag:door.app
 	App bool
 }
 
 // Metrics is the Prometheus endpoint.
 type Metrics struct {
 	// Serve /metrics, /healthz and /readyz over HTTP.
+	//
+	//flag:metrics
 	Enabled bool
 	// Interface to listen on. Empty: 127.0.0.1.
+	//
+	//flag:metrics.addr INTERFACE
 	Addr string
 	// Port to listen on. 0: any free port.
+	//
+	//flag:metrics.port PORT
 	Port int
 }
 
 // Status is the status page.
 type Status struct {
 	// Serve a page over HTTP that shows what the node does. It has counts only: no token, topic, host or peer.
+	//
+	//flag:status
 	Enabled bool
 	// Interface to listen on. Where other computers reach it, TokenFile is needed. Empty: 127.0.0.1.
+	//
+	//flag:status.addr INTERFACE
 	Addr string
 	// Port to listen on. 0: any free port.
+	//
+	//flag:status.port PORT
 	Port int
 	// File whose first line, of at least 16 characters, is the password that the page asks for; any user name does.
 	// Empty: none is asked for.
+	//
+	//flag:status.token FILE
 	TokenFile string
 }
 
 // Log is the node's log.
 type Log struct {
 	// How much to log: 0 nothing, 1 errors, 2 warnings, 3 what happens, 4 details, 5 everything.
+	//
+	//flag:verbosity LEVEL
 	Verbosity int
 	// "text" for people, "json" for machines.
+	//
+	//flag:log.format text|json
 	Format string
 }

@@ -139,11 +139,27 @@ func (d *dumper) comment(field string) {
 
 // fieldComments reads the comment of each field in config.go, by "Struct.Field".
 func fieldComments() (map[string]string, error) {
+	docs, err := fieldDocs()
+	comments := make(map[string]string, len(docs))
+	for name, doc := range docs {
+		comments[name] = doc.text
+	}
+	return comments, err
+}
+
+// fieldDoc is a field's comment: its text, and the lines in it that are for programs.
+type fieldDoc struct {
+	text       string
+	directives []string
+}
+
+// fieldDocs are the comments of all fields, by "Struct.Field".
+func fieldDocs() (map[string]fieldDoc, error) {
 	file, err := parser.ParseFile(token.NewFileSet(), "config.go", source, parser.ParseComments)
 	if err != nil {
 		return nil, fmt.Errorf("read the settings' comments: %w", err)
 	}
-	comments := map[string]string{}
+	docs := map[string]fieldDoc{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -152,11 +168,19 @@ func fieldComments() (map[string]string, error) {
 		if fields, ok := spec.Type.(*ast.StructType); ok {
 			for _, field := range fields.Fields.List {
 				for _, name := range field.Names {
-					comments[spec.Name.Name+"."+name.Name] = field.Doc.Text()
+					doc := fieldDoc{text: field.Doc.Text()}
+					if field.Doc != nil {
+						for _, line := range field.Doc.List {
+							if strings.HasPrefix(line.Text, "//flag:") {
+								doc.directives = append(doc.directives, line.Text)
+							}
+						}
+					}
+					docs[spec.Name.Name+"."+name.Name] = doc
 				}
 			}
 		}
 		return false
 	})
-	return comments, nil
+	return docs, nil
 }

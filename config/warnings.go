@@ -136,21 +136,13 @@ func changed(table string, given, unset reflect.Value) []string {
 	return names
 }
 
-// flags are the command-line flags of the settings that warnings name.
-var flags = map[string]string{
-	"Node.Store": "store", "Node.StorePasswordFile": "store.password", "Node.ClusterAddr": "cluster.addr",
-	"Mailserver.PasswordFile": "mailserver.password", "Mailserver.Retention": "mailserver.retention", "RPC.IPCPath": "ipcpath",
-	"RPC.HTTP.Addr": "http.addr", "RPC.HTTP.Port": "http.port", "RPC.HTTP.API": "http.api", "RPC.HTTP.CORSDomain": "http.corsdomain", "RPC.HTTP.VHosts": "http.vhosts",
-	"RPC.WS.Addr": "ws.addr", "RPC.WS.Port": "ws.port", "RPC.WS.API": "ws.api", "RPC.WS.Origins": "ws.origins",
-	"Door.Addr": "door.addr", "Door.Port": "door.port", "Door.CertFile": "door.cert", "Door.KeyFile": "door.key", "Door.App": "door.app",
-	"Metrics.Addr": "metrics.addr", "Metrics.Port": "metrics.port",
-	"Status.Addr": "status.addr", "Status.Port": "status.port", "Status.TokenFile": "status.token",
-}
-
 // withFlag is a setting's name and, if it has one, its flag.
 func withFlag(setting string) string {
-	if flag, ok := flags[setting]; ok {
-		return setting + " (--" + flag + ")"
+	all, _ := Flags() // whose errors a test finds
+	for _, f := range all {
+		if f.Key == setting {
+			return setting + " (--" + f.Name + ")"
+		}
 	}
 	return setting
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"whisperpush/config"
+	"whisperpush/wnode/rpc"
 )
 
 // setting is a flag that lays its value over one field of the settings. Names and meaning are geth's where geth
@@ -33,142 +35,103 @@ const (
 
 const configFlag = "config"
 
-// settings returns the flags of the node, made again for each command that takes them.
+// categories are the headings of the tables' flags in the help.
+var categories = map[string]string{
+	"Node": nodeFlags, "Shh": whisperFlags, "Mailserver": mailFlags, "Push": mailFlags, "RPC": rpcFlags, "Door": doorFlags,
+	"Metrics": watchFlags, "Status": watchFlags, "Log": watchFlags,
+}
+
+// settings returns the flags of the node, made again for each command that takes them. What they are called and what
+// their help says is in the settings' own comments: see config.Flag.
 func settings() []setting {
-	d := config.Defaults()
-	return []setting{
-		text("datadir", nodeFlags, "`DIRECTORY` of keys, archive, registrations and socket (default: ~/.whisperpush)", "",
-			func(c *config.Config) *string { return &c.Node.DataDir }),
-		text("store", nodeFlags, "PostgreSQL database for archive and registrations in place of the data directory, a `URL` such as postgres://wnode@db.example.org/mail?sslmode=verify-full", "",
-			func(c *config.Config) *string { return &c.Node.Store }),
-		text("store.password", nodeFlags, "`FILE` with the password for --store (default: PGPASSWORD, or the file that PGPASSFILE names)", "",
-			func(c *config.Config) *string { return &c.Node.StorePasswordFile }),
-		text("cluster.addr", nodeFlags, "`HOST:PORT` of this computer at which nodes with push that share --store reach each other", d.Node.ClusterAddr,
-			func(c *config.Config) *string { return &c.Node.ClusterAddr }),
-		text("addr", nodeFlags, "`INTERFACE` to listen on for peers (default: all)", "", nil).
-			applied(func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) }),
-		number("port", nodeFlags, "`PORT` for peers, TCP and UDP; 0 is any free one", 30303, nil).
-			appliedInt(func(v int, c *config.Config) error { return setPort(&c.Node.ListenAddr, v) }),
-		number("maxpeers", nodeFlags, "most peers at one time, a `NUMBER`; a third is for those the node dials, and of the others an idle one gives way to a newcomer", d.Node.MaxPeers,
-			func(c *config.Config) *int { return &c.Node.MaxPeers }),
-		list("bootnodes", nodeFlags, "comma-separated `ENODES` that help to find peers", d.Node.BootstrapNodes,
-			func(c *config.Config) *[]string { return &c.Node.BootstrapNodes }),
-		text("nodekey", nodeFlags, "`FILE` with the node's private key in hex (default: nodekey in the data directory)", "",
-			func(c *config.Config) *string { return &c.Node.KeyFile }),
-		text("nodekeyhex", nodeFlags, "the node's private key in `HEX`, for tests: others on this computer can see it", "",
-			nil).applied(func(v string, c *config.Config) error {
+	all := []setting{{flag: &cli.BoolFlag{Name: "shh", Hidden: true, Usage: "Whisper is always on; accepted because geth has it"}}}
+	described, err := config.Flags()
+	if err != nil {
+		panic(err) // of the source, which a test reads
+	}
+	for _, f := range described {
+		all = append(all, newSetting(f))
+	}
+	return all
+}
+
+// newSetting is the flag of a field, by the field's type.
+func newSetting(f config.Flag) setting {
+	table, _, _ := strings.Cut(f.Key, ".")
+	category := categories[table]
+	defaults := config.Defaults()
+	defaults.Node.DataDir = "" // of whoever runs it; readSettings puts it in
+	value := defaults.Field(f.Key)
+	text := func(value string, set func(v string, c *config.Config) error) setting {
+		return setting{
+			flag:  &cli.StringFlag{Name: f.Name, Category: category, Usage: f.Usage, Value: value, DefaultText: value},
+			apply: func(c *cli.Context, cfg *config.Config) error { return set(c.String(f.Name), cfg) },
+		}
+	}
+	number := func(value int, set func(v int, c *config.Config) error) setting {
+		return setting{
+			flag:  &cli.IntFlag{Name: f.Name, Category: category, Usage: f.Usage, Value: value},
+			apply: func(c *cli.Context, cfg *config.Config) error { return set(c.Int(f.Name), cfg) },
+		}
+	}
+	switch f.Name { // those that are more than a field
+	case "addr":
+		return text("", func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) })
+	case "port":
+		return number(rpc.PortOf(defaults.Node.ListenAddr), func(v int, c *config.Config) error { return setPort(&c.Node.ListenAddr, v) })
+	case "nodekeyhex":
+		return text("", func(v string, c *config.Config) error {
 			c.Node.KeyHex = strings.TrimPrefix(strings.TrimPrefix(v, "0x"), "0X")
 			return nil
-		}),
-		text("nat", nodeFlags, "how peers reach the node through a router: `none|any|upnp|pmp|pmp:<IP>|stun|extip:<IP>`", d.Node.NAT,
-			func(c *config.Config) *string { return &c.Node.NAT }),
-		toggle("nodiscover", nodeFlags, "do not search for peers", func(c *config.Config) *bool { return &c.Node.NoDiscovery }),
-		text("netrestrict", nodeFlags, "talk only to these networks, comma-separated `CIDR` masks", "",
-			func(c *config.Config) *string { return &c.Node.NetRestrict }),
-
-		{flag: &cli.BoolFlag{Name: "shh", Hidden: true, Usage: "Whisper is always on; accepted because geth has it"}},
-		fraction("shh.pow", whisperFlags, "least proof of work of an envelope, a `NUMBER`; 0 is any", d.Shh.MinimumAcceptedPOW,
-			func(c *config.Config) *float64 { return &c.Shh.MinimumAcceptedPOW }),
-		number("shh.maxmessagesize", whisperFlags, "largest envelope in `BYTES`", int(d.Shh.MaxMessageSize), nil).
-			appliedInt(func(v int, c *config.Config) error {
-				if v < 0 || v > 1<<31 {
-					return fmt.Errorf("--shh.maxmessagesize is %d; give 0 to 10485760 bytes", v)
-				}
-				c.Shh.MaxMessageSize = uint32(v)
+		})
+	}
+	switch value := value.Interface().(type) {
+	case bool:
+		return setting{
+			flag: &cli.BoolFlag{Name: f.Name, Category: category, Usage: f.Usage, DisableDefaultText: true},
+			apply: func(c *cli.Context, cfg *config.Config) error {
+				cfg.Field(f.Key).SetBool(c.Bool(f.Name))
 				return nil
-			}),
-		toggle("shh.restrict-light", whisperFlags, "refuse links between two light nodes",
-			func(c *config.Config) *bool { return &c.Shh.RestrictConnectionBetweenLightClients }),
-
-		toggle("mailserver", mailFlags, "archive envelopes and answer mail requests", func(c *config.Config) *bool { return &c.Mailserver.Enabled }),
-		text("mailserver.password", mailFlags, "`FILE` with the password for mail requests (default: the password status-offline-inbox)", "",
-			func(c *config.Config) *string { return &c.Mailserver.PasswordFile }),
-		text("mailserver.retention", mailFlags, "how long mail is kept, a `DURATION` such as 30d or 36h; 0 is for ever", d.Mailserver.Retention.String(), nil).
-			applied(func(v string, c *config.Config) (err error) {
-				c.Mailserver.Retention, err = config.ParseDuration(v)
-				if err != nil {
-					return fmt.Errorf("--mailserver.retention: %w", err)
-				}
+			},
+		}
+	case int:
+		return number(value, func(v int, c *config.Config) error { c.Field(f.Key).SetInt(int64(v)); return nil })
+	case uint32:
+		return number(int(value), func(v int, c *config.Config) error {
+			if v < 0 || v > 1<<31 {
+				return fmt.Errorf("--%s is %d; give 0 to 10485760 bytes", f.Name, v)
+			}
+			c.Field(f.Key).SetUint(uint64(v))
+			return nil
+		})
+	case float64:
+		return setting{
+			flag: &cli.Float64Flag{Name: f.Name, Category: category, Usage: f.Usage, Value: value},
+			apply: func(c *cli.Context, cfg *config.Config) error {
+				cfg.Field(f.Key).SetFloat(c.Float64(f.Name))
 				return nil
-			}),
-		toggle("push", mailFlags, "wake registered devices; turns on --mailserver; providers are in the --config file",
-			func(c *config.Config) *bool { return &c.Push.Enabled }),
-
-		toggle("ipcdisable", rpcFlags, "do not open the local JSON-RPC socket", func(c *config.Config) *bool { return &c.RPC.IPCDisable }),
-		text("ipcpath", rpcFlags, "`PATH` of the local JSON-RPC socket; a bare name is in the data directory", d.RPC.IPCPath,
-			func(c *config.Config) *string { return &c.RPC.IPCPath }),
-		toggle("http", rpcFlags, "serve JSON-RPC over HTTP", func(c *config.Config) *bool { return &c.RPC.HTTP.Enabled }),
-		text("http.addr", rpcFlags, "`INTERFACE` to listen on", d.RPC.HTTP.Addr, func(c *config.Config) *string { return &c.RPC.HTTP.Addr }),
-		number("http.port", rpcFlags, "`PORT` to listen on", d.RPC.HTTP.Port, func(c *config.Config) *int { return &c.RPC.HTTP.Port }),
-		list("http.api", rpcFlags, "comma-separated `NAMES` of what is served: shh, net, web3, admin", d.RPC.HTTP.API,
-			func(c *config.Config) *[]string { return &c.RPC.HTTP.API }),
-		list("http.corsdomain", rpcFlags, "comma-separated `ORIGINS` that may call from a browser", d.RPC.HTTP.CORSDomain,
-			func(c *config.Config) *[]string { return &c.RPC.HTTP.CORSDomain }),
-		list("http.vhosts", rpcFlags, "comma-separated host `NAMES` it may be called by; * is every one", d.RPC.HTTP.VHosts,
-			func(c *config.Config) *[]string { return &c.RPC.HTTP.VHosts }),
-		toggle("ws", rpcFlags, "serve JSON-RPC over WebSocket", func(c *config.Config) *bool { return &c.RPC.WS.Enabled }),
-		text("ws.addr", rpcFlags, "`INTERFACE` to listen on", d.RPC.WS.Addr, func(c *config.Config) *string { return &c.RPC.WS.Addr }),
-		number("ws.port", rpcFlags, "`PORT` to listen on", d.RPC.WS.Port, func(c *config.Config) *int { return &c.RPC.WS.Port }),
-		list("ws.api", rpcFlags, "comma-separated `NAMES` of what is served: shh, net, web3, admin", d.RPC.WS.API,
-			func(c *config.Config) *[]string { return &c.RPC.WS.API }),
-		list("ws.origins", rpcFlags, "comma-separated `ORIGINS` that may connect from a browser", d.RPC.WS.Origins,
-			func(c *config.Config) *[]string { return &c.RPC.WS.Origins }),
-
-		toggle("door", doorFlags, "serve devices over HTTPS too", func(c *config.Config) *bool { return &c.Door.Enabled }),
-		text("door.addr", doorFlags, "`INTERFACE` to listen on; beyond this computer it needs a certificate", d.Door.Addr, func(c *config.Config) *string { return &c.Door.Addr }),
-		number("door.port", doorFlags, "`PORT` to listen on", d.Door.Port, func(c *config.Config) *int { return &c.Door.Port }),
-		text("door.cert", doorFlags, "PEM `FILE` of the certificate, read again when it changes", "", func(c *config.Config) *string { return &c.Door.CertFile }),
-		text("door.key", doorFlags, "PEM `FILE` of the certificate's key", "", func(c *config.Config) *string { return &c.Door.KeyFile }),
-		toggle("door.app", doorFlags, "serve a small messenger for browsers there", func(c *config.Config) *bool { return &c.Door.App }),
-
-		toggle("metrics", watchFlags, "serve Prometheus metrics, /healthz and /readyz", func(c *config.Config) *bool { return &c.Metrics.Enabled }),
-		text("metrics.addr", watchFlags, "`INTERFACE` to listen on", d.Metrics.Addr, func(c *config.Config) *string { return &c.Metrics.Addr }),
-		number("metrics.port", watchFlags, "`PORT` to listen on", d.Metrics.Port, func(c *config.Config) *int { return &c.Metrics.Port }),
-		toggle("status", watchFlags, "serve a status page for people", func(c *config.Config) *bool { return &c.Status.Enabled }),
-		text("status.addr", watchFlags, "`INTERFACE` to listen on; beyond this computer it needs --status.token", d.Status.Addr, func(c *config.Config) *string { return &c.Status.Addr }),
-		number("status.port", watchFlags, "`PORT` to listen on", d.Status.Port, func(c *config.Config) *int { return &c.Status.Port }),
-		text("status.token", watchFlags, "`FILE` with the password that the page asks for", "", func(c *config.Config) *string { return &c.Status.TokenFile }),
-		number("verbosity", watchFlags, "`LEVEL` of the log: 0 nothing, 1 errors, 2 warnings, 3 info, 4 debug, 5 all", d.Log.Verbosity,
-			func(c *config.Config) *int { return &c.Log.Verbosity }),
-		text("log.format", watchFlags, "`text|json`", d.Log.Format, func(c *config.Config) *string { return &c.Log.Format }),
-	}
-}
-
-func text(name, category, usage, value string, field func(*config.Config) *string) setting {
-	s := setting{flag: &cli.StringFlag{Name: name, Category: category, Usage: usage, Value: value, DefaultText: value}}
-	return s.applied(func(v string, cfg *config.Config) error { *field(cfg) = v; return nil })
-}
-
-func number(name, category, usage string, value int, field func(*config.Config) *int) setting {
-	s := setting{flag: &cli.IntFlag{Name: name, Category: category, Usage: usage, Value: value}}
-	return s.appliedInt(func(v int, cfg *config.Config) error { *field(cfg) = v; return nil })
-}
-
-func fraction(name, category, usage string, value float64, field func(*config.Config) *float64) setting {
-	return setting{
-		flag: &cli.Float64Flag{Name: name, Category: category, Usage: usage, Value: value},
-		apply: func(c *cli.Context, cfg *config.Config) error {
-			*field(cfg) = c.Float64(name)
+			},
+		}
+	case []string:
+		s := text(strings.Join(value, ","), func(v string, c *config.Config) error {
+			c.Field(f.Key).Set(reflect.ValueOf(splitList(v)))
 			return nil
-		},
-	}
-}
-
-func toggle(name, category, usage string, field func(*config.Config) *bool) setting {
-	return setting{
-		flag: &cli.BoolFlag{Name: name, Category: category, Usage: usage, DisableDefaultText: true},
-		apply: func(c *cli.Context, cfg *config.Config) error {
-			*field(cfg) = c.Bool(name)
+		})
+		s.flag.(*cli.StringFlag).Usage += "; several with commas between them"
+		return s
+	case config.Duration:
+		return text(value.String(), func(v string, c *config.Config) error {
+			d, err := config.ParseDuration(v)
+			if err != nil {
+				return fmt.Errorf("--%s: %w", f.Name, err)
+			}
+			c.Field(f.Key).Set(reflect.ValueOf(d))
 			return nil
-		},
+		})
+	case string:
+		return text(value, func(v string, c *config.Config) error { c.Field(f.Key).SetString(v); return nil })
 	}
-}
-
-func list(name, category, usage string, value []string, field func(*config.Config) *[]string) setting {
-	return text(name, category, usage, strings.Join(value, ","), nil).applied(func(v string, cfg *config.Config) error {
-		*field(cfg) = splitList(v)
-		return nil
-	})
+	panic("a flag of a setting of another type: " + f.Key)
 }
 
 // splitList reads a comma-separated list; spaces around and empty parts do not count.
@@ -183,16 +146,6 @@ func splitList(s string) []string {
 }
 
 func (s setting) name() string { return s.flag.Names()[0] }
-
-func (s setting) applied(set func(v string, cfg *config.Config) error) setting {
-	s.apply = func(c *cli.Context, cfg *config.Config) error { return set(c.String(s.name()), cfg) }
-	return s
-}
-
-func (s setting) appliedInt(set func(v int, cfg *config.Config) error) setting {
-	s.apply = func(c *cli.Context, cfg *config.Config) error { return set(c.Int(s.name()), cfg) }
-	return s
-}
 
 func setHost(addr *string, host string) error {
 	name, err := config.Host(host, "port")
