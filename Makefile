@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@latest
 FAULTS = 'PowerCut|Torn|BitFlip|FullDisk|FailedSync|Corrupt|Recover|Panic|Crash|Interrupted'
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: help build man demo demo-web test model test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors clean
+.PHONY: help build man demo demo-web test model test-postgres test-web test-app torture torture-short bench bench-full microbench slo bench-cluster cluster cluster-short lint vuln fuzz vectors release packages test-deploy clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,5 +97,14 @@ screenshots: ## write docs/status.png and docs/app-*.png, in a real browser (nee
 vectors: ## write the golden vectors of shh/6 anew with the genuine node
 	cd testutil/genuine && $(GO) run -ldflags=-checklinkname=0 ./cmd/vectors -out ../../whisper/testdata/genuine
 
+release: ## static binaries for amd64 and arm64 with checksums and SBOMs, in dist (of a clean commit always the same)
+	deploy/release.sh
+
+packages: release ## packages for Debian and RPM beside them
+	deploy/packages.sh
+
+test-deploy: ## try them: built twice and equal, installed, upgraded and purged; the unit, the alert rules (needs root and Debian)
+	deploy/test.sh
+
 clean: ## remove what build made
-	rm -rf bin
+	rm -rf bin dist
