@@ -32,6 +32,9 @@ func copyRecords(db durable.Store, each func(key, value []byte) error) error {
 	it := db.Scan(nil, nil)
 	defer it.Release()
 	for it.Next() {
+		if bytes.Equal(it.Key(), vault.KeyWrap) && vault.WrapsFormer(it.Value()) {
+			return fmt.Errorf("%w; a node that runs completes it in a moment, and then it can be copied", ErrRotating)
+		}
 		if err := each(it.Key(), it.Value()); err != nil {
 			return err
 		}

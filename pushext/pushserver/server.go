@@ -39,6 +39,7 @@ type Server struct {
 	protocol   *requests.Server
 	terms      atomic.Pointer[terms]
 	retimed    chan struct{} // capacity 1: terms has another TTL
+	rotated    chan struct{} // capacity 1: the disk key was exchanged
 	fresh      bool          // the log was never followed
 
 	cancel context.CancelFunc // of the goroutines below; nil before Start
@@ -110,7 +111,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 		asked.LogID = log.LogID
 	}
 	x := &Server{
-		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, retimed: make(chan struct{}, 1), fresh: !started,
+		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, retimed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), fresh: !started,
 		follower: follow.New(follow.Options{
 			Log: cfg.Log, Matcher: reg, Outbox: box, FanOut: cfg.Delivery.FanOut, Logger: cfg.Logger, Registerer: cfg.Registerer,
 		}),
@@ -177,6 +178,7 @@ func (x *Server) Start(ctx context.Context) error {
 		}
 	})
 	x.wg.Go(func() { x.sweep(run) })
+	x.wg.Go(func() { x.reseal(run) })
 	return nil
 }
 

@@ -100,7 +100,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 		}
 		return server, key, nil
 	}
-	server, err := pushserver.New(settings)
+	server, err := openPush(settings, DiskKeyFile(cfg))
 	if errors.Is(err, pushserver.ErrDiskKey) {
 		return nil, nil, fmt.Errorf("the disk key in %s is not the one that %s was sealed with; put that one there, or move %s away to begin with no registrations", DiskKeyFile(cfg).Path(), dir, dir)
 	}

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -42,6 +43,7 @@ const StoreFormat = 1
 var (
 	KeyFormat = []byte{Meta, 'f'}
 	KeyCheck  = []byte{Meta, 'k'}
+	KeyWrap   = []byte{Meta, 'd'} // after an exchange of the disk key; see rotate.go
 )
 
 // Vault is the one database of the push server: registrations, what they
@@ -51,9 +53,15 @@ var (
 // outside the database; the rest (local ids, public hashes, counters) is not.
 type Vault struct {
 	DB   durable.Store
-	Dir  string      // holds its files, and others beside them; empty if it has none of its own
-	aead cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
+	Dir  string // holds its files, and others beside them; empty if it has none of its own
+	keys atomic.Pointer[keys]
 	mac  []byte
+}
+
+// keys seal and open.
+type keys struct {
+	aead   cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
+	former cipher.AEAD // opens what is not sealed anew yet; nil: all is
 }
 
 // Open opens or creates the database. The error wraps ErrDiskKey,
@@ -100,19 +108,30 @@ func New(diskKey []byte) (*Vault, error) {
 	if len(diskKey) != DiskKeySize {
 		return nil, fmt.Errorf("disk key has %d bytes, want %d", len(diskKey), DiskKeySize)
 	}
-	sealKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk seal 1", chacha20poly1305.KeySize)
+	aead, _, err := sealer(diskKey)
 	if err != nil {
-		return nil, fmt.Errorf("derive the seal key: %w", err)
+		return nil, err
 	}
 	macKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk fingerprint 1", sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("derive the fingerprint key: %w", err)
 	}
+	s := &Vault{mac: macKey}
+	s.keys.Store(&keys{aead: aead})
+	return s, nil
+}
+
+// sealer derives what seals from a disk key, and its key.
+func sealer(diskKey []byte) (cipher.AEAD, []byte, error) {
+	sealKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk seal 1", chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, nil, fmt.Errorf("derive the seal key: %w", err)
+	}
 	aead, err := chacha20poly1305.NewX(sealKey)
 	if err != nil {
-		return nil, fmt.Errorf("seal key: %w", err)
+		return nil, nil, fmt.Errorf("seal key: %w", err)
 	}
-	return &Vault{aead: aead, mac: macKey}, nil
+	return aead, sealKey, nil
 }
 
 // check proves that this program and this key fit the database, and marks a new one.
@@ -145,7 +164,7 @@ func (s *Vault) check() error {
 	if _, err := s.Open(KeyCheck, sealed); err != nil {
 		return fmt.Errorf("%w: restore the key file that belongs to it, or remove the database to start with no registrations", ErrDiskKey)
 	}
-	return nil
+	return s.unwrap()
 }
 
 // sealVersion is the first byte of every sealed record, so that the cipher can
@@ -154,12 +173,14 @@ const sealVersion = 1
 
 // Seal encrypts plain for the record at key: version, nonce, ciphertext. The
 // key is authenticated, so a record cannot be moved to another key.
-func (s *Vault) Seal(key, plain []byte) []byte {
+func (s *Vault) Seal(key, plain []byte) []byte { return seal(s.keys.Load().aead, key, plain) }
+
+func seal(aead cipher.AEAD, key, plain []byte) []byte {
 	out := make([]byte, 1+chacha20poly1305.NonceSizeX, 1+chacha20poly1305.NonceSizeX+len(plain)+chacha20poly1305.Overhead)
 	out[0] = sealVersion
 	nonce := out[1:]
 	rand.Read(nonce) // never fails
-	return s.aead.Seal(out, nonce, plain, key)
+	return aead.Seal(out, nonce, plain, key)
 }
 
 // Open reverses seal. The error wraps ErrSealed.
@@ -167,11 +188,20 @@ func (s *Vault) Open(key, sealed []byte) ([]byte, error) { return s.OpenInto(nil
 
 // OpenInto is open in the room of buf, as far as that is enough.
 func (s *Vault) OpenInto(buf, key, sealed []byte) ([]byte, error) {
+	k := s.keys.Load()
+	plain, err := open(k.aead, buf, key, sealed)
+	if err != nil && k.former != nil {
+		plain, err = open(k.former, buf, key, sealed)
+	}
+	return plain, err
+}
+
+func open(aead cipher.AEAD, buf, key, sealed []byte) ([]byte, error) {
 	if len(sealed) < 1+chacha20poly1305.NonceSizeX || sealed[0] != sealVersion {
 		return nil, ErrSealed
 	}
 	nonce, box := sealed[1:1+chacha20poly1305.NonceSizeX], sealed[1+chacha20poly1305.NonceSizeX:]
-	plain, err := s.aead.Open(buf[:0], nonce, box, key)
+	plain, err := aead.Open(buf[:0], nonce, box, key)
 	if err != nil {
 		return nil, ErrSealed
 	}

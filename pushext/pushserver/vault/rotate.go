@@ -1,0 +1,111 @@
+package vault
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"whisperpush/durable"
+)
+
+// A disk key is exchanged while the database is used. One batch seals KeyCheck with the new key, which opens the database
+// from then on, and KeyWrap: the key of the fingerprints, which stays, as what many of them are of is not kept; and the
+// former seal key, which opens records until all are sealed anew. Then KeyWrap is written without it, and the former disk
+// key opens nothing.
+
+// ErrRotating means that an exchange of the disk key is not complete.
+var ErrRotating = errors.New("the disk key is being exchanged: not all records are sealed with the new one yet")
+
+// wrapVersion is the first byte of the record at KeyWrap; the key of fingerprints follows, and the former seal key if
+// there is one.
+const wrapVersion = 1
+
+// Rotate exchanges the disk key. Whoever keeps records seals them anew then, and calls Rotated. The error wraps ErrRotating
+// if an exchange is not complete, and nothing has changed then.
+func (s *Vault) Rotate(former, diskKey []byte) error {
+	if s.Rotating() {
+		return ErrRotating
+	}
+	if len(diskKey) != DiskKeySize {
+		return fmt.Errorf("disk key has %d bytes, want %d", len(diskKey), DiskKeySize)
+	}
+	next, _, err := sealer(diskKey)
+	if err != nil {
+		return err
+	}
+	before, sealKey, err := sealer(former)
+	if err != nil {
+		return err
+	}
+	check, err := s.Get(KeyCheck)
+	if err != nil {
+		return fmt.Errorf("read key check of push database: %w", err)
+	}
+	if _, err := open(before, nil, KeyCheck, check); err != nil {
+		return ErrDiskKey
+	}
+	var b durable.Batch
+	b.Put(KeyCheck, seal(next, KeyCheck, nil))
+	b.Put(KeyWrap, seal(next, KeyWrap, append(append([]byte{wrapVersion}, s.mac...), sealKey...)))
+	if err := s.Write(&b); err != nil {
+		return err
+	}
+	s.keys.Store(&keys{aead: next, former: before})
+	return nil
+}
+
+// Rotating reports whether records may be sealed with a former key.
+func (s *Vault) Rotating() bool { return s.keys.Load().former != nil }
+
+// Current reports whether a record is sealed with the disk key of now.
+func (s *Vault) Current(key, sealed []byte) bool {
+	_, err := open(s.keys.Load().aead, nil, key, sealed)
+	return err == nil
+}
+
+// Rotated completes an exchange: nothing is sealed with the former key any more.
+func (s *Vault) Rotated() error {
+	k := s.keys.Load()
+	var b durable.Batch
+	b.Put(KeyWrap, seal(k.aead, KeyWrap, append([]byte{wrapVersion}, s.mac...)))
+	if err := s.Write(&b); err != nil {
+		return err
+	}
+	s.keys.Store(&keys{aead: k.aead})
+	return nil
+}
+
+// unwrap reads what an exchange of the disk key has left.
+func (s *Vault) unwrap() error {
+	sealed, err := s.DB.Get(KeyWrap)
+	if errors.Is(err, durable.ErrNotFound) {
+		return nil // there was none
+	}
+	if err != nil {
+		return fmt.Errorf("read the wrapped key of push database: %w", err)
+	}
+	plain, err := s.Open(KeyWrap, sealed)
+	if err != nil {
+		return fmt.Errorf("the wrapped key of push database: %w", err)
+	}
+	switch {
+	case len(plain) == 1+sha256.Size && plain[0] == wrapVersion:
+	case len(plain) == 1+sha256.Size+chacha20poly1305.KeySize && plain[0] == wrapVersion:
+		former, err := chacha20poly1305.NewX(plain[1+sha256.Size:])
+		if err != nil {
+			return fmt.Errorf("former seal key: %w", err)
+		}
+		s.keys.Store(&keys{aead: s.keys.Load().aead, former: former})
+	default:
+		return fmt.Errorf("%w: its wrapped key has %d bytes", ErrFormat, len(plain))
+	}
+	s.mac = plain[1 : 1+sha256.Size]
+	return nil
+}
+
+// WrapsFormer reports whether a record at KeyWrap has a former key, which there is until all records are sealed anew.
+func WrapsFormer(sealed []byte) bool {
+	return len(sealed) > 1+chacha20poly1305.NonceSizeX+1+sha256.Size+chacha20poly1305.Overhead
+}
