@@ -3,6 +3,7 @@ package wnode
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/mailserver/archive/foreign"
 	"whisperpush/mailserver/archive/portable"
+	"whisperpush/postgres"
 	"whisperpush/wnode/node"
 )
 
@@ -82,8 +84,9 @@ func archiveCommand() *cli.Command {
 			},
 			{
 				Name: "import", Usage: "archive what SOURCE has and the archive has not", ArgsUsage: "SOURCE",
-				Description: "SOURCE is a file that wnode archive export wrote, - for standard input, or the directory of a LevelDB database\n" +
-					"of a mailserver of go-ethereum v1.9.20 or status-go that does not run.\n" +
+				Description: "SOURCE is a file that wnode archive export wrote, - for standard input, the directory of a LevelDB database of a\n" +
+					"mailserver of go-ethereum v1.9.20 or status-go that does not run, or the URL of the PostgreSQL database of one of\n" +
+					"status-go's, such as postgres://status@db.example.org/mail.\n" +
 					"Each envelope is checked against its own hash and its key. Nobody is woken for what had expired. An import that was\n" +
 					"interrupted goes on where it was when it is run again; run once more it changes nothing.",
 				Flags:  append(settingFlags(), jsonFlag()),
@@ -314,11 +317,17 @@ func importFrom(c *cli.Context, source string, k keeper) (report importReport, e
 		}
 		return flush()
 	}
-	if info, statErr := os.Stat(source); statErr == nil && info.IsDir() {
+	info, statErr := os.Stat(source)
+	switch {
+	case isPostgres(source):
+		after := place.load()
+		report.Resumed = after != nil
+		err = postgres.ReadStatusTable(c.Context, source, postgres.Options{}, after, add)
+	case statErr == nil && info.IsDir():
 		after := place.load()
 		report.Resumed = after != nil
 		err = foreign.ReadLevelDB(c.Context, source, after, add)
-	} else {
+	default:
 		err = importStream(c, source, add)
 	}
 	if err == nil {
@@ -328,6 +337,11 @@ func importFrom(c *cli.Context, source string, k keeper) (report importReport, e
 		place.done()
 	}
 	return report, err
+}
+
+// isPostgres reports whether a source is a database.
+func isPostgres(source string) bool {
+	return strings.HasPrefix(source, "postgres://") || strings.HasPrefix(source, "postgresql://")
 }
 
 // importStream reads a stream twice if it is a file: nothing of one that is damaged is imported.
@@ -371,17 +385,12 @@ type importPlace struct{ path string }
 
 func newImportPlace(c *cli.Context, source string) importPlace {
 	cfg, _, _ := readSettings(c)
-	whole, err := filepath.Abs(source)
-	if err != nil {
-		whole = source
+	whole := source
+	if abs, err := filepath.Abs(source); err == nil && !isPostgres(source) {
+		whole = abs
 	}
-	name := "import-" + strings.Trim(strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' {
-			return r
-		}
-		return '-'
-	}, whole), "-.")
-	return importPlace{filepath.Join(cfg.Node.DataDir, name[max(0, len(name)-200):])}
+	sum := sha256.Sum256([]byte(whole)) // a URL may hold a password
+	return importPlace{filepath.Join(cfg.Node.DataDir, "import-"+hex.EncodeToString(sum[:8]))}
 }
 
 func (p importPlace) load() []byte {
