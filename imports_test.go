@@ -65,7 +65,7 @@ var layers = map[string][]string{
 		"pushext/pushserver", "pushext/pushwire", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
-		"config", "whisper", "whisper/uplink", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
+		"config", "whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
 		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},

@@ -92,6 +92,7 @@ func archiveCommand() *cli.Command {
 				Flags:  append(settingFlags(), jsonFlag()),
 				Action: importAction,
 			},
+			pullCommand(),
 		},
 	}
 }
@@ -290,10 +291,7 @@ func importFrom(c *cli.Context, source string, k keeper) (report importReport, e
 		if err != nil {
 			return err
 		}
-		report.Archived += taken.Archived
-		report.Known += taken.Known
-		report.TooOld += taken.TooOld
-		report.Refused += taken.Refused
+		report.add(taken)
 		raws, size = nil, 0
 		place.save(last)
 		return nil
