@@ -124,6 +124,19 @@ func deviceCommand() *cli.Command {
 				Action: deviceMove,
 			},
 			{
+				Name:   "credential",
+				Usage:  "print what another of your devices needs to revoke this one, should it be lost; tell nobody else",
+				Flags:  []cli.Flag{dir()},
+				Action: deviceCredential,
+			},
+			{
+				Name:      "revoke",
+				Usage:     "end the registration of a lost device, for good",
+				UsageText: "wnode device revoke [flags] FILE",
+				Flags:     []cli.Flag{timeout("give up after this `DURATION`", time.Minute)},
+				Action:    deviceRevoke,
+			},
+			{
 				Name:   "unregister",
 				Usage:  "end the registration",
 				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},

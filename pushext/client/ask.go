@@ -41,6 +41,9 @@ type known struct {
 	pow    float64       // that it asks for
 	fetch  int           // hashes that it takes in one request
 
+	version uint64 // of the registration that it holds, the greatest that it told
+	looked  bool   // whether another device has the same keys
+
 	receipts bool // it takes receipts without sending again (Fetch.Received)
 }
 
@@ -209,10 +212,10 @@ func (d *Device) learn(reply pushwire.Reply) {
 	switch body := reply.Body.(type) {
 	case *pushwire.RegisterReply:
 		d.standing(body.Standing, body.Limits)
-		d.state.Version = max(d.state.Version, body.Version)
+		d.known.version = max(d.known.version, body.Version)
 	case *pushwire.StatusReply:
 		d.standing(body.Standing, body.Limits)
-		d.state.Version = max(d.state.Version, body.Version)
+		d.known.version = max(d.known.version, body.Version)
 		if reply.Code == pushwire.OK && d.state.Seq > body.Seq {
 			d.state.Seq = 0 // of a sequence that is over
 		}

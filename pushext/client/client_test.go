@@ -209,23 +209,53 @@ func TestRepeatsWhatMaySucceed(t *testing.T) {
 	}
 }
 
-func TestStaleVersionIsRaisedOnce(t *testing.T) {
+// A server that holds a later version was told it by another device with the same keys: the
+// account is left to that one.
+func TestStaleRegisterBeginsAnew(t *testing.T) {
 	s := startScripted(t)
 	held := uint64(time.Now().Add(time.Hour).UnixMilli())
-	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
-		if v := req.Body.(*pushwire.Register).Version; v <= held {
+	var accounts []*ecdsa.PublicKey
+	s.answer = func(req pushwire.Request, from *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		if accounts = append(accounts, from); len(accounts) == 1 {
 			return pushwire.Reply{Code: pushwire.Stale, Text: "stale", Body: &pushwire.RegisterReply{Version: held}}, nil, true
 		}
 		return accepted(req.Body.(*pushwire.Register).Version), nil, true
 	}
 	d := s.open(t, nil)
 	require.NoError(t, d.Register(t.Context(), route()))
-	require.Equal(t, held+1, s.seen()[1].Body.(*pushwire.Register).Version)
+	require.Len(t, accounts, 2)
+	require.False(t, accounts[0].Equal(accounts[1]))
+	first, second := s.seen()[0].Body.(*pushwire.Register), s.seen()[1].Body.(*pushwire.Register)
+	require.NotEqual(t, first.SealKey, second.SealKey)
+	require.Less(t, second.Version, held)
 
-	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+	s.answer = func(req pushwire.Request, _ *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
 		return pushwire.Reply{Code: pushwire.Stale, Text: "stale", Body: &pushwire.RegisterReply{Version: held}}, nil, true
 	}
 	require.True(t, IsRefused(d.Register(t.Context(), route()), pushwire.Stale), "a server that lies is not asked for ever")
+}
+
+// Two devices of one person that chose no group have nothing in common that the server sees
+// but the topics.
+func TestDevicesAreUnlinkable(t *testing.T) {
+	s := startScripted(t)
+	accounts := map[string]bool{}
+	s.answer = func(req pushwire.Request, from *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		accounts[string(crypto.CompressPubkey(from))] = true
+		return accepted(req.Body.(*pushwire.Register).Version), nil, true
+	}
+	for range 2 {
+		require.NoError(t, s.open(t, nil).Register(t.Context(), route()))
+	}
+	require.Len(t, accounts, 2)
+	first, second := s.seen()[0].Body.(*pushwire.Register), s.seen()[1].Body.(*pushwire.Register)
+	require.NotEqual(t, first.SealKey, second.SealKey)
+	require.NotEqual(t, first.Chain, second.Chain)
+	require.Empty(t, first.Group)
+	require.Empty(t, second.Group)
+	require.Zero(t, first.Preferences)
+	require.Zero(t, second.Preferences)
+	require.Equal(t, first.Channels, second.Channels)
 }
 
 func TestRefusalReachesTheApp(t *testing.T) {

@@ -37,6 +37,13 @@ type Config struct {
 	// package inbox does.
 	Complete bool
 
+	// Installation names this installation of the app on this device, as the platform
+	// does outside of backups, such as ANDROID_ID or identifierForVendor. With it a backup
+	// that is put back on a second phone begins an account of its own at once, and the
+	// first phone goes on being woken. Without it that is found out when either of them
+	// registers again. A hash of it is kept, and nothing sent. It may be empty.
+	Installation string
+
 	Logger *slog.Logger // nil: nothing is logged
 }
 
@@ -104,6 +111,13 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 	}
 	d.awake, d.lull = context.WithCancelCause(context.Background())
 	if d.state, err = d.keep.open(ctx, time.Now()); err != nil {
+		return nil, err
+	}
+	renewed, err := d.state.settle(installation(cfg.Installation))
+	if err == nil && renewed {
+		err = d.save(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if cfg.MailPassword != "" {

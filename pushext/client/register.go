@@ -60,7 +60,9 @@ func (r *Registration) check() error {
 
 // Register creates the registration or replaces it as a whole. The server then
 // sends a challenge to each new address; Receive answers it. Register again
-// whenever the platform hands out a new token, and before the lifetime is over.
+// whenever the platform hands out a new token, and before the lifetime is over. If another
+// device turns out to have the same keys, as after a backup was put back on a second phone,
+// this one begins anew with keys of its own, and both are woken.
 func (d *Device) Register(ctx context.Context, r Registration) error {
 	if err := r.check(); err != nil {
 		return err
@@ -70,6 +72,18 @@ func (d *Device) Register(ctx context.Context, r Registration) error {
 		return err
 	}
 	defer done()
+	for again := false; ; again = true {
+		if err := d.part(ctx); err != nil {
+			return err
+		}
+		if err := d.register(ctx, r); again || !IsRefused(err, pushwire.Stale) {
+			return err
+		}
+	}
+}
+
+// register is Register. The caller has the turn.
+func (d *Device) register(ctx context.Context, r Registration) error {
 	body := &pushwire.Register{
 		Routes:      r.Routes,
 		Plain:       r.Plain,
@@ -261,7 +275,8 @@ func (d *Device) names() (b pushwire.Binding, err error) {
 
 // change sends a request that carries a version. The version is kept before it
 // is used, so that it is never used twice; one that the server finds stale is
-// raised above the server's once. What the change means is noted when the server has
+// raised above the server's once, unless it is that of a Register: then another device has
+// the same keys. What the change means is noted when the server has
 // answered, by answered; sent notes beforehand what may be so from now on. Both are
 // called with mu held.
 func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.RequestBody, answered func(ok bool), sent func()) error {
@@ -283,8 +298,11 @@ func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.
 		if err != nil {
 			return err
 		}
-		if x.reply.Code == pushwire.Stale && !again {
-			continue // ask has learned the server's version
+		if x.reply.Code == pushwire.Stale && !again && x.request.Kind() != pushwire.KindRegister {
+			d.mu.Lock()
+			d.state.Version = max(d.state.Version, d.known.version)
+			d.mu.Unlock()
+			continue
 		}
 		err = x.reply.Error()
 		d.mu.Lock()

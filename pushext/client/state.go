@@ -34,6 +34,8 @@ type state struct {
 	SealKey         hexutil.Bytes `json:"sealKey"`         // X25519, private
 	SealPublicKey   hexutil.Bytes `json:"sealPublicKey"`
 
+	Installation string `json:"installation,omitempty"` // Config.Installation, hashed
+
 	Version uint64 `json:"version"`         // of the newest change asked for
 	Active  bool   `json:"active"`          // the server confirmed the registration
 	Plain   bool   `json:"plain,omitempty"` // wake-ups come in the plain form
@@ -174,6 +176,7 @@ func (s *state) merge(base, theirs *state) error {
 	s.Active = changed(s.Active, base.Active, theirs.Active)
 	s.Plain = changed(s.Plain, base.Plain, theirs.Plain)
 	s.Asked = changed(s.Asked, base.Asked, theirs.Asked)
+	s.Installation = changed(s.Installation, base.Installation, theirs.Installation)
 	s.Heard = max(s.Heard, theirs.Heard)
 	s.Begin = changed(s.Begin, base.Begin, theirs.Begin)
 	s.Behind = changed(s.Behind, base.Behind, theirs.Behind)
