@@ -458,8 +458,26 @@ func (d *DB) Close() error {
 	}
 	d.closed = true
 	err := d.closeInstance()
+	if !d.o.ReadOnly && (in == nil || in.readOnly || in.broken.Load()) {
+		d.tidy()
+	}
 	d.release()
 	return d.classify(err)
+}
+
+// tidy cuts off what a write that failed has left behind the end of the journal, as a reopening does. Who opens the database
+// next does not know how much was acknowledged, and would take a part of a write for damage if it ends within a sector.
+// While the disk still fails it cannot be done. d.mu is held for writing.
+func (d *DB) tidy() {
+	in, err := d.open(false)
+	if err != nil {
+		d.log.Warn("what a failed write left could not be cut off when the database was closed", "db", d.name, "dir", d.dir, "err", err)
+		return
+	}
+	if err := d.guard(in, in.db.Close); err != nil {
+		d.log.Warn("database closed with an error", "db", d.name, "dir", d.dir, "err", err)
+	}
+	in.stor.dead.Store(true)
 }
 
 // pins counts what must be released before an instance is closed.
