@@ -168,6 +168,26 @@ func TestGenuineNodeRings(t *testing.T) {
 	require.True(t, p.Sender.Equal(&sender.PublicKey))
 }
 
+// Alice has the genuine node, which knows her mailserver alone; Bob's is another one, and
+// wakes him.
+func TestGenuineNodeRingsAtAnotherServer(t *testing.T) {
+	t.Parallel()
+	alices := newWorld(t)
+	alices.restart(t, true)
+	bobs := newWorld(t)
+	bobs.cfg.Node.StaticNodes = []string{alices.link.Self().URLv4()}
+	bobs.restart(t, true)
+	d := bobs.register(t)
+
+	genuine := genuinenode.Run(t, genuinenode.Options{})
+	require.NoError(t, genuine.AddPeer(t.Context(), alices.link.Self().URLv4()))
+	_, err := genuine.Post(t.Context(), genuinenode.Post{
+		SymKey: loopChat().Key, SignKey: newKey(t), Topic: loopChat().Topic, Payload: []byte("from Alice"), PoW: whisper.DefaultMinPoW,
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"from Alice"}, shows(t, d, bobs.ring(t)))
+}
+
 // Pushes that never reach the device are noticed at the next one, which names
 // what they told of and shows it.
 func TestLostPushesAreRepaired(t *testing.T) {
