@@ -11,13 +11,12 @@ import (
 
 // Cost is what devices paid, all together.
 type Cost struct {
-	Devices  int           // that paid it
-	Wakeups  int64         // pushes that reached a device
-	Fetches  int64         // requests for envelopes
-	Bytes    int64         // on the radio, both ways
-	Radio    time.Duration // that the radio was on while the app was not in the foreground
-	Sounded  int64         // messages for which a device made itself heard
-	messages int64
+	Devices int           // that paid it
+	Wakeups int64         // pushes that reached a device
+	Fetches int64         // requests for envelopes
+	Bytes   int64         // on the radio, both ways
+	Radio   time.Duration // that the radio was on while the app was not in the foreground
+	Sounded int64         // messages for which a device made itself heard
 }
 
 func (c *Cost) add(o Cost) {
@@ -27,7 +26,6 @@ func (c *Cost) add(o Cost) {
 	c.Bytes += o.Bytes
 	c.Radio += o.Radio
 	c.Sounded += o.Sounded
-	c.messages += o.messages
 }
 
 // radio is that of one phone. While the app is in the foreground it is on for the user's
@@ -194,7 +192,6 @@ func (h *handset) advance(at time.Duration) (read int) {
 	}
 	for h.arrived < len(h.arrivals) && h.arrivals[h.arrived].at == at {
 		h.arrived++
-		h.cost.messages++
 		h.course.Match(clock(at))
 	}
 	return read
@@ -339,7 +336,6 @@ func (r *radio) rung(arrivals []arrival) {
 		if s, away := r.away.at(at); away {
 			at = s.to + pushLatency
 		}
-		r.cost.messages++
 		r.cost.Wakeups++
 		r.cost.Fetches++
 		r.cost.Bytes += pushBytes + coldFetchBytes + envelopeBytes

@@ -81,7 +81,7 @@ func TestUnreached(t *testing.T) {
 	}
 	got := alone(t, scenario{}, d, [][]arrival{arrivals})
 	require.Equal(t, Cost{
-		Devices: 1, Wakeups: 1, Fetches: 1, Bytes: pushBytes + coldFetchBytes + 5*envelopeBytes, Sounded: 5, messages: 5,
+		Devices: 1, Wakeups: 1, Fetches: 1, Bytes: pushBytes + coldFetchBytes + 5*envelopeBytes, Sounded: 5,
 		Radio: promotion + fetchTime + tail,
 	}, got)
 	got = alone(t, scenario{ladder: true}, d, [][]arrival{arrivals})
