@@ -166,13 +166,44 @@ func appendFramed(b, part []byte) []byte {
 // errCopied ends a follow at the sequence that was the newest.
 var errCopied = errors.New("copied")
 
+// Records calls each with every record of an archive up to the newest one now, whose sequence it returns. What retention
+// drops meanwhile is left out.
+func Records(ctx context.Context, a Archive, each func(archive.Record) error) (last uint64, err error) {
+	last = a.Last()
+	for after := a.First() - 1; after < last; {
+		err := a.Follow(ctx, after, func(records []archive.Record) error {
+			for _, r := range records {
+				if r.Seq > last {
+					return errCopied
+				}
+				if err := each(r); err != nil {
+					return err
+				}
+				after = r.Seq
+			}
+			if after >= last {
+				return errCopied
+			}
+			return nil
+		})
+		var gap *archive.GapError
+		switch {
+		case errors.Is(err, errCopied):
+			return last, nil
+		case errors.As(err, &gap):
+			after = gap.Oldest - 1
+		default:
+			return last, fmt.Errorf("read the archive: %w", err)
+		}
+	}
+	return last, nil
+}
+
 // archive copies the archive up to its newest sequence now.
-func (b *writer) archive(ctx context.Context, a Archive) error {
-	last := a.Last()
-	after := a.First() - 1
+func (b *writer) archive(ctx context.Context, a Archive) (err error) {
 	var part bytes.Buffer
-	var out *portable.Writer
-	first := uint64(0)
+	var out *portable.Writer // of part; nil: there is none
+	first := uint64(0)       // sequence in part
 	end := func() error {
 		if out == nil {
 			return nil
@@ -185,46 +216,26 @@ func (b *writer) archive(ctx context.Context, a Archive) error {
 		out = nil
 		return err
 	}
-	take := func(records []archive.Record) (err error) {
-		for _, r := range records {
-			if r.Seq > last {
-				return errCopied
-			}
-			if out == nil {
-				if out, err = portable.NewWriter(&part); err != nil {
-					return err
-				}
-				first = r.Seq
-			}
-			if b.m.First == 0 {
-				b.m.First = r.Seq
-			}
-			if err := out.Write(r); err != nil {
+	b.m.Last, err = Records(ctx, a, func(r archive.Record) (err error) {
+		if out == nil {
+			if out, err = portable.NewWriter(&part); err != nil {
 				return err
 			}
-			b.m.Envelopes++
-			if after = r.Seq; part.Len() >= fileBytes {
-				if err := end(); err != nil {
-					return err
-				}
-			}
+			first = r.Seq
 		}
-		if after >= last {
-			return errCopied
+		if b.m.First == 0 {
+			b.m.First = r.Seq
 		}
-		return nil
-	}
-	for b.m.Last = last; after < last; {
-		err := a.Follow(ctx, after, take)
-		var gap *archive.GapError
-		switch {
-		case errors.Is(err, errCopied):
-			after = last
-		case errors.As(err, &gap): // retention was faster
-			after = gap.Oldest - 1
-		default:
-			return fmt.Errorf("read the archive: %w", err)
+		if err := out.Write(r); err != nil {
+			return err
 		}
+		if b.m.Envelopes++; part.Len() < fileBytes {
+			return nil
+		}
+		return end()
+	})
+	if err != nil {
+		return err
 	}
 	return end()
 }

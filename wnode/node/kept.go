@@ -138,9 +138,6 @@ func (k *kept) take(ctx context.Context, raws [][]byte) (r TakeReport, err error
 	return r, nil
 }
 
-// errCopied ends a follow at the sequence that was the newest.
-var errCopied = errors.New("copied")
-
 // export writes all that is archived now, as package portable has it.
 func (k *kept) export(ctx context.Context, w io.Writer) error {
 	if k.archive == nil {
@@ -150,32 +147,8 @@ func (k *kept) export(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	last := k.archive.Last()
-	for after := k.archive.First() - 1; after < last; {
-		err := k.archive.Follow(ctx, after, func(records []archive.Record) error {
-			for _, r := range records {
-				if r.Seq > last {
-					return errCopied
-				}
-				if err := out.Write(r); err != nil {
-					return err
-				}
-				after = r.Seq
-			}
-			if after >= last {
-				return errCopied
-			}
-			return nil
-		})
-		var gap *archive.GapError
-		switch {
-		case errors.Is(err, errCopied):
-			after = last
-		case errors.As(err, &gap): // retention was faster
-			after = gap.Oldest - 1
-		default:
-			return fmt.Errorf("read the archive: %w", err)
-		}
+	if _, err := backup.Records(ctx, k.archive, out.Write); err != nil {
+		return err
 	}
 	return out.Close()
 }
