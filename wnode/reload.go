@@ -28,7 +28,7 @@ func reloadCommand() *cli.Command {
 			"prints what changed, a line each; if nothing was taken it says why, and exits with 1. SIGHUP does the same,\n" +
 			"and says it in the log.\n\n" +
 			"Taken are [Push.Limits], [Push.Delivery], the settings and credentials of each [[Push.Provider]], the limits of\n" +
-			"[Shh] and [Mailserver], Log.Verbosity, and the status page's password. The rest needs a restart, and so do\n" +
+			"[Shh] and [Mailserver], Door.Rings and Door.ForwardedFor, Log.Verbosity, and the status page's password. The rest needs a restart, and so do\n" +
 			"providers that are new or gone: the node names what it cannot take.\n\n" +
 			"Example:\n   wnode reload --config /etc/whisperpush/node.toml",
 		Flags: append(settingFlags(), jsonFlag()),

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/p2p/enode"
@@ -65,7 +66,7 @@ type Door struct {
 	log     *slog.Logger
 	m       *metrics
 	source  func(netip.Addr, enode.ID) whisper.Source
-	proxied bool
+	proxied atomic.Bool
 	times   times
 	secret  [32]byte // names clients of a proxy
 
@@ -79,6 +80,21 @@ type Door struct {
 	life   context.Context // of answers and rings
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+}
+
+// Reset changes the limits and whether the proxy before the door is believed, from now on; both are as in Options. Streams that
+// are too many then end, as when newcomers need their places. The error says which limit is wrong, and nothing has changed
+// then.
+func (d *Door) Reset(l Limits, forwardedFor bool) error {
+	limits, err := l.withDefaults()
+	if err != nil {
+		return err
+	}
+	d.proxied.Store(forwardedFor)
+	d.conns.resize(limits.Connections)
+	d.answers.resize(limits.Answers)
+	d.rings.resize(limits.Rings)
+	return nil
 }
 
 // New checks the options. The error says which file or limit is wrong.
@@ -98,12 +114,13 @@ func New(o Options) (*Door, error) {
 	}
 	m := newMetrics(o.Registerer)
 	d := &Door{
-		rooms: o.Rooms, app: o.App, log: o.Logger, m: m, source: o.Source, proxied: o.ForwardedFor, times: o.times,
+		rooms: o.Rooms, app: o.App, log: o.Logger, m: m, source: o.Source, times: o.times,
 		maxRequest: int64(o.MaxRequest), maxPost: int64(o.MaxPost),
 		conns: newSeats(limits.Connections, m.gaveWay.WithLabelValues("connection")), answers: newSeats(limits.Answers, m.gaveWay.WithLabelValues("answer")),
 		rings: newSeats(limits.Rings, m.gaveWay.WithLabelValues("ring")), posts: newSeats(maxPosts, m.gaveWay.WithLabelValues("post")),
 		posters: newPosters(),
 	}
+	d.proxied.Store(o.ForwardedFor)
 	m.watch(o.Registerer, d)
 	rand.Read(d.secret[:])
 	if o.CertFile != "" || o.KeyFile != "" {
@@ -226,7 +243,7 @@ func (d *Door) asker(r *http.Request) (id [32]byte, source whisper.Source) {
 		rand.Read(id[:])
 		return id, d.source(netip.Addr{}, id)
 	}
-	if d.proxied && (g.addr.IsLoopback() || g.addr.IsPrivate()) {
+	if d.proxied.Load() && (g.addr.IsLoopback() || g.addr.IsPrivate()) {
 		lines := r.Header.Values("X-Forwarded-For")
 		if len(lines) > 0 {
 			all := lines[len(lines)-1]

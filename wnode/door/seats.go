@@ -16,10 +16,10 @@ const strangersShare = 4
 // seats are the places of one kind. Whoever comes gets one; when there are too many, one gives
 // way. Every operation takes the same time however many there are.
 type seats struct {
-	max     int
 	gaveWay prometheus.Counter
 
 	mu      sync.Mutex // guards the following
+	max     int
 	taken   int
 	classes [2]class // strangers, and those who proved an address
 }
@@ -77,6 +77,22 @@ func (s *seats) take(source whisper.Source, leave func()) *seat {
 		gone.leave()
 	}
 	return one
+}
+
+// resize changes how many there are; those that are too many give way.
+func (s *seats) resize(most int) {
+	s.mu.Lock()
+	var gone []*seat
+	for s.max = most; s.taken > s.max; {
+		one := s.excess()
+		s.remove(one)
+		gone = append(gone, one)
+	}
+	s.mu.Unlock()
+	for _, one := range gone {
+		s.gaveWay.Inc()
+		one.leave()
+	}
 }
 
 // excess is who gives way. The caller holds mu, and there is a seat.

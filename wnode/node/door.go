@@ -72,11 +72,7 @@ func (r *rooms) Post(ctx context.Context, env *whisper.Envelope) error {
 
 // startDoor opens the door to rooms.
 func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) error {
-	limits := door.Limits{Rings: cfg.Door.Rings, Connections: cfg.Door.Rings + cfg.Door.Rings/2}
-	if files := openFiles(); files > 0 && limits.Connections > files-filesElsewhere {
-		limits.Connections = max(files-filesElsewhere, files/2)
-		logger.Warn("the system lets this process have fewer files than the door may have connections; raise its limit, such as LimitNOFILE of systemd, or lower Door.Rings", "files", files, "connections", limits.Connections)
-	}
+	limits := doorLimits(cfg, logger)
 	var page http.Handler
 	if cfg.Door.App {
 		page = app.Handler()
@@ -97,9 +93,30 @@ func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) 
 	}
 	d.Serve(listener)
 	n.onStop(d.Close)
+	n.onReload(section{
+		keys: []string{"Door.Rings", "Door.ForwardedFor"},
+		prepare: func(before, next config.Config) (replacement, error) {
+			if before.Door.Rings == next.Door.Rings && before.Door.ForwardedFor == next.Door.ForwardedFor {
+				return replacement{}, nil
+			}
+			return replacement{apply: func() {
+				logError(logger, "resetting the door", d.Reset(doorLimits(next, logger), next.Door.ForwardedFor)) // which the settings' check passed
+			}}, nil
+		},
+	})
 	n.door = "http://" + listener.Addr().String()
 	if d.TLS() {
 		n.door = "https://" + listener.Addr().String()
 	}
 	return nil
+}
+
+// doorLimits are those of the settings, as far as the system has files for them.
+func doorLimits(cfg config.Config, logger *slog.Logger) door.Limits {
+	limits := door.Limits{Rings: cfg.Door.Rings, Connections: cfg.Door.Rings + cfg.Door.Rings/2}
+	if files := openFiles(); files > 0 && limits.Connections > files-filesElsewhere {
+		limits.Connections = max(files-filesElsewhere, files/2)
+		logger.Warn("the system lets this process have fewer files than the door may have connections; raise its limit, such as LimitNOFILE of systemd, or lower Door.Rings", "files", files, "connections", limits.Connections)
+	}
+	return limits
 }
