@@ -253,3 +253,23 @@ func TestNowhere(t *testing.T) {
 	require.ErrorIs(t, err, ErrNowhere)
 	require.ErrorIs(t, s.Move(t.Context(), "", nil, client.Registration{}), ErrNowhere)
 }
+
+// What was given and not acknowledged is remembered within a bound, and told apart from what
+// another server has: that is a copy.
+func TestGivenIsBounded(t *testing.T) {
+	s := New()
+	one, two := new(place), new(place)
+	preview := func(n int) client.Event {
+		return client.Event{Previews: []client.Preview{{Hash: common.Hash{byte(n), byte(n >> 8), 1}, Message: common.Hash{byte(n), byte(n >> 8)}}}}
+	}
+	for n := range 2*maxGiven + 1 {
+		event := preview(n)
+		s.take(t.Context(), one, &event)
+		require.Len(t, event.Previews, 1)
+		require.LessOrEqual(t, len(s.given), maxGiven)
+	}
+	again := preview(2 * maxGiven)
+	s.take(t.Context(), two, &again)
+	require.Empty(t, again.Previews)
+	require.Len(t, again.Copies, 1)
+}
