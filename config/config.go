@@ -184,6 +184,9 @@ type Limits struct {
 	PerSource int
 	// Least proof of work of a push request; devices are told and do it. 0: none.
 	PoW float64
+	// Refuse the plain form of wake-ups, which shows the hashes of envelopes to push services. Apps are told before, by
+	// the server's offer. Nothing is sent any more to a device that had registered for it, until it registers again.
+	SealedOnly bool
 }
 
 // Delivery is how devices are woken.

@@ -137,6 +137,15 @@ func deviceCommand() *cli.Command {
 				Action:    deviceRevoke,
 			},
 			{
+				Name:  "test-push",
+				Usage: "have a test push sent on every route, and say what became of it",
+				Description: "The mail server sends a test push through every route that is in use. It is waited for as listen waits; of a device\n" +
+					"whose pushes come by hand, give the body to wnode device receive. A server sends few of them: three at once, then one\n" +
+					"in ten minutes.",
+				Flags:  []cli.Flag{dir(), timeout("wait this `DURATION` for the pushes", 20*time.Second)},
+				Action: deviceTestPush,
+			},
+			{
 				Name:   "unregister",
 				Usage:  "end the registration",
 				Flags:  []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
@@ -431,6 +440,78 @@ func deviceStatus(c *cli.Context) error {
 			if _, err := fmt.Fprintln(c.App.Writer, line); err != nil {
 				return err
 			}
+		}
+		return nil
+	})
+}
+
+// testSettled is how long the push services may take to say what became of a test push of which nothing arrives here.
+const testSettled = 5 * time.Second
+
+func deviceTestPush(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
+		out := c.App.Writer
+		var sources []waiting
+		if settings.pushed() && !settings.byHand() {
+			source, err := settings.connect(ctx)
+			if err != nil {
+				return err
+			}
+			defer source.close()
+			sources = append(sources, source.each)
+		}
+		if settings.Direct {
+			sources = append(sources, device.Listen)
+		}
+		status, err := device.TestPush(ctx)
+		if err != nil {
+			return err
+		}
+		if status.Delivery == nil {
+			return errors.New("the mail server sends no test pushes; it is of an earlier version")
+		}
+		sent := 0
+		for _, route := range status.Delivery.Routes {
+			if route.Outcome == pushwire.TestWaiting || route.Outcome == pushwire.TestAccepted {
+				sent++
+			}
+		}
+		fmt.Fprintf(out, "asked for test pushes on %d routes\n", sent)
+		patience, arrived := testSettled, 0
+		if len(sources) > 0 && c.Duration("timeout") > 2*testSettled {
+			patience = c.Duration("timeout") - testSettled
+		}
+		waited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if len(sources) == 2 {
+			sources[0] = both(sources[0], sources[1])
+		}
+		if len(sources) > 0 && sent > 0 {
+			err = sources[0](waited, func(body []byte) error {
+				event, err := device.Receive(ctx, body)
+				if err == nil && event.Kind == pushwire.Canary {
+					arrived++
+				}
+				if arrived == sent {
+					return errEnough
+				}
+				return nil // what else came is named again by the next push
+			})
+			if err != nil && !errors.Is(err, errEnough) && waited.Err() == nil {
+				return err
+			}
+			fmt.Fprintf(out, "%d of %d test pushes arrived\n", arrived, sent)
+		} else {
+			<-waited.Done()
+		}
+		if status, err = device.Status(ctx); err != nil {
+			return err
+		}
+		for _, line := range status.Explain(time.Now()) {
+			fmt.Fprintln(out, line)
 		}
 		return nil
 	})

@@ -74,6 +74,10 @@ func TestDevice(t *testing.T) {
 			out = device("listen", "--count", "1", "--timeout", "30s")
 			require.Regexp(t, regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  `+chat+`: Dinner at 7  whisper:0x[0-9a-f]{8}/`+hash+"\n$"), out)
 
+			out = device("test-push")
+			require.Contains(t, out, "asked for test pushes on 1 routes\n1 of 1 test pushes arrived\n")
+			require.Contains(t, out, "the push service accepted the test push of less than a minute ago")
+			require.Contains(t, device("status"), "its push service last accepted a wake-up")
 			require.Empty(t, device("fetch", hash), "it was shown before")
 			missing := "0x" + strings.Repeat("77", 32)
 			require.Equal(t, "missing "+missing+"\n", device("fetch", missing))
@@ -131,8 +135,8 @@ func TestDeviceRefuses(t *testing.T) {
 	key := hex.EncodeToString(crypto.FromECDSAPub(&newKey(t).PublicKey))
 	known := []string{"register", "--server", server, "--pushkey", key, "--chat", "a=b"}
 	for want, args := range map[string][]string{
-		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, status, unregister": {},
-		`there is no command "dance"; the commands are register, listen`:                                                    {"dance"},
+		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, status, servers, move, credential, revoke, test-push, unregister": {},
+		`there is no command "dance"; the commands are register, listen`: {"dance"},
 		"--server is missing":        {"register"},
 		"--pushkey is missing":       {"register", "--server", server},
 		"--pushkey is no public key": {"register", "--server", server, "--pushkey", "04"},

@@ -44,7 +44,8 @@ type known struct {
 	version uint64 // of the registration that it holds, the greatest that it told
 	looked  bool   // whether another device has the same keys
 
-	receipts bool // it takes receipts without sending again (Fetch.Received)
+	limits   pushwire.Limits // by its newest reply that tells them; zero: not told
+	receipts bool            // it takes receipts without sending again (Fetch.Received)
 }
 
 func newKnown() known { return known{pow: pushwire.DefaultPoW, fetch: pushwire.MaxFetch} }
@@ -236,6 +237,7 @@ func (d *Device) learn(reply pushwire.Reply) {
 }
 
 func (d *Device) standing(s pushwire.Standing, limits pushwire.Limits) {
+	d.known.limits = limits
 	d.known.pow = min(max(d.known.pow, limits.PoW), maxPoW)
 	if limits.Fetch > 0 {
 		d.known.fetch = int(min(limits.Fetch, pushwire.MaxFetch))

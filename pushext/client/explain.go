@@ -12,10 +12,74 @@ import (
 // is one sentence, without a full stop. Names of providers and reasons are the server's word.
 func (s *Status) Explain(now time.Time) []string {
 	lines := []string{s.explain(now)}
-	for _, r := range s.Routes {
-		lines = append(lines, fmt.Sprintf("%s: %s", Printable([]byte(r.Provider)), explainRoute(r)))
+	delivery := s.Delivery
+	if delivery != nil && s.State == pushwire.Active {
+		lines = append(lines, explainFetches(delivery, now))
+	} else {
+		delivery = nil
+	}
+	for i, r := range s.Routes {
+		line := fmt.Sprintf("%s: %s", Printable([]byte(r.Provider)), explainRoute(r))
+		if delivery != nil && i < len(delivery.Routes) && r.State == pushwire.Active {
+			line += explainDelivery(&delivery.Routes[i], now)
+		}
+		lines = append(lines, line)
 	}
 	return lines
+}
+
+// explainFetches says what the device and its wake-ups have to do with each other.
+func explainFetches(d *pushwire.Delivery, now time.Time) string {
+	line := "this device has not fetched yet, as far as the mailserver remembers"
+	if d.Fetched != 0 {
+		line = "this device last fetched " + ago(d.Fetched, now)
+	}
+	switch {
+	case d.Silenced:
+		return line + ", and left so many wake-ups unanswered that it is sent no more of them until it does: open the app"
+	case d.Pending > 0:
+		return fmt.Sprintf("%s; %d messages wait for a wake-up that a push service accepts", line, d.Pending)
+	case d.Unread > 0:
+		return fmt.Sprintf("%s; a push service accepted a wake-up for the %d messages that wait", line, d.Unread)
+	}
+	return line + ", and nothing waits"
+}
+
+// explainDelivery says how wake-ups get through by a route in use.
+func explainDelivery(r *pushwire.RouteDelivery, now time.Time) string {
+	line := "; its push service has accepted no wake-up lately"
+	if r.Accepted != 0 {
+		line = "; its push service last accepted a wake-up " + ago(r.Accepted, now)
+	}
+	if r.Budget == 0 {
+		line += "; as many were sent as it may be sent at once, and the next one waits"
+	}
+	reason := Printable([]byte(r.Reason))
+	switch r.Outcome {
+	case pushwire.TestWaiting:
+		line += fmt.Sprintf("; the test push of %s waits for the push service", ago(r.Tested, now))
+	case pushwire.TestAccepted:
+		line += fmt.Sprintf("; the push service accepted the test push of %s: if it did not arrive, look at the phone's settings for the app", ago(r.Tested, now))
+	case pushwire.TestFailed:
+		line += fmt.Sprintf("; the push service did not accept the test push of %s (%s)", ago(r.Tested, now), reason)
+	case pushwire.TestHeld:
+		line += fmt.Sprintf("; the test push of %s was not sent, as that would be more than the push service allows", ago(r.Tested, now))
+	}
+	return line
+}
+
+// ago is how long before now a time was, in words.
+func ago(seconds uint64, now time.Time) string {
+	past := now.Sub(time.Unix(int64(min(seconds, 1<<40)), 0))
+	switch {
+	case past < time.Minute:
+		return "less than a minute ago"
+	case past < 2*time.Hour:
+		return fmt.Sprintf("%d minutes ago", int(past.Minutes()))
+	case past < 48*time.Hour:
+		return fmt.Sprintf("%d hours ago", int(past.Hours()))
+	}
+	return fmt.Sprintf("%d days ago", int(past.Hours()/24))
 }
 
 // soonOver is how long before its end a registration is said to end soon.

@@ -51,3 +51,33 @@ func TestExplain(t *testing.T) {
 	require.NotContains(t, long, "\u202e")
 	require.Less(t, len(long), 500)
 }
+
+// How wake-ups get through is said in words: of the device, and of each route in use.
+func TestExplainDelivery(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	before := func(d time.Duration) uint64 { return uint64(now.Add(-d).Unix()) }
+	for _, c := range []struct {
+		delivery pushwire.Delivery
+		says     []string
+	}{
+		{pushwire.Delivery{}, []string{"has not fetched yet", "nothing waits"}},
+		{pushwire.Delivery{Fetched: before(3 * time.Hour), Unread: 2}, []string{"last fetched 3 hours ago", "a push service accepted", "2 messages"}},
+		{pushwire.Delivery{Fetched: before(time.Second), Unread: 2, Pending: 1}, []string{"less than a minute ago", "1 messages wait for a wake-up"}},
+		{pushwire.Delivery{Fetched: before(100 * time.Hour), Silenced: true}, []string{"4 days ago", "open the app"}},
+		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{}}}, []string{"no wake-up lately", "the next one waits"}},
+		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{Accepted: before(5 * time.Minute), Budget: 3, Tested: before(0), Outcome: pushwire.TestWaiting}}}, []string{"last accepted a wake-up 5 minutes ago", "waits for the push service"}},
+		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{Budget: 3, Outcome: pushwire.TestAccepted}}}, []string{"accepted the test push", "the phone's settings"}},
+		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{Budget: 3, Outcome: pushwire.TestFailed, Reason: "fcm\n401"}}}, []string{"did not accept the test push", "(fcm"}},
+		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{Budget: 3, Outcome: pushwire.TestHeld}}}, []string{"was not sent"}},
+	} {
+		s := &Status{State: pushwire.Active, StatusReply: pushwire.StatusReply{Routes: []pushwire.RouteStatus{{Provider: "fcm", State: pushwire.Active}}, Delivery: &c.delivery}}
+		lines := s.Explain(now)
+		require.Len(t, lines, 3)
+		for _, say := range c.says {
+			require.Contains(t, strings.Join(lines, " | "), say)
+		}
+		for _, line := range lines {
+			require.NotContains(t, line, "\n")
+		}
+	}
+}

@@ -22,7 +22,8 @@ const (
 // RegisterPatiently is Register that tries for a day where the mailserver cannot be
 // reached, has no place now, or has challenged the address too often: with pauses from half a
 // minute to an hour, so an app can start it and leave it. A refusal that a later attempt does
-// not change, a registration that makes no sense, and the end of ctx end it at once.
+// not change, such as ErrExceeds or that the server takes no plain form, a registration that
+// makes no sense, and the end of ctx end it at once.
 func (d *Device) RegisterPatiently(ctx context.Context, r Registration) error {
 	return patiently(ctx, func() error { return d.Register(ctx, r) })
 }
@@ -46,7 +47,7 @@ func patiently(ctx context.Context, register func() error) error {
 
 // passing tells whether what was in the way of a registration may be gone later.
 func passing(err error) bool {
-	if errors.Is(err, ErrClosed) {
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrExceeds) {
 		return false
 	}
 	var gaveUp *GaveUpError

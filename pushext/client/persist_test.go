@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
 )
 
 func TestRegisterPatiently(t *testing.T) {
@@ -47,6 +50,8 @@ func TestRegisterPatiently(t *testing.T) {
 			&pushwire.RefusalError{Code: pushwire.BadAddress, Text: "this is no token"},
 			&GaveUpError{What: "register", End: ErrClosed},
 			errors.New("client: Registration.Routes is empty"),
+			fmt.Errorf("%w: %w", ErrExceeds, &pushwire.RefusalError{Code: pushwire.Limit, Text: "5 routes, at most 4"}),
+			&pushwire.RefusalError{Code: pushwire.Disabled, Text: "no plain form"},
 		} {
 			n, took, err = run(t, func(int) error { return final })
 			require.ErrorIs(t, err, final)
@@ -60,6 +65,29 @@ func TestRegisterPatiently(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, silent, "and what was in the way")
 	})
+}
+
+// That a registration is too much for one device is told apart from a server that has no
+// place for it now.
+func TestRegisterPatientlyEndsAtItsOwnLimit(t *testing.T) {
+	s := startScripted(t)
+	limits := pushwire.Limits{Routes: 4, Channels: 1}
+	s.answer = func(pushwire.Request, *ecdsa.PublicKey) (pushwire.Reply, []*whisper.Envelope, bool) {
+		return pushwire.Reply{Code: pushwire.Limit, Text: "too much", Body: &pushwire.RegisterReply{Limits: limits}}, nil, true
+	}
+	d := s.open(t, nil)
+	err := d.Register(t.Context(), route())
+	require.True(t, IsRefused(err, pushwire.Limit))
+	require.NotErrorIs(t, err, ErrExceeds, "of others there are too many")
+	require.True(t, passing(err))
+	require.NoError(t, d.SetChats(t.Context(), d.Chats()))
+	two := route()
+	two.Routes = append(two.Routes, two.Routes[0], two.Routes[0])
+	s.change(func() { limits.Routes = 2 })
+	err = d.RegisterPatiently(t.Context(), two)
+	require.ErrorIs(t, err, ErrExceeds)
+	require.True(t, IsRefused(err, pushwire.Limit))
+	require.Len(t, s.seen(), 2, "once each")
 }
 
 // A registration that makes no sense is refused before anybody is asked.

@@ -98,7 +98,7 @@ func (d *Device) register(ctx context.Context, r Registration) error {
 	body.Channels = channelsOf(d.chats)
 	before, seal := d.state.Asked, d.state.SealKey
 	d.mu.Unlock()
-	return d.change(ctx, func(version uint64) pushwire.RequestBody {
+	err := d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
 		if len(body.SealKey) > 0 {
 			// Of a key of SealKeySize bytes there is a start; without one the
@@ -121,6 +121,23 @@ func (d *Device) register(ctx context.Context, r Registration) error {
 			d.state.Asked = formOf(r.Plain)
 		}
 	})
+	if IsRefused(err, pushwire.Limit) && d.exceeds(body) {
+		err = fmt.Errorf("%w: %w", ErrExceeds, err)
+	}
+	return err
+}
+
+// ErrExceeds says that a registration has more routes or channels than the mailserver allows,
+// so that it is refused whenever it is made. The refusal's text says how many there may be.
+var ErrExceeds = errors.New("client: the registration is more than the mailserver allows one device")
+
+// exceeds tells whether a registration is refused for what it is, and not for what others
+// have, by the limits that the server told.
+func (d *Device) exceeds(body *pushwire.Register) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	most := d.known.limits
+	return most.Routes > 0 && uint64(len(body.Routes)) > most.Routes || most.Channels > 0 && uint64(len(body.Channels)) > most.Channels
 }
 
 // SetChats replaces the chats and tells the server of the topics that came,
@@ -216,14 +233,27 @@ func (d *Device) Unregister(ctx context.Context) error {
 	}, func() {})
 }
 
-// Status asks what the server holds about the device.
+// Status asks what the server holds about the device, and how wake-ups get through
+// (Delivery, nil from a server that does not tell).
 func (d *Device) Status(ctx context.Context) (Status, error) {
+	return d.status(ctx, &pushwire.Status{Detail: new(pushwire.StatusDetail)})
+}
+
+// TestPush is Status, and asks for a test push on every route in use: Receive returns an event
+// of kind Canary for each that arrives, and a later Status tells what the push services said
+// (RouteDelivery.Outcome). The server sends few of them (Delivery.Tests); one too many is
+// refused with pushwire.Limit.
+func (d *Device) TestPush(ctx context.Context) (Status, error) {
+	return d.status(ctx, &pushwire.Status{Detail: &pushwire.StatusDetail{Test: true}})
+}
+
+func (d *Device) status(ctx context.Context, body *pushwire.Status) (Status, error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
 		return Status{}, err
 	}
 	defer done()
-	x, err := d.ask(ctx, new(pushwire.Status))
+	x, err := d.ask(ctx, body)
 	if err != nil {
 		return Status{}, err
 	}

@@ -83,6 +83,7 @@ func (c Config) check() (Config, error) {
 	var err error
 	c.Limits = c.Limits.WithDefaults()
 	c.Delivery, err = c.Delivery.WithDefaults()
+	c.Delivery.SealedOnly = c.Limits.SealedOnly
 	return c, err
 }
 

@@ -36,6 +36,7 @@ func (x *Server) Prepare(s Settings) (apply func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	delivery.SealedOnly = limits.SealedOnly
 	if err := x.dispatcher.CanReset(delivery, s.Providers); err != nil {
 		return nil, err
 	}

@@ -225,8 +225,9 @@ type Standing struct {
 	Log []byte
 }
 
-func (s *Standing) encode(w writer) {
-	w.tail(s.Now != 0 || s.Epoch != 0 || len(s.Log) > 0, func() {
+// encode writes it if it says something, or if more is to follow.
+func (s *Standing) encode(w writer, more bool) {
+	w.tail(more || s.Now != 0 || s.Epoch != 0 || len(s.Log) > 0, func() {
 		w.WriteUint64(s.Now)
 		w.WriteUint64(s.Epoch)
 		w.WriteBytes(s.Log)
@@ -239,13 +240,15 @@ func (s *Standing) decode(r *reader) {
 	s.Log = r.bytes("log", MaxLogID)
 }
 
-// Limits are what a server allows: [routes, channels, lifetime, fetch, pow].
+// Limits are what a server allows: [routes, channels, lifetime, fetch, pow, sealed].
 type Limits struct {
 	Routes   uint64  // routes of a registration
 	Channels uint64  // channels of a registration
 	Lifetime uint64  // longest lifetime in seconds
 	Fetch    uint64  // hashes in one Fetch or Seen
 	PoW      float64 // least proof of work of a request's envelope, as in EIP-627
+	// Sealed says that the plain form is refused: a Register needs a seal key.
+	Sealed bool `json:",omitzero"`
 }
 
 func (l *Limits) encode(w writer) {
@@ -255,6 +258,7 @@ func (l *Limits) encode(w writer) {
 		w.WriteUint64(l.Lifetime)
 		w.WriteUint64(l.Fetch)
 		w.WriteUint64(math.Float64bits(l.PoW))
+		w.tail(l.Sealed, func() { w.WriteBool(l.Sealed) })
 	})
 }
 
@@ -268,6 +272,7 @@ func readLimits(r *reader) Limits {
 		if !(l.PoW >= 0) || math.IsInf(l.PoW, 1) {
 			r.fail(ErrMalformed, "proof of work is not a number")
 		}
+		l.Sealed = r.bool("sealed")
 		return l
 	})(r)
 }
@@ -290,7 +295,7 @@ func (b *RegisterReply) encode(w writer) {
 	w.WriteUint64(b.Expires)
 	w.WriteBool(b.Challenged)
 	b.Limits.encode(w)
-	b.Standing.encode(w)
+	b.Standing.encode(w, false)
 }
 
 func (b *RegisterReply) decode(r *reader) {
@@ -313,7 +318,7 @@ type RouteStatus struct {
 }
 
 // StatusReply answers Status: kind 2,
-// [version, expires, seq, plain, routes, channels, revoked, limits, now, epoch, log].
+// [version, expires, seq, plain, routes, channels, revoked, limits, now, epoch, log, delivery].
 type StatusReply struct {
 	Version  uint64
 	Expires  uint64 // Unix seconds
@@ -324,6 +329,89 @@ type StatusReply struct {
 	Revoked  []string
 	Limits   Limits
 	Standing
+	Delivery *Delivery // answers Status.Detail; nil: it was not asked for, or the server does not know it
+}
+
+// Delivery is how wake-ups get through: [fetched, silenced, unread, pending, tests, routes].
+type Delivery struct {
+	Fetched  uint64 // when the device last fetched, Unix seconds; 0: not that the server remembers
+	Silenced bool   // left alone until it fetches or registers
+	Unread   uint64 // envelopes that it has not fetched
+	Pending  uint64 // of those, covered by no wake-up that was accepted
+	Tests    uint64 // how often it may ask for test pushes now
+	// Routes are in the order of StatusReply.Routes.
+	Routes []RouteDelivery
+}
+
+// RouteDelivery is how wake-ups get through by one route:
+// [accepted, budget, tested, outcome, reason].
+type RouteDelivery struct {
+	// Accepted is when the push service of the route last accepted a wake-up for the
+	// device, Unix seconds; 0: not that the server remembers.
+	Accepted uint64
+	Budget   uint64  // wake-ups that may go at once
+	Tested   uint64  // when the latest test push was asked for, Unix seconds; 0: none was lately
+	Outcome  Outcome // of that
+	Reason   string  // of the push service or the server, where it did not accept it
+}
+
+// Outcome is what became of a test push.
+type Outcome uint8
+
+// Outcomes of a test push.
+const (
+	TestNone     Outcome = 0 // none was asked for lately
+	TestWaiting  Outcome = 1 // it is on its way to the push service
+	TestAccepted Outcome = 2 // the push service accepted it
+	TestFailed   Outcome = 3 // the push service did not accept it
+	TestHeld     Outcome = 4 // it was not sent, as the device was sent as much as the push service allows
+)
+
+var outcomes = [...]string{"none", "waiting", "accepted", "failed", "held"}
+
+// String is the outcome's name, such as "accepted".
+func (o Outcome) String() string {
+	if int(o) < len(outcomes) {
+		return outcomes[o]
+	}
+	return "outcome_" + strconv.Itoa(int(o))
+}
+
+func (d *Delivery) encode(w writer) {
+	w.WriteUint64(d.Fetched)
+	w.WriteBool(d.Silenced)
+	w.WriteUint64(d.Unread)
+	w.WriteUint64(d.Pending)
+	w.WriteUint64(d.Tests)
+	w.list(func() {
+		for i := range d.Routes {
+			route := &d.Routes[i]
+			w.list(func() {
+				w.WriteUint64(route.Accepted)
+				w.WriteUint64(route.Budget)
+				w.WriteUint64(route.Tested)
+				w.WriteUint64(uint64(route.Outcome))
+				w.WriteString(clip(route.Reason))
+			})
+		}
+	})
+}
+
+func readDelivery(r *reader) (d Delivery) {
+	d.Fetched = r.uint("fetched")
+	d.Silenced = r.bool("silenced")
+	d.Unread = r.uint("unread")
+	d.Pending = r.uint("pending")
+	d.Tests = r.uint("tests")
+	d.Routes = items(r, "routes", MaxRoutes, sublist("route", func(r *reader) (s RouteDelivery) {
+		s.Accepted = r.uint("accepted")
+		s.Budget = r.uint("budget")
+		s.Tested = r.uint("tested")
+		s.Outcome = Outcome(r.small("outcome", math.MaxUint8))
+		s.Reason = string(r.bytes("reason", MaxText))
+		return s
+	}))
+	return d
 }
 
 func (*StatusReply) replyKind() uint8 { return 2 }
@@ -346,7 +434,10 @@ func (b *StatusReply) encode(w writer) {
 	writeChannels(w, b.Channels)
 	writeHolders(w, b.Revoked)
 	b.Limits.encode(w)
-	b.Standing.encode(w)
+	b.Standing.encode(w, b.Delivery != nil)
+	w.tail(b.Delivery != nil, func() {
+		w.list(func() { b.Delivery.encode(w) })
+	})
 }
 
 func (b *StatusReply) decode(r *reader) {
@@ -365,6 +456,7 @@ func (b *StatusReply) decode(r *reader) {
 	b.Revoked = readHolders(r, MaxHeldRevoked)
 	b.Limits = readLimits(r)
 	b.Standing.decode(r)
+	b.Delivery = option("delivery", readDelivery)(r)
 }
 
 // FetchReply follows the envelopes of a Fetch: kind 3, [sent, missing, later, owed].

@@ -172,14 +172,33 @@ func (*Unregister) Kind() RequestKind { return KindUnregister }
 func (u *Unregister) encode(w writer)  { w.WriteUint64(u.Version) }
 func (u *Unregister) decode(r *reader) { u.Version = r.uint("version") }
 
-// Status asks what the server holds about the registration: [].
-type Status struct{}
+// Status asks what the server holds about the registration: [detail].
+type Status struct {
+	// Detail asks how wake-ups get through. nil: the device does not ask.
+	Detail *StatusDetail
+}
+
+// StatusDetail asks how wake-ups get through: [test].
+type StatusDetail struct {
+	// Test asks for a test push, of kind Canary, on every route in use.
+	Test bool
+}
 
 // Kind is KindStatus.
 func (*Status) Kind() RequestKind { return KindStatus }
 
-func (*Status) encode(writer)  {}
-func (*Status) decode(*reader) {}
+func (s *Status) encode(w writer) {
+	w.tail(s.Detail != nil, func() {
+		w.list(func() { w.WriteBool(s.Detail.Test) })
+	})
+}
+
+func (s *Status) decode(r *reader) {
+	s.Detail = option("detail", func(r *reader) (d StatusDetail) {
+		d.Test = r.bool("test")
+		return d
+	})(r)
+}
 
 // Fetch asks for exactly these envelopes: [hashes, received, owed]. Each comes in a direct
 // message of its own, before the FetchReply. It is also the receipt for the

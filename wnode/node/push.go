@@ -118,6 +118,7 @@ func pushLimits(l config.Limits) pushserver.Limits {
 		Lifetime:      time.Duration(l.Lifetime),
 		PerSource:     l.PerSource,
 		PoW:           l.PoW,
+		SealedOnly:    l.SealedOnly,
 	}
 	if limits.PoW == 0 {
 		limits.PoW = -1 // none

@@ -20,7 +20,7 @@ func (d *Dispatcher) Challenge(e *registration.Errand) {
 	d.enqueue(j, time.Now())
 }
 
-// expire gives an errand up that waited too long, as for a lane that is paused.
+// expire gives an errand or a test push up that waited too long, as for a lane that is paused.
 func (d *Dispatcher) expire(j *job) {
 	d.mu.Lock()
 	waits := j.state == queued || j.state == waiting
@@ -30,7 +30,12 @@ func (d *Dispatcher) expire(j *job) {
 		j.state = idle
 	}
 	d.mu.Unlock()
-	if waits {
+	switch {
+	case waits && j.trial != nil:
+		d.mu.Lock()
+		d.tried(j, pushext.Verdict{Class: pushext.Retry, Reason: "the push service is paused or busy"})
+		d.mu.Unlock()
+	case waits:
 		d.over(j, pushext.Verdict{Class: pushext.Retry})
 	}
 }

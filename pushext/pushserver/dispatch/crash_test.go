@@ -434,6 +434,9 @@ func TestDiskFailure(t *testing.T) {
 		r.start()
 		s, err := r.box.Status(1)
 		require.NoError(t, err)
+		require.Contains(t, s.Accepted, "fcm")
+		require.NotZero(t, s.Fetched)
+		s.Accepted, s.Fetched = nil, time.Time{}
 		require.Equal(t, outbox.Status{Seq: 2, Unread: 1}, s)
 		time.Sleep(time.Minute)
 		require.Len(t, p.all(), 2)

@@ -16,6 +16,10 @@ type Delivery struct {
 	// long push services keep a wake-up for a device that is offline. 0 is 24 h.
 	TTL time.Duration
 
+	// SealedOnly sends nothing to registrations that asked for the plain form. It is that of
+	// the Limits.
+	SealedOnly bool
+
 	// SilentAfter is how many wake-ups in a row a device may leave unfetched;
 	// then it is left alone until it fetches or registers. 0 is 30, negative
 	// never.

@@ -128,7 +128,8 @@ type Dispatcher struct {
 	lobby    *lane           // where the registry is asked to which lane a job belongs
 	runnable waitlist[*lane] // of those without a site: have something queued and, as far as known, may send
 	shares   []*share
-	idle     int    // lanes that are kept for what is to be remembered of them
+	idle     int // lanes that are kept for what is to be remembered of them
+	trials   map[registration.ID]*trials
 	doubted  int    // devices that a lane called dead and that are remembered for it
 	resting  []*job // idle, kept for their spent budget
 	flying   int
@@ -178,7 +179,8 @@ type job struct {
 	dismiss []common.Hash // to be dismissed, newest last
 
 	errand   *registration.Errand // of a challenge, otherwise nil
-	deadline *time.Timer          // of that
+	trial    *trial               // of a test push, otherwise nil
+	deadline *time.Timer          // of either
 }
 
 // Options of a dispatcher. All but Hold are required; a nil Registerer registers no
@@ -202,7 +204,7 @@ func New(o Options) (*Dispatcher, error) {
 		server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
 		lines: make(map[string]*line, len(o.Providers)),
 		jobs:  make(map[registration.ID]*job),
-		lanes: make(map[registration.Lane]*lane),
+		lanes: make(map[registration.Lane]*lane), trials: make(map[registration.ID]*trials),
 	}
 	d.cfg.Store(&cfg)
 	d.lobby = &lane{

@@ -62,6 +62,10 @@ func (d *Dispatcher) fly(f *flight, j *job) {
 		d.flyChallenge(f, j)
 		return
 	}
+	if j.trial != nil {
+		d.flyTrial(f, j)
+		return
+	}
 	reg, err := d.lookup(j.id)
 	if err != nil {
 		d.abort(f, j, err)
@@ -118,8 +122,8 @@ func (d *Dispatcher) lookup(id registration.ID) (registration.Registration, erro
 // usable leaves the routes through which a device may be woken: those that are configured
 // here and proven.
 func (d *Dispatcher) usable(reg registration.Registration) (registration.Registration, error) {
-	if reg.State != registration.Active {
-		return reg, outbox.ErrNothing // it is rung again once it is
+	if reg.State != registration.Active || reg.Plain && d.cfg.Load().SealedOnly {
+		return reg, outbox.ErrNothing // it is rung again once it is, or has a seal key
 	}
 	useless := func(r registration.Route) bool { return !d.leads(r) }
 	if slices.ContainsFunc(reg.Routes, useless) { // rarely; the routes are the registry's

@@ -16,6 +16,10 @@ func (d *Dispatcher) enqueue(j *job, now time.Time) {
 		d.queue(d.laneOf(j.errand.Fare.Lane), j, now)
 		return
 	}
+	if j.trial != nil {
+		d.queue(d.laneOf(j.trial.lane), j, now)
+		return
+	}
 	if reg, ok := d.dir.Cached(j.id); ok {
 		if reg, err := d.usable(reg); err == nil {
 			d.admit(j, d.keyOf(reg, j), now)

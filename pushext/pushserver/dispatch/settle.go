@@ -94,7 +94,7 @@ func (d *Dispatcher) judge(l *lane, j *job, c cargo, v pushext.Verdict, now time
 			paused = l.breakerOf(l.line.scope(v)).open(now)
 		}
 	case pushext.TokenDead:
-		if c.kind != pushwire.Challenge && !older(v, c) { // of what strangers register, many are dead
+		if c.kind != pushwire.Challenge && c.kind != pushwire.Canary && !older(v, c) { // of what strangers register, many are dead
 			l.gate.verdict(now, j.id)
 		}
 	}

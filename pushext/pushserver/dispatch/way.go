@@ -9,8 +9,11 @@ import (
 // way is that of what goes to a device. It may be called with mu held.
 func (d *Dispatcher) way(j *job, step string, attrs ...slog.Attr) {
 	what := "wake-up"
-	if j.errand != nil {
+	switch {
+	case j.errand != nil:
 		what = "challenge"
+	case j.trial != nil:
+		what = "test push"
 	}
 	registration.Trace(d.log, what, j.id, step, attrs...)
 }

@@ -76,6 +76,12 @@ type device struct {
 	// at most maxDismissed.
 	dismissed []common.Hash
 
+	// What a device is told of how its wake-ups get through: when it last fetched, Unix
+	// seconds, 0 if it never did, and when the providers of its routes last accepted a
+	// wake-up, the latest first, at most pushwire.MaxRoutes.
+	fetched  uint32
+	accepted []acceptance
+
 	chain  chain
 	sealed []byte // what the record has of chain; openChain takes it
 
@@ -86,8 +92,30 @@ type device struct {
 	waiting   bool          // a wake-up waits for a reserved number
 	forgotten bool          // not to be written any more
 	unborn    bool          // has no record yet
-	provider  string        // which accepted the latest wake-up
 	recent    *list.Element // in outbox.recent
+}
+
+// acceptance is when a provider last accepted a wake-up for a device.
+type acceptance struct {
+	provider string
+	at       uint32 // Unix seconds
+}
+
+// accept notes that a provider accepted a wake-up.
+func (d *device) accept(provider string, now time.Time) {
+	d.accepted = slices.DeleteFunc(d.accepted, func(a acceptance) bool { return a.provider == provider })
+	if len(d.accepted) == pushwire.MaxRoutes {
+		d.accepted = d.accepted[:pushwire.MaxRoutes-1]
+	}
+	d.accepted = slices.Insert(d.accepted, 0, acceptance{provider, uint32(now.Unix())})
+}
+
+// provider is the one that accepted the latest wake-up, "" if none did.
+func (d *device) provider() string {
+	if len(d.accepted) == 0 {
+		return ""
+	}
+	return d.accepted[0].provider
 }
 
 // insert adds a match. It reports whether it is new, and what had to be
@@ -201,10 +229,11 @@ func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 // collapsed will be full (unix ms), the reason (length, bytes), the number of
 // entries, and for each: flags, uvarint seq (difference to the one before),
 // uvarint received (unix ms), hash. Since version 4 the number of dismissals, and the hash of
-// each. Since version 3 there is at its end what sealChain makes of the
+// each, since version 5 uvarint fetched, the number of acceptances, and of each the length of
+// the provider's name, the name, and uvarint at. Since version 3 there is at its end what sealChain makes of the
 // chain, as it is once all reserved numbers are used.
 const (
-	deviceVersion  = 4
+	deviceVersion  = 5
 	flagMore       = 1
 	flagRead       = 1
 	maxReason      = 64 // bytes kept of a reason
@@ -252,6 +281,13 @@ func (d *device) appendRecord(b []byte, reserved uint64, chain []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(d.dismissed)))
 	for _, h := range d.dismissed {
 		b = append(b, h[:]...)
+	}
+	b = binary.AppendUvarint(b, uint64(d.fetched))
+	b = binary.AppendUvarint(b, uint64(len(d.accepted)))
+	for _, a := range d.accepted {
+		b = binary.AppendUvarint(b, uint64(len(a.provider)))
+		b = append(b, a.provider...)
+		b = binary.AppendUvarint(b, uint64(a.at))
 	}
 	return append(b, chain...)
 }
@@ -323,6 +359,26 @@ func decodeDevice(id registration.ID, b []byte) (*device, error) {
 		for range count {
 			d.dismissed = append(d.dismissed, common.Hash(b[:common.HashLength]))
 			b = b[common.HashLength:]
+		}
+	}
+	if version >= 5 {
+		d.fetched = uint32(next())
+		count := next()
+		if !ok || count > pushwire.MaxRoutes {
+			return bad("number of acceptances")
+		}
+		for range count {
+			size := next()
+			if !ok || size > uint64(min(len(b), pushwire.MaxProviderName)) {
+				return bad("acceptance")
+			}
+			a := acceptance{provider: string(b[:size])}
+			b = b[size:]
+			a.at = uint32(next())
+			d.accepted = append(d.accepted, a)
+		}
+		if !ok {
+			return bad("acceptance")
 		}
 	}
 	switch {

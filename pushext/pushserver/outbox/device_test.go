@@ -24,6 +24,10 @@ func TestDeviceRecord(t *testing.T) {
 			used:    rapid.Uint64Range(0, 1<<60).Draw(t, "used"),
 			climb:   rapid.Uint8Range(0, pushwire.MaxRoutes).Draw(t, "climb"),
 			entries: []entry{},
+			fetched: rapid.Uint32().Draw(t, "fetched"),
+		}
+		for _, provider := range rapid.SliceOfN(rapid.SampledFrom([]string{"fcm", "apns", "direct", "webpush", "hms"}), 0, 9).Draw(t, "accepted") {
+			d.accept(provider, time.Unix(rapid.Int64Range(0, 1<<31).Draw(t, "accepted at"), 0))
 		}
 		for i := range rapid.IntRange(0, 2*maxEntries).Draw(t, "entries") {
 			d.insert(entry{hash: memlog.Hash(uint64(i)), at: rapid.Int64Range(0, 1<<50).Draw(t, "at"), read: rapid.Bool().Draw(t, "read")})
@@ -55,7 +59,7 @@ func TestDeviceRecordOfVersion1(t *testing.T) {
 	d := &device{id: 9, strikes: 3, lost: 2, reason: "fcm 404", matched: 5, covered: 4, entries: []entry{}}
 	b := d.appendRecord(nil, 64, nil)
 	head := bytes.Index(b, append([]byte{byte(len(d.reason))}, d.reason...))
-	old := append(bytes.Clone(b[:head-2]), b[head:len(b)-1]...)
+	old := append(bytes.Clone(b[:head-2]), b[head:len(b)-3]...)
 	old[0] = 1
 	got, err := decodeDevice(9, old)
 	require.NoError(t, err)
@@ -67,7 +71,7 @@ func TestDeviceRecordOfVersion1(t *testing.T) {
 func TestDeviceRecordOfVersion3(t *testing.T) {
 	d := &device{id: 9, strikes: 3, matched: 5, covered: 4, entries: []entry{}}
 	old := d.appendRecord(nil, 64, nil)
-	old = old[:len(old)-1]
+	old = old[:len(old)-3]
 	old[0] = 3
 	got, err := decodeDevice(9, old)
 	require.NoError(t, err)
@@ -86,6 +90,7 @@ func FuzzDecodeDevice(f *testing.F) {
 	d.insert(entry{hash: memlog.Hash(1), at: 1e12})
 	d.insert(entry{hash: memlog.Hash(2), at: 2e12, read: true})
 	d.dismiss(memlog.Hash(3))
+	d.accept("fcm", time.Unix(1_800_000_000, 0))
 	f.Add(d.appendRecord(nil, 1<<40, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := decodeDevice(1, b)

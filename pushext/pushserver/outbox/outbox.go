@@ -383,6 +383,9 @@ type Status struct {
 	Silenced bool   // left alone until it fetches or registers
 	Lost     uint32 // matches that ended without an accepted wake-up, ever
 	Reason   string // why the latest of those did
+
+	Fetched  time.Time            // when the device last fetched; zero: it never did
+	Accepted map[string]time.Time // when each provider last accepted a wake-up for it
 }
 
 // Status tells what a device has still to be woken for. The error is the disk's.
@@ -395,6 +398,15 @@ func (o *Outbox) Status(id registration.ID) (Status, error) {
 	}
 	s := Status{Seq: d.used, Silenced: o.silenced(d), Lost: d.lost, Reason: d.reason}
 	s.Unread, s.Pending = d.unread()
+	if d.fetched != 0 {
+		s.Fetched = time.Unix(int64(d.fetched), 0)
+	}
+	for _, a := range d.accepted {
+		if s.Accepted == nil {
+			s.Accepted = make(map[string]time.Time, len(d.accepted))
+		}
+		s.Accepted[a.provider] = time.Unix(int64(a.at), 0)
+	}
 	return s, nil
 }
 
@@ -447,7 +459,7 @@ func (o *Outbox) ended(d *device, e entry, outcome, reason string) {
 	registration.Trace(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reasons.Label(reason)))
 	switch {
 	case outcome == outcomeFetched:
-		o.m.fetched(d.provider, time.Since(e.received()))
+		o.m.fetched(d.provider(), time.Since(e.received()))
 	case outcome != outcomeSeen && e.seq > d.covered:
 		d.lost++
 		d.reason = reason[:min(len(reason), maxReason)]

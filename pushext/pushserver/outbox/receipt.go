@@ -14,6 +14,7 @@ import (
 // device received by another way is cancelled too, if it is pending.
 func (o *Outbox) Fetched(id registration.ID, hashes []common.Hash, grouped bool, received ...common.Hash) error {
 	return o.alive(id, func(d *device, now time.Time) {
+		d.fetched = uint32(now.Unix())
 		for _, h := range hashes {
 			if !o.receive(d, h, grouped) {
 				o.early.add(id, id, h, now)

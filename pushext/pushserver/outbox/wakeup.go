@@ -99,7 +99,8 @@ func (o *Outbox) Accepted(id registration.ID, w Wakeup, provider string, collaps
 	if d == nil {
 		return nil
 	}
-	d.provider, d.climb = provider, uint8(climb)
+	d.accept(provider, now)
+	d.climb = uint8(climb)
 	if !w.Unreplaced && collapsible.Every > 0 && d.collapsed.Wait(now, collapsible) == 0 {
 		d.collapsed.Take(now, collapsible)
 	}

@@ -15,6 +15,9 @@ type Limits struct {
 	Channels int           // 1000, at most pushwire.MaxHeldChannels
 	Revoked  int           // 256 revoked holders, those of earlier requests counted, at most pushwire.MaxHeldRevoked
 	Lifetime time.Duration // 30 days, the longest until it has to be renewed
+	// SealedOnly refuses the form that shows hashes to push services: nothing is sent in it,
+	// whoever registered for it before.
+	SealedOnly bool
 
 	// Of all registrations.
 	Registrations int // 1,000,000, of one source no more than are free
@@ -108,5 +111,6 @@ func (l Limits) Wire() pushwire.Limits {
 		Lifetime: uint64(l.Lifetime / time.Second),
 		Fetch:    uint64(l.Fetch),
 		PoW:      l.PoW,
+		Sealed:   l.SealedOnly,
 	}
 }

@@ -14,6 +14,9 @@ import (
 	"whisperpush/whisper"
 )
 
+// SealedOnly is what a device is told that asks for the plain form where it is refused.
+const SealedOnly = "this server shows push services no hashes: register with a seal key, and not plain"
+
 // Register creates or replaces the registration of a key. It returns what is
 // on disk now, with the errands that are to be sent to addresses that need
 // proof. The same request again changes nothing and returns none. An error
@@ -23,6 +26,9 @@ func (r *Registry) Register(key [33]byte, source whisper.Source, g *pushwire.Reg
 	routes, err := r.checkRoutes(key, g)
 	if err != nil {
 		return nil, nil, err
+	}
+	if g.Plain && r.terms.Load().limits.SealedOnly {
+		return nil, nil, registration.Refuse(pushwire.Disabled, SealedOnly)
 	}
 	if !g.Plain {
 		if err := pushwire.CheckSealKey(g.SealKey); err != nil {

@@ -120,8 +120,12 @@ func (unended) Gone(registration.ID, string)                        {}
 // idleErrands does nothing.
 type idleErrands struct{}
 
-func (idleErrands) Challenge(*registration.Errand)                        {}
-func (idleErrands) Dismiss(registration.ID, []common.Hash)                {}
+func (idleErrands) Challenge(*registration.Errand)         {}
+func (idleErrands) Dismiss(registration.ID, []common.Hash) {}
+func (idleErrands) Test(registration.Registration) bool    { return false }
+func (idleErrands) Trials(registration.Registration) ([]registration.Trial, int) {
+	return nil, 0
+}
 func (idleErrands) Reach(registration.ID)                                 {}
 func (idleErrands) Doubts(registration.Registration) []registration.Doubt { return nil }
 

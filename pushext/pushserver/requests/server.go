@@ -93,6 +93,11 @@ type Errands interface {
 	Dismiss(id registration.ID, hashes []common.Hash)
 	// Reach says that a device came through a link of its own.
 	Reach(id registration.ID)
+	// Test sends a test push through every route in use, and reports whether it does.
+	Test(reg registration.Registration) bool
+	// Trials tells of each route how its latest test push went and what is left of its
+	// budget, and how often test pushes may be asked for now.
+	Trials(reg registration.Registration) (routes []registration.Trial, left int)
 	// Doubts tells of each route whether its address is called dead, nil if none is.
 	Doubts(reg registration.Registration) []registration.Doubt
 }
@@ -330,7 +335,7 @@ func (p *Server) decide(ctx context.Context, turn *desk.Turn, in incoming, req p
 		rec, err := p.registry.Unregister(key, body.Version, now)
 		return p.registered(rec, err)
 	case *pushwire.Status:
-		return p.status(key)
+		return p.status(in.from, key, body.Detail)
 	case *pushwire.Fetch:
 		return p.fetch(ctx, turn, in.from, key, body)
 	case *pushwire.Seen:
@@ -432,7 +437,7 @@ func (p *Server) wake(id registration.ID) {
 	}
 }
 
-func (p *Server) status(key [33]byte) answer {
+func (p *Server) status(from Caller, key [33]byte, detail *pushwire.StatusDetail) answer {
 	rec, err := p.registry.Lookup(key)
 	if err != nil {
 		return p.failed(nil, err)
@@ -468,8 +473,22 @@ func (p *Server) status(key [33]byte) answer {
 			return p.failed(rec, err)
 		}
 		body.Seq = box.Seq
+		if detail != nil {
+			if detail.Test && rec.Plain && p.limits.Load().SealedOnly {
+				return p.failed(rec, registration.Refuse(pushwire.Disabled, registry.SealedOnly))
+			}
+			if detail.Test {
+				p.heard(from, rec) // so that its own link is tested as well
+			}
+			if detail.Test && rec.State == registration.Active && !p.disp.Test(rec.Registration) {
+				return p.failed(rec, registration.Refuse(pushwire.Limit, "test pushes were asked for too often; wait ten minutes"))
+			}
+			body.Delivery = p.delivery(rec, box)
+		}
 		switch {
 		case told.Reason != "":
+		case rec.Plain && p.limits.Load().SealedOnly:
+			told.Reason = registry.SealedOnly
 		case box.Silenced:
 			told.Reason = "silent after too many wake-ups without a fetch; fetch to be woken again"
 		case box.Reason != "":
@@ -477,6 +496,27 @@ func (p *Server) status(key [33]byte) answer {
 		}
 	}
 	return answer{rec: &told, body: body}
+}
+
+// delivery is how wake-ups get through to a device.
+func (p *Server) delivery(rec *registry.Record, box outbox.Status) *pushwire.Delivery {
+	seconds := func(at time.Time) uint64 {
+		if at.IsZero() {
+			return 0
+		}
+		return uint64(at.Unix())
+	}
+	tested, left := p.disp.Trials(rec.Registration)
+	d := &pushwire.Delivery{
+		Fetched: seconds(box.Fetched), Silenced: box.Silenced, Unread: uint64(box.Unread), Pending: uint64(box.Pending), Tests: uint64(left),
+	}
+	for i := range rec.Routes {
+		d.Routes = append(d.Routes, pushwire.RouteDelivery{
+			Accepted: seconds(box.Accepted[rec.Routes[i].Provider]), Budget: uint64(tested[i].Budget),
+			Tested: seconds(tested[i].Asked), Outcome: tested[i].Outcome, Reason: tested[i].Reason,
+		})
+	}
+	return d
 }
 
 var errNotRegistered = registration.Refuse(pushwire.NotRegistered, "there is no registration under this key")

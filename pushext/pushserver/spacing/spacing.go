@@ -22,6 +22,15 @@ func (b *Bucket) Wait(now time.Time, budget pushext.Budget) time.Duration {
 	return max(free.Sub(now), 0)
 }
 
+// Left is how many wake-ups are allowed at once at now; without a bound it is Burst.
+func (b *Bucket) Left(now time.Time, budget pushext.Budget) int {
+	owed := b.Full.Sub(now)
+	if budget.Every <= 0 || owed <= 0 {
+		return budget.Burst
+	}
+	return max(budget.Burst-int((owed+budget.Every-1)/budget.Every), 0)
+}
+
 // Take spends a wake-up.
 func (b *Bucket) Take(now time.Time, budget pushext.Budget) {
 	if b.Full.Before(now) {
