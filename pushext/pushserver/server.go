@@ -177,6 +177,11 @@ func (x *Server) Start(ctx context.Context) error {
 			x.dispatcher.Start()
 		}
 	})
+	x.wg.Go(func() {
+		if err := x.outbox.Recall(run); err != nil && run.Err() == nil {
+			x.log.Error("cannot read which messages devices were woken for; each is looked up instead", "err", err)
+		}
+	})
 	x.wg.Go(func() { x.sweep(run) })
 	x.wg.Go(func() { x.reseal(run) })
 	return nil

@@ -80,7 +80,10 @@ func (c *Chain) Skip(n uint64) {
 }
 
 func hashLink(link [ChainSize]byte, label byte) [ChainSize]byte {
-	return sha256.Sum256(append(link[:], label))
+	var b [ChainSize + 1]byte // on the stack
+	copy(b[:], link[:])
+	b[ChainSize] = label
+	return sha256.Sum256(b[:])
 }
 
 // SealChained seals a wake-up under a key of a chain. The body cannot be told from one

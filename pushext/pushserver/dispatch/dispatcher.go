@@ -118,6 +118,7 @@ type Dispatcher struct {
 	ctx    context.Context // of attempts
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of attempts
+	pilots pilots
 
 	// mu guards the following fields, the lanes, the jobs and the gates. No
 	// other lock but the directory's own is taken and no provider called while
@@ -239,6 +240,7 @@ func New(o Options) (*Dispatcher, error) {
 		return nil, err
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.pilots.init()
 	return d, nil
 }
 
@@ -339,6 +341,7 @@ func (d *Dispatcher) Stop(ctx context.Context) {
 		<-landed
 	}
 	d.cancel()
+	d.pilots.stop()
 }
 
 func halt(t *time.Timer) {

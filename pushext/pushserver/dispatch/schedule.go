@@ -200,8 +200,7 @@ func (d *Dispatcher) launch(l *lane, now time.Time) {
 	d.flying++
 	l.line.flying.Inc()
 	l.line.attempts++
-	d.wg.Add(1)
-	go d.fly(f, j)
+	d.depart(f, j)
 	d.offer(l)
 }
 

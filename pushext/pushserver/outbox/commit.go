@@ -131,6 +131,7 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 			d.unborn = false
 			o.record = d.appendRecord(o.record[:0], c.reserved[i], o.sealChain(d, c.reserved[i]))
 			b.Put(Key(d.id), o.record)
+			o.known.add(d.id)
 			if d.chain.start != 0 {
 				b.Delete(registration.ChainKey(d.id, d.chain.start))
 				c.started[i] = d.chain.start

@@ -34,8 +34,13 @@ const (
 // seqBlock is how many push sequence numbers are reserved on disk at a time. A
 // crash skips what is left of a block, and the device takes the gap for lost
 // wake-ups and asks once for everything since its cursor; a smaller block
-// would make pushes wait for the disk.
-const seqBlock = 32
+// would make pushes wait for the disk, and a larger one takes more time, as the chain of
+// keys is led on as far. firstBlock is what each crash costs a device without a record:
+// see firstNumber.
+const (
+	seqBlock   = 8
+	firstBlock = 32
+)
 
 // entry is one match: an archived envelope that one registration listens to.
 type entry struct {

@@ -120,6 +120,7 @@ type Outbox struct {
 	early       earlyReads
 	twins       twins
 	tellings    tellings
+	known       known
 	starts      map[registration.ID]newStart // of chains that no wake-up was sent under; some of them
 	crashes     uint64                       // runs that ended without finish, this one not counted: see firstNumber
 
@@ -168,7 +169,7 @@ func (o *Outbox) beginRun() error {
 // been given: a block of numbers follows that needs no reservation, so that the first
 // wake-up of a device does not wait for the disk. A run that crashed may have given out
 // some of its own before there was a record; the next run leaves that block out.
-func (o *Outbox) firstNumber() uint64 { return o.crashes * seqBlock }
+func (o *Outbox) firstNumber() uint64 { return o.crashes * firstBlock }
 
 // New reads the cursor; started is false if the log was never followed.
 func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
@@ -259,7 +260,10 @@ func (o *Outbox) Begin(ctx context.Context, b Bell) error {
 		return err
 	}
 	o.bell = b
-	return o.records(ctx, func(id registration.ID, d *device, err error) error {
+	err := o.records(ctx, func(id registration.ID, d *device, err error) error {
+		o.mu.Lock()
+		o.known.add(id)
+		o.mu.Unlock()
 		if err != nil {
 			o.log.Error("record of a registration's outbox is damaged; its pending wake-ups are lost", "registration", uint64(id), "err", err)
 			o.m.damaged.Inc()
@@ -273,6 +277,12 @@ func (o *Outbox) Begin(ctx context.Context, b Bell) error {
 		}
 		return nil
 	})
+	if err == nil {
+		o.mu.Lock()
+		o.known.whole = true
+		o.mu.Unlock()
+	}
+	return err
 }
 
 // records calls each for every record on disk, one at a time; err says that the
@@ -484,7 +494,11 @@ func (o *Outbox) load(id registration.ID) (*device, error) {
 		o.recent.MoveToBack(d.recent)
 		return d, nil
 	}
-	value, err := o.store.Get(Key(id))
+	var value []byte
+	err := durable.ErrNotFound
+	if o.known.has(id) {
+		value, err = o.store.Get(Key(id))
+	}
 	d := &device{id: id}
 	switch {
 	case errors.Is(err, durable.ErrNotFound):

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -50,7 +51,27 @@ type twins struct {
 
 	fresh map[twin]uint64 // receive sequences of those not on disk yet
 	queue []twin          // the same, ascending by sequence
+
+	// now and before have the fingerprints on disk of the generation that is written,
+	// and of the one before it, once whole is set: most messages are no repetition, and
+	// need no look.
+	now, before sieve
+	whole       bool
 }
+
+// of returns the sieve of a generation, nil if it does not count any more.
+func (t *twins) of(generation uint32) *sieve {
+	switch generation {
+	case t.generation:
+		return &t.now
+	case t.generation - 1:
+		return &t.before
+	}
+	return nil
+}
+
+// unknown reports that a fingerprint is not on disk.
+func (t *twins) unknown(f twin) bool { return t.whole && !t.now.has(f) && !t.before.has(f) }
 
 // readTwins continues with the generation of the run before.
 func readTwins(s *vault.Vault, now time.Time) (t twins, err error) {
@@ -86,6 +107,11 @@ func (o *Outbox) Repeated(e pushext.Entry) (bool, error) {
 	o.mu.Lock()
 	seq, fresh := o.twins.fresh[f]
 	generation := o.twins.generation
+	if !fresh && o.twins.unknown(f) {
+		o.twins.note(f, e.Seq)
+		o.mu.Unlock()
+		return false, nil
+	}
 	o.mu.Unlock()
 	if fresh {
 		return seq != e.Seq, nil
@@ -102,9 +128,14 @@ func (o *Outbox) Repeated(e pushext.Entry) (bool, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.twins.fresh[f] = e.Seq
-	o.twins.queue = append(o.twins.queue, f)
+	o.twins.note(f, e.Seq)
 	return false, nil
+}
+
+// note remembers a fingerprint until it is on disk.
+func (t *twins) note(f twin, seq uint64) {
+	t.fresh[f] = seq
+	t.queue = append(t.queue, f)
 }
 
 // collect puts the fingerprints that the cursor has passed into a batch, and
@@ -119,6 +150,7 @@ func (t *twins) collect(b *durable.Batch, cursor uint64, now time.Time) []twin {
 	}
 	if t.count >= maxTwins || now.Sub(t.since) >= twinLife {
 		t.generation, t.since, t.count = t.generation+1, now, 0
+		t.before, t.now = t.now, sieve{}
 	}
 	done := t.queue[:n:n]
 	t.queue = t.queue[n:]
@@ -135,8 +167,46 @@ func (t *twins) collect(b *durable.Batch, cursor uint64, now time.Time) []twin {
 // settle follows the write of what collect returned: from now on the disk knows.
 func (t *twins) settle(done []twin) {
 	for _, f := range done {
+		t.now.add(f)
 		delete(t.fresh, f)
 	}
+}
+
+// Recall reads which fingerprints are on disk, so that later messages need no look
+// there. It takes a second for some millions; until it is done the disk is asked.
+func (o *Outbox) Recall(ctx context.Context) error {
+	it := o.store.ScanOnce(durable.Prefix([]byte{prefixTwin}))
+	defer it.Release()
+	type found struct {
+		generation uint32
+		twin       twin
+	}
+	some := make([]found, 0, twinSweep)
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		some = some[:0]
+		for len(some) < twinSweep && more {
+			if more = it.Next(); more && len(it.Key()) == 1+4+len(twin{}) {
+				some = append(some, found{binary.BigEndian.Uint32(it.Key()[1:]), twin(it.Key()[5:])})
+			}
+		}
+		o.mu.Lock()
+		for _, one := range some {
+			if s := o.twins.of(one.generation); s != nil {
+				s.add(one.twin)
+			}
+		}
+		o.mu.Unlock()
+	}
+	if err := it.Release(); err != nil {
+		return fmt.Errorf("read message fingerprints: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.twins.whole = true
+	return nil
 }
 
 // restore follows a write that was given up.

@@ -101,7 +101,7 @@ func (s *Vault) unwrap() error {
 	default:
 		return fmt.Errorf("%w: its wrapped key has %d bytes", ErrFormat, len(plain))
 	}
-	s.mac = plain[1 : 1+sha256.Size]
+	s.fingerprintUnder(plain[1 : 1+sha256.Size])
 	return nil
 }
 

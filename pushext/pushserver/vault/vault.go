@@ -12,6 +12,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -55,7 +57,8 @@ type Vault struct {
 	DB   durable.Store
 	Dir  string // holds its files, and others beside them; empty if it has none of its own
 	keys atomic.Pointer[keys]
-	mac  []byte
+	mac  []byte    // the fingerprint key
+	macs sync.Pool // of hash.Hash: HMAC-SHA-256 under mac
 }
 
 // keys seal and open.
@@ -116,9 +119,15 @@ func New(diskKey []byte) (*Vault, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the fingerprint key: %w", err)
 	}
-	s := &Vault{mac: macKey}
+	s := &Vault{}
+	s.fingerprintUnder(macKey)
 	s.keys.Store(&keys{aead: aead})
 	return s, nil
+}
+
+// fingerprintUnder sets the fingerprint key. The vault is not in use yet.
+func (s *Vault) fingerprintUnder(key []byte) {
+	s.mac, s.macs = key, sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
 }
 
 // sealer derives what seals from a disk key, and its key.
@@ -212,11 +221,14 @@ func open(aead cipher.AEAD, buf, key, sealed []byte) ([]byte, error) {
 // indexed without being kept: useless without the disk key. It is that of the parts
 // one after the other.
 func (s *Vault) Fingerprint(parts ...[]byte) (f [16]byte) {
-	h := hmac.New(sha256.New, s.mac)
+	h := s.macs.Get().(hash.Hash)
+	defer s.macs.Put(h)
+	h.Reset()
 	for _, part := range parts {
 		h.Write(part)
 	}
-	copy(f[:], h.Sum(nil))
+	var room [sha256.Size]byte
+	copy(f[:], h.Sum(room[:0]))
 	return f
 }
 
