@@ -30,6 +30,9 @@ type Registration struct {
 	Group []byte
 	// Preferences let others ring this device; the zero value lets nobody.
 	Preferences pushwire.Preferences
+	// Voucher pays for the registration where the server asks for that; see package
+	// voucher. Give it in every Register as long as it pays. It may be empty.
+	Voucher []byte
 }
 
 // Status is what the server holds about the device.
@@ -51,6 +54,9 @@ func (r *Registration) check() error {
 		if len(route.Address) == 0 {
 			return fmt.Errorf("client: Registration.Routes[%d].Address is empty; give the token or URL that the push service gave the app", i)
 		}
+	}
+	if len(r.Voucher) > pushwire.MaxVoucher {
+		return fmt.Errorf("client: Registration.Voucher has %d bytes, at most %d", len(r.Voucher), pushwire.MaxVoucher)
 	}
 	if r.Lifetime < 0 {
 		return fmt.Errorf("client: Registration.Lifetime is %s, less than nothing", r.Lifetime)
@@ -88,6 +94,7 @@ func (d *Device) register(ctx context.Context, r Registration) error {
 		Routes:      r.Routes,
 		Plain:       r.Plain,
 		Lifetime:    uint64(r.Lifetime / time.Second),
+		Voucher:     r.Voucher,
 		Group:       r.Group,
 		Preferences: r.Preferences,
 	}

@@ -44,6 +44,9 @@ type Config struct {
 	// challenge: for test networks only, as it lets anybody wake anything.
 	SkipChallenge []string
 
+	// Admission says what has to be paid for; nil: nothing. Vouchers is one.
+	Admission Admission
+
 	// Shard is set if other servers hold the other registrations.
 	Shard *Shard
 

@@ -5,6 +5,7 @@ import (
 	"whisperpush/pushext/pushserver/measure"
 	"whisperpush/pushext/pushserver/outbox"
 	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushserver/requests"
 )
 
@@ -31,6 +32,8 @@ type (
 	Claim = registration.Claim
 	// Telling is what other shards are to be told.
 	Telling = outbox.Telling
+	// Admission says what a registration has to be paid for.
+	Admission = registry.Admission
 	// ProviderState is what is known of a provider.
 	ProviderState = dispatch.State
 	// Moves tells the push database that envelopes were archived again under other

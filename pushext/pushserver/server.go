@@ -89,7 +89,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	}
 	over := &endings{box: box, log: cfg.Logger}
 	reg, err := registry.Open(s, registry.Options{
-		Limits: cfg.Limits, Providers: cfg.Providers, SkipChallenge: cfg.SkipChallenge, Ends: over,
+		Limits: cfg.Limits, Providers: cfg.Providers, SkipChallenge: cfg.SkipChallenge, Admission: cfg.Admission, Ends: over,
 		Shard: cfg.Shard, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ const (
 	MaxRevoked      = 64   // revoked holders in one request
 	MaxHeldChannels = 3700 // channels of a registration, all of which a StatusReply names beside MaxHeldRevoked holders
 	MaxHeldRevoked  = 256  // revoked holders of a registration, all of which a StatusReply names
+	MaxVoucher      = 512  // bytes of a voucher
 	MaxHolder       = 64   // bytes of a holder's name
 	MaxFetch        = 64   // hashes in Fetch, Seen and FetchReply
 	MaxText         = 256  // bytes of a reply's or status's sentence

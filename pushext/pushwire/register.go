@@ -40,6 +40,10 @@ type Register struct {
 	// ChainStart of Version, ChainSize bytes. If it is empty, the server agrees on a
 	// key by SealKey for each.
 	Chain []byte
+
+	// Voucher pays for the registration where the server asks for that: at most
+	// MaxVoucher bytes, empty for none. See package voucher.
+	Voucher []byte
 }
 
 // Preferences are the optional part of a registration:
@@ -132,7 +136,8 @@ func (g *Register) encode(w writer) {
 		w.WriteBytes(g.Preferences.Handle)
 		writeHolders(w, g.Preferences.Revoked)
 	})
-	w.tail(len(g.Chain) > 0, func() { w.WriteBytes(g.Chain) })
+	w.tail(len(g.Chain) > 0 || len(g.Voucher) > 0, func() { w.WriteBytes(g.Chain) })
+	w.tail(len(g.Voucher) > 0, func() { w.WriteBytes(g.Voucher) })
 }
 
 func (g *Register) decode(r *reader) {
@@ -159,6 +164,7 @@ func (g *Register) decode(r *reader) {
 	g.Preferences.Revoked = readHolders(p, MaxRevoked)
 	r.leave(p)
 	g.Chain = r.maybe("chain", ChainSize)
+	g.Voucher = r.bytes("voucher", MaxVoucher)
 	switch {
 	case r.err != nil:
 	case g.Version == 0:

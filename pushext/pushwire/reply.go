@@ -34,11 +34,13 @@ const (
 	Internal        Code = 15 // the server's fault, for instance a full disk; repeat later, with a new ID
 	Work            Code = 16 // more proof of work is needed, see Limits
 	WrongServer     Code = 17 // the request names another server's push key
+	Unpaid          Code = 18 // only with a voucher that is good, see Text and the server's Offer
 )
 
 var codes = [...]string{
 	"ok", "malformed", "bad_version", "unsupported", "clock", "replayed", "stale", "unconfirmed", "wrong_code",
 	"unknown_provider", "bad_address", "limit", "busy", "not_registered", "disabled", "internal", "work", "wrong_server",
+	"unpaid",
 }
 
 // String is the code's name, such as "bad_address".

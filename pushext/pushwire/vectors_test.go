@@ -112,6 +112,13 @@ preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
 			Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}}},
 			Chain:    vectorChain[:],
 		})},
+		{"register-voucher", `version 3; route fcm with the token "example-token"; the public seal key, no chain; channel 0x5a4ea131; voucher "paid"`, request(&Register{
+			Version:  3,
+			Routes:   []Route{{Provider: "fcm", Address: []byte("example-token")}},
+			SealKey:  vectorSealPublic,
+			Channels: []Channel{{Topic: whisper.Topic{0x5a, 0x4e, 0xa1, 0x31}}},
+			Voucher:  []byte("paid"),
+		})},
 		{"confirm", "code 16 × c0", request(&Confirm{Code: vectorCode})},
 		{"channels", "version 8; 0x5a4ea131 removed, 0x00000004 every; revoked \"mallory\"", request(&Channels{
 			Version:  8,

@@ -121,14 +121,14 @@ func (r *Registry) Update(key [33]byte, g *pushwire.Channels, now time.Time) (re
 		return nil, err
 	}
 	err = r.apply(func(c *decision) error {
-		rec, err = c.update(key, g, digest)
+		rec, err = c.update(key, g, digest, now)
 		return err
 	})
 	return rec, err
 }
 
 // update decides. With an error it returns the record held.
-func (c *decision) update(key [33]byte, g *pushwire.Channels, digest [32]byte) (held *Record, err error) {
+func (c *decision) update(key [33]byte, g *pushwire.Channels, digest [32]byte, now time.Time) (held *Record, err error) {
 	old, err := c.lookup(key)
 	if err != nil {
 		return nil, err
@@ -167,6 +167,14 @@ func (c *decision) update(key [33]byte, g *pushwire.Channels, digest [32]byte) (
 		return old, registration.Refuse(pushwire.Limit, "%d channels, at most %d", len(rec.Channels), limits.Channels)
 	case len(rec.Revoked) > limits.Revoked:
 		return old, registration.Refuse(pushwire.Limit, "%d revoked holders, at most %d; register again with a new root", len(rec.Revoked), limits.Revoked)
+	}
+	if len(rec.Channels) > len(old.Channels) { // what it has stays until it is renewed
+		if err := c.pay(rec, old, Payment{}, now); err != nil {
+			return old, err
+		}
+		if rec.Expires.Before(rec.due) {
+			rec.due = rec.Expires
+		}
 	}
 	c.put(edit{old: old, next: rec})
 	if err := c.makeRoom(rec, old); err != nil {

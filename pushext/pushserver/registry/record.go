@@ -33,6 +33,7 @@ type Record struct {
 	Root       []byte     // of the capabilities for Notify; may be empty
 	handle     []byte
 	Revoked    []string
+	Paid       time.Time // until when it is paid for; zero: it never was
 }
 
 // challenge is a code on its way to an address.
@@ -112,6 +113,7 @@ type recordLayout struct {
 	Handle     []byte
 	Revoked    []string
 	Chain      uint64         `rlp:"optional"`
+	Paid       uint64         `rlp:"optional"`
 	Tail       []rlp.RawValue `rlp:"tail"`
 }
 
@@ -135,6 +137,9 @@ func (r *Record) encode() []byte {
 		Registered: registration.Millis(r.Registered), Expires: registration.Millis(r.Expires), Due: registration.Millis(r.due),
 		SealKey: r.SealKey, Plain: r.Plain, Group: r.Group, Collapse: r.Collapse, Source: r.source,
 		Root: r.Root, Handle: r.handle, Revoked: r.Revoked, Chain: r.Chain,
+	}
+	if !r.Paid.IsZero() {
+		l.Paid = registration.Millis(r.Paid)
 	}
 	for _, route := range r.Routes {
 		l.Routes = append(l.Routes, routeLayout{route.Provider, route.Address.Token, route.Address.Keys, route.Proven})
@@ -169,6 +174,9 @@ func decodeRecord(id registration.ID, b []byte) (*Record, error) {
 		},
 		digest: l.Digest, due: registration.FromMillis(l.Due), Proved: !l.Fresh, source: l.Source,
 		Root: l.Root, handle: l.Handle, Revoked: l.Revoked,
+	}
+	if l.Paid > 0 {
+		r.Paid = registration.FromMillis(l.Paid)
 	}
 	for _, on := range l.Routes {
 		r.Routes = append(r.Routes, registration.Route{

@@ -39,9 +39,15 @@ func (r *Registry) Register(key [33]byte, source whisper.Source, g *pushwire.Reg
 	if err != nil {
 		return nil, nil, err
 	}
+	var paid Payment
+	if len(g.Voucher) > 0 {
+		if paid, err = r.admission.Redeem(g.Voucher); err != nil {
+			return nil, nil, err
+		}
+	}
 
 	err = r.apply(func(c *decision) error {
-		rec, errands, err = c.register(key, source, g, routes, digest, now)
+		rec, errands, err = c.register(key, source, g, routes, paid, digest, now)
 		return err
 	})
 	if err != nil {
@@ -53,7 +59,7 @@ func (r *Registry) Register(key [33]byte, source whisper.Source, g *pushwire.Reg
 
 // register decides. With an error it returns the record held, and the errands
 // that are not to be sent.
-func (c *decision) register(key [33]byte, source whisper.Source, g *pushwire.Register, routes []registration.Route, digest [32]byte, now time.Time) (held *Record, errands []*registration.Errand, err error) {
+func (c *decision) register(key [33]byte, source whisper.Source, g *pushwire.Register, routes []registration.Route, paid Payment, digest [32]byte, now time.Time) (held *Record, errands []*registration.Errand, err error) {
 	old, err := c.lookup(key)
 	if err != nil {
 		return nil, nil, err
@@ -100,6 +106,9 @@ func (c *decision) register(key [33]byte, source whisper.Source, g *pushwire.Reg
 		if err := c.moveSource(rec, old); err != nil {
 			return old, nil, err
 		}
+	}
+	if err := c.pay(rec, before, paid, now); err != nil {
+		return old, nil, err
 	}
 	if err := c.checkShares(rec, before); err != nil {
 		return old, nil, err

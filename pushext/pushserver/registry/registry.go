@@ -42,10 +42,15 @@ const (
 	prefixDue        = 'e' // class 1, due 8 (Unix ms), id 8: of classFresh a newcomer; empty in an earlier version
 	prefixClaim      = 'y' // fingerprint of provider and token: when it was proved here (8, Unix ms), and 1 if no other shard has an owner; of a shard alone
 	prefixChallenged = 'q' // fingerprint of provider and token: when challenges were sent there, 8 each (Unix ms)
+	prefixSpent      = 'v' // fingerprint of a voucher's serial: fingerprint of the registration key, until when that has paid 8 (Unix ms)
 )
 
-// domainRoot keeps the fingerprints of roots apart; it is no prefix of keys.
-const domainRoot = 'o'
+// domainRoot keeps the fingerprints of roots apart, and domainPayer those of keys that
+// paid; they are no prefixes of keys.
+const (
+	domainRoot  = 'o'
+	domainPayer = 'p'
+)
 
 // KeyNextID holds the id of the next registration (8 bytes): an id is never
 // given out twice.
@@ -72,8 +77,9 @@ type Registry struct {
 	recent *recent
 	codes  *codes
 
-	ends  Ends
-	shard *registration.Shard // nil: there are no others
+	ends      Ends
+	admission Admission
+	shard     *registration.Shard // nil: there are no others
 
 	turn chan struct{} // holds one: who writes
 
@@ -110,12 +116,13 @@ type Ends interface {
 	Gone(id registration.ID, reason string)
 }
 
-// Options of a registry. All but SkipChallenge and Shard are required; a nil Registerer
+// Options of a registry. All but SkipChallenge, Admission and Shard are required; a nil Registerer
 // registers no metrics.
 type Options struct {
 	Limits        registration.Limits // complete
 	Providers     []pushext.Provider
-	SkipChallenge []string // names of providers whose addresses are believed
+	SkipChallenge []string  // names of providers whose addresses are believed
+	Admission     Admission // nil: Gratis
 	Ends          Ends
 	Shard         *registration.Shard // nil: the registry holds all registrations
 	Logger        *slog.Logger
@@ -127,18 +134,22 @@ type Options struct {
 // counted and logged; its device finds out with its next request and registers again.
 func Open(s *vault.Vault, o Options) (*Registry, error) {
 	r := &Registry{
-		store:   s,
-		skip:    make(map[string]bool, len(o.SkipChallenge)),
-		log:     o.Logger,
-		m:       newMetrics(o.Registerer),
-		recent:  newRecent(),
-		codes:   newCodes(o.Limits),
-		turn:    make(chan struct{}, 1),
-		open:    newGroup(),
-		sources: lru.NewBasicLRU[[16]byte, holding](maxSourceHoldings),
-		ends:    o.Ends,
-		shard:   o.Shard,
-		next:    1,
+		store:     s,
+		skip:      make(map[string]bool, len(o.SkipChallenge)),
+		log:       o.Logger,
+		m:         newMetrics(o.Registerer),
+		recent:    newRecent(),
+		codes:     newCodes(o.Limits),
+		turn:      make(chan struct{}, 1),
+		open:      newGroup(),
+		sources:   lru.NewBasicLRU[[16]byte, holding](maxSourceHoldings),
+		ends:      o.Ends,
+		admission: o.Admission,
+		shard:     o.Shard,
+		next:      1,
+	}
+	if r.admission == nil {
+		r.admission = Gratis{}
 	}
 	r.SetTerms(o.Limits, o.Providers)
 	for _, name := range o.SkipChallenge {

@@ -29,7 +29,7 @@ const [aa, bb] = [filled(32, 0), filled(32, 0)];
 [aa[0], aa[31], bb[0], bb[31]] = [0xaa, 1, 0xbb, 2];
 
 const requests = [
-	'register', 'register-plain', 'register-chain', 'confirm', 'channels', 'unregister', 'status', 'fetch', 'seen', 'notify',
+	'register', 'register-plain', 'register-chain', 'register-voucher', 'confirm', 'channels', 'unregister', 'status', 'fetch', 'seen', 'notify',
 	'confirm-bound', 'fetch-received', 'notify-bound',
 ];
 const replies = [
@@ -78,6 +78,7 @@ test('what the vector register says', () => {
 		group: utf8('family'),
 		preferences: { root: filled(32, 0x0b), handle: filled(16, 0x4a), revoked: ['eve'] },
 		chain: new Uint8Array(0),
+		voucher: new Uint8Array(0),
 	});
 });
 

@@ -43,7 +43,7 @@ const nobody = { root: empty, handle: empty, revoked: [] };
 
 const bodies = (): Record<string, push.RequestBody> => {
 	const [root, handle] = [filled(32, 0x0b), filled(16, 0x4a)];
-	const none = { kind: 'register', sealKey: empty, plain: false, channels: [], lifetime: 0n, group: empty, preferences: nobody, chain: empty } as const;
+	const none = { kind: 'register', sealKey: empty, plain: false, channels: [], lifetime: 0n, group: empty, preferences: nobody, chain: empty, voucher: empty } as const;
 	return {
 		register: {
 			kind: 'register',
@@ -59,6 +59,7 @@ const bodies = (): Record<string, push.RequestBody> => {
 			group: utf8('family'),
 			preferences: { root, handle, revoked: ['eve', 'größer', '🍝'] },
 			chain: filled(32, 0x0c),
+			voucher: filled(296, 0x0d),
 		},
 		'register, plain': { ...none, version: max, routes: [{ provider: 'x', address: filled(1, 0), keys: [] }], plain: true },
 		'register, of 150 channels': {

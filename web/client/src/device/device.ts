@@ -53,6 +53,8 @@ export interface Registration {
 	readonly group?: Uint8Array | undefined;
 	/** Lets others ring this device; undefined: nobody. */
 	readonly preferences?: Preferences | undefined;
+	/** Pays for the registration where the server asks for that, in every `register` as long as it lasts; undefined: none. */
+	readonly voucher?: Uint8Array | undefined;
 }
 
 /** What the server holds about the device. */
@@ -150,7 +152,7 @@ export class Device {
 	 * out a new address, and before the lifetime is over.
 	 */
 	async register(registration: Registration, options: AskOptions = {}): Promise<void> {
-		const { routes, lifetime = 0, plain = false, group = new Uint8Array(0), preferences = nobody } = registration;
+		const { routes, lifetime = 0, plain = false, group = new Uint8Array(0), preferences = nobody, voucher = new Uint8Array(0) } = registration;
 		if (routes.length === 0) {
 			throw new TypeError('Registration.routes is empty; give at least one way to wake the device, such as a push subscription');
 		}
@@ -158,7 +160,7 @@ export class Device {
 			const sealKey = plain ? new Uint8Array(0) : sealPublicKey(this.#account.sealKey);
 			const channels = channelsOf(this.#chats);
 			const before = await this.#account.read((s) => s.asked);
-			const body = { kind: 'register', routes, sealKey, plain, channels, lifetime: BigInt(Math.floor(lifetime)), group, preferences } as const;
+			const body = { kind: 'register', routes, sealKey, plain, channels, lifetime: BigInt(Math.floor(lifetime)), group, preferences, voucher } as const;
 			const none = new Uint8Array(0);
 			await this.#change((version) => ({ ...body, version, chain: plain ? none : chainStart(this.#account.sealKey, version) }), o, {
 				sent: (s) => {

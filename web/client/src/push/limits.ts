@@ -23,6 +23,7 @@ export const maxKeys = 4; // provider keys of a route
 export const maxKey = 256; // bytes of one of them
 export const maxGroup = 32; // bytes of a group id
 export const maxChannels = 4096; // channels in one message
+export const maxVoucher = 512; // bytes of a voucher
 export const maxRevoked = 64; // revoked holders in one request
 export const maxHeldRevoked = 256; // revoked holders of a registration, all of which a reply to Status names
 export const maxHolder = 64; // bytes of a holder's name

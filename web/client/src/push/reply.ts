@@ -58,11 +58,14 @@ export const Code = {
 	work: 16,
 	/** The request names another server's push key. */
 	wrongServer: 17,
+	/** Only with a voucher that is good, see the text and the server's offer. */
+	unpaid: 18,
 } as const;
 
 const codeNames = [
 	'ok', 'malformed', 'bad_version', 'unsupported', 'clock', 'replayed', 'stale', 'unconfirmed', 'wrong_code',
 	'unknown_provider', 'bad_address', 'limit', 'busy', 'not_registered', 'disabled', 'internal', 'work', 'wrong_server',
+	'unpaid',
 ];
 
 /** Returns a code's name, such as `bad_address`. */

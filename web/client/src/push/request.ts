@@ -14,6 +14,7 @@ import {
 	maxKeys,
 	maxProviderName,
 	maxRevoked,
+	maxVoucher,
 	maxRoutes,
 	maxToken,
 	proofSize,
@@ -76,6 +77,8 @@ export interface Register {
 	readonly preferences: Preferences;
 	/** Starts the keys that messages' wake-ups are sealed under, see `chainStart`: 32 bytes, or none. */
 	readonly chain: Uint8Array;
+	/** Pays for the registration where the server asks for that: at most 512 bytes, or none. */
+	readonly voucher: Uint8Array;
 }
 
 /** Proves that the device received the challenge sent to its address, see `confirmation`. */
@@ -234,7 +237,8 @@ function encodeBody(b: RequestBody): Uint8Array[] {
 				rlp.uint(b.lifetime),
 				rlp.string(b.group),
 				rlp.list([rlp.string(b.preferences.root), rlp.string(b.preferences.handle), encodeHolders(b.preferences.revoked)]),
-				...(b.chain.length > 0 ? [rlp.string(b.chain)] : []),
+				...(b.chain.length > 0 || b.voucher.length > 0 ? [rlp.string(b.chain)] : []),
+				...(b.voucher.length > 0 ? [rlp.string(b.voucher)] : []),
 			];
 		case 'confirm':
 			return [rlp.string(b.code), ...(b.proof.length > 0 ? [rlp.string(b.proof)] : [])];
@@ -289,6 +293,7 @@ function readRegister(r: Reader): Register {
 		group: r.bytes('group id', maxGroup),
 		preferences: readPreferences(r.list('preferences')),
 		chain: r.maybe('chain', sealKeySize),
+		voucher: r.bytes('voucher', maxVoucher),
 	};
 	checkChange(body.version);
 	if (body.routes.length === 0) {
