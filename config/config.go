@@ -154,6 +154,8 @@ type Push struct {
 	Announce bool
 	// What a registration and all of them together may take.
 	Limits Limits
+	// What is asked for registrations, if anything.
+	Vouchers Vouchers
 	// How devices are woken.
 	Delivery Delivery
 	// The services that wake devices: one [[Push.Provider]] table each. Name is what a registration calls it and
@@ -187,6 +189,17 @@ type Limits struct {
 	// Refuse the plain form of wake-ups, which shows the hashes of envelopes to push services. Apps are told before, by
 	// the server's offer. Nothing is sent any more to a device that had registered for it, until it registers again.
 	SealedOnly bool
+}
+
+// Vouchers is how registrations are paid for.
+type Vouchers struct {
+	// Files with the public keys of who sells vouchers for this server; see "wnode voucher --help". Empty: nothing is
+	// to be paid.
+	KeyFiles []string
+	// How long a voucher pays for a registration, which ends then unless another one is given.
+	Term Duration
+	// Channels that a registration may have without a voucher. 0: it needs one in any case.
+	FreeChannels int
 }
 
 // Delivery is how devices are woken.

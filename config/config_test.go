@@ -37,6 +37,7 @@ func TestDumpRoundTrip(t *testing.T) {
 	full.Mailserver.RequestsPerMinute, full.Mailserver.MaxAnswerBytes = 7, 1<<30
 	full.Push.Enabled, full.Push.Announce = true, true
 	full.Push.Limits = Limits{Registrations: 1, Channels: 2, Lifetime: Duration(day), PerSource: 3, PoW: 0.5}
+	full.Push.Vouchers = Vouchers{KeyFiles: []string{"/x", "/y"}, Term: Duration(day), FreeChannels: 4}
 	full.Push.Delivery = Delivery{TTL: Duration(time.Hour), SilentAfter: 4, LadderDelay: Duration(time.Minute), LinkDelay: Duration(3 * time.Second), FanOut: 7, Jitter: Duration(time.Second), Batch: Duration(2 * time.Second), Burst: 5, Every: Duration(6 * time.Second)}
 	full.Push.Provider = []Provider{
 		{Name: "fcm", Type: "fcm", Options: map[string]any{"CredentialsFile": "/x", "Timeout": int64(3)}},
@@ -214,6 +215,9 @@ func TestValidate(t *testing.T) {
 		"registrations": {func(c *Config) { c.Push.Limits.Registrations = 0 }, `Push.Limits.Registrations is 0; give 1 to`},
 		"channels":      {func(c *Config) { c.Push.Limits.Channels = 3701 }, `Push.Limits.Channels is 3701; give 1 to 3700`},
 		"lifetime":      {func(c *Config) { c.Push.Limits.Lifetime = 1 }, `Push.Limits.Lifetime is 1ns; give 1h`},
+		"voucher term":  {func(c *Config) { c.Push.Vouchers.Term = 0 }, `Push.Vouchers.Term is 0`},
+		"voucher key":   {func(c *Config) { c.Push.Vouchers.KeyFiles = []string{""} }, `Push.Vouchers.KeyFiles has an empty name`},
+		"free channels": {func(c *Config) { c.Push.Vouchers.FreeChannels = -1 }, `Push.Vouchers.FreeChannels is -1`},
 		"per source":    {func(c *Config) { c.Push.Limits.PerSource = 0 }, `Push.Limits.PerSource is 0`},
 		"push work":     {func(c *Config) { c.Push.Limits.PoW = 11 }, `Push.Limits.PoW is 11; give 0 to 10`},
 		"ttl":           {func(c *Config) { c.Push.Delivery.TTL = 0 }, `Push.Delivery.TTL is 0s; give 1m`},

@@ -40,6 +40,10 @@ func Defaults() Config {
 				PerSource:     4096,
 				PoW:           0.2,
 			},
+			Vouchers: Vouchers{
+				KeyFiles: []string{},
+				Term:     Duration(30 * 24 * time.Hour),
+			},
 			Delivery: Delivery{
 				TTL:         Duration(24 * time.Hour),
 				SilentAfter: 30,

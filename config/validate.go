@@ -249,6 +249,12 @@ func (v *problems) push(p *Push) {
 	v.duration("Push.Limits.Lifetime", p.Limits.Lifetime, minLifetime, maxLifetime)
 	v.number("Push.Limits.PerSource", p.Limits.PerSource, 1, maxRegistrations)
 	v.check("Push.Limits.PoW", p.Limits.PoW >= 0 && p.Limits.PoW <= maxPushPoW, "Push.Limits.PoW is %v; give 0 to %d, which is about a second of a phone", p.Limits.PoW, maxPushPoW)
+	for _, file := range p.Vouchers.KeyFiles {
+		v.check("Push.Vouchers.KeyFiles", file != "", "Push.Vouchers.KeyFiles has an empty name in it; leave it out")
+		v.path("Push.Vouchers.KeyFiles", file)
+	}
+	v.duration("Push.Vouchers.Term", p.Vouchers.Term, minLifetime, maxLifetime)
+	v.number("Push.Vouchers.FreeChannels", p.Vouchers.FreeChannels, 0, maxChannels)
 	v.duration("Push.Delivery.TTL", p.Delivery.TTL, time.Minute, maxTTL)
 	v.number("Push.Delivery.SilentAfter", p.Delivery.SilentAfter, 0, maxSilentAfter)
 	v.duration("Push.Delivery.LadderDelay", p.Delivery.LadderDelay, time.Second, maxLadderDelay)

@@ -214,7 +214,7 @@ func deviceRegister(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	err = device.Register(ctx, client.Registration{Routes: routes, Plain: settings.Plain, Group: settings.Group})
+	err = device.Register(ctx, client.Registration{Routes: routes, Plain: settings.Plain, Group: settings.Group, Voucher: settings.Voucher})
 	if err != nil {
 		var gaveUp *client.GaveUpError
 		if errors.As(err, &gaveUp) && gaveUp.Cause != nil {

@@ -129,7 +129,7 @@ func deviceMove(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := several.Move(ctx, next.PushKey, to, client.Registration{Routes: routes, Plain: next.Plain, Group: next.Group}); err != nil {
+		if err := several.Move(ctx, next.PushKey, to, client.Registration{Routes: routes, Plain: next.Plain, Group: next.Group, Voucher: next.Voucher}); err != nil {
 			return err
 		}
 		// From here on the next one may wake the device.

@@ -40,6 +40,7 @@ type deviceSettings struct {
 	Direct       bool            `json:"direct,omitempty"`   // rung over its own connection, first
 	Plain        bool            `json:"plain,omitempty"`
 	Group        hexutil.Bytes   `json:"group,omitempty"`
+	Voucher      hexutil.Bytes   `json:"voucher,omitempty"` // pays for the registration
 }
 
 // deviceChat is a client.Chat in a file. It has either Key or Identity.
@@ -108,6 +109,7 @@ func registerFlags() []cli.Flag {
 		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct alone, with --emulator the type that it emulates, else fcm)"},
 		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
 		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
+		&cli.StringFlag{Name: "voucher", Usage: "`FILE` with the voucher that pays for the registration, as wnode voucher finish wrote it"},
 		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
 	}
 }
@@ -121,6 +123,13 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 		Server: c.String("server"), PushKey: c.String("pushkey"), MailPassword: config.DefaultPassword,
 		Provider: c.String("provider"), Token: c.String("token"), Emulator: strings.TrimSuffix(c.String("emulator"), "/"),
 		Listen: c.String("webhook"), Direct: c.Bool("direct"), Plain: c.Bool("plain"),
+	}
+	if file := c.String("voucher"); file != "" {
+		bought, err := readVoucher(file)
+		if err != nil {
+			return nil, err
+		}
+		s.Voucher = bought
 	}
 	if s.PushKey == "" {
 		return nil, errors.New("--pushkey is missing; give the push key that the mail server printed when it started")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"whisperpush/pushext"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/pushext/voucher"
 	"whisperpush/whisper"
 )
 
@@ -76,6 +78,10 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 	if err != nil {
 		return nil, nil, err
 	}
+	admission, err := pushAdmission(cfg.Push.Vouchers)
+	if err != nil {
+		return nil, nil, err
+	}
 	settings := pushserver.Config{
 		Dir:           dir,
 		PushKey:       key,
@@ -85,6 +91,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 		Sender:        node,
 		Providers:     providers,
 		SkipChallenge: cfg.Push.SkipChallenge,
+		Admission:     admission,
 		Limits:        pushLimits(cfg.Push.Limits),
 		Delivery:      pushDelivery(cfg.Push),
 		Logger:        logger,
@@ -108,6 +115,26 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 		return nil, nil, err
 	}
 	return server, key, nil
+}
+
+// pushAdmission is what the settings ask for registrations, nil for nothing.
+func pushAdmission(v config.Vouchers) (pushserver.Admission, error) {
+	if len(v.KeyFiles) == 0 {
+		return nil, nil
+	}
+	vouchers := pushserver.Vouchers{Term: time.Duration(v.Term), FreeChannels: v.FreeChannels}
+	for _, file := range v.KeyFiles {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read a voucher key of Push.Vouchers.KeyFiles: %w", err)
+		}
+		key, err := voucher.ParsePublicKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the voucher key in %s (Push.Vouchers.KeyFiles): %w; wnode voucher key makes one", file, err)
+		}
+		vouchers.Keys = append(vouchers.Keys, key)
+	}
+	return vouchers, nil
 }
 
 // pushLimits are the settings' limits; the others have their defaults.
