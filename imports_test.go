@@ -27,7 +27,8 @@ var layers = map[string][]string{
 	"pushext":                   {"whisper"},
 	"pushext/emulate":           {},
 
-	"pushext/pushserver":              {"whisper", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/registry", "pushext/pushserver/outbox", "pushext/pushserver/follow", "pushext/pushserver/dispatch", "pushext/pushserver/requests", "pushext/pushserver/measure"},
+	"pushext/pushserver":              {"whisper", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/registry", "pushext/pushserver/outbox", "pushext/pushserver/follow", "pushext/pushserver/dispatch", "pushext/pushserver/requests", "pushext/pushserver/measure", "pushext/voucher"},
+	"pushext/voucher":                 {},
 	"pushext/pushserver/spacing":      {"pushext"},
 	"pushext/pushserver/measure":      {},
 	"pushext/pushserver/registration": {"whisper", "pushext", "pushext/pushwire"},
@@ -62,11 +63,11 @@ var layers = map[string][]string{
 	"wnode/rpc/shh":    {"whisper"},
 	"wnode/node": append([]string{
 		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "mailserver/archive/portable", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
+		"pushext/pushserver", "pushext/pushwire", "pushext/voucher", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
 		"config", "whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
-		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
+		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "pushext/voucher", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},
 

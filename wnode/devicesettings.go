@@ -109,7 +109,7 @@ func registerFlags() []cli.Flag {
 		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct alone, with --emulator the type that it emulates, else fcm)"},
 		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
 		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
-		&cli.StringFlag{Name: "voucher", Usage: "`FILE` with the voucher that pays for the registration, as wnode voucher finish wrote it"},
+		&cli.StringFlag{Name: "voucher", Usage: "`FILE` with the voucher that pays for the registration, as wnode voucher finish printed it"},
 		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"whisperpush/durable"
 	"whisperpush/pushext/voucher"
 )
 
@@ -40,7 +39,7 @@ func voucherCommand() *cli.Command {
 				Action: voucherSign,
 			},
 			{
-				Name: "finish", Usage: "make the voucher: replaces the order in FILE by it, with what sign printed on the standard input", ArgsUsage: "FILE",
+				Name: "finish", Usage: "print the voucher of the order in FILE, with what sign printed on the standard input", ArgsUsage: "FILE",
 				Flags:  []cli.Flag{voucherKeyFlag("public")},
 				Action: voucherFinish,
 			},
@@ -139,12 +138,13 @@ func voucherFinish(c *cli.Context) error {
 	}
 	bought, err := order.Finish(signature)
 	if err != nil {
-		return fmt.Errorf("%w; the order in %s is as it was", err, file)
+		return fmt.Errorf("%w: %s", err, file)
 	}
-	return durable.ReplaceFile(file, labelled(voucherLabel, bought))
+	_, err = c.App.Writer.Write(labelled(voucherLabel, bought))
+	return err
 }
 
-// readVoucher reads the file that wnode voucher finish wrote.
+// readVoucher reads a file with what wnode voucher finish printed.
 func readVoucher(file string) ([]byte, error) { return readLabelled(file, voucherLabel, voucher.Size) }
 
 // readVoucherKey reads the key of --key.
