@@ -83,7 +83,7 @@ func plain(v reflect.Value) any {
 				continue
 			}
 			if strings.Contains(field.Tag.Get("json"), "omitzero") && v.Field(i).IsZero() {
-				continue // as TypeScript, which does not know it yet
+				continue // as TypeScript, which leaves it out
 			}
 			if value := plain(v.Field(i)); value != nil {
 				fields[lower(field.Name)] = value

@@ -29,11 +29,11 @@ const [aa, bb] = [filled(32, 0), filled(32, 0)];
 [aa[0], aa[31], bb[0], bb[31]] = [0xaa, 1, 0xbb, 2];
 
 const requests = [
-	'register', 'register-plain', 'register-chain', 'register-voucher', 'confirm', 'channels', 'unregister', 'status', 'fetch', 'seen', 'notify',
-	'confirm-bound', 'fetch-received', 'notify-bound',
+	'register', 'register-plain', 'register-chain', 'register-voucher', 'confirm', 'channels', 'unregister', 'status', 'status-test', 'fetch', 'seen', 'notify',
+	'confirm-bound', 'fetch-received', 'fetch-owed', 'notify-bound',
 ];
 const replies = [
-	'register-reply', 'status-reply', 'fetch-reply', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'refusal',
+	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'refusal',
 ];
 const chainNumbers = [0, 1, push.maxChain - 1];
 const payloads = ['messages', 'challenge', 'challenge-bound', 'dismiss', 'canary'];

@@ -68,12 +68,14 @@ export interface Limits {
 	readonly fetch: bigint;
 	/** The least proof of work of a request's envelope. */
 	readonly pow: number;
+	/** The plain form is refused: a Register needs a seal key. Undefined: it is not. */
+	readonly sealed?: true | undefined;
 }
 
 export function encodeLimits(l: Limits): Uint8Array {
 	const view = new DataView(new ArrayBuffer(8));
 	view.setFloat64(0, l.pow);
-	return rlp.list([l.routes, l.channels, l.lifetime, l.fetch, view.getBigUint64(0)].map(rlp.uint));
+	return rlp.list([...[l.routes, l.channels, l.lifetime, l.fetch, view.getBigUint64(0)].map(rlp.uint), ...(l.sealed ? [rlp.uint(1)] : [])]);
 }
 
 export function readLimits(reader: Reader): Limits {
@@ -85,7 +87,7 @@ export function readLimits(reader: Reader): Limits {
 	if (!(pow >= 0) || pow === Infinity) {
 		throw malformed('proof of work is no number');
 	}
-	return { routes, channels, lifetime, fetch, pow };
+	return { routes, channels, lifetime, fetch, pow, ...(r.bool('sealed') ? { sealed: true as const } : {}) };
 }
 
 /** Returns the list of some elements, if it fits a message. */

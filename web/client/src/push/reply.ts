@@ -153,9 +153,55 @@ export interface StatusReply extends Standing {
 	readonly channels: readonly Channel[];
 	readonly revoked: readonly string[];
 	readonly limits: Limits;
+	/** Answers `Status.detail`; undefined: it was not asked for, or the server does not know it. */
+	readonly delivery?: Delivery | undefined;
 }
 
-/** Follows the envelopes of a Fetch. Every hash asked for is in one of the three. */
+/** How wake-ups get through. */
+export interface Delivery {
+	/** When the device last fetched, Unix seconds; 0: not that the server remembers. */
+	readonly fetched: bigint;
+	/** Left alone until it fetches or registers. */
+	readonly silenced: boolean;
+	/** Envelopes that it has not fetched. */
+	readonly unread: bigint;
+	/** Of those, covered by no wake-up that was accepted. */
+	readonly pending: bigint;
+	/** How often it may ask for test pushes now. */
+	readonly tests: bigint;
+	/** In the order of the routes of the reply. */
+	readonly routes: readonly RouteDelivery[];
+}
+
+/** How wake-ups get through by one route. */
+export interface RouteDelivery {
+	/** When the push service last accepted a wake-up for the device, Unix seconds; 0: not that the server remembers. */
+	readonly accepted: bigint;
+	/** Wake-ups that may go at once. */
+	readonly budget: bigint;
+	/** When the latest test push was asked for, Unix seconds; 0: none was lately. */
+	readonly tested: bigint;
+	/** Of that, see {@link Outcome}. */
+	readonly outcome: number;
+	/** Of the push service or the server, where it did not accept it. */
+	readonly reason: string;
+}
+
+/** What became of a test push. */
+export const Outcome = {
+	/** None was asked for lately. */
+	none: 0,
+	/** It is on its way to the push service. */
+	waiting: 1,
+	/** The push service accepted it. */
+	accepted: 2,
+	/** The push service did not accept it. */
+	failed: 3,
+	/** It was not sent, as the device was sent as much as the push service allows. */
+	held: 4,
+} as const;
+
+/** Follows the envelopes of a Fetch. Every hash asked for is in one of the first three. */
 export interface FetchReply {
 	readonly kind: 'fetch';
 	/** Delivered just before. */
@@ -164,6 +210,17 @@ export interface FetchReply {
 	readonly missing: readonly Uint8Array[];
 	/** More than one answer carries: ask again, and learn whether they are there. */
 	readonly later: readonly Uint8Array[];
+	/** Answers `Fetch.owed`; undefined: it was not asked for, or the server does not know it. */
+	readonly owed?: Owed | undefined;
+}
+
+/** What a server owes a device besides envelopes. */
+export interface Owed {
+	/**
+	 * Envelopes whose notifications are to be removed, as they were seen on another device,
+	 * the oldest first; at most 64. They are repeated until `Fetch.owed` names them.
+	 */
+	readonly dismissed: readonly Uint8Array[];
 }
 
 /** Goes with the code `clock`. */
@@ -254,8 +311,8 @@ export const emptyReply: Reply = {
 
 // What was added to a list at its end is left out where it says nothing, as an older
 // sender leaves it out.
-const encodeStanding = (s: Standing): Uint8Array[] =>
-	s.now !== 0n || s.epoch !== 0n || s.log.length > 0 ? [rlp.uint(s.now), rlp.uint(s.epoch), rlp.string(s.log)] : [];
+const encodeStanding = (s: Standing, more = false): Uint8Array[] =>
+	more || s.now !== 0n || s.epoch !== 0n || s.log.length > 0 ? [rlp.uint(s.now), rlp.uint(s.epoch), rlp.string(s.log)] : [];
 
 const readStanding = (r: Reader): Standing => ({ now: r.uint('now'), epoch: r.uint('epoch'), log: r.bytes('log', maxLogId) });
 
@@ -282,10 +339,16 @@ function encodeBody(b: ReplyBody): Uint8Array[] {
 				encodeChannels(b.channels),
 				encodeHolders(b.revoked),
 				encodeLimits(b.limits),
-				...encodeStanding(b),
+				...encodeStanding(b, b.delivery !== undefined),
+				...(b.delivery ? [encodeDelivery(b.delivery)] : []),
 			];
 		case 'fetch':
-			return [encodeHashes(b.sent), encodeHashes(b.missing), encodeHashes(b.later)];
+			return [
+				encodeHashes(b.sent),
+				encodeHashes(b.missing),
+				encodeHashes(b.later),
+				...(b.owed ? [rlp.list([encodeHashes(b.owed.dismissed)])] : []),
+			];
 		case 'clock':
 			return [rlp.uint(b.now)];
 		case 'ring':
@@ -316,9 +379,16 @@ function decodeBody(kind: ReplyBody['kind'], r: Reader): ReplyBody {
 				revoked: readHolders(r, maxHeldRevoked),
 				limits: readLimits(r),
 				...readStanding(r),
+				...(r.more ? { delivery: readDelivery(r.list('delivery')) } : {}),
 			};
 		case 'fetch':
-			return { kind, sent: readHashes(r, maxFetch), missing: readHashes(r, maxFetch), later: readHashes(r, maxFetch) };
+			return {
+				kind,
+				sent: readHashes(r, maxFetch),
+				missing: readHashes(r, maxFetch),
+				later: readHashes(r, maxFetch),
+				...(r.more ? { owed: { dismissed: readHashes(r.list('owed'), maxFetch) } } : {}),
+			};
 		case 'clock':
 			return { kind, now: r.uint('now') };
 		case 'ring':
@@ -331,4 +401,42 @@ const readRouteStatus = (r: Reader): RouteStatus => ({
 	state: r.small('state', 0xff),
 	reason: text(r.bytes('reason', maxText)),
 	doubt: r.uint('doubt'),
+});
+
+const encodeDelivery = (d: Delivery): Uint8Array =>
+	rlp.list([
+		rlp.uint(d.fetched),
+		rlp.uint(d.silenced ? 1 : 0),
+		rlp.uint(d.unread),
+		rlp.uint(d.pending),
+		rlp.uint(d.tests),
+		rlp.list(
+			d.routes.map((route) =>
+				rlp.list([
+					rlp.uint(route.accepted),
+					rlp.uint(route.budget),
+					rlp.uint(route.tested),
+					rlp.uint(route.outcome),
+					rlp.string(clip(route.reason)),
+				]),
+			),
+		),
+	]);
+
+const readDelivery = (r: Reader): Delivery => ({
+	fetched: r.uint('fetched'),
+	silenced: r.bool('silenced'),
+	unread: r.uint('unread'),
+	pending: r.uint('pending'),
+	tests: r.uint('tests'),
+	routes: r.items('routes', maxRoutes, (list) => {
+		const route = list.list('route');
+		return {
+			accepted: route.uint('accepted'),
+			budget: route.uint('budget'),
+			tested: route.uint('tested'),
+			outcome: route.small('outcome', 0xff),
+			reason: text(route.bytes('reason', maxText)),
+		};
+	}),
 });

@@ -111,6 +111,14 @@ export interface Unregister {
 /** Asks what the server holds about the registration. */
 export interface Status {
 	readonly kind: 'status';
+	/** Asks how wake-ups get through; undefined: the device does not ask. */
+	readonly detail?: StatusDetail | undefined;
+}
+
+/** Asks how wake-ups get through. */
+export interface StatusDetail {
+	/** Asks for a test push, a canary, on every route in use. */
+	readonly test: boolean;
 }
 
 /** Asks for exactly these envelopes. It is also the receipt for the wake-ups that told of them. */
@@ -120,6 +128,14 @@ export interface Fetch {
 	readonly hashes: readonly Uint8Array[];
 	/** Envelopes that the device has by another way: they are not sent, and no wake-up is needed for them. At most 64. */
 	readonly received: readonly Uint8Array[];
+	/** Asks what else the server owes the device; undefined: the device does not ask. */
+	readonly owed?: OwedQuery | undefined;
+}
+
+/** Asks what a server owes a device besides envelopes. */
+export interface OwedQuery {
+	/** Dismissals that the device was told of: they are not told again. At most 64. */
+	readonly dismissed: readonly Uint8Array[];
 }
 
 /** Says that these envelopes need no wake-up any more, on any device of the group: they were read, or sent, here. */
@@ -247,9 +263,13 @@ function encodeBody(b: RequestBody): Uint8Array[] {
 		case 'unregister':
 			return [rlp.uint(b.version)];
 		case 'status':
-			return [];
+			return b.detail ? [rlp.list([rlp.uint(b.detail.test ? 1 : 0)])] : [];
 		case 'fetch':
-			return [encodeHashes(b.hashes), ...(b.received.length > 0 ? [encodeHashes(b.received)] : [])];
+			return [
+				encodeHashes(b.hashes),
+				...(b.received.length > 0 || b.owed ? [encodeHashes(b.received)] : []),
+				...(b.owed ? [rlp.list([encodeHashes(b.owed.dismissed)])] : []),
+			];
 		case 'seen':
 			return [encodeHashes(b.hashes)];
 		case 'notify':
@@ -271,9 +291,14 @@ function decodeBody(kind: RequestBody['kind'], r: Reader): RequestBody {
 		case 'unregister':
 			return { kind, version: r.uint('version') };
 		case 'status':
-			return { kind };
+			return { kind, ...(r.more ? { detail: { test: r.list('detail').bool('test') } } : {}) };
 		case 'fetch':
-			return { kind, hashes: readHashes(r, maxFetch), received: readHashes(r, maxFetch) };
+			return {
+				kind,
+				hashes: readHashes(r, maxFetch),
+				received: readHashes(r, maxFetch),
+				...(r.more ? { owed: { dismissed: readHashes(r.list('owed'), maxFetch) } } : {}),
+			};
 		case 'seen':
 			return { kind, hashes: readHashes(r, maxFetch) };
 		case 'notify':
