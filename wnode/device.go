@@ -2,7 +2,6 @@ package wnode
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 
@@ -395,140 +393,6 @@ func deviceSeen(c *cli.Context) error {
 	})
 }
 
-func deviceShow(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
-		status, err := device.Status(ctx)
-		if err != nil && status.State == pushwire.None {
-			return err
-		}
-		out := c.App.Writer
-		fmt.Fprintf(out, "state:    %s\n", status.State)
-		if status.Reason != "" {
-			fmt.Fprintf(out, "reason:   %s\n", status.Reason)
-		}
-		if status.Expires > 0 {
-			fmt.Fprintf(out, "expires:  %s\n", time.Unix(int64(status.Expires), 0).Format(time.DateTime))
-		}
-		fmt.Fprintf(out, "wake-ups: %d\n", status.Seq)
-		for _, route := range status.Routes {
-			fmt.Fprintf(out, "route:    %s %s%s\n", route.Provider, route.State, doubtHelp(route))
-		}
-		names := map[string]string{}
-		for _, chat := range settings.Chats {
-			names[chat.Topic.String()] = chat.Name
-		}
-		for _, channel := range status.Channels {
-			fmt.Fprintf(out, "channel:  %s %s\n", channel.Topic, names[channel.Topic.String()])
-		}
-		return nil
-	})
-}
-
-func deviceStatus(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	return withDevice(c, func(ctx context.Context, _ *deviceSettings, device *client.Device) error {
-		status, err := device.Status(ctx)
-		if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
-			return err
-		}
-		for _, line := range status.Explain(time.Now()) {
-			if _, err := fmt.Fprintln(c.App.Writer, line); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// testSettled is how long the push services may take to say what became of a test push of which nothing arrives here.
-const testSettled = 5 * time.Second
-
-func deviceTestPush(c *cli.Context) error {
-	if err := noArguments(c); err != nil {
-		return err
-	}
-	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
-		out := c.App.Writer
-		var sources []waiting
-		if settings.pushed() && !settings.byHand() {
-			source, err := settings.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer source.close()
-			sources = append(sources, source.each)
-		}
-		if settings.Direct {
-			sources = append(sources, device.Listen)
-		}
-		status, err := device.TestPush(ctx)
-		if err != nil {
-			return err
-		}
-		if status.Delivery == nil {
-			return errors.New("the mail server sends no test pushes; it is of an earlier version")
-		}
-		sent := 0
-		for _, route := range status.Delivery.Routes {
-			if route.Outcome == pushwire.TestWaiting || route.Outcome == pushwire.TestAccepted {
-				sent++
-			}
-		}
-		fmt.Fprintf(out, "asked for test pushes on %d routes\n", sent)
-		patience, arrived := testSettled, 0
-		if len(sources) > 0 && c.Duration("timeout") > 2*testSettled {
-			patience = c.Duration("timeout") - testSettled
-		}
-		waited, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		if len(sources) == 2 {
-			sources[0] = both(sources[0], sources[1])
-		}
-		if len(sources) > 0 && sent > 0 {
-			err = sources[0](waited, func(body []byte) error {
-				event, err := device.Receive(ctx, body)
-				if err == nil && event.Kind == pushwire.Canary {
-					arrived++
-				}
-				if arrived == sent {
-					return errEnough
-				}
-				return nil // what else came is named again by the next push
-			})
-			if err != nil && !errors.Is(err, errEnough) && waited.Err() == nil {
-				return err
-			}
-			fmt.Fprintf(out, "%d of %d test pushes arrived\n", arrived, sent)
-		} else {
-			<-waited.Done()
-		}
-		if status, err = device.Status(ctx); err != nil {
-			return err
-		}
-		for _, line := range status.Explain(time.Now()) {
-			fmt.Fprintln(out, line)
-		}
-		return nil
-	})
-}
-
-// doubtHelp is what else there is to say of a route.
-func doubtHelp(route pushwire.RouteStatus) string {
-	switch {
-	case route.Doubt > 0:
-		return fmt.Sprintf(", in doubt since %s: its push service says that the address is gone (%s), and is not believed yet; register again with a new address",
-			time.Unix(int64(route.Doubt), 0).Format(time.DateTime), route.Reason)
-	case route.Reason != "":
-		return " " + route.Reason
-	}
-	return ""
-}
-
 func deviceUnregister(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
@@ -556,69 +420,4 @@ func hashArguments(c *cli.Context) ([]common.Hash, error) {
 		hashes = append(hashes, common.Hash(hash))
 	}
 	return hashes, nil
-}
-
-// line is one line of a device's output with --json.
-type line struct {
-	Event  string    `json:"event"` // message, dismissed, missing
-	Hash   string    `json:"hash"`
-	Chat   string    `json:"chat,omitempty"`
-	Sender string    `json:"sender,omitempty"` // public key of the signer
-	Text   string    `json:"text,omitempty"`
-	Sent   time.Time `json:"sent,omitzero"`
-	Link   string    `json:"link,omitempty"`
-}
-
-// showAll prints an event, which may come with an error, and what waits besides. Then it says that it was shown: what
-// could not be printed comes again.
-func showAll(ctx context.Context, c *cli.Context, device *client.Device, event client.Event, err error) error {
-	for {
-		if err := printEvent(c, event); err != nil {
-			return err
-		}
-		if err := errors.Join(err, device.Shown(ctx, event.Hashes()...)); err != nil || !event.More {
-			return err
-		}
-		event, err = device.History(ctx)
-	}
-}
-
-// printEvent prints what a push brought, a line each.
-func printEvent(c *cli.Context, event client.Event) error {
-	var lines []line
-	for _, p := range event.Previews {
-		l := line{Event: "message", Hash: p.Hash.Hex(), Chat: p.Chat, Text: p.Text, Sent: p.Sent, Link: p.Link()}
-		if p.Sender != nil {
-			l.Sender = hexutil.Encode(crypto.FromECDSAPub(p.Sender))
-		}
-		lines = append(lines, l)
-	}
-	for _, hash := range event.Dismissed {
-		lines = append(lines, line{Event: "dismissed", Hash: hash.Hex()})
-	}
-	for _, hash := range event.Missing {
-		lines = append(lines, line{Event: "missing", Hash: hash.Hex()})
-	}
-	for _, l := range lines {
-		if err := l.print(c.App.Writer, c.Bool("json")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l line) print(w io.Writer, asJSON bool) error {
-	if asJSON {
-		return json.NewEncoder(w).Encode(l)
-	}
-	var err error
-	switch {
-	case l.Event != "message":
-		_, err = fmt.Fprintf(w, "%s %s\n", l.Event, l.Hash)
-	case l.Sender == "":
-		_, err = fmt.Fprintf(w, "%s  %s: %s  %s\n", l.Sent.Format(time.DateTime), l.Chat, l.Text, l.Link)
-	default:
-		_, err = fmt.Fprintf(w, "%s  %s, %s…: %s  %s\n", l.Sent.Format(time.DateTime), l.Chat, l.Sender[:12], l.Text, l.Link)
-	}
-	return err
 }

@@ -1,11 +1,14 @@
 // Package outbox remembers what each device has still to be woken for. It is ahead of the
 // disk by 20 ms at most; a crash repeats one wake-up.
 //
-// wakeup.go makes up what a wake-up says. The record of a device is in device.go, what a receipt does to it in receipt.go, and a
-// receipt that comes before its envelope in early.go; telling.go keeps what other shards of
-// a cluster are to be told of one. commit.go writes; twins.go tells a
-// message that somebody posts again from a new one; moved.go and moves.go are for an
-// archive that was recovered.
+// outbox.go takes matches and keeps devices in memory; known.go tells who has a record on
+// disk. The record of a device is in device.go, what a receipt does to it in receipt.go, and
+// a receipt that comes before its envelope in early.go. wakeup.go makes up what a wake-up
+// says, and chain.go the key that it is sealed under. twins.go and sieve.go tell a message
+// that somebody posts again from a new one. commit.go writes, sweep.go ends what is too
+// old, run.go counts the runs that crashed, bell.go is how others are told. telling.go keeps
+// what other shards of a cluster are to be told of; moved.go and moves.go are for an archive
+// that was recovered.
 package outbox
 
 import (
@@ -15,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -50,24 +52,6 @@ type Match struct {
 	Crowd bool
 	Left  uint32
 }
-
-// Bell is told by an outbox, without locks, what concerns the sending.
-type Bell interface {
-	// Ring says that a device may have something to be woken for, also after the
-	// number it waited for was reserved. crowd says that it is one of very many, and
-	// that those who are not go first.
-	Ring(id registration.ID, crowd bool)
-	// Resume is Ring for what is left from before a restart.
-	Resume(id registration.ID)
-	// Calm says that a device showed a sign of life.
-	Calm(id registration.ID)
-	// Climb says that a device was woken through a route, has not fetched, and is
-	// to be woken through the next one if it does not.
-	Climb(id registration.ID, route int)
-}
-
-// mute is the bell before begin: nobody is woken yet.
-type mute struct{}
 
 func (mute) Ring(registration.ID, bool) {}
 func (mute) Resume(registration.ID)     {}
@@ -136,40 +120,6 @@ type Outbox struct {
 // KeyCursor holds the receive sequence (8 bytes, big-endian) up to which the
 // log was matched.
 var KeyCursor = []byte{vault.Meta, 'c'}
-
-// keyRun holds how many runs crashed (8 bytes, big-endian), and a byte that is 1 while
-// one goes on.
-var keyRun = []byte{vault.Meta, 'r'}
-
-func runRecord(crashes uint64, running byte) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, crashes), running)
-}
-
-// beginRun counts the run before this one as crashed if it did not finish.
-func (o *Outbox) beginRun() error {
-	value, err := o.store.Get(keyRun)
-	switch {
-	case errors.Is(err, durable.ErrNotFound):
-	case err != nil:
-		return fmt.Errorf("read the outbox's run: %w", err)
-	case len(value) != len(runRecord(0, 0)):
-		return fmt.Errorf("record of the outbox's run has %d bytes, want %d", len(value), len(runRecord(0, 0)))
-	default:
-		o.crashes = binary.BigEndian.Uint64(value) + uint64(value[8])
-	}
-	var b durable.Batch
-	b.Put(keyRun, runRecord(o.crashes, 1))
-	if err := o.store.Write(&b); err != nil {
-		return fmt.Errorf("write the outbox's run: %w", err)
-	}
-	return nil
-}
-
-// firstNumber is the last push sequence number that a device without a record may have
-// been given: a block of numbers follows that needs no reservation, so that the first
-// wake-up of a device does not wait for the disk. A run that crashed may have given out
-// some of its own before there was a record; the next run leaves that block out.
-func (o *Outbox) firstNumber() uint64 { return o.crashes * firstBlock }
 
 // New reads the cursor; started is false if the log was never followed.
 func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
@@ -418,49 +368,6 @@ func (o *Outbox) Status(id registration.ID) (Status, error) {
 		s.Accepted[a.provider] = time.Unix(int64(a.at), 0)
 	}
 	return s, nil
-}
-
-// Sweep ends the entries that are older than the TTL, and forgets devices whose
-// registration is absent: a crash, or a match in the moment in which it ended, may
-// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out.
-func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registration.ID) bool) error {
-	o.mu.Lock()
-	limit := now.Add(-o.ttl).UnixMilli()
-	o.mu.Unlock()
-	stale := func(e entry) bool { return e.at < limit }
-	return errors.Join(o.records(ctx, func(id registration.ID, d *device, err error) error {
-		if err != nil {
-			return nil // told when it is loaded
-		}
-		if _, pending := d.unread(); pending == 0 && absent(id) {
-			return o.Forget(id, OutcomeGone, ReasonAbsent)
-		}
-		if !slices.ContainsFunc(d.entries, stale) {
-			return nil
-		}
-		return o.update(id, func(d *device, _ time.Time) {
-			d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
-				if stale(e) && !e.read {
-					o.expire(d, e)
-				}
-				return stale(e)
-			})
-		})
-	}), o.sweepTwins())
-}
-
-// expire ends an unread entry that is too old. The reason says what kept it
-// from being sent, or that it was.
-func (o *Outbox) expire(d *device, e entry) {
-	d.more = true
-	switch {
-	case e.seq <= d.covered:
-		o.ended(d, e, outcomeExpired, "unfetched")
-	case o.silenced(d):
-		o.ended(d, e, outcomeExpired, "silenced")
-	default:
-		o.ended(d, e, outcomeExpired, "unsent")
-	}
 }
 
 // ended counts the end of an entry, and keeps the reason if it was never sent.

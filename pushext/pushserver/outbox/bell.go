@@ -1,0 +1,23 @@
+package outbox
+
+import (
+	"whisperpush/pushext/pushserver/registration"
+)
+
+// Bell is told by an outbox, without locks, what concerns the sending.
+type Bell interface {
+	// Ring says that a device may have something to be woken for, also after the
+	// number it waited for was reserved. crowd says that it is one of very many, and
+	// that those who are not go first.
+	Ring(id registration.ID, crowd bool)
+	// Resume is Ring for what is left from before a restart.
+	Resume(id registration.ID)
+	// Calm says that a device showed a sign of life.
+	Calm(id registration.ID)
+	// Climb says that a device was woken through a route, has not fetched, and is
+	// to be woken through the next one if it does not.
+	Climb(id registration.ID, route int)
+}
+
+// mute is the bell before begin: nobody is woken yet.
+type mute struct{}
