@@ -61,7 +61,7 @@ microbench: ## the benchmarks of every package, one short round
 	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./...
 
 slo: ## the promise of 15 s, measured: 10,000 messages to 1,000 devices through bad networks and failing providers
-	$(GO) run ./testutil/slo $(SLO)
+	$(GO) run ./bench/slo $(SLO)
 
 cluster-short: ## three nodes on PostgreSQL and its standby, broken for about a minute (needs Debian's postgresql)
 	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 60s -cluster.devices 60

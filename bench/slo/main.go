@@ -2,7 +2,7 @@
 // and is fetched, within 15 seconds of being written, whatever phones' networks and
 // push services do meanwhile.
 //
-//	go run ./testutil/slo -messages 10000 -devices 1000 -duration 5m -seed 1
+//	go run ./bench/slo -messages 10000 -devices 1000 -duration 5m -seed 1
 //
 // The flow: main starts an emulator of every type of provider, a mailserver with
 // push as a process of its own (server.go), a writer connected to it over devp2p
