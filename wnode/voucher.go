@@ -76,12 +76,17 @@ func voucherKey(c *cli.Context) error {
 	return err
 }
 
-func voucherOrder(c *cli.Context) error {
-	file, err := oneArgument(c, "FILE")
-	if err != nil {
-		return err
+// voucherBuyer is what a buyer gives: the file of their order, and the shop's public key.
+func voucherBuyer(c *cli.Context) (file string, key *voucher.PublicKey, err error) {
+	if file, err = oneArgument(c, "FILE"); err != nil {
+		return "", nil, err
 	}
-	key, err := readVoucherKey(c, voucher.ParsePublicKey)
+	key, err = readVoucherKey(c, voucher.ParsePublicKey)
+	return file, key, err
+}
+
+func voucherOrder(c *cli.Context) error {
+	file, key, err := voucherBuyer(c)
 	if err != nil {
 		return err
 	}
@@ -116,11 +121,7 @@ func voucherSign(c *cli.Context) error {
 }
 
 func voucherFinish(c *cli.Context) error {
-	file, err := oneArgument(c, "FILE")
-	if err != nil {
-		return err
-	}
-	key, err := readVoucherKey(c, voucher.ParsePublicKey)
+	file, key, err := voucherBuyer(c)
 	if err != nil {
 		return err
 	}
