@@ -44,6 +44,14 @@ func (g *group) add(seq uint64, e *whisper.Envelope) (at uint8) {
 	return uint8(len(b.envs) - 1)
 }
 
+// envelopes returns how many g has.
+func (g *group) envelopes() (n int) {
+	for _, b := range g.blocks {
+		n += len(b.envs)
+	}
+	return n
+}
+
 // finishBlock encodes the last block.
 func (g *group) finishBlock() {
 	if len(g.blocks) == 0 {

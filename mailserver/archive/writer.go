@@ -32,6 +32,7 @@ type writerState struct {
 	missing bool                // recent lacks what was indexed in memory at the start and has been frozen since
 	resync  bool                // a write failed: what of it is on disk must be read first
 	unseen  int64               // bytes written since the size was looked at
+	pace    engine.Pace
 }
 
 // writer commits the queue until it is empty and the archive is closing. It is a
@@ -41,7 +42,8 @@ type writerState struct {
 //	queue → fill: number, index, make blocks → disk: write, fsync → settle: publish, tell
 //
 // A small group that nothing follows yet is written by the writer itself: to hand it on
-// and back would cost more than to build the next one late.
+// and back would cost more than to build the next one late. At a busy time the writer waits
+// a little for more to join it (engine.Pace).
 //
 // One group at most is at the disk, so they settle in their order. What is indexed
 // but not settled has sequences above Last, which readers pass over; if its write
@@ -68,9 +70,10 @@ func (a *Archive) writer() {
 		}
 		switch g := w.next; {
 		case len(g.blocks) > 0:
+			paced := a.paced(g)
 			g.finish(a.active())
 			w.next = spare
-			if g.bytes <= smallGroup {
+			if paced || g.bytes <= smallGroup {
 				a.settle(g, g.partition.write(&g.batch))
 				spare = g
 				continue
@@ -83,6 +86,24 @@ func (a *Archive) writer() {
 			return
 		}
 	}
+}
+
+// paced waits for more envelopes to join g, if that is worth it. It reports whether they
+// come at a rate at which it is.
+func (a *Archive) paced(g *group) bool {
+	now, had := time.Now(), g.envelopes()
+	wait := time.Duration(0)
+	if g.bytes <= smallGroup {
+		wait = a.w.pace.Wait(now)
+	}
+	if wait > 0 {
+		time.Sleep(wait)
+		a.fill()
+		now = time.Now()
+		a.w.pace.Waited(now, wait, g.envelopes()-had)
+	}
+	a.w.pace.Commit(now, g.envelopes())
+	return wait > 0
 }
 
 // take takes what is queued, if nothing is waiting. closing says that the archive
