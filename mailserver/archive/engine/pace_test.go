@@ -12,10 +12,8 @@ import (
 const fsyncTime = 200 * time.Microsecond
 
 // waits drives a writer with a pace for two seconds of its own time, and returns how many
-// commits it began in the second one, and how much of that it spent waiting.
-// waits drives a writer with a pace for two seconds of its own time, and returns how many commits
-// arrive returns how many
-// envelopes come until a time, once those of the last commit were told of it.
+// commits it began in the second one, and how much of that it spent waiting. arrive returns
+// how many envelopes come until a time, once those of the last commit were told of it.
 func waits(arrive func(until time.Time, committed int) int) (commits int, waited time.Duration) {
 	var p Pace
 	start := time.Unix(1_000_000, 0)
