@@ -121,13 +121,20 @@ func TestDecodeRequestRefuses(t *testing.T) {
 
 // Newer clients may say more at the end of every list.
 func TestTailsAreIgnored(t *testing.T) {
-	got, err := DecodeRequest(raw(t, []any{uint(2), uint(2), vectorID[:], uint(5), []any{vectorCode[:], "", "new", []any{"x"}}, "", "tail"}))
+	got, err := DecodeRequest(raw(t, []any{uint(2), uint(2), vectorID[:], uint(5), []any{vectorCode[:], "", "new", []any{"x"}}, "", []any{"", uint(4), "new"}, "tail"}))
 	require.NoError(t, err)
 	require.Equal(t, &Confirm{Code: vectorCode}, got.Body)
-	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "", "tail"}))
+	require.Equal(t, &LedgerQuery{Count: 4}, got.Ledger)
+	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "", ledgerTail(), "tail"}))
 	require.NoError(t, err)
-	require.Equal(t, Reply{ID: vectorID, Code: 200, Text: "text", State: 9, Reason: "why"}, rep)
+	require.Equal(t, Reply{ID: vectorID, Code: 200, Text: "text", State: 9, Reason: "why", Ledger: vectorLedger()}, rep)
 	require.ErrorContains(t, rep.Error(), "code_200")
+}
+
+// ledgerTail is the ledger of the vectors, and an element more.
+func ledgerTail() []any {
+	l := vectorLedger()
+	return []any{l.Secret[:], l.Log, uint(l.Since), uint(l.Begun), l.Topics[:], uint(l.Through), uint(l.At), uint(l.Count), l.Chain[:], l.Signature[:], l.Told, "new"}
 }
 
 // An older client may leave out what it does not know.

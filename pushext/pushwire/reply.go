@@ -93,7 +93,7 @@ func (s State) String() string {
 }
 
 // Reply answers a request:
-// RLP [version, id, code, text, state, reason, kind, body, to].
+// RLP [version, id, code, text, state, reason, kind, body, to, ledger].
 type Reply struct {
 	ID   [IDSize]byte // of the request; zero if it could not be read
 	Code Code
@@ -111,6 +111,10 @@ type Reply struct {
 	// that a server said to one account means anything to another. SealReply
 	// fills it in. It is empty from servers of before 2027.
 	To []byte
+
+	// Ledger answers Request.Ledger; nil: it was not asked for, or there is none now. The
+	// device checks its signature.
+	Ledger *Ledger
 }
 
 // Error is the refusal as a Go error, nil if the code is OK.
@@ -171,7 +175,8 @@ func EncodeReply(rep Reply) ([]byte, error) {
 			w.WriteUint64(uint64(rep.Body.replyKind()))
 			w.list(func() { rep.Body.encode(w) })
 		}
-		w.tail(len(rep.To) > 0, func() { w.WriteBytes(rep.To) })
+		w.tail(len(rep.To) > 0 || rep.Ledger != nil, func() { w.WriteBytes(rep.To) })
+		w.tail(rep.Ledger != nil, func() { w.list(func() { rep.Ledger.encode(w) }) })
 	})
 }
 
@@ -206,6 +211,7 @@ func DecodeReply(b []byte) (Reply, error) {
 	}
 	r.leave(inner)
 	rep.To = r.maybe("receiver", PushKeySize)
+	rep.Ledger = option("ledger", readLedger)(r)
 	if r.err != nil {
 		return Reply{}, r.err
 	}

@@ -40,7 +40,7 @@ func (k RequestKind) String() string {
 }
 
 // Request is what a device asks of a server:
-// RLP [version, kind, id, issued, body, server].
+// RLP [version, kind, id, issued, body, server, ledger].
 type Request struct {
 	ID     [IDSize]byte // random; the reply repeats it, and a server answers it once
 	Issued uint64       // Unix milliseconds by the device's clock
@@ -50,6 +50,10 @@ type Request struct {
 	// that no server can hand it on to another. SealRequest fills it in. It is
 	// empty from devices of before 2027.
 	Server []byte
+
+	// Ledger asks for the registration's ledger in the reply, whatever the request is;
+	// nil: it does not. Servers of before 2027 do not look at it.
+	Ledger *LedgerQuery
 }
 
 // For reports whether a request may be answered by the server with that push
@@ -110,7 +114,8 @@ func EncodeRequest(req Request) ([]byte, error) {
 		w.WriteBytes(req.ID[:])
 		w.WriteUint64(req.Issued)
 		w.list(func() { req.Body.encode(w) })
-		w.tail(len(req.Server) > 0, func() { w.WriteBytes(req.Server) })
+		w.tail(len(req.Server) > 0 || req.Ledger != nil, func() { w.WriteBytes(req.Server) })
+		w.tail(req.Ledger != nil, func() { w.list(func() { req.Ledger.encode(w) }) })
 	})
 	if err != nil {
 		return nil, err
@@ -153,6 +158,7 @@ func DecodeRequest(b []byte) (Request, error) {
 	}
 	r.leave(inner)
 	req.Server = r.maybe("server", PushKeySize)
+	req.Ledger = option("ledger", readLedgerQuery)(r)
 	if r.err != nil {
 		return Request{ID: req.ID}, r.err
 	}

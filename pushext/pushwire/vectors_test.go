@@ -136,6 +136,7 @@ preferences: root 32 × 0b, handle 16 × 4a, revoked "eve"`, request(&Register{
 		{"fetch-received", "the hash aa00…01, and bb00…02 received by another way; made for the push key", bound(request(&Fetch{Hashes: vectorHashes[:1], Received: vectorHashes[1:]}))},
 		{"fetch-owed", "the hash aa00…01, none received; asks what is owed, and bb00…02 was dismissed; made for the push key",
 			bound(request(&Fetch{Hashes: vectorHashes[:1], Owed: &OwedQuery{Dismissed: vectorHashes[1:]}}))},
+		{"status-ledger", "asks for the ledger with the secret 16 × 5c, of which it has 1 hash; made for the push key", withLedger(bound(request(&Status{})))},
 		{"notify-bound", `as notify, with a proof for the push key; made for the push key`,
 			bound(request(NewNotify(Capability(vectorRoot, "alice"), vectorHandle, "alice", vectorHashes[0], NotifyMention, vectorServer)))},
 	}
@@ -151,6 +152,28 @@ func unboundNotify() *Notify {
 func bound(req Request) Request {
 	req.Server = vectorServer[:]
 	return req
+}
+
+func withLedger(req Request) Request {
+	req.Ledger = &LedgerQuery{Secret: vectorLedger().Secret[:], Count: 1}
+	return req
+}
+
+// vectorLedger has the two hashes in its chain, and tells of the second.
+func vectorLedger() *Ledger {
+	secret := [LedgerSecretSize]byte(bytes.Repeat([]byte{0x5c}, LedgerSecretSize))
+	l := &Ledger{Secret: secret, Told: vectorHashes[1:], Head: Head{
+		Log: vectorStanding.Log, Since: 100, Begun: vectorIssued - 60_000, Through: 200, At: vectorIssued, Count: 2,
+		Topics: LedgerTopics(TopicLeaves(secret, []whisper.Topic{{0x5a, 0x4e, 0xa1, 0x31}, {3: 1}})),
+		Chain:  ChainBegin(LedgerID(secret)),
+	}}
+	for _, h := range vectorHashes {
+		l.Chain = ChainNext(l.Chain, h)
+	}
+	if err := l.Sign(vectorPushKey); err != nil {
+		panic(err)
+	}
+	return l
 }
 
 func vectorReplies() []vector[Reply] {
@@ -180,6 +203,8 @@ func vectorReplies() []vector[Reply] {
 			Body: &StatusReply{Version: 7, Expires: 1800604800, Seq: 12,
 				Routes: []RouteStatus{{Provider: "fcm", State: Active, Reason: "fcm 404 UNREGISTERED", Doubt: 1_800_000_000}},
 				Limits: vectorLimits, Standing: vectorStanding}}},
+		{"confirm-reply-ledger", "ok, active, nothing more to say, for the registration key; ledger with the secret 16 × 5c, log 16 × 10, since 100, begun 1799999940000, topics 0x5a4ea131 and 0x00000001, through 200, at 1800000000000; aa00…01 and bb00…02 in its chain, of which the second is told", Reply{ID: vectorID, State: Active,
+			To: vectorAccount[:], Ledger: vectorLedger()}},
 		{"refusal", `not registered, "there is no registration under this key"; no body`, Reply{ID: vectorID, Code: NotRegistered, Text: "there is no registration under this key"}},
 	}
 }

@@ -107,10 +107,14 @@ func replyVectors() map[string]pushwire.Reply {
 			Routes:   []pushwire.RouteStatus{{Provider: "fcm", State: pushwire.Dead, Reason: "gone"}, {Provider: "webpush", State: pushwire.Active, Doubt: 1_800_000_000}},
 			Channels: []pushwire.Channel{{Topic: whisper.Topic{1}, Mode: pushwire.Mentions}}, Revoked: []string{"eve"}, Limits: limits, Standing: standing,
 		}},
-		"fetch":        {ID: id, State: pushwire.Active, Body: &pushwire.FetchReply{Sent: []common.Hash{hashA}, Missing: []common.Hash{hashB}, Later: []common.Hash{{}}}},
-		"clock":        {ID: id, Code: pushwire.Clock, Body: &pushwire.ClockReply{Now: issued}},
-		"ring":         {State: pushwire.Active, Body: &pushwire.Ring{Body: []byte(`{"v":2,"k":4}`)}},
-		"confirmed":    {ID: id, State: pushwire.Active},
+		"fetch":     {ID: id, State: pushwire.Active, Body: &pushwire.FetchReply{Sent: []common.Hash{hashA}, Missing: []common.Hash{hashB}, Later: []common.Hash{{}}}},
+		"clock":     {ID: id, Code: pushwire.Clock, Body: &pushwire.ClockReply{Now: issued}},
+		"ring":      {State: pushwire.Active, Body: &pushwire.Ring{Body: []byte(`{"v":2,"k":4}`)}},
+		"confirmed": {ID: id, State: pushwire.Active},
+		"confirmed, with a ledger": {ID: id, State: pushwire.Active, Ledger: &pushwire.Ledger{
+			Secret: [pushwire.LedgerSecretSize]byte(repeated(0x5c, 16)), Signature: [pushwire.SignatureSize]byte(repeated(0x51, 64)), Told: []common.Hash{hashA, hashB},
+			Head: pushwire.Head{Log: standing.Log, Since: 1 << 40, Begun: issued, Topics: hashA, Through: 1<<40 + 3, At: issued + 1, Count: 1<<64 - 1, Chain: hashB},
+		}},
 		"unknown code": {ID: id, Code: 200, State: 100, Text: strings.Repeat("é", 128)},
 	}
 }

@@ -30,10 +30,10 @@ const [aa, bb] = [filled(32, 0), filled(32, 0)];
 
 const requests = [
 	'register', 'register-plain', 'register-chain', 'register-voucher', 'confirm', 'channels', 'unregister', 'status', 'status-test', 'fetch', 'seen', 'notify',
-	'confirm-bound', 'fetch-received', 'fetch-owed', 'notify-bound',
+	'confirm-bound', 'fetch-received', 'fetch-owed', 'status-ledger', 'notify-bound',
 ];
 const replies = [
-	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'refusal',
+	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'confirm-reply-ledger', 'refusal',
 ];
 const chainNumbers = [0, 1, push.maxChain - 1];
 const payloads = ['messages', 'challenge', 'challenge-bound', 'dismiss', 'canary'];

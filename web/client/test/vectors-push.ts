@@ -124,6 +124,13 @@ const replies = (): Record<string, push.Reply> => {
 		clock: { ...reply, code: push.Code.clock, body: { kind: 'clock', now: 1_800_000_000_000n } },
 		ring: { ...push.emptyReply, state: active, body: { kind: 'ring', body: utf8('{"v":2,"k":4}') } },
 		confirmed: { ...reply, state: active },
+		'confirmed, with a ledger': {
+			...reply, state: active,
+			ledger: {
+				secret: filled(16, 0x5c), log: standing.log, since: 2n ** 40n, begun: 1_800_000_000_000n, topics: hashA, through: 2n ** 40n + 3n,
+				at: 1_800_000_000_001n, count: max, chain: hashB, signature: filled(64, 0x51), told: [hashA, hashB],
+			},
+		},
 		'unknown code': { ...reply, code: 200, state: 100, text: 'é'.repeat(128) },
 	};
 };

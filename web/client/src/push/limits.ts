@@ -13,6 +13,8 @@ export const handleSize = 16; // finds a registration for Notify, chosen by the 
 export const proofSize = 32; // a capability, and a proof made with it
 export const pushKeySize = 33; // a compressed public key of secp256k1
 export const hashSize = 32;
+export const ledgerSecretSize = 16;
+export const signatureSize = 64; // r and s
 
 // Limits of a message. A decoder checks each before it makes anything of what it reads. A
 // server may allow less, and says so in its limits.
@@ -28,6 +30,7 @@ export const maxRevoked = 64; // revoked holders in one request
 export const maxHeldRevoked = 256; // revoked holders of a registration, all of which a reply to Status names
 export const maxHolder = 64; // bytes of a holder's name
 export const maxFetch = 64; // hashes in Fetch, Seen and the reply to Fetch
+export const maxTold = 64; // hashes that a ledger tells
 export const maxText = 256; // bytes of a reply's or a status's sentence
 export const maxProviders = 32; // providers in an offer
 export const maxInfo = 512; // bytes about one of them

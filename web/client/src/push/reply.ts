@@ -1,8 +1,8 @@
 import { empty, text, utf8 } from '../bytes.js';
-import { type ProtocolError } from '../errors.js';
+import { malformed, type ProtocolError } from '../errors.js';
 import { Reader } from '../reader.js';
 import * as rlp from '../rlp.js';
-import { idSize, maxBody, maxFetch, maxHeldRevoked, maxLogId, maxProviderName, maxRoutes, maxText, protocolVersion, pushKeySize } from './limits.js';
+import { hashSize, idSize, ledgerSecretSize, maxBody, maxFetch, maxHeldRevoked, maxLogId, maxProviderName, maxRoutes, maxText, maxTold, protocolVersion, pushKeySize, signatureSize } from './limits.js';
 import {
 	type Channel,
 	checkLength,
@@ -240,7 +240,36 @@ export interface Ring {
 /** The body of a reply; `kind` tells which. */
 export type ReplyBody = RegisterReply | StatusReply | FetchReply | ClockReply | Ring;
 
-/** Answers a request: RLP [version, id, code, text, state, reason, kind, body, to]. */
+/**
+ * A signed head of what the server has matched for the registration, and the end of its
+ * chain. docs/protocol.md tells how the signature is checked; this package does not.
+ */
+export interface Ledger {
+	/** 16 bytes. */
+	readonly secret: Uint8Array;
+	/** The identity of the archive's log, at most 16 bytes. */
+	readonly log: Uint8Array;
+	/** The sequence behind which the ledger begins. */
+	readonly since: bigint;
+	/** Unix milliseconds. */
+	readonly begun: bigint;
+	/** Commits to the topics that it is about, 32 bytes. */
+	readonly topics: Uint8Array;
+	/** Up to this sequence all is in the chain. */
+	readonly through: bigint;
+	/** Unix milliseconds. */
+	readonly at: bigint;
+	/** Hashes in the chain. */
+	readonly count: bigint;
+	/** Its value behind them, 32 bytes. */
+	readonly chain: Uint8Array;
+	/** By the push key, 64 bytes. */
+	readonly signature: Uint8Array;
+	/** The last hashes of the chain, at most 64. */
+	readonly told: readonly Uint8Array[];
+}
+
+/** Answers a request: RLP [version, id, code, text, state, reason, kind, body, to, ledger]. */
 export interface Reply {
 	/** Of the request, 16 bytes; zeros if it could not be read. */
 	readonly id: Uint8Array;
@@ -255,6 +284,8 @@ export interface Reply {
 	readonly body: ReplyBody | undefined;
 	/** The registration key that the reply is for; `sealReply` fills it in. None from servers of before 2027. */
 	readonly to: Uint8Array;
+	/** Answers `Request.ledger`; undefined: it was not asked for, or there is none now. */
+	readonly ledger?: Ledger | undefined;
 }
 
 const numbers = { register: 1, status: 2, fetch: 3, clock: 4, ring: 5 } as const;
@@ -271,7 +302,8 @@ export function encodeReply(reply: Reply): Uint8Array {
 		rlp.string(clip(reply.reason)),
 		rlp.uint(reply.body ? numbers[reply.body.kind] : 0),
 		rlp.list(reply.body ? encodeBody(reply.body) : []),
-		...(reply.to.length > 0 ? [rlp.string(reply.to)] : []),
+		...(reply.to.length > 0 || reply.ledger ? [rlp.string(reply.to)] : []),
+		...(reply.ledger ? [encodeLedger(reply.ledger)] : []),
 	]);
 }
 
@@ -301,7 +333,43 @@ export function decodeReply(bytes: Uint8Array): Reply {
 	const kind = kinds.get(r.uint('body kind'));
 	const inner = r.list('body');
 	const body = kind && decodeBody(kind, inner);
-	return { id, code, text: sentence, state, reason, body, to: r.maybe('receiver', pushKeySize) };
+	const to = r.maybe('receiver', pushKeySize);
+	return { id, code, text: sentence, state, reason, body, to, ...(r.more ? { ledger: readLedger(r.list('ledger')) } : {}) };
+}
+
+const encodeLedger = (l: Ledger): Uint8Array =>
+	rlp.list([
+		rlp.string(l.secret),
+		rlp.string(l.log),
+		rlp.uint(l.since),
+		rlp.uint(l.begun),
+		rlp.string(l.topics),
+		rlp.uint(l.through),
+		rlp.uint(l.at),
+		rlp.uint(l.count),
+		rlp.string(l.chain),
+		rlp.string(l.signature),
+		encodeHashes(l.told),
+	]);
+
+function readLedger(r: Reader): Ledger {
+	const ledger = {
+		secret: r.fixed('secret of a ledger', ledgerSecretSize),
+		log: r.bytes('log', maxLogId),
+		since: r.uint('since'),
+		begun: r.uint('begun'),
+		topics: r.fixed('topics', hashSize),
+		through: r.uint('through'),
+		at: r.uint('at'),
+		count: r.uint('count'),
+		chain: r.fixed('chain', hashSize),
+		signature: r.fixed('signature', signatureSize),
+		told: readHashes(r, maxTold),
+	};
+	if (BigInt(ledger.told.length) > ledger.count) {
+		throw malformed(`ledger of ${ledger.count} hashes tells ${ledger.told.length}`);
+	}
+	return ledger;
 }
 
 /** The reply to no request in particular: zeros and nothing. */

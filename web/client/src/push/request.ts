@@ -7,6 +7,7 @@ import {
 	handleSize,
 	hashSize,
 	idSize,
+	ledgerSecretSize,
 	maxFetch,
 	maxGroup,
 	maxHolder,
@@ -168,7 +169,15 @@ export interface Notify {
 /** The body of a request; `kind` tells which. */
 export type RequestBody = Register | Confirm | Channels | Unregister | Status | Fetch | Seen | Notify;
 
-/** What a device asks of a server: RLP [version, kind, id, issued, body, server]. */
+/** Asks for a registration's ledger. */
+export interface LedgerQuery {
+	/** Of the ledger of which the device has a head, 16 bytes; none: it has none. */
+	readonly secret: Uint8Array;
+	/** What the chain has up to here is not told again. */
+	readonly count: bigint;
+}
+
+/** What a device asks of a server: RLP [version, kind, id, issued, body, server, ledger]. */
 export interface Request {
 	/** 16 random bytes; the reply repeats it, and a server answers it once. */
 	readonly id: Uint8Array;
@@ -177,6 +186,8 @@ export interface Request {
 	readonly body: RequestBody;
 	/** The push key that the request is made for; `sealRequest` fills it in. None from devices of before 2027. */
 	readonly server: Uint8Array;
+	/** Asks for the ledger in the reply; undefined: the device does not ask. */
+	readonly ledger?: LedgerQuery | undefined;
 }
 
 const numbers = { register: 1, confirm: 2, channels: 3, unregister: 4, status: 5, fetch: 6, seen: 7, notify: 8 } as const;
@@ -196,14 +207,15 @@ export const isFor = (request: Request, pushKey: Uint8Array): boolean =>
  * limit, so that nothing is sent that the other end would refuse.
  */
 export function encodeRequest(request: Request): Uint8Array {
-	const { body, server } = request;
+	const { body, server, ledger } = request;
 	const message = encodeMessage([
 		rlp.uint(protocolVersion),
 		rlp.uint(numbers[body.kind]),
 		rlp.string(request.id),
 		rlp.uint(request.issued),
 		rlp.list(encodeBody(body)),
-		...(server.length > 0 ? [rlp.string(server)] : []),
+		...(server.length > 0 || ledger ? [rlp.string(server)] : []),
+		...(ledger ? [rlp.list([rlp.string(ledger.secret), rlp.uint(ledger.count)])] : []),
 	]);
 	decodeRequest(message);
 	return message;
@@ -228,7 +240,8 @@ export function decodeRequest(bytes: Uint8Array): Request {
 		}
 		const issued = r.uint('issue time');
 		const body = decodeBody(kind, r.list('body'));
-		return { id, issued, body, server: r.maybe('server', pushKeySize) };
+		const server = r.maybe('server', pushKeySize);
+		return { id, issued, body, server, ...(r.more ? { ledger: readLedgerQuery(r.list('ledger')) } : {}) };
 	} catch (error) {
 		if (error instanceof ProtocolError) {
 			throw new ProtocolError(error.code, error.message, { requestId: id });
@@ -236,6 +249,11 @@ export function decodeRequest(bytes: Uint8Array): Request {
 		throw error;
 	}
 }
+
+const readLedgerQuery = (r: Reader): LedgerQuery => ({
+	secret: r.maybe('secret of a ledger', ledgerSecretSize),
+	count: r.uint('count of a ledger'),
+});
 
 function encodeBody(b: RequestBody): Uint8Array[] {
 	switch (b.kind) {
