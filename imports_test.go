@@ -40,10 +40,11 @@ var layers = map[string][]string{
 	"pushext/pushserver/dispatch":     {"whisper", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/outbox"},
 	"pushext/pushserver/requests":     {"whisper", "desk", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/measure", "pushext/pushserver/registry", "pushext/pushserver/outbox"},
 
-	"pushext/client":         {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire"},
-	"pushext/client/inbox":   {"whisper", "pushext/client", "pushext/pushwire"},
-	"pushext/client/group":   {"whisper", "pushext/client", "pushext/pushwire"},
-	"pushext/client/servers": {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client":          {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire", "pushext/client/evidence"},
+	"pushext/client/evidence": {"whisper", "mailserver/mailwire", "pushext/pushwire"},
+	"pushext/client/inbox":    {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client/group":    {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client/servers":  {"whisper", "pushext/client", "pushext/pushwire"},
 
 	"mailserver/archive/portable": {"whisper", "mailserver/archive"},
 	"mailserver/archive/foreign":  {"whisper", "durable"},

@@ -38,13 +38,11 @@ func (s *Server) answer(ctx context.Context, to way, q question) (outcome, error
 	switch {
 	case len(q.Hashes) > 0:
 		end.Last, err = s.answerHashes(ctx, to, q)
+	case q.Cursor.Ascending:
+		end, err = s.answerAscending(ctx, to, q)
 	default:
 		q.Cursor = s.place(q.Cursor)
-		send := s.answerDescending
-		if q.Cursor.Ascending {
-			send = s.answerAscending
-		}
-		end.Last, end.Cursor, err = send(ctx, to, q)
+		end.Last, end.Cursor, err = s.answerDescending(ctx, to, q)
 		end.Cursor = s.stamp(end.Cursor)
 	}
 	if err != nil {
@@ -152,25 +150,53 @@ func (s *Server) window(ctx context.Context, query archive.Query) (page archive.
 	return page, query.Upper, nil
 }
 
-// answerAscending sends one page in the order of the log. Its cursor always says
-// where to go on, now or when there is more.
-func (s *Server) answerAscending(ctx context.Context, to way, q question) (last common.Hash, cursor mailwire.Cursor, err error) {
+// answerAscending sends one page in the order of the log, and returns its end mark. Its
+// cursor always says where to go on, now or when there is more.
+func (s *Server) answerAscending(ctx context.Context, to way, q question) (end mailwire.Complete, err error) {
+	q.Cursor = s.place(q.Cursor)
 	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
 	query := q.query(*s.limits.Load(), newest)
 	query.Lower = q.since(time.Now(), s.limits.Load().ClockSkew)
 	page, err := s.cfg.Store.Query(ctx, query)
 	if err != nil {
-		return last, cursor, err
+		return end, err
 	}
-	cursor = mailwire.Cursor{Ascending: true, Seq: page.Next, Complete: page.Next == 0}
+	cursor := mailwire.Cursor{Ascending: true, Seq: page.Next, Complete: page.Next == 0}
 	if cursor.Complete {
 		cursor.Seq = newest
 		if n := len(page.Records); n > 0 {
 			cursor.Seq = max(newest, page.Records[n-1].Seq)
 		}
 	}
-	err = s.deliver(ctx, to, page.Records, q.Batch)
-	return lastHash(page.Records), cursor, err
+	if err := s.deliver(ctx, to, page.Records, q.Batch); err != nil {
+		return end, err
+	}
+	end = mailwire.Complete{Last: lastHash(page.Records), Cursor: s.stamp(cursor)}
+	if q.Prove {
+		end.Proof = s.prove(query.After, end.Cursor, page.Records)
+	}
+	return end, nil
+}
+
+// prove signs that records are in the log behind a sequence and not behind a cursor; nil if
+// there are none, or nothing is signed here.
+func (s *Server) prove(after uint64, end mailwire.Cursor, records []archive.Record) *mailwire.Proof {
+	if s.cfg.Sign == nil || len(records) == 0 {
+		return nil
+	}
+	proof := &mailwire.Proof{After: after, At: uint64(time.Now().UnixMilli())}
+	sent := make([]common.Hash, len(records))
+	for i := range records {
+		sent[i] = records[i].Hash
+	}
+	statement := mailwire.StatementOf(end, proof, sent)
+	signature, err := s.cfg.Sign(statement.Digest())
+	if err != nil || len(signature) < mailwire.SignatureSize {
+		s.log.Error("an answer to a request for mail cannot be signed", "err", err)
+		return nil
+	}
+	copy(proof.Signature[:], signature)
+	return proof
 }
 
 // answerHashes sends those of the named envelopes that there are.

@@ -72,6 +72,9 @@ type ServerConfig struct {
 	// Plain answers requests that are not in an envelope. It lets in everybody,
 	// also those who do not know the password.
 	Plain bool
+	// Sign signs what a Proof says of an answer: r ‖ s ‖ v, or r ‖ s. nil: there are no
+	// proofs.
+	Sign func(digest []byte) ([]byte, error)
 	// MinPoW is the least proof of work of the envelope of a request; 0: none.
 	MinPoW float64
 

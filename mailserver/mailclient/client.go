@@ -188,6 +188,7 @@ type Answer struct {
 	Cursor    mailwire.Cursor     // where to continue; see mailwire.Complete
 	Marked    bool                // the mailserver said that this is the end
 	Ignored   int                 // envelopes that were not asked for
+	Proof     *mailwire.Proof     // answers mailwire.Request.Prove, and is not checked here; nil: there is none
 }
 
 // More tells whether the cursor leads to more envelopes now.

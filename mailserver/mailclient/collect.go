@@ -25,6 +25,11 @@ const (
 // to Config.Retries times in a row. It asks again for the whole of an answer that
 // broke off.
 func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
+	return c.CollectAnswers(ctx, server, r, func(a Answer) error { return handle(a.Envelopes) })
+}
+
+// CollectAnswers is Collect that hands over the answers that have envelopes.
+func (c *Client) CollectAnswers(ctx context.Context, server Server, r mailwire.Request, handle func(Answer) error) (mailwire.Cursor, error) {
 	for failures := 0; ; {
 		a, err := c.Ask(ctx, server, r)
 		if wait, again := retry(err, failures); again && failures < c.cfg.Retries {
@@ -40,7 +45,7 @@ func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request,
 		}
 		failures = 0
 		if len(a.Envelopes) > 0 {
-			if err := handle(a.Envelopes); err != nil {
+			if err := handle(a); err != nil {
 				return r.Cursor, err
 			}
 		}

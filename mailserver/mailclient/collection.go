@@ -163,7 +163,7 @@ func (k *collection) wait(ctx context.Context, cfg Config) error {
 func (k *collection) answer() Answer {
 	a := Answer{Envelopes: k.envelopes, Ignored: k.ignored}
 	if k.mark != nil {
-		a.Marked, a.Cursor = true, k.mark.Cursor
+		a.Marked, a.Cursor, a.Proof = true, k.mark.Cursor, k.mark.Proof
 	}
 	if !k.done() {
 		k.finish(nil)

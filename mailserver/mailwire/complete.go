@@ -23,12 +23,14 @@ const MaxRefusalText = 256
 //
 //	id 32                                     the oldest form, read only
 //	id 32 ‖ last envelope 32 ‖ cursor 0 or 36 no cursor: there is no more
+//	… ‖ cursor 36 ‖ after 8 ‖ at 8 ‖ signature 64   with a proof, which the request asked for
 //	"ERROR=" ‖ id 32 ‖ text                   a refusal
 type Complete struct {
 	ID      common.Hash // of the request
 	Last    common.Hash // of the last envelope sent; zero: none was
 	Cursor  Cursor      // where to continue; zero: there is no more
 	Refusal Refusal     // not empty: the request was refused, or failed halfway
+	Proof   *Proof      // answers Request.Prove; nil: there is none
 }
 
 // Encode returns the content of the byte string in a packet 125.
@@ -36,7 +38,11 @@ func (c Complete) Encode() []byte {
 	if c.Refusal != "" {
 		return slices.Concat([]byte(errorMark), c.ID[:], []byte(c.Refusal.printable()))
 	}
-	return slices.Concat(c.ID[:], c.Last[:], c.Cursor.Bytes())
+	b := slices.Concat(c.ID[:], c.Last[:], c.Cursor.Bytes())
+	if c.Proof != nil && len(b) == 2*common.HashLength+CursorSize {
+		b = append(b, c.Proof.bytes()...)
+	}
+	return b
 }
 
 // DecodeComplete reads the content of the byte string in a packet 125. It keeps
@@ -49,6 +55,10 @@ func DecodeComplete(b []byte) (Complete, error) {
 		}
 		return Complete{ID: common.Hash(text[:common.HashLength]), Refusal: refusal.printable()}, nil
 	}
+	var proof *Proof
+	if marked := 2*common.HashLength + CursorSize; len(b) == marked+proofSize {
+		b, proof = b[:marked], parseProof(b[marked:])
+	}
 	switch len(b) {
 	case common.HashLength:
 		return Complete{ID: common.Hash(b)}, nil
@@ -57,10 +67,14 @@ func DecodeComplete(b []byte) (Complete, error) {
 		if err != nil {
 			return Complete{}, err
 		}
+		if cursor.IsZero() {
+			proof = nil // of no place
+		}
 		return Complete{
 			ID:     common.Hash(b[:common.HashLength]),
 			Last:   common.Hash(b[common.HashLength : 2*common.HashLength]),
 			Cursor: cursor,
+			Proof:  proof,
 		}, nil
 	}
 	return Complete{}, malformed("end mark of %d bytes", len(b))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/mailserver/mailwire"
@@ -143,11 +144,42 @@ func TestCursorOfAnotherLog(t *testing.T) {
 	require.Equal(t, foreign, foreign.In(ours), "of another make: it has a time and no log")
 }
 
+// A proof is of the mailserver's word for every envelope sent, in their order, and of their
+// place in the log.
+func TestProofOfAnEndMark(t *testing.T) {
+	key, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	sent := []common.Hash{{1}, {2}}
+	mark := mailwire.Complete{ID: common.Hash{1}, Last: sent[1], Cursor: mailwire.Cursor{Ascending: true, Seq: 8, Log: mailwire.LogID{3}}, Proof: &mailwire.Proof{After: 3, At: 4}}
+	statement := mailwire.StatementOf(mark.Cursor, mark.Proof, sent)
+	signature, err := crypto.Sign(statement.Digest(), key)
+	require.NoError(t, err)
+	copy(mark.Proof.Signature[:], signature)
+
+	got, err := mailwire.DecodeComplete(mark.Encode())
+	require.NoError(t, err)
+	require.Equal(t, mark, got)
+	require.Len(t, mark.Encode(), 2*32+36+80)
+	statement = mailwire.StatementOf(got.Cursor, got.Proof, sent)
+	require.True(t, statement.SignedBy(crypto.CompressPubkey(&key.PublicKey), got.Proof.Signature))
+	for name, change := range map[string]func(*mailwire.Statement){
+		"log": func(s *mailwire.Statement) { s.Log[0]++ }, "after": func(s *mailwire.Statement) { s.After++ },
+		"up to": func(s *mailwire.Statement) { s.UpTo++ }, "at": func(s *mailwire.Statement) { s.At++ },
+		"order": func(s *mailwire.Statement) { s.Hashes = []common.Hash{{2}, {1}} }, "fewer": func(s *mailwire.Statement) { s.Hashes = sent[:1] },
+	} {
+		other := statement
+		change(&other)
+		require.False(t, other.SignedBy(crypto.CompressPubkey(&key.PublicKey), got.Proof.Signature), name)
+	}
+}
+
 func FuzzDecodeComplete(f *testing.F) {
 	f.Add(mailwire.Complete{ID: common.Hash{1}}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Since(8)}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Cursor{Seq: 8, Log: mailwire.LogID{3}, Mark: mailwire.CursorMark{4}}}.Encode())
 	f.Add(mailwire.Complete{ID: common.Hash{1}, Refusal: mailwire.RefuseBusy(time.Hour, "x")}.Encode())
+	f.Add(mailwire.Complete{ID: common.Hash{1}, Last: common.Hash{2}, Cursor: mailwire.Since(8), Proof: &mailwire.Proof{After: 3, At: 4}}.Encode())
+	f.Add(make([]byte, 2*32+36+80))
 	f.Add(make([]byte, 32))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := mailwire.DecodeComplete(b)

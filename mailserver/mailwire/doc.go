@@ -24,14 +24,15 @@
 //	         lower 4 ‖ upper 4 ‖ bloom 64 ‖ limit 4 ‖ cursor 36 112 bytes
 //	List     [lower, upper, bloom, limit, cursor, batch]        bloom of 0 or 64 bytes, cursor of 0, 36 or 40
 //	         [lower, upper, bloom, limit, cursor, batch, [topic 4, …], [hash 32, …]]
+//	         [lower, upper, bloom, limit, cursor, batch, [topic 4, …], [hash 32, …], prove]
 //	Plain    [id 32, lower, upper, limit, cursor, bloom]        the packet itself
 //
 // Classic is what go-ethereum's mail client sends; its answer has no end mark
 // and runs from the oldest envelope to the newest. The others are status-go's;
 // their answer is one page, from the newest to the oldest, ended by a Complete.
-// The two trailing lists are an extension of this mailserver: exact topics, and
-// envelopes by their hash. Either may be missing; elements after them are ignored,
-// so that the form can grow. Other mailservers reject a List with an extension as
+// The trailing elements are an extension of this mailserver: exact topics, envelopes by
+// their hash, and 1 to ask for a Proof. They may be missing; elements after them are
+// ignored, so that the form can grow. Other mailservers reject a List with an extension as
 // malformed.
 //
 // Bytes that follow a fixed form without reaching the length of the next one are

@@ -159,6 +159,9 @@ func decodeList(b []byte) (Request, error) {
 			r.Hashes = append(r.Hashes, common.Hash(all[:common.HashLength]))
 		}
 	}
+	if l.more() {
+		r.Prove = l.bool("prove")
+	}
 	if l.err != nil {
 		return Request{Form: List}, l.err
 	}
@@ -180,19 +183,22 @@ func (r Request) encodeList() ([]byte, error) {
 	w.WriteUint64(uint64(r.Limit))
 	w.WriteBytes(r.Cursor.Bytes())
 	w.WriteBool(r.Batch)
-	if len(r.Topics) > 0 || len(r.Hashes) > 0 {
+	if len(r.Topics) > 0 || len(r.Hashes) > 0 || r.Prove {
 		topics := w.List()
 		for _, t := range r.Topics {
 			w.WriteBytes(t[:])
 		}
 		w.ListEnd(topics)
 	}
-	if len(r.Hashes) > 0 {
+	if len(r.Hashes) > 0 || r.Prove {
 		hashes := w.List()
 		for _, h := range r.Hashes {
 			w.WriteBytes(h[:])
 		}
 		w.ListEnd(hashes)
+	}
+	if r.Prove {
+		w.WriteBool(true)
 	}
 	w.ListEnd(list)
 	return finish(w), nil

@@ -84,6 +84,10 @@ type Request struct {
 	Limit        uint32          // most envelopes to send; 0: as many as the mailserver likes
 	Cursor       Cursor          // where to begin
 	Batch        bool            // answer with lists of envelopes. List only; always so for Plain
+
+	// Prove asks for a Proof in the end mark of an answer in ascending order. List only. A
+	// mailserver of before 2027 does not look at it.
+	Prove bool `json:",omitzero"`
 }
 
 // Lengths of the fixed forms, in bytes.
@@ -139,6 +143,9 @@ func decodeFixed(b []byte) (Request, error) {
 func (r Request) Encode() ([]byte, error) {
 	if r.Form != List && (len(r.Topics) > 0 || len(r.Hashes) > 0) {
 		return nil, fmt.Errorf("mailwire: a %s request cannot name topics or hashes, use List", r.Form)
+	}
+	if r.Form != List && r.Prove {
+		return nil, fmt.Errorf("mailwire: a %s request cannot ask for a proof, use List", r.Form)
 	}
 	if r.Form < List && r.Batch {
 		return nil, fmt.Errorf("mailwire: a %s request cannot ask for a batch, use List", r.Form)

@@ -200,13 +200,13 @@ func TestDecodeRequestRefuses(t *testing.T) {
 
 func TestDecodeRequestIgnoresItsTail(t *testing.T) {
 	b, err := rlp.EncodeToBytes([]any{uint32(1), uint32(2), []byte{}, uint32(3), []byte{}, true,
-		[]whisper.Topic{{1}}, []common.Hash{{2}}, []uint{7, 8}, "later"})
+		[]whisper.Topic{{1}}, []common.Hash{{2}}, true, []uint{7, 8}, "later"})
 	require.NoError(t, err)
 	r, err := mailwire.DecodeRequest(b)
 	require.NoError(t, err)
 	require.Equal(t, mailwire.Request{
 		Form: mailwire.List, Lower: 1, Upper: 2, Limit: 3, Batch: true,
-		Topics: []whisper.Topic{{1}}, Hashes: []common.Hash{{2}},
+		Topics: []whisper.Topic{{1}}, Hashes: []common.Hash{{2}}, Prove: true,
 	}, r)
 }
 

@@ -53,6 +53,7 @@ func mailRequests() map[string]mailwire.Request {
 		"list, topics":         {Form: mailwire.List, Topics: topics, Cursor: c["full"]},
 		"list, hashes":         {Form: mailwire.List, Hashes: []common.Hash{hashA}, Batch: true},
 		"list, foreign cursor": {Form: mailwire.List, Cursor: c["foreign"]},
+		"list, prove":          {Form: mailwire.List, Topics: topics, Cursor: c["since"], Prove: true},
 		"plain":                {Form: mailwire.Plain, ID: hashA, Lower: 1, Upper: 2, Limit: 3, Cursor: c["since"], Bloom: &bloom, Batch: true},
 	}
 }
@@ -64,6 +65,7 @@ func completes() map[string]mailwire.Complete {
 		"nothing":         {ID: hashA},
 		"more":            {ID: hashA, Last: hashB, Cursor: c["full"]},
 		"foreign":         {ID: hashA, Last: hashB, Cursor: c["foreign"]},
+		"with a proof":    {ID: hashA, Last: hashB, Cursor: c["full"], Proof: &mailwire.Proof{After: 4, At: 1_800_000_000_000, Signature: [mailwire.SignatureSize]byte(repeated(0x51, 64))}},
 		"busy":            {ID: hashA, Refusal: mailwire.RefuseBusy(90e9, "many are waiting")},
 		"of another make": {ID: hashA, Refusal: "no"},
 	}

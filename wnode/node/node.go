@@ -196,7 +196,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		requests.push = n.push
 	}
 	if withMail {
-		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, n.archive, n.whisper, logger, n.registry)
+		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, pushKey, n.archive, n.whisper, logger, n.registry)
 		if err != nil {
 			return err
 		}
@@ -343,13 +343,18 @@ func MailPassword(cfg config.Config) (string, error) {
 	return config.DefaultPassword, nil
 }
 
-func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.PrivateKey, store mailserver.Store, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey, pushKey *ecdsa.PrivateKey, store mailserver.Store, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
+	var sign func([]byte) ([]byte, error) // nil: without push nothing is owed to anybody
+	if pushKey != nil {
+		sign = func(digest []byte) ([]byte, error) { return crypto.Sign(digest, pushKey) }
+	}
 	return mailserver.NewServer(mailserver.ServerConfig{
 		Store:       store,
 		Sender:      node,
 		Key:         key,
 		KeyIsSecret: secret,
 		Identity:    nodeKey,
+		Sign:        sign,
 		Limits:      mailLimits(cfg),
 		Logger:      logger,
 		Registerer:  registry,

@@ -48,6 +48,7 @@ const requests = (): Record<string, mail.MailRequest> => {
 		'list, hashes': { ...mail.exactly([hashA]), upper: 0 },
 		'list, foreign cursor': { ...list, cursor: foreign },
 		'list, since': mail.everythingSince(full, topics),
+		'list, prove': { ...list, topics, cursor: mail.since(2n ** 63n - 1n), prove: true },
 		plain: { ...mail.anything, form: 'plain', id: hashA, lower: 1, upper: 2, limit: 3, cursor: mail.since(1n), bloom },
 	};
 };
@@ -59,6 +60,7 @@ const completes = (): Record<string, mail.Complete> => {
 		nothing: { ...end, last: filled(32, 0) },
 		more: { ...end, cursor: full },
 		foreign: { ...end, cursor: foreign },
+		'with a proof': { ...end, cursor: full, proof: { after: 4n, at: 1_800_000_000_000n, signature: filled(64, 0x51) } },
 		busy: { ...end, last: filled(32, 0), refusal: 'busy: retry after 90 s: many are waiting' },
 		'of another make': { ...end, last: filled(32, 0), refusal: 'no' },
 	};

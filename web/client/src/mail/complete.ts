@@ -1,10 +1,12 @@
-import { concat, equal, text, utf8 } from '../bytes.js';
+import { bigEndian, concat, equal, readBigEndian, text, utf8 } from '../bytes.js';
 import { malformed } from '../errors.js';
-import { type Cursor, cursorSize, decodeCursor, encodeCursor, zeroCursor } from './cursor.js';
+import { type Cursor, cursorSize, decodeCursor, encodeCursor, isZeroCursor, zeroCursor } from './cursor.js';
 
 const errorMark = utf8('ERROR=');
 const hashSize = 32;
 const longCursorSize = 40;
+const markedSize = 2 * hashSize + cursorSize;
+const proofSize = 8 + 8 + 64;
 
 /** The longest text of a refusal that is read or written, in bytes; the rest is cut off. */
 export const maxRefusalText = 256;
@@ -14,6 +16,7 @@ export const maxRefusalText = 256;
  *
  *     id 32                                     the oldest form, read only
  *     id 32 ‖ last envelope 32 ‖ cursor 0 or 36 no cursor: there is no more
+ *     … ‖ cursor 36 ‖ after 8 ‖ at 8 ‖ signature 64   with a proof, which the request asked for
  *     "ERROR=" ‖ id 32 ‖ text                   a refusal
  */
 export interface Complete {
@@ -25,13 +28,32 @@ export interface Complete {
 	readonly cursor: Cursor;
 	/** Not empty: the request was refused, or failed half-way. A word, a colon and a sentence, see {@link refusalWord}. */
 	readonly refusal: string;
+	/** Answers `MailRequest.prove`; undefined: there is none. */
+	readonly proof?: Proof | undefined;
+}
+
+/**
+ * Makes an end mark a statement that the mailserver cannot deny: what it sent is in its
+ * log, behind `after` and not behind the mark's cursor. Nothing here checks it.
+ */
+export interface Proof {
+	/** The receive sequence behind which the answer begins. */
+	readonly after: bigint;
+	/** When it was signed, Unix milliseconds. */
+	readonly at: bigint;
+	/** 64 bytes. */
+	readonly signature: Uint8Array;
 }
 
 /** Returns the encoding of an end mark. */
 export function encodeComplete(c: Complete): Uint8Array {
-	return c.refusal !== ''
-		? concat(errorMark, c.id, utf8(printable(utf8(c.refusal))))
-		: concat(c.id, c.last, encodeCursor(c.cursor));
+	if (c.refusal !== '') {
+		return concat(errorMark, c.id, utf8(printable(utf8(c.refusal))));
+	}
+	const mark = concat(c.id, c.last, encodeCursor(c.cursor));
+	return c.proof && mark.length === markedSize
+		? concat(mark, bigEndian(c.proof.after, 8), bigEndian(c.proof.at, 8), c.proof.signature)
+		: mark;
 }
 
 /** Reads an end mark. Throws a ProtocolError, `malformed`. */
@@ -41,6 +63,12 @@ export function decodeComplete(bytes: Uint8Array): Complete {
 	if (equal(bytes.subarray(0, errorMark.length), errorMark) && refused.length >= hashSize) {
 		const refusal = printable(refused.subarray(hashSize)) || 'failed: no reason given';
 		return { id: refused.slice(0, hashSize), last: nothing, cursor: zeroCursor, refusal };
+	}
+	if (bytes.length === markedSize + proofSize) {
+		const p = bytes.subarray(markedSize);
+		const proof = { after: readBigEndian(p.subarray(0, 8)), at: readBigEndian(p.subarray(8, 16)), signature: p.slice(16) };
+		const mark = decodeComplete(bytes.subarray(0, markedSize));
+		return isZeroCursor(mark.cursor) ? mark : { ...mark, proof }; // of no place it proves nothing
 	}
 	switch (bytes.length) {
 		case hashSize:

@@ -4,7 +4,7 @@
  *
  * @module
  */
-export { type Complete, decodeComplete, encodeComplete, maxRefusalText, refusalWord, retryAfter } from './complete.js';
+export { type Complete, decodeComplete, encodeComplete, maxRefusalText, type Proof, refusalWord, retryAfter } from './complete.js';
 export {
 	type Cursor,
 	cursorSize,

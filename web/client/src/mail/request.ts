@@ -7,6 +7,7 @@
 //	         lower 4 ‖ upper 4 ‖ bloom 64 ‖ limit 4 ‖ cursor 36 112 bytes
 //	list     [lower, upper, bloom, limit, cursor, batch]
 //	         [lower, upper, bloom, limit, cursor, batch, [topic 4, …], [hash 32, …]]
+//	         [lower, upper, bloom, limit, cursor, batch, [topic 4, …], [hash 32, …], prove]
 //	plain    [id 32, lower, upper, limit, cursor, bloom]        not in an envelope
 import { bigEndian, concat, empty, readBigEndian } from '../bytes.js';
 import { isProtocolError, malformed } from '../errors.js';
@@ -50,6 +51,8 @@ export interface MailRequest {
 	readonly cursor: Cursor;
 	/** Answer with lists of envelopes. List only; always so for plain. */
 	readonly batch: boolean;
+	/** Asks for a proof in the end mark of an answer to `everythingSince`. List only. */
+	readonly prove?: true | undefined;
 }
 
 const idSize = 32;
@@ -127,6 +130,9 @@ export function encodeMailRequest(r: MailRequest): Uint8Array {
 	if (r.form !== 'list' && (r.topics.length > 0 || r.hashes.length > 0)) {
 		throw new RangeError(`a ${r.form} request cannot name topics or hashes, use a list`);
 	}
+	if (r.form !== 'list' && r.prove) {
+		throw new RangeError(`a ${r.form} request cannot ask for a proof, use a list`);
+	}
 	if ((r.form === 'classic' || r.form === 'fixed') && r.batch) {
 		throw new RangeError(`a ${r.form} request cannot ask for a batch, use a list`);
 	}
@@ -170,7 +176,7 @@ function encodeList(r: MailRequest): Uint8Array {
 	if (r.hashes.length > maxMailHashes) {
 		throw new RangeError(`request for ${r.hashes.length} hashes, at most ${maxMailHashes}`);
 	}
-	const tail = r.hashes.length > 0 ? [r.topics, r.hashes] : r.topics.length > 0 ? [r.topics] : [];
+	const tail = r.hashes.length > 0 || r.prove ? [r.topics, r.hashes] : r.topics.length > 0 ? [r.topics] : [];
 	return rlp.list([
 		rlp.uint(r.lower),
 		rlp.uint(r.upper),
@@ -179,6 +185,7 @@ function encodeList(r: MailRequest): Uint8Array {
 		rlp.string(encodeCursor(r.cursor)),
 		rlp.uint(r.batch ? 1 : 0),
 		...tail.map((strings) => rlp.list(strings.map(rlp.string))),
+		...(r.prove ? [rlp.uint(1)] : []),
 	]);
 }
 
@@ -230,6 +237,7 @@ function decodeList(b: Uint8Array): MailRequest {
 			batch: r.bool('batch'),
 			topics: r.more ? r.items('topics', maxTopics, (list) => list.fixed('topic', topicSize)) : [],
 			hashes: r.more ? r.items('hashes', maxMailHashes, (list) => list.fixed('hash', hashSize)) : [],
+			...(r.more && r.bool('prove') ? { prove: true as const } : {}),
 		};
 	});
 }
