@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/outbox"
@@ -60,6 +61,7 @@ func lost(s *vault.Vault, key []byte) bool {
 func complete(s *vault.Vault, db *durable.DB) error {
 	var b durable.Batch
 	b.Delete(registry.KeySnapshot) // of what was salvaged there is none
+	outbox.EndLedgers(&b, time.Now())
 	if lost(s, vault.KeyFormat) || lost(s, vault.KeyCheck) {
 		if err := opensSomething(s); err != nil {
 			return err

@@ -172,7 +172,7 @@ func TestLifetimeEnds(t *testing.T) {
 		bob.refused(&pushwire.Status{}, pushwire.NotRegistered)
 		require.Equal(t, [3]int{}, counts(b))
 		time.Sleep(24 * time.Hour)
-		require.Equal(t, 4, count(b), "what is left is the format, the check of the disk key, the next id, and the outbox's run")
+		require.Equal(t, 5, count(b), "what is left is the format, the check of the disk key, the next id, the breaks of the log, and the outbox's run")
 	})
 }
 

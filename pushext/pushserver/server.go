@@ -104,7 +104,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	}
 	over.dispatcher = d
 	asked := requests.Options{
-		PushKey: cfg.PushKey, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes,
+		PushKey: cfg.PushKey, Last: cfg.Log.Last, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes,
 		Shard: cfg.Shard, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	}
 	if log, ok := cfg.Log.(pushext.Identified); ok {

@@ -173,11 +173,14 @@ func (f *Follower) fanOut(ctx context.Context) {
 	for r := f.crowds.next(ctx); r != nil; r = f.crowds.next(ctx) {
 		var ids []registration.ID
 		f.who.Match(r.topic, time.Now(), func(id registration.ID) { ids = append(ids, id) })
-		ids = f.capped(ids, len(r.entries))
+		ids, err := f.capped(ctx, ids, len(r.entries))
+		if err != nil {
+			return
+		}
 		var chunk []outbox.Match
 		for i, id := range ids {
 			for j, e := range r.entries {
-				m := outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Crowd: true}
+				m := outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Crowd: true, Quiet: e.Quiet}
 				if j == 0 {
 					m.Left = r.left
 				}
@@ -196,25 +199,30 @@ func (f *Follower) fanOut(ctx context.Context) {
 }
 
 // capped bounds the registrations that one envelope wakes; who is left out is
-// drawn by lot, so that it is not always the same.
-func (f *Follower) capped(ids []registration.ID, entries int) []registration.ID {
+// drawn by lot, so that it is not always the same. It ends with ctx's error, if any.
+func (f *Follower) capped(ctx context.Context, ids []registration.ID, entries int) ([]registration.ID, error) {
 	limit := int(f.limit.Load())
 	if limit == 0 || len(ids) <= limit {
-		return ids
+		return ids, nil
 	}
-	f.box.LeftOut((len(ids) - limit) * entries)
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	return ids[:limit]
+	err := f.persist(ctx, "note whom a crowded topic leaves out", func() error { return f.box.LeftOut(ids[limit:], entries) })
+	return ids[:limit], err
 }
 
 // give records matches of a crowd; it tries until it succeeds, or ctx ends.
 func (f *Follower) give(ctx context.Context, chunk []outbox.Match) bool {
+	return f.persist(ctx, "record the matches of a crowded topic", func() error { return f.box.Match(ctx, chunk, 0, time.Now()) }) == nil
+}
+
+// persist does something until it succeeds, or ctx ends.
+func (f *Follower) persist(ctx context.Context, what string, do func() error) error {
 	for failed := 1; ; failed++ {
-		err := f.box.Match(ctx, chunk, 0, time.Now())
+		err := do()
 		if err == nil || ctx.Err() != nil {
-			return err == nil
+			return err
 		}
-		f.log.Error("cannot record the matches of a crowded topic; trying again", "err", err)
+		f.log.Error("cannot "+what+"; trying again", "err", err)
 		wait := time.NewTimer(time.Until(followBackoff.Next(time.Now(), failed, rand.Float64())))
 		select {
 		case <-ctx.Done():

@@ -190,18 +190,16 @@ func (f *Follower) take(ctx context.Context, entries []pushext.Entry) error {
 			continue
 		}
 		if e.Seq > cursor+1 {
+			f.box.Skipped()
 			f.gap(cursor, e.Seq)
 		}
-		if e.Quiet || f.box.MatchedBefore(e.Seq) {
-			cursor = e.Seq
-			continue
-		}
+		e.Quiet = e.Quiet || f.box.MatchedBefore(e.Seq)
 		before := len(f.batch)
 		crowded := f.crowds.has(e.Topic)
 		if !crowded {
 			f.match(e, now)
 		}
-		if crowded || len(f.batch) > before {
+		if !e.Quiet && (crowded || len(f.batch) > before) {
 			repeated, err := f.box.Repeated(e)
 			if err != nil {
 				f.batch = f.batch[:0]
@@ -209,9 +207,10 @@ func (f *Follower) take(ctx context.Context, entries []pushext.Entry) error {
 			}
 			if repeated {
 				f.m.repeated.Inc()
-				f.batch = f.batch[:before]
-				cursor = e.Seq
-				continue
+				e.Quiet = true
+				for i := range f.batch[before:] {
+					f.batch[before+i].Quiet = true
+				}
 			}
 		}
 		e.Data = nil // a crowd keeps the entry
@@ -241,7 +240,7 @@ func (f *Follower) take(ctx context.Context, entries []pushext.Entry) error {
 // match adds the matches of an entry to the batch.
 func (f *Follower) match(e pushext.Entry, now time.Time) {
 	f.who.Match(e.Topic, now, func(id registration.ID) {
-		f.batch = append(f.batch, outbox.Match{ID: id, Hash: e.Hash, At: e.Received})
+		f.batch = append(f.batch, outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Quiet: e.Quiet})
 	})
 }
 

@@ -100,8 +100,11 @@ const maxKeptBatch = 4096
 type change struct {
 	number      uint64
 	devices     []*device
-	reserved    []uint64 // of each device, once the batch is written
-	started     []uint64 // versions of chains whose starts the batch deletes
+	reserved    []uint64  // of each device, once the batch is written
+	started     []uint64  // versions of chains whose starts the batch deletes
+	ends        []firmEnd // of their ledgers
+	breaks      bool
+	at          uint64 // the cursor, written with this batch or before
 	removed     []registration.ID
 	cursor      bool
 	uncommitted int
@@ -122,10 +125,15 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 	c := change{
 		number:  o.collected,
 		devices: o.dirty, reserved: make([]uint64, len(o.dirty)), started: make([]uint64, len(o.dirty)),
+		ends: make([]firmEnd, len(o.dirty)), breaks: o.breaksDirty, at: o.cursor,
 		removed: o.removed, cursor: o.cursorDirty, uncommitted: o.uncommitted,
 	}
 	for i, d := range c.devices {
 		d.dirty, d.writing = false, true
+		if d.ledger.unsaved {
+			d.ledger.unsaved, d.ledger.saving = false, true
+		}
+		c.ends[i] = firmEnd{d.ledger.end, c.at}
 		c.reserved[i] = d.used + block
 		if !d.forgotten {
 			d.unborn = false
@@ -145,8 +153,11 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 		b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, o.cursor))
 		c.twins = o.twins.collect(b, o.cursor, time.Now())
 	}
+	if c.breaks {
+		b.Put(keyBreaks, breaksRecord(o.breaks))
+	}
 	c.fresh, c.told = o.tellings.collect(b)
-	o.dirty, o.removed, o.cursorDirty = nil, nil, false
+	o.dirty, o.removed, o.cursorDirty, o.breaksDirty = nil, nil, false, false
 	return b, c
 }
 
@@ -157,6 +168,9 @@ func (o *Outbox) settle(c change) {
 	for i, d := range c.devices {
 		d.writing = false
 		d.reserved = c.reserved[i]
+		if d.ledger.saving {
+			d.ledger.saving, d.ledger.firm = false, c.ends[i]
+		}
 		if d.chain.start == c.started[i] {
 			d.chain.start = 0
 		}
@@ -166,6 +180,7 @@ func (o *Outbox) settle(c change) {
 		}
 	}
 	o.settled = c.number
+	o.firmCursor = c.at
 	o.uncommitted -= c.uncommitted
 	o.twins.settle(c.twins)
 	close(o.committed)
@@ -183,8 +198,12 @@ func (o *Outbox) restore(c change) {
 	defer o.mu.Unlock()
 	for _, d := range c.devices {
 		d.writing = false
+		if d.ledger.saving {
+			d.ledger.saving, d.ledger.unsaved = false, true
+		}
 		o.touch(d)
 	}
+	o.breaksDirty = o.breaksDirty || c.breaks
 	o.removed = append(c.removed, o.removed...)
 	o.cursorDirty = o.cursorDirty || c.cursor
 	o.twins.restore(c.twins)

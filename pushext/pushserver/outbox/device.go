@@ -87,6 +87,7 @@ type device struct {
 	fetched  uint32
 	accepted []acceptance
 
+	ledger ledger
 	chain  chain
 	sealed []byte // what the record has of chain; openChain takes it
 
@@ -235,10 +236,11 @@ func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 // entries, and for each: flags, uvarint seq (difference to the one before),
 // uvarint received (unix ms), hash. Since version 4 the number of dismissals, and the hash of
 // each, since version 5 uvarint fetched, the number of acceptances, and of each the length of
-// the provider's name, the name, and uvarint at. Since version 3 there is at its end what sealChain makes of the
+// the provider's name, the name, and uvarint at. Since version 6 the ledger, see
+// appendLedger. Since version 3 there is at its end what sealChain makes of the
 // chain, as it is once all reserved numbers are used.
 const (
-	deviceVersion  = 5
+	deviceVersion  = 6
 	flagMore       = 1
 	flagRead       = 1
 	maxReason      = 64 // bytes kept of a reason
@@ -294,6 +296,7 @@ func (d *device) appendRecord(b []byte, reserved uint64, chain []byte) []byte {
 		b = append(b, a.provider...)
 		b = binary.AppendUvarint(b, uint64(a.at))
 	}
+	b = appendLedger(b, &d.ledger)
 	return append(b, chain...)
 }
 
@@ -384,6 +387,11 @@ func decodeDevice(id registration.ID, b []byte) (*device, error) {
 		}
 		if !ok {
 			return bad("acceptance")
+		}
+	}
+	if version >= 6 {
+		if d.ledger, b, ok = decodeLedger(b); !ok {
+			return bad("ledger")
 		}
 	}
 	switch {

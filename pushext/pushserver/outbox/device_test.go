@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"whisperpush/pushext/pushserver/registration"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/testutil/memlog"
 )
@@ -39,6 +40,9 @@ func TestDeviceRecord(t *testing.T) {
 		for i := range rapid.IntRange(0, 2*maxDismissed).Draw(t, "dismissed") {
 			d.dismiss(memlog.Hash(uint64(i / 2)))
 		}
+		if rapid.Bool().Draw(t, "ledger") {
+			d.ledger = ledgerOf(rapid.IntRange(0, 2*pushwire.MaxTold).Draw(t, "entered"))
+		}
 		b := d.appendRecord(nil, d.used+seqBlock, nil)
 		got, err := decodeDevice(9, b)
 		if err != nil {
@@ -54,12 +58,26 @@ func TestDeviceRecord(t *testing.T) {
 	})
 }
 
+// ledgerOf is a ledger with so many hashes.
+func ledgerOf(n int) ledger {
+	o := new(Outbox)
+	d := &device{ledger: ledger{on: true, Terms: Terms{
+		Secret: [16]byte{1, 15: 2}, Log: []byte("log"), Breaks: 3, Duty: 4, Since: 5, Begun: registration.FromMillis(6), Topics: memlog.Hash(7),
+	}}}
+	d.ledger.end.value = memlog.Hash(8)
+	for i := range n {
+		o.enter(d, memlog.Hash(uint64(i)))
+	}
+	d.ledger.unsaved, d.ledger.firm = false, firmEnd{}
+	return d.ledger
+}
+
 // A record of version 1 says nothing of a ladder, nor of what was collapsible.
 func TestDeviceRecordOfVersion1(t *testing.T) {
 	d := &device{id: 9, strikes: 3, lost: 2, reason: "fcm 404", matched: 5, covered: 4, entries: []entry{}}
 	b := d.appendRecord(nil, 64, nil)
 	head := bytes.Index(b, append([]byte{byte(len(d.reason))}, d.reason...))
-	old := append(bytes.Clone(b[:head-2]), b[head:len(b)-3]...)
+	old := append(bytes.Clone(b[:head-2]), b[head:len(b)-4]...)
 	old[0] = 1
 	got, err := decodeDevice(9, old)
 	require.NoError(t, err)
@@ -71,7 +89,7 @@ func TestDeviceRecordOfVersion1(t *testing.T) {
 func TestDeviceRecordOfVersion3(t *testing.T) {
 	d := &device{id: 9, strikes: 3, matched: 5, covered: 4, entries: []entry{}}
 	old := d.appendRecord(nil, 64, nil)
-	old = old[:len(old)-3]
+	old = old[:len(old)-4]
 	old[0] = 3
 	got, err := decodeDevice(9, old)
 	require.NoError(t, err)
@@ -91,6 +109,8 @@ func FuzzDecodeDevice(f *testing.F) {
 	d.insert(entry{hash: memlog.Hash(2), at: 2e12, read: true})
 	d.dismiss(memlog.Hash(3))
 	d.accept("fcm", time.Unix(1_800_000_000, 0))
+	f.Add(d.appendRecord(nil, 1<<40, []byte{1, 2, 3}))
+	d.ledger = ledgerOf(3)
 	f.Add(d.appendRecord(nil, 1<<40, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := decodeDevice(1, b)

@@ -77,6 +77,11 @@ func (r *earlyReads) add(by, id registration.ID, h common.Hash, now time.Time) {
 	heap.Fix(&r.most, share.index)
 }
 
+// has reports whether there is a receipt, be it too old.
+func (r *earlyReads) has(id registration.ID, h common.Hash) bool {
+	return r.at[earlyRead{id, h}] != nil
+}
+
 // take reports whether there was a receipt, and drops it.
 func (r *earlyReads) take(id registration.ID, h common.Hash, now time.Time) bool {
 	e, ok := r.at[earlyRead{id, h}]

@@ -51,6 +51,10 @@ type Match struct {
 	// in a queue of their own. Left says how many before it were left out.
 	Crowd bool
 	Left  uint32
+
+	// Quiet is set for what nobody is woken for, as it came late, or they were woken for
+	// it before. It is entered in the ledgers all the same.
+	Quiet bool
 }
 
 func (mute) Ring(registration.ID, bool) {}
@@ -97,6 +101,9 @@ type Outbox struct {
 	removed     []registration.ID
 	cursor      uint64
 	cursorDirty bool
+	firmCursor  uint64 // the cursor on disk, where all matches before it are too
+	breaks      uint64 // see keyBreaks
+	breaksDirty bool
 	uncommitted int           // matches that are not on disk
 	committed   chan struct{} // closed and replaced after each commit
 	collected   uint64        // batches begun
@@ -138,6 +145,9 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 	if o.tellings, err = readTellings(s); err != nil {
 		return nil, false, err
 	}
+	if o.breaks, err = readBreaks(s); err != nil {
+		return nil, false, err
+	}
 	value, err := s.Get(KeyCursor)
 	switch {
 	case errors.Is(err, durable.ErrNotFound):
@@ -148,6 +158,7 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 		return nil, false, fmt.Errorf("cursor record has %d bytes, want 8", len(value))
 	}
 	o.cursor = binary.BigEndian.Uint64(value)
+	o.firmCursor = o.cursor
 	if o.matched, err = movedRanges(s, o.cursor); err != nil {
 		return nil, false, err
 	}
@@ -161,11 +172,13 @@ func (o *Outbox) SetPatience(ttl time.Duration, silentAfter int) {
 	o.ttl, o.silent = ttl, uint32(silentAfter)
 }
 
-// SetCursor moves the cursor without a match, durably. Of another log, which a
-// cursor that goes back stands for, nothing was matched.
+// SetCursor moves the cursor without a match, durably, and ends all ledgers. Of another
+// log, which a cursor that goes back stands for, nothing was matched.
 func (o *Outbox) SetCursor(cursor uint64) error {
+	o.Skipped() // before the cursor moves
 	var b durable.Batch
 	b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, cursor))
+	b.Put(keyBreaks, breaksRecord(o.Breaks()))
 	if cursor < o.Position() {
 		b.Delete(keyMoved)
 		o.matched = nil
@@ -187,12 +200,6 @@ func (o *Outbox) Moved() <-chan struct{} { return o.moved }
 // MatchedBefore reports whether what the log has at a sequence after the cursor was
 // matched before it was archived again. It is the follower's.
 func (o *Outbox) MatchedBefore(seq uint64) bool { return o.matched.has(seq) }
-
-// LeftOut counts matches that are not recorded, as more registrations listen than one
-// envelope may wake.
-func (o *Outbox) LeftOut(n int) {
-	o.m.outcomes.WithLabelValues(outcomeOverflow, "fan_out").Add(float64(n))
-}
 
 // Position is the receive sequence up to which the log was matched.
 func (o *Outbox) Position() uint64 {
@@ -280,12 +287,30 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 	}()
 	defer o.mu.Unlock() // before the rings
 	for _, m := range matches {
-		if o.early.take(m.ID, m.Hash, now) {
+		if m.Left > 0 {
+			d, err := o.load(m.ID)
+			if err != nil {
+				return err
+			}
+			o.closeLedger(d) // which ones they were is not known
+			d.skip(m.Left)
+			o.m.outcomes.WithLabelValues(outcomeOverflow, reasonCrowd).Add(float64(m.Left))
+			o.touch(d)
+		}
+		expired := now.Sub(m.At) > o.ttl
+		if m.Quiet || expired || o.early.has(m.ID, m.Hash) {
+			if err := o.enterQuietly(m); err != nil {
+				return err
+			}
+		}
+		switch {
+		case m.Quiet:
+			continue
+		case o.early.take(m.ID, m.Hash, now):
 			o.m.outcome(outcomeSeen, "before_match")
 			o.unowe(m.ID, m.Hash)
 			continue
-		}
-		if now.Sub(m.At) > o.ttl {
+		case expired:
 			o.m.outcome(outcomeExpired, "catch_up")
 			continue
 		}
@@ -293,9 +318,7 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 		if err != nil {
 			return err
 		}
-		if m.Left > 0 {
-			d.skip(m.Left)
-			o.m.outcomes.WithLabelValues(outcomeOverflow, reasonCrowd).Add(float64(m.Left))
+		if o.enter(d, m.Hash) {
 			o.touch(d)
 		}
 		if m.Crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {

@@ -13,7 +13,8 @@ import (
 // Restored rewrites the records of an outbox that was put back as it once was, in a database that is open and that
 // nobody else uses. After the copy was made, wake-ups were sent that it knows nothing of. So that no number and no key of
 // a chain is used twice, each device goes on with a number that is the time now, which is ahead of any count, and without
-// a chain until it registers again; it takes the gap for lost wake-ups and asks once for all since its cursor.
+// a chain until it registers again; it takes the gap for lost wake-ups and asks once for all since its cursor. Heads of
+// ledgers were signed as well, so each device is given another ledger.
 func Restored(s *vault.Vault, now time.Time) error {
 	number := uint64(now.Unix())
 	var b durable.Batch
@@ -46,6 +47,7 @@ func Restored(s *vault.Vault, now time.Time) error {
 	if err := starts.Release(); err != nil {
 		return fmt.Errorf("read the starts of chains: %w", err)
 	}
+	EndLedgers(&b, now)
 	b.Put(keyRun, runRecord(number/seqBlock+1, 0)) // for devices without a record: see firstNumber
 	return s.Write(&b)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"whisperpush/durable"
 	"whisperpush/pushext/pushserver/registration"
@@ -218,6 +219,9 @@ func (c *decision) delete(key []byte)     { c.writes[string(key)] = written{dele
 // put edits a record: in what the change writes, in what is counted, and, once
 // it is on disk, in the index.
 func (c *decision) put(e edit) {
+	if e.old != nil && e.next != nil {
+		e.next.follow(e.old, time.Now())
+	}
 	var old, next map[string][]byte
 	if e.old != nil {
 		old = c.keys(e.old)

@@ -34,6 +34,9 @@ type Record struct {
 	handle     []byte
 	Revoked    []string
 	Paid       time.Time // until when it is paid for; zero: it never was
+	// Duty numbers what is matched for it: it changes whenever Duties do, or when matching
+	// had a break.
+	Duty uint64
 }
 
 // challenge is a code on its way to an address.
@@ -114,6 +117,7 @@ type recordLayout struct {
 	Revoked    []string
 	Chain      uint64         `rlp:"optional"`
 	Paid       uint64         `rlp:"optional"`
+	Duty       uint64         `rlp:"optional"`
 	Tail       []rlp.RawValue `rlp:"tail"`
 }
 
@@ -136,7 +140,7 @@ func (r *Record) encode() []byte {
 		Format: recordVersion, Key: r.Key, Version: r.Version, Digest: r.digest, State: uint8(r.State), Fresh: !r.Proved, Reason: r.Reason,
 		Registered: registration.Millis(r.Registered), Expires: registration.Millis(r.Expires), Due: registration.Millis(r.due),
 		SealKey: r.SealKey, Plain: r.Plain, Group: r.Group, Collapse: r.Collapse, Source: r.source,
-		Root: r.Root, Handle: r.handle, Revoked: r.Revoked, Chain: r.Chain,
+		Root: r.Root, Handle: r.handle, Revoked: r.Revoked, Chain: r.Chain, Duty: r.Duty,
 	}
 	if !r.Paid.IsZero() {
 		l.Paid = registration.Millis(r.Paid)
@@ -173,7 +177,7 @@ func decodeRecord(id registration.ID, b []byte) (*Record, error) {
 			SealKey: l.SealKey, Chain: l.Chain, Plain: l.Plain, Group: l.Group, Collapse: l.Collapse,
 		},
 		digest: l.Digest, due: registration.FromMillis(l.Due), Proved: !l.Fresh, source: l.Source,
-		Root: l.Root, handle: l.Handle, Revoked: l.Revoked,
+		Root: l.Root, handle: l.Handle, Revoked: l.Revoked, Duty: l.Duty,
 	}
 	if l.Paid > 0 {
 		r.Paid = registration.FromMillis(l.Paid)

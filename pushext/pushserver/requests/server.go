@@ -52,6 +52,7 @@ type Server struct {
 	key       *ecdsa.PrivateKey
 	server    [33]byte      // the public half of key, compressed
 	logID     func() []byte // of the archive's log
+	last      func() uint64 // the newest sequence of it
 	limits    atomic.Pointer[registration.Limits]
 	registry  *registry.Registry
 	box       *outbox.Outbox
@@ -75,6 +76,7 @@ type Server struct {
 type Options struct {
 	PushKey    *ecdsa.PrivateKey
 	LogID      func() []byte       // names the archive's log; nil: it has no name
+	Last       func() uint64       // the newest sequence of the archive's log
 	Limits     registration.Limits // complete
 	Registry   *registry.Registry
 	Outbox     *outbox.Outbox
@@ -113,7 +115,7 @@ func New(o Options) *Server {
 	}
 	limits, m := o.Limits, newMetrics(o.Registerer)
 	p := &Server{
-		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, registry: o.Registry,
+		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, last: o.Last, registry: o.Registry,
 		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, shard: o.Shard, log: o.Logger, m: m,
 		topic:   pushwire.Topic(),
 		replays: replays{max: limits.Replays},
@@ -195,6 +197,7 @@ type answer struct {
 	after func(context.Context) // to be done once the reply is sent, may be nil
 	// unread is set if the peer did not take what belongs before the reply.
 	unread bool
+	ledger *pushwire.LedgerQuery // nil: it was not asked for
 }
 
 // serve opens one request and answers it.
@@ -216,6 +219,7 @@ func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	} else {
 		kind = req.Body.Kind().String()
 		a = p.judge(within, turn, in, req, [33]byte(crypto.CompressPubkey(signer)), start)
+		a.ledger = req.Ledger
 	}
 	p.m.requests.WithLabelValues(kind, a.code.String()).Inc()
 	if a.rec != nil {
@@ -250,6 +254,9 @@ func (p *Server) reply(ctx context.Context, turn *desk.Turn, from Caller, to *ec
 	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body}
 	if a.rec != nil {
 		rep.State, rep.Reason = a.rec.State.Wire(), a.rec.Reason
+	}
+	if a.rec != nil && a.ledger != nil {
+		p.guard(func() { rep.Ledger = p.ledger(ctx, turn, a.rec, a.ledger) })
 	}
 	env, err := pushwire.SealReply(ctx, rep, p.key, to)
 	if err != nil {

@@ -1,0 +1,291 @@
+package outbox
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/durable"
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/vault"
+	"whisperpush/pushext/pushwire"
+)
+
+// A device that asks for it has a ledger: a hash chain over everything that the log had for
+// it, whether or not it is woken for that. It is in the device's record, so that it is
+// written with the matches and the cursor, in one batch. What a head of it says must stay
+// true whatever crashes, as it is signed: so a head is of what is on disk.
+//
+// The chain may have more than it must, such as a hash twice after a crash. It never has
+// less: where a match is not entered, and its hash is not known any more, the ledger ends,
+// and the device is given another one.
+
+// keyBreaks holds a number (8 bytes, big-endian) that changes where the log was not matched
+// from one sequence to the next. Ledgers of another number are over.
+var keyBreaks = []byte{vault.Meta, 'b'}
+
+// Terms are what a ledger is begun with, and do not change.
+type Terms struct {
+	Secret [pushwire.LedgerSecretSize]byte
+	Log    []byte // identity of the archive's log, at most pushwire.MaxLogID bytes
+	Breaks uint64 // Outbox.Breaks, before Since was read
+	Duty   uint64 // as the registry numbers what is matched
+	Since  uint64 // sequence behind which everything is matched by that
+	Begun  time.Time
+	Topics common.Hash // pushwire.LedgerTopics
+}
+
+// Ledger is what can be signed of a device's ledger: what is on disk.
+type Ledger struct {
+	Terms
+	Through uint64        // sequence up to which everything is in the chain
+	Count   uint64        // hashes in it
+	Chain   common.Hash   // its value
+	Told    []common.Hash // the last of them
+}
+
+// ledger is that of a device. The zero value is none.
+type ledger struct {
+	Terms
+	on   bool
+	end  chainEnd
+	told []common.Hash // the last hashes of the chain, at most pushwire.MaxTold
+
+	// Not on disk: whether end differs from the disk and from the batch that is written,
+	// whether it is in that batch, and what the disk has of it if either is so.
+	unsaved, saving bool
+	firm            firmEnd
+}
+
+// chainEnd is how far a chain has come.
+type chainEnd struct {
+	count uint64
+	value common.Hash
+}
+
+// firmEnd is one that is on disk, with everything up to a sequence.
+type firmEnd struct {
+	chainEnd
+	through uint64
+}
+
+// enter adds a match to the ledger of a device, and reports whether the device changed.
+// The caller holds mu and touches the device.
+func (o *Outbox) enter(d *device, h common.Hash) bool {
+	l := &d.ledger
+	if !l.on || slices.Contains(l.told, h) {
+		return false
+	}
+	o.alter(l)
+	l.end = chainEnd{l.end.count + 1, pushwire.ChainNext(l.end.value, h)}
+	if len(l.told) == pushwire.MaxTold {
+		l.told = slices.Delete(l.told, 0, 1)
+	}
+	l.told = append(l.told, h)
+	return true
+}
+
+// alter notes that a ledger is about to differ from the disk. The caller holds mu.
+func (o *Outbox) alter(l *ledger) {
+	if !l.unsaved && !l.saving {
+		l.firm = firmEnd{l.end, o.firmCursor}
+	}
+	l.unsaved = true
+}
+
+// enterQuietly is enter for a match that the device is not woken for, if it has a ledger.
+// The caller holds mu. The error is the disk's.
+func (o *Outbox) enterQuietly(m Match) error {
+	if o.devices[m.ID] == nil && !o.known.has(m.ID) {
+		return nil
+	}
+	d, err := o.load(m.ID)
+	if err == nil && o.enter(d, m.Hash) {
+		o.uncommitted++
+		o.touch(d)
+	}
+	return err
+}
+
+// closeLedger ends the ledger of a device for which a match is not entered. The caller holds
+// mu and touches the device.
+func (o *Outbox) closeLedger(d *device) { d.ledger = ledger{} }
+
+// LeftOut counts matches that are not recorded, as more registrations listen than envelopes
+// may wake: so many for each of them. The error is the disk's; then it may be called again.
+func (o *Outbox) LeftOut(ids []registration.ID, each int) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range ids {
+		if o.devices[id] == nil && !o.known.has(id) {
+			continue
+		}
+		d, err := o.load(id)
+		if err != nil {
+			return err
+		}
+		if d.ledger.on {
+			o.closeLedger(d)
+			o.touch(d)
+		}
+	}
+	o.m.outcomes.WithLabelValues(outcomeOverflow, "fan_out").Add(float64(each * len(ids)))
+	return nil
+}
+
+// Skipped says that the log goes on behind a gap: what was there is not matched, or later,
+// under other sequences. It is on disk before the cursor passes the gap.
+func (o *Outbox) Skipped() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.breaks++
+	o.breaksDirty = true
+	signal(o.soon)
+}
+
+// Breaks is to be read before the sequence that a ledger begins behind.
+func (o *Outbox) Breaks() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.breaks
+}
+
+func breaksRecord(breaks uint64) []byte { return binary.BigEndian.AppendUint64(nil, breaks) }
+
+// EndLedgers has a batch end all ledgers of a database whose records may be older than
+// what was signed.
+func EndLedgers(b *durable.Batch, now time.Time) {
+	b.Put(keyBreaks, breaksRecord(uint64(now.UnixNano())))
+}
+
+func readBreaks(s *vault.Vault) (uint64, error) {
+	value, err := s.Get(keyBreaks)
+	switch {
+	case errors.Is(err, durable.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("read the breaks of the log: %w", err)
+	case len(value) != 8:
+		return 0, fmt.Errorf("record of the breaks of the log has %d bytes, want 8", len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// BeginLedger gives a device a ledger in place of the one that it has, if any.
+func (o *Outbox) BeginLedger(id registration.ID, t Terms) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d, err := o.load(id)
+	if err != nil {
+		return err
+	}
+	d.ledger = ledger{Terms: t, on: true, unsaved: true, end: chainEnd{0, pushwire.ChainBegin(pushwire.LedgerID(t.Secret))}}
+	o.touch(d)
+	return nil
+}
+
+// Ledger returns what may be signed of a device's ledger; ok is false if it has none, or none
+// that is on disk yet; then begun tells whether one will be. What the query says that the
+// device has is not kept any more. The error is the disk's.
+func (o *Outbox) Ledger(id registration.ID, q *pushwire.LedgerQuery) (l Ledger, begun, ok bool, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.devices[id] == nil && !o.known.has(id) {
+		return Ledger{}, false, false, nil
+	}
+	d, err := o.load(id)
+	if err != nil || !d.ledger.on || d.ledger.Breaks != o.breaks {
+		return Ledger{}, false, false, err
+	}
+	own := &d.ledger
+	firm := firmEnd{own.end, o.firmCursor}
+	if own.unsaved || own.saving {
+		firm = own.firm
+	}
+	if firm.value == (common.Hash{}) {
+		return Ledger{Terms: own.Terms}, true, false, nil
+	}
+	if bytes.Equal(q.Secret, own.Secret[:]) && q.Count <= firm.count {
+		first := own.end.count - uint64(len(own.told))
+		own.told = slices.Delete(own.told, 0, int(min(max(q.Count, first)-first, uint64(len(own.told)))))
+	}
+	told := own.told[:len(own.told)-int(min(own.end.count-firm.count, uint64(len(own.told))))]
+	return Ledger{Terms: own.Terms, Through: max(firm.through, own.Since), Count: firm.count, Chain: firm.value, Told: slices.Clone(told)}, true, true, nil
+}
+
+// appendLedger encodes a ledger: a byte that is 1 if there is one, and then secret, topics
+// and the chain's value, the length of the log's identity and that, uvarints breaks, duty,
+// since, begun (unix ms), count, and the number of hashes, and the hashes.
+func appendLedger(b []byte, l *ledger) []byte {
+	if !l.on {
+		return append(b, 0)
+	}
+	b = append(b, 1)
+	b = append(b, l.Secret[:]...)
+	b = append(b, l.Topics[:]...)
+	b = append(b, l.end.value[:]...)
+	b = append(b, byte(len(l.Log)))
+	b = append(b, l.Log...)
+	for _, n := range []uint64{l.Breaks, l.Duty, l.Since, registration.Millis(l.Begun), l.end.count, uint64(len(l.told))} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for i := range l.told {
+		b = append(b, l.told[i][:]...)
+	}
+	return b
+}
+
+// decodeLedger undoes appendLedger; rest is what follows.
+func decodeLedger(b []byte) (l ledger, rest []byte, ok bool) {
+	take := func(n int) []byte {
+		if n > len(b) {
+			ok, b = false, nil
+			return make([]byte, n)
+		}
+		taken := b[:n]
+		b = b[n:]
+		return taken
+	}
+	next := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			ok, b = false, nil
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	ok = true
+	switch take(1)[0] {
+	case 0:
+		return ledger{}, b, ok
+	case 1:
+	default:
+		return ledger{}, nil, false
+	}
+	l.on = true
+	copy(l.Secret[:], take(len(l.Secret)))
+	copy(l.Topics[:], take(len(l.Topics)))
+	copy(l.end.value[:], take(len(l.end.value)))
+	size := int(take(1)[0])
+	if size > pushwire.MaxLogID {
+		return ledger{}, nil, false
+	}
+	l.Log = bytes.Clone(take(size))
+	l.Breaks, l.Duty, l.Since = next(), next(), next()
+	l.Begun = registration.FromMillis(next())
+	l.end.count = next()
+	count := next()
+	if !ok || count > pushwire.MaxTold || count > l.end.count {
+		return ledger{}, nil, false
+	}
+	for range count {
+		l.told = append(l.told, common.Hash(take(common.HashLength)))
+	}
+	return l, b, ok
+}
