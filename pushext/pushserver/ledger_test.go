@@ -1,7 +1,11 @@
 package pushserver
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -9,12 +13,14 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/pushext"
 	"whisperpush/pushext/client/evidence"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/memlog"
 	"whisperpush/whisper"
 )
 
@@ -51,11 +57,10 @@ func (s *suppressing) Follow(ctx context.Context, after uint64, fn func([]pushex
 	})
 }
 
-// witness is what a device keeps of ledgers, and what it knows of the archive.
+// witness is what a device keeps of ledgers.
 type witness struct {
 	*phone
-	topics []whisper.Topic
-	heads  []witnessed
+	heads []witnessed
 }
 
 // witnessed is a head, and the hashes that lead to it from the head before, or from the
@@ -63,6 +68,7 @@ type witness struct {
 type witnessed struct {
 	secret [pushwire.LedgerSecretSize]byte
 	evidence.Head
+	topics []whisper.Topic
 	whole  bool // the hashes lead to it
 	hashes []common.Hash
 }
@@ -89,7 +95,14 @@ func (w *witness) look(body pushwire.RequestBody) *pushwire.Ledger {
 		require.GreaterOrEqual(w.t, l.Count, count, "a head that was signed is not taken back")
 		require.GreaterOrEqual(w.t, l.Through, last.Through)
 	}
-	next := witnessed{secret: l.Secret, Head: evidence.HeadOf(l), whole: l.Count-count <= uint64(len(l.Told))}
+	var topics []whisper.Topic
+	for _, some := range [][]whisper.Topic{{topicA}, {topicB}, {topicA, topicB}} {
+		if pushwire.LedgerTopics(pushwire.TopicLeaves(l.Secret, some)) == l.Topics {
+			topics = some
+		}
+	}
+	require.NotEmpty(w.t, topics, "it is about topics of the phone")
+	next := witnessed{secret: l.Secret, topics: topics, Head: evidence.HeadOf(l), whole: l.Count-count <= uint64(len(l.Told))}
 	if next.whole {
 		next.hashes = slices.Clone(l.Told[uint64(len(l.Told))-(l.Count-count):])
 		for _, h := range next.hashes {
@@ -124,7 +137,7 @@ func (w *witness) accuse(env *whisper.Envelope, page evidence.Page) (all []*evid
 	for from := range w.heads {
 		secret := w.heads[from].secret
 		e := evidence.Evidence{
-			PushKey: w.evidenceKey(), Ledger: pushwire.LedgerID(secret), Leaves: pushwire.TopicLeaves(secret, w.topics),
+			PushKey: w.evidenceKey(), Ledger: pushwire.LedgerID(secret), Leaves: pushwire.TopicLeaves(secret, w.heads[from].topics),
 			Salt: pushwire.TopicSalt(secret, env.Topic), Page: page, Envelope: env.Raw(),
 		}
 		before := &w.heads[from].Head
@@ -151,7 +164,7 @@ func (w *witness) accuse(env *whisper.Envelope, page evidence.Page) (all []*evid
 func TestWithheldWakeUpIsProved(t *testing.T) {
 	log := new(suppressing)
 	bedTest(t, Limits{}, func(b *bed) {
-		bob := &witness{phone: b.phone("bob"), topics: []whisper.Topic{topicA}}
+		bob := &witness{phone: b.phone("bob")}
 		bob.join(bob.registration(topicA))
 		require.Nil(t, bob.look(&pushwire.Status{}), "it is begun")
 		time.Sleep(time.Second)
@@ -194,4 +207,240 @@ func TestWithheldWakeUpIsProved(t *testing.T) {
 		log.archive = c.Log.(*archive)
 		c.Log = log
 	})
+}
+
+// archived is an envelope, where it is in the log, and what the mailserver has signed of it.
+type archived struct {
+	*whisper.Envelope
+	seq   uint64
+	pages []evidence.Page
+}
+
+// history is a random history of a server, of which everything that can be signed is signed.
+type history struct {
+	*bed
+	t    *testing.T
+	rand *rand.Rand
+	bob  *witness
+	log  *suppressing
+
+	all  []*archived // ever
+	kept []*archived // that are in the log
+	hide *archived
+
+	copied [][2][]byte // a backup
+	upTo   int         // what was in the log then
+}
+
+func (h *history) post(t whisper.Topic) *archived { return h.archive1(h.letter(t)) }
+
+func (h *history) archive1(env *whisper.Envelope) *archived {
+	h.archive.take(env)
+	one := &archived{Envelope: env, seq: h.archive.Last()}
+	h.all, h.kept = append(h.all, one), append(h.kept, one)
+	h.vouch(one)
+	return one
+}
+
+// vouch has the mailserver sign that an envelope is in the log, alone and with what is
+// around it.
+func (h *history) vouch(one *archived) {
+	after := one.seq - 1 - h.rand.Uint64N(min(one.seq, 5))
+	one.pages = append(one.pages, h.page(one.seq-1, h.archive.Last(), time.Now(), one.Hash()), h.page(after, one.seq, time.Now(), one.Hash()))
+}
+
+// register has the phone register for both topics, and confirm if it must.
+func (h *history) register() {
+	g := h.bob.registration(topicA, topicB)
+	g.Lifetime = 2 * 3600
+	rep := h.bob.ask(g)
+	if body, ok := rep.Body.(*pushwire.RegisterReply); !ok || !body.Challenged {
+		return
+	}
+	time.Sleep(time.Second)
+	for _, p := range h.bob.payloads() {
+		if p.Kind == pushwire.Challenge {
+			h.bob.ask(&pushwire.Confirm{Code: [pushwire.CodeSize]byte(p.Code)})
+		}
+	}
+}
+
+// crash goes on from what is on the disk.
+func (h *history) crash() {
+	if h.cfg.storage == nil { // it is the real one
+		h.restart()
+		return
+	}
+	disk := h.disk.Disk().Crash(h.rand).Store("db")
+	h.stop()
+	h.disk, h.cfg.storage, h.cfg.Registerer = disk, disk, prometheus.NewRegistry()
+	h.start()
+}
+
+func (h *history) backup() {
+	h.copied, h.upTo = nil, len(h.kept)
+	require.NoError(h.t, h.ext.Snapshot(func(key, value []byte) error {
+		h.copied = append(h.copied, [2][]byte{bytes.Clone(key), bytes.Clone(value)})
+		return nil
+	}))
+}
+
+// restore puts archive and registrations back as they were, and the archive gives its
+// sequences once more.
+func (h *history) restore() {
+	h.stop()
+	h.cfg.Dir = filepath.Join(h.t.TempDir(), "push")
+	r, err := Restore(h.cfg.Dir, bedKey)
+	require.NoError(h.t, err)
+	for _, one := range h.copied {
+		require.NoError(h.t, r.Put(one[0], one[1]))
+	}
+	require.NoError(h.t, r.Close(time.Now()))
+	h.archive.Log = memlog.New()
+	h.kept = h.kept[:h.upTo]
+	for _, one := range h.kept {
+		h.archive.take(one.Envelope)
+	}
+	h.copied = nil
+	h.cfg.storage, h.cfg.Registerer = nil, prometheus.NewRegistry()
+	h.start()
+}
+
+// step does something that may happen to an honest server.
+func (h *history) step() {
+	bob := h.bob
+	any := func() whisper.Topic { return []whisper.Topic{topicA, topicB, {1}}[h.rand.IntN(3)] }
+	switch h.rand.IntN(16) {
+	case 0, 1, 2:
+		h.post(any())
+	case 3: // more than is told at once
+		for range 10 + h.rand.IntN(70) {
+			h.post(topicA)
+		}
+	case 4: // seen before it is archived
+		env := h.letter(topicA)
+		bob.ask(&pushwire.Seen{Hashes: []common.Hash{env.Hash()}})
+		h.archive1(env)
+	case 5: // mined again
+		if len(h.kept) > 0 {
+			old := h.kept[h.rand.IntN(len(h.kept))]
+			h.archive1(h.mined(old.Envelope, old.Topic))
+		}
+	case 6: // muted, removed, or back
+		bob.version++
+		change := pushwire.Channel{Topic: topicB, Mode: pushwire.Mode(h.rand.IntN(4))}
+		if change.Mode == pushwire.Every && h.rand.IntN(3) == 0 {
+			change.MutedUntil = uint64(time.Now().Add(time.Minute).Unix())
+		}
+		bob.ask(&pushwire.Channels{Version: bob.version, Channels: []pushwire.Channel{change}})
+	case 7:
+		if h.rand.IntN(3) == 0 { // elsewhere
+			bob.token = fmt.Sprint("bob ", bob.version)
+		}
+		h.register()
+	case 8:
+		h.crash()
+	case 9:
+		h.restart()
+	case 10:
+		if h.copied == nil {
+			h.backup()
+		} else if h.rand.IntN(2) == 0 {
+			h.restore()
+		}
+	case 11: // a part of the archive is lost before it is matched
+		last := h.archive.Last()
+		h.archive.Lose(last+1, last+2, 0, false)
+		h.post(topicA)
+		h.post(topicA)
+		h.post(topicA)
+	case 12: // fetched
+		if len(h.kept) > 0 {
+			bob.ask(&pushwire.Fetch{Hashes: []common.Hash{h.kept[len(h.kept)-1].Hash()}})
+		}
+	case 13:
+		time.Sleep(time.Duration(h.rand.IntN(45)) * time.Minute)
+	case 14:
+		if len(h.kept) > 0 {
+			h.vouch(h.kept[h.rand.IntN(len(h.kept))])
+		}
+	case 15: // crashed while it is at it
+		for range 3 {
+			h.post(topicA)
+			time.Sleep(time.Duration(h.rand.IntN(15)) * time.Millisecond)
+		}
+		bob.look(&pushwire.Status{})
+		h.crash()
+	}
+	time.Sleep(time.Duration(h.rand.IntN(3)) * 15 * time.Millisecond)
+	if h.rand.IntN(2) == 0 {
+		bob.look(&pushwire.Status{})
+	}
+}
+
+// verdicts has everything judged that could be shown of anything.
+func (h *history) verdicts() (convicted map[common.Hash]bool, covered int) {
+	convicted = make(map[common.Hash]bool)
+	for _, one := range h.all {
+		for _, page := range one.pages {
+			for _, e := range h.bob.accuse(one.Envelope, page) {
+				from := e.After.Since
+				if e.Before != nil {
+					from = e.Before.Through
+				}
+				if page.After >= from && page.UpTo <= e.After.Through && page.At >= e.After.Begun && page.At <= e.After.At {
+					covered++
+				} else if h.rand.IntN(16) > 0 {
+					continue // of the others some will do
+				}
+				err := e.Verify()
+				if err == nil {
+					convicted[one.Hash()] = true
+				} else {
+					require.ErrorIs(h.t, err, evidence.ErrUnproved)
+				}
+			}
+		}
+	}
+	return convicted, covered
+}
+
+// TestHonestServerIsNeverConvicted has random things happen to a server and signs all that
+// can be signed: nothing of it convicts. The same history with one wake-up suppressed does.
+func TestHonestServerIsNeverConvicted(t *testing.T) {
+	covered := 0
+	for seed := range uint64(12) {
+		log := new(suppressing)
+		bedTest(t, Limits{PeerRate: 1e6, PeerBurst: 1e6}, func(b *bed) {
+			h := &history{bed: b, t: t, rand: rand.New(rand.NewPCG(seed, 7)), bob: &witness{phone: b.phone("bob")}, log: log}
+			h.register()
+			for range 40 {
+				h.step()
+			}
+			time.Sleep(time.Second)
+			h.bob.look(&pushwire.Status{})
+			convicted, n := h.verdicts()
+			require.Empty(t, convicted, "seed %d", seed)
+			covered += n
+
+			// From here on it suppresses.
+			h.bob.token = "the last"
+			h.register()
+			h.bob.look(&pushwire.Status{})
+			time.Sleep(time.Second)
+			h.bob.look(&pushwire.Status{})
+			env := b.letter(topicA)
+			log.hide(env.Hash())
+			h.archive1(env)
+			h.post(topicB)
+			time.Sleep(time.Second)
+			require.NotNil(t, h.bob.look(&pushwire.Status{}))
+			convicted, _ = h.verdicts()
+			require.Equal(t, map[common.Hash]bool{env.Hash(): true}, convicted, "seed %d", seed)
+		}, withLog, func(c *Config) {
+			log.archive = c.Log.(*archive)
+			c.Log = log
+		})
+	}
+	require.Greater(t, covered, 1000, "heads and answers were about the same envelopes")
 }

@@ -19,12 +19,18 @@ import (
 
 // remine posts an envelope again as anybody can: another time, lifetime and nonce.
 func (b *bed) remine(old *whisper.Envelope, t whisper.Topic) *whisper.Envelope {
+	env := b.mined(old, t)
+	b.archive.take(env)
+	synctest.Wait()
+	return env
+}
+
+// mined is such an envelope before it is posted.
+func (b *bed) mined(old *whisper.Envelope, t whisper.Topic) *whisper.Envelope {
 	raw, err := rlp.EncodeToBytes([]any{uint32(time.Now().Unix() + 50), uint32(50), t[:], old.Data, rand.Uint64N(1 << 32)})
 	require.NoError(b.t, err)
 	env, err := whisper.DecodeEnvelope(raw)
 	require.NoError(b.t, err)
-	b.archive.take(env)
-	synctest.Wait()
 	return env
 }
 
