@@ -117,7 +117,7 @@ func deviceCommand() *cli.Command {
 				Description: "It registers with the next server as with the former one, answers the challenge, prints what was missed, and\n" +
 					"only then ends the former registration. The former server may be dead.",
 				Flags: []cli.Flag{dir(), asJSON(), timeout("give up after this `DURATION`", 2*time.Minute),
-					&cli.StringFlag{Name: "server", Usage: "`ENODE` URL of the next mail server"},
+					&cli.StringFlag{Name: "server", Usage: "`URL` of the next mail server: its enode URL, or that of its door, https://HOST"},
 					&cli.StringFlag{Name: "pushkey", Usage: "the next mail server's push `KEY`"}},
 				Action: deviceMove,
 			},

@@ -101,7 +101,8 @@ func deviceMove(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	if _, err := nodeFlag(c, "server"); err != nil {
+	server, err := serverFlag(c, "server")
+	if err != nil {
 		return err
 	}
 	key, err := client.ParsePublicKey(c.String("pushkey"))
@@ -110,7 +111,7 @@ func deviceMove(c *cli.Context) error {
 	}
 	return withDevice(c, func(ctx context.Context, former *deviceSettings, from *client.Device) error {
 		next := *former
-		next.Server, next.PushKey = c.String("server"), hexutil.Encode(crypto.CompressPubkey(key))
+		next.Server, next.PushKey = server, hexutil.Encode(crypto.CompressPubkey(key))
 		source, err := next.connect(ctx)
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ import (
 // deviceSettings is what a device on the command line remembers from its register, beside the state that the
 // client package keeps. Both files are in the device's directory, for their owner alone.
 type deviceSettings struct {
-	Server       string          `json:"server"`       // enode URL of the mailserver
+	Server       string          `json:"server"`       // enode URL of the mailserver, or the https URL of its door
 	PushKey      string          `json:"pushKey"`      // its push key
 	MailPassword string          `json:"mailPassword"` // for requests of history
 	Chats        []deviceChat    `json:"chats"`
@@ -98,7 +98,7 @@ func (s *deviceSettings) routes(device *client.Device) ([]pushwire.Route, error)
 // registerFlags are the flags of device register that become settings.
 func registerFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "server", Usage: "`ENODE` URL of the mail server"},
+		&cli.StringFlag{Name: "server", Usage: "`URL` of the mail server: its enode URL, or that of its door, https://HOST"},
 		&cli.StringFlag{Name: "pushkey", Usage: "the mail server's push `KEY`, as it printed when it started"},
 		&cli.StringSliceFlag{Name: "chat", Usage: "listen to a chat whose members share a password, `NAME=PASSWORD`; its topic is made of the name, or is the name if that is 0x and 8 hex digits; may be repeated"},
 		&cli.StringSliceFlag{Name: "inbox", Usage: "listen for messages to a private key, `NAME=FILE` with 64 hex digits; the topic as with --chat; may be repeated"},
@@ -116,11 +116,12 @@ func registerFlags() []cli.Flag {
 
 // registerSettings reads the flags of device register.
 func registerSettings(c *cli.Context) (*deviceSettings, error) {
-	if _, err := nodeFlag(c, "server"); err != nil {
+	server, err := serverFlag(c, "server")
+	if err != nil {
 		return nil, err
 	}
 	s := &deviceSettings{
-		Server: c.String("server"), PushKey: c.String("pushkey"), MailPassword: config.DefaultPassword,
+		Server: server, PushKey: c.String("pushkey"), MailPassword: config.DefaultPassword,
 		Provider: c.String("provider"), Token: c.String("token"), Emulator: strings.TrimSuffix(c.String("emulator"), "/"),
 		Listen: c.String("webhook"), Direct: c.Bool("direct"), Plain: c.Bool("plain"),
 	}
@@ -164,7 +165,6 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 			return nil, err
 		}
 	}
-	var err error
 	if s.Group, err = hex.DecodeString(strings.TrimPrefix(c.String("group"), "0x")); err != nil || len(s.Group) > pushwire.MaxGroup {
 		return nil, fmt.Errorf("--group is no secret; give at most %d bytes in hex", pushwire.MaxGroup)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/urfave/cli/v2"
 
+	"whisperpush/pushext/client"
 	"whisperpush/whisper"
 	"whisperpush/whisper/uplink"
 	"whisperpush/wnode/node"
@@ -121,6 +122,19 @@ func nodeFlag(c *cli.Context, flag string) (*enode.Node, error) {
 		return nil, fmt.Errorf("--%s is no enode URL; give the one that the node printed when it started", flag)
 	}
 	return node, nil
+}
+
+// serverFlag reads a flag that must name a mailserver for a device.
+func serverFlag(c *cli.Context, flag string) (string, error) {
+	url := c.String(flag)
+	if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
+		_, err := nodeFlag(c, flag)
+		return url, err
+	}
+	if err := client.CheckServer(url); err != nil {
+		return "", fmt.Errorf("--%s: %s", flag, strings.TrimPrefix(err.Error(), "client: "))
+	}
+	return url, nil
 }
 
 // topicFlag reads a flag that must be a topic or a name to make one of.

@@ -168,9 +168,10 @@ func (d *Device) tryOnce(ctx context.Context, body pushwire.RequestBody) (exchan
 	s, err := d.connect(limited)
 	if err == nil {
 		d.mu.Lock()
-		pow := d.known.pow
+		pow, listens := d.known.pow, d.listens > 0
 		d.mu.Unlock()
-		x.reply, x.envelopes, err = s.do(limited, pushwire.NewRequest(body, d.now()), x.wanted(), pow)
+		_, status := body.(*pushwire.Status)
+		x.reply, x.envelopes, err = s.do(limited, pushwire.NewRequest(body, d.now()), x.wanted(), pow, listens && status)
 	}
 	return x, blame(ctx, limited, err)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -14,14 +15,13 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/whisper"
 )
 
 // Config says which mailserver a Device uses and what it listens to.
 type Config struct {
-	Server  string // enode URL of the mailserver
+	Server  string // enode URL of the mailserver, or the https URL of its door
 	PushKey string // its push key: 33 or 65 bytes in hexadecimal
 	Store   Store  // where the device keeps its state; nil: only in memory
 	Chats   []Chat // what it can open; Register tells the server their topics
@@ -44,6 +44,10 @@ type Config struct {
 	// registers again. A hash of it is kept, and nothing sent. It may be empty.
 	Installation string
 
+	// HTTP is how a door is reached, and not used for an enode URL; nil: over connections
+	// of the device's own, with the platform's certificates.
+	HTTP http.RoundTripper
+
 	Logger *slog.Logger // nil: nothing is logged
 }
 
@@ -51,7 +55,8 @@ type Config struct {
 // from any goroutine. Those that ask the mailserver take turns; the others do not wait
 // for them.
 type Device struct {
-	server   *enode.Node
+	address  string // Config.Server
+	server   endpoint
 	pushKey  *ecdsa.PublicKey
 	mailKey  func() []byte // of the mail password, derived when it is needed first; nil: there is none
 	keep     *keeper
@@ -67,6 +72,7 @@ type Device struct {
 	unsure  []whisper.Topic      // of changes that the server may have made or not
 	session *session             // nil: not connected
 	known   known                // of the server, in this run
+	listens int                  // calls of Listen
 	awake   context.Context      // ends with ErrAsleep or ErrClosed, and what is under way with it
 	lull    context.CancelCauseFunc
 }
@@ -82,18 +88,18 @@ var (
 // none, it begins one, with keys of its own. It does not connect.
 func Open(ctx context.Context, cfg Config) (*Device, error) {
 	if cfg.Server == "" {
-		return nil, errors.New("client: Config.Server is empty; give the enode URL that the mailserver prints when it starts")
+		return nil, errors.New("client: Config.Server is empty; give the enode URL that the mailserver prints when it starts, or the https URL of its door")
 	}
 	if cfg.PushKey == "" {
 		return nil, errors.New("client: Config.PushKey is empty; give the push key that the mailserver prints when it starts")
 	}
-	server, err := enode.ParseV4(cfg.Server)
-	if err != nil {
-		return nil, fmt.Errorf("client: mailserver %.40q is not an enode URL: %w", cfg.Server, err)
-	}
 	pushKey, err := ParsePublicKey(cfg.PushKey)
 	if err != nil {
 		return nil, fmt.Errorf("client: Config.PushKey: %w", err)
+	}
+	server, err := parseEndpoint(cfg.Server, pushKey, cfg.HTTP)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkChats(cfg.Chats); err != nil {
 		return nil, err
@@ -105,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Device{
-		server: server, pushKey: pushKey, logger: cfg.Logger, rings: make(chan []byte, maxRings), turn: make(chan struct{}, 1),
+		address: cfg.Server, server: server, pushKey: pushKey, logger: cfg.Logger, rings: make(chan []byte, maxRings), turn: make(chan struct{}, 1),
 		keep:     &keeper{store: cfg.Store, account: hex.EncodeToString(crypto.CompressPubkey(pushKey))},
 		complete: cfg.Complete, given: make(map[common.Hash]bool), chats: slices.Clone(cfg.Chats), known: newKnown(),
 	}
@@ -195,6 +201,7 @@ func (d *Device) end(cause error) {
 	if s != nil {
 		s.close()
 	}
+	d.server.rest()
 }
 
 // begin waits for the turn to ask the mailserver, and takes over what another process

@@ -54,6 +54,9 @@
 // connect by themselves. They try as long as their context allows, or four times if it
 // has no deadline; GaveUpError tells what was in the way.
 //
+// Config.Server may be the https URL of the server's door instead: then there is no devp2p,
+// requests go over HTTPS, and Listen keeps a stream open.
+//
 // An app that is in the foreground, or on a device without any push service, may
 // stay connected: with DirectRoute among its routes, Listen is handed each
 // wake-up over the device's own link.

@@ -158,7 +158,11 @@ func (d *Device) collect(ctx context.Context, request mailwire.Request, handle f
 		}
 		linked, cancel := s.during(ctx)
 		defer cancel()
-		request.Cursor, err = s.mail.Collect(linked, s.mailserver(), request, handle)
+		server, err := s.mailserver(linked)
+		if err != nil {
+			return true, blame(ctx, linked, err)
+		}
+		request.Cursor, err = s.mail.Collect(linked, server, request, handle)
 		return linked.Err() != nil, blame(ctx, linked, err)
 	})
 	return request.Cursor, err
@@ -204,7 +208,7 @@ func (d *Device) askTime(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 	defer cancel()
 	for range 2 { // the first reply may tell no more than that our clock is off
-		reply, _, err := s.do(ctx, pushwire.NewRequest(new(pushwire.Status), d.now()), nil, pushwire.DefaultPoW)
+		reply, _, err := s.do(ctx, pushwire.NewRequest(new(pushwire.Status), d.now()), nil, pushwire.DefaultPoW, false)
 		if err != nil || !d.again(reply) {
 			return
 		}

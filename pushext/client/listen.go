@@ -43,6 +43,14 @@ func (d *Device) DirectRoute(provider string) (pushwire.Route, error) {
 // rung for what was missed. It also ends with the server's refusal when the
 // server does not wake the device any more: Register, and listen again.
 func (d *Device) Listen(ctx context.Context, ring func(body []byte) error) error {
+	d.mu.Lock()
+	d.listens++
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.listens--
+		d.mu.Unlock()
+	}()
 	for pause := firstPause; ; {
 		s, err := d.appear(ctx)
 		var refusal *pushwire.RefusalError
@@ -101,15 +109,10 @@ func (d *Device) appear(ctx context.Context) (*session, error) {
 // hear handles rings until the link ends.
 func (d *Device) hear(ctx context.Context, s *session, ring func(body []byte) error) error {
 	linked, cancel := context.WithCancelCause(ctx)
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = s.node.WaitGone(linked, s.server.ID()) // or it was hung up
-		cancel(errLost)
-	}()
+	stop := context.AfterFunc(s.road.life(), func() { cancel(errLost) })
 	defer func() {
+		stop()
 		cancel(nil)
-		<-gone
 	}()
 	show := time.NewTicker(showEvery)
 	defer show.Stop()

@@ -55,7 +55,11 @@ func (d *Device) postOnce(ctx context.Context, sealed *whisper.Envelope, wake bo
 	if err != nil {
 		return true, hash, err
 	}
-	e, err := whisper.Renew(ctx, sealed, whisper.Draft{TTL: postTTL, PoW: s.work(), Now: d.now()})
+	server, err := s.mailserver(ctx)
+	if err != nil {
+		return true, hash, err
+	}
+	e, err := whisper.Renew(ctx, sealed, whisper.Draft{TTL: postTTL, PoW: server.PoW, Now: d.now()})
 	if err != nil {
 		return false, hash, fmt.Errorf("client: post: %w", err)
 	}
@@ -82,9 +86,15 @@ func (d *Device) postOnce(ctx context.Context, sealed *whisper.Envelope, wake bo
 	if s, err = d.connect(ctx); err != nil {
 		return true, hash, err
 	}
-	if err := s.node.SendMessages(ctx, s.server.ID(), e); err != nil {
+	archived, err := s.road.post(ctx, e)
+	switch {
+	case errors.Is(err, errPostRefused):
+		return false, hash, fmt.Errorf("client: post: %w", err)
+	case err != nil:
 		d.hangUp()
 		return true, hash, fmt.Errorf("client: post: %w", err)
+	case archived:
+		return false, hash, nil
 	}
 	for look := range maxPostLooks {
 		if err := wait(ctx, time.Duration(look+1)*postLook); err != nil {
@@ -92,7 +102,7 @@ func (d *Device) postOnce(ctx context.Context, sealed *whisper.Envelope, wake bo
 		}
 		found := false
 		linked, cancel := s.during(ctx)
-		_, err := s.mail.Collect(linked, s.mailserver(), mailclient.Hashes(hash), func(page []*whisper.Envelope) error {
+		_, err := s.mail.Collect(linked, server, mailclient.Hashes(hash), func(page []*whisper.Envelope) error {
 			found = found || len(page) > 0
 			return nil
 		})

@@ -15,28 +15,20 @@ import (
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
-	"whisperpush/whisper/uplink"
 )
 
-// deviceName is what every device calls itself, so that it tells none apart.
-const deviceName = "whisperpush-device"
-
-// session is one connection to the mailserver, from dialling to hanging up. It
-// is the whisper node's handler of direct messages: replies and the envelopes
-// of a fetch go to the call that waits for them, the rest to the mail client.
+// session is one connection to the mailserver, from dialling to hanging up. Replies and
+// the envelopes of a fetch go to the call that waits for them, the rest to the mail client.
 type session struct {
 	identity *ecdsa.PrivateKey // registration key
 	pushKey  *ecdsa.PublicKey  // who must have signed a reply
-	server   *enode.Node
-	mailKey  func() []byte // of the mailserver's password; nil: requests are encrypted to its node key
+	mailKey  func() []byte     // of the mailserver's password; nil: requests are encrypted to its node key
 
 	rings chan []byte // of the device
 
-	node *whisper.Node
-	link *uplink.Link
-	mail *mailclient.Client
-
-	life context.Context // of the link; its cause is why it ended
+	server enode.ID // what the road calls the mailserver
+	road   road
+	mail   *mailclient.Client
 
 	mu    sync.Mutex // guards calls
 	calls map[[pushwire.IDSize]byte]*call
@@ -49,11 +41,9 @@ type call struct {
 	reply     chan pushwire.Reply // capacity 1
 }
 
-// dial connects to the mailserver with a node key made for this connection, so
-// that two connections cannot be linked to one device. It returns when the
-// shh handshake is complete.
-func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, now func() time.Time, logger *slog.Logger) (_ *session, err error) {
-	s := &session{identity: identity, pushKey: pushKey, server: server, mailKey: mailKey, rings: rings, calls: make(map[[pushwire.IDSize]byte]*call)}
+// dial makes a road to the mailserver.
+func dial(ctx context.Context, server endpoint, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, now func() time.Time, logger *slog.Logger) (_ *session, err error) {
+	s := &session{identity: identity, pushKey: pushKey, mailKey: mailKey, rings: rings, server: server.peer(), calls: make(map[[pushwire.IDSize]byte]*call)}
 	// Requests of history are signed by keys of their own, so that only the
 	// connection links them to the registration, and are as long as requests of
 	// push, so that who watches the link cannot tell them apart.
@@ -62,50 +52,26 @@ func dial(ctx context.Context, server *enode.Node, identity *ecdsa.PrivateKey, p
 		padding = pushwire.SymmetricPadding
 	}
 	s.mail = mailclient.New(mailclient.Config{Padding: padding, Now: now, Logger: logger})
-	// A phone wants nothing of the network's traffic, and passes nothing on.
-	s.node, err = whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true, Direct: s, Logger: logger})
-	if err != nil {
+	if s.road, err = server.dial(ctx, s, logger); err != nil {
 		return nil, err
 	}
-	s.mail.Attach(s.node)
-	if err := s.node.Start(); err != nil {
-		return nil, err
-	}
-	s.node.Trust(server.ID())
-	s.link, err = uplink.Dial(ctx, uplink.Config{Node: s.node, Server: server, Name: deviceName})
-	if err != nil {
-		s.node.Stop()
-		return nil, fmt.Errorf("connecting to the mailserver: %w", err)
-	}
-	s.life = s.link.Context()
+	s.mail.Attach(s.road)
 	return s, nil
 }
 
 // mailserver is how requests of history are sent.
-func (s *session) mailserver() mailclient.Server {
-	server := mailclient.Server{ID: s.server.ID(), PoW: s.work()}
+func (s *session) mailserver(ctx context.Context) (mailclient.Server, error) {
+	var key []byte
 	if s.mailKey != nil {
-		server.Key = s.mailKey()
-	} else {
-		server.PublicKey = s.server.Pubkey()
+		key = s.mailKey()
 	}
-	return server
-}
-
-// work is the proof of work that the mailserver asks of what it is sent.
-func (s *session) work() float64 {
-	for _, peer := range s.node.Peers() {
-		if peer.ID == s.server.ID() {
-			return min(peer.MinPoW, maxPoW)
-		}
-	}
-	return 0
+	return s.road.mailserver(ctx, key)
 }
 
 // during is ctx for as long as the connection stands.
 func (s *session) during(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.life, func() { cancel(context.Cause(s.life)) })
+	stop := context.AfterFunc(s.road.life(), func() { cancel(context.Cause(s.road.life())) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
@@ -113,16 +79,13 @@ func (s *session) during(ctx context.Context) (context.Context, func()) {
 }
 
 // connected tells whether the link still stands.
-func (s *session) connected() bool { return len(s.node.Peers()) > 0 }
+func (s *session) connected() bool { return s.road.up() }
 
-func (s *session) close() {
-	s.link.Close()
-	s.node.Stop()
-}
+func (s *session) close() { s.road.close() }
 
 // do sends a request and waits for its reply and for the envelopes in wanted
-// that the server delivers before it.
-func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.Hash, pow float64) (pushwire.Reply, []*whisper.Envelope, error) {
+// that the server delivers before it. show has the server ring the device where it asks.
+func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.Hash, pow float64, show bool) (pushwire.Reply, []*whisper.Envelope, error) {
 	env, err := pushwire.SealRequest(ctx, req, s.identity, s.pushKey, pow)
 	if err != nil {
 		return pushwire.Reply{}, nil, err
@@ -139,7 +102,12 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 		delete(s.calls, req.ID)
 		s.mu.Unlock()
 	}()
-	if err := s.node.SendRequest(ctx, s.server.ID(), env); err != nil {
+	if show {
+		err = s.road.show(ctx, env)
+	} else {
+		err = s.road.SendRequest(ctx, s.server, env)
+	}
+	if err != nil {
 		return pushwire.Reply{}, nil, fmt.Errorf("%s request: %w", req.Body.Kind(), err)
 	}
 	select {
@@ -147,7 +115,7 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return reply, c.envelopes, nil
-	case <-s.life.Done():
+	case <-s.road.life().Done():
 		select { // the reply may have been the last thing that came
 		case reply := <-c.reply:
 			s.mu.Lock()
@@ -155,7 +123,7 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 			return reply, c.envelopes, nil
 		default:
 		}
-		return pushwire.Reply{}, nil, fmt.Errorf("no reply to a %s request: %w", req.Body.Kind(), context.Cause(s.life))
+		return pushwire.Reply{}, nil, fmt.Errorf("no reply to a %s request: %w", req.Body.Kind(), context.Cause(s.road.life()))
 	case <-ctx.Done():
 		return pushwire.Reply{}, nil, fmt.Errorf("no reply to a %s request: %w", req.Body.Kind(), context.Cause(ctx))
 	}
@@ -163,7 +131,7 @@ func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.
 
 // HandleDirect implements whisper.DirectHandler.
 func (s *session) HandleDirect(from enode.ID, e *whisper.Envelope) {
-	if from != s.server.ID() {
+	if from != s.server {
 		return
 	}
 	if e.Topic == pushwire.Topic() {
@@ -193,7 +161,7 @@ func (s *session) HandleDirect(from enode.ID, e *whisper.Envelope) {
 
 // HandleRequestComplete implements whisper.DirectHandler.
 func (s *session) HandleRequestComplete(from enode.ID, payload []byte) {
-	if from == s.server.ID() {
+	if from == s.server {
 		s.mail.HandleRequestComplete(from, payload)
 	}
 }

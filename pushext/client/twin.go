@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/pushext/pushwire"
 )
@@ -102,7 +101,7 @@ var ErrRevoked = errors.New("client: this device was revoked by another of its u
 func (d *Device) Credential() ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	text, err := json.Marshal(credential{d.server.URLv4(), d.keep.account, d.state.RegistrationKey})
+	text, err := json.Marshal(credential{d.address, d.keep.account, d.state.RegistrationKey})
 	if err != nil {
 		return nil, fmt.Errorf("client: credential: %w", err)
 	}
@@ -127,12 +126,9 @@ func Revoke(ctx context.Context, text []byte) error {
 	if json.Unmarshal(text, &c) != nil {
 		return errCredential
 	}
-	if _, err := enode.ParseV4(c.Server); err != nil {
-		return errCredential
-	}
 	d, err := Open(ctx, Config{Server: c.Server, PushKey: c.PushKey})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errCredential, err)
 	}
 	defer d.Close()
 	d.mu.Lock()

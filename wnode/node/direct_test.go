@@ -21,7 +21,18 @@ func TestRungOverTheLinkFirst(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Push.Provider = append(w.cfg.Push.Provider, config.Provider{Name: "direct", Type: "direct"})
 	w.restart(t, true)
-	d := w.device(t, w.pushKey)
+	rungFirst(t, w, w.device(t, w.pushKey))
+}
+
+// The same over HTTPS, where the link is a stream.
+func TestRungOverTheStreamFirst(t *testing.T) {
+	t.Parallel()
+	w := doorWorld(t)
+	rungFirst(t, w, w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.pushKey)}))
+}
+
+// rungFirst is the story of a device that has not registered yet.
+func rungFirst(t *testing.T, w *world, d *client.Device) {
 	route, err := d.DirectRoute("direct")
 	require.NoError(t, err)
 	require.NoError(t, d.Register(t.Context(), client.Registration{

@@ -80,10 +80,14 @@ func loopChat() client.Chat {
 // device opens the device against the node as it runs now.
 func (w *world) device(t *testing.T, pushKey *ecdsa.PublicKey) *client.Device {
 	t.Helper()
-	d, err := client.Open(t.Context(), client.Config{
-		Server: w.link.Self().URLv4(), PushKey: compressedHex(pushKey), Store: &w.state,
-		Chats: []client.Chat{loopChat()}, Logger: NewLogger(&w.log, w.cfg.Log),
-	})
+	return w.deviceOf(t, client.Config{Server: w.link.Self().URLv4(), PushKey: compressedHex(pushKey), Store: &w.state})
+}
+
+// deviceOf opens a device in the chat.
+func (w *world) deviceOf(t *testing.T, c client.Config) *client.Device {
+	t.Helper()
+	c.Chats, c.Logger = []client.Chat{loopChat()}, NewLogger(&w.log, w.cfg.Log)
+	d, err := client.Open(t.Context(), c)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	return d
