@@ -62,7 +62,7 @@ type Head struct {
 	Since   uint64      // receive sequence behind which the ledger begins
 	Begun   uint64      // when it was begun, Unix milliseconds
 	Topics  common.Hash // LedgerTopics of what it is about
-	Through uint64      // receive sequence up to which everything is in the chain
+	Through uint64      // receive sequence up to which everything is in the chain, and nothing behind it
 	At      uint64      // when the head was made, Unix milliseconds
 	Count   uint64      // hashes in the chain
 	Chain   common.Hash // its value behind them

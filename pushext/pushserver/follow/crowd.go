@@ -180,7 +180,7 @@ func (f *Follower) fanOut(ctx context.Context) {
 		var chunk []outbox.Match
 		for i, id := range ids {
 			for j, e := range r.entries {
-				m := outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Crowd: true, Quiet: e.Quiet}
+				m := outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Seq: e.Seq, Crowd: true, Quiet: e.Quiet}
 				if j == 0 {
 					m.Left = r.left
 				}

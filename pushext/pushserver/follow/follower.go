@@ -240,7 +240,7 @@ func (f *Follower) take(ctx context.Context, entries []pushext.Entry) error {
 // match adds the matches of an entry to the batch.
 func (f *Follower) match(e pushext.Entry, now time.Time) {
 	f.who.Match(e.Topic, now, func(id registration.ID) {
-		f.batch = append(f.batch, outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Quiet: e.Quiet})
+		f.batch = append(f.batch, outbox.Match{ID: id, Hash: e.Hash, At: e.Received, Seq: e.Seq, Quiet: e.Quiet})
 	})
 }
 

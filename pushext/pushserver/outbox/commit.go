@@ -100,9 +100,9 @@ const maxKeptBatch = 4096
 type change struct {
 	number      uint64
 	devices     []*device
-	reserved    []uint64  // of each device, once the batch is written
-	started     []uint64  // versions of chains whose starts the batch deletes
-	ends        []firmEnd // of their ledgers
+	reserved    []uint64   // of each device, once the batch is written
+	started     []uint64   // versions of chains whose starts the batch deletes
+	ends        []chainEnd // of their ledgers
 	breaks      bool
 	at          uint64 // the cursor, written with this batch or before
 	removed     []registration.ID
@@ -125,7 +125,7 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 	c := change{
 		number:  o.collected,
 		devices: o.dirty, reserved: make([]uint64, len(o.dirty)), started: make([]uint64, len(o.dirty)),
-		ends: make([]firmEnd, len(o.dirty)), breaks: o.breaksDirty, at: o.cursor,
+		ends: make([]chainEnd, len(o.dirty)), breaks: o.breaksDirty, at: o.cursor,
 		removed: o.removed, cursor: o.cursorDirty, uncommitted: o.uncommitted,
 	}
 	for i, d := range c.devices {
@@ -133,7 +133,7 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 		if d.ledger.unsaved {
 			d.ledger.unsaved, d.ledger.saving = false, true
 		}
-		c.ends[i] = firmEnd{d.ledger.end, c.at}
+		c.ends[i] = d.ledger.end
 		c.reserved[i] = d.used + block
 		if !d.forgotten {
 			d.unborn = false
@@ -169,7 +169,8 @@ func (o *Outbox) settle(c change) {
 		d.writing = false
 		d.reserved = c.reserved[i]
 		if d.ledger.saving {
-			d.ledger.saving, d.ledger.firm = false, c.ends[i]
+			d.ledger.saving = false
+			d.ledger.firmAt(c.ends[i], c.at)
 		}
 		if d.chain.start == c.started[i] {
 			d.chain.start = 0

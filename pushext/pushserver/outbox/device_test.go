@@ -66,7 +66,7 @@ func ledgerOf(n int) ledger {
 	}}}
 	d.ledger.end.value = memlog.Hash(8)
 	for i := range n {
-		o.enter(d, memlog.Hash(uint64(i)))
+		o.enter(d, memlog.Hash(uint64(i)), uint64(i)+1)
 	}
 	d.ledger.unsaved, d.ledger.firm = false, firmEnd{}
 	return d.ledger

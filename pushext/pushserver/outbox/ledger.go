@@ -57,7 +57,8 @@ type ledger struct {
 	told []common.Hash // the last hashes of the chain, at most pushwire.MaxTold
 
 	// Not on disk: whether end differs from the disk and from the batch that is written,
-	// whether it is in that batch, and what the disk has of it if either is so.
+	// whether it is in that batch, and the latest of what the disk had of it that can be
+	// signed; its value is zero if there is none.
 	unsaved, saving bool
 	firm            firmEnd
 }
@@ -66,36 +67,42 @@ type ledger struct {
 type chainEnd struct {
 	count uint64
 	value common.Hash
+	top   uint64 // the latest sequence of what is in it
 }
 
-// firmEnd is one that is on disk, with everything up to a sequence.
+// firmEnd is one that is on disk, with everything up to a sequence and nothing behind it.
 type firmEnd struct {
 	chainEnd
 	through uint64
 }
 
-// enter adds a match to the ledger of a device, and reports whether the device changed.
+// firmAt notes what is on disk together with a cursor. Where the chain is ahead of that, as
+// while a crowd is told, it cannot be signed: who learns what lies between two heads must
+// know that nothing of it was in the chain before.
+func (l *ledger) firmAt(end chainEnd, cursor uint64) {
+	if end.top <= cursor {
+		l.firm = firmEnd{end, cursor}
+	}
+}
+
+// enter adds a match to the ledger of a device, and reports whether the device changed. What
+// somebody asked to ring for has no sequence, and is none of the log's matches.
 // The caller holds mu and touches the device.
-func (o *Outbox) enter(d *device, h common.Hash) bool {
+func (o *Outbox) enter(d *device, h common.Hash, seq uint64) bool {
 	l := &d.ledger
-	if !l.on || slices.Contains(l.told, h) {
+	if !l.on || seq == 0 {
 		return false
 	}
-	o.alter(l)
-	l.end = chainEnd{l.end.count + 1, pushwire.ChainNext(l.end.value, h)}
+	if !l.unsaved && !l.saving {
+		l.firmAt(l.end, o.firmCursor) // it is about to differ from the disk
+	}
+	l.unsaved = true
+	l.end = chainEnd{l.end.count + 1, pushwire.ChainNext(l.end.value, h), max(l.end.top, seq)}
 	if len(l.told) == pushwire.MaxTold {
 		l.told = slices.Delete(l.told, 0, 1)
 	}
 	l.told = append(l.told, h)
 	return true
-}
-
-// alter notes that a ledger is about to differ from the disk. The caller holds mu.
-func (o *Outbox) alter(l *ledger) {
-	if !l.unsaved && !l.saving {
-		l.firm = firmEnd{l.end, o.firmCursor}
-	}
-	l.unsaved = true
 }
 
 // enterQuietly is enter for a match that the device is not woken for, if it has a ledger.
@@ -105,7 +112,7 @@ func (o *Outbox) enterQuietly(m Match) error {
 		return nil
 	}
 	d, err := o.load(m.ID)
-	if err == nil && o.enter(d, m.Hash) {
+	if err == nil && o.enter(d, m.Hash, m.Seq) {
 		o.uncommitted++
 		o.touch(d)
 	}
@@ -184,7 +191,7 @@ func (o *Outbox) BeginLedger(id registration.ID, t Terms) error {
 	if err != nil {
 		return err
 	}
-	d.ledger = ledger{Terms: t, on: true, unsaved: true, end: chainEnd{0, pushwire.ChainBegin(pushwire.LedgerID(t.Secret))}}
+	d.ledger = ledger{Terms: t, on: true, unsaved: true, end: chainEnd{value: pushwire.ChainBegin(pushwire.LedgerID(t.Secret))}}
 	o.touch(d)
 	return nil
 }
@@ -203,10 +210,10 @@ func (o *Outbox) Ledger(id registration.ID, q *pushwire.LedgerQuery) (l Ledger, 
 		return Ledger{}, false, false, err
 	}
 	own := &d.ledger
-	firm := firmEnd{own.end, o.firmCursor}
-	if own.unsaved || own.saving {
-		firm = own.firm
+	if !own.unsaved && !own.saving {
+		own.firmAt(own.end, o.firmCursor)
 	}
+	firm := own.firm
 	if firm.value == (common.Hash{}) {
 		return Ledger{Terms: own.Terms}, true, false, nil
 	}
@@ -220,7 +227,7 @@ func (o *Outbox) Ledger(id registration.ID, q *pushwire.LedgerQuery) (l Ledger, 
 
 // appendLedger encodes a ledger: a byte that is 1 if there is one, and then secret, topics
 // and the chain's value, the length of the log's identity and that, uvarints breaks, duty,
-// since, begun (unix ms), count, and the number of hashes, and the hashes.
+// since, begun (unix ms), count, top, and the number of hashes, and the hashes.
 func appendLedger(b []byte, l *ledger) []byte {
 	if !l.on {
 		return append(b, 0)
@@ -231,7 +238,7 @@ func appendLedger(b []byte, l *ledger) []byte {
 	b = append(b, l.end.value[:]...)
 	b = append(b, byte(len(l.Log)))
 	b = append(b, l.Log...)
-	for _, n := range []uint64{l.Breaks, l.Duty, l.Since, registration.Millis(l.Begun), l.end.count, uint64(len(l.told))} {
+	for _, n := range []uint64{l.Breaks, l.Duty, l.Since, registration.Millis(l.Begun), l.end.count, l.end.top, uint64(len(l.told))} {
 		b = binary.AppendUvarint(b, n)
 	}
 	for i := range l.told {
@@ -279,7 +286,7 @@ func decodeLedger(b []byte) (l ledger, rest []byte, ok bool) {
 	l.Log = bytes.Clone(take(size))
 	l.Breaks, l.Duty, l.Since = next(), next(), next()
 	l.Begun = registration.FromMillis(next())
-	l.end.count = next()
+	l.end.count, l.end.top = next(), next()
 	count := next()
 	if !ok || count > pushwire.MaxTold || count > l.end.count {
 		return ledger{}, nil, false

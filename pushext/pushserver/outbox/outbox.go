@@ -46,6 +46,7 @@ type Match struct {
 	ID   registration.ID
 	Hash common.Hash
 	At   time.Time // received by the archive
+	Seq  uint64    // receive sequence; 0: it was not matched, but asked for
 
 	// Crowd is set for an envelope that very many are to be woken for: they wait
 	// in a queue of their own. Left says how many before it were left out.
@@ -298,7 +299,8 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 			o.touch(d)
 		}
 		expired := now.Sub(m.At) > o.ttl
-		if m.Quiet || expired || o.early.has(m.ID, m.Hash) {
+		quietly := m.Quiet || expired || o.early.has(m.ID, m.Hash)
+		if quietly {
 			if err := o.enterQuietly(m); err != nil {
 				return err
 			}
@@ -318,7 +320,7 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 		if err != nil {
 			return err
 		}
-		if o.enter(d, m.Hash) {
+		if !quietly && o.enter(d, m.Hash, m.Seq) {
 			o.touch(d)
 		}
 		if m.Crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {
