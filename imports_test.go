@@ -44,7 +44,7 @@ var layers = map[string][]string{
 	"pushext/client/evidence": {"whisper", "mailserver/mailwire", "pushext/pushwire"},
 	"pushext/client/inbox":    {"whisper", "pushext/client", "pushext/pushwire"},
 	"pushext/client/group":    {"whisper", "pushext/client", "pushext/pushwire"},
-	"pushext/client/servers":  {"whisper", "pushext/client", "pushext/pushwire"},
+	"pushext/client/servers":  {"whisper", "pushext/client", "pushext/client/evidence", "pushext/pushwire"},
 
 	"mailserver/archive/portable": {"whisper", "mailserver/archive"},
 	"mailserver/archive/foreign":  {"whisper", "durable"},
@@ -67,7 +67,7 @@ var layers = map[string][]string{
 		"pushext/pushserver", "pushext/pushwire", "pushext/voucher", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/shh", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
-		"config", "whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
+		"config", "whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/evidence", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
 		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "pushext/voucher", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
 	"cmd/wnode": {"wnode"},

@@ -168,10 +168,12 @@ func (d *Device) tryOnce(ctx context.Context, body pushwire.RequestBody) (exchan
 	s, err := d.connect(limited)
 	if err == nil {
 		d.mu.Lock()
-		pow, listens := d.known.pow, d.listens > 0
+		pow, listens, ledger := d.known.pow, d.listens > 0, d.asksLedger()
 		d.mu.Unlock()
 		_, status := body.(*pushwire.Status)
-		x.reply, x.envelopes, err = s.do(limited, pushwire.NewRequest(body, d.now()), x.wanted(), pow, listens && status)
+		request := pushwire.NewRequest(body, d.now())
+		request.Ledger = ledger
+		x.reply, x.envelopes, err = s.do(limited, request, x.wanted(), pow, listens && status)
 	}
 	return x, blame(ctx, limited, err)
 }
@@ -211,6 +213,9 @@ func (d *Device) again(reply pushwire.Reply) bool {
 // learn takes from a reply what concerns later requests. The caller holds mu.
 func (d *Device) learn(reply pushwire.Reply) {
 	d.known.clock = true // within a few minutes at least, or it had been refused
+	if reply.Ledger != nil {
+		d.ledger(reply.Ledger)
+	}
 	switch body := reply.Body.(type) {
 	case *pushwire.RegisterReply:
 		d.standing(body.Standing, body.Limits)

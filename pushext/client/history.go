@@ -151,6 +151,9 @@ func (d *Device) admit(event *Event, fresh *[]common.Hash) func(page []*whisper.
 // collect asks the mailserver page by page. What it returns is the place behind the
 // last page that was handled.
 func (d *Device) collect(ctx context.Context, request mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
+	d.mu.Lock()
+	request.Prove = request.Cursor.Ascending && d.state.Ledger != nil
+	d.mu.Unlock()
 	err := d.persist(ctx, "history", func() (bool, error) {
 		s, err := d.reach(ctx)
 		if err != nil {
@@ -162,7 +165,13 @@ func (d *Device) collect(ctx context.Context, request mailwire.Request, handle f
 		if err != nil {
 			return true, blame(ctx, linked, err)
 		}
-		request.Cursor, err = s.mail.Collect(linked, server, request, handle)
+		request.Cursor, err = s.mail.CollectAnswers(linked, server, request, func(a mailclient.Answer) error {
+			err := handle(a.Envelopes)
+			if err == nil {
+				d.answered(a)
+			}
+			return err
+		})
 		return linked.Err() != nil, blame(ctx, linked, err)
 	})
 	return request.Cursor, err

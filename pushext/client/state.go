@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"whisperpush/mailserver/mailwire"
+	"whisperpush/pushext/client/evidence"
 	"whisperpush/pushext/pushwire"
 )
 
@@ -54,11 +55,13 @@ type state struct {
 	Known marks `json:"known,omitzero"` // messages that were shown, and envelopes that were read elsewhere
 	// Elsewhere are envelopes that were read elsewhere, of a complete device, which
 	// gives them to the app all the same.
-	Elsewhere marks         `json:"elsewhere,omitzero"`
-	Waiting   waitingList   `json:"waiting,omitzero"`    // what the app has not said that it has
-	Dismissed []common.Hash `json:"dismissed,omitempty"` // dismissals that the server does not know came, the oldest first
-	Grouped   bool          `json:"grouped,omitempty"`   // the registration shares a group with other devices
-	Shown     []common.Hash `json:"shown,omitempty"`     // envelopes, of before 2027; moved to Known
+	Elsewhere marks              `json:"elsewhere,omitzero"`
+	Waiting   waitingList        `json:"waiting,omitzero"`    // what the app has not said that it has
+	Dismissed []common.Hash      `json:"dismissed,omitempty"` // dismissals that the server does not know came, the oldest first
+	Ledger    *ledgerState       `json:"ledger,omitempty"`    // what the server has signed of what it owes; replaced as a whole
+	Evidence  *evidence.Evidence `json:"evidence,omitempty"`  // that it withheld something
+	Grouped   bool               `json:"grouped,omitempty"`   // the registration shares a group with other devices
+	Shown     []common.Hash      `json:"shown,omitempty"`     // envelopes, of before 2027; moved to Known
 }
 
 // form is a form of wake-ups, if one is meant.
@@ -132,6 +135,9 @@ func readState(text []byte) (*state, error) {
 		s.Known.add(markOf(hash))
 	}
 	s.Shown = nil
+	if s.Ledger != nil && !s.Ledger.sound() {
+		s.Ledger = nil
+	}
 	if excess := len(s.Waiting) - maxWaiting; excess > 0 {
 		s.Waiting, s.Behind = s.Waiting[excess:], true
 	}
@@ -181,6 +187,10 @@ func (s *state) merge(base, theirs *state) error {
 	s.Begin = changed(s.Begin, base.Begin, theirs.Begin)
 	s.Behind = changed(s.Behind, base.Behind, theirs.Behind)
 	s.Cursor = later(s.Cursor, base.Cursor, theirs.Cursor)
+	s.Ledger = newerLedger(s.Ledger, base.Ledger, theirs.Ledger)
+	if s.Evidence == nil {
+		s.Evidence = theirs.Evidence
+	}
 	s.Grouped = changed(s.Grouped, base.Grouped, theirs.Grouped)
 
 	for _, k := range theirs.Known.list {

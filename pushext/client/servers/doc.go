@@ -8,7 +8,8 @@
 // server while the former still wakes the device; only when the next one does, and its history
 // has been read, does the former end. Check asks each server for a sign of life, and has a
 // message of its own come through each of them by way of another; a Watch says from that
-// which one is dead, or withholds.
+// which one is dead, or withholds; what a single server has signed may say the latter too
+// (client.Device.Evidence).
 //
 // Nothing here dials a server by itself that the app has not chosen: an offer is only
 // somebody's word.

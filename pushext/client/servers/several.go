@@ -14,6 +14,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"whisperpush/pushext/client"
+	"whisperpush/pushext/client/evidence"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -417,6 +418,9 @@ type Finding struct {
 	PushKey   string
 	RoundTrip time.Duration // 0: it did not answer
 	Verdict   Verdict
+	// Evidence proves to everybody that the server withheld a wake-up (client.Device.Evidence);
+	// nil: there is none, which proves nothing.
+	Evidence *evidence.Evidence
 }
 
 // Check asks each server for a sign of life, and puts a message on the network by way of one
@@ -425,7 +429,8 @@ type Finding struct {
 // three minutes make a dead server, and two messages that do not come one that withholds.
 // Where no server answers, the network may be down, and nothing is held against them unless
 // online says that it is not. With one server alone nothing is put on the network: it
-// would know the message for one of this device's.
+// would know the message for one of this device's. That one is found out by what it signed,
+// once a History has brought what it did not ring for.
 func (s *Several) Check(ctx context.Context, online bool) ([]Finding, error) {
 	select {
 	case s.checked <- struct{}{}:
@@ -467,6 +472,9 @@ func (s *Several) Check(ctx context.Context, online bool) ([]Finding, error) {
 		}
 		if by := (i + 1) % len(places); by != i && found[i].RoundTrip > 0 && found[by].RoundTrip > 0 {
 			errs = append(errs, s.probe(ctx, p, places[by], now))
+		}
+		if found[i].Evidence = p.device.Evidence(); found[i].Evidence != nil {
+			p.watch.Proved()
 		}
 		found[i].Verdict = p.watch.Verdict(now)
 	}

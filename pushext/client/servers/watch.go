@@ -24,7 +24,7 @@ const (
 	Fine      Verdict = iota
 	Unsure            // it did not answer lately, or something that it should have told has not come
 	Dead              // it does not answer
-	Withholds         // it answers, and does not ring for what is on the network
+	Withholds         // it answers, and does not ring for what is on the network, or has signed that it did not
 )
 
 func (v Verdict) String() string {
@@ -39,6 +39,14 @@ type Watch struct {
 	since  time.Time  // the first of those
 	probes []time.Time
 	missed int // probes in a row that did not come
+	proved bool
+}
+
+// Proved notes that there is evidence against the server: that is for good.
+func (w *Watch) Proved() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.proved = true
 }
 
 // Answered notes an answer.
@@ -89,7 +97,7 @@ func (w *Watch) Verdict(now time.Time) Verdict {
 	switch {
 	case w.silent >= deadAsks && now.Sub(w.since) >= deadAfter:
 		return Dead
-	case w.missed >= withheld:
+	case w.missed >= withheld || w.proved:
 		return Withholds
 	case w.silent > 0 || w.missed > 0:
 		return Unsure

@@ -1,0 +1,276 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/mailserver/mailclient"
+	"whisperpush/mailserver/mailwire"
+	"whisperpush/pushext/client/evidence"
+	"whisperpush/pushext/pushwire"
+	"whisperpush/whisper"
+)
+
+const (
+	// maxHeads bounds the heads of a ledger that are kept besides the one that the hashes
+	// begin behind, and maxEntered those hashes. What is beyond cannot be proved any more.
+	maxHeads   = 8
+	maxEntered = 512
+	// maxDoubts bounds the envelopes that the mailserver has sent and its ledger does not have
+	// yet, and maxDoubtful the bytes of one.
+	maxDoubts   = 16
+	maxDoubtful = 64 << 10
+)
+
+// ledgerState is what a device keeps of the server's ledger of what it owes it: enough to
+// convict a server that withholds what an answer to History shows that it has.
+type ledgerState struct {
+	Secret hexutil.Bytes    `json:"secret"`
+	Topics []hexutil.Bytes  `json:"topics,omitempty"` // that it is about; none: they are not those that were asked for
+	Base   *evidence.Head   `json:"base,omitempty"`   // the hashes begin behind it; nil: with the ledger
+	Heads  []*evidence.Head `json:"heads"`            // newer ones, the oldest first; the last is the newest, and there is one
+	Hashes []common.Hash    `json:"hashes,omitempty"` // from Base to the last of Heads
+	Doubts []doubt          `json:"doubts,omitempty"` // the oldest first
+}
+
+// doubt is an envelope that is in the archive by the mailserver's word, and that the ledger
+// does not have yet.
+type doubt struct {
+	Page     evidence.Page `json:"page"`
+	Envelope hexutil.Bytes `json:"envelope"`
+}
+
+func (l *ledgerState) newest() *evidence.Head { return l.Heads[len(l.Heads)-1] }
+
+// from is the sequence behind which the hashes are all that matched.
+func (l *ledgerState) from() uint64 {
+	if l.Base == nil {
+		return l.newest().Since
+	}
+	return l.Base.Through
+}
+
+// count is how many hashes are before Hashes.
+func (l *ledgerState) count() uint64 { return l.newest().Count - uint64(len(l.Hashes)) }
+
+// clone is a copy that shares nothing.
+func (l *ledgerState) clone() *ledgerState {
+	if l == nil {
+		return nil
+	}
+	c := new(ledgerState)
+	if text, err := json.Marshal(l); err != nil || json.Unmarshal(text, c) != nil {
+		return nil
+	}
+	return c
+}
+
+// sound reports whether what was read of a store can be used.
+func (l *ledgerState) sound() bool {
+	return len(l.Secret) == pushwire.LedgerSecretSize && len(l.Heads) > 0 && len(l.Heads) <= maxHeads && len(l.Hashes) <= maxEntered &&
+		len(l.Doubts) <= maxDoubts && !slices.Contains(l.Heads, nil) && uint64(len(l.Hashes)) <= l.newest().Count &&
+		!slices.ContainsFunc(l.Topics, func(t hexutil.Bytes) bool { return len(t) != whisper.TopicSize })
+}
+
+// asksLedger is what a request asks of the ledger. The caller holds mu.
+func (d *Device) asksLedger() *pushwire.LedgerQuery {
+	q := new(pushwire.LedgerQuery)
+	if l := d.state.Ledger; l != nil {
+		q.Secret, q.Count = l.Secret, l.newest().Count
+	}
+	return q
+}
+
+// ledger takes the head that a reply carries. The caller holds mu.
+func (d *Device) ledger(told *pushwire.Ledger) {
+	head := evidence.HeadOf(told)
+	pushKey := crypto.CompressPubkey(d.pushKey)
+	if !head.SignedBy(pushKey, pushwire.LedgerID(told.Secret)) {
+		d.logger.Warn("a reply has a head of a ledger that the server has not signed; it is not kept")
+		return
+	}
+	l := d.state.Ledger
+	if l == nil || !bytes.Equal(l.Secret, told.Secret[:]) {
+		if l != nil {
+			d.logger.Debug("the server has begun another ledger", "ended", l.newest().Through, "since", told.Since, "unproved", len(l.Doubts))
+		}
+		d.state.Ledger = beginLedger(told, &head, d.chats)
+		return
+	}
+	d.state.Ledger = l.clone() // what was saved is not changed
+	if l = d.state.Ledger; l == nil || !l.extend(told, &head) {
+		d.logger.Warn("the heads of the server's ledger do not go on from each other; nothing before the newest can be proved", "through", head.Through)
+		d.state.Ledger = beginLedger(told, &head, d.chats)
+		d.state.Ledger.Base, d.state.Ledger.Hashes = &head, nil
+		return
+	}
+	if proof := l.settle(pushKey); proof != nil {
+		d.logger.Warn("the server has withheld a wake-up, and signed the contrary")
+		d.state.Evidence = proof
+	}
+	read := uint64(0)
+	if cursor, err := mailwire.ParseCursor(d.state.Cursor); err == nil && bytes.Equal(cursor.Log[:], head.Log) {
+		read = cursor.Seq
+	}
+	l.forget(read)
+}
+
+// beginLedger is the state of a ledger that the device has seen nothing of before.
+func beginLedger(told *pushwire.Ledger, head *evidence.Head, chats []Chat) *ledgerState {
+	l := &ledgerState{Secret: bytes.Clone(told.Secret[:]), Heads: []*evidence.Head{head}}
+	var topics []whisper.Topic
+	for _, c := range channelsOf(chats) {
+		if c.Mode == pushwire.Every && c.MutedUntil == 0 {
+			topics = append(topics, c.Topic)
+		}
+	}
+	if pushwire.LedgerTopics(pushwire.TopicLeaves(told.Secret, topics)) == head.Topics {
+		for _, t := range topics {
+			l.Topics = append(l.Topics, t[:])
+		}
+	}
+	if l.Hashes = slices.Clone(told.Told); !leads(pushwire.ChainBegin(pushwire.LedgerID(told.Secret)), l.Hashes, head.Chain) {
+		l.Base, l.Hashes = head, nil // there were more before
+	}
+	return l
+}
+
+func leads(value common.Hash, hashes []common.Hash, to common.Hash) bool {
+	for _, h := range hashes {
+		value = pushwire.ChainNext(value, h)
+	}
+	return value == to
+}
+
+// extend goes on to a head of the same ledger. It returns false if that does not go on from
+// the one before.
+func (l *ledgerState) extend(told *pushwire.Ledger, head *evidence.Head) bool {
+	last := l.newest()
+	switch {
+	case head.Count < last.Count || head.Through < last.Through || head.Since != last.Since || head.Begun != last.Begun || head.Topics != last.Topics ||
+		!bytes.Equal(head.Log, last.Log):
+		return false
+	case head.Count-last.Count > uint64(len(told.Told)): // more than is told at once
+		l.Base, l.Heads, l.Hashes = head, []*evidence.Head{head}, nil
+		l.Doubts = nil
+		return true
+	}
+	fresh := told.Told[uint64(len(told.Told))-(head.Count-last.Count):]
+	if !leads(last.Chain, fresh, head.Chain) {
+		return false
+	}
+	l.Hashes = append(l.Hashes, fresh...)
+	if len(l.Heads) == maxHeads {
+		l.Heads = l.Heads[1:]
+	}
+	l.Heads = append(l.Heads, head)
+	return true
+}
+
+// doubt keeps what a page has that the ledger does not.
+func (l *ledgerState) doubt(page evidence.Page, envelopes []*whisper.Envelope) {
+	if page.After < l.from() {
+		return // what is older is not proved any more
+	}
+	for _, e := range envelopes {
+		listed := slices.ContainsFunc(l.Topics, func(t hexutil.Bytes) bool { return bytes.Equal(t, e.Topic[:]) })
+		if !listed || len(e.Raw()) > maxDoubtful || slices.Contains(l.Hashes, e.Hash()) {
+			continue
+		}
+		if len(l.Doubts) == maxDoubts {
+			l.Doubts = l.Doubts[1:]
+		}
+		l.Doubts = append(l.Doubts, doubt{page, bytes.Clone(e.Raw())})
+	}
+}
+
+// settle drops the doubts that the newest head ends, and returns the evidence if one of them
+// convicts the server.
+func (l *ledgerState) settle(pushKey []byte) (proof *evidence.Evidence) {
+	l.Doubts = slices.DeleteFunc(l.Doubts, func(one doubt) bool {
+		e, err := whisper.DecodeEnvelope(one.Envelope)
+		if err != nil || slices.Contains(l.Hashes, e.Hash()) {
+			return true
+		}
+		if one.Page.UpTo > l.newest().Through {
+			return false
+		}
+		secret := [pushwire.LedgerSecretSize]byte(l.Secret)
+		topics := make([]whisper.Topic, len(l.Topics))
+		for i := range topics {
+			topics[i] = whisper.Topic(l.Topics[i])
+		}
+		found := &evidence.Evidence{
+			PushKey: pushKey, Ledger: pushwire.LedgerID(secret), Leaves: pushwire.TopicLeaves(secret, topics), Salt: pushwire.TopicSalt(secret, e.Topic),
+			Before: l.Base, Hashes: slices.Clone(l.Hashes), After: *l.newest(), Page: one.Page, Envelope: one.Envelope,
+		}
+		if found.Verify() == nil {
+			proof = found
+		}
+		return true
+	})
+	return proof
+}
+
+// forget moves the base as far as the history was read, as long as no doubt needs it, and
+// further if too many hashes are kept.
+func (l *ledgerState) forget(read uint64) {
+	for _, one := range l.Doubts {
+		read = min(read, one.Page.After)
+	}
+	for len(l.Heads) > 1 && (l.Heads[0].Through <= read || len(l.Hashes) > maxEntered) {
+		l.Hashes = l.Hashes[l.Heads[0].Count-l.count():]
+		l.Base, l.Heads = l.Heads[0], l.Heads[1:]
+	}
+	if len(l.Hashes) > maxEntered {
+		l.Base, l.Hashes, l.Doubts = l.newest(), nil, nil
+	}
+}
+
+// answered takes note of an answer to a request for mail: of what the mailserver has by its
+// own word.
+func (d *Device) answered(a mailclient.Answer) {
+	if a.Proof == nil || len(a.Envelopes) == 0 {
+		return
+	}
+	hashes := make([]common.Hash, len(a.Envelopes))
+	for i, e := range a.Envelopes {
+		hashes[i] = e.Hash()
+	}
+	page := evidence.PageOf(a.Cursor, a.Proof, hashes)
+	if !page.SignedBy(crypto.CompressPubkey(d.pushKey)) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if l := d.state.Ledger.clone(); l != nil {
+		l.doubt(page, a.Envelopes)
+		d.state.Ledger = l
+	}
+}
+
+// Evidence is what convicts the server of having withheld a wake-up, for everybody to verify
+// (evidence.Evidence); nil if there is none. The newest is kept with the account. A device
+// finds it by itself: a History brings what it was not woken for, and the heads of the
+// server's ledger, which replies carry, either have that or not.
+func (d *Device) Evidence() *evidence.Evidence {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Evidence
+}
+
+// newerLedger is the ledger that has come further.
+func newerLedger(ours, base, theirs *ledgerState) *ledgerState {
+	switch {
+	case theirs == nil || ours != nil && !bytes.Equal(ours.Secret, theirs.Secret) && base != nil && bytes.Equal(base.Secret, theirs.Secret):
+		return ours // it was begun here
+	case ours != nil && bytes.Equal(ours.Secret, theirs.Secret) && ours.newest().At >= theirs.newest().At:
+		return ours
+	}
+	return theirs
+}
