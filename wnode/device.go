@@ -135,6 +135,12 @@ func deviceCommand() *cli.Command {
 				Action:    deviceRevoke,
 			},
 			{
+				Name:   "evidence",
+				Usage:  "print what convicts the mail server of having withheld a wake-up, for wnode evidence to verify",
+				Flags:  []cli.Flag{dir()},
+				Action: deviceEvidence,
+			},
+			{
 				Name:  "test-push",
 				Usage: "have a test push sent on every route, and say what became of it",
 				Description: "The mail server sends a test push through every route that is in use. It is waited for as listen waits; of a device\n" +

@@ -66,7 +66,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		Flags:                     append(settingFlags(), helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}),
 		Action:                    serveAction,
-		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), healthCommand(), quickstartCommand(), reloadCommand(), providersCommand(), registrationsCommand(), archiveCommand(), backupCommand(), restoreCommand(), keysCommand(), voucherCommand(), recoverCommand(), completionCommand(), manCommand(), simulateCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), healthCommand(), quickstartCommand(), reloadCommand(), providersCommand(), registrationsCommand(), archiveCommand(), backupCommand(), restoreCommand(), keysCommand(), voucherCommand(), evidenceCommand(), recoverCommand(), completionCommand(), manCommand(), simulateCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
 		DisableSliceFlagSeparator: true,                         // a password may have a comma
 	}
