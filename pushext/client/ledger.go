@@ -72,8 +72,16 @@ func (l *ledgerState) clone() *ledgerState {
 
 // sound reports whether what was read of a store can be used.
 func (l *ledgerState) sound() bool {
-	return len(l.Secret) == pushwire.LedgerSecretSize && len(l.Heads) > 0 && len(l.Heads) <= maxHeads && len(l.Hashes) <= maxEntered &&
-		len(l.Doubts) <= maxDoubts && !slices.Contains(l.Heads, nil) && uint64(len(l.Hashes)) <= l.newest().Count &&
+	if len(l.Heads) == 0 || slices.Contains(l.Heads, nil) || uint64(len(l.Hashes)) > l.newest().Count {
+		return false
+	}
+	for count, at := l.count(), 0; at < len(l.Heads); at++ {
+		if l.Heads[at].Count < count {
+			return false
+		}
+		count = l.Heads[at].Count
+	}
+	return len(l.Secret) == pushwire.LedgerSecretSize && len(l.Heads) <= maxHeads && len(l.Hashes) <= maxEntered && len(l.Doubts) <= maxDoubts &&
 		!slices.ContainsFunc(l.Topics, func(t hexutil.Bytes) bool { return len(t) != whisper.TopicSize })
 }
 
