@@ -49,8 +49,8 @@
 // One durable.Store: a goleveldb database in Config.Dir, or Config.Store. The
 // first byte of a key says whose it is:
 //
-//	m  format, key check and wrapped key (vault); cursor, run and generation (outbox); next id, record of the snapshot (registry)
-//	d  outbox: what a registration has not fetched; numbers reserved
+//	m  format, key check and wrapped key (vault); cursor, run, breaks and generation (outbox); next id, record of the snapshot (registry)
+//	d  outbox: what a registration has not fetched; numbers reserved; its ledger
 //	t  outbox: what other shards are to be told
 //	w  outbox: keyed fingerprints of the messages that devices were woken for
 //	r l  registry: registrations and their channels, sealed

@@ -47,6 +47,7 @@ func FuzzDecodeReply(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, rep.Body, got.Body)
 		require.Equal(t, rep.Code, got.Code)
+		require.Equal(t, rep.Ledger, got.Ledger)
 	})
 }
 

@@ -105,6 +105,8 @@ func (h *Head) digest(id common.Hash) []byte {
 
 // Ledger is a signed head, and what the chain has at its end:
 // [secret, log, since, begun, topics, through, at, count, chain, signature, [hash, …]].
+// In place of a hash that the reply's body names is its number there: most of what a Fetch
+// is told it asked for.
 type Ledger struct {
 	Secret [LedgerSecretSize]byte
 	Head
@@ -114,18 +116,56 @@ type Ledger struct {
 	Told []common.Hash
 }
 
-func (l *Ledger) encode(w writer) {
+// named are the hashes of a body that a ledger refers to by their number.
+func named(body ReplyBody) []common.Hash {
+	if b, ok := body.(*FetchReply); ok {
+		return slices.Concat(b.Sent, b.Missing, b.Later)
+	}
+	return nil
+}
+
+func (l *Ledger) encode(w writer, body ReplyBody) {
 	w.WriteBytes(l.Secret[:])
 	l.Head.encode(w)
 	w.WriteBytes(l.Signature[:])
-	writeHashes(w, l.Told)
+	named := named(body)
+	w.list(func() {
+		for i := range l.Told {
+			if at := slices.Index(named, l.Told[i]); at >= 0 {
+				w.WriteUint64(uint64(at))
+			} else {
+				w.WriteBytes(l.Told[i][:])
+			}
+		}
+	})
 }
 
-func readLedger(r *reader) (l Ledger) {
+// readLedger reads a ledger behind a body.
+func readLedger(r *reader, body ReplyBody) (l Ledger) {
 	r.fixed("secret of a ledger", l.Secret[:])
 	l.Head.decode(r)
 	r.fixed("signature", l.Signature[:])
-	l.Told = readHashes(r, MaxTold)
+	named := named(body)
+	l.Told = items(r, "hashes", MaxTold, func(r *reader) (h common.Hash) {
+		b := r.bytes("hash", hashSize)
+		switch {
+		case len(b) == hashSize:
+			copy(h[:], b)
+		case len(b) > 1 || len(b) == 1 && b[0] == 0:
+			r.fail(ErrMalformed, "hash of %d bytes is neither one nor a number", len(b))
+		default:
+			at := 0
+			if len(b) == 1 {
+				at = int(b[0])
+			}
+			if at >= len(named) {
+				r.fail(ErrMalformed, "hash %d of the %d in the body", at, len(named))
+				return h
+			}
+			h = named[at]
+		}
+		return h
+	})
 	if uint64(len(l.Told)) > l.Count {
 		r.fail(ErrMalformed, "ledger of %d hashes tells %d", l.Count, len(l.Told))
 	}

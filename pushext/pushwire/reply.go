@@ -176,7 +176,7 @@ func EncodeReply(rep Reply) ([]byte, error) {
 			w.list(func() { rep.Body.encode(w) })
 		}
 		w.tail(len(rep.To) > 0 || rep.Ledger != nil, func() { w.WriteBytes(rep.To) })
-		w.tail(rep.Ledger != nil, func() { w.list(func() { rep.Ledger.encode(w) }) })
+		w.tail(rep.Ledger != nil, func() { w.list(func() { rep.Ledger.encode(w, rep.Body) }) })
 	})
 }
 
@@ -211,7 +211,7 @@ func DecodeReply(b []byte) (Reply, error) {
 	}
 	r.leave(inner)
 	rep.To = r.maybe("receiver", PushKeySize)
-	rep.Ledger = option("ledger", readLedger)(r)
+	rep.Ledger = option("ledger", func(r *reader) Ledger { return readLedger(r, rep.Body) })(r)
 	if r.err != nil {
 		return Reply{}, r.err
 	}

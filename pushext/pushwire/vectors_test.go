@@ -205,6 +205,8 @@ func vectorReplies() []vector[Reply] {
 				Limits: vectorLimits, Standing: vectorStanding}}},
 		{"confirm-reply-ledger", "ok, active, nothing more to say, for the registration key; ledger with the secret 16 × 5c, log 16 × 10, since 100, begun 1799999940000, topics 0x5a4ea131 and 0x00000001, through 200, at 1800000000000; aa00…01 and bb00…02 in its chain, of which the second is told", Reply{ID: vectorID, State: Active,
 			To: vectorAccount[:], Ledger: vectorLedger()}},
+		{"fetch-reply-ledger", "as fetch-reply, with the ledger of confirm-reply-ledger; what it tells is the second hash of the body", Reply{ID: vectorID, State: Active,
+			To: vectorAccount[:], Body: &FetchReply{Sent: vectorHashes[:1], Missing: vectorHashes[1:]}, Ledger: vectorLedger()}},
 		{"refusal", `not registered, "there is no registration under this key"; no body`, Reply{ID: vectorID, Code: NotRegistered, Text: "there is no registration under this key"}},
 	}
 }

@@ -33,7 +33,7 @@ const requests = [
 	'confirm-bound', 'fetch-received', 'fetch-owed', 'status-ledger', 'notify-bound',
 ];
 const replies = [
-	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'confirm-reply-ledger', 'refusal',
+	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'confirm-reply-ledger', 'fetch-reply-ledger', 'refusal',
 ];
 const chainNumbers = [0, 1, push.maxChain - 1];
 const payloads = ['messages', 'challenge', 'challenge-bound', 'dismiss', 'canary'];

@@ -1,4 +1,4 @@
-import { empty, text, utf8 } from '../bytes.js';
+import { empty, equal, text, utf8 } from '../bytes.js';
 import { malformed, type ProtocolError } from '../errors.js';
 import { Reader } from '../reader.js';
 import * as rlp from '../rlp.js';
@@ -303,7 +303,7 @@ export function encodeReply(reply: Reply): Uint8Array {
 		rlp.uint(reply.body ? numbers[reply.body.kind] : 0),
 		rlp.list(reply.body ? encodeBody(reply.body) : []),
 		...(reply.to.length > 0 || reply.ledger ? [rlp.string(reply.to)] : []),
-		...(reply.ledger ? [encodeLedger(reply.ledger)] : []),
+		...(reply.ledger ? [encodeLedger(reply.ledger, reply.body)] : []),
 	]);
 }
 
@@ -334,11 +334,16 @@ export function decodeReply(bytes: Uint8Array): Reply {
 	const inner = r.list('body');
 	const body = kind && decodeBody(kind, inner);
 	const to = r.maybe('receiver', pushKeySize);
-	return { id, code, text: sentence, state, reason, body, to, ...(r.more ? { ledger: readLedger(r.list('ledger')) } : {}) };
+	return { id, code, text: sentence, state, reason, body, to, ...(r.more ? { ledger: readLedger(r.list('ledger'), body) } : {}) };
 }
 
-const encodeLedger = (l: Ledger): Uint8Array =>
-	rlp.list([
+// The hashes of a body that a ledger refers to by their number.
+const named = (body: ReplyBody | undefined): readonly Uint8Array[] =>
+	body?.kind === 'fetch' ? [...body.sent, ...body.missing, ...body.later] : [];
+
+function encodeLedger(l: Ledger, body: ReplyBody | undefined): Uint8Array {
+	const hashes = named(body);
+	return rlp.list([
 		rlp.string(l.secret),
 		rlp.string(l.log),
 		rlp.uint(l.since),
@@ -349,10 +354,32 @@ const encodeLedger = (l: Ledger): Uint8Array =>
 		rlp.uint(l.count),
 		rlp.string(l.chain),
 		rlp.string(l.signature),
-		encodeHashes(l.told),
+		rlp.list(
+			l.told.map((hash) => {
+				const at = hashes.findIndex((one) => equal(one, hash));
+				return at >= 0 ? rlp.uint(at) : rlp.string(hash);
+			}),
+		),
 	]);
+}
 
-function readLedger(r: Reader): Ledger {
+function readTold(r: Reader, hashes: readonly Uint8Array[]): Uint8Array {
+	const bytes = r.bytes('hash', hashSize);
+	if (bytes.length === hashSize) {
+		return bytes;
+	}
+	if (bytes.length > 1 || bytes[0] === 0) {
+		throw malformed(`hash of ${bytes.length} bytes is neither one nor a number`);
+	}
+	const hash = hashes[bytes[0] ?? 0];
+	if (hash === undefined) {
+		throw malformed(`hash ${bytes[0] ?? 0} of the ${hashes.length} in the body`);
+	}
+	return hash;
+}
+
+function readLedger(r: Reader, body: ReplyBody | undefined): Ledger {
+	const hashes = named(body);
 	const ledger = {
 		secret: r.fixed('secret of a ledger', ledgerSecretSize),
 		log: r.bytes('log', maxLogId),
@@ -364,7 +391,7 @@ function readLedger(r: Reader): Ledger {
 		count: r.uint('count'),
 		chain: r.fixed('chain', hashSize),
 		signature: r.fixed('signature', signatureSize),
-		told: readHashes(r, maxTold),
+		told: r.items('hashes', maxTold, (list) => readTold(list, hashes)),
 	};
 	if (BigInt(ledger.told.length) > ledger.count) {
 		throw malformed(`ledger of ${ledger.count} hashes tells ${ledger.told.length}`);
