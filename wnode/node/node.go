@@ -265,6 +265,9 @@ func (n *Node) Whisper() *whisper.Node { return n.whisper }
 // PushKey is the key that registrations are encrypted to, nil if push is off.
 func (n *Node) PushKey() *ecdsa.PublicKey { return n.pushKey }
 
+// Door returns the address of the door, such as http://127.0.0.1:8545; empty: it has none.
+func (n *Node) Door() string { return n.door }
+
 // Metrics gathers what /metrics shows, whether that is served or not.
 func (n *Node) Metrics() prometheus.Gatherer { return n.registry }
 

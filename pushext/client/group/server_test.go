@@ -2,58 +2,30 @@ package group
 
 import (
 	"context"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
-	"whisperpush/config"
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/client/inbox"
-	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/pushnode"
 	"whisperpush/whisper"
-	"whisperpush/wnode/node"
 )
 
 var _ inbox.Device = (*Device)(nil)
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// The process-wide ticker of go-ethereum's metrics and the lingering pool
-		// goroutine of devp2p's in-memory node table.
-		goleak.IgnoreAnyFunction("github.com/ethereum/go-ethereum/metrics.(*meterTicker).loop"),
-		goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
-}
+func TestMain(m *testing.M) { pushnode.Main(m) }
 
 // mailserver is a node as wnode runs it, that rings by an emulated FCM.
-type mailserver struct {
-	*node.Node
-	fcm *emulate.FCM
-}
+type mailserver struct{ *pushnode.Node }
 
 func startMailserver(t *testing.T) *mailserver {
 	t.Helper()
-	fcm, err := emulate.StartFCM(emulate.FCMConfig{})
-	require.NoError(t, err)
-	t.Cleanup(fcm.Close)
-	credentials := filepath.Join(t.TempDir(), "service-account.json")
-	require.NoError(t, os.WriteFile(credentials, fcm.CredentialsJSON(), 0o600))
-	cfg := config.Defaults()
-	cfg.Node.DataDir, cfg.Node.ListenAddr, cfg.Node.NAT, cfg.Node.NoDiscovery, cfg.RPC.IPCDisable = t.TempDir(), "127.0.0.1:0", "none", true, true
-	cfg.Push.Enabled = true
-	cfg.Push.Provider = []config.Provider{{Name: "fcm", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": credentials}}}
-	n, err := node.Start(cfg, slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	t.Cleanup(n.Stop)
-	return &mailserver{n, fcm}
+	return &mailserver{pushnode.Start(t, nil)}
 }
 
 // real is a member with a phone that the mailserver wakes.
@@ -69,12 +41,12 @@ func (m *mailserver) person(t *testing.T, name string) *real {
 	t.Helper()
 	key, err := crypto.GenerateKey()
 	require.NoError(t, err)
-	p := &real{person: &person{name: name, key: key, store: new(client.MemoryStore), got: make(map[common.Hash]string)}, server: m, token: m.fcm.NewToken()}
+	p := &real{person: &person{name: name, key: key, store: new(client.MemoryStore), got: make(map[common.Hash]string)}, server: m, token: m.FCM.NewToken()}
 	book, err := OpenBook(t.Context(), p.store, key)
 	require.NoError(t, err)
 	open := func(chats []client.Chat) *client.Device {
 		d, err := client.Open(t.Context(), client.Config{
-			Server: m.Self().URLv4(), PushKey: hexutil.Encode(crypto.FromECDSAPub(m.PushKey())), Chats: chats, Complete: true,
+			Server: m.Enode(), PushKey: m.Key(), Chats: chats, Complete: true,
 		})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, d.Close()) })
@@ -96,7 +68,7 @@ func (p *real) ring(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 	defer cancel()
 	select {
-	case push := <-p.server.fcm.Pushes(p.token):
+	case push := <-p.server.FCM.Pushes(p.token):
 		p.pushes++
 		require.NoError(t, p.take(p.Receive(ctx, push.Body)))
 	case <-ctx.Done():
@@ -135,7 +107,7 @@ func TestGroupAtAServer(t *testing.T) {
 	bob.ring(t)
 	require.Equal(t, []string{"Bob, listen"}, texts(bob.person))
 	require.Equal(t, 2, bob.pushes, "the letter, and 1 push for 1,001 messages")
-	require.Empty(t, m.fcm.Pushes(bob.token))
+	require.Empty(t, m.FCM.Pushes(bob.token))
 	bob.look(t)
 	require.Len(t, bob.got, 1001)
 	status, err := bob.rung.Status(t.Context())
@@ -166,7 +138,7 @@ func TestGroupAtAServer(t *testing.T) {
 	require.NoError(t, alice.write(t, id, "she is gone", bob.person))
 	bob.ring(t)
 	require.Equal(t, 1, bob.pushes)
-	require.Empty(t, m.fcm.Pushes(bob.token))
+	require.Empty(t, m.FCM.Pushes(bob.token))
 	require.Zero(t, bob.Ignored(), "the push told of nothing else")
 	require.Contains(t, texts(bob.person), "she is gone")
 	bob.look(t)

@@ -2,46 +2,32 @@ package servers
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"whisperpush/config"
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/client/inbox"
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/testutil/loopback"
+	"whisperpush/testutil/pushnode"
 	"whisperpush/whisper"
-	"whisperpush/wnode/node"
 )
 
 var _ inbox.Device = (*Several)(nil)
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// The process-wide ticker of go-ethereum's metrics and the lingering pool
-		// goroutine of devp2p's in-memory node table.
-		goleak.IgnoreAnyFunction("github.com/ethereum/go-ethereum/metrics.(*meterTicker).loop"),
-		goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
-}
+func TestMain(m *testing.M) { pushnode.Main(m) }
 
 // town is mailservers that know each other, one push service, and a phone.
 type town struct {
 	t     *testing.T
 	fcm   *emulate.FCM
 	token string
-	creds string
-	nodes []*node.Node
+	nodes []*pushnode.Node
 
 	*Several
 	got map[string]int // how often a message was given
@@ -52,20 +38,13 @@ func newTown(t *testing.T, servers int) *town {
 	fcm, err := emulate.StartFCM(emulate.FCMConfig{})
 	require.NoError(t, err)
 	t.Cleanup(fcm.Close)
-	w := &town{t: t, fcm: fcm, token: fcm.NewToken(), creds: filepath.Join(t.TempDir(), "account.json"), got: map[string]int{}}
-	require.NoError(t, os.WriteFile(w.creds, fcm.CredentialsJSON(), 0o600))
+	w := &town{t: t, fcm: fcm, token: fcm.NewToken(), got: map[string]int{}}
 	for range servers {
-		cfg := loopback.Config(t)
-		cfg.RPC.IPCDisable = true
-		cfg.Push.Enabled = true
-		cfg.Push.Provider = []config.Provider{{Name: "fcm", Type: "fcm", Options: map[string]any{"Endpoint": fcm.Endpoint(), "CredentialsFile": w.creds}}}
-		for _, n := range w.nodes {
-			cfg.Node.StaticNodes = append(cfg.Node.StaticNodes, n.Self().URLv4())
-		}
-		n, err := node.Start(cfg, slog.New(slog.DiscardHandler))
-		require.NoError(t, err)
-		t.Cleanup(n.Stop)
-		w.nodes = append(w.nodes, n)
+		w.nodes = append(w.nodes, pushnode.StartWith(t, fcm, func(cfg *config.Config) {
+			for _, n := range w.nodes {
+				cfg.Node.StaticNodes = append(cfg.Node.StaticNodes, n.Enode())
+			}
+		}))
 	}
 	w.Several = New()
 	t.Cleanup(func() { _ = w.Close() })
@@ -79,8 +58,8 @@ func family() client.Chat {
 // device is a new account at a server.
 func (w *town) device(at int) (pushKey string, d *client.Device) {
 	w.t.Helper()
-	pushKey = hex.EncodeToString(crypto.CompressPubkey(w.nodes[at].PushKey()))
-	d, err := client.Open(w.t.Context(), client.Config{Server: w.nodes[at].Self().URLv4(), PushKey: pushKey, Chats: []client.Chat{family()}, Complete: true})
+	pushKey = w.nodes[at].Key()
+	d, err := client.Open(w.t.Context(), client.Config{Server: w.nodes[at].Enode(), PushKey: pushKey, Chats: []client.Chat{family()}, Complete: true})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { require.NoError(w.t, d.Close()) })
 	return pushKey, d
@@ -101,11 +80,7 @@ func (w *town) begin() {
 // write puts a message of somebody else on the network by way of a server.
 func (w *town) write(at int, text string) {
 	w.t.Helper()
-	sealed, err := whisper.Seal(w.t.Context(), client.Compose(family(), []byte(text), nil, time.Now()))
-	require.NoError(w.t, err)
-	e, err := whisper.Renew(w.t.Context(), sealed, whisper.Draft{PoW: whisper.DefaultMinPoW, TTL: 60})
-	require.NoError(w.t, err)
-	require.NoError(w.t, w.nodes[at].Whisper().Post(w.t.Context(), e))
+	w.nodes[at].Write(w.t, family(), text)
 }
 
 // take is what an app does with what it is given.
