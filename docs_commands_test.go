@@ -53,6 +53,7 @@ var documented = []struct {
 	{"podman run -d --name whisperpush -p 30303:30303 -p 30303:30303/udp \\", notHere("it needs the image")},
 	{"podman logs whisperpush | grep -E '^(enode|pushkey|vapidkey)'", notHere("it needs the image")},
 	{"go test -count=1 -run Attack ./...", notHere("make test runs these tests")},
+	{"go build -buildmode=c-shared -o libwhisperpush.so ./cmd/libwhisperpush", run},
 }
 
 // command is what begins a line that a reader types.

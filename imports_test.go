@@ -45,6 +45,7 @@ var layers = map[string][]string{
 	"pushext/client/inbox":    {"whisper", "pushext/client", "pushext/pushwire"},
 	"pushext/client/group":    {"whisper", "pushext/client", "pushext/pushwire"},
 	"pushext/client/servers":  {"whisper", "pushext/client", "pushext/client/evidence", "pushext/pushwire"},
+	"pushext/client/phone":    {"whisper", "pushext/client", "pushext/client/inbox", "pushext/pushwire"},
 
 	"mailserver/archive/portable": {"whisper", "mailserver/archive"},
 	"mailserver/archive/foreign":  {"whisper", "durable"},
@@ -70,7 +71,8 @@ var layers = map[string][]string{
 		"config", "whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/evidence", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",
 		"pushext/emulate", "pushext/pushserver", "pushext/pushwire", "pushext/voucher", "simulate", "wnode/backup", "wnode/door", "wnode/health", "wnode/node", "wnode/rpc",
 	},
-	"cmd/wnode": {"wnode"},
+	"cmd/wnode":          {"wnode"},
+	"cmd/libwhisperpush": {"pushext/client/phone"},
 
 	"mailserver/archive/archivetest": {"durable", "whisper", "mailserver/archive", "wnode/node"}, // which declares what an archive is
 }
@@ -131,7 +133,7 @@ func TestOnlyDurableKnowsItsEngine(t *testing.T) {
 // equipment along, and nothing of go-ethereum's p2p.Server: one package below that
 // does not link on Android.
 func TestClientIsLight(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "./pushext/client", "./pushext/client/inbox", "./pushext/client/group", "./pushext/client/servers").Output()
+	out, err := exec.Command("go", "list", "-deps", "./pushext/client", "./pushext/client/inbox", "./pushext/client/group", "./pushext/client/servers", "./pushext/client/phone").Output()
 	require.NoError(t, err)
 	deps := strings.Fields(string(out))
 	for _, heavy := range []string{"whisperpush/mailserver", "whisperpush/pushext", "whisperpush/pushext/pushserver", "whisperpush/durable", "github.com/ethereum/go-ethereum/p2p", "github.com/ethereum/go-ethereum/p2p/nat", "github.com/appleboy/gorush/notify", "testing"} {

@@ -1,0 +1,5 @@
+package com.google.firebase.messaging;
+
+public abstract class RemoteMessage {
+	public abstract java.util.Map<String, String> getData();
+}
