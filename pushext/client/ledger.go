@@ -106,17 +106,22 @@ func (d *Device) ledger(told *pushwire.Ledger) {
 	if l == nil || !bytes.Equal(l.Secret, told.Secret[:]) {
 		if l != nil {
 			d.logger.Debug("the server has begun another ledger", "ended", l.newest().Through, "since", told.Since, "unproved", len(l.Doubts))
+			d.state.Unproved += len(l.Doubts)
 		}
 		d.state.Ledger = beginLedger(told, &head, d.chats)
 		return
 	}
-	d.state.Ledger = l.clone() // what was saved is not changed
-	if l = d.state.Ledger; l == nil || !l.extend(told, &head) {
+	open := len(l.Doubts)
+	next := l.clone() // what was saved is not changed
+	if next == nil || !next.extend(told, &head) {
 		d.logger.Warn("the heads of the server's ledger do not go on from each other; nothing before the newest can be proved", "through", head.Through)
-		d.state.Ledger = beginLedger(told, &head, d.chats)
-		d.state.Ledger.Base, d.state.Ledger.Hashes = &head, nil
-		return
+		next = beginLedger(told, &head, d.chats)
+		next.Base, next.Hashes = &head, nil
 	}
+	if next.Base == &head {
+		d.state.Unproved += open
+	}
+	l, d.state.Ledger = next, next
 	if proof := l.settle(pushKey); proof != nil {
 		d.logger.Warn("the server has withheld a wake-up, and signed the contrary")
 		d.state.Evidence = proof
@@ -270,6 +275,16 @@ func (d *Device) Evidence() *evidence.Evidence {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.state.Evidence
+}
+
+// Unproved counts the envelopes that a History brought, that the server's ledger did not have,
+// and of which that ended before it had to: the server began another one, or entered more at
+// once than it tells. An honest server does so now and then. One that withholds and will not
+// be convicted has to do it each time.
+func (d *Device) Unproved() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Unproved
 }
 
 // newerLedger is the ledger that has come further.

@@ -137,8 +137,16 @@ func TestLedgerConvicts(t *testing.T) {
 	b.answer(16, 17, withheld)
 	b.begin(2)
 	b.enter(numbered(30, 9)...)
+	require.Zero(t, b.device.Unproved())
 	require.Empty(t, b.reply().Doubts)
 	require.Nil(t, b.device.Evidence())
+	require.Equal(t, 1, b.device.Unproved(), "it was open when the ledger ended")
+	b.answer(19, 20, withheld)
+	require.Len(t, b.device.state.Ledger.Doubts, 1)
+	b.enter(numbered(40, 2*pushwire.MaxTold)...)
+	b.reply()
+	require.Nil(t, b.device.Evidence())
+	require.Equal(t, 2, b.device.Unproved(), "or when more was entered than is told")
 }
 
 // What is not on the ledger's topics, not signed, or of before what the device remembers is

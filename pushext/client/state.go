@@ -60,6 +60,7 @@ type state struct {
 	Dismissed []common.Hash      `json:"dismissed,omitempty"` // dismissals that the server does not know came, the oldest first
 	Ledger    *ledgerState       `json:"ledger,omitempty"`    // what the server has signed of what it owes; replaced as a whole
 	Evidence  *evidence.Evidence `json:"evidence,omitempty"`  // that it withheld something
+	Unproved  int                `json:"unproved,omitempty"`  // see Device.Unproved
 	Grouped   bool               `json:"grouped,omitempty"`   // the registration shares a group with other devices
 	Shown     []common.Hash      `json:"shown,omitempty"`     // envelopes, of before 2027; moved to Known
 }
@@ -188,6 +189,7 @@ func (s *state) merge(base, theirs *state) error {
 	s.Behind = changed(s.Behind, base.Behind, theirs.Behind)
 	s.Cursor = later(s.Cursor, base.Cursor, theirs.Cursor)
 	s.Ledger = newerLedger(s.Ledger, base.Ledger, theirs.Ledger)
+	s.Unproved = max(s.Unproved, theirs.Unproved)
 	if s.Evidence == nil {
 		s.Evidence = theirs.Evidence
 	}

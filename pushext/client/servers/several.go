@@ -421,6 +421,9 @@ type Finding struct {
 	// Evidence proves to everybody that the server withheld a wake-up (client.Device.Evidence);
 	// nil: there is none, which proves nothing.
 	Evidence *evidence.Evidence
+	// Unproved is how often that could have been proved and the server's ledger ended before
+	// (client.Device.Unproved). Many are a reason for doubt, and none to accuse.
+	Unproved int
 }
 
 // Check asks each server for a sign of life, and puts a message on the network by way of one
@@ -473,6 +476,7 @@ func (s *Several) Check(ctx context.Context, online bool) ([]Finding, error) {
 		if by := (i + 1) % len(places); by != i && found[i].RoundTrip > 0 && found[by].RoundTrip > 0 {
 			errs = append(errs, s.probe(ctx, p, places[by], now))
 		}
+		found[i].Unproved = p.device.Unproved()
 		if found[i].Evidence = p.device.Evidence(); found[i].Evidence != nil {
 			p.watch.Proved()
 		}
