@@ -35,6 +35,16 @@ type suppressing struct {
 	*archive
 	mu     sync.Mutex
 	hidden common.Hash
+	quiet  map[common.Hash]bool // imported: nobody is to be woken for it
+}
+
+func (s *suppressing) hush(h common.Hash) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.quiet == nil {
+		s.quiet = make(map[common.Hash]bool)
+	}
+	s.quiet[h] = true
 }
 
 func (s *suppressing) hide(h common.Hash) {
@@ -51,6 +61,7 @@ func (s *suppressing) Follow(ctx context.Context, after uint64, fn func([]pushex
 			if entries[i].Hash == s.hidden {
 				entries[i].Topic = whisper.Topic{0xff, 0xff, 0xff, 0xff}
 			}
+			entries[i].Quiet = s.quiet[entries[i].Hash]
 		}
 		s.mu.Unlock()
 		return fn(entries)
@@ -310,7 +321,7 @@ func (h *history) restore() {
 func (h *history) step() {
 	bob := h.bob
 	any := func() whisper.Topic { return []whisper.Topic{topicA, topicB, {1}}[h.rand.IntN(3)] }
-	switch h.rand.IntN(16) {
+	switch h.rand.IntN(17) {
 	case 0, 1, 2:
 		h.post(any())
 	case 3: // more than is told at once
@@ -364,6 +375,10 @@ func (h *history) step() {
 		if len(h.kept) > 0 {
 			h.vouch(h.kept[h.rand.IntN(len(h.kept))])
 		}
+	case 16: // imported
+		env := h.letter(any())
+		h.log.hush(env.Hash())
+		h.archive1(env)
 	case 15: // crashed while it is at it
 		for range 3 {
 			h.post(topicA)
@@ -443,4 +458,38 @@ func TestHonestServerIsNeverConvicted(t *testing.T) {
 		})
 	}
 	require.Greater(t, covered, 1000, "heads and answers were about the same envelopes")
+}
+
+// A topic with very many listeners is matched beside the log, some of its messages are left
+// out where there are too many, and some listeners where there are: nothing of that convicts.
+func TestCrowdConvictsNobody(t *testing.T) {
+	for _, fanOut := range []int{0, 258} {
+		covered := 0
+		bedTest(t, Limits{PeerRate: 1e6, PeerBurst: 1e6, PerSource: 1000}, func(b *bed) {
+			h := &history{bed: b, t: t, rand: rand.New(rand.NewPCG(uint64(fanOut), 9)), bob: &witness{phone: b.phone("bob")}}
+			for i := range 260 {
+				p := b.phone(fmt.Sprint("listener ", i))
+				require.Equal(t, pushwire.Active, p.ask(p.registration(topicA)).State)
+			}
+			require.Equal(t, pushwire.Active, h.bob.ask(h.bob.registration(topicA, topicB)).State)
+			for round := range 24 {
+				for range 1 + h.rand.IntN(40) {
+					h.post([]whisper.Topic{topicA, topicA, topicB}[h.rand.IntN(3)])
+				}
+				time.Sleep(time.Duration(h.rand.IntN(1500)) * time.Millisecond)
+				h.bob.look(&pushwire.Status{})
+				if round%8 == 7 {
+					h.crash()
+				}
+			}
+			time.Sleep(3 * time.Second)
+			h.bob.look(&pushwire.Status{})
+			var convicted map[common.Hash]bool
+			convicted, covered = h.verdicts()
+			require.Empty(t, convicted)
+		}, withLog, func(c *Config) {
+			c.SkipChallenge, c.Delivery.FanOut = []string{"post"}, fanOut
+		})
+		require.Greater(t, covered, 100)
+	}
 }
