@@ -88,6 +88,7 @@ func deviceCommand() *cli.Command {
 				Flags:     []cli.Flag{dir(), timeout("give up after this `DURATION`", time.Minute)},
 				Action:    deviceSeen,
 			},
+			inboxCommand(dir, timeout, asJSON),
 			{
 				Name:   "show",
 				Usage:  "print what the server holds about the device",

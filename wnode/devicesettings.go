@@ -2,6 +2,7 @@ package wnode
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -41,6 +43,8 @@ type deviceSettings struct {
 	Plain        bool            `json:"plain,omitempty"`
 	Group        hexutil.Bytes   `json:"group,omitempty"`
 	Voucher      hexutil.Bytes   `json:"voucher,omitempty"` // pays for the registration
+	Me           hexutil.Bytes   `json:"me,omitempty"`      // private key that the user of the inbox signs with
+	Sync         *deviceChat     `json:"sync,omitempty"`    // of the user's devices alone
 }
 
 // deviceChat is a client.Chat in a file. It has either Key or Identity.
@@ -109,6 +113,8 @@ func registerFlags() []cli.Flag {
 		&cli.StringFlag{Name: "provider", Usage: "`NAME` of the server's provider (default: webhook with --webhook, direct with --direct alone, with --emulator the type that it emulates, else fcm)"},
 		&cli.StringFlag{Name: "mailpassword", Usage: "`FILE` with the mail server's password (default: the password status-offline-inbox)"},
 		&cli.StringFlag{Name: "group", Usage: "`HEX` secret that the devices of one user share, at most 32 bytes: what one has seen, the others need not show"},
+		&cli.StringFlag{Name: "me", Usage: "`FILE` with the private key that the user signs with, 64 hex digits, the same on all their devices (default: one made for this device)"},
+		&cli.StringFlag{Name: "sync", Usage: "chat of the user's devices alone, `NAME=PASSWORD`, through which they tell each other what was read, muted and blocked"},
 		&cli.StringFlag{Name: "voucher", Usage: "`FILE` with the voucher that pays for the registration, as wnode voucher finish printed it"},
 		&cli.BoolFlag{Name: "plain", Usage: "ask for pushes that the push service can read", DisableDefaultText: true},
 	}
@@ -171,11 +177,41 @@ func registerSettings(c *cli.Context) (*deviceSettings, error) {
 	if s.Chats, err = chatFlags(c); err != nil {
 		return nil, err
 	}
+	if text := c.String("sync"); text != "" {
+		chat, err := chatOf(text, "sync")
+		if err != nil {
+			return nil, err
+		}
+		s.Sync = &chat
+	}
+	former, err := loadDevice(c.String("dir"))
+	known := err == nil
 	// Another registration at the same webhook receiver keeps its URL.
-	if former, err := loadDevice(c.String("dir")); err == nil && s.Listen != "" && former.Listen == s.Listen {
+	if known && s.Listen != "" && former.Listen == s.Listen {
 		s.Path, s.Secret = former.Path, former.Secret
 	}
-	return s, nil
+	switch {
+	case c.String("me") != "":
+		s.Me, err = node.ReadSecret(c.String("me"), "--me")
+	case known && len(former.Me) > 0:
+		s.Me, err = former.Me, nil
+	default:
+		var key *ecdsa.PrivateKey
+		if key, err = crypto.GenerateKey(); err == nil {
+			s.Me = crypto.FromECDSA(key)
+		}
+	}
+	return s, err
+}
+
+// chatOf reads the name and the password of a chat.
+func chatOf(text, flag string) (deviceChat, error) {
+	name, password, ok := strings.Cut(text, "=")
+	if !ok || name == "" || password == "" {
+		return deviceChat{}, fmt.Errorf("a --%s is a name, = and a password", flag)
+	}
+	topic, err := parseTopic(name, flag)
+	return deviceChat{Name: name, Topic: topic, Key: whisper.KeyFromPassword(password)}, err
 }
 
 // chatFlags reads --chat and --inbox.
@@ -235,20 +271,42 @@ func (s *deviceSettings) save(dir string) error {
 
 // open makes the client's device of the settings and of its state in dir.
 func (s *deviceSettings) open(ctx context.Context, dir string) (*client.Device, error) {
+	return s.openWith(ctx, dir, false)
+}
+
+// openComplete does so for an inbox.
+func (s *deviceSettings) openComplete(ctx context.Context, dir string) (*client.Device, error) {
+	return s.openWith(ctx, dir, true)
+}
+
+func (s *deviceSettings) openWith(ctx context.Context, dir string, complete bool) (*client.Device, error) {
 	cfg := client.Config{
-		Server: s.Server, PushKey: s.PushKey, MailPassword: s.MailPassword,
+		Server: s.Server, PushKey: s.PushKey, MailPassword: s.MailPassword, Complete: complete,
 		Store: client.FileStore(filepath.Join(dir, stateFile)),
 	}
-	for _, chat := range s.Chats {
-		c := client.Chat{Name: chat.Name, Topic: chat.Topic, Key: chat.Key}
-		if len(chat.Identity) > 0 {
-			identity, err := crypto.ToECDSA(chat.Identity)
-			if err != nil {
-				return nil, fmt.Errorf("the private key of %q is no secp256k1 private key", chat.Name)
-			}
-			c.Key, c.Identity = nil, identity
+	chats := s.Chats
+	if s.Sync != nil {
+		chats = append(slices.Clone(chats), *s.Sync)
+	}
+	for _, chat := range chats {
+		c, err := chat.open()
+		if err != nil {
+			return nil, err
 		}
 		cfg.Chats = append(cfg.Chats, c)
 	}
 	return client.Open(ctx, cfg)
+}
+
+// open makes the client's chat of one.
+func (d deviceChat) open() (client.Chat, error) {
+	c := client.Chat{Name: d.Name, Topic: d.Topic, Key: d.Key}
+	if len(d.Identity) > 0 {
+		identity, err := crypto.ToECDSA(d.Identity)
+		if err != nil {
+			return c, fmt.Errorf("the private key of %q is no secp256k1 private key", d.Name)
+		}
+		c.Key, c.Identity = nil, identity
+	}
+	return c, nil
 }

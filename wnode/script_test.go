@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	freeport              $FREE is a port of the loopback interface that nobody listens on
 //	hash                  $HASH is the hash that the last command printed
+//	link                  $LINK is the last link of a message that it printed
 //	name                  $NAME is the first name of a registration that it printed
 //	occupy                listen on a port of the loopback interface; $BUSY is its number
 //	hangup NAME REGEXP    send it SIGHUP, and wait until a line of its log matches
@@ -64,6 +65,7 @@ func TestScripts(t *testing.T) {
 			"damage":   damageCmd,
 			"freeport": freeportCmd,
 			"hash":     hashCmd,
+			"link":     linkCmd,
 			"name":     nameCmd,
 		},
 	})
@@ -164,6 +166,14 @@ func hashCmd(ts *testscript.TestScript, _ bool, _ []string) {
 		ts.Fatalf("the last command printed no hash")
 	}
 	ts.Setenv("HASH", found)
+}
+
+func linkCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	all := regexp.MustCompile(`whisper:0x\S+`).FindAllString(ts.ReadFile("stdout"), -1)
+	if len(all) == 0 {
+		ts.Fatalf("the last command printed no link")
+	}
+	ts.Setenv("LINK", all[len(all)-1])
 }
 
 func nameCmd(ts *testscript.TestScript, _ bool, _ []string) {
