@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/durable/faultstore"
 	"whisperpush/mailserver/mailwire"
 	"whisperpush/pushext"
 	"whisperpush/pushext/client/evidence"
@@ -240,6 +241,9 @@ type history struct {
 
 	copied [][2][]byte // a backup
 	upTo   int         // what was in the log then
+
+	cold     *faultstore.Store // a copy of the disk
+	coldUpTo int
 }
 
 func (h *history) post(t whisper.Topic) *archived { return h.put(h.letter(t)) }
@@ -306,13 +310,34 @@ func (h *history) restore() {
 		require.NoError(h.t, r.Put(one[0], one[1]))
 	}
 	require.NoError(h.t, r.Close(time.Now()))
+	h.cut(h.upTo)
+	h.copied = nil
+	h.cfg.storage, h.cfg.Registerer = nil, prometheus.NewRegistry()
+	h.start()
+}
+
+// cut puts the archive back as it was with so many envelopes.
+func (h *history) cut(upTo int) {
 	h.archive.Log = memlog.New()
-	h.kept = h.kept[:h.upTo]
+	h.kept = h.kept[:upTo]
 	for _, one := range h.kept {
 		h.archive.take(one.Envelope)
 	}
-	h.copied = nil
-	h.cfg.storage, h.cfg.Registerer = nil, prometheus.NewRegistry()
+}
+
+// freeze copies the disk, and thaw puts the copy back by hand, minutes later.
+func (h *history) freeze() {
+	if h.cfg.storage != nil {
+		h.cold, h.coldUpTo = h.disk.Disk().Crash(h.rand).Store("db"), len(h.kept)
+	}
+}
+
+func (h *history) thaw() {
+	time.Sleep(2 * time.Minute)
+	h.stop()
+	h.cut(h.coldUpTo)
+	h.disk, h.cfg.storage, h.cfg.Registerer = h.cold, h.cold, prometheus.NewRegistry()
+	h.cold, h.copied = nil, nil
 	h.start()
 }
 
@@ -320,7 +345,7 @@ func (h *history) restore() {
 func (h *history) step() {
 	bob := h.bob
 	anyTopic := func() whisper.Topic { return []whisper.Topic{topicA, topicB, {1}}[h.rand.IntN(3)] }
-	switch h.rand.IntN(17) {
+	switch h.rand.IntN(18) {
 	case 0, 1, 2:
 		h.post(anyTopic())
 	case 3: // more than is told at once
@@ -355,7 +380,7 @@ func (h *history) step() {
 	case 10:
 		if h.copied == nil {
 			h.backup()
-		} else if h.rand.IntN(2) == 0 {
+		} else if h.rand.IntN(2) == 0 && h.upTo <= len(h.kept) {
 			h.restore()
 		}
 	case 11: // a part of the archive is lost before it is matched
@@ -373,6 +398,12 @@ func (h *history) step() {
 	case 14:
 		if len(h.kept) > 0 {
 			h.vouch(h.kept[h.rand.IntN(len(h.kept))])
+		}
+	case 17:
+		if h.cold == nil {
+			h.freeze()
+		} else if h.coldUpTo <= len(h.kept) {
+			h.thaw()
 		}
 	case 16: // imported
 		env := h.letter(anyTopic())

@@ -153,10 +153,10 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 		b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, o.cursor))
 		c.twins = o.twins.collect(b, o.cursor, time.Now())
 	}
-	if c.breaks {
-		b.Put(keyBreaks, breaksRecord(o.breaks))
-	}
 	c.fresh, c.told = o.tellings.collect(b)
+	if c.breaks || b.Len() > 0 {
+		b.Put(keyBreaks, breaksRecord(o.breaks, time.Now()))
+	}
 	o.dirty, o.removed, o.cursorDirty, o.breaksDirty = nil, nil, false, false
 	return b, c
 }
@@ -223,6 +223,7 @@ func (o *Outbox) finish() {
 	o.mu.Unlock()
 	batch, c := o.collect(0)
 	batch.Put(keyRun, runRecord(o.crashes, 0))
+	batch.Put(keyBreaks, breaksRecord(o.Breaks(), time.Now()))
 	if err := o.store.Write(batch); err != nil {
 		o.log.Error("cannot write the outbox at the end; the last wake-ups will be repeated", "err", err)
 		o.restore(c)

@@ -26,8 +26,14 @@ import (
 // and the device is given another one.
 
 // keyBreaks holds a number (8 bytes, big-endian) that changes where the log was not matched
-// from one sequence to the next. Ledgers of another number are over.
+// from one sequence to the next, and when the database was last written (8, Unix ms), which
+// goes with every batch. Ledgers of another number are over.
 var keyBreaks = []byte{vault.Meta, 'b'}
+
+// maxAway is for how long a database may not have been written for its ledgers to go on. One
+// that was put back by hand as it once was cannot be told from one that was not used
+// meanwhile, and heads were signed since.
+const maxAway = time.Minute
 
 // Terms are what a ledger is begun with, and do not change.
 type Terms struct {
@@ -162,25 +168,32 @@ func (o *Outbox) Breaks() uint64 {
 	return o.breaks
 }
 
-func breaksRecord(breaks uint64) []byte { return binary.BigEndian.AppendUint64(nil, breaks) }
+func breaksRecord(breaks uint64, now time.Time) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, breaks), registration.Millis(now))
+}
 
 // EndLedgers has a batch end all ledgers of a database whose records may be older than
 // what was signed.
 func EndLedgers(b *durable.Batch, now time.Time) {
-	b.Put(keyBreaks, breaksRecord(uint64(now.UnixNano())))
+	b.Put(keyBreaks, breaksRecord(uint64(now.UnixNano()), now))
 }
 
-func readBreaks(s *vault.Vault) (uint64, error) {
+// readBreaks returns the number, and whether it is another one from now on.
+func readBreaks(s *vault.Vault, now time.Time) (breaks uint64, other bool, err error) {
 	value, err := s.Get(keyBreaks)
 	switch {
 	case errors.Is(err, durable.ErrNotFound):
-		return 0, nil
+		return 0, false, nil
 	case err != nil:
-		return 0, fmt.Errorf("read the breaks of the log: %w", err)
-	case len(value) != 8:
-		return 0, fmt.Errorf("record of the breaks of the log has %d bytes, want 8", len(value))
+		return 0, false, fmt.Errorf("read the breaks of the log: %w", err)
+	case len(value) != 16:
+		return 0, false, fmt.Errorf("record of the breaks of the log has %d bytes, want 16", len(value))
 	}
-	return binary.BigEndian.Uint64(value), nil
+	breaks = binary.BigEndian.Uint64(value)
+	if away := now.Sub(registration.FromMillis(binary.BigEndian.Uint64(value[8:]))); away.Abs() > maxAway {
+		return breaks + 1, true, nil
+	}
+	return breaks, false, nil
 }
 
 // BeginLedger gives a device a ledger in place of the one that it has, if any.

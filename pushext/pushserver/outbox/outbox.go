@@ -146,7 +146,7 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 	if o.tellings, err = readTellings(s); err != nil {
 		return nil, false, err
 	}
-	if o.breaks, err = readBreaks(s); err != nil {
+	if o.breaks, o.breaksDirty, err = readBreaks(s, time.Now()); err != nil {
 		return nil, false, err
 	}
 	value, err := s.Get(KeyCursor)
@@ -179,7 +179,7 @@ func (o *Outbox) SetCursor(cursor uint64) error {
 	o.Skipped() // before the cursor moves
 	var b durable.Batch
 	b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, cursor))
-	b.Put(keyBreaks, breaksRecord(o.Breaks()))
+	b.Put(keyBreaks, breaksRecord(o.Breaks(), time.Now()))
 	if cursor < o.Position() {
 		b.Delete(keyMoved)
 		o.matched = nil
