@@ -11,6 +11,7 @@ import (
 	"whisperpush/config"
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/gather"
 )
 
 // A device that stays connected is rung over its own link, and the push service
@@ -46,6 +47,13 @@ func rungFirst(t *testing.T, w *world, d *client.Device) {
 	listen := func() (stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
+		heard := func() float64 {
+			return gather.Sum(t, w.Metrics(), "whisperpush_pushext_requests_total", "kind", "status", "code", "ok")
+		}
+		before := heard()
+		defer func() {
+			require.Eventually(t, func() bool { return heard() > before }, 15*time.Second, time.Millisecond, "it is there")
+		}()
 		go func() {
 			ended <- d.Listen(ctx, func(body []byte) error {
 				event, err := d.Receive(ctx, body)
