@@ -34,7 +34,7 @@ func providersCommand() *cli.Command {
 			return printProviders(c.App.Writer, providers)
 		},
 		Subcommands: []*cli.Command{
-			onProvider("pause", "wnode_pauseProvider", "send nothing through a provider until it is resumed or the node restarts; what waits for it stays"),
+			onProvider("pause", "wnode_pauseProvider", "send nothing through a provider until it is resumed, also after a restart; what waits for it stays"),
 			onProvider("resume", "wnode_resumeProvider", "send again through a provider that was paused or drained"),
 			onProvider("drain", "wnode_drainProvider", "pause a provider, and wait until no attempt through it is under way"),
 		},

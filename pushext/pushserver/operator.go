@@ -171,7 +171,7 @@ func (x *Server) Usage() []Use {
 	}
 }
 
-// HoldProvider starts no attempt through a provider until ReleaseProvider or a restart; what waits for it stays.
+// HoldProvider starts no attempt through a provider until ReleaseProvider; what waits for it stays.
 func (x *Server) HoldProvider(name string) error { return x.dispatcher.Hold(name) }
 
 // ReleaseProvider ends HoldProvider.

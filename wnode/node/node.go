@@ -48,6 +48,7 @@ type Node struct {
 	vapid    []VAPIDKey           // of the Web Push providers
 	ipc      string               // path of the JSON-RPC socket; empty: none
 	door     string               // its URL; empty: it is off
+	paused   *pausedProviders     // nil: push is off
 	http     []*rpc.Listener      // JSON-RPC, and last the metrics, as far as they are on
 
 	cfg       atomic.Pointer[config.Config]            // which Reload replaces
@@ -189,6 +190,9 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		n.pushKey, n.vapid = &pushKey.PublicKey, VAPIDKeys(providers)
 		offers = &announcer{
 			key: pushKey, providers: func() []pushwire.ProviderOffer { return *n.offers.Load() }, limits: n.push.Limits, node: n.whisper, logger: logger,
+		}
+		if n.paused, err = openPaused(cfg, n.push, logger); err != nil {
+			return err
 		}
 		if err = n.push.Start(context.Background()); err != nil {
 			return err

@@ -155,14 +155,24 @@ func (a *Admin) Limits(context.Context) ([]UseReport, error) {
 	return all, nil
 }
 
-// PauseProvider starts no attempt through a provider until ResumeProvider or a restart; what waits for it stays.
+// PauseProvider starts no attempt through a provider until ResumeProvider, also after a restart; what waits for it stays.
 func (a *Admin) PauseProvider(_ context.Context, name string) (bool, error) {
-	return a.onProvider(func() error { return a.node.push.HoldProvider(name) })
+	return a.onProvider(func() error {
+		if err := a.node.push.HoldProvider(name); err != nil {
+			return err
+		}
+		return a.node.paused.note(name, true)
+	})
 }
 
 // ResumeProvider ends PauseProvider and DrainProvider: what waited is sent.
 func (a *Admin) ResumeProvider(_ context.Context, name string) (bool, error) {
-	return a.onProvider(func() error { return a.node.push.ReleaseProvider(name) })
+	return a.onProvider(func() error {
+		if err := a.node.push.ReleaseProvider(name); err != nil {
+			return err
+		}
+		return a.node.paused.note(name, false)
+	})
 }
 
 // drainTimeout is how long DrainProvider waits for attempts under way. It is above the time that one may take.
@@ -173,6 +183,9 @@ func (a *Admin) DrainProvider(ctx context.Context, name string) (bool, error) {
 	return a.onProvider(func() error {
 		ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 		defer cancel()
+		if _, err := a.PauseProvider(ctx, name); err != nil {
+			return err
+		}
 		err := a.node.push.DrainProvider(ctx, name)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("the provider %q is paused, and attempts are still under way after %v; drain it again", name, drainTimeout)
