@@ -97,3 +97,34 @@ func testSources(t *testing.T) (all []testSource) {
 	}))
 	return all
 }
+
+// Whatever docs/troubleshooting.md quotes is printed by something: the text stands in the source.
+func TestQuotedMessages(t *testing.T) {
+	page, err := os.ReadFile("docs/troubleshooting.md")
+	require.NoError(t, err)
+	var source strings.Builder
+	require.NoError(t, filepath.WalkDir(".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		source.Write(text)
+		return err
+	}))
+	printed, quotes := source.String(), 0
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(line, "|")
+		for _, cell := range cells[1:max(1, len(cells)-2)] {
+			quote, ok := strings.CutPrefix(strings.TrimSpace(cell), "`")
+			quote, _, closed := strings.Cut(quote, "`")
+			if !ok || !closed || strings.HasPrefix(quote, "wnode ") {
+				continue
+			}
+			quotes++
+			for part := range strings.SplitSeq(quote, "…") {
+				require.Contains(t, printed, strings.TrimSpace(part), line)
+			}
+		}
+	}
+	require.Greater(t, quotes, 20)
+}

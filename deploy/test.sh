@@ -30,6 +30,7 @@ shellcheck -S warning deploy/*.sh deploy/package/*.sh
 say "alert rules"
 promtool check rules deploy/prometheus/rules.yml
 promtool test rules deploy/prometheus/rules_test.yml
+promtool check config --syntax-only deploy/monitoring/prometheus.yml
 
 say "the release, twice, from two places"
 if [ -z "$(git status --porcelain)" ]; then
