@@ -19,13 +19,15 @@ need systemd-analyze systemd
 need promtool prometheus
 need rpm rpm
 need shellcheck shellcheck
+need ansible-playbook ansible-core
+need ansible-lint ansible-lint
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export SBOM=${SBOM:-no} # which downloads much; make release makes one
 
 say "shell scripts"
-shellcheck -S warning deploy/*.sh deploy/package/*.sh
+shellcheck -S warning deploy/*.sh deploy/package/*.sh deploy/ansible/*.sh
 
 say "alert rules"
 promtool check rules deploy/prometheus/rules.yml
@@ -49,6 +51,9 @@ fi
 binary=$(echo "$work"/one/whisperpush_*_linux_"$arch"/wnode)
 ! ldd "$binary" >/dev/null 2>&1 || fail "$binary is not static"
 "$binary" version
+
+say "the Ansible role"
+deploy/ansible/test.sh "$binary"
 
 say "packages"
 DIST=$work/one deploy/packages.sh
