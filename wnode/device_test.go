@@ -135,7 +135,7 @@ func TestDeviceRefuses(t *testing.T) {
 	key := hex.EncodeToString(crypto.FromECDSAPub(&newKey(t).PublicKey))
 	known := []string{"register", "--server", server, "--pushkey", key, "--chat", "a=b"}
 	for want, args := range map[string][]string{
-		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, show, status, servers, move, credential, revoke, test-push, unregister": {},
+		"wnode device needs one of its commands: register, listen, receive, fetch, history, seen, inbox, show, status, servers, move, credential, revoke, evidence, test-push, unregister": {},
 		`there is no command "dance"; the commands are register, listen`: {"dance"},
 		"--server is missing":        {"register"},
 		"--pushkey is missing":       {"register", "--server", server},
