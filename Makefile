@@ -16,8 +16,8 @@ man: build ## write the manual pages and completions into bin
 build: ## build bin/wnode
 	$(GO) build -o bin/wnode ./cmd/wnode
 
-demo: build ## run the whole loop once: message, push, preview
-	./bin/wnode demo
+demo: build ## run the whole loop once: message, push, preview; STORE=postgres://… on an empty database, its password in PGPASSWORD
+	./bin/wnode demo $(if $(STORE),--store '$(STORE)')
 
 demo-web: build ## a server on this computer alone, with a messenger for browsers: prints its address, until it is interrupted
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \

@@ -35,13 +35,17 @@ func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "demo",
 		Usage:     "run the whole loop once on this computer: message, push, fetch, preview",
-		UsageText: "wnode demo [--verbose]",
+		UsageText: "wnode demo [--store URL] [--verbose]",
 		Description: "It starts a mailserver with push, a relay, an emulated FCM, Alice's node and two devices of Bob, all real nodes\n" +
 			"that talk over 127.0.0.1 and keep their data in a temporary directory. Bob registers and goes to sleep,\n" +
 			"Alice writes, the pushes wake his devices, and they show who wrote what. Then they and Carol are a group: a mention\n" +
 			"wakes only the mentioned, is read on the tablet and gone on the phone. The last lines tell the count, and the exit\n" +
 			"code is not 0 if anything is missing or late.",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "verbose", Usage: "log what the nodes do, on standard error"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "store", Usage: "keep the mailserver's archive and registrations in the PostgreSQL database at this `URL`, an empty one"},
+			&cli.StringFlag{Name: "store.password", Usage: "`FILE` with the database's password"},
+			&cli.BoolFlag{Name: "verbose", Usage: "log what the nodes do, on standard error"},
+		},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
@@ -52,7 +56,10 @@ func demoCommand() *cli.Command {
 			}
 			ctx, cancel := context.WithTimeoutCause(c.Context, demoPatience, fmt.Errorf("the demo took longer than %v", demoPatience))
 			defer cancel()
-			d := &demo{trace: newTrace(c.App.Writer), logger: node.NewLogger(c.App.ErrWriter, settings)}
+			d := &demo{
+				trace: newTrace(c.App.Writer), logger: node.NewLogger(c.App.ErrWriter, settings),
+				store: c.String("store"), password: c.String("store.password"),
+			}
 			result, err := d.run(ctx)
 			if err != nil {
 				return fmt.Errorf("demo failed: %w", err)
@@ -65,8 +72,10 @@ func demoCommand() *cli.Command {
 
 // demo is one run of the loop.
 type demo struct {
-	trace  *trace
-	logger *slog.Logger
+	trace    *trace
+	logger   *slog.Logger
+	store    string // URL of a database, or empty
+	password string // file with its password, or empty
 
 	fcm         *emulate.FCM
 	mail, relay *node.Node
@@ -137,6 +146,7 @@ func (d *demo) startNodes(ctx context.Context, dir string) error {
 
 	if d.mail, err = d.startNode(filepath.Join(dir, "mailserver"), func(cfg *config.Config) {
 		cfg.Push.Enabled = true
+		cfg.Node.Store, cfg.Node.StorePasswordFile = d.store, d.password
 		cfg.Push.Provider = []config.Provider{{Name: "fcm", Type: "fcm", Options: map[string]any{
 			"Endpoint":        d.fcm.Endpoint(),
 			"CredentialsFile": credentials,
