@@ -19,6 +19,8 @@ need systemd-analyze systemd
 need promtool prometheus
 need rpm rpm
 need shellcheck shellcheck
+need zsh zsh
+need fish fish
 need ansible-playbook ansible-core
 need ansible-lint ansible-lint
 
@@ -51,6 +53,15 @@ fi
 binary=$(echo "$work"/one/whisperpush_*_linux_"$arch"/wnode)
 ! ldd "$binary" >/dev/null 2>&1 || fail "$binary is not static"
 "$binary" version
+
+say "completions, in their shells"
+"$binary" completion zsh >"$work/_wnode"
+# compsys hands over words and CURRENT and shows what _describe is given: here it is printed.
+zsh -f -c '_describe() { print -rl -- ${(P)2}; }; _files() { :; }; words=(wnode device inb) CURRENT=3; source "$1"' zsh "$work/_wnode" |
+	grep '^inbox:be an app' >/dev/null || fail "zsh completes nothing"
+"$binary" completion fish >"$work/wnode.fish"
+(PATH=$(dirname "$binary"):$PATH fish -c "source '$work/wnode.fish'; complete -C 'wnode device inb'; complete -C 'wnode --datad'") >"$work/fish"
+grep '^inbox' "$work/fish" >/dev/null && grep -e '^--datadir' "$work/fish" >/dev/null || fail "fish completes $(cat "$work/fish")"
 
 say "the Ansible role"
 deploy/ansible/test.sh "$binary"

@@ -113,7 +113,7 @@ func (r *Restoration) complete(now time.Time) error {
 		return err
 	}
 	format, err := r.s.Get(vault.KeyFormat)
-	if err != nil || !bytes.Equal(format, []byte{vault.StoreFormat}) || lost(r.s, vault.KeyCheck) {
+	if err != nil || !vault.Readable(format) || lost(r.s, vault.KeyCheck) {
 		return fmt.Errorf("%w: the record of its format or its key is missing", vault.ErrFormat)
 	}
 	if err := outbox.Restored(r.s, now); err != nil {

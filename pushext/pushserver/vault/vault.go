@@ -40,7 +40,10 @@ var (
 
 // StoreFormat is the layout of the whole database; a record that changes
 // alone has a version byte of its own.
-const StoreFormat = 1
+//
+// A database of an earlier format is taken over when it is opened, and refused by the programs of before from then on: they
+// would take records that they cannot read for damaged ones. Format 2 came with ledgers in the records of the outbox.
+const StoreFormat = 2
 
 var (
 	KeyFormat = []byte{Meta, 'f'}
@@ -163,7 +166,7 @@ func (s *Vault) check() error {
 	if err != nil {
 		return fmt.Errorf("read push database: %w", err)
 	}
-	if !bytes.Equal(format, []byte{StoreFormat}) {
+	if !Readable(format) {
 		return fmt.Errorf("%w: %x (this program knows %x); use the program that wrote it", ErrFormat, format, StoreFormat)
 	}
 	sealed, err := s.DB.Get(KeyCheck)
@@ -173,7 +176,17 @@ func (s *Vault) check() error {
 	if _, err := s.Open(KeyCheck, sealed); err != nil {
 		return fmt.Errorf("%w: restore the key file that belongs to it, or remove the database to start with no registrations", ErrDiskKey)
 	}
-	return s.unwrap()
+	if err := s.unwrap(); err != nil || format[0] == StoreFormat {
+		return err
+	}
+	var b durable.Batch
+	b.Put(KeyFormat, []byte{StoreFormat})
+	return s.DB.Write(&b)
+}
+
+// Readable tells whether a record at KeyFormat is of this format or an earlier one.
+func Readable(format []byte) bool {
+	return len(format) == 1 && format[0] >= 1 && format[0] <= StoreFormat
 }
 
 // sealVersion is the first byte of every sealed record, so that the cipher can

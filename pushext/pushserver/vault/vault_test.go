@@ -32,6 +32,31 @@ func TestStoreRefusesAnotherKeyAndFormat(t *testing.T) {
 	require.NoError(t, s.Close())
 	_, err = open(diskKey)
 	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "use the program that wrote it")
+}
+
+// A database of before is taken over, once its key is known to be right, and is then of this format.
+func TestEarlierFormat(t *testing.T) {
+	disk := faultstore.New()
+	open := func(key []byte) (*Vault, error) { return Open("", key, durable.Options{Storage: disk}) }
+	s, err := open(diskKey)
+	require.NoError(t, err)
+	var b durable.Batch
+	b.Put(KeyFormat, []byte{1})
+	require.NoError(t, s.Write(&b))
+	require.NoError(t, s.Close())
+
+	_, err = open(bytes.Repeat([]byte{8}, DiskKeySize))
+	require.ErrorIs(t, err, ErrDiskKey)
+	s, err = open(diskKey)
+	require.NoError(t, err)
+	format, err := s.Get(KeyFormat)
+	require.NoError(t, err)
+	require.Equal(t, []byte{StoreFormat}, format)
+	require.NoError(t, s.Close())
+	for _, wrong := range [][]byte{nil, {}, {0}, {1, 1}, {StoreFormat + 1}} {
+		require.False(t, Readable(wrong))
+	}
 }
 
 func TestSealBindsARecordToItsKey(t *testing.T) {
