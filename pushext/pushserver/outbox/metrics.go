@@ -25,8 +25,11 @@ const ReasonAbsent = "absent"
 // metrics are those of an outbox. Reasons are the fixed phrases of providers and
 // of this package.
 type metrics struct {
-	reasons measure.Reasons
+	reasons  measure.Reasons
+	accounts accounts
 
+	open          prometheus.Gauge
+	unaccounted   prometheus.Gauge
 	matches       prometheus.Counter
 	outcomes      *prometheus.CounterVec // outcome, reason
 	silenced      prometheus.Counter
@@ -40,7 +43,9 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := measure.New(r)
 	return &metrics{
-		matches:       m.Counter("matches_total", "Archived envelopes that a registration is to be woken for."),
+		matches:       m.Counter("matches_total", "Archived envelopes that matched a registration: each ends with an outcome, or waits."),
+		open:          m.Gauge("matches_open", "Matches that have not ended, by the latest sweep of the outbox."),
+		unaccounted:   m.Gauge("matches_unaccounted", "By how much matches, their outcomes and those that wait do not add up, by the latest sweep. It is 0, or something is lost."),
 		outcomes:      m.Counters("outcomes_total", "Ends of matches.", "outcome", "reason"),
 		silenced:      m.Counter("silenced_total", "Devices left alone because they fetched nothing after many wake-ups."),
 		damaged:       m.Counter("damaged_records_total", "Outbox records that could not be decoded."),
@@ -52,7 +57,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) outcome(outcome, reason string) {
+	m.accounts.ended.Add(1)
 	m.outcomes.WithLabelValues(outcome, m.reasons.Label(reason)).Inc()
+}
+
+// match counts n matches.
+func (m *metrics) match(n uint32) {
+	m.accounts.matched.Add(int64(n))
+	m.matches.Add(float64(n))
 }
 
 func (m *metrics) fetched(provider string, after time.Duration) {

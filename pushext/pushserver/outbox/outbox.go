@@ -295,7 +295,10 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 			}
 			o.closeLedger(d) // which ones they were is not known
 			d.skip(m.Left)
-			o.m.outcomes.WithLabelValues(outcomeOverflow, reasonCrowd).Add(float64(m.Left))
+			o.m.match(m.Left)
+			for range m.Left {
+				o.m.outcome(outcomeOverflow, reasonCrowd)
+			}
 			o.touch(d)
 		}
 		expired := now.Sub(m.At) > o.ttl
@@ -309,10 +312,12 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 		case m.Quiet:
 			continue
 		case o.early.take(m.ID, m.Hash, now):
+			o.m.match(1)
 			o.m.outcome(outcomeSeen, "before_match")
 			o.unowe(m.ID, m.Hash)
 			continue
 		case expired:
+			o.m.match(1)
 			o.m.outcome(outcomeExpired, "catch_up")
 			continue
 		}
@@ -324,6 +329,7 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 			o.touch(d)
 		}
 		if m.Crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {
+			o.m.match(1)
 			o.m.outcome(outcomeOverflow, reasonCrowd) // it will ask for everything, once it asks
 			continue
 		}
@@ -335,7 +341,7 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 			o.ended(d, *dropped, outcomeOverflow, "overflow")
 		}
 		o.uncommitted++
-		o.m.matches.Inc()
+		o.m.match(1)
 		o.touch(d)
 		if !o.silenced(d) {
 			rings = append(rings, m)

@@ -11,15 +11,25 @@ import (
 
 // Sweep ends the entries that are older than the TTL, and forgets devices whose
 // registration is absent: a crash, or a match in the moment in which it ended, may
-// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out.
+// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out. On its
+// way it counts what waits, and sees whether the books of matches are right.
 func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registration.ID) bool) error {
 	o.mu.Lock()
 	limit := now.Add(-o.ttl).UnixMilli()
 	o.mu.Unlock()
 	stale := func(e entry) bool { return e.at < limit }
-	return errors.Join(o.records(ctx, func(id registration.ID, d *device, err error) error {
+	before, open := o.m.accounts.mark(), 0
+	if err := o.Synced(ctx); err != nil {
+		return err
+	}
+	err := o.records(ctx, func(id registration.ID, d *device, err error) error {
 		if err != nil {
 			return nil // told when it is loaded
+		}
+		for _, e := range d.entries {
+			if !e.read && !stale(e) {
+				open++
+			}
 		}
 		if _, pending := d.unread(); pending == 0 && absent(id) {
 			return o.Forget(id, OutcomeGone, ReasonAbsent)
@@ -35,7 +45,13 @@ func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registrat
 				return stale(e)
 			})
 		})
-	}), o.sweepTwins())
+	})
+	if err == nil {
+		wrong := o.m.accounts.settle(before, o.m.accounts.mark(), int64(open))
+		o.m.open.Set(float64(open))
+		o.m.unaccounted.Set(float64(wrong))
+	}
+	return errors.Join(err, o.sweepTwins())
 }
 
 // expire ends an unread entry that is too old. The reason says what kept it
