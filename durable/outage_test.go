@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,9 +35,10 @@ func TestOutageAtAnyOperation(t *testing.T) {
 		for n := range 5 + r.IntN(40) {
 			require.NoError(t, write(n))
 		}
-		left := r.IntN(12) // operations until it fails
+		var left atomic.Int64 // operations until it fails; the database has goroutines of its own
+		left.Store(r.Int64N(12))
 		s.Disk().SetFault(func(faultstore.Op) error {
-			if left--; left >= 0 {
+			if left.Add(-1) >= 0 {
 				return nil
 			}
 			return errors.New("I/O error")

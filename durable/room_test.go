@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -235,10 +236,9 @@ func TestFailedSyncInTheRoom(t *testing.T) {
 	for i := range 40 {
 		require.NoError(t, writeOne(d, i))
 	}
-	failing := true
+	var failed atomic.Bool
 	s.Disk().SetFault(func(op faultstore.Op) error {
-		if failing && op.Kind == faultstore.Sync && op.File.Type == storage.TypeJournal {
-			failing = false
+		if op.Kind == faultstore.Sync && op.File.Type == storage.TypeJournal && failed.CompareAndSwap(false, true) {
 			return eio
 		}
 		return nil
