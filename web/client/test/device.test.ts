@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { hex, hex0x, utf8 } from '../src/bytes.js';
-import { Device, DeviceError, MemoryStore } from '../src/device/index.js';
+import { Device, DeviceError, MemoryStore, newGroup } from '../src/device/index.js';
 import * as push from '../src/push/index.js';
 import { Envelope, newPrivateKey, publicKeyOf, seal } from '../src/whisper/index.js';
 import { family, registration, texts, work, World } from './device-support.js';
@@ -177,6 +177,41 @@ test('what was read on another device is dismissed, and not shown later', async 
 	// Now that it was opened, the message is known in whatever envelope.
 	await server.deliver(Envelope.encode({ ...fieldsOf(envelope), expiry: envelope.expiry + 1 }));
 	assert.deepEqual(texts(await device.receive(server.pushes.pop()!)), []);
+});
+
+test('a dismissal that was lost comes with the next reply, until the device has said that it came', async () => {
+	const device = await registered();
+	const read = await written('read elsewhere');
+	const event = await device.receive(server.pushes.pop()!);
+	await device.shown(event.previews.map((p) => p.hash));
+	server.only().owed = [read.hash];
+	await written('news');
+	const next = await device.receive(server.pushes.pop()!);
+	assert.deepEqual([texts(next), next.dismissed], [['news'], [hex0x(read.hash)]]);
+	assert.equal(server.only().owed.length, 1, 'it does not know yet');
+
+	// Read while it waits here, and told by the reply that it is fetched with: it is not shown at all.
+	const late = await written('read at once');
+	server.only().owed.push(late.hash);
+	const last = await device.receive(server.pushes.pop()!);
+	assert.deepEqual([texts(last).includes('read at once'), last.dismissed], [false, [hex0x(late.hash)]]);
+	assert.deepEqual(server.only().owed.map(hex0x), [hex0x(late.hash)], 'it knows of the first one');
+});
+
+test('a device of several asks at its start for dismissals that were lost, also if there is no news', async () => {
+	const alone = await registered();
+	server.requests.length = 0;
+	await alone.history();
+	assert.ok(!server.requests.some((r) => r.body.kind === 'fetch'), 'one that is alone is owed none');
+
+	await alone.register({ ...registration, group: newGroup() });
+	const envelope = await written('read elsewhere');
+	const event = await alone.receive(server.pushes.pop()!);
+	await alone.shown(event.previews.map((p) => p.hash));
+	server.only().owed = [envelope.hash];
+	assert.deepEqual((await alone.history()).dismissed, [hex0x(envelope.hash)]);
+	assert.deepEqual((await alone.history()).dismissed, [], 'once');
+	assert.deepEqual(server.only().owed, []);
 });
 
 test('what the server no longer has is told, and not asked for again', async () => {

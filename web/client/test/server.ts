@@ -43,6 +43,8 @@ interface Registered {
 	epoch: bigint;
 	waiting: Uint8Array[];
 	seen: string[];
+	/** Dismissals that the device has not said came. */
+	owed: Uint8Array[];
 }
 
 export class TestServer implements Transport {
@@ -167,7 +169,7 @@ export class TestServer implements Transport {
 				const next: Registered = {
 					register: body, version: body.version, channels: new Map(body.channels.map((c) => [hex(c.topic), c])),
 					state: renewed ? account.state : push.State.waiting, code: renewed ? undefined : filled(16, 0xc0),
-					seq: account?.seq ?? 0n, epoch: account?.epoch ?? ++this.#epochs, waiting: account?.waiting ?? [], seen: account?.seen ?? [],
+					seq: account?.seq ?? 0n, epoch: account?.epoch ?? ++this.#epochs, waiting: account?.waiting ?? [], seen: account?.seen ?? [], owed: account?.owed ?? [],
 				};
 				this.accounts.set(hex(signer), next);
 				if (next.code) {
@@ -221,7 +223,13 @@ export class TestServer implements Transport {
 				frames.push(...found.flatMap((e) => (e ? [{ kind: 'envelope', bytes: e.raw } as const] : [])));
 				const sent = body.hashes.filter((_, i) => found[i]);
 				const missing = body.hashes.filter((_, i) => !found[i]);
-				frames.push(await this.frame(reply(push.Code.ok, '', { kind: 'fetch', sent, missing, later: [] }), signer));
+				let owed: push.Owed | undefined;
+				if (body.owed) {
+					const { dismissed } = body.owed;
+					account.owed = account.owed.filter((h) => !dismissed.some((other) => equal(h, other)));
+					owed = { dismissed: account.owed };
+				}
+				frames.push(await this.frame(reply(push.Code.ok, '', { kind: 'fetch', sent, missing, later: [], owed }), signer));
 				return frames;
 			}
 		}

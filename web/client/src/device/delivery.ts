@@ -6,11 +6,11 @@ import { Code } from '../push/reply.js';
 import { mergeBlooms, topicBloom } from '../whisper/bloom.js';
 import { type Envelope } from '../whisper/envelope.js';
 import { type Account } from './account.js';
-import { type Asker, type AskOptions } from './ask.js';
+import { type Asker, type AskOptions, type Exchange } from './ask.js';
 import { type Chat, openWith, type Preview, renamed, topicsOf } from './chat.js';
 import { collect, type MailKey } from './collect.js';
 import { DeviceError, isRefused, refusalOf } from './errors.js';
-import { maxWaiting, raise } from './state.js';
+import { maxDismissed, maxWaiting, raise } from './state.js';
 
 /** How much older than the device's first start an envelope may be and still belong to its history, in seconds: the longest usual lifetime, and what a server lets a clock be off. */
 const historySlack = 600;
@@ -108,6 +108,37 @@ export class Delivery {
 		hashes.forEach((hash) => this.#given.delete(hex(hash)));
 	}
 
+	/** Adds to an event what was read on another device, whether a push or a reply says so. What the event shows of it is not shown. */
+	async dismiss(hashes: readonly Uint8Array[], event: Draft): Promise<void> {
+		await this.shown(hashes);
+		await this.#parts.account.change((s) => {
+			const came = s.dismissed ?? [];
+			s.dismissed = [...came, ...hashes.filter((hash) => !came.some((h) => equal(h, hash)))].slice(-maxDismissed);
+		});
+		for (const hash of hashes.map(hex0x)) {
+			event.previews.delete(hash);
+			if (!event.dismissed.includes(hash)) {
+				event.dismissed.push(hash);
+			}
+		}
+	}
+
+	// Asks for envelopes, and for what else the server owes the device: dismissals that were
+	// lost. It says which came, which the server knows then.
+	async #ask(hashes: readonly Uint8Array[], received: readonly Uint8Array[], event: Draft, options: AskOptions): Promise<Exchange> {
+		const { account, asker } = this.#parts;
+		const dismissed = await account.read((s) => (s.dismissed ?? []).slice(0, asker.fetch));
+		const exchange = await asker.ask({ kind: 'fetch', hashes, received, owed: { dismissed } }, options);
+		const { reply } = exchange;
+		if (reply.code === Code.ok && reply.body?.kind === 'fetch') {
+			if (dismissed.length > 0) {
+				await account.change((s) => (s.dismissed = (s.dismissed ?? []).filter((hash) => !dismissed.some((h) => equal(h, hash)))));
+			}
+			await this.dismiss(reply.body.owed?.dismissed ?? [], event);
+		}
+		return exchange;
+	}
+
 	/**
 	 * Fetches what a push tells of. Where pushes were lost, or more waits than fits, it asks
 	 * for everything since the cursor besides: the same envelopes, and those that the push
@@ -153,7 +184,7 @@ export class Delivery {
 		});
 		while (wanted.length > 0) {
 			const part = wanted.slice(0, asker.fetch);
-			const { reply, envelopes } = await asker.ask({ kind: 'fetch', hashes: part, received: [] }, options);
+			const { reply, envelopes } = await this.#ask(part, [], event, options);
 			if (reply.code !== Code.ok) {
 				throw refusalOf('fetch', reply);
 			}
@@ -207,8 +238,10 @@ export class Delivery {
 			}
 			event.more = true;
 		} finally {
-			if (fresh.length > 0 && (await account.read((s) => s.active))) {
-				await new Draft().attempt(() => this.#receipt(fresh, options)); // else the next push names them, and fetching them is the receipt
+			// A device of several asks in any case, for dismissals that were lost; upon a push its fetch does.
+			const { active, grouped } = await account.read((s) => ({ active: s.active, grouped: s.grouped === true }));
+			if (active && (fresh.length > 0 || (grouped && event.seq === 0n))) {
+				await new Draft().attempt(() => this.#receipt(fresh, event, options)); // else the next push names them, and fetching them is the receipt
 			}
 		}
 	}
@@ -312,13 +345,13 @@ export class Delivery {
 
 	// Tells the server what came by the history, so that it wakes the device no more for
 	// that: the newest that one request holds, as a server keeps no more waiting for a device.
-	async #receipt(hashes: readonly Uint8Array[], options: AskOptions): Promise<void> {
+	async #receipt(hashes: readonly Uint8Array[], event: Draft, options: AskOptions): Promise<void> {
 		const { asker } = this.#parts;
 		if (!asker.receipts) {
 			await asker.ask({ kind: 'status' }, options);
 		}
 		if (asker.receipts) {
-			await asker.ask({ kind: 'fetch', hashes: [], received: hashes.slice(-asker.fetch) }, options);
+			await this.#ask([], hashes.slice(-asker.fetch), event, options);
 		} // else it is a server of before 2027
 	}
 }

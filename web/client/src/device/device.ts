@@ -170,7 +170,7 @@ export class Device {
 				},
 				answered: (s, done) => {
 					if (done) {
-						[s.plain, s.asked] = [plain, undefined];
+						[s.plain, s.asked, s.grouped] = [plain, undefined, group.length > 0];
 						this.#unsure = []; // the channels are these now
 					} else {
 						s.asked = before;
@@ -246,8 +246,7 @@ export class Device {
 					await event.attempt(() => this.#confirm(payload, o));
 					break;
 				case PayloadKind.dismiss:
-					await this.#delivery.shown(payload.hashes);
-					event.dismissed.push(...payload.hashes.map(hex0x));
+					await this.#delivery.dismiss(payload.hashes, event);
 					break;
 				case PayloadKind.messages:
 					await event.attempt(() => this.#delivery.messages(payload, event, o));

@@ -10,6 +10,9 @@ import { DeviceError } from './errors.js';
  */
 export const maxWaiting = 1024;
 
+/** How many dismissals are kept that the server is still to be told of. Of older ones it may tell again, which does no harm. */
+export const maxDismissed = 128;
+
 /** How many shown messages are remembered, to tell what comes again, in whatever envelope, from what is new. */
 export const maxShown = 1 << 14;
 
@@ -60,6 +63,10 @@ export interface State {
 	known: Uint8Array;
 	/** What the app has not said that it has, oldest first, at most {@link maxWaiting}. */
 	waiting: Waiting[];
+	/** Hashes of dismissals that came, which the server is still to be told, oldest first, at most {@link maxDismissed}; missing: there are none. */
+	dismissed?: Uint8Array[];
+	/** The registration is in a group, so that the server may owe the device dismissals. */
+	grouped?: boolean;
 }
 
 /** Makes the keys of a new device. */
@@ -98,7 +105,8 @@ export function readState(held: unknown): State {
 		state.cursor instanceof Uint8Array &&
 		state.known instanceof Uint8Array &&
 		state.known.length % markSize === 0 &&
-		Array.isArray(state.waiting);
+		Array.isArray(state.waiting) &&
+		(state.dismissed === undefined || Array.isArray(state.dismissed));
 	if (!whole) {
 		throw new DeviceError('damaged', 'the state in the store is damaged; remove it to start anew');
 	}
