@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -76,14 +77,31 @@ func newNode(t testing.TB, name, settings, target, url string, keys map[string]s
 	require.NoError(t, err)
 	t.Cleanup(n.proxy.Close)
 	n.url = strings.Replace(url, target, n.proxy.Addr(), 1)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	n.port = l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
+	n.port = quietPort(t)
 	n.enode = enode.NewV4(&own.PublicKey, net.IPv4(127, 0, 0, 1), n.port, 0)
 	require.NoError(t, os.WriteFile(n.settings(), []byte(settings), 0o600))
 	return n
 }
+
+// quietPort returns a free port that no outgoing connection is given while the node that has it
+// is down: one below those that Linux gives them by itself.
+func quietPort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		port := 20_000 + rand.IntN(12_000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue // somebody has it
+		}
+		require.NoError(t, l.Close())
+		return port
+	}
+	require.FailNow(t, "there is no free port below 32,000")
+	return 0
+}
+
+// lastWords is how much of a log is told of a node that did not start.
+const lastWords = 2 << 10
 
 func (n *node) settings() string { return filepath.Join(n.dir, "..", filepath.Base(n.dir)+".toml") }
 
@@ -110,7 +128,8 @@ func (n *node) start(password string) error {
 		if _, err := lines.ReadString('\n'); err != nil {
 			cmd.Process.Kill()
 			cmd.Wait()
-			return fmt.Errorf("%s did not start: %w\n%s", n.name, err, n.stderr.String())
+			said := n.stderr.String()
+			return fmt.Errorf("%s did not start: %w\n…%s", n.name, err, said[max(0, len(said)-lastWords):])
 		}
 	}
 	n.mu.Lock()
