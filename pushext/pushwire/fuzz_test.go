@@ -90,6 +90,7 @@ func FuzzDecodePayload(f *testing.F) {
 
 func FuzzDecodeOffer(f *testing.F) {
 	f.Add(readVectors(f)["offer"])
+	f.Add(readVectors(f)["offer-succession"])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		o, err := DecodeOffer(b)
 		if err != nil {

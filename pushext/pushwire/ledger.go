@@ -172,6 +172,12 @@ func readLedger(r *reader, body ReplyBody) (l Ledger) {
 	return l
 }
 
+// absent reports whether it is all zeros: it stands where a reply has none and goes on behind
+// it.
+func (l *Ledger) absent() bool {
+	return l.Secret == [LedgerSecretSize]byte{} && l.Signature == [SignatureSize]byte{}
+}
+
 // Sign signs the head with the push key.
 func (l *Ledger) Sign(pushKey *ecdsa.PrivateKey) error {
 	signature, err := crypto.Sign(l.Head.digest(LedgerID(l.Secret)), pushKey)

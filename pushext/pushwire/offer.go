@@ -1,6 +1,7 @@
 package pushwire
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"fmt"
@@ -28,7 +29,7 @@ func OfferFilter() whisper.Filter {
 // Offer is how a server announces itself: a Whisper message on OfferTopic,
 // symmetric with the key Keccak-256("whisperpush/2/offer"), signed by the push
 // key, whose payload is
-// RLP [version, issued, expires, enode, providers, limits, price].
+// RLP [version, issued, expires, enode, providers, limits, price, successions].
 type Offer struct {
 	Issued    uint64 // Unix seconds
 	Expires   uint64 // Unix seconds; do not trust the offer any longer
@@ -36,6 +37,21 @@ type Offer struct {
 	Providers []ProviderOffer
 	Limits    Limits
 	Price     string // a sentence; empty: free
+
+	// Successions lead from the push key that signed the offer to the one that the server
+	// goes on with; see PushKey. Empty: it goes on with that one.
+	Successions []Succession `json:",omitzero"`
+}
+
+// PushKey is the push key, compressed, that the server of an offer goes on with: that of who
+// signed it, or the one that follows it. The error wraps ErrSuccession.
+func (o *Offer) PushKey(signer *ecdsa.PublicKey) ([]byte, error) {
+	key := crypto.CompressPubkey(signer)
+	path, err := Follow(key, o.Successions)
+	if err == nil && len(path) > 0 {
+		key = bytes.Clone(path[len(path)-1].Next[:])
+	}
+	return key, err
 }
 
 // ProviderOffer tells of a provider: [name, info].
@@ -61,6 +77,7 @@ func EncodeOffer(o Offer) ([]byte, error) {
 		})
 		o.Limits.encode(w)
 		w.WriteString(o.Price)
+		w.tail(len(o.Successions) > 0, func() { writeSuccessions(w, o.Successions) })
 	})
 	if err != nil {
 		return nil, err
@@ -92,6 +109,7 @@ func DecodeOffer(b []byte) (Offer, error) {
 	}))
 	o.Limits = readLimits(r)
 	o.Price = string(r.bytes("price", MaxText))
+	o.Successions = readSuccessions(r)
 	if r.err != nil {
 		return Offer{}, r.err
 	}

@@ -125,9 +125,9 @@ func TestTailsAreIgnored(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &Confirm{Code: vectorCode}, got.Body)
 	require.Equal(t, &LedgerQuery{Count: 4}, got.Ledger)
-	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "", ledgerTail(), "tail"}))
+	rep, err := DecodeReply(raw(t, []any{uint(2), vectorID[:], uint(200), "text", uint(9), "why", uint(77), []any{"unknown"}, "", ledgerTail(), []any{successionTail()}, "tail"}))
 	require.NoError(t, err)
-	require.Equal(t, Reply{ID: vectorID, Code: 200, Text: "text", State: 9, Reason: "why", Ledger: vectorLedger()}, rep)
+	require.Equal(t, Reply{ID: vectorID, Code: 200, Text: "text", State: 9, Reason: "why", Ledger: vectorLedger(), Successions: []Succession{vectorSuccession()}}, rep)
 	require.ErrorContains(t, rep.Error(), "code_200")
 }
 
@@ -135,6 +135,12 @@ func TestTailsAreIgnored(t *testing.T) {
 func ledgerTail() []any {
 	l := vectorLedger()
 	return []any{l.Secret[:], l.Log, uint(l.Since), uint(l.Begun), l.Topics[:], uint(l.Through), uint(l.At), uint(l.Count), l.Chain[:], l.Signature[:], l.Told, "new"}
+}
+
+// successionTail is the succession of the vectors, and an element more.
+func successionTail() []any {
+	s := vectorSuccession()
+	return []any{s.Former[:], s.Next[:], uint(s.Begun), uint(s.Until), s.Signature[:], s.Consent[:], "new"}
 }
 
 // An older client may leave out what it does not know.

@@ -35,12 +35,13 @@ const (
 	Work            Code = 16 // more proof of work is needed, see Limits
 	WrongServer     Code = 17 // the request names another server's push key
 	Unpaid          Code = 18 // only with a voucher that is good, see Text and the server's Offer
+	Retired         Code = 19 // the server has another push key, see Reply.Successions, or ask who runs it if there are none
 )
 
 var codes = [...]string{
 	"ok", "malformed", "bad_version", "unsupported", "clock", "replayed", "stale", "unconfirmed", "wrong_code",
 	"unknown_provider", "bad_address", "limit", "busy", "not_registered", "disabled", "internal", "work", "wrong_server",
-	"unpaid",
+	"unpaid", "retired",
 }
 
 // String is the code's name, such as "bad_address".
@@ -93,7 +94,7 @@ func (s State) String() string {
 }
 
 // Reply answers a request:
-// RLP [version, id, code, text, state, reason, kind, body, to, ledger].
+// RLP [version, id, code, text, state, reason, kind, body, to, ledger, successions].
 type Reply struct {
 	ID   [IDSize]byte // of the request; zero if it could not be read
 	Code Code
@@ -115,6 +116,11 @@ type Reply struct {
 	// Ledger answers Request.Ledger; nil: it was not asked for, or there is none now. The
 	// device checks its signature.
 	Ledger *Ledger
+
+	// Successions lead from the push key that the request was made for, or one before it, to
+	// the one that the server has now, oldest first, while the server answers to a former
+	// one; see Follow. A device goes on with the last.
+	Successions []Succession `json:",omitzero"`
 }
 
 // Error is the refusal as a Go error, nil if the code is OK.
@@ -175,8 +181,16 @@ func EncodeReply(rep Reply) ([]byte, error) {
 			w.WriteUint64(uint64(rep.Body.replyKind()))
 			w.list(func() { rep.Body.encode(w) })
 		}
-		w.tail(len(rep.To) > 0 || rep.Ledger != nil, func() { w.WriteBytes(rep.To) })
-		w.tail(rep.Ledger != nil, func() { w.list(func() { rep.Ledger.encode(w, rep.Body) }) })
+		more := len(rep.Successions) > 0
+		w.tail(len(rep.To) > 0 || rep.Ledger != nil || more, func() { w.WriteBytes(rep.To) })
+		w.tail(rep.Ledger != nil || more, func() {
+			ledger := rep.Ledger
+			if ledger == nil {
+				ledger = new(Ledger) // devices from before there were successions read no empty list here
+			}
+			w.list(func() { ledger.encode(w, rep.Body) })
+		})
+		w.tail(more, func() { writeSuccessions(w, rep.Successions) })
 	})
 }
 
@@ -212,6 +226,10 @@ func DecodeReply(b []byte) (Reply, error) {
 	r.leave(inner)
 	rep.To = r.maybe("receiver", PushKeySize)
 	rep.Ledger = option("ledger", func(r *reader) Ledger { return readLedger(r, rep.Body) })(r)
+	if rep.Ledger != nil && rep.Ledger.absent() {
+		rep.Ledger = nil
+	}
+	rep.Successions = readSuccessions(r)
 	if r.err != nil {
 		return Reply{}, r.err
 	}

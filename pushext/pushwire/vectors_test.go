@@ -28,6 +28,7 @@ const vectorFile = "testdata/vectors.txt"
 // Keys of the vectors; nobody else should use them.
 var (
 	vectorPushKey         = mustKey("4545454545454545454545454545454545454545454545454545454545454545")
+	vectorNextKey         = mustKey("4646464646464646464646464646464646464646464646464646464646464646")
 	vectorRegistrationKey = mustKey("7171717171717171717171717171717171717171717171717171717171717171")
 	vectorSealPrivate     = bytes.Repeat([]byte{0x5e}, SealKeySize)
 	vectorRoot            = bytes.Repeat([]byte{0x0b}, RootSize)
@@ -176,6 +177,15 @@ func vectorLedger() *Ledger {
 	return l
 }
 
+// vectorSuccession is that of vectorPushKey by vectorNextKey.
+func vectorSuccession() Succession {
+	s, err := NewSuccession(vectorPushKey, vectorNextKey, 1_800_000_000, 1_801_209_600)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 func vectorReplies() []vector[Reply] {
 	return []vector[Reply]{
 		{"register-reply", "ok, waiting; version 7, expires 1800604800, challenged, limits 4 1000 2592000 64 0.2", Reply{ID: vectorID, State: Waiting,
@@ -207,6 +217,12 @@ func vectorReplies() []vector[Reply] {
 			To: vectorAccount[:], Ledger: vectorLedger()}},
 		{"fetch-reply-ledger", "as fetch-reply, with the ledger of confirm-reply-ledger; what it tells is the second hash of the body", Reply{ID: vectorID, State: Active,
 			To: vectorAccount[:], Body: &FetchReply{Sent: vectorHashes[:1], Missing: vectorHashes[1:]}, Ledger: vectorLedger()}},
+		{"confirm-reply-succession", "as confirm-reply-ledger, without a ledger, and with the succession of the push key by the next push key, begun 1800000000, until 1801209600", Reply{ID: vectorID, State: Active,
+			To: vectorAccount[:], Successions: []Succession{vectorSuccession()}}},
+		{"fetch-reply-succession", "as fetch-reply-ledger, with that succession", Reply{ID: vectorID, State: Active,
+			To: vectorAccount[:], Body: &FetchReply{Sent: vectorHashes[:1], Missing: vectorHashes[1:]}, Ledger: vectorLedger(), Successions: []Succession{vectorSuccession()}}},
+		{"refusal-retired", `retired, "the server has another push key"; no body, with that succession`, Reply{ID: vectorID, Code: Retired, Text: "the server has another push key",
+			To: vectorAccount[:], Successions: []Succession{vectorSuccession()}}},
 		{"refusal", `not registered, "there is no registration under this key"; no body`, Reply{ID: vectorID, Code: NotRegistered, Text: "there is no registration under this key"}},
 	}
 }
@@ -270,6 +286,7 @@ func TestWriteVectors(t *testing.T) {
 		"# Written by: go test ./pushext/pushwire -run TestWriteVectors -update\n#\n")
 	fmt.Fprintf(&out, "# push key (secp256k1, private)          %x\n", crypto.FromECDSA(vectorPushKey))
 	fmt.Fprintf(&out, "# push key (public, compressed)          %x\n", crypto.CompressPubkey(&vectorPushKey.PublicKey))
+	fmt.Fprintf(&out, "# next push key (secp256k1, private)     %x\n", crypto.FromECDSA(vectorNextKey))
 	fmt.Fprintf(&out, "# registration key (private)             %x\n", crypto.FromECDSA(vectorRegistrationKey))
 	fmt.Fprintf(&out, "# registration key (public, compressed)  %x\n", crypto.CompressPubkey(&vectorRegistrationKey.PublicKey))
 	fmt.Fprintf(&out, "# seal key (X25519, private)             %x\n", vectorSealPrivate)
@@ -295,6 +312,10 @@ func TestWriteVectors(t *testing.T) {
 	}
 	b, err := EncodeOffer(vectorOffer())
 	block("offer", "offer: issued 1800000000, expires an hour later; fcm and webhook", b, err)
+	following := vectorOffer()
+	following.Successions = []Succession{vectorSuccession()}
+	b, err = EncodeOffer(following)
+	block("offer-succession", "the same offer, with the succession of confirm-reply-succession", b, err)
 	capability := Capability(vectorRoot, "alice")
 	block("capability", `capability of the holder "alice" from the root 32 × 0b`, capability[:], nil)
 	for _, v := range vectorPayloads() {

@@ -115,8 +115,20 @@ func replyVectors() map[string]pushwire.Reply {
 			Secret: [pushwire.LedgerSecretSize]byte(repeated(0x5c, 16)), Signature: [pushwire.SignatureSize]byte(repeated(0x51, 64)), Told: []common.Hash{hashA, hashB},
 			Head: pushwire.Head{Log: standing.Log, Since: 1 << 40, Begun: issued, Topics: hashA, Through: 1<<40 + 3, At: issued + 1, Count: 1<<64 - 1, Chain: hashB},
 		}},
+		"retired": {ID: id, Code: pushwire.Retired, Text: "another push key", Successions: []pushwire.Succession{succession, succession}},
+		"fetch, with a succession": {ID: id, State: pushwire.Active, Body: &pushwire.FetchReply{Sent: []common.Hash{hashA}}, Ledger: &pushwire.Ledger{
+			Secret: [pushwire.LedgerSecretSize]byte(repeated(0x5c, 16)), Signature: [pushwire.SignatureSize]byte(repeated(0x51, 64)), Told: []common.Hash{hashA},
+			Head: pushwire.Head{Count: 1},
+		}, Successions: []pushwire.Succession{succession}},
 		"unknown code": {ID: id, Code: 200, State: 100, Text: strings.Repeat("é", 128)},
 	}
+}
+
+// succession has the form of one; its signatures are not.
+var succession = pushwire.Succession{
+	Former: [pushwire.PushKeySize]byte(repeated(2, pushwire.PushKeySize)), Next: [pushwire.PushKeySize]byte(repeated(3, pushwire.PushKeySize)),
+	Begun: 1_800_000_000, Until: 1<<64 - 1,
+	Signature: [pushwire.SignatureSize]byte(repeated(0x51, 64)), Consent: [pushwire.SignatureSize]byte(repeated(0x52, 64)),
 }
 
 func offerVectors() map[string]pushwire.Offer {
@@ -125,7 +137,8 @@ func offerVectors() map[string]pushwire.Offer {
 			Issued: 1_800_000_000, Expires: 1_800_003_600, Enode: "enode://abc@192.0.2.1:30303",
 			Providers: []pushwire.ProviderOffer{{Name: "fcm", Info: "1234"}, {Name: "webpush", Info: "BL…"}}, Limits: limits, Price: "one euro a month",
 		},
-		"empty": {},
+		"empty":      {},
+		"succession": {Issued: 1, Expires: 2, Limits: limits, Successions: []pushwire.Succession{succession}},
 	}
 }
 

@@ -33,7 +33,8 @@ const requests = [
 	'confirm-bound', 'fetch-received', 'fetch-owed', 'status-ledger', 'notify-bound',
 ];
 const replies = [
-	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'confirm-reply-ledger', 'fetch-reply-ledger', 'refusal',
+	'register-reply', 'status-reply', 'status-reply-delivery', 'fetch-reply', 'fetch-reply-owed', 'clock-reply', 'ring', 'register-reply-standing', 'status-reply-standing', 'confirm-reply-ledger', 'fetch-reply-ledger',
+	'confirm-reply-succession', 'fetch-reply-succession', 'refusal-retired', 'refusal',
 ];
 const chainNumbers = [0, 1, push.maxChain - 1];
 const payloads = ['messages', 'challenge', 'challenge-bound', 'dismiss', 'canary'];
@@ -41,7 +42,7 @@ const payloads = ['messages', 'challenge', 'challenge-bound', 'dismiss', 'canary
 test('every vector of the protocol is one that is tested', () => {
 	const tested = [
 		...requests, ...replies, ...payloads.flatMap((p) => [`payload-${p}`, `sealed-${p}`, `plain-${p}`]),
-		'offer', 'capability', 'envelope-register', 'envelope-register-reply',
+		'offer', 'offer-succession', 'capability', 'envelope-register', 'envelope-register-reply',
 		'chain-start', ...chainNumbers.flatMap((n) => [`chain-link-${n}`, `chain-key-${n}`, `sealed-chain-${n}`]),
 		'layers-message', 'layers-shared', 'layers-keys', 'layers-data', 'layers-envelope',
 	];

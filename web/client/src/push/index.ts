@@ -7,7 +7,7 @@
 export { chainKey, chainLink, chainStart, maxChain } from './chain.js';
 export { newSealKey, type SealKey, sealPublicKey } from './hpke.js';
 export * from './limits.js';
-export { decodeOffer, encodeOffer, type Offer, offerTopic, openOffer, type ProviderOffer, sealOffer } from './offer.js';
+export { decodeOffer, encodeOffer, type Offer, offerTopic, offeredKey, openOffer, type ProviderOffer, sealOffer } from './offer.js';
 export { type Channel, type Limits, Mode } from './parts.js';
 export { decodePayload, emptyPayload, encodePayload, namesBoth, openPayload, type Payload, PayloadKind, plainPayload, sealPayload } from './payload.js';
 export { type Capability, capability, confirmation, notification, proves, verifies } from './proofs.js';
@@ -58,3 +58,4 @@ export {
 	type Unregister,
 } from './request.js';
 export { openReply, openRequest, pushTopic, sealReply, sealRequest, type SealRequestOptions } from './sealing.js';
+export { follow, newSuccession, type Succession, verifySuccession } from './succession.js';

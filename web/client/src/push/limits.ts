@@ -30,6 +30,7 @@ export const maxRevoked = 64; // revoked holders in one request
 export const maxHeldRevoked = 256; // revoked holders of a registration, all of which a reply to Status names
 export const maxHolder = 64; // bytes of a holder's name
 export const maxFetch = 64; // hashes in Fetch, Seen and the reply to Fetch
+export const maxSuccessions = 3; // successions that a reply or an offer names
 export const maxTold = 64; // hashes that a ledger tells
 export const maxText = 256; // bytes of a reply's or a status's sentence
 export const maxProviders = 32; // providers in an offer

@@ -10,7 +10,7 @@ import { seal, type SealOptions } from '../whisper/seal.js';
 import { type Topic, topicFor } from '../whisper/topic.js';
 import { maxEnode, maxInfo, maxProviderName, maxProviders, maxText, protocolVersion } from './limits.js';
 import { checkLength, checkVersion, encodeLimits, encodeMessage, type Limits, readLimits } from './parts.js';
-
+import { encodeSuccessions, follow, readSuccessions, type Succession } from './succession.js';
 const offerName = 'whisperpush/2/offer';
 
 /** The discovery topic, on which servers announce themselves. */
@@ -27,7 +27,7 @@ export interface ProviderOffer {
 	readonly info: string;
 }
 
-/** How a server announces itself: RLP [version, issued, expires, enode, providers, limits, price]. */
+/** How a server announces itself: RLP [version, issued, expires, enode, providers, limits, price, successions]. */
 export interface Offer {
 	/** Unix seconds. */
 	readonly issued: bigint;
@@ -39,6 +39,8 @@ export interface Offer {
 	readonly limits: Limits;
 	/** A sentence; empty: free. */
 	readonly price: string;
+	/** Lead from the push key that signed the offer to the one that the server goes on with; see `offeredKey`. */
+	readonly successions?: readonly Succession[] | undefined;
 }
 
 /** Returns the payload of an offer's message. Throws a ProtocolError for what exceeds a limit. */
@@ -51,6 +53,7 @@ export function encodeOffer(o: Offer): Uint8Array {
 		rlp.list(o.providers.map((p) => rlp.list([rlp.string(utf8(p.name)), rlp.string(utf8(p.info))]))),
 		encodeLimits(o.limits),
 		rlp.string(utf8(o.price)),
+		...(o.successions?.length ? [encodeSuccessions(o.successions)] : []),
 	]);
 	decodeOffer(message);
 	return message;
@@ -61,7 +64,7 @@ export function decodeOffer(bytes: Uint8Array): Offer {
 	checkLength(bytes, 'offer');
 	const r = Reader.open(bytes, 'offer', true);
 	checkVersion(r.uint('version'));
-	return {
+	const offer = {
 		issued: r.uint('issue time'),
 		expires: r.uint('expiry'),
 		enode: text(r.bytes('enode', maxEnode)),
@@ -72,7 +75,15 @@ export function decodeOffer(bytes: Uint8Array): Offer {
 		limits: readLimits(r),
 		price: text(r.bytes('price', maxText)),
 	};
+	const successions = readSuccessions(r);
+	return successions.length > 0 ? { ...offer, successions } : offer;
 }
+
+/**
+ * Returns the push key that the server of an offer goes on with: that of who signed it, or the
+ * one that follows it. Throws a ProtocolError, `signer`, for a succession that is not signed.
+ */
+export const offeredKey = (offer: Offer, signer: PublicKey): PublicKey => follow(signer, offer.successions ?? []).at(-1)?.next ?? signer;
 
 /** Makes the envelope of an offer, which lives for `ttl` seconds. */
 export async function sealOffer(

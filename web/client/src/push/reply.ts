@@ -19,6 +19,7 @@ import {
 	readHolders,
 	readLimits,
 } from './parts.js';
+import { encodeSuccessions, readSuccessions, type Succession } from './succession.js';
 
 /** The result of a request. A code that is not here is a refusal. */
 export const Code = {
@@ -60,12 +61,14 @@ export const Code = {
 	wrongServer: 17,
 	/** Only with a voucher that is good, see the text and the server's offer. */
 	unpaid: 18,
+	/** The server has another push key, see `Reply.successions`, or ask who runs it if there are none. */
+	retired: 19,
 } as const;
 
 const codeNames = [
 	'ok', 'malformed', 'bad_version', 'unsupported', 'clock', 'replayed', 'stale', 'unconfirmed', 'wrong_code',
 	'unknown_provider', 'bad_address', 'limit', 'busy', 'not_registered', 'disabled', 'internal', 'work', 'wrong_server',
-	'unpaid',
+	'unpaid', 'retired',
 ];
 
 /** Returns a code's name, such as `bad_address`. */
@@ -269,7 +272,7 @@ export interface Ledger {
 	readonly told: readonly Uint8Array[];
 }
 
-/** Answers a request: RLP [version, id, code, text, state, reason, kind, body, to, ledger]. */
+/** Answers a request: RLP [version, id, code, text, state, reason, kind, body, to, ledger, successions]. */
 export interface Reply {
 	/** Of the request, 16 bytes; zeros if it could not be read. */
 	readonly id: Uint8Array;
@@ -286,6 +289,12 @@ export interface Reply {
 	readonly to: Uint8Array;
 	/** Answers `Request.ledger`; undefined: it was not asked for, or there is none now. */
 	readonly ledger?: Ledger | undefined;
+	/**
+	 * Lead from the push key that the request was made for, or one before it, to the one that
+	 * the server has now, oldest first, while the server answers to a former one; see `follow`.
+	 * A device goes on with the last.
+	 */
+	readonly successions?: readonly Succession[] | undefined;
 }
 
 const numbers = { register: 1, status: 2, fetch: 3, clock: 4, ring: 5 } as const;
@@ -293,6 +302,7 @@ const kinds = new Map(Object.entries(numbers).map(([kind, n]) => [BigInt(n), kin
 
 /** Returns the payload of a reply's message. Text and reason are cut to 256 bytes. */
 export function encodeReply(reply: Reply): Uint8Array {
+	const successions = reply.successions ?? [];
 	return encodeMessage([
 		rlp.uint(protocolVersion),
 		rlp.string(reply.id),
@@ -302,8 +312,9 @@ export function encodeReply(reply: Reply): Uint8Array {
 		rlp.string(clip(reply.reason)),
 		rlp.uint(reply.body ? numbers[reply.body.kind] : 0),
 		rlp.list(reply.body ? encodeBody(reply.body) : []),
-		...(reply.to.length > 0 || reply.ledger ? [rlp.string(reply.to)] : []),
-		...(reply.ledger ? [encodeLedger(reply.ledger, reply.body)] : []),
+		...(reply.to.length > 0 || reply.ledger || successions.length > 0 ? [rlp.string(reply.to)] : []),
+		...(reply.ledger || successions.length > 0 ? [encodeLedger(reply.ledger ?? noLedger, reply.body)] : []),
+		...(successions.length > 0 ? [encodeSuccessions(successions)] : []),
 	]);
 }
 
@@ -334,8 +345,22 @@ export function decodeReply(bytes: Uint8Array): Reply {
 	const inner = r.list('body');
 	const body = kind && decodeBody(kind, inner);
 	const to = r.maybe('receiver', pushKeySize);
-	return { id, code, text: sentence, state, reason, body, to, ...(r.more ? { ledger: readLedger(r.list('ledger'), body) } : {}) };
+	const ledger = r.more ? readLedger(r.list('ledger'), body) : undefined;
+	const successions = readSuccessions(r);
+	return {
+		id, code, text: sentence, state, reason, body, to,
+		...(ledger && !absent(ledger) ? { ledger } : {}),
+		...(successions.length > 0 ? { successions } : {}),
+	};
 }
+
+// Stands where a reply has no ledger and goes on behind it.
+const noLedger: Ledger = {
+	secret: new Uint8Array(ledgerSecretSize), log: empty, since: 0n, begun: 0n, topics: new Uint8Array(hashSize), through: 0n, at: 0n, count: 0n,
+	chain: new Uint8Array(hashSize), signature: new Uint8Array(signatureSize), told: [],
+};
+
+const absent = (l: Ledger): boolean => equal(l.secret, noLedger.secret) && equal(l.signature, noLedger.signature);
 
 // The hashes of a body that a ledger refers to by their number.
 const named = (body: ReplyBody | undefined): readonly Uint8Array[] =>
