@@ -28,6 +28,10 @@ type Config struct {
 	// it and replies signed by it. Never the node key.
 	PushKey *ecdsa.PrivateKey
 
+	// FormerKeys are those that it had before, oldest first: the last is answered to as well
+	// until its time, and requests to all others are refused with what to do. May be empty.
+	FormerKeys []FormerKey
+
 	// DiskKey, of DiskKeySize bytes, seals addresses and keys in the database.
 	// Keep it in a file outside Dir: without it the registrations cannot be read.
 	DiskKey []byte

@@ -22,6 +22,10 @@ type (
 	Sender = requests.Sender
 	// Caller is where a request came from, and where its answer goes.
 	Caller = requests.Caller
+	// Keys are the push keys of a server.
+	Keys = requests.Keys
+	// FormerKey is a push key that a server had.
+	FormerKey = requests.FormerKey
 	// Peer is the Caller that is a peer of devp2p.
 	Peer = requests.Peer
 	// Shard says which part of all registrations a server holds, if it is not all.
@@ -40,6 +44,9 @@ type (
 	// sequences.
 	Moves = outbox.Moves
 )
+
+// MaxFormerKeys is how many former push keys a server knows.
+const MaxFormerKeys = requests.MaxFormerKeys
 
 // PromisedLatency is how soon after its envelope was archived a wake-up is to be accepted
 // by the device's provider.

@@ -2,10 +2,14 @@ package pushserver
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/pushext/pushserver/registry"
 	"whisperpush/pushext/pushserver/vault"
 )
 
@@ -31,6 +35,16 @@ func (x *Server) RotateDiskKey(former, diskKey []byte) error {
 	default:
 	}
 	return nil
+}
+
+// SetKeys has requests that come from now on be answered with other push keys. Registrations are
+// kept by the keys of devices, so none is lost by it.
+func (x *Server) SetKeys(k Keys) { x.protocol.SetKeys(k) }
+
+// HeardWith counts the registrations that there are, and those of them whose device asked for
+// something with a push key that was not the server's first. It reads all of them.
+func (x *Server) HeardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard, all int, err error) {
+	return x.registry.CountHeard(ctx, registry.KeyMarkOf([33]byte(crypto.CompressPubkey(pushKey))))
 }
 
 // Rotating reports whether there are records that are sealed with a former disk key.

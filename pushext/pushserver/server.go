@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/durable"
@@ -96,7 +95,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 		return nil, err
 	}
 	d, err := dispatch.New(dispatch.Options{
-		Delivery: cfg.Delivery, Providers: cfg.Providers, Server: [33]byte(crypto.CompressPubkey(&cfg.PushKey.PublicKey)),
+		Delivery: cfg.Delivery, Providers: cfg.Providers,
 		Directory: reg, Outbox: box, Hold: cfg.hold(), Logger: cfg.Logger, Registerer: cfg.Registerer,
 	})
 	if err != nil {
@@ -104,7 +103,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	}
 	over.dispatcher = d
 	asked := requests.Options{
-		PushKey: cfg.PushKey, Last: cfg.Log.Last, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes,
+		PushKeys: Keys{Current: cfg.PushKey, Former: cfg.FormerKeys}, Last: cfg.Log.Last, Limits: cfg.Limits, Registry: reg, Outbox: box, Errands: d, Envelopes: cfg.Envelopes,
 		Shard: cfg.Shard, Logger: cfg.Logger, Registerer: cfg.Registerer,
 	}
 	if log, ok := cfg.Log.(pushext.Identified); ok {

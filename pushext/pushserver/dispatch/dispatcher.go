@@ -104,13 +104,12 @@ func (p *line) scope(v pushext.Verdict) pushext.Scope {
 // The outbox knows what a device is to be woken for, durably; the dispatcher
 // knows when and through which provider, in memory.
 type Dispatcher struct {
-	cfg    atomic.Pointer[Delivery] // complete
-	server [33]byte                 // the push key, compressed, which challenges name
-	dir    Directory
-	box    *outbox.Outbox
-	log    *slog.Logger
-	m      *metrics
-	lines  map[string]*line
+	cfg   atomic.Pointer[Delivery] // complete
+	dir   Directory
+	box   *outbox.Outbox
+	log   *slog.Logger
+	m     *metrics
+	lines map[string]*line
 
 	hold    func() error // returns when devices may be woken; nil: they always may
 	sealers sealers
@@ -189,7 +188,6 @@ type job struct {
 type Options struct {
 	Delivery   Delivery // complete
 	Providers  []pushext.Provider
-	Server     [33]byte // the push key, compressed, which challenges name
 	Directory  Directory
 	Outbox     *outbox.Outbox
 	Hold       func() error // returns when devices may be woken, or why never again; nil: they always may
@@ -202,7 +200,7 @@ type Options struct {
 func New(o Options) (*Dispatcher, error) {
 	cfg, m := o.Delivery, newMetrics(o.Registerer)
 	d := &Dispatcher{
-		server: o.Server, dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
+		dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
 		lines: make(map[string]*line, len(o.Providers)),
 		jobs:  make(map[registration.ID]*job),
 		lanes: make(map[registration.Lane]*lane), trials: make(map[registration.ID]*trials),

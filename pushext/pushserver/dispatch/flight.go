@@ -199,7 +199,7 @@ func (d *Dispatcher) notification(j *job, c cargo) (pushext.Notification, error)
 		p.Hashes = c.dismiss
 		n.Urgent, number = false, nonce()
 	case pushwire.Challenge:
-		p.Code, p.Server, p.Account = j.errand.Code[:], d.server[:], c.reg.Key[:]
+		p.Code, p.Server, p.Account = j.errand.Code[:], j.errand.Server[:], c.reg.Key[:]
 	}
 	seen := faceOf(c.reg.Collapse, c.kind, to, number)
 	n.CollapseID, n.ID = seen.collapse, seen.id

@@ -18,6 +18,9 @@ type Errand struct {
 	Code     [pushwire.CodeSize]byte
 	Until    time.Time // when the code expires
 	Fare     Fare
+	// Server is the push key, compressed, that the challenge names: the one that the device
+	// asks with.
+	Server [pushwire.PushKeySize]byte
 }
 
 // Fare is the part of the limits on challenges that an errand uses until it is over.

@@ -221,6 +221,9 @@ func (c *decision) delete(key []byte)     { c.writes[string(key)] = written{dele
 func (c *decision) put(e edit) {
 	if e.old != nil && e.next != nil {
 		e.next.follow(e.old, time.Now())
+		if e.next.heard == 0 && e.next.Live() {
+			e.next.heard = e.old.heard
+		}
 	}
 	var old, next map[string][]byte
 	if e.old != nil {

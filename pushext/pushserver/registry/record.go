@@ -37,6 +37,9 @@ type Record struct {
 	// Duty numbers what is matched for it: it changes whenever Duties do, or when matching
 	// had a break.
 	Duty uint64
+	// heard marks the push key that the device asked with last, if that was not the server's
+	// first: zero, or KeyMarkOf it.
+	heard uint64
 }
 
 // challenge is a code on its way to an address.
@@ -118,6 +121,7 @@ type recordLayout struct {
 	Chain      uint64         `rlp:"optional"`
 	Paid       uint64         `rlp:"optional"`
 	Duty       uint64         `rlp:"optional"`
+	Heard      uint64         `rlp:"optional"`
 	Tail       []rlp.RawValue `rlp:"tail"`
 }
 
@@ -140,7 +144,7 @@ func (r *Record) encode() []byte {
 		Format: recordVersion, Key: r.Key, Version: r.Version, Digest: r.digest, State: uint8(r.State), Fresh: !r.Proved, Reason: r.Reason,
 		Registered: registration.Millis(r.Registered), Expires: registration.Millis(r.Expires), Due: registration.Millis(r.due),
 		SealKey: r.SealKey, Plain: r.Plain, Group: r.Group, Collapse: r.Collapse, Source: r.source,
-		Root: r.Root, Handle: r.handle, Revoked: r.Revoked, Chain: r.Chain, Duty: r.Duty,
+		Root: r.Root, Handle: r.handle, Revoked: r.Revoked, Chain: r.Chain, Duty: r.Duty, Heard: r.heard,
 	}
 	if !r.Paid.IsZero() {
 		l.Paid = registration.Millis(r.Paid)
@@ -177,7 +181,7 @@ func decodeRecord(id registration.ID, b []byte) (*Record, error) {
 			SealKey: l.SealKey, Chain: l.Chain, Plain: l.Plain, Group: l.Group, Collapse: l.Collapse,
 		},
 		digest: l.Digest, due: registration.FromMillis(l.Due), Proved: !l.Fresh, source: l.Source,
-		Root: l.Root, handle: l.Handle, Revoked: l.Revoked, Duty: l.Duty,
+		Root: l.Root, handle: l.Handle, Revoked: l.Revoked, Duty: l.Duty, heard: l.Heard,
 	}
 	if l.Paid > 0 {
 		r.Paid = registration.FromMillis(l.Paid)

@@ -56,7 +56,7 @@ func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 		p := h.open()
 		key, err := crypto.GenerateKey()
 		require.NoError(t, err)
-		good, err := pushwire.SealRequest(t.Context(), pushwire.NewRequest(&pushwire.Status{}, time.Now()), key, &h.options.PushKey.PublicKey, 1e-9)
+		good, err := pushwire.SealRequest(t.Context(), pushwire.NewRequest(&pushwire.Status{}, time.Now()), key, &h.options.PushKeys.Current.PublicKey, 1e-9)
 		require.NoError(t, err)
 		seal := func(d whisper.Draft) *whisper.Envelope {
 			d.Key = hallKey

@@ -64,7 +64,7 @@ func newHall(t *testing.T, limits registration.Limits) *hall {
 	key, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	h.options = Options{
-		PushKey: key, Limits: limits.WithDefaults(), Registry: reg, Outbox: box, Errands: idleErrands{}, Envelopes: h, Logger: log,
+		PushKeys: Keys{Current: key}, Limits: limits.WithDefaults(), Registry: reg, Outbox: box, Errands: idleErrands{}, Envelopes: h, Logger: log,
 	}
 	return h
 }
@@ -149,7 +149,7 @@ type rung struct {
 func (h *hall) rung(name string) rung {
 	h.t.Helper()
 	sum := sha256.Sum256([]byte(name))
-	r := rung{server: [33]byte(crypto.CompressPubkey(&h.options.PushKey.PublicKey)), root: sum[:], named: [pushwire.HandleSize]byte(sum[:])}
+	r := rung{server: [33]byte(crypto.CompressPubkey(&h.options.PushKeys.Current.PublicKey)), root: sum[:], named: [pushwire.HandleSize]byte(sum[:])}
 	rec, _, err := h.options.Registry.Register([33]byte(append([]byte{2}, sum[:]...)), whisper.Source(name), &pushwire.Register{
 		Version: 1, Plain: true, Routes: []pushwire.Route{{Provider: "post", Address: []byte(name)}},
 		Preferences: pushwire.Preferences{Root: r.root, Handle: r.named[:]},

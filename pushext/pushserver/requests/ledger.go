@@ -3,6 +3,7 @@ package requests
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"time"
 
 	"whisperpush/desk"
@@ -13,8 +14,8 @@ import (
 
 // ledger is the signed head of what a registration was matched for; nil if there is none
 // now. Where the one that it had is over, it is given another one, which the next request
-// is answered with.
-func (p *Server) ledger(ctx context.Context, turn *desk.Turn, rec *registry.Record, q *pushwire.LedgerQuery) *pushwire.Ledger {
+// is answered with. key is the push key that the device asks with.
+func (p *Server) ledger(ctx context.Context, turn *desk.Turn, key *ecdsa.PrivateKey, rec *registry.Record, q *pushwire.LedgerQuery) *pushwire.Ledger {
 	own, begun, ok, err := p.box.Ledger(rec.ID, q)
 	if err != nil {
 		p.log.Error("the ledger of a registration cannot be read", "registration", uint64(rec.ID), "err", err)
@@ -41,7 +42,7 @@ func (p *Server) ledger(ctx context.Context, turn *desk.Turn, rec *registry.Reco
 		Log: log, Since: own.Since, Begun: uint64(own.Begun.UnixMilli()), Topics: own.Topics,
 		Through: own.Through, At: uint64(now.UnixMilli()), Count: own.Count, Chain: own.Chain,
 	}}
-	if err := l.Sign(p.key); err != nil {
+	if err := l.Sign(key); err != nil {
 		p.log.Error("the head of a ledger cannot be signed", "err", err)
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 // a reply that nobody asked for.
 type callerLink struct {
 	to   Caller
-	from *ecdsa.PrivateKey // the push key
+	from *ecdsa.PrivateKey // the push key that the device asks with
 	key  [33]byte          // of the registration
 }
 
@@ -42,14 +42,14 @@ func (l callerLink) Ring(ctx context.Context, body []byte) error {
 // heard notes through which connection a device is there, if it wants to be rung so.
 // What it has not fetched by then is rung at once: it was away, and nobody else
 // may have told it.
-func (p *Server) heard(from Caller, rec *registry.Record) {
+func (p *Server) heard(from Caller, key *ownKey, rec *registry.Record) {
 	if rec == nil || rec.State != registration.Active || !from.Stays() {
 		return
 	}
 	fresh := false
 	for i := range rec.Routes {
 		if linked, ok := p.registry.Link(rec.Routes[i].Provider); ok {
-			fresh = linked.Heard(rec.Routes[i].Address, callerLink{from, p.key, rec.Key}) || fresh
+			fresh = linked.Heard(rec.Routes[i].Address, callerLink{from, key.private, rec.Key}) || fresh
 		}
 	}
 	if !fresh {

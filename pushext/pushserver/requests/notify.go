@@ -106,6 +106,7 @@ func (n *notifies) remove(one *notification) bool {
 // first, so that neither its content nor its time tells the sender whether they
 // were revoked or muted, or anybody is there.
 func (p *Server) notify(source whisper.Source, body *pushwire.Notify, now time.Time) answer {
+	keys := p.keys.Load()
 	return answer{after: func(ctx context.Context) {
 		recs, err := p.registry.ByHandle(body.Handle[:])
 		if err != nil {
@@ -113,7 +114,7 @@ func (p *Server) notify(source whisper.Source, body *pushwire.Notify, now time.T
 			return
 		}
 		for _, rec := range recs {
-			if !rec.Listens() || len(rec.Root) == 0 || !body.Verify(rec.Root, p.server) {
+			if !rec.Listens() || len(rec.Root) == 0 || !keys.any(func(server [33]byte) bool { return body.Verify(rec.Root, server) }) {
 				continue
 			}
 			if slices.Contains(rec.Revoked, body.Holder) {

@@ -42,6 +42,7 @@ func (p *Server) register(in incoming, key [33]byte, body *pushwire.Register, no
 		return a
 	}
 	for _, e := range errands {
+		e.Server = in.key.public // as the device knows it
 		p.disp.Challenge(e)
 	}
 	a.body.(*pushwire.RegisterReply).Challenged = len(errands) > 0
@@ -60,7 +61,7 @@ func (p *Server) work(source whisper.Source) float64 {
 
 func (p *Server) confirm(key [33]byte, body *pushwire.Confirm, now time.Time) answer {
 	rec, err := p.registry.Confirm(key, func(code [pushwire.CodeSize]byte) bool {
-		return body.Proves(code, p.server, key)
+		return p.keys.Load().any(func(server [33]byte) bool { return body.Proves(code, server, key) })
 	}, now)
 	if err == nil {
 		p.wake(rec.ID)

@@ -49,8 +49,7 @@ const (
 // judged and answered. What changes a registration is on disk before its reply is
 // sent.
 type Server struct {
-	key       *ecdsa.PrivateKey
-	server    [33]byte      // the public half of key, compressed
+	keys      atomic.Pointer[keyring]
 	logID     func() []byte // of the archive's log
 	last      func() uint64 // the newest sequence of it
 	limits    atomic.Pointer[registration.Limits]
@@ -74,7 +73,7 @@ type Server struct {
 // Options of a Server. All but LogID and Shard are required; a nil Registerer registers
 // no metrics.
 type Options struct {
-	PushKey    *ecdsa.PrivateKey
+	PushKeys   Keys
 	LogID      func() []byte       // names the archive's log; nil: it has no name
 	Last       func() uint64       // the newest sequence of the archive's log
 	Limits     registration.Limits // complete
@@ -108,6 +107,9 @@ type Errands interface {
 // rates and on what is remembered stay as they were.
 func (p *Server) SetLimits(l registration.Limits) { p.limits.Store(&l) }
 
+// SetKeys has requests that come from now on be answered with other push keys.
+func (p *Server) SetKeys(k Keys) { p.keys.Store(newKeyring(k)) }
+
 // New builds a server, which answers from Start on.
 func New(o Options) *Server {
 	if o.LogID == nil {
@@ -115,12 +117,13 @@ func New(o Options) *Server {
 	}
 	limits, m := o.Limits, newMetrics(o.Registerer)
 	p := &Server{
-		key: o.PushKey, server: [33]byte(crypto.CompressPubkey(&o.PushKey.PublicKey)), logID: o.LogID, last: o.Last, registry: o.Registry,
+		logID: o.LogID, last: o.Last, registry: o.Registry,
 		box: o.Outbox, disp: o.Errands, envelopes: o.Envelopes, shard: o.Shard, log: o.Logger, m: m,
 		topic:   pushwire.Topic(),
 		replays: replays{max: limits.Replays},
 	}
 	p.limits.Store(&limits)
+	p.SetKeys(o.PushKeys)
 	p.desk = desk.New(desk.Limits{
 		Turns: limits.Workers, Lent: lentTurns, PerPeer: limits.PeerQueue, PerSource: limits.SourceQueue, Queue: limits.Queue,
 		Rate: limits.PeerRate, Burst: limits.PeerBurst,
@@ -140,6 +143,7 @@ type incoming struct {
 	from   Caller
 	source whisper.Source // of the caller while it was connected
 	env    *whisper.Envelope
+	key    *ownKey // that it was opened with; nil: it was not yet
 }
 
 // Start begins to answer. It ends with Stop.
@@ -173,7 +177,7 @@ func (p *Server) Handle(from Caller, env *whisper.Envelope) {
 		why = "work"
 	default:
 		source := from.Source()
-		p.desk.Offer(from.ID(), source, incoming{from, source, env}, now)
+		p.desk.Offer(from.ID(), source, incoming{from: from, source: source, env: env}, now)
 		return
 	}
 	p.m.drop(why)
@@ -198,6 +202,7 @@ type answer struct {
 	// unread is set if the peer did not take what belongs before the reply.
 	unread bool
 	ledger *pushwire.LedgerQuery // nil: it was not asked for
+	path   []pushwire.Succession // to the push key of now
 }
 
 // serve opens one request and answers it.
@@ -207,20 +212,28 @@ func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	defer func() { p.m.seconds.Observe(time.Since(start).Seconds()) }()
 	within, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	req, signer, err := pushwire.OpenRequest(in.env, p.key)
+	keys := p.keys.Load()
+	req, signer, at, err := keys.open(in.env)
 	if signer == nil {
 		p.m.drop("sealed") // nobody to answer
 		return
 	}
+	key := &keys.own[at]
 	kind := "unknown"
 	var a answer
-	if err != nil {
+	switch {
+	case err != nil:
 		a = answer{code: pushwire.CodeFor(err), text: err.Error()}
-	} else {
+	case keys.refuses(at, start):
 		kind = req.Body.Kind().String()
+		a = answer{code: pushwire.Retired, text: retired}
+	default:
+		kind = req.Body.Kind().String()
+		in.key = key
 		a = p.judge(within, turn, in, req, [33]byte(crypto.CompressPubkey(signer)), start)
 		a.ledger = req.Ledger
 	}
+	a.path = keys.path(at, start)
 	p.m.requests.WithLabelValues(kind, a.code.String()).Inc()
 	if a.rec != nil {
 		registration.Trace(p.log, "registration", a.rec.ID, kind, slog.String("code", a.code.String()), slog.String("state", a.rec.State.Wire().String()))
@@ -229,13 +242,27 @@ func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	if a.unread {
 		p.m.drop("reply")
 	} else {
-		p.reply(within, turn, in.from, signer, req.ID, a)
+		p.reply(within, turn, in.from, key, signer, req.ID, a)
 	}
 	if a.after != nil {
 		turn.Take()
 		a.after(ctx)
 	}
-	p.heard(in.from, a.rec)
+	p.heard(in.from, key, a.rec)
+	p.moved(keys, at, a.rec)
+}
+
+// retired is told to who asks with a push key that is not answered to any more.
+const retired = "this server has another push key, and is not asked with this one any more; use the one that it announces, or that who runs it gives you"
+
+// moved notes that a registration was heard with the current push key, once for each key.
+func (p *Server) moved(keys *keyring, at int, rec *registry.Record) {
+	if at > 0 || len(keys.own) == 1 || rec == nil || !rec.Live() {
+		return
+	}
+	if err := p.registry.HeardWith(rec.ID, registry.KeyMarkOf(keys.own[0].public)); err != nil {
+		p.log.Error("it cannot be noted that a registration goes on with the new push key", "registration", uint64(rec.ID), "err", err)
+	}
 }
 
 // vouch tells what an answer shows of who asked: a registration that
@@ -250,15 +277,15 @@ func (p *Server) vouch(turn *desk.Turn, from Caller, a answer) {
 }
 
 // reply sends the answer to the caller.
-func (p *Server) reply(ctx context.Context, turn *desk.Turn, from Caller, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
-	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body}
+func (p *Server) reply(ctx context.Context, turn *desk.Turn, from Caller, key *ownKey, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
+	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body, Successions: a.path}
 	if a.rec != nil {
 		rep.State, rep.Reason = a.rec.State.Wire(), a.rec.Reason
 	}
 	if a.rec != nil && a.ledger != nil {
-		p.guard(func() { rep.Ledger = p.ledger(ctx, turn, a.rec, a.ledger) })
+		p.guard(func() { rep.Ledger = p.ledger(ctx, turn, key.private, a.rec, a.ledger) })
 	}
-	env, err := pushwire.SealReply(ctx, rep, p.key, to)
+	env, err := pushwire.SealReply(ctx, rep, key.private, to)
 	if err != nil {
 		p.log.Error("a reply cannot be sealed", "err", err)
 		p.m.drop("reply")
@@ -279,7 +306,8 @@ func (p *Server) hand(ctx context.Context, turn *desk.Turn, from Caller, env *wh
 // refuse tells a caller that there is no place for its request.
 func (p *Server) refuse(ctx context.Context, _ desk.ID, in incoming, why *desk.Busy) error {
 	defer in.from.Answered()
-	req, signer, err := pushwire.OpenRequest(in.env, p.key)
+	keys := p.keys.Load()
+	req, signer, at, err := keys.open(in.env)
 	if signer == nil {
 		p.m.drop("sealed")
 		return nil
@@ -289,7 +317,7 @@ func (p *Server) refuse(ctx context.Context, _ desk.ID, in incoming, why *desk.B
 		kind = req.Body.Kind().String()
 	}
 	p.m.requests.WithLabelValues(kind, pushwire.Busy.String()).Inc()
-	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, p.key, signer)
+	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, keys.own[at].private, signer)
 	if err != nil {
 		return err
 	}
@@ -342,7 +370,7 @@ func (p *Server) decide(ctx context.Context, turn *desk.Turn, in incoming, req p
 		rec, err := p.registry.Unregister(key, body.Version, now)
 		return p.registered(rec, err)
 	case *pushwire.Status:
-		return p.status(in.from, key, body.Detail)
+		return p.status(in, key, body.Detail)
 	case *pushwire.Fetch:
 		return p.fetch(ctx, turn, in.from, key, body)
 	case *pushwire.Seen:

@@ -28,7 +28,7 @@ func (p *Server) SeenElsewhere(ctx context.Context, group []byte, hashes []commo
 func (p *Server) Heard(from Caller, key [33]byte) error {
 	rec, err := p.registry.Lookup(key)
 	if err == nil && rec != nil {
-		p.heard(from, rec)
+		p.heard(from, &p.keys.Load().own[0], rec)
 	}
 	return err
 }

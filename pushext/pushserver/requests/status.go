@@ -18,7 +18,7 @@ func (p *Server) standing(rec *registry.Record) pushwire.Standing {
 	return s
 }
 
-func (p *Server) status(from Caller, key [33]byte, detail *pushwire.StatusDetail) answer {
+func (p *Server) status(in incoming, key [33]byte, detail *pushwire.StatusDetail) answer {
 	rec, err := p.registry.Lookup(key)
 	if err != nil {
 		return p.failed(nil, err)
@@ -59,7 +59,7 @@ func (p *Server) status(from Caller, key [33]byte, detail *pushwire.StatusDetail
 				return p.failed(rec, registration.Refuse(pushwire.Disabled, registry.SealedOnly))
 			}
 			if detail.Test {
-				p.heard(from, rec) // so that its own link is tested as well
+				p.heard(in.from, in.key, rec) // so that its own link is tested as well
 			}
 			if detail.Test && rec.State == registration.Active && !p.disp.Test(rec.Registration) {
 				return p.failed(rec, registration.Refuse(pushwire.Limit, "test pushes were asked for too often; wait ten minutes"))

@@ -34,7 +34,7 @@ func TestWorkRisesWithLoad(t *testing.T) {
 			var env *whisper.Envelope
 			for env == nil || env.PoW(time.Now()) >= 0.2 { // as one is, now and then, by luck
 				var err error
-				env, err = whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("x"), To: &h.options.PushKey.PublicKey, PoW: 0.001})
+				env, err = whisper.Seal(t.Context(), whisper.Draft{Payload: []byte("x"), To: &h.options.PushKeys.Current.PublicKey, PoW: 0.001})
 				require.NoError(t, err)
 			}
 			version++

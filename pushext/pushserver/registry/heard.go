@@ -1,0 +1,65 @@
+package registry
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"whisperpush/pushext/pushserver/registration"
+	"whisperpush/pushext/pushserver/vault"
+)
+
+// KeyMarkOf is by what a record names the push key, compressed, that its device asks with.
+func KeyMarkOf(pushKey [33]byte) uint64 {
+	return binary.BigEndian.Uint64(crypto.Keccak256([]byte("whisperpush push key"), pushKey[:])) | 1 // none is zero
+}
+
+// HeardWith notes that a device asked with the push key of a mark. It writes once for each of
+// them.
+func (r *Registry) HeardWith(id registration.ID, mark uint64) error {
+	rec, err := r.settled().read(id, false)
+	if err != nil || rec == nil || rec.heard == mark {
+		return err
+	}
+	return r.apply(func(c *decision) error {
+		old, err := c.read(id, true)
+		if err != nil || old == nil || !old.Live() || old.heard == mark {
+			return err
+		}
+		next := old.clone()
+		next.heard = mark
+		c.put(edit{old: old, next: next})
+		return nil
+	})
+}
+
+// CountHeard counts the registrations that there are, and those of them whose device asked with
+// the push key of a mark last. It reads all of them; one that is damaged is left out.
+func (r *Registry) CountHeard(ctx context.Context, mark uint64) (heard, all int, err error) {
+	v := r.settled()
+	prefix := []byte{PrefixRecord}
+	err = v.scan(prefix, func(key, sealed []byte) bool {
+		if len(key) != 9 || ctx.Err() != nil {
+			return ctx.Err() == nil
+		}
+		plain, err := v.store.Open(key, append([]byte(nil), sealed...))
+		if errors.Is(err, vault.ErrSealed) {
+			return true
+		}
+		rec, err := decodeRecord(registration.ID(binary.BigEndian.Uint64(key[1:])), plain)
+		if err != nil || !rec.Live() {
+			return true
+		}
+		all++
+		if rec.heard == mark {
+			heard++
+		}
+		return true
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return heard, all, err
+}
