@@ -143,6 +143,8 @@ func (d *Device) ask(ctx context.Context, body pushwire.RequestBody) (x exchange
 		case err != nil:
 			d.hangUp()
 			return true, err
+		case d.goOn(ctx, &x.reply) && x.reply.Code == pushwire.Retired:
+			return true, x.reply.Error()
 		case d.again(x.reply):
 			return true, x.reply.Error()
 		}

@@ -73,7 +73,7 @@ func TestRegisterAndConfirm(t *testing.T) {
 func (d *Device) binding(t *testing.T) pushwire.Binding {
 	names, err := d.names()
 	require.NoError(t, err)
-	return names
+	return names[0]
 }
 
 // challenge is one that the device answers.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"encoding/hex"
@@ -22,9 +23,15 @@ import (
 // Config says which mailserver a Device uses and what it listens to.
 type Config struct {
 	Server  string // enode URL of the mailserver, or the https URL of its door
-	PushKey string // its push key: 33 or 65 bytes in hexadecimal
+	PushKey string // its push key: 33 or 65 bytes in hexadecimal; one that it had before will do, while it tells devices of the next one
 	Store   Store  // where the device keeps its state; nil: only in memory
 	Chats   []Chat // what it can open; Register tells the server their topics
+
+	// FormerPushKeys are push keys that the server had before, by the word of who runs it, told to
+	// the app as PushKey is: an account with one of them is taken over, and goes on with
+	// PushKey. That is for a key that was changed because others may know it; a device finds
+	// any other change by itself. It may be empty.
+	FormerPushKeys []string
 
 	// MailPassword is the mailserver's password for requests of history. Empty:
 	// they are encrypted to its node key, the one in the enode URL.
@@ -57,7 +64,6 @@ type Config struct {
 type Device struct {
 	address  string // Config.Server
 	server   endpoint
-	pushKey  *ecdsa.PublicKey
 	mailKey  func() []byte // of the mail password, derived when it is needed first; nil: there is none
 	keep     *keeper
 	logger   *slog.Logger
@@ -97,6 +103,14 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: Config.PushKey: %w", err)
 	}
+	names := []string{hex.EncodeToString(crypto.CompressPubkey(pushKey))}
+	for i, former := range cfg.FormerPushKeys {
+		key, err := ParsePublicKey(former)
+		if err != nil {
+			return nil, fmt.Errorf("client: Config.FormerPushKeys[%d]: %w", i, err)
+		}
+		names = append(names, hex.EncodeToString(crypto.CompressPubkey(key)))
+	}
 	server, err := parseEndpoint(cfg.Server, pushKey, cfg.HTTP)
 	if err != nil {
 		return nil, err
@@ -111,18 +125,23 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Device{
-		address: cfg.Server, server: server, pushKey: pushKey, logger: cfg.Logger, rings: make(chan []byte, maxRings), turn: make(chan struct{}, 1),
-		keep:     &keeper{store: cfg.Store, account: hex.EncodeToString(crypto.CompressPubkey(pushKey))},
+		address: cfg.Server, server: server, logger: cfg.Logger, rings: make(chan []byte, maxRings), turn: make(chan struct{}, 1),
+		keep:     &keeper{store: cfg.Store},
 		complete: cfg.Complete, given: make(map[common.Hash]bool), chats: slices.Clone(cfg.Chats), known: newKnown(),
 	}
 	d.awake, d.lull = context.WithCancelCause(context.Background())
-	if d.state, err = d.keep.open(ctx, time.Now()); err != nil {
+	if d.state, err = d.keep.open(ctx, time.Now(), names); err != nil {
 		return nil, err
 	}
-	renewed, err := d.state.settle(installation(cfg.Installation))
-	if err == nil && renewed {
+	changed, err := d.state.settle(installation(cfg.Installation))
+	if given := crypto.CompressPubkey(pushKey); !d.state.had(d.keep.account, given) {
+		d.state.replace(given)
+		changed = true
+	}
+	if err == nil && changed {
 		err = d.save(ctx)
 	}
+	d.retarget()
 	if err != nil {
 		return nil, err
 	}
@@ -250,15 +269,20 @@ func (d *Device) connect(ctx context.Context) (*session, error) {
 	d.mu.Lock()
 	s := d.session
 	identity, err := d.state.identity()
+	pushKey, keyErr := d.publicKey()
 	d.mu.Unlock()
-	if err != nil {
+	if err = cmp.Or(err, keyErr); err != nil {
 		return nil, err
+	}
+	d.server.goOn(pushKey) // which another process may have gone on with
+	if s != nil {
+		s.goOn(pushKey)
 	}
 	if s != nil && s.connected() {
 		return s, nil
 	}
 	d.hangUp()
-	if s, err = dial(ctx, d.server, identity, d.pushKey, d.mailKey, d.rings, d.now, d.logger); err != nil {
+	if s, err = dial(ctx, d.server, identity, pushKey, d.mailKey, d.rings, d.now, d.logger); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()

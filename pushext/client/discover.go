@@ -31,7 +31,7 @@ const (
 // Discovered is a mailserver with push that announced itself.
 type Discovered struct {
 	pushwire.Offer
-	PushKey *ecdsa.PublicKey // who signed the offer, and therefore the account's server
+	PushKey *ecdsa.PublicKey // who signed the offer, or the key that they go on with, and therefore the account's server
 }
 
 // Discover listens on the discovery topic, through the Whisper nodes with these
@@ -40,7 +40,7 @@ type Discovered struct {
 // else an error when ctx ends. Servers announce themselves every few minutes, and
 // a node passes on at once what it has heard.
 //
-// An offer that reaches found was signed by its push key, has not expired and
+// An offer that reaches found was signed by its push key, or the one before it, has not expired and
 // names a node. Nothing vouches for the server behind it: whoever runs it sees
 // when the device is woken, so let people choose whom they trust.
 func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found func(Discovered) (enough bool)) error {
@@ -141,6 +141,13 @@ func readOffer(env *whisper.Envelope, now time.Time) (Discovered, error) {
 	}
 	if _, err := enode.Parse(enode.ValidSchemes, offer.Enode); err != nil {
 		return Discovered{}, errors.New("client: offer names no node")
+	}
+	next, err := offer.PushKey(pushKey)
+	if err != nil {
+		return Discovered{}, err
+	}
+	if pushKey, err = crypto.DecompressPubkey(next); err != nil {
+		return Discovered{}, err
 	}
 	return Discovered{offer, pushKey}, nil
 }

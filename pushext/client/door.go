@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/mailserver/mailclient"
@@ -101,15 +102,21 @@ func doorCurves() []tls.CurveID { return []tls.CurveID{tls.X25519, tls.CurveP256
 
 // door is an endpoint. Its connections are used again as long as they stand.
 type door struct {
-	origin  string
-	pushKey *ecdsa.PublicKey
-	client  *http.Client
+	origin string
+	client *http.Client
 
-	mu     sync.Mutex // guards the following
-	server *mailclient.Server
+	mu      sync.Mutex       // guards the following
+	pushKey *ecdsa.PublicKey // of the mailserver
+	server  *mailclient.Server
 }
 
 func (d *door) peer() enode.ID { return doorPeer }
+
+func (d *door) goOn(pushKey *ecdsa.PublicKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pushKey = pushKey
+}
 
 func (d *door) rest() { d.client.CloseIdleConnections() }
 
@@ -152,7 +159,7 @@ func refused(response *http.Response) error {
 // node asks for the server's offer, once, for the node key and the work in it.
 func (d *door) node(ctx context.Context) (mailclient.Server, error) {
 	d.mu.Lock()
-	server := d.server
+	server, pushKey := d.server, d.pushKey
 	d.mu.Unlock()
 	if server != nil {
 		return *server, nil
@@ -169,7 +176,7 @@ func (d *door) node(ctx context.Context) (mailclient.Server, error) {
 	if err != nil {
 		return mailclient.Server{}, fmt.Errorf("reading the offer of the mailserver: %w", err)
 	}
-	server, err = readServer(raw, d.pushKey)
+	server, err = readServer(raw, pushKey)
 	if err != nil {
 		return mailclient.Server{}, fmt.Errorf("the offer of the mailserver: %w", err)
 	}
@@ -193,7 +200,11 @@ func readServer(raw []byte, pushKey *ecdsa.PublicKey) (*mailclient.Server, error
 	if err != nil {
 		return nil, err
 	}
-	if !signer.Equal(pushKey) {
+	follows, err := offer.PushKey(signer)
+	if err != nil {
+		return nil, err
+	}
+	if !signer.Equal(pushKey) && !bytes.Equal(follows, crypto.CompressPubkey(pushKey)) {
 		return nil, errors.New("it is of another push key than the one that was given")
 	}
 	node, err := enode.Parse(enode.ValidSchemes, offer.Enode)

@@ -12,15 +12,19 @@ import (
 // keeper reads and writes the device's account in its Store.
 type keeper struct {
 	store   Store
-	account string // push key, in hexadecimal
+	account string // the push key that the account is named by, in hexadecimal
+
+	keys []string // by which open finds the account
 
 	mu   sync.Mutex // one at a time
 	last []byte     // the text as it was read or written last
 }
 
 // open reads the account, or begins it. It is written at once, so that two
-// processes that open a new device have the same keys.
-func (k *keeper) open(ctx context.Context, now time.Time) (s *state, err error) {
+// processes that open a new device have the same keys. What is of another push key which
+// the server had is found by that, first those that are named first.
+func (k *keeper) open(ctx context.Context, now time.Time, pushKeys []string) (s *state, err error) {
+	k.account, k.keys = "", pushKeys
 	err = k.exclusively(ctx, func(held []byte, _ bool) (*state, error) {
 		if held == nil {
 			s, err = newState(now)
@@ -81,6 +85,13 @@ func (k *keeper) exclusively(ctx context.Context, change func(held []byte, moved
 	text, err := k.store.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("client: reading device state: %w", err)
+	}
+	if k.account == "" {
+		all, err := readAccounts(text, k.keys[0])
+		if err != nil {
+			return err
+		}
+		k.account = all.named(k.keys)
 	}
 	all, err := readAccounts(text, k.account)
 	if err != nil {

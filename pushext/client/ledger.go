@@ -7,7 +7,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/crypto"
 
 	"whisperpush/mailserver/mailclient"
 	"whisperpush/mailserver/mailwire"
@@ -97,8 +96,8 @@ func (d *Device) asksLedger() *pushwire.LedgerQuery {
 // ledger takes the head that a reply carries. The caller holds mu.
 func (d *Device) ledger(told *pushwire.Ledger) {
 	head := evidence.HeadOf(told)
-	pushKey := crypto.CompressPubkey(d.pushKey)
-	if !head.SignedBy(pushKey, pushwire.LedgerID(told.Secret)) {
+	signers := d.signers()
+	if !signers.Head(&head, pushwire.LedgerID(told.Secret)) {
 		d.logger.Warn("a reply has a head of a ledger that the server has not signed; it is not kept")
 		return
 	}
@@ -122,7 +121,7 @@ func (d *Device) ledger(told *pushwire.Ledger) {
 		d.state.Unproved += open
 	}
 	l, d.state.Ledger = next, next
-	if proof := l.settle(pushKey); proof != nil {
+	if proof := l.settle(signers); proof != nil {
 		d.logger.Warn("the server has withheld a wake-up, and signed the contrary")
 		d.state.Evidence = proof
 	}
@@ -204,7 +203,7 @@ func (l *ledgerState) doubt(page evidence.Page, envelopes []*whisper.Envelope) {
 
 // settle drops the doubts that the newest head ends, and returns the evidence if one of them
 // convicts the server.
-func (l *ledgerState) settle(pushKey []byte) (proof *evidence.Evidence) {
+func (l *ledgerState) settle(signers *evidence.Signers) (proof *evidence.Evidence) {
 	l.Doubts = slices.DeleteFunc(l.Doubts, func(one doubt) bool {
 		e, err := whisper.DecodeEnvelope(one.Envelope)
 		if err != nil || slices.Contains(l.Hashes, e.Hash()) {
@@ -219,8 +218,11 @@ func (l *ledgerState) settle(pushKey []byte) (proof *evidence.Evidence) {
 			topics[i] = whisper.Topic(l.Topics[i])
 		}
 		found := &evidence.Evidence{
-			PushKey: pushKey, Ledger: pushwire.LedgerID(secret), Leaves: pushwire.TopicLeaves(secret, topics), Salt: pushwire.TopicSalt(secret, e.Topic),
+			PushKey: signers.PushKey(), Ledger: pushwire.LedgerID(secret), Leaves: pushwire.TopicLeaves(secret, topics), Salt: pushwire.TopicSalt(secret, e.Topic),
 			Before: l.Base, Hashes: slices.Clone(l.Hashes), After: *l.newest(), Page: one.Page, Envelope: one.Envelope,
+		}
+		if found.Verify() != nil {
+			found.Successions = signers.Successions() // if it is of more than one push key
 		}
 		if found.Verify() == nil {
 			proof = found
@@ -256,11 +258,11 @@ func (d *Device) answered(a mailclient.Answer) {
 		hashes[i] = e.Hash()
 	}
 	page := evidence.PageOf(a.Cursor, a.Proof, hashes)
-	if !page.SignedBy(crypto.CompressPubkey(d.pushKey)) {
-		return
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.signers().Page(&page) {
+		return
+	}
 	if l := d.state.Ledger.clone(); l != nil {
 		l.doubt(page, a.Envelopes)
 		d.state.Ledger = l

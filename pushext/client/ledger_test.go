@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"testing"
@@ -32,7 +33,7 @@ func newBookkeeper(t *testing.T) *bookkeeper {
 	require.NoError(t, err)
 	state, err := newState(time.Now())
 	require.NoError(t, err)
-	b := &bookkeeper{t: t, device: &Device{pushKey: &key.PublicKey, state: state, logger: slog.New(slog.DiscardHandler), chats: []Chat{family()}}}
+	b := &bookkeeper{t: t, device: &Device{keep: &keeper{account: hex.EncodeToString(crypto.CompressPubkey(&key.PublicKey))}, state: state, logger: slog.New(slog.DiscardHandler), chats: []Chat{family()}}}
 	b.tell = func(l *pushwire.Ledger) { require.NoError(t, l.Sign(key)) }
 	b.sign = func(digest []byte) []byte {
 		signature, err := crypto.Sign(digest, key)

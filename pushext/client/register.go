@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
-
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
@@ -288,10 +286,11 @@ func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error 
 	if err != nil {
 		return err
 	}
-	if !challenge.Names(names) {
+	at := slices.IndexFunc(names, challenge.Names)
+	if at < 0 {
 		return fmt.Errorf("client: challenge: %w", pushwire.ErrReceiver)
 	}
-	x, err := d.ask(ctx, pushwire.NewConfirm([pushwire.CodeSize]byte(challenge.Code), names.Server, names.Account))
+	x, err := d.ask(ctx, pushwire.NewConfirm([pushwire.CodeSize]byte(challenge.Code), names[at].Server, names[at].Account))
 	if err != nil {
 		return err
 	}
@@ -301,13 +300,17 @@ func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error 
 	return d.save(ctx)
 }
 
-// names are the server and the account of this device.
-func (d *Device) names() (b pushwire.Binding, err error) {
+// names are the server and the account of this device, and the same with push keys that the
+// server had: a challenge may have been on its way when it went on.
+func (d *Device) names() (all []pushwire.Binding, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b.Account, err = d.state.account()
-	copy(b.Server[:], crypto.CompressPubkey(d.pushKey))
-	return b, err
+	account, err := d.state.account()
+	all = append(all, pushwire.Binding{Server: [pushwire.PushKeySize]byte(d.state.current(d.keep.account)), Account: account})
+	for _, one := range d.state.successions() {
+		all = append(all, pushwire.Binding{Server: one.Former, Account: account})
+	}
+	return all, err
 }
 
 // change sends a request that carries a version. The version is kept before it

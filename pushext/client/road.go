@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"fmt"
 	"log/slog"
 
@@ -43,6 +44,8 @@ type endpoint interface {
 	// dial makes a road, over which what comes goes to a handler. It returns when there
 	// is an answer, if finding out costs the server anything.
 	dial(ctx context.Context, handler whisper.DirectHandler, logger *slog.Logger) (road, error)
+	// goOn says which push key the mailserver has from now on.
+	goOn(pushKey *ecdsa.PublicKey)
 	// rest ends what is open between two roads.
 	rest()
 }
@@ -78,6 +81,8 @@ func (e nodeEndpoint) dial(ctx context.Context, handler whisper.DirectHandler, l
 }
 
 func (e nodeEndpoint) peer() enode.ID { return e.server.ID() }
+
+func (e nodeEndpoint) goOn(*ecdsa.PublicKey) {} // the node key stays
 
 func (e nodeEndpoint) rest() {}
 

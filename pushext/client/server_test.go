@@ -24,6 +24,8 @@ import (
 type scripted struct {
 	peer *network.Peer
 	key  *ecdsa.PrivateKey
+	// former is a push key that the server answers to as well; nil: there is none.
+	former *ecdsa.PrivateKey
 
 	// answer makes the reply to a request; false: there is none. The envelopes
 	// are delivered before it.
@@ -70,19 +72,24 @@ func (s *scripted) HandleRequest(peer enode.ID, payload []byte) {
 			s.answerMail(peer, env)
 			return
 		}
-		req, from, err := pushwire.OpenRequest(env, s.key)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		key := s.key
+		req, from, err := pushwire.OpenRequest(env, key)
+		if err != nil && s.former != nil {
+			key = s.former
+			req, from, err = pushwire.OpenRequest(env, key)
+		}
 		if err != nil {
 			return
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.requests = append(s.requests, req)
 		reply, envelopes, ok := s.answer(req, from)
 		if !ok {
 			return
 		}
 		reply.ID = req.ID
-		sealed, err := pushwire.SealReply(context.Background(), reply, s.key, from)
+		sealed, err := pushwire.SealReply(context.Background(), reply, key, from)
 		if err != nil {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +22,6 @@ import (
 // the envelopes of a fetch go to the call that waits for them, the rest to the mail client.
 type session struct {
 	identity *ecdsa.PrivateKey // registration key
-	pushKey  *ecdsa.PublicKey  // who must have signed a reply
 	mailKey  func() []byte     // of the mailserver's password; nil: requests are encrypted to its node key
 
 	rings chan []byte // of the device
@@ -30,8 +30,9 @@ type session struct {
 	road   road
 	mail   *mailclient.Client
 
-	mu    sync.Mutex // guards calls
-	calls map[[pushwire.IDSize]byte]*call
+	mu       sync.Mutex         // guards the following
+	pushKeys []*ecdsa.PublicKey // one of them must have signed a reply; requests are made for the last
+	calls    map[[pushwire.IDSize]byte]*call
 }
 
 // call is a request under way.
@@ -43,7 +44,7 @@ type call struct {
 
 // dial makes a road to the mailserver.
 func dial(ctx context.Context, server endpoint, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, now func() time.Time, logger *slog.Logger) (_ *session, err error) {
-	s := &session{identity: identity, pushKey: pushKey, mailKey: mailKey, rings: rings, server: server.peer(), calls: make(map[[pushwire.IDSize]byte]*call)}
+	s := &session{identity: identity, pushKeys: []*ecdsa.PublicKey{pushKey}, mailKey: mailKey, rings: rings, server: server.peer(), calls: make(map[[pushwire.IDSize]byte]*call)}
 	// Requests of history are signed by keys of their own, so that only the
 	// connection links them to the registration, and are as long as requests of
 	// push, so that who watches the link cannot tell them apart.
@@ -57,6 +58,33 @@ func dial(ctx context.Context, server endpoint, identity *ecdsa.PrivateKey, push
 	}
 	s.mail.Attach(s.road)
 	return s, nil
+}
+
+// goOn has requests made for another push key. Replies that were asked for with the one before, and
+// rings of a server that has not heard of it yet, are taken as long as the connection stands.
+func (s *session) goOn(pushKey *ecdsa.PublicKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.pushKeys[len(s.pushKeys)-1].Equal(pushKey) {
+		s.pushKeys = append(slices.Clone(s.pushKeys), pushKey)
+	}
+}
+
+// signers are the push keys that a reply may be signed by, the newest last.
+func (s *session) signers() []*ecdsa.PublicKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pushKeys
+}
+
+// open opens a reply.
+func (s *session) open(e *whisper.Envelope) (reply pushwire.Reply, err error) {
+	for _, key := range slices.Backward(s.signers()) {
+		if reply, err = pushwire.OpenReply(e, s.identity, key); !errors.Is(err, pushwire.ErrSigner) {
+			break
+		}
+	}
+	return reply, err
 }
 
 // mailserver is how requests of history are sent.
@@ -86,7 +114,8 @@ func (s *session) close() { s.road.close() }
 // do sends a request and waits for its reply and for the envelopes in wanted
 // that the server delivers before it. show has the server ring the device where it asks.
 func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.Hash, pow float64, show bool) (pushwire.Reply, []*whisper.Envelope, error) {
-	env, err := pushwire.SealRequest(ctx, req, s.identity, s.pushKey, pow)
+	keys := s.signers()
+	env, err := pushwire.SealRequest(ctx, req, s.identity, keys[len(keys)-1], pow)
 	if err != nil {
 		return pushwire.Reply{}, nil, err
 	}
@@ -135,7 +164,7 @@ func (s *session) HandleDirect(from enode.ID, e *whisper.Envelope) {
 		return
 	}
 	if e.Topic == pushwire.Topic() {
-		reply, err := pushwire.OpenReply(e, s.identity, s.pushKey)
+		reply, err := s.open(e)
 		if err == nil {
 			if ring, ok := reply.Body.(*pushwire.Ring); ok {
 				rang(s.rings, ring.Body)

@@ -26,7 +26,7 @@ const stateFormat = 2
 // accounts is the text in the Store: what the device keeps for each mailserver.
 type accounts struct {
 	Format   int                        `json:"format"`
-	Accounts map[string]json.RawMessage `json:"accounts"` // by push key, compressed, in hexadecimal
+	Accounts map[string]json.RawMessage `json:"accounts"` // by the first push key, compressed, in hexadecimal
 }
 
 // state is what a Device keeps between runs for one mailserver.
@@ -34,6 +34,11 @@ type state struct {
 	RegistrationKey hexutil.Bytes `json:"registrationKey"` // secp256k1, private
 	SealKey         hexutil.Bytes `json:"sealKey"`         // X25519, private
 	SealPublicKey   hexutil.Bytes `json:"sealPublicKey"`
+
+	// PushKey is the server's, compressed, if it is another than the account is named by, and
+	// Successions are what led to it (pushwire.EncodeSuccession), oldest first.
+	PushKey     hexutil.Bytes   `json:"pushKey,omitempty"`
+	Successions []hexutil.Bytes `json:"successions,omitempty"`
 
 	Installation string `json:"installation,omitempty"` // Config.Installation, hashed
 
@@ -129,6 +134,9 @@ func readState(text []byte) (*state, error) {
 	if len(s.SealKey) != pushwire.SealKeySize {
 		return nil, fmt.Errorf("%w: seal key of %d bytes", errDamaged, len(s.SealKey))
 	}
+	if _, err := crypto.DecompressPubkey(s.PushKey); len(s.PushKey) > 0 && err != nil {
+		return nil, fmt.Errorf("%w: push key: %w", errDamaged, err)
+	}
 	if _, err := mailwire.ParseCursor(s.Cursor); err != nil {
 		return nil, fmt.Errorf("%w: history cursor: %w", errDamaged, err)
 	}
@@ -180,6 +188,9 @@ func (s *state) merge(base, theirs *state) error {
 		s.Epoch, s.Seq = theirs.Epoch, theirs.Seq
 	}
 	s.Version = max(s.Version, theirs.Version)
+	if bytes.Equal(s.PushKey, base.PushKey) && len(s.Successions) <= len(theirs.Successions) || len(s.PushKey) == 0 {
+		s.PushKey, s.Successions = theirs.PushKey, theirs.Successions // else it went on here
+	}
 	s.Active = changed(s.Active, base.Active, theirs.Active)
 	s.Plain = changed(s.Plain, base.Plain, theirs.Plain)
 	s.Asked = changed(s.Asked, base.Asked, theirs.Asked)

@@ -16,8 +16,8 @@ import (
 
 func openKeeper(t *testing.T, store Store) (*keeper, *state) {
 	t.Helper()
-	k := &keeper{store: store, account: "a"}
-	s, err := k.open(t.Context(), time.Now())
+	k := &keeper{store: store}
+	s, err := k.open(t.Context(), time.Now(), []string{"a"})
 	require.NoError(t, err)
 	return k, s
 }
@@ -96,14 +96,14 @@ func TestLockOfAnotherProcess(t *testing.T) {
 // A store that fails changes nothing, and says what could not be done.
 func TestStoreFails(t *testing.T) {
 	store := &brokenStore{full: errors.New("no space left on device")}
-	_, err := (&keeper{store: store}).open(t.Context(), time.Now())
+	_, err := (&keeper{store: store}).open(t.Context(), time.Now(), []string{"a"})
 	require.ErrorIs(t, err, store.full)
 	require.ErrorContains(t, err, "keeping device state")
 	text, err := store.Load(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, text)
 	dir := t.TempDir()
-	_, err = (&keeper{store: FileStore(dir)}).open(t.Context(), time.Now())
+	_, err = (&keeper{store: FileStore(dir)}).open(t.Context(), time.Now(), []string{"a"})
 	require.ErrorContains(t, err, "reading device state")
 	require.True(t, strings.Contains(err.Error(), dir), "which file")
 }

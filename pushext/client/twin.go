@@ -101,7 +101,7 @@ var ErrRevoked = errors.New("client: this device was revoked by another of its u
 func (d *Device) Credential() ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	text, err := json.Marshal(credential{d.address, d.keep.account, d.state.RegistrationKey})
+	text, err := json.Marshal(credential{d.address, hex.EncodeToString(d.state.current(d.keep.account)), d.state.RegistrationKey})
 	if err != nil {
 		return nil, fmt.Errorf("client: credential: %w", err)
 	}

@@ -32,6 +32,9 @@ const (
 	// MaxHashes is how many hashes may lie between two heads, and how many topics a ledger
 	// may be about.
 	MaxHashes = 1 << 16
+	// MaxSuccessions is how many push keys of the server may have come before the one that
+	// is named.
+	MaxSuccessions = 8
 )
 
 // ErrUnproved says that a file convicts nobody: the text tells what does not fit.
@@ -44,6 +47,9 @@ func unproved(format string, args ...any) error {
 // Evidence is the content of a file.
 type Evidence struct {
 	PushKey hexutil.Bytes `json:"pushKey"` // of the server, compressed: who is convicted
+	// Successions led to PushKey, oldest first, each as pushwire.EncodeSuccession has it, at most
+	// MaxSuccessions. Empty: all is signed by that key alone.
+	Successions []hexutil.Bytes `json:"successions,omitempty"`
 
 	Ledger common.Hash   `json:"ledger"` // its ID
 	Leaves []common.Hash `json:"leaves"` // of its topics, ascending
@@ -134,10 +140,16 @@ func (e *Evidence) Verify() error {
 	switch {
 	case len(e.PushKey) != pushwire.PushKeySize:
 		return unproved("push key of %d bytes, not %d", len(e.PushKey), pushwire.PushKeySize)
+	case len(e.Successions) > MaxSuccessions:
+		return unproved("more than %d push keys before the one that is named", MaxSuccessions)
 	case len(e.Hashes) > MaxHashes, len(e.Leaves) > MaxHashes, len(e.Page.Hashes) > MaxHashes:
 		return unproved("more than %d hashes", MaxHashes)
 	}
-	if err := e.ledger(); err != nil {
+	signers, err := e.signers()
+	if err != nil {
+		return err
+	}
+	if err := e.ledger(signers); err != nil {
 		return err
 	}
 	envelope, err := whisper.DecodeEnvelope(e.Envelope)
@@ -150,19 +162,19 @@ func (e *Evidence) Verify() error {
 	if slices.Contains(e.Hashes, envelope.Hash()) {
 		return unproved("the server told of the envelope")
 	}
-	return e.page(envelope.Hash())
+	return e.page(signers, envelope.Hash())
 }
 
 // ledger checks the heads, and that the hashes lie between them.
-func (e *Evidence) ledger() error {
+func (e *Evidence) ledger(signers *Signers) error {
 	after := &e.After
-	if !after.SignedBy(e.PushKey, e.Ledger) {
+	if !signers.Head(after, e.Ledger) {
 		return unproved("the later head is not signed by the push key")
 	}
 	count, value := uint64(0), pushwire.ChainBegin(e.Ledger)
 	if before := e.Before; before != nil {
 		switch {
-		case !before.SignedBy(e.PushKey, e.Ledger):
+		case !signers.Head(before, e.Ledger):
 			return unproved("the earlier head is not signed by the push key")
 		case !bytes.Equal(before.Log, after.Log), before.Since != after.Since, before.Begun != after.Begun, before.Topics != after.Topics:
 			return unproved("the heads are not of one ledger")
@@ -182,13 +194,13 @@ func (e *Evidence) ledger() error {
 }
 
 // page checks that an envelope is in the log between the heads.
-func (e *Evidence) page(hash common.Hash) error {
+func (e *Evidence) page(signers *Signers, hash common.Hash) error {
 	from := e.After.Since
 	if e.Before != nil {
 		from = e.Before.Through
 	}
 	switch p := &e.Page; {
-	case !p.SignedBy(e.PushKey):
+	case !signers.Page(p):
 		return unproved("the answer is not signed by the push key")
 	case !slices.Contains(p.Hashes, hash):
 		return unproved("the answer does not have the envelope")

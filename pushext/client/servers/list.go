@@ -70,6 +70,7 @@ func (l *List) Add(d client.Discovered, now time.Time) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.rename(key, d.Successions)
 	if c := l.find(key); c != nil {
 		if d.Issued <= c.Offer.Issued {
 			return ErrReplayed
@@ -88,6 +89,17 @@ func (l *List) Add(d client.Discovered, now time.Time) error {
 	}
 	l.held = append(l.held, &Candidate{PushKey: key, Offer: d.Offer})
 	return nil
+}
+
+// rename gives a server that goes on with another push key its place under that. The caller holds mu.
+func (l *List) rename(key string, successions []pushwire.Succession) {
+	for i := range successions {
+		s := &successions[i]
+		former := l.find(hex.EncodeToString(s.Former[:]))
+		if former != nil && hex.EncodeToString(s.Next[:]) == key && l.find(key) == nil && s.Verify() == nil {
+			former.PushKey = key
+		}
+	}
 }
 
 // giveWay drops the candidate that is worth least: one whose offer is over, else one that
