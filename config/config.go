@@ -144,6 +144,9 @@ type Push struct {
 	// File with the push key in hex: the secp256k1 key that registrations are encrypted to; not the node key.
 	// Empty: pushkey in the data directory, made on the first start. Losing it loses every registration.
 	KeyFile string
+	// For how long the push server answers to the former push key as well when "wnode keys rotate push" makes another, such as
+	// "14d". Devices that ask for something meanwhile go on with the new one.
+	KeyOverlap Duration
 	// File with the key in hex that seals device tokens on the disk. Keep a copy: without it they are unreadable.
 	// Empty: push.disk.key in the data directory, made on the first start.
 	DiskKeyFile string

@@ -32,6 +32,7 @@ func Defaults() Config {
 			MaxAnswerBytes:    256 << 20,
 		},
 		Push: Push{
+			KeyOverlap:    Duration(14 * 24 * time.Hour),
 			SkipChallenge: []string{},
 			Limits: Limits{
 				Registrations: 1_000_000,

@@ -31,6 +31,8 @@ const (
 	maxChannels      = 3700 // the protocol's own
 	maxRegistrations = 100_000_000
 	maxPushPoW       = 10 // the client's own
+	minOverlap       = time.Minute
+	maxOverlap       = 365 * day
 	minLifetime      = time.Hour
 	maxLifetime      = 10 * 365 * day
 	maxTTL           = 28 * day // for how long FCM keeps a message, the longest of all services
@@ -73,6 +75,7 @@ func (c *Config) Faults() []Fault {
 	v.path("Mailserver.PasswordFile (--mailserver.password)", c.Mailserver.PasswordFile)
 	v.path("Push.KeyFile", c.Push.KeyFile)
 	v.path("Push.DiskKeyFile", c.Push.DiskKeyFile)
+	v.duration("Push.KeyOverlap", c.Push.KeyOverlap, minOverlap, maxOverlap)
 	v.path("RPC.IPCPath (--ipcpath)", c.RPC.IPCPath)
 	v.push(&c.Push)
 	v.rpc(&c.RPC)

@@ -15,12 +15,17 @@ const keysPause = 200 * time.Millisecond
 
 func keysCommand() *cli.Command {
 	return &cli.Command{
-		Name: "keys", Usage: "show the keys of the running node, and exchange the disk key",
-		UsageText: "wnode keys [flags]\nwnode keys rotate [flags] disk",
+		Name: "keys", Usage: "show the keys of the running node, and exchange the disk key or the push key",
+		UsageText: "wnode keys [flags]\nwnode keys rotate [flags] disk\nwnode keys rotate [flags] [--now] push",
 		Description: "It prints a line for each key: where its file is, its public half, and whether it is in use. No secret is printed.\n\n" +
 			"wnode keys rotate disk makes a new key for the registrations on disk, puts it into the file of the former one, and has the\n" +
 			"node seal all of them anew while it goes on; it returns when that is done, and may be interrupted. Backups from before\n" +
 			"need the former key, which they hold. Copy the new one to where you keep secrets.\n\n" +
+			"wnode keys rotate push makes another key for devices to find the server by, and puts it into the file of the former one,\n" +
+			"which stays beside it (pushkey.former). For Push.KeyOverlap, two weeks, the node answers to both and tells devices of the new\n" +
+			"one, signed by the former; wnode keys says how many registrations have gone on with it. After that, the former key is\n" +
+			"refused, and a device that comes late still goes on. With --now others may know the former key: it is refused at once, and\n" +
+			"nothing that it signs is believed; the apps have to be given the new one. While there is an overlap, --now ends it so.\n\n" +
 			"Example:\n   wnode keys --datadir /var/lib/whisperpush",
 		Flags: append(settingFlags(), jsonFlag()),
 		Action: func(c *cli.Context) error {
@@ -30,20 +35,25 @@ func keysCommand() *cli.Command {
 			return printKeys(c)
 		},
 		Subcommands: []*cli.Command{{
-			Name: "rotate", Usage: "exchange a key: disk", ArgsUsage: "disk",
-			Flags: append(settingFlags(), jsonFlag()),
+			Name: "rotate", Usage: "exchange a key: disk or push", ArgsUsage: "disk|push",
+			Flags: append(settingFlags(), jsonFlag(),
+				&cli.BoolFlag{Name: "now", Usage: "others may know the push key: the former one is refused at once, and leads to no other", DisableDefaultText: true}),
 			Action: func(c *cli.Context) error {
-				name, err := oneArgument(c, "the name of a key: disk")
+				name, err := oneArgument(c, "the name of a key: disk or push")
 				if err != nil {
 					return err
 				}
-				switch name {
-				case "disk":
+				switch {
+				case name == "push":
+					return rotatePushKey(c)
+				case name == "disk" && c.Bool("now"):
+					return errors.New("--now is for the push key")
+				case name == "disk":
 					return rotateDiskKey(c)
-				case "push", "node":
-					return fmt.Errorf("the %s key is not exchanged while devices know it: they find the server by it", name)
+				case name == "node":
+					return errors.New("the node key is not exchanged while devices know it: they find the server by it")
 				}
-				return fmt.Errorf("there is no key %q to exchange; give disk", name)
+				return fmt.Errorf("there is no key %q to exchange; give disk or push", name)
 			},
 		}},
 	}
@@ -61,7 +71,41 @@ func printKeys(c *cli.Context) error {
 	for _, k := range keys {
 		rows = append(rows, []string{k.Name, k.File, k.State, k.Public})
 	}
-	return printTable(c.App.Writer, rows...)
+	if err := printTable(c.App.Writer, rows...); err != nil {
+		return err
+	}
+	var push node.PushKeyReport
+	if err := askNode(c, &push, "wnode_pushKey"); err != nil || push.Former == "" {
+		return nil // push is off, or its key is the first
+	}
+	_, err := fmt.Fprintln(c.App.Writer, pushKeyText(push))
+	return err
+}
+
+// pushKeyText tells how far devices have gone on with a push key.
+func pushKeyText(k node.PushKeyReport) string {
+	moved := fmt.Sprintf("%d of %d registrations have gone on with the push key that is in use", k.Moved, k.All)
+	switch day := k.Until.UTC().Format(time.DateOnly); k.State {
+	case node.PushKeyOverlap:
+		return fmt.Sprintf("%s; the former one is answered to until %s", moved, day)
+	case node.PushKeyEnded:
+		return fmt.Sprintf("%s; the former one is refused since %s, and leads to no other", moved, day)
+	default:
+		return fmt.Sprintf("%s; the former one is refused since %s, and devices that come with it are told of the next", moved, day)
+	}
+}
+
+// rotatePushKey has another push key made, or an overlap ended.
+func rotatePushKey(c *cli.Context) error {
+	var report node.PushKeyReport
+	if err := askNode(c, &report, "wnode_rotatePushKey", c.Bool("now")); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, report)
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "pushkey: %s\nit is in %s; copy it, and %s.former, to where you keep secrets\n%s\n", report.Public, report.File, report.File, pushKeyText(report))
+	return err
 }
 
 // rotateDiskKey has the disk key exchanged, and waits until all is sealed with the new one.

@@ -27,7 +27,7 @@ const (
 
 // announcer makes the server's offers, and tells the network of them if it is run.
 type announcer struct {
-	key       *ecdsa.PrivateKey // the push key
+	keys      func() (*ecdsa.PrivateKey, []pushwire.Succession) // that sign an offer, and what leads on from them
 	providers func() []pushwire.ProviderOffer
 	limits    func() pushwire.Limits
 	self      func() *enode.Node // as peers reach it, which may become known late
@@ -76,11 +76,14 @@ func (a *announcer) post(ctx context.Context) error {
 // seal makes the announcement, with so much proof of work.
 func (a *announcer) seal(ctx context.Context, pow float64) (*whisper.Envelope, error) {
 	now := time.Now()
+	key, successions := a.keys()
 	return pushwire.SealOffer(ctx, pushwire.Offer{
 		Issued:    uint64(now.Unix()),
 		Expires:   uint64(now.Add(offerLife).Unix()),
 		Enode:     a.self().URLv4(),
 		Providers: a.providers(),
 		Limits:    a.limits(),
-	}, a.key, announceLife, pow)
+
+		Successions: successions,
+	}, key, announceLife, pow)
 }

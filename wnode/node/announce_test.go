@@ -31,7 +31,7 @@ func TestAnnounce(t *testing.T) {
 		server = found
 		return true
 	}))
-	require.True(t, server.PushKey.Equal(s.pushKey))
+	require.True(t, server.PushKey.Equal(s.PushKey()))
 	require.Equal(t, s.link.Self().URLv4(), server.Enode)
 	require.Equal(t, []pushwire.ProviderOffer{{Name: "webhook", Info: "any endpoint"}}, server.Providers)
 	require.EqualValues(t, 7, server.Limits.Channels)

@@ -102,7 +102,7 @@ func (p *phone) ask(t *testing.T, w *world) {
 		p.chat = loopChat()
 	}
 	p.Device, err = client.Open(t.Context(), client.Config{
-		Server: w.link.Self().URLv4(), PushKey: compressedHex(w.pushKey), Store: &p.state,
+		Server: w.link.Self().URLv4(), PushKey: compressedHex(w.PushKey()), Store: &p.state,
 		Chats: []client.Chat{p.chat}, Logger: NewLogger(&w.log, w.cfg.Log),
 	})
 	require.NoError(t, err)
@@ -325,12 +325,12 @@ func TestClusterReachesAllDevicesOfAUser(t *testing.T) {
 
 	sender, err := crypto.GenerateKey()
 	require.NoError(t, err)
-	body := pushwire.NewNotify(pushwire.Capability(root, "alice"), [pushwire.HandleSize]byte(handle), "alice", e.Hash(), pushwire.NotifyMention, [33]byte(crypto.CompressPubkey(nodes[0].pushKey)))
-	request, err := pushwire.SealRequest(t.Context(), pushwire.Request{Issued: uint64(time.Now().UnixMilli()), Body: body}, sender, nodes[0].pushKey, pushwire.DefaultPoW)
+	body := pushwire.NewNotify(pushwire.Capability(root, "alice"), [pushwire.HandleSize]byte(handle), "alice", e.Hash(), pushwire.NotifyMention, [33]byte(crypto.CompressPubkey(nodes[0].PushKey())))
+	request, err := pushwire.SealRequest(t.Context(), pushwire.Request{Issued: uint64(time.Now().UnixMilli()), Body: body}, sender, nodes[0].PushKey(), pushwire.DefaultPoW)
 	require.NoError(t, err)
 	caller := &answers{id: desk.ID{1}, sent: make(chan *whisper.Envelope, 10)}
 	nodes[1].push.(*sharedPush).HandleCall(caller, request)
-	reply, err := pushwire.OpenReply(<-caller.sent, sender, nodes[0].pushKey)
+	reply, err := pushwire.OpenReply(<-caller.sent, sender, nodes[0].PushKey())
 	require.NoError(t, err)
 	require.Equal(t, pushwire.OK, reply.Code)
 	for _, p := range phones {

@@ -12,7 +12,7 @@ import (
 )
 
 // ownEntries is what a node makes in its data directory; the socket goes when the node does.
-var ownEntries = []string{"LOCK", "nodekey", "nodes", "archive", "pushkey", "push.disk.key", "push"}
+var ownEntries = []string{"LOCK", "nodekey", "nodes", "archive", "pushkey", "pushkey.former", "push.disk.key", "push"}
 
 // ownDirs are those of them that are directories.
 var ownDirs = []string{"nodes", "archive", "push"}

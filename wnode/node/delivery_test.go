@@ -76,7 +76,7 @@ func (w *town) settle(name string, kinds ...string) *inhabitant {
 	}
 	var err error
 	d.Device, err = client.Open(w.t.Context(), client.Config{
-		Server: w.link.Self().URLv4(), PushKey: compressedHex(w.pushKey), Store: d.store, Chats: []client.Chat{d.chat},
+		Server: w.link.Self().URLv4(), PushKey: compressedHex(w.PushKey()), Store: d.store, Chats: []client.Chat{d.chat},
 	})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { d.Close() })

@@ -22,14 +22,14 @@ func TestRungOverTheLinkFirst(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Push.Provider = append(w.cfg.Push.Provider, config.Provider{Name: "direct", Type: "direct"})
 	w.restart(t, true)
-	rungFirst(t, w, w.device(t, w.pushKey))
+	rungFirst(t, w, w.device(t, w.PushKey()))
 }
 
 // The same over HTTPS, where the link is a stream.
 func TestRungOverTheStreamFirst(t *testing.T) {
 	t.Parallel()
 	w := doorWorld(t)
-	rungFirst(t, w, w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.pushKey)}))
+	rungFirst(t, w, w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.PushKey())}))
 }
 
 // rungFirst is the story of a device that has not registered yet.

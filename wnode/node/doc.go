@@ -15,6 +15,7 @@
 //	nodekey         the node's identity, hex, 0600
 //	nodes/          peers seen, to be dialled again
 //	archive/        the mailserver's envelopes
+//	pushkey.former  the push keys before it, JSON, 0600; only if there were any
 //	pushkey         the key registrations are encrypted to, hex, 0600
 //	push.disk.key   the key that seals tokens at rest, hex, 0600
 //	push/           registrations and the outbox

@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +37,8 @@ type rooms struct {
 	mu    sync.Mutex // guards the following
 	offer *whisper.Envelope
 	made  time.Time
+	by    *ecdsa.PrivateKey // who signed it
+	next  []pushwire.Succession
 }
 
 // Offer implements door.Rooms.
@@ -44,12 +48,13 @@ func (r *rooms) Offer(ctx context.Context) (*whisper.Envelope, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := time.Now(); r.offer == nil || now.Sub(r.made) >= offerFresh {
+	key, next := r.offers.keys()
+	if now := time.Now(); r.offer == nil || now.Sub(r.made) >= offerFresh || !key.Equal(r.by) || !slices.Equal(next, r.next) {
 		env, err := r.offers.seal(ctx, 0)
 		if err != nil {
 			return nil, err
 		}
-		r.offer, r.made = env, now
+		r.offer, r.made, r.by, r.next = env, now, key, next
 	}
 	return r.offer, nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"whisperpush/config"
 	"whisperpush/mailserver/mailwire"
+	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 	"whisperpush/wnode/door"
@@ -64,7 +65,7 @@ func next(r io.Reader) (kind byte, content []byte, err error) {
 
 func (v *visitor) seal(body pushwire.RequestBody) *whisper.Envelope {
 	v.t.Helper()
-	env, err := pushwire.SealRequest(v.t.Context(), pushwire.NewRequest(body, time.Now()), v.key, v.w.pushKey, whisper.DefaultMinPoW)
+	env, err := pushwire.SealRequest(v.t.Context(), pushwire.NewRequest(body, time.Now()), v.key, v.w.PushKey(), whisper.DefaultMinPoW)
 	require.NoError(v.t, err)
 	return env
 }
@@ -83,7 +84,7 @@ func (v *visitor) reply(r io.Reader) (pushwire.Reply, [][]byte) {
 			before = append(before, content)
 			continue
 		}
-		reply, err := pushwire.OpenReply(env, v.key, v.w.pushKey)
+		reply, err := pushwire.OpenReply(env, v.key, v.w.PushKey())
 		require.NoError(v.t, err)
 		return reply, before
 	}
@@ -120,7 +121,7 @@ func TestDeviceThroughTheDoor(t *testing.T) {
 	require.NoError(t, err)
 	offer, key, err := pushwire.OpenOffer(env)
 	require.NoError(t, err)
-	require.True(t, key.Equal(w.pushKey))
+	require.True(t, key.Equal(w.PushKey()))
 	require.Equal(t, w.link.Self().URLv4(), offer.Enode)
 	require.Len(t, offer.Providers, 2)
 
@@ -214,7 +215,7 @@ func TestDoorWithoutAnswer(t *testing.T) {
 	w := newWorld(t)
 	w.cfg.Door.Enabled = true
 	w.restart(t, false)
-	w.pushKey = &newKey(t).PublicKey
+	w.pushKeys.Store(&pushserver.Keys{Current: newKey(t)})
 	v := newVisitor(t, w)
 	began := time.Now()
 	v.ends(v.open(door.RequestPath, v.seal(&pushwire.Status{}))) // push is off

@@ -38,7 +38,7 @@ func TestDeviceOverHTTPS(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	open := func(store client.Store) *client.Device {
-		return w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.pushKey), Store: store, HTTP: transport})
+		return w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.PushKey()), Store: store, HTTP: transport})
 	}
 	d := open(&w.state)
 	require.NoError(t, d.Register(t.Context(), client.Registration{
@@ -73,7 +73,7 @@ func TestDeviceOverHTTPS(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(credential), w.door)
 
-	stranger := w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.pushKey)})
+	stranger := w.deviceOf(t, client.Config{Server: w.door, PushKey: compressedHex(w.PushKey())})
 	err = stranger.Connect(t.Context())
 	require.NoError(t, err, "nothing is asked yet")
 	_, err = stranger.Status(t.Context())
@@ -141,7 +141,7 @@ func TestBytesOfAPreview(t *testing.T) {
 		{"https", door, client.Config{Server: "https://" + door.Addr(), HTTP: &http.Transport{ForceAttemptHTTP2: true, DisableCompression: true,
 			TLSClientConfig: &tls.Config{RootCAs: roots, CurvePreferences: []tls.CurveID{tls.X25519}, ClientSessionCache: tls.NewLRUClientSessionCache(1)}}}},
 	} {
-		way.cfg.PushKey = compressedHex(w.pushKey)
+		way.cfg.PushKey = compressedHex(w.PushKey())
 		d := w.deviceOf(t, way.cfg)
 		token := w.fcm.NewToken()
 		w.token = token

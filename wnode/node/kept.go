@@ -178,12 +178,15 @@ const (
 	nodeKeyName = "nodekey"
 	pushKeyName = "pushkey"
 	diskKeyName = "push.disk.key"
+
+	formerKeysName = pushKeyName + formerSuffix
 )
 
 // keyFiles are the contents of the key files that there are, by the names that they have in a data directory.
 func keyFiles(cfg config.Config) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for name, file := range map[string]KeyFile{nodeKeyName: NodeKeyFile(cfg), pushKeyName: PushKeyFile(cfg), diskKeyName: DiskKeyFile(cfg)} {
+	former := KeyFile{What: "file with the former push keys", named: FormerPushKeysPath(cfg)}
+	for name, file := range map[string]KeyFile{nodeKeyName: NodeKeyFile(cfg), pushKeyName: PushKeyFile(cfg), formerKeysName: former, diskKeyName: DiskKeyFile(cfg)} {
 		if name == nodeKeyName && cfg.Node.KeyHex != "" {
 			continue
 		}

@@ -96,7 +96,7 @@ func (w *world) deviceOf(t *testing.T, c client.Config) *client.Device {
 // register brings the device to the point where it sleeps.
 func (w *world) register(t *testing.T) *client.Device {
 	t.Helper()
-	d := w.device(t, w.pushKey)
+	d := w.device(t, w.PushKey())
 	require.NoError(t, d.Register(t.Context(), client.Registration{
 		Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(w.token)}},
 	}))
@@ -259,7 +259,7 @@ func TestPushOffAndOn(t *testing.T) {
 	require.Empty(t, w.fcm.Pushes(w.token))
 
 	w.restart(t, true)
-	d = w.device(t, w.pushKey)
+	d = w.device(t, w.PushKey())
 	require.Equal(t, []string{"while push is off"}, shows(t, d, w.ring(t)), "push resumes at its cursor")
 }
 

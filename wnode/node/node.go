@@ -43,7 +43,6 @@ type Node struct {
 	health   *archiveHealth       // nil: the mailserver is off
 	store    *postgres.DB         // nil: archive and registrations are in the data directory
 	push     pushServer           // nil: push is off
-	pushKey  *ecdsa.PublicKey     // nil: push is off
 	registry *prometheus.Registry // of all metrics
 	vapid    []VAPIDKey           // of the Web Push providers
 	ipc      string               // path of the JSON-RPC socket; empty: none
@@ -51,6 +50,7 @@ type Node struct {
 	paused   *pausedProviders     // nil: push is off
 	http     []*rpc.Listener      // JSON-RPC, and last the metrics, as far as they are on
 
+	pushKeys  atomic.Pointer[pushserver.Keys]          // nil: push is off
 	cfg       atomic.Pointer[config.Config]            // which Reload replaces
 	again     atomic.Pointer[func() ([]string, error)] // reads the settings anew and takes them; nil: there is nowhere to read them
 	instances []instance                               // of the providers; guarded by reloading
@@ -158,13 +158,13 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	var opening sync.WaitGroup
 	var archiveErr, pushErr error
 	var log pushLog
-	var pushKey *ecdsa.PrivateKey
+	var pushKeys *pushserver.Keys
 	if withMail {
 		opening.Go(func() { n.archive, archiveErr = openArchive(cfg, n.store, logger, n.registry) })
 	}
 	if cfg.Push.Enabled {
 		opening.Go(func() {
-			n.push, pushKey, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, logger, n.registry)
+			n.push, pushKeys, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, logger, n.registry)
 		})
 	}
 	opening.Wait()
@@ -187,9 +187,10 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	}
 	var offers *announcer // nil: push is off
 	if n.push != nil {
-		n.pushKey, n.vapid = &pushKey.PublicKey, VAPIDKeys(providers)
+		n.pushKeys.Store(pushKeys)
+		n.vapid = VAPIDKeys(providers)
 		offers = &announcer{
-			key: pushKey, providers: func() []pushwire.ProviderOffer { return *n.offers.Load() }, limits: n.push.Limits, node: n.whisper, logger: logger,
+			keys: n.announcedKey, providers: func() []pushwire.ProviderOffer { return *n.offers.Load() }, limits: n.push.Limits, node: n.whisper, logger: logger,
 		}
 		if n.paused, err = openPaused(cfg, n.push, logger); err != nil {
 			return err
@@ -200,7 +201,14 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		requests.push = n.push
 	}
 	if withMail {
-		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, pushKey, n.archive, n.whisper, logger, n.registry)
+		var sign func([]byte) ([]byte, error) // nil: without push nothing is owed to anybody
+		if n.push != nil {
+			sign = func(digest []byte) ([]byte, error) {
+				key, _ := n.announcedKey()
+				return crypto.Sign(digest, key)
+			}
+		}
+		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, sign, n.archive, n.whisper, logger, n.registry)
 		if err != nil {
 			return err
 		}
@@ -267,7 +275,13 @@ func (n *Node) AddPeer(other *enode.Node) { n.link.AddPeer(other) }
 func (n *Node) Whisper() *whisper.Node { return n.whisper }
 
 // PushKey is the key that registrations are encrypted to, nil if push is off.
-func (n *Node) PushKey() *ecdsa.PublicKey { return n.pushKey }
+func (n *Node) PushKey() *ecdsa.PublicKey {
+	keys := n.pushKeys.Load()
+	if keys == nil {
+		return nil
+	}
+	return &keys.Current.PublicKey
+}
 
 // Door returns the address of the door, such as http://127.0.0.1:8545; empty: it has none.
 func (n *Node) Door() string { return n.door }
@@ -350,11 +364,7 @@ func MailPassword(cfg config.Config) (string, error) {
 	return config.DefaultPassword, nil
 }
 
-func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey, pushKey *ecdsa.PrivateKey, store mailserver.Store, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
-	var sign func([]byte) ([]byte, error) // nil: without push nothing is owed to anybody
-	if pushKey != nil {
-		sign = func(digest []byte) ([]byte, error) { return crypto.Sign(digest, pushKey) }
-	}
+func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.PrivateKey, sign func([]byte) ([]byte, error), store mailserver.Store, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (*mailserver.Server, error) {
 	return mailserver.NewServer(mailserver.ServerConfig{
 		Store:       store,
 		Sender:      node,

@@ -70,7 +70,7 @@ func TestEveryPlatformObserver(t *testing.T) {
 				to, err := service.NewDevice()
 				require.NoError(t, err)
 				d, err := client.Open(t.Context(), client.Config{
-					Server: s.link.Self().URLv4(), PushKey: compressedHex(s.pushKey), Chats: []client.Chat{loopChat()},
+					Server: s.link.Self().URLv4(), PushKey: compressedHex(s.PushKey()), Chats: []client.Chat{loopChat()},
 				})
 				require.NoError(t, err)
 				t.Cleanup(func() { require.NoError(t, d.Close()) })

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/cluster"
@@ -60,18 +59,14 @@ var (
 
 // newPush builds the push server with its keys and providers, on the database db, where other nodes may share it, or on
 // the data directory if that is nil. log may get its archive later, before the server starts.
-func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (pushServer, *ecdsa.PrivateKey, error) {
+func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (pushServer, *pushserver.Keys, error) {
 	dir := pushDir(cfg)
 	file := PushKeyFile(cfg)
-	secret, _, err := file.Load()
+	keys, err := loadPushKeys(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := crypto.ToECDSA(secret)
-	if err != nil {
-		return nil, nil, err
-	}
-	if key.Equal(nodeKey) {
+	if keys.Current.Equal(nodeKey) {
 		return nil, nil, fmt.Errorf("the push key in %s %w", file.Path(), ErrOneKey)
 	}
 	diskKey, _, err := DiskKeyFile(cfg).Load()
@@ -84,7 +79,8 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 	}
 	settings := pushserver.Config{
 		Dir:           dir,
-		PushKey:       key,
+		PushKey:       keys.Current,
+		FormerKeys:    keys.Former,
 		DiskKey:       diskKey,
 		Log:           log,
 		Envelopes:     log,
@@ -105,7 +101,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 		if err != nil {
 			return nil, nil, err
 		}
-		return server, key, nil
+		return server, &keys, nil
 	}
 	server, err := openPush(settings, DiskKeyFile(cfg))
 	if errors.Is(err, pushserver.ErrDiskKey) {
@@ -114,7 +110,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 	if err != nil {
 		return nil, nil, err
 	}
-	return server, key, nil
+	return server, &keys, nil
 }
 
 // pushAdmission is what the settings ask for registrations, nil for nothing.

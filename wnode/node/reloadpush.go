@@ -50,7 +50,7 @@ func (i instance) asMade(table config.Provider) bool {
 // pushSection are the limits on registrations, how devices are woken, and the providers.
 func (n *Node) pushSection(server *pushserver.Server) section {
 	return section{
-		keys: []string{"Push.Limits.", "Push.Delivery.", "Push.Provider"},
+		keys: []string{"Push.KeyOverlap", "Push.Limits.", "Push.Delivery.", "Push.Provider"},
 		prepare: func(_, next config.Config) (replacement, error) {
 			all, fresh, err := n.remake(next.Push.Provider)
 			if err != nil {

@@ -61,7 +61,7 @@ func Restore(cfg config.Config, diskKey []byte, read func(backup.Target) (backup
 	} else if m, err = rebuild(cfg, next, diskKey, read); err != nil {
 		return m, errors.Join(err, os.RemoveAll(next))
 	}
-	for _, name := range []string{"archive", "push", diskKeyName, pushKeyName, nodeKeyName} {
+	for _, name := range []string{"archive", "push", diskKeyName, formerKeysName, pushKeyName, nodeKeyName} {
 		err := os.Rename(filepath.Join(next, name), filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return m, fmt.Errorf("move what was restored: %w", err)

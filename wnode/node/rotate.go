@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,7 +40,7 @@ func openPush(settings pushserver.Config, file KeyFile) (*pushserver.Server, err
 // adopt gives a file its name, durably.
 func adopt(next, path string) error {
 	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("the new disk key in %s cannot be renamed to %s: %w; do that by hand", next, path, cause(err))
+		return fmt.Errorf("the new key in %s cannot be renamed to %s: %w; do that by hand", next, path, cause(err))
 	}
 	return durable.SyncDir(filepath.Dir(path))
 }
@@ -56,24 +55,27 @@ type KeyReport struct {
 
 // Keys tells about the node's keys.
 func (a *Admin) Keys(context.Context) ([]KeyReport, error) {
-	const inUse = "in use"
 	cfg := a.node.settings()
-	reports := []KeyReport{{Name: "node", File: NodeKeyFile(cfg).Path(), Public: hexutil.Encode(crypto.FromECDSAPub(a.node.link.Self().Pubkey())), State: inUse}}
+	reports := []KeyReport{{Name: "node", File: NodeKeyFile(cfg).Path(), Public: hexutil.Encode(crypto.FromECDSAPub(a.node.link.Self().Pubkey())), State: keyInUse}}
 	if cfg.Node.KeyHex != "" {
 		reports[0].File = ""
 	}
 	if a.node.push == nil {
 		return reports, nil
 	}
-	disk := KeyReport{Name: "disk", File: DiskKeyFile(cfg).Path(), State: inUse}
+	disk := KeyReport{Name: "disk", File: DiskKeyFile(cfg).Path(), State: keyInUse}
 	if server, ok := a.node.push.(*pushserver.Server); ok && server.Rotating() {
 		disk.State = resealing
 	}
-	return append(reports, KeyReport{Name: "push", File: PushKeyFile(cfg).Path(), Public: hexutil.Encode(crypto.FromECDSAPub(a.node.pushKey)), State: inUse}, disk), nil
+	return append(reports, KeyReport{Name: "push", File: PushKeyFile(cfg).Path(), Public: hexutil.Encode(crypto.FromECDSAPub(a.node.PushKey())), State: keyInUse}, disk), nil
 }
 
-// resealing is the state of the disk key while it is exchanged.
-const resealing = "in use; records are sealed anew"
+const (
+	// keyInUse is the state of a key that there is.
+	keyInUse = "in use"
+	// resealing is that of the disk key while it is exchanged.
+	resealing = "in use; records are sealed anew"
+)
 
 // RotateDiskKey exchanges the key that registrations are sealed with. When it returns, the new key is in the file of the
 // former one, and the registrations are sealed anew in the background; see Keys.
@@ -115,12 +117,6 @@ func (a *Admin) RotateDiskKey(context.Context) (KeyReport, error) {
 	if err := adopt(next, file.Path()); err != nil {
 		return KeyReport{}, err
 	}
-	for i, known := range n.secrets {
-		if known.file.Path == file.Path() {
-			if text, err := os.ReadFile(file.Path()); err == nil {
-				n.secrets[i].sum = sha256.Sum256(text)
-			}
-		}
-	}
+	n.noteSecret(file.Path())
 	return KeyReport{Name: "disk", File: file.Path(), State: resealing}, nil
 }

@@ -30,6 +30,9 @@ func secretFiles(cfg config.Config) []SecretFile {
 	for _, key := range keys {
 		files = append(files, SecretFile{key.What, key.Path()})
 	}
+	if cfg.Push.Enabled {
+		files = append(files, SecretFile{"former push keys", FormerPushKeysPath(cfg)})
+	}
 	return append(files, NamedSecrets(cfg)...)
 }
 

@@ -84,8 +84,8 @@ func (n *Node) reloadFrom(read func() (config.Config, error), logger *slog.Logge
 // announce prints what others need to reach the node, a line each. Redaction would take it out of the log.
 func (n *Node) announce(w io.Writer) error {
 	text := fmt.Sprintf("enode: %s\n", n.link.Self().URLv4())
-	if n.pushKey != nil {
-		text += fmt.Sprintf("pushkey: %s\n", hexutil.Encode(crypto.FromECDSAPub(n.pushKey)))
+	if key := n.PushKey(); key != nil {
+		text += fmt.Sprintf("pushkey: %s\n", hexutil.Encode(crypto.FromECDSAPub(key)))
 	}
 	for _, vapid := range n.vapid {
 		label := "vapidkey"

@@ -102,7 +102,7 @@ func TestNodesOnPostgres(t *testing.T) {
 	other.post(t, "while nobody rings")
 	w.cfg.Node.DataDir = heirOf(t, w.cfg)
 	w.restart(t, true)
-	again := w.device(t, w.pushKey)
+	again := w.device(t, w.PushKey())
 	require.Equal(t, []string{"while nobody rings"}, shows(t, again, w.ring(t)))
 
 	// One with other keys is told so: while it is alone by what is sealed, and else by the others.

@@ -185,7 +185,7 @@ func TestAttackIdleLinks(t *testing.T) {
 					f()
 					require.Less(t, time.Since(start), limit, what)
 				}
-				d := w.device(t, w.pushKey)
+				d := w.device(t, w.PushKey())
 				within("register", func() {
 					ctx, cancel := context.WithTimeout(t.Context(), limit)
 					defer cancel()
