@@ -117,6 +117,17 @@ test('what the vector status-reply-standing says', () => {
 	assert.deepEqual([push.codeName(refusal.code), refusal.body], ['not_registered', undefined]);
 });
 
+test('the successions of the vectors are signed by both keys, and lead on', () => {
+	const next = publicKeyOf(filled(32, 0x46));
+	for (const name of ['confirm-reply-succession', 'fetch-reply-succession', 'refusal-retired']) {
+		const reply = push.decodeReply(vector(name));
+		assert.deepEqual(reply.successions, [push.newSuccession(pushPrivate, filled(32, 0x46), 1_800_000_000n, 1_801_209_600n)], name);
+		assert.deepEqual(push.follow(server, reply.successions!).map((s) => hex(s.next)), [hex(next)]);
+	}
+	assert.equal(hex(push.offeredKey(push.decodeOffer(vector('offer-succession')), server)), hex(next));
+	assert.equal(push.codeName(push.decodeReply(vector('refusal-retired')).code), 'retired');
+});
+
 test('the proofs of the vectors are those that are made', () => {
 	const confirm = push.decodeRequest(vector('confirm-bound')).body as push.Confirm;
 	const code = filled(16, 0xc0);

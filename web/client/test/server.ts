@@ -48,8 +48,15 @@ interface Registered {
 }
 
 export class TestServer implements Transport {
-	readonly key = filled(32, 0x45);
-	readonly pushKey = publicKeyOf(this.key);
+	key = filled(32, 0x45);
+	pushKey = publicKeyOf(this.key);
+	/** Push keys that it had, which it opens requests with too. */
+	readonly formerKeys: Uint8Array[] = [];
+	/** What its replies lead to the next key with. */
+	successions: push.Succession[] = [];
+	/** Whether it refuses former keys, and whether the refusal leads to the next key. */
+	retired: 'no' | 'leads' | 'leaked' = 'no';
+	#by = this.key; // that the request was made for
 	readonly clock: TestClock;
 	log = filled(16, 0xd0);
 	/** In the order of the log; the sequence is the index plus one. */
@@ -75,12 +82,19 @@ export class TestServer implements Transport {
 	}
 
 	async *exchange(envelope: Envelope, options: ExchangeOptions): AsyncGenerator<Frame> {
-		const opened = await push.openRequest(envelope, this.key).catch((error: unknown) => {
-			if (isProtocolError(error)) {
-				return undefined;
+		let opened: Awaited<ReturnType<typeof push.openRequest>> | undefined;
+		for (const key of [this.key, ...this.formerKeys]) {
+			opened ??= await push.openRequest(envelope, key).catch((error: unknown) => {
+				if (isProtocolError(error)) {
+					return undefined;
+				}
+				throw error;
+			});
+			if (opened) {
+				this.#by = key;
+				break;
 			}
-			throw error;
-		});
+		}
 		if (opened) {
 			this.requests.push(opened.request);
 		}
@@ -137,8 +151,19 @@ export class TestServer implements Transport {
 
 	/** The frame of a reply. */
 	async frame(reply: push.Reply, to: Uint8Array): Promise<Frame> {
-		const sealed = await push.sealReply(this.old ? { ...reply, to: new Uint8Array(0) } : reply, this.key, to);
+		const told = this.successions.length > 0 && this.retired !== 'leaked' ? { ...reply, successions: this.successions } : reply;
+		const sealed = await push.sealReply(this.old ? { ...told, to: new Uint8Array(0) } : told, this.#by, to);
 		return { kind: 'envelope', bytes: sealed.raw };
+	}
+
+	/** Gives it another push key, made of a byte. */
+	rotate(byte: number): push.Succession {
+		const next = filled(32, byte);
+		const succession = push.newSuccession(this.key, next, 1_800_000_000n, 1_801_209_600n);
+		this.successions.push(succession);
+		this.formerKeys.unshift(this.key);
+		[this.key, this.pushKey] = [next, publicKeyOf(next)];
+		return succession;
 	}
 
 	async answer(request: push.Request, signer: Uint8Array, envelope?: Envelope): Promise<Frame[]> {
@@ -148,6 +173,9 @@ export class TestServer implements Transport {
 			return { ...push.emptyReply, id: request.id, code, text, state: now?.state ?? push.State.none, body };
 		};
 		const refuse = async (code: number, text: string, body?: push.ReplyBody) => [await this.frame(reply(code, text, body), signer)];
+		if (this.retired !== 'no' && !equal(request.server, this.pushKey)) {
+			return refuse(push.Code.retired, 'the server has another push key');
+		}
 		if (Math.abs(Number(request.issued) - this.clock.time) > 300_000) {
 			return refuse(push.Code.clock, 'your clock is wrong', { kind: 'clock', now: BigInt(this.clock.time) });
 		}

@@ -4,6 +4,7 @@ import { defaultPow, maxFetch } from '../push/limits.js';
 import { type Limits } from '../push/parts.js';
 import { Code, type Reply, type Standing, State as Registration } from '../push/reply.js';
 import { encodeRequest, newRequest, type RequestBody } from '../push/request.js';
+import { follow, type Succession } from '../push/succession.js';
 import { openReply, pushTopic, sealRequest } from '../push/sealing.js';
 import { type Envelope } from '../whisper/envelope.js';
 import { type PrivateKey, type PublicKey } from '../whisper/keys.js';
@@ -43,6 +44,7 @@ export interface Exchange {
 /** What an {@link Asker} needs. */
 export interface AskerConfig {
 	readonly transport: Transport;
+	/** That requests are made for, until the server goes on with another. */
 	readonly pushKey: PublicKey;
 	readonly registrationKey: PrivateKey;
 	readonly miner: Miner;
@@ -51,6 +53,8 @@ export interface AskerConfig {
 	readonly life: AbortSignal;
 	/** Changes the device's state by what a reply told. */
 	readonly learn: (change: (s: State) => void) => Promise<void>;
+	/** Keeps that the server goes on with another push key, and returns the one that the device's state has. */
+	readonly goOn: (path: readonly Succession[]) => Promise<PublicKey>;
 }
 
 /** Sends a device's requests, and knows what the replies of this run told of the server. */
@@ -68,9 +72,17 @@ export class Asker {
 	fetch = maxFetch;
 	/** Whether it takes receipts without sending again. */
 	receipts = false;
+	// One of them must have signed a reply; requests are made for the last.
+	readonly #pushKeys: PublicKey[];
 
 	constructor(config: AskerConfig) {
 		this.config = config;
+		this.#pushKeys = [config.pushKey];
+	}
+
+	/** The server's push key, as far as the device knows. */
+	get pushKey(): PublicKey {
+		return this.#pushKeys.at(-1)!;
 	}
 
 	/** The time by the server's clock, as far as it is known. */
@@ -91,7 +103,8 @@ export class Asker {
 			const timeout = new DeviceError('no-reply', `no answer within ${attemptTimeout / 1000} s`);
 			const limit = { clock: this.config.clock, milliseconds: attemptTimeout, reason: timeout };
 			const exchange = await limited([signal], limit, (s) => this.#once(body, wanted, s));
-			if (await this.#again(exchange.reply)) {
+			const moved = await this.#goOn(exchange.reply);
+			if ((moved && exchange.reply.code === Code.retired) || (await this.#again(exchange.reply))) {
 				throw refusalOf(body.kind, exchange.reply);
 			}
 			return exchange;
@@ -148,9 +161,9 @@ export class Asker {
 	}
 
 	async #once(body: RequestBody, wanted: readonly Uint8Array[], signal: AbortSignal): Promise<Exchange> {
-		const { registrationKey, pushKey, miner } = this.config;
+		const { registrationKey, miner } = this.config;
 		const request = newRequest(body, this.now());
-		const sealed = await sealRequest(request, registrationKey, pushKey, { pow: this.pow, miner, signal, now: this.now() });
+		const sealed = await sealRequest(request, registrationKey, this.pushKey, { pow: this.pow, miner, signal, now: this.now() });
 		const missing = new Set(wanted.map(hex));
 		const envelopes: Envelope[] = [];
 		for await (const frame of this.frames(sealed, wanted, signal)) {
@@ -175,12 +188,12 @@ export class Asker {
 	 * server's refusal, `inactive`, or `no-reply`.
 	 */
 	async *rings(signal: AbortSignal): AsyncGenerator<string> {
-		const { transport, registrationKey, pushKey, miner, clock } = this.config;
+		const { transport, registrationKey, miner, clock } = this.config;
 		if (!transport.ring) {
 			throw new TypeError('the transport has no stream for rings');
 		}
 		const request = newRequest({ kind: 'status' }, this.now());
-		const sealed = await sealRequest(request, registrationKey, pushKey, { pow: this.pow, miner, signal, now: this.now() });
+		const sealed = await sealRequest(request, registrationKey, this.pushKey, { pow: this.pow, miner, signal, now: this.now() });
 		const silence = new AbortController();
 		const end = (): void => silence.abort(signal.reason);
 		signal.addEventListener('abort', end);
@@ -218,6 +231,9 @@ export class Asker {
 
 	// Refuses a reply by which the server will not ring.
 	async #standsBy(reply: Reply): Promise<void> {
+		if ((await this.#goOn(reply)) && reply.code === Code.retired) {
+			throw new DeviceError('no-reply', 'the server has another push key'); // and is asked again with it
+		}
 		if ((await this.#again(reply)) || reply.code !== Code.ok) {
 			throw refusalOf('listen', reply);
 		}
@@ -232,13 +248,37 @@ export class Asker {
 		if (!equal(envelope.topic, pushTopic())) {
 			return undefined;
 		}
-		try {
-			return await openReply(envelope, this.config.registrationKey, this.config.pushKey);
-		} catch (error) {
-			if (isProtocolError(error)) {
-				return undefined;
+		for (const key of [...this.#pushKeys].reverse()) {
+			try {
+				return await openReply(envelope, this.config.registrationKey, key);
+			} catch (error) {
+				if (!isProtocolError(error)) {
+					throw error;
+				}
+				if (error.code !== 'signer') {
+					return undefined;
+				}
 			}
-			throw error;
+		}
+		return undefined;
+	}
+
+	// Takes the successions of a reply, and tells whether requests are made for another push key
+	// from now on. It is in the store then; while it cannot be kept, the device stays.
+	async #goOn(reply: Reply): Promise<boolean> {
+		try {
+			const path = follow(this.pushKey, reply.successions ?? []);
+			if (path.length === 0 && reply.code !== Code.retired) {
+				return false;
+			}
+			const kept = await this.config.goOn(path);
+			if (equal(kept, this.pushKey)) {
+				return false;
+			}
+			this.#pushKeys.push(kept);
+			return true;
+		} catch {
+			return false;
 		}
 	}
 

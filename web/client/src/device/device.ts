@@ -1,4 +1,4 @@
-import { fromHex, hex, hex0x, random } from '../bytes.js';
+import { fromHex, hex0x, random } from '../bytes.js';
 import { malformed, ProtocolError } from '../errors.js';
 import { chainStart } from '../push/chain.js';
 import { sealPublicKey } from '../push/hpke.js';
@@ -25,8 +25,15 @@ import { type Transport } from './transport.js';
 
 /** Which mailserver a device uses, and what it listens to. */
 export interface DeviceConfig {
-	/** The server's push key, 33 or 65 bytes, in hexadecimal or bytes: printed by the server when it starts. */
+	/** The server's push key, 33 or 65 bytes, in hexadecimal or bytes: printed by the server when it starts. One that it had before will do, while it tells devices of the next. */
 	readonly pushKey: string | Uint8Array;
+	/**
+	 * Push keys that the server had before, by the word of who runs it, told to the app as
+	 * `pushKey` is: an account with one of them is taken over, and goes on with `pushKey`. That
+	 * is for a key that was changed because others may know it; a device finds any other
+	 * change by itself.
+	 */
+	readonly formerPushKeys?: readonly (string | Uint8Array)[] | undefined;
 	/** How the server is reached. */
 	readonly transport: Transport;
 	/** Where the device keeps its state; undefined: only in memory. */
@@ -96,8 +103,6 @@ const networkPow = 0.2;
  * for the receipt.
  */
 export class Device {
-	/** The server's push key, compressed. */
-	readonly pushKey: PublicKey;
 	/** The device's account with the server: its registration key, compressed, public. */
 	readonly registrationKey: PublicKey;
 	readonly #account: Account;
@@ -111,7 +116,6 @@ export class Device {
 
 	private constructor(config: DeviceConfig, pushKey: PublicKey, account: Account) {
 		const { transport, miner = mineHere, clock = systemClock } = config;
-		this.pushKey = pushKey;
 		this.registrationKey = publicKeyOf(account.registrationKey);
 		this.#account = account;
 		this.#transport = transport;
@@ -121,6 +125,7 @@ export class Device {
 			registrationKey: account.registrationKey,
 			life: this.#life.signal,
 			learn: (change) => account.change(change),
+			goOn: (path) => account.goOn(path),
 		});
 		this.#delivery = new Delivery({ account, asker: this.#asker, mailKey: mailKeyOf(config), chats: () => this.#chats });
 	}
@@ -132,8 +137,14 @@ export class Device {
 	static async open(config: DeviceConfig): Promise<Device> {
 		const pushKey = parsePublicKey(config.pushKey);
 		checkChats(config.chats ?? []);
-		const account = await Account.open(config.store ?? new MemoryStore(), hex(pushKey), config.clock ?? systemClock);
-		return new Device(config, pushKey, account);
+		const formerKeys = (config.formerPushKeys ?? []).map(parsePublicKey);
+		const account = await Account.open(config.store ?? new MemoryStore(), pushKey, formerKeys, config.clock ?? systemClock);
+		return new Device(config, (await account.pushKeys()).at(-1)!, account);
+	}
+
+	/** The push key, compressed, that the server has now, as far as the device knows. */
+	get pushKey(): PublicKey {
+		return this.#asker.pushKey;
 	}
 
 	/** The chats that the device listens to. */
@@ -306,7 +317,7 @@ export class Device {
 	 */
 	async notify(by: Capability, hash: string, type: NotifyType, options: AskOptions = {}): Promise<void> {
 		const body = notification(by, hashOf(hash), type, this.pushKey);
-		const stranger = new Asker({ ...this.#asker.config, registrationKey: newPrivateKey(), learn: () => Promise.resolve() });
+		const stranger = new Asker({ ...this.#asker.config, pushKey: this.pushKey, registrationKey: newPrivateKey(), learn: () => Promise.resolve() });
 		[stranger.offset, stranger.pow] = [this.#asker.offset, this.#asker.pow];
 		await this.#inTurn(options, async (o) => accepted('notify', await stranger.ask(body, o)));
 	}
@@ -367,7 +378,7 @@ export class Device {
 						throw error.error;
 					}
 					const inactive = error instanceof DeviceError && error.code === 'inactive';
-					if (inactive || isRefused(error, Code.notRegistered) || !this.#transport.ring) {
+					if (inactive || isRefused(error, Code.notRegistered) || isRefused(error, Code.retired) || !this.#transport.ring) {
 						throw error;
 					}
 				}
@@ -431,10 +442,12 @@ export class Device {
 	// Answers a challenge of this server for this account. Any other was asked for by
 	// somebody else, perhaps by this server at another.
 	async #confirm(challenge: Payload, options: AskOptions): Promise<void> {
-		if (!namesBoth(challenge, this.pushKey, this.registrationKey)) {
+		const pushKeys = await this.#account.pushKeys(); // it may have been on its way when the server went on
+		const pushKey = pushKeys.find((key) => namesBoth(challenge, key, this.registrationKey));
+		if (!pushKey) {
 			throw new ProtocolError('receiver', 'the challenge is for another account, or of another server');
 		}
-		const body = confirmation(challenge.code, this.pushKey, this.registrationKey);
+		const body = confirmation(challenge.code, pushKey, this.registrationKey);
 		accepted('answering the challenge', await this.#asker.ask(body, options));
 	}
 

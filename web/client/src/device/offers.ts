@@ -1,5 +1,5 @@
 import { malformed } from '../errors.js';
-import { type Offer, openOffer } from '../push/offer.js';
+import { type Offer, offeredKey, openOffer } from '../push/offer.js';
 import { type Envelope } from '../whisper/envelope.js';
 import { type PublicKey } from '../whisper/keys.js';
 import { nodeKeyOf } from './routes.js';
@@ -10,7 +10,7 @@ const maxOfferSkew = 300;
 /** A mailserver with push that announced itself. */
 export interface DiscoveredServer {
 	readonly offer: Offer;
-	/** Who signed the offer, and therefore the account's server: for `DeviceConfig.pushKey`. */
+	/** Who signed the offer, or the key that they go on with, and therefore the account's server: for `DeviceConfig.pushKey`. */
 	readonly pushKey: PublicKey;
 	/** The key of its node, for `DeviceConfig.mail`; undefined: the offer names its node by a record, not by a URL. */
 	readonly nodeKey: PublicKey | undefined;
@@ -23,7 +23,8 @@ export interface DiscoveredServer {
  * trust. Rejects with a ProtocolError.
  */
 export async function readOffer(envelope: Envelope, now: Date = new Date()): Promise<DiscoveredServer> {
-	const { offer, pushKey } = await openOffer(envelope);
+	const { offer, pushKey: signer } = await openOffer(envelope);
+	const pushKey = offeredKey(offer, signer);
 	const seconds = BigInt(Math.floor(now.getTime() / 1000));
 	if (seconds >= offer.expires) {
 		throw malformed('offer has expired');

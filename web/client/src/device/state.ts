@@ -1,6 +1,7 @@
 import { equal, hex } from '../bytes.js';
 import { encodeCursor, zeroCursor } from '../mail/cursor.js';
 import { newSealKey } from '../push/hpke.js';
+import { pushKeySize } from '../push/limits.js';
 import { newPrivateKey } from '../whisper/keys.js';
 import { DeviceError } from './errors.js';
 
@@ -15,6 +16,9 @@ export const maxDismissed = 128;
 
 /** How many shown messages are remembered, to tell what comes again, in whatever envelope, from what is new. */
 export const maxShown = 1 << 14;
+
+/** How many push keys that led to the present one are kept. */
+export const maxFormerKeys = 8;
 
 /** What of a message, or of an envelope, is remembered: the beginning of its Keccak-256, in bytes. */
 const markSize = 8;
@@ -36,6 +40,11 @@ export interface State {
 	readonly registrationKey: Uint8Array;
 	/** X25519, private. */
 	readonly sealKey: Uint8Array;
+
+	/** The server's push key, if it is another than the account is named by. */
+	pushKey?: Uint8Array;
+	/** Those that led to it by the word of both, oldest first, at most {@link maxFormerKeys}; missing: there are none. */
+	formerKeys?: Uint8Array[];
 
 	/** Of the newest change asked for. */
 	version: bigint;
@@ -68,6 +77,21 @@ export interface State {
 	/** The registration is in a group, so that the server may owe the device dismissals. */
 	grouped?: boolean;
 }
+
+/** Stands under the name of a push key that an account went on with, and tells under which one it is. */
+export interface Alias {
+	readonly format: typeof format;
+	readonly alias: string;
+}
+
+/** Makes an alias. */
+export const aliasOf = (name: string): Alias => ({ format, alias: name });
+
+/** Returns the name that an alias tells; undefined: it is none. */
+export const aliasIn = (held: unknown): string | undefined => {
+	const { alias } = (held ?? {}) as Partial<Alias>;
+	return typeof alias === 'string' ? alias : undefined;
+};
 
 /** Makes the keys of a new device. */
 export const newState = (now: number): State => ({
@@ -106,6 +130,8 @@ export function readState(held: unknown): State {
 		state.known instanceof Uint8Array &&
 		state.known.length % markSize === 0 &&
 		Array.isArray(state.waiting) &&
+		(state.pushKey === undefined || state.pushKey.length === pushKeySize) &&
+		(state.formerKeys === undefined || Array.isArray(state.formerKeys)) &&
 		(state.dismissed === undefined || Array.isArray(state.dismissed));
 	if (!whole) {
 		throw new DeviceError('damaged', 'the state in the store is damaged; remove it to start anew');
