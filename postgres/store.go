@@ -35,6 +35,8 @@ type Store struct {
 	lock *sessionLock  // nil: a lease says whose it is
 	gone chan struct{} // closed when it is fenced
 
+	cache *cache
+
 	ctx    context.Context // until Close
 	cancel context.CancelFunc
 	writes chan *storeWrite
@@ -88,7 +90,7 @@ func (d *DB) open(ctx context.Context, name string, take func(context.Context, *
 	if !storeName.MatchString(name) {
 		return nil, fmt.Errorf("a store cannot be called %q: give small letters, digits and underscores", name)
 	}
-	s := &Store{db: d, name: name, writes: make(chan *storeWrite), scans: map[*storeScan]struct{}{}, term: newTerm(), gone: make(chan struct{})}
+	s := &Store{db: d, name: name, writes: make(chan *storeWrite), scans: map[*storeScan]struct{}{}, term: newTerm(), gone: make(chan struct{}), cache: newCache()}
 	err := d.again(ctx, func(ctx context.Context) error {
 		_, err := d.pool.Exec(ctx, "INSERT INTO "+Schema+".stores (name, term, writes) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING", name)
 		if err != nil {
@@ -140,16 +142,32 @@ func (s *Store) Get(key []byte) (value []byte, err error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
+	value, known := s.cache.get(key)
+	if !known {
+		if value, err = s.read(key); err != nil {
+			s.cache.giveUp(key)
+			return nil, s.readFailed(err)
+		}
+		s.cache.keep(key, value)
+	}
+	if value == nil {
+		return nil, durable.ErrNotFound
+	}
+	return value, nil
+}
+
+// read asks the database for a key's value, nil if it has none.
+func (s *Store) read(key []byte) (value []byte, err error) {
 	err = s.db.again(s.ctx, func(ctx context.Context) error {
 		return s.db.pool.QueryRow(ctx, "SELECT value FROM "+Schema+".entries WHERE store = $1 AND key = $2", s.id, notNil(key)).Scan(&value)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return nil, durable.ErrNotFound
+		return nil, nil
 	case err != nil:
-		return nil, s.readFailed(err)
+		return nil, err
 	}
-	return value, nil
+	return notNil(value), nil
 }
 
 // notNil is b as PostgreSQL has it: nil would be NULL.
@@ -255,6 +273,7 @@ func (s *Store) apply(c changes) error {
 	var answer string
 	err := s.settle()
 	if err == nil {
+		s.cache.write(c.values)
 		err = s.db.again(context.Background(), func(ctx context.Context) error {
 			return s.db.pool.QueryRow(ctx, "SELECT "+Schema+".store_write($1, $2, $3, $4, $5, $6)", s.id, s.term, s.number+1, deleted, put, contents).Scan(&answer)
 		})
@@ -264,6 +283,7 @@ func (s *Store) apply(c changes) error {
 	case err != nil:
 	case answer == "written", answer == "before":
 		s.number++
+		s.cache.wrote(c.values)
 		return nil
 	case answer == "fenced":
 		s.lost()
@@ -294,6 +314,7 @@ func (s *Store) settle() error {
 		return err
 	}
 	s.term, s.unsure = next, false
+	s.cache.settled()
 	return nil
 }
 

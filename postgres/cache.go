@@ -1,0 +1,146 @@
+package postgres
+
+import (
+	"bytes"
+	"container/list"
+	"sync"
+)
+
+const (
+	// cacheBytes is what a store keeps of what it has read and written, in bytes.
+	cacheBytes = 4 << 20
+	// cacheOverhead is what an entry of a cache takes beside its key and value, in bytes, about.
+	cacheOverhead = 200
+)
+
+// cache keeps what a store's owner has read and written lately, the latest of it, and also
+// that a key has no value. Nobody else writes to the store, so it need not be asked twice:
+// an answer of the database takes a hundred times as long, and whoever asks may hold a lock
+// meanwhile.
+//
+// While a key is being written, and until the outcome is known, it is not kept. A read that
+// began before such a write has ended keeps nothing either, for it may have seen what was
+// there before.
+type cache struct {
+	mu      sync.Mutex // guards the following fields
+	entries map[string]*list.Element
+	latest  list.List // of *cached, the latest first
+	bytes   int
+	reading map[string]*cacheRead
+	written map[string]struct{} // keys of the write under way, and of those before whose outcome is not known
+}
+
+// cached is what is known of a key.
+type cached struct {
+	key   string
+	value []byte // nil: it has none
+}
+
+func (c *cached) size() int { return len(c.key) + len(c.value) + cacheOverhead }
+
+// cacheRead is what reads of a key are under way.
+type cacheRead struct {
+	readers int
+	stale   bool // what they find may be what was there before a write
+}
+
+func newCache() *cache {
+	return &cache{entries: map[string]*list.Element{}, reading: map[string]*cacheRead{}, written: map[string]struct{}{}}
+}
+
+// get returns a key's value, nil if it has none. If that is not known, ok is false, and the
+// caller reads it and calls keep or giveUp.
+func (c *cache) get(key []byte) (value []byte, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := c.entries[string(key)]; at != nil {
+		c.latest.MoveToFront(at)
+		return bytes.Clone(at.Value.(*cached).value), true
+	}
+	r := c.reading[string(key)]
+	if r == nil {
+		r = new(cacheRead)
+		c.reading[string(key)] = r
+	}
+	r.readers++
+	_, beingWritten := c.written[string(key)]
+	r.stale = r.stale || beingWritten
+	return nil, false
+}
+
+// keep ends a read, which found value, nil if there is none.
+func (c *cache) keep(key, value []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.read(key) {
+		c.put(&cached{string(key), bytes.Clone(value)})
+	}
+}
+
+// giveUp ends a read that found nothing out.
+func (c *cache) giveUp(key []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read(key)
+}
+
+// read ends a read, and tells whether it saw what is there now.
+func (c *cache) read(key []byte) (good bool) {
+	r := c.reading[string(key)]
+	if r.readers--; r.readers == 0 {
+		delete(c.reading, string(key))
+	}
+	return !r.stale
+}
+
+func (c *cache) put(one *cached) {
+	c.remove(one.key)
+	c.entries[one.key] = c.latest.PushFront(one)
+	for c.bytes += one.size(); c.bytes > cacheBytes; {
+		c.remove(c.latest.Back().Value.(*cached).key)
+	}
+}
+
+func (c *cache) remove(key string) {
+	if at := c.entries[key]; at != nil {
+		delete(c.entries, key)
+		c.bytes -= c.latest.Remove(at).(*cached).size()
+	}
+}
+
+// write says that changes are about to be written.
+func (c *cache) write(changes map[string][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key := range changes {
+		c.remove(key)
+		c.written[key] = struct{}{}
+		if r := c.reading[key]; r != nil {
+			r.stale = true
+		}
+	}
+}
+
+// wrote says that they were. The cache keeps the values.
+func (c *cache) wrote(changes map[string][]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, value := range changes {
+		delete(c.written, key)
+		c.put(&cached{key, value})
+	}
+}
+
+// settled says that the outcome of all writes is fixed, whatever it is. What was known
+// before is forgotten: another server may have taken over.
+func (c *cache) settled() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.entries)
+	c.latest.Init()
+	c.bytes = 0
+	clear(c.written)
+	for _, r := range c.reading {
+		r.stale = true
+	}
+}
