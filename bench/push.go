@@ -247,6 +247,9 @@ func (replies) Useful(enode.ID) {}
 // Proved implements pushext.Sender.
 func (replies) Proved(enode.ID) {}
 
+// Answered implements pushserver.Sender.
+func (replies) Answered(enode.ID) {}
+
 // replies counts what the extension answers.
 type replies chan struct{}
 

@@ -24,7 +24,7 @@ const (
 	kindVouch           // id 32, proved 1: a caller is worth more than a stranger
 	kindSeen            // shard 1, the group's key behind a length 1, hashes 32 each
 	kindYield           // shard 1, claim; answered with a later claim or nothing
-	kindAnswered        // id 32: a caller whose connection ends with its answer has all of it
+	kindAnswered        // id 32: nothing more comes for a caller's request
 )
 
 // Flags of a call.
@@ -144,7 +144,7 @@ func (p *peer) vouch(id desk.ID, proved bool) {
 	p.write(kindVouch, 0, b)
 }
 
-// answered tells the other node that a caller has all of its answer. It does not wait.
+// answered tells the other node that nothing more comes for a caller's request. It does not wait.
 func (p *peer) answered(id desk.ID) { p.write(kindAnswered, 0, id[:]) }
 
 // seen tells the owner of a shard what a device of a group has seen.

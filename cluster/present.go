@@ -196,15 +196,14 @@ type remote struct {
 
 func (r remote) ID() desk.ID            { return r.id }
 func (r remote) Source() whisper.Source { return r.source }
-func (r remote) Up() bool               { return r.peer.holds(r.id) }
+
+// Up implements pushserver.Caller. Of a connection that ends with its answer only the node that has it knows.
+func (r remote) Up() bool { return !r.stays || r.peer.holds(r.id) }
+
 func (r remote) Send(ctx context.Context, envs ...*whisper.Envelope) error {
 	return r.peer.send(ctx, r.id, envs)
 }
 func (r remote) Stays() bool { return r.stays }
-func (r remote) Answered() {
-	if !r.stays { // others tell the end of an answer by the reply
-		r.peer.answered(r.id)
-	}
-}
-func (r remote) Useful() { r.peer.vouch(r.id, false) }
-func (r remote) Proved() { r.peer.vouch(r.id, true) }
+func (r remote) Answered()   { r.peer.answered(r.id) }
+func (r remote) Useful()     { r.peer.vouch(r.id, false) }
+func (r remote) Proved()     { r.peer.vouch(r.id, true) }

@@ -42,7 +42,7 @@ func (p peer) ID() desk.ID            { return p.node }
 func (p peer) Source() whisper.Source { return p.sender.Source(p.node) }
 func (p peer) Useful()                { p.sender.Useful(p.node) }
 func (p peer) Proved()                { p.sender.Proved(p.node) }
-func (p peer) Answered()              {} // a peer tells the end of an answer by its end mark
+func (p peer) Answered()              { p.sender.Answered(p.node) }
 
 func (p peer) Send(ctx context.Context, envs ...*whisper.Envelope) error {
 	return p.sender.SendDirect(ctx, p.node, envs...)

@@ -120,8 +120,9 @@ type recorder struct {
 	sent  map[enode.ID][]sent
 	gates map[enode.ID]chan struct{}
 	fail  error
-	used  []enode.ID // of Useful
-	knows []enode.ID // of Proved
+	used  []enode.ID       // of Useful
+	knows []enode.ID       // of Proved
+	done  map[enode.ID]int // of Answered
 
 	networks map[enode.ID]whisper.Source // of Source
 }
@@ -175,6 +176,15 @@ func (r *recorder) Proved(peer enode.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.knows = append(r.knows, peer)
+}
+
+func (r *recorder) Answered(peer enode.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.done == nil {
+		r.done = make(map[enode.ID]int)
+	}
+	r.done[peer]++
 }
 
 // Source is the peer itself unless networks has another.

@@ -48,6 +48,8 @@ type Sender interface {
 	// that knows a password which is not public.
 	Useful(peer enode.ID)
 	Proved(peer enode.ID)
+	// Answered is told of each request that nothing more comes for.
+	Answered(peer enode.ID)
 	// Source tells whom a limit on strangers counts for a peer that is connected.
 	Source(peer enode.ID) whisper.Source
 }

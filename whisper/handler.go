@@ -143,6 +143,7 @@ func (n *Node) handleRequest(p *peer, payload []byte) error {
 	if n.requests == nil {
 		return errNoMailserver
 	}
+	p.seat.asks.asked(time.Now())
 	n.requests.HandleRequest(p.id, payload)
 	return nil
 }

@@ -3,6 +3,8 @@ package whisper
 import (
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +19,12 @@ import (
 //     is no longer new;
 //   - a link that is new, as long as the links in use leave newcomers their share;
 //   - the link in use whose use ranks lowest.
+//
+// Links over which a request came that is not answered yet stay out of this, as far as
+// askShare goes: the earliest first, and of one source no more than half of them. When
+// very many devices come back at once, whoever waits for an answer gets it, and the rest
+// is turned away and comes again. Were the longest unused to give way to each newcomer,
+// nobody would be there any more when the answer is ready.
 //
 // Among links of the same kind, it is one from the network with the most links
 // here, and of those the one unused for longest. Somebody with all links from one
@@ -33,8 +41,12 @@ const (
 	// registered.
 	// A device that stays connected shows it every few minutes.
 	provedHold = 15 * time.Minute
+	// askHold is how long a link is kept for a request that is not answered.
+	askHold = 15 * time.Second
+	// askSource is the part of the links that wait for answers which one source may have.
+	askSource = 2
 	// newcomerShare is the share of the inbound links that is left to new ones: one
-	// in newcomerShare.
+	// in newcomerShare. Neither links in use nor links that wait for answers take it.
 	newcomerShare = 4
 )
 
@@ -61,9 +73,40 @@ type seat struct {
 	since  time.Time
 
 	useful, proved atomic.Int64 // Unix ns of the last time; 0: never
+	asks           asks
 
 	counts  bool // the peer opened it, and it may be closed for another; guarded by Node.mu
 	trusted bool // Node.Trust; guarded by Node.mu
+}
+
+// asks are the requests that came over a link and are not answered yet.
+type asks struct {
+	mu    sync.Mutex // guards the following fields
+	open  int
+	since time.Time // when the first of them came
+}
+
+// asked notes a request.
+func (a *asks) asked(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open++; a.open == 1 {
+		a.since = now
+	}
+}
+
+// answered notes that nothing more comes for a request.
+func (a *asks) answered() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.open = max(a.open-1, 0)
+}
+
+// waits tells since when an answer has been awaited, if that is worth keeping the link for.
+func (a *asks) waits(now time.Time) (since time.Time, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.since, a.open > 0 && now.Sub(a.since) < askHold
 }
 
 // use returns what the link counts as used for at a time, and when it was last
@@ -114,6 +157,34 @@ func (s *seats) remove(one *seat) {
 	}
 }
 
+// share is how many links may be in use or wait for answers before newcomers get less than
+// their share.
+func (s *seats) share() int { return s.max - max(s.max/newcomerShare, 1) }
+
+// waiting returns the links that are kept because their peers wait for answers.
+func (s *seats) waiting(now time.Time) map[*seat]bool {
+	type ask struct {
+		*seat
+		since time.Time
+	}
+	var all []ask
+	for one := range s.taken {
+		if since, ok := one.asks.waits(now); ok {
+			all = append(all, ask{one, since})
+		}
+	}
+	slices.SortFunc(all, func(a, b ask) int { return a.since.Compare(b.since) })
+	kept := make(map[*seat]bool, len(all))
+	bySource := make(map[Source]int)
+	for _, one := range all {
+		if len(kept) < s.share() && bySource[one.source] < max(s.share()/askSource, 1) {
+			bySource[one.source]++
+			kept[one.seat] = true
+		}
+	}
+	return kept
+}
+
 // excess returns the link to close and its use. It returns nil if there are not too
 // many, or if none of them may be closed.
 func (s *seats) excess(now time.Time) (*seat, use) {
@@ -126,18 +197,22 @@ func (s *seats) excess(now time.Time) (*seat, use) {
 	}
 	var worst [uses]candidate
 	var count [uses]int
+	kept := s.waiting(now)
 	for one := range s.taken {
 		if one.trusted {
 			continue
 		}
 		u, last := one.use(now)
 		count[u]++
+		if kept[one] {
+			continue
+		}
 		if w := worst[u]; w.seat == nil || s.worse(one, last, w.seat, w.last) {
 			worst[u] = candidate{one, last}
 		}
 	}
 	order := [uses]use{idle, fresh, useful, proved}
-	if count[useful]+count[proved] > s.max-max(s.max/newcomerShare, 1) {
+	if count[useful]+count[proved] > s.share() {
 		order = [uses]use{idle, useful, proved, fresh}
 	}
 	for _, u := range order {
@@ -188,6 +263,15 @@ func (n *Node) Useful(id enode.ID) {
 func (n *Node) Proved(id enode.ID) {
 	if p := n.peer(id); p != nil {
 		p.seat.proved.Store(time.Now().UnixNano())
+	}
+}
+
+// Answered notes that nothing more comes for one request of a peer, packet 126: it was
+// answered, refused or dropped. Until then, and for a quarter of a minute at most, the
+// link is kept when there are more inbound links than Config.MaxInbound.
+func (n *Node) Answered(id enode.ID) {
+	if p := n.peer(id); p != nil {
+		p.seat.asks.answered()
 	}
 }
 

@@ -2,6 +2,7 @@ package whisper
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,12 @@ func seatOf(source string, age, usefulAgo, provedAgo time.Duration) *seat {
 	if provedAgo != never {
 		s.proved.Store(seatsNow.Add(-provedAgo).UnixNano())
 	}
+	return s
+}
+
+// asking has a request come over a link so long ago.
+func asking(s *seat, ago time.Duration) *seat {
+	s.asks.asked(seatsNow.Add(-ago))
 	return s
 }
 
@@ -66,6 +73,18 @@ func TestWhoGivesWay(t *testing.T) {
 		{"by networks", seatsIn{
 			seatOf("a", time.Hour, never, 1), seatOf("b", time.Hour, never, 4), seatOf("a", time.Hour, never, 3), seatOf("d", time.Hour, never, 2), idleSince("e", 0),
 		}, 2, proved},
+		{"who waits for an answer stays, the newcomer too", seatsIn{
+			asking(idleSince("a", time.Hour), 1), asking(idleSince("b", 2), 1), asking(seatOf("c", time.Hour, never, 0), 1), idleSince("d", 1), idleSince("e", 0),
+		}, 3, fresh},
+		{"they leave newcomers their share", seatsIn{
+			asking(idleSince("a", 5), 4), asking(idleSince("b", 4), 3), asking(idleSince("c", 3), 2), asking(idleSince("d", 2), 1), idleSince("e", 0),
+		}, 3, fresh},
+		{"and there is one for each source", seatsIn{
+			asking(idleSince("a", 5), 5), asking(idleSince("a", 4), 4), asking(idleSince("b", 3), 3), asking(idleSince("c", 2), 2), idleSince("e", 0),
+		}, 1, fresh},
+		{"for so long", seatsIn{
+			asking(idleSince("a", time.Hour), askHold), asking(idleSince("b", time.Hour), askHold-1), idleSince("c", 2), idleSince("d", 2), idleSince("e", 0),
+		}, 0, idle},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSeats(4)
@@ -213,5 +232,47 @@ func TestSeatsUnderAttack(t *testing.T) {
 				s.remove(phone)
 			}
 		})
+	}
+}
+
+// TestSeatsWhenAllComeBack: more devices than there are links for come at once, and again until they were answered. An
+// answer takes longer than it takes as many newcomers to arrive as there are links; yet those who wait for theirs get it.
+func TestSeatsWhenAllComeBack(t *testing.T) {
+	const (
+		most    = 34
+		each    = 10 * time.Millisecond  // between two arrivals
+		asks    = 50 * time.Millisecond  // from the arrival to the request
+		answer  = 500 * time.Millisecond // from the request to the answer
+		devices = 1000
+		within  = devices * answer / (most - most/newcomerShare)
+	)
+	s, now := newSeats(most), seatsNow
+	type caller struct {
+		*seat
+		asked time.Time
+	}
+	var here []*caller
+	gone := func(c *caller) bool { _, ok := s.taken[c.seat]; return !ok }
+	for n, answered := 0, 0; answered < devices; n++ {
+		require.Less(t, now.Sub(seatsNow), 2*within, "%d of %d devices were answered", answered, devices)
+		one := &caller{seat: &seat{source: Source(fmt.Sprint(n)), since: now}}
+		here = append(here, one)
+		s.add(one.seat)
+		if out, _ := s.excess(now); out != nil {
+			s.remove(out)
+		}
+		now = now.Add(each)
+		here = slices.DeleteFunc(here, gone)
+		for _, c := range here {
+			switch {
+			case c.asked.IsZero() && now.Sub(c.since) >= asks:
+				c.asked = now
+				c.asks.asked(now)
+			case !c.asked.IsZero() && now.Sub(c.asked) >= answer:
+				c.asks.answered()
+				s.remove(c.seat) // and they hang up
+				answered++
+			}
+		}
 	}
 }

@@ -28,7 +28,8 @@ type Archiver interface {
 }
 
 // RequestHandler gets the RLP payload of each packet 126, which it owns, on the
-// peer's read goroutine: it hands over to a bounded queue and does not block.
+// peer's read goroutine: it hands over to a bounded queue and does not block. Whoever
+// answers tells Node.Answered when that is done.
 type RequestHandler interface {
 	HandleRequest(peer enode.ID, payload []byte)
 }

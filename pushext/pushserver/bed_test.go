@@ -122,6 +122,7 @@ type bed struct {
 	mu        sync.Mutex
 	sent      map[enode.ID][]*whisper.Envelope
 	unplugged map[enode.ID]bool
+	answered  map[enode.ID]int // of Answered
 	networks  map[enode.ID]whisper.Source
 	slow      map[enode.ID]time.Duration // peers that take so long for each envelope
 	used      map[enode.ID]int           // how often of Useful
@@ -185,6 +186,12 @@ func (b *bed) Proved(peer enode.ID) {
 	b.knows[peer]++
 }
 
+func (b *bed) Answered(peer enode.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answered[peer]++
+}
+
 // Connected tells of every peer that was not unplugged.
 func (b *bed) Connected(peer enode.ID) bool {
 	b.mu.Lock()
@@ -199,7 +206,7 @@ func newBed(t testing.TB, limits Limits, more ...func(*Config)) *bed {
 	b := &bed{
 		t: t, disk: faultstore.New(), post: &postbox{name: "post", dead: make(map[string]bool)}, out: new(logtext.Buffer),
 		archive: &archive{Log: memlog.New(), envs: make(map[common.Hash]*whisper.Envelope)},
-		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool), networks: make(map[enode.ID]whisper.Source),
+		sent:    make(map[enode.ID][]*whisper.Envelope), unplugged: make(map[enode.ID]bool), answered: make(map[enode.ID]int), networks: make(map[enode.ID]whisper.Source),
 		slow: make(map[enode.ID]time.Duration), used: make(map[enode.ID]int), knows: make(map[enode.ID]int),
 	}
 	if limits.PoW == 0 {

@@ -217,6 +217,7 @@ func (x *Server) HandleRequest(peer enode.ID, payload []byte) {
 	env, err := whisper.DecodeEnvelope(payload)
 	if err != nil {
 		x.protocol.Malformed()
+		x.sender.Answered(peer)
 		return
 	}
 	x.HandleEnvelope(peer, env)

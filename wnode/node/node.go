@@ -147,6 +147,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	if n.whisper, err = whisper.NewNode(settings); err != nil {
 		return err
 	}
+	requests.answered = n.whisper.Answered
 
 	if WithStore(cfg) {
 		if n.store, err = openStore(cfg, logger); err != nil {

@@ -17,6 +17,8 @@ import (
 type requests struct {
 	push pushHandler // nil: off
 	mail mailHandler // nil: off
+	// answered is told of packets that nothing comes for. It is set before the node starts; nil: nobody wants to know.
+	answered func(peer enode.ID)
 
 	counted *prometheus.CounterVec // by destination: push, mail, ignored
 	topic   whisper.Topic          // the push topic
@@ -60,6 +62,9 @@ func (r *requests) HandleRequest(peer enode.ID, payload []byte) {
 		r.push.HandleEnvelope(peer, env)
 	case err == nil && env.Topic == r.topic, r.mail == nil:
 		destination = "ignored"
+		if r.answered != nil {
+			r.answered(peer)
+		}
 	case err == nil:
 		r.mail.HandleEnvelope(peer, env)
 	default:

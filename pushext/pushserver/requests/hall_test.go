@@ -137,6 +137,7 @@ func (nowhere) Connected(enode.ID) bool                                         
 func (nowhere) Source(peer enode.ID) whisper.Source                              { return whisper.Source(peer[:]) }
 func (nowhere) Useful(enode.ID)                                                  {}
 func (nowhere) Proved(enode.ID)                                                  {}
+func (nowhere) Answered(enode.ID)                                                {}
 
 // rung is a registration that is rung by Notify, and how to ring it.
 type rung struct {

@@ -21,6 +21,8 @@ type Sender interface {
 	// that sent one signed by a registration which proved an address once.
 	Useful(peer enode.ID)
 	Proved(peer enode.ID)
+	// Answered is told of each request that nothing more comes for.
+	Answered(peer enode.ID)
 }
 
 // Peer is the Caller that is a peer of devp2p, whose requests are packets 126.
@@ -52,5 +54,5 @@ func (p Peer) Useful() { p.Sender.Useful(p.Node) }
 // Proved implements Caller.
 func (p Peer) Proved() { p.Sender.Proved(p.Node) }
 
-// Answered implements Caller. A peer tells the end of an answer by the reply.
-func (p Peer) Answered() {}
+// Answered implements Caller.
+func (p Peer) Answered() { p.Sender.Answered(p.Node) }
