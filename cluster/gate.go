@@ -78,6 +78,10 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 		in.from.Answered() // nobody to answer
 		return
 	}
+	if err == nil && pushserver.Idle(req, in.from) {
+		in.from.Answered()
+		return
+	}
 	key := [33]byte(crypto.CompressPubkey(signer))
 	shard := ShardOf(key)
 	notify, _ := req.Body.(*pushwire.Notify)

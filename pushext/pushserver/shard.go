@@ -7,7 +7,9 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"whisperpush/pushext/pushserver/registry"
+	"whisperpush/pushext/pushserver/requests"
 	"whisperpush/pushext/pushserver/vault"
+	"whisperpush/pushext/pushwire"
 	"whisperpush/whisper"
 )
 
@@ -53,6 +55,10 @@ func (x *Server) Settled(c Claim) error { return x.registry.Settled(c) }
 // Yield takes an address that another shard claims from its owner here. If it was claimed
 // here later it returns that claim, and the other shard is to yield.
 func (x *Server) Yield(to Claim) (later *Claim, err error) { return x.registry.Yield(to) }
+
+// Idle tells whether there is no use in answering a request, because it changes nothing but for its answer and whoever
+// sent it has left.
+func Idle(req pushwire.Request, from Caller) bool { return requests.Idle(req, from) }
 
 // HandleKey returns the key under which every shard files registrations with a handle.
 func HandleKey(diskKey, handle []byte) ([]byte, error) {

@@ -21,6 +21,8 @@ import (
 type stream struct {
 	id desk.ID
 
+	left bool
+
 	mu       sync.Mutex // guards the following
 	sent     int
 	answered int
@@ -29,7 +31,7 @@ type stream struct {
 
 func (s *stream) ID() desk.ID            { return s.id }
 func (s *stream) Source() whisper.Source { return whisper.Source(s.id[:]) }
-func (s *stream) Up() bool               { return true }
+func (s *stream) Up() bool               { return !s.left }
 func (s *stream) Stays() bool            { return false }
 func (s *stream) Useful()                {}
 func (s *stream) Proved()                {}
@@ -90,5 +92,37 @@ func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 			answers += c.sent
 		}
 		require.GreaterOrEqual(t, answers, 2, "those that can be answered are")
+	})
+}
+
+// A fetch whose sender has left is not answered: it would keep those waiting who are there. Other requests change something.
+func TestWhoLeftIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t, registration.Limits{PoW: 1e-9})
+		p := h.open()
+		key, err := crypto.GenerateKey()
+		require.NoError(t, err)
+		ask := func(body pushwire.RequestBody, left bool) *stream {
+			env, err := pushwire.SealRequest(t.Context(), pushwire.NewRequest(body, time.Now()), key, &h.options.PushKeys.Current.PublicKey, 1e-9)
+			require.NoError(t, err)
+			c := &stream{id: desk.ID{1}, left: left}
+			p.Handle(c, env)
+			return c
+		}
+		p.Start()
+		defer p.Stop()
+		for _, tt := range []struct {
+			body pushwire.RequestBody
+			left bool
+			sent int
+		}{
+			{&pushwire.Fetch{}, false, 1}, {&pushwire.Fetch{}, true, 0}, {&pushwire.Status{}, true, 1},
+		} {
+			c := ask(tt.body, tt.left)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			require.Equal(t, tt.sent, c.sent, "%T, left %v", tt.body, tt.left)
+			require.Equal(t, 1, c.answered)
+		}
 	})
 }

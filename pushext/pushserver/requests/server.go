@@ -219,6 +219,10 @@ func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 		return
 	}
 	key := &keys.own[at]
+	if err == nil && Idle(req, in.from) {
+		p.m.drop("gone")
+		return
+	}
 	kind := "unknown"
 	var a answer
 	switch {
@@ -263,6 +267,14 @@ func (p *Server) moved(keys *keyring, at int, rec *registry.Record) {
 	if err := p.registry.HeardWith(rec.ID, registry.KeyMarkOf(keys.own[0].public)); err != nil {
 		p.log.Error("it cannot be noted that a registration goes on with the new push key", "registration", uint64(rec.ID), "err", err)
 	}
+}
+
+// Idle tells whether there is no use in answering a request, because it changes nothing but for its answer and whoever
+// sent it has left. When many come back at once, answers to those who gave up would keep the others waiting until they
+// give up too.
+func Idle(req pushwire.Request, from Caller) bool {
+	_, fetch := req.Body.(*pushwire.Fetch)
+	return fetch && !from.Up()
 }
 
 // vouch tells what an answer shows of who asked: a registration that
