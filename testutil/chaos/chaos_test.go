@@ -35,6 +35,9 @@ import (
 // promised is how soon after its envelope was archived a device is to be woken.
 const promised = 15 * time.Second
 
+// settling is how long after the last thing was broken everything has to be delivered and fetched.
+const settling = time.Minute
+
 // world is everything around the nodes.
 type world struct {
 	t        *testing.T
@@ -77,6 +80,7 @@ func TestCluster(t *testing.T) {
 	var writing sync.WaitGroup
 	writing.Go(func() { w.write(storm) })
 	writing.Go(func() { w.watch(storm) })
+	writing.Go(func() { w.report(storm) })
 	w.breakThings(storm)
 	writing.Wait()
 	w.settle()
@@ -304,10 +308,39 @@ func (w *world) failOver() {
 	w.mu.Unlock()
 }
 
+// report prints how far the nodes and devices are, until ctx ends.
+func (w *world) report(ctx context.Context) {
+	for began := time.Now(); ; {
+		pause(ctx, 10*time.Second)
+		if ctx.Err() != nil {
+			return
+		}
+		fmt.Printf("cluster: after %v %v\n", time.Since(began).Round(time.Second), w.progress())
+	}
+}
+
+// progress tells how many messages were posted, woken for and fetched.
+func (w *world) progress() string {
+	woken, shown := 0, 0
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for h, d := range w.posted {
+		d.mu.Lock()
+		if _, ok := d.covered[h]; ok {
+			woken++
+		}
+		if d.shown[h] {
+			shown++
+		}
+		d.mu.Unlock()
+	}
+	return fmt.Sprintf("%d posted, %d in the log, %d woken for, %d fetched", len(w.posted), len(w.archive), woken, shown)
+}
+
 // settle waits until everything that was posted is archived and every device was woken for
 // it, as long as that may take.
 func (w *world) settle() {
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(settling)
 	for time.Now().Before(deadline) {
 		missing := 0
 		w.mu.Lock()
@@ -324,6 +357,7 @@ func (w *world) settle() {
 		}
 		pause(w.t.Context(), 100*time.Millisecond)
 	}
+	fmt.Printf("cluster: not settled after %v: %v\n", settling, w.progress())
 }
 
 // judge is the oracle.

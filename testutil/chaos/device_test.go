@@ -18,6 +18,13 @@ import (
 	"whisperpush/whisper"
 )
 
+// A device waits between two attempts, twice as long each time, as an app does; between half of it and all of it, so that
+// those that failed together do not come back together.
+const (
+	firstPause   = 200 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
 // attemptTimeout is how long a device waits for one node before it asks another one.
 const attemptTimeout = 4 * time.Second
 
@@ -38,7 +45,7 @@ type device struct {
 // ask does something with a device at one node after the other, until it succeeds.
 func (d *device) ask(ctx context.Context, do func(context.Context, *client.Device) error) error {
 	var last error
-	for ctx.Err() == nil {
+	for wait := firstPause; ctx.Err() == nil; wait = min(2*wait, longestPause) {
 		last = func() error {
 			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 			defer cancel()
@@ -53,10 +60,7 @@ func (d *device) ask(ctx context.Context, do func(context.Context, *client.Devic
 		if last == nil {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond): // an app's backoff
-		}
+		pause(ctx, wait/2+time.Duration(d.rng.Int64N(int64(wait/2))))
 	}
 	return fmt.Errorf("nobody answered: %w", last)
 }

@@ -112,7 +112,7 @@ func (n *node) start(password string) error {
 		return err
 	}
 	cmd := exec.Command(self, "--datadir", n.dir, "--config", n.settings(), "--store", n.url, "--push", "--addr", "127.0.0.1", "--port", strconv.Itoa(n.port),
-		"--nat", "none", "--nodiscover", "--ipcdisable", "--shh.pow", "0", "--verbosity", "4")
+		"--nat", "none", "--nodiscover", "--ipcdisable", "--shh.pow", "0", "--verbosity", "3")
 	cmd.Env = append(os.Environ(), childVar+"=1", "PGPASSWORD="+password)
 	cmd.Stderr = &n.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
