@@ -1,20 +1,13 @@
 // The window: chats on one side, the one that is open on the other.
 import { workerMiner } from './client.js';
+import { setUpDetails, showChat, showPerson } from './dialogs.js';
+import { attempt, dialog, element, input, make, onSubmit, setUpDialogs, status, words } from './dom.js';
 import { changes, Messenger } from './messenger.js';
-import { type StoredChat } from './store.js';
-
-const element = <T extends HTMLElement>(id: string): T => document.getElementById(id) as T;
-const status = (text: string): void => void (element('status').textContent = text);
+import { isMuted, senderOf, titleOf } from './names.js';
+import { type StoredChat, type StoredMessage } from './store.js';
 
 let messenger: Messenger;
 let open: string | undefined;
-
-function make(name: string, properties: Record<string, string>, ...children: (Node | string)[]): HTMLElement {
-	const made = document.createElement(name);
-	Object.entries(properties).forEach(([key, value]) => made.setAttribute(key, value));
-	made.append(...children);
-	return made;
-}
 
 async function draw(): Promise<void> {
 	const looking = document.visibilityState === 'visible' ? open : undefined;
@@ -25,7 +18,12 @@ async function draw(): Promise<void> {
 	const list = element('chats');
 	const focused = (document.activeElement as HTMLElement | null)?.dataset['chat'];
 	list.replaceChildren(...chats.map((chat) => {
-		const button = make('button', { type: 'button', 'data-chat': chat.id, 'aria-current': String(chat.id === open) }, chat.name);
+		const muted = isMuted(chat);
+		const button = make('button', { type: 'button', 'data-chat': chat.id, 'aria-current': String(chat.id === open), class: muted ? 'muted' : '' },
+			make('span', {}, titleOf(chat)));
+		if (muted) {
+			button.append(make('span', { class: 'tag' }, 'muted'));
+		}
 		if (chat.unread > 0) {
 			button.append(make('span', { class: 'unread', 'aria-label': `${chat.unread} unread` }, String(chat.unread)));
 		}
@@ -35,10 +33,13 @@ async function draw(): Promise<void> {
 	if (focused) {
 		list.querySelector<HTMLElement>(`[data-chat="${CSS.escape(focused)}"]`)?.focus();
 	}
-	const unread = chats.reduce((sum, c) => sum + c.unread, 0);
+	const unread = chats.reduce((sum, c) => sum + (isMuted(c) ? 0 : c.unread), 0);
 	document.title = unread > 0 ? `(${unread}) Messages` : 'Messages';
 	await drawMessages(chats.find((c) => c.id === open));
 }
+
+// Calls follow one upon the other: each reads what there is, and the last one is right.
+let drawing: Promise<void> = Promise.resolve();
 
 async function drawMessages(chat: StoredChat | undefined): Promise<void> {
 	element('empty').hidden = chat !== undefined;
@@ -47,25 +48,59 @@ async function drawMessages(chat: StoredChat | undefined): Promise<void> {
 	if (!chat) {
 		return;
 	}
-	element('title').textContent = chat.name;
+	element('title').textContent = titleOf(chat);
+	drawing = drawing.then(() => fill(chat)).catch((error: unknown) => console.warn('drawing', error));
+	await drawing;
+}
+
+async function fill(chat: StoredChat): Promise<void> {
 	const log = element('messages');
-	const known = new Set([...log.children].map((c) => (c as HTMLElement).dataset['hash']));
+	const people = await messenger.store.people();
+	const all = (await messenger.store.messages(chat.id)).filter((m) => !people.get(m.sender)?.blocked);
 	if (log.dataset['chat'] !== chat.id) {
 		log.replaceChildren();
 		log.dataset['chat'] = chat.id;
-		known.clear();
 	}
-	for (const m of await messenger.store.messages(chat.id)) {
-		if (known.has(m.hash)) {
+	const shown = new Map([...log.children].map((c) => [(c as HTMLElement).dataset['hash'], c as HTMLElement]));
+	let added = false;
+	let before: Element | null = null;
+	for (const m of all) {
+		const who = senderOf(m, people);
+		const form = JSON.stringify([who, m.outgoing ?? null]); // what of a message may change
+		const held = shown.get(m.hash);
+		shown.delete(m.hash);
+		if (held && held.dataset['form'] === form) {
+			before = held;
 			continue;
 		}
-		const time = new Date(m.at);
-		const who = m.mine ? 'You' : m.sender ? m.sender.slice(4, 10) : 'Somebody';
-		log.append(make('li', { 'data-hash': m.hash, class: m.mine ? 'mine' : 'theirs' },
-			make('p', { class: 'who' }, who, ' ', make('time', { datetime: time.toISOString() }, time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }))),
-			make('p', { class: 'text' }, m.text)));
+		const made = messageOf(m, who);
+		made.dataset['form'] = form;
+		if (held) {
+			held.replaceWith(made);
+		} else if (before) {
+			before.after(made);
+		} else {
+			log.prepend(made);
+		}
+		added ||= !held;
+		before = made;
 	}
-	log.lastElementChild?.scrollIntoView({ block: 'end' });
+	shown.forEach((gone) => gone.remove());
+	if (added) {
+		log.lastElementChild?.scrollIntoView({ block: 'end' });
+	}
+}
+
+function messageOf(m: StoredMessage, who: string): HTMLElement {
+	const time = new Date(m.at);
+	const day = time.toDateString() === new Date().toDateString() ? {} : { day: 'numeric', month: 'short' } as const;
+	const author = m.mine || m.sender === '' ? make('span', {}, who) : make('button', { type: 'button', 'aria-label': `${who}: details` }, who);
+	author.addEventListener('click', () => void (author.localName === 'button' && showPerson(m.sender, m.said)));
+	const said = make('p', { class: 'who' }, author, ' ', make('time', { datetime: time.toISOString() }, time.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', ...day })));
+	if (m.outgoing) {
+		said.append(m.outgoing.failed === undefined ? make('span', { class: 'state' }, ' · not sent yet') : make('span', { class: 'state failed' }, ` · not sent: ${m.outgoing.failed}`));
+	}
+	return make('li', { 'data-hash': m.hash, class: m.mine ? 'mine' : 'theirs' }, said, make('p', { class: 'text' }, m.text));
 }
 
 async function show(chat: string | undefined): Promise<void> {
@@ -73,21 +108,9 @@ async function show(chat: string | undefined): Promise<void> {
 	history.replaceState(null, '', chat ? '#' + chat : location.pathname);
 	await draw();
 	if (chat) {
-		element<HTMLInputElement>('text').focus();
+		element('text').focus();
 		const worker = await navigator.serviceWorker?.getRegistration();
 		(await worker?.getNotifications())?.filter((n) => (n.data as { chat?: string } | null)?.chat === chat).forEach((n) => n.close());
-	}
-}
-
-/** Does something that the person asked for, and tells what went wrong. */
-async function attempt(what: string, task: () => Promise<void>): Promise<void> {
-	try {
-		status(what + ' …');
-		await task();
-		status('');
-	} catch (error) {
-		console.warn(what, error);
-		status(`${what}: ${error instanceof Error ? error.message : String(error)}`);
 	}
 }
 
@@ -110,44 +133,41 @@ async function followLink(): Promise<void> {
 	}
 }
 
-async function start(): Promise<void> {
-	const worker = new Worker('/mine.js');
-	messenger = await Messenger.open(location.origin, workerMiner(worker));
-	const registration = await navigator.serviceWorker?.register('/sw.js');
+async function send(text: string): Promise<void> {
+	const chat = open && (await messenger.store.chat(open));
+	if (!chat) {
+		return;
+	}
+	await messenger.write(chat, text);
 	await draw();
+	try {
+		await messenger.flush();
+	} finally {
+		await draw();
+	}
+}
 
-	changes.addEventListener('message', () => void refresh());
-	navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: string }>) => void show(data.open));
-	document.addEventListener('visibilitychange', () => void draw());
-
-	element<HTMLFormElement>('join').addEventListener('submit', (event) => {
-		event.preventDefault();
-		const [name, password] = ['name', 'password'].map((id) => element<HTMLInputElement>(id).value) as [string, string];
+function setUp(registration: ServiceWorkerRegistration | undefined): void {
+	setUpDialogs();
+	setUpDetails({ messenger, changed: draw, show });
+	element('add').addEventListener('click', () => dialog('add-dialog').showModal());
+	element('details').addEventListener('click', () => open && void showChat(open));
+	onSubmit('join', () => {
+		const [name, password] = [input('name').value.trim(), input('password').value];
+		dialog('add-dialog').close();
 		void attempt('Joining', async () => {
-			await join(name.trim(), password);
+			await join(name, password);
 			element<HTMLFormElement>('join').reset();
-			element<HTMLInputElement>('link').value = invitation(name.trim(), password);
-			element('invitation').hidden = false;
+			input('link').value = invitation(name, password);
+			dialog('invitation').showModal();
 		});
 	});
-	element<HTMLFormElement>('compose').addEventListener('submit', (event) => {
-		event.preventDefault();
-		const input = element<HTMLInputElement>('text');
-		const text = input.value.trim();
-		if (!text || !open) {
-			return;
+	onSubmit('compose', () => {
+		const text = input('text').value.trim();
+		if (text && open) {
+			input('text').value = '';
+			void attempt('Sending', () => send(text));
 		}
-		input.value = '';
-		void attempt('Sending', async () => {
-			const chat = (await messenger.store.chats()).find((c) => c.id === open);
-			try {
-				await messenger.send(chat!, text);
-			} catch (error) {
-				input.value ||= text; // it is not lost
-				throw error;
-			}
-			await draw();
-		});
 	});
 	element('back').addEventListener('click', () => void show(undefined));
 	const notify = element<HTMLButtonElement>('notify');
@@ -159,11 +179,24 @@ async function start(): Promise<void> {
 		await messenger.register(await messenger.subscribe(registration!));
 		notify.hidden = true;
 	}));
+}
+
+async function start(): Promise<void> {
+	const worker = new Worker('/mine.js');
+	messenger = await Messenger.open(location.origin, { miner: workerMiner(worker), blocked: () => status('Close the other windows of this app: they are of an older version') });
+	const registration = await navigator.serviceWorker?.register('/sw.js');
+	await draw();
+
+	changes.addEventListener('message', () => void refresh());
+	navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: string }>) => void show(data.open));
+	document.addEventListener('visibilitychange', () => void draw());
+	setUp(registration);
 
 	await attempt('Connecting', async () => {
 		const granted = registration && messenger.pushes && Notification.permission === 'granted';
 		await messenger.register(granted ? await messenger.subscribe(registration).catch(() => null) : null);
 		await messenger.take(await messenger.device.history());
+		await messenger.flush();
 	});
 	await draw();
 	document.body.dataset['ready'] = 'yes'; // what follows is for as long as the window is open
@@ -194,4 +227,4 @@ async function refresh(): Promise<void> {
 	await draw();
 }
 
-start().catch((error: unknown) => status(`The server cannot be reached: ${error instanceof Error ? error.message : String(error)}`));
+start().catch((error: unknown) => status(`The server cannot be reached: ${words(error)}`));

@@ -1,6 +1,8 @@
 // The service worker: it keeps the app to be opened without a network, and shows what pushes tell of.
 import { PayloadKind } from './client.js';
-import { Messenger } from './messenger.js';
+import { changes, Messenger } from './messenger.js';
+import { senderOf, titleOf } from './names.js';
+import { AppStore } from './store.js';
 
 interface Extendable extends Event {
 	waitUntil(promise: Promise<unknown>): void;
@@ -10,6 +12,9 @@ interface PushEvent extends Extendable {
 }
 interface NotificationEvent extends Extendable {
 	readonly notification: Notification;
+	readonly action: string;
+	/** What was written, where the action is one to write in. */
+	readonly reply?: string | null;
 }
 interface FetchEvent extends Extendable {
 	readonly request: Request;
@@ -69,24 +74,24 @@ on<FetchEvent>('fetch', (event) => {
 
 on<PushEvent>('push', (event) => event.waitUntil(pushed(event.data?.text() ?? '')));
 
-async function pushed(body: string): Promise<void> {
-	const show = (title: string, options: NotificationOptions): Promise<void> => self.registration.showNotification(title, { icon: '/icon.svg', ...options });
+/** An answer can be written in the notification itself where the browser knows the type `text`; elsewhere the button opens the chat. */
+const actions = [{ action: 'reply', type: 'text', title: 'Reply', placeholder: 'Message' }, { action: 'read', title: 'Mark as read' }];
+
+const show = (title: string, options: NotificationOptions & { actions?: typeof actions }): Promise<void> =>
+	self.registration.showNotification(title, { icon: '/icon.svg', ...options });
+
+async function using<T>(task: (messenger: Messenger) => Promise<T>): Promise<T> {
+	const messenger = await Messenger.open(self.location.origin);
 	try {
-		const messenger = await Messenger.open(self.location.origin);
-		const { event, fresh } = await messenger.receive(body);
-		const chats = new Map((await messenger.store.chats()).map((c) => [c.id, c.name]));
-		const theirs = fresh.filter((m) => !m.mine);
-		for (const m of theirs) {
-			await show(chats.get(m.chat) ?? 'Message', { body: m.text.slice(0, 240), tag: m.hash, data: { chat: m.chat } });
-		}
-		const open = await self.registration.getNotifications();
-		open.filter((n) => event.dismissed.includes(n.tag)).forEach((n) => n.close());
+		return await task(messenger);
+	} finally {
 		messenger.device.close();
-		if (theirs.length > 0) {
-			return;
-		}
-		if (event.kind === PayloadKind.challenge && event.error === undefined) {
-			await show('Notifications are on', { body: 'This browser is told of new messages.', tag: 'setup', silent: true });
+	}
+}
+
+async function pushed(body: string): Promise<void> {
+	try {
+		if (await using((messenger) => handled(messenger, body))) {
 			return;
 		}
 	} catch (error) {
@@ -96,19 +101,76 @@ async function pushed(body: string): Promise<void> {
 	await show('Messages', { body: 'You may have new messages.', tag: 'new', silent: true });
 }
 
+/** Takes a push, and says whether something was shown. */
+async function handled(messenger: Messenger, body: string): Promise<boolean> {
+	const { event, fresh } = await messenger.receive(body);
+	const chats = new Map((await messenger.store.chats()).map((c) => [c.id, titleOf(c)]));
+	const people = await messenger.store.people();
+	for (const m of fresh) {
+		const named = people.get(m.sender)?.name || m.said;
+		const text = m.text.slice(0, 240);
+		await show(chats.get(m.chat) ?? 'Message', { body: named ? `${senderOf(m, people)}: ${text}` : text, tag: m.hash, data: { chat: m.chat }, actions });
+	}
+	await closeWhere((n) => event.dismissed.includes(n.tag));
+	if (fresh.length > 0) {
+		return true;
+	}
+	if (event.kind === PayloadKind.challenge && event.error === undefined) {
+		await show('Notifications are on', { body: 'This browser is told of new messages.', tag: 'setup', silent: true });
+		return true;
+	}
+	return false;
+}
+
+async function closeWhere(which: (n: Notification) => boolean): Promise<void> {
+	(await self.registration.getNotifications()).filter(which).forEach((n) => n.close());
+}
+
+const ofChat = (chat: string) => (n: Notification): boolean => (n.data as { chat?: string } | null)?.chat === chat;
+
 on<NotificationEvent>('notificationclick', (event) => {
-	const { notification } = event;
+	const { notification, action, reply } = event;
 	const { chat } = (notification.data ?? {}) as { chat?: string };
 	notification.close();
-	event.waitUntil(
-		(async () => {
-			const [window] = await self.clients.matchAll({ type: 'window', includeUncontrolled: true });
-			if (window) {
-				window.postMessage({ open: chat });
-				await window.focus();
-			} else {
-				await self.clients.openWindow(chat ? '/#' + chat : '/');
-			}
-		})(),
-	);
+	if (chat && action === 'read') {
+		event.waitUntil(read(chat));
+	} else if (chat && action === 'reply' && reply?.trim()) {
+		event.waitUntil(answer(chat, reply.trim()));
+	} else {
+		event.waitUntil(openChat(chat));
+	}
 });
+
+/** Marks a chat as read, which its other notifications need not tell any more. */
+async function read(id: string): Promise<void> {
+	await new AppStore().markRead(id);
+	changes.postMessage('changed');
+	await closeWhere(ofChat(id));
+}
+
+async function answer(id: string, text: string): Promise<void> {
+	try {
+		await using(async (messenger) => {
+			const chat = await messenger.store.chat(id);
+			if (!chat) {
+				throw new Error('the chat is not there any more');
+			}
+			await messenger.write(chat, text);
+			await read(id);
+			await messenger.flush();
+		});
+	} catch (error) {
+		console.warn('an answer was not sent', error);
+		await show('Your answer is not sent yet', { body: 'Open the app: it is sent when the server can be reached.', tag: 'answer', data: { chat: id } });
+	}
+}
+
+async function openChat(chat: string | undefined): Promise<void> {
+	const [window] = await self.clients.matchAll({ type: 'window', includeUncontrolled: true });
+	if (window) {
+		window.postMessage({ open: chat });
+		await window.focus();
+	} else {
+		await self.clients.openWindow(chat ? '/#' + chat : '/');
+	}
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { bodies, join_, person, shows, start, write } from './browser.mjs';
+import { bodies, came, fill, join_, opens, person, settled, shows, start, write } from './browser.mjs';
 
 let world;
 before(async () => {
@@ -41,6 +41,89 @@ test('two people talk, each in a window of their own', { timeout: 120_000 }, asy
 	}
 });
 
+test('people have names, and can be blocked', { timeout: 120_000 }, async () => {
+	const [alice, bob] = [await person(world), await person(world)];
+	await join_(alice, 'names', 'our secret');
+	await join_(bob, 'names', 'our secret');
+	await opens(alice, '#settings', 'settings-dialog');
+	await fill(alice, '#my-name', 'Alice\u202e');
+	await alice.keyboard.press('Enter');
+	await settled(alice, 'names');
+	assert.equal(await alice.$eval('#my-name', (field) => field.value), 'Alice', 'what turns text is no part of a name');
+	await alice.keyboard.press('Escape');
+	await write(alice, 'It is me.');
+	await shows(bob, 'It is me.');
+	const author = () => bob.$eval('#messages .theirs .who button', (b) => b.textContent);
+	const key = await alice.$eval('#my-key', (field) => field.value);
+	assert.equal(await author(), `~Alice · ${key.slice(4, 10)}`, 'a name of one\'s own choice is told apart');
+
+	await opens(bob, '#messages .theirs .who button', 'person-dialog');
+	assert.equal(await bob.$eval('#person-key', (field) => field.value), key);
+	await fill(bob, '#person-name', 'Alice from next door');
+	await bob.keyboard.press('Enter');
+	await bob.waitForFunction(() => document.querySelector('#messages .theirs .who button').textContent === 'Alice from next door');
+
+	await opens(bob, '#messages .theirs .who button', 'person-dialog');
+	await bob.click('#block');
+	await bob.waitForFunction(() => document.querySelectorAll('#messages li').length === 0);
+	await write(bob, 'Is anybody here?');
+	await shows(alice, 'Is anybody here?');
+	await write(alice, 'Do you not see me?');
+	await bob.evaluate(() => document.querySelector('#back').click());
+	await write(alice, 'Hello?');
+	await shows(alice, 'Hello?');
+	await came(bob, 'Hello?');
+
+	// Unblocked again, nothing is lost, and nothing was counted.
+	await opens(bob, '#settings', 'settings-dialog');
+	await opens(bob, '#people button', 'person-dialog');
+	await bob.click('#block');
+	await bob.waitForFunction(() => !document.querySelector('#people .tag'));
+	await bob.click('#settings-dialog .close');
+	assert.equal(await bob.$('.unread'), null);
+	await bob.click('#chats button');
+	await shows(bob, 'Do you not see me?');
+	await shows(bob, 'Hello?');
+	for (const page of [alice, bob]) {
+		assert.deepEqual(page.problems, []);
+		await page.browserContext().close();
+	}
+});
+
+test('a chat has a name of the person\'s own, is muted, and is left', { timeout: 120_000 }, async () => {
+	const [alice, bob] = [await person(world), await person(world)];
+	await join_(alice, 'rowing', 'our secret');
+	await join_(bob, 'rowing', 'our secret');
+	await opens(bob, '#details', 'chat-dialog');
+	await fill(bob, '#chat-name', 'The eight');
+	await bob.select('#mute', '3600000');
+	await bob.click('#chat-form .chief');
+	await settled(bob, 'The eight');
+	await bob.waitForFunction(() => document.querySelector('#chats .tag')?.textContent === 'muted');
+	await bob.evaluate(() => document.querySelector('#back').click()); // there is none to be seen on a desktop
+	await write(alice, 'Tomorrow at six.');
+	await shows(alice, 'Tomorrow at six.');
+	await settled(alice, 'rowing');
+	await bob.reload(); // the server does not ring for it: it comes with the history
+	await bob.waitForSelector('body[data-ready=yes]', { timeout: 30_000 });
+	await bob.waitForFunction(() => document.querySelector('.unread')?.textContent === '1' && document.title === 'Messages', { timeout: 30_000 });
+	await bob.click('#chats button');
+	await shows(bob, 'Tomorrow at six.');
+	await opens(bob, '#details', 'chat-dialog');
+	assert.match(await bob.$eval('#mute option:checked', (o) => o.textContent), /^Muted until /);
+	await bob.select('#mute', '0');
+	await bob.click('#chat-form .chief');
+	await bob.waitForFunction(() => !document.querySelector('#chats .tag'));
+	bob.on('dialog', (d) => d.accept());
+	await opens(bob, '#details', 'chat-dialog');
+	await bob.click('#leave');
+	await bob.waitForFunction(() => document.querySelectorAll('#chats button').length === 0 && document.querySelector('#status').textContent === '');
+	for (const page of [alice, bob]) {
+		assert.deepEqual(page.problems, []);
+		await page.browserContext().close();
+	}
+});
+
 test('a push shows the message while no window is open, and a tap opens its chat', { timeout: 120_000 }, async () => {
 	const abort = new AbortController();
 	const subscription = await world.subscribe();
@@ -65,7 +148,7 @@ test('a push shows the message while no window is open, and a tap opens its chat
 			const all = await self.registration.getNotifications();
 			const found = all.find((n) => n.title === title);
 			if (found) {
-				return { title: found.title, body: found.body, data: found.data };
+				return { title: found.title, body: found.body, data: found.data, actions: found.actions.map((a) => a.action) };
 			}
 			await new Promise((resolve) => setTimeout(resolve, 50));
 		}
@@ -78,10 +161,32 @@ test('a push shows the message while no window is open, and a tap opens its chat
 	await bob.goto('about:blank');
 	await write(alice, 'Wake up!');
 	await deliver();
-	assert.deepEqual(await shown('push'), { title: 'push', body: 'Wake up!', data: { chat } });
+	assert.deepEqual(await shown('push'), { title: 'push', body: 'Wake up!', data: { chat }, actions: ['reply', 'read'] });
+
+	// It is answered in the notification: no window opens. Nobody can press a button of the
+	// system's, so the event is made here, with what a browser tells of it.
+	const choose = (action, reply) => worker.evaluate(async (action, reply) => {
+		const [notification] = (await self.registration.getNotifications()).filter((n) => n.title === 'push');
+		const event = new NotificationEvent('notificationclick', { notification, action, reply });
+		const work = [];
+		Object.defineProperty(event, 'waitUntil', { value: (promise) => work.push(promise) });
+		self.dispatchEvent(event);
+		await Promise.all(work);
+		return (await self.registration.getNotifications()).map((n) => n.title);
+	}, action, reply);
+	assert.ok(!(await choose('reply', 'I am up.')).includes('push'));
+	await shows(alice, 'I am up.');
+	await write(alice, 'Good.');
+	await deliver();
+	await shown('push');
+	assert.ok(!(await choose('read')).includes('push'));
+	await write(alice, 'Come down!');
+	await deliver();
+	await shown('push');
 
 	await bob.goto(`${world.url}/#${chat}`); // where a tap leads to
-	await shows(bob, 'Wake up!');
+	await shows(bob, 'I am up.');
+	await shows(bob, 'Come down!');
 	await bob.waitForFunction(async () => (await (await navigator.serviceWorker.ready).getNotifications()).every((n) => n.title !== 'push'));
 	abort.abort();
 	for (const page of [alice, bob]) {

@@ -117,11 +117,31 @@ export async function person(world, { subscription, viewport = { width: 1100, he
 	return page;
 }
 
+/** Joins a chat by its name and password, and closes what tells of the link for others. */
 export async function join_(page, name, password) {
+	await page.click('#add');
 	await page.type('#name', name);
 	await page.type('#password', password);
 	await page.keyboard.press('Enter');
-	await page.waitForFunction((n) => document.querySelector('#title').textContent === n && document.querySelector('#status').textContent === '', { timeout: 30_000 }, name);
+	await page.waitForSelector('#invitation[open]', { timeout: 30_000 });
+	await page.click('#invitation .close');
+	await settled(page, name);
+}
+
+/** Waits until a chat is open and nothing is under way. */
+export const settled = (page, title) =>
+	page.waitForFunction((t) => document.querySelector('#title').textContent === t && document.querySelector('#status').textContent === '', { timeout: 30_000 }, title);
+
+/** Presses what opens a dialog. */
+export async function opens(page, selector, id) {
+	await page.click(selector);
+	await page.waitForSelector(`#${id}[open]`);
+}
+
+/** Writes into a field what it is to say. */
+export async function fill(page, selector, text) {
+	await page.$eval(selector, (field) => (field.value = ''));
+	await page.type(selector, text);
 }
 
 /** Writes a message with the keyboard alone. */
@@ -133,3 +153,12 @@ export async function write(page, text) {
 
 export const shows = (page, text) =>
 	page.waitForFunction((t) => [...document.querySelectorAll('#messages .text')].some((m) => m.textContent === t), { timeout: 30_000 }, text);
+
+/** Waits until a message came to the browser, shown or not. */
+export const came = (page, text) =>
+	page.waitForFunction(async (t) => {
+		const database = await new Promise((resolve) => (indexedDB.open('whisperpush-app').onsuccess = (event) => resolve(event.target.result)));
+		const all = await new Promise((resolve) => (database.transaction('messages').objectStore('messages').getAll().onsuccess = (event) => resolve(event.target.result)));
+		database.close();
+		return all.some((m) => m.text === t);
+	}, { timeout: 30_000, polling: 200 }, text);

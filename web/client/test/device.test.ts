@@ -41,7 +41,7 @@ test('a device registers, confirms, is woken, fetches and shows', async () => {
 	const hash = hex0x(envelope.hash);
 	assert.deepEqual(event.previews, [{
 		chat: 'family', topic: hex0x(family.topic), sender: hex0x(publicKeyOf(alice)), payload: utf8('Dinner is at\nseven.'),
-		text: 'Dinner is at seven.', sent: new Date(1_800_000_000_000), hash, message: hex0x(envelope.message()),
+		text: 'Dinner is at seven.', sent: new Date(1_800_000_000_000), claimed: true, profile: undefined, hash, message: hex0x(envelope.message()),
 		link: `whisper:${hex0x(family.topic)}/${hash}`,
 	}]);
 	await device.shown([hash]);

@@ -5,6 +5,7 @@ import { type Envelope } from '../whisper/envelope.js';
 import { passwordKey, type PrivateKey, type SymmetricKey } from '../whisper/keys.js';
 import { type Message, openAsymmetric, openSymmetric } from '../whisper/message.js';
 import { formatTopic, type Topic, topicFor } from '../whisper/topic.js';
+import { type Profile, profileOf, sentBy } from './compose.js';
 
 /** One thing the device listens to. It has either `key` or `identity`. */
 export interface Chat {
@@ -20,6 +21,8 @@ export interface Chat {
 	readonly mode?: Mode | undefined;
 	/** Silent up to then. */
 	readonly mutedUntil?: Date | undefined;
+	/** The server is not told of the topic: nothing there wakes the device, and what comes there the history brings. */
+	readonly unlisted?: boolean | undefined;
 }
 
 /**
@@ -45,11 +48,14 @@ export interface Preview {
 	/** The message for people: without control characters, at most {@link previewLength} characters. */
 	readonly text: string;
 	/**
-	 * When the message was sent, by the claim of whoever put the envelope on the network:
-	 * that may be somebody who put a message of others there once more. Only a time inside
-	 * the message is the sender's.
+	 * When the message was sent, by its author's signature ({@link compose}). If `claimed`, it
+	 * is by the word of whoever put the envelope on the network, to the second: that may be
+	 * somebody who put a message of others there once more.
 	 */
 	readonly sent: Date;
+	readonly claimed: boolean;
+	/** What the author says of themselves; undefined: nothing. */
+	readonly profile: Profile | undefined;
 	/**
 	 * Names the envelope, and so the notification, in hexadecimal with 0x. A message that
 	 * comes in several envelopes keeps the hash of the first.
@@ -95,6 +101,7 @@ export async function openWith(chats: readonly Chat[], envelope: Envelope): Prom
 
 function previewOf(chat: Chat, envelope: Envelope, m: Message, hash: Uint8Array): Preview {
 	const topic = formatTopic(chat.topic);
+	const sent = sentBy(m);
 	return {
 		chat: chat.name,
 		topic,
@@ -102,7 +109,9 @@ function previewOf(chat: Chat, envelope: Envelope, m: Message, hash: Uint8Array)
 		// A copy, so that the preview does not keep the whole answer it came in.
 		payload: m.payload.slice(),
 		text: printable(m.payload),
-		sent: new Date(envelope.sent * 1000),
+		sent: sent ?? new Date(envelope.sent * 1000),
+		claimed: sent === undefined,
+		profile: profileOf(m),
 		hash: hex0x(hash),
 		message: hex0x(envelope.message()),
 		link: `whisper:${topic}/${hex0x(hash)}`,
@@ -128,7 +137,10 @@ export function topicsOf(chats: readonly Chat[]): Topic[] {
 /** The topics of chats as the server has them. Chats that share one are one channel, with the mode that wakes most. */
 export function channelsOf(chats: readonly Chat[]): Channel[] {
 	const channels = new Map<string, Channel>();
-	for (const { topic, mode = Mode.every, mutedUntil } of chats) {
+	for (const { topic, mode = Mode.every, mutedUntil, unlisted } of chats) {
+		if (unlisted) {
+			continue;
+		}
 		const channel = { topic, mode, mutedUntil: mutedUntil ? BigInt(Math.floor(mutedUntil.getTime() / 1000)) : 0n };
 		const before = channels.get(topic.join());
 		if (!before || mode < before.mode || (mode === before.mode && channel.mutedUntil < before.mutedUntil)) {

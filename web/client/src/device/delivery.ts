@@ -5,6 +5,7 @@ import { type Payload, PayloadKind } from '../push/payload.js';
 import { Code } from '../push/reply.js';
 import { mergeBlooms, topicBloom } from '../whisper/bloom.js';
 import { type Envelope } from '../whisper/envelope.js';
+import { type Topic } from '../whisper/topic.js';
 import { type Account } from './account.js';
 import { type Asker, type AskOptions, type Exchange } from './ask.js';
 import { type Chat, openWith, type Preview, renamed, topicsOf } from './chat.js';
@@ -243,6 +244,36 @@ export class Delivery {
 			if (active && (fresh.length > 0 || (grouped && event.seq === 0n))) {
 				await new Draft().attempt(() => this.#receipt(fresh, event, options)); // else the next push names them, and fetching them is the receipt
 			}
+		}
+	}
+
+	/** Adds to an event what the mailserver archived since a time on these topics, and leaves the cursor of the history where it is. */
+	async past(since: Date, topics: readonly Topic[], event: Draft, options: AskOptions): Promise<void> {
+		const { account, asker, mailKey } = this.#parts;
+		if (!mailKey) {
+			throw new TypeError('the past needs the mailserver\'s password or its node key: give DeviceConfig.mail');
+		}
+		const fresh: Uint8Array[] = [];
+		const lower = Math.max(Math.floor(since.getTime() / 1000) - historySlack, 0);
+		for (let at = 0; at < topics.length && !event.more; at += maxTopics) {
+			const request = { ...everythingSince(zeroCursor, topics.slice(at, at + maxTopics)), lower, limit: historyPage };
+			try {
+				await collect(asker, await mailKey(), request, options, async (page) => {
+					const fits = await account.inbox((inbox) => inbox.fits(page.envelopes.length, this.#given));
+					if (!fits) {
+						throw outOfRoom;
+					}
+					fresh.push(...(await this.deliver(page.envelopes, event)));
+				});
+			} catch (error) {
+				if (error !== outOfRoom) {
+					throw error;
+				}
+				event.more = true;
+			}
+		}
+		if (fresh.length > 0 && (await account.read((s) => s.active))) {
+			await new Draft().attempt(() => this.#receipt(fresh, event, options));
 		}
 	}
 

@@ -9,7 +9,7 @@ import { Code, type StatusReply } from '../push/reply.js';
 import { encodeRequest, newRequest, type NotifyType, type Preferences, type RequestBody, type Route } from '../push/request.js';
 import { keyFromPassword, newPrivateKey, parsePublicKey, type PublicKey, publicKeyOf } from '../whisper/keys.js';
 import { mineHere, type Miner } from '../whisper/miner.js';
-import { type Draft as Message, seal } from '../whisper/seal.js';
+import { type Draft as Message, encrypt, envelop, type Sealed } from '../whisper/seal.js';
 import { type Topic } from '../whisper/topic.js';
 import { Account } from './account.js';
 import { Asker, type AskOptions, type Exchange } from './ask.js';
@@ -89,6 +89,9 @@ class RingFailed extends Error {
 }
 
 const nobody: Preferences = { root: new Uint8Array(0), handle: new Uint8Array(0), revoked: [] };
+
+/** How long a message waits for the server to know that this device has it, in milliseconds. */
+const firstSaid = 3_000;
 
 /** The proof of work that most of the network asks of an envelope. */
 const networkPow = 0.2;
@@ -288,6 +291,20 @@ export class Device {
 	}
 
 	/**
+	 * Asks the mailserver for what it archived since a time on some topics of the device's
+	 * chats, and returns previews of what was not shown. It is for chats that the device came
+	 * by lately; what {@link history} asks for stays as it was.
+	 */
+	async past(since: Date, topics: readonly Topic[], options: AskOptions = {}): Promise<DeviceEvent> {
+		return this.#event(options, (event, o) => this.#delivery.past(since, topics, event, o));
+	}
+
+	/** Has the next {@link setChats} tell the server of these topics in any case: it is not known how the server has them. */
+	doubt(topics: readonly Topic[]): void {
+		this.#unsure.push(...topics);
+	}
+
+	/**
 	 * Says that the app has these messages and they need not be given to it again: it has
 	 * shown them, or decided that it will not. The server is not asked.
 	 */
@@ -328,16 +345,39 @@ export class Device {
 	 * told not to wake the user's devices for it. Returns the hash of its envelope.
 	 */
 	async send(draft: Message, options: AskOptions = {}): Promise<string> {
+		const now = draft.now ?? this.#asker.now();
+		return this.post(await encrypt({ ...draft, now }), { ...options, ttl: draft.ttl, pow: draft.pow, now });
+	}
+
+	/**
+	 * Puts an encrypted message on the network, as {@link send} does. It may be put there once
+	 * more where it is not known whether it arrived: those who have it take the second for a
+	 * copy. With `wake` the user's other devices are woken for it. Returns the hash of the
+	 * envelope that it went in.
+	 */
+	async post(sealed: Sealed, options: AskOptions & { readonly ttl?: number | undefined; readonly pow?: number | undefined; readonly now?: Date | undefined; readonly wake?: boolean } = {}): Promise<string> {
 		const { miner } = this.#asker.config;
 		return limited([this.#life.signal, options.signal], undefined, async (signal) => {
-			const now = draft.now ?? this.#asker.now();
-			const envelope = await seal({ ...draft, now, pow: draft.pow ?? networkPow }, { miner, signal });
+			const { ttl, pow = networkPow, now = this.#asker.now(), wake = false } = options;
+			const envelope = await envelop(sealed, { ttl, pow, now }, { miner, signal });
 			await this.#delivery.shown([envelope.hash]);
-			const seen = (await this.active()) ? this.seen([hex0x(envelope.hash)], options) : Promise.resolve();
+			const hash = hex0x(envelope.hash);
+			// Of one that others are to be woken for, the server is only told that this device has it.
+			const tell = (): Promise<unknown> => (wake ? this.#inTurn(options, (o) => this.#asker.ask({ kind: 'fetch', hashes: [envelope.hash], received: [] }, o)) : this.seen([hash], options));
+			const seen = (await this.active()) ? tell() : Promise.resolve();
 			const told = seen.catch(() => undefined); // then the user's devices are woken for it
+			await this.#within(firstSaid, told, signal); // or the server wakes this device for its own message
 			await this.#transport.post(envelope, signal);
 			await told;
-			return hex0x(envelope.hash);
+			return hash;
+		});
+	}
+
+	// Waits for a promise that does not reject, but no longer than some milliseconds.
+	async #within(milliseconds: number, promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+		await limited([signal], undefined, async () => {
+			const over = new AbortController();
+			await Promise.race([promise, this.#asker.config.clock.sleep(milliseconds, over.signal)]).finally(() => over.abort());
 		});
 	}
 

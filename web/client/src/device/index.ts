@@ -8,6 +8,7 @@ export { type AskOptions } from './ask.js';
 export { bodyOf } from './body.js';
 export { type Chat, passwordChat, type Preview, previewLength } from './chat.js';
 export { type Clock, systemClock } from './clock.js';
+export { compose, maxName, type Profile } from './compose.js';
 export { type DeviceEvent } from './delivery.js';
 export { Device, type DeviceConfig, type DeviceStatus, newGroup, type Registration } from './device.js';
 export { type DoorOptions, DoorTransport } from './door.js';

@@ -31,5 +31,5 @@ export {
 export { type Content, maxPayload, type Message, openAsymmetric, openSymmetric } from './message.js';
 export { mineHere, type Miner, type Port, serveMiner, workerMiner } from './miner.js';
 export { mine, type MineOptions, proofOfWork, type Work } from './pow.js';
-export { defaultTtl, type Draft, seal, type SealOptions } from './seal.js';
+export { defaultTtl, type Draft, encrypt, envelop, type EnvelopeDraft, seal, type Sealed, sealedName, type SealOptions } from './seal.js';
 export { formatTopic, parseTopic, type Topic, topicFor, topicSize } from './topic.js';

@@ -1,3 +1,4 @@
+import { keccak_256 } from '@noble/hashes/sha3.js';
 import { tooLarge } from '../errors.js';
 import { eciesEncrypt } from './ecies.js';
 import { Envelope, envelopeHeaderSize, workOf } from './envelope.js';
@@ -34,24 +35,45 @@ export interface SealOptions {
 	readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * Signs, pads and encrypts a draft, and works until its envelope has the proof of work
- * asked for. Rejects with a ProtocolError: `too-large` beyond `maxSize`, before any work,
- * and `work` when the signal ends it first.
- */
-export async function seal(draft: Draft, options: SealOptions = {}): Promise<Envelope> {
+/** A message that is encrypted and has no envelope yet. Whatever envelopes it comes in, it is one message. */
+export interface Sealed {
+	readonly topic: Topic;
+	/** The encrypted message. */
+	readonly data: Uint8Array;
+}
+
+/** Names an encrypted message, whatever envelopes it comes in, as {@link Envelope.message} does. */
+export const sealedName = ({ data }: Sealed): Uint8Array => keccak_256(data);
+
+/** What an envelope is made with; see {@link Draft}. */
+export type EnvelopeDraft = Pick<Draft, 'ttl' | 'pow' | 'maxSize' | 'now'>;
+
+/** Signs, pads and encrypts a draft. */
+export async function encrypt(draft: Draft): Promise<Sealed> {
 	if ((draft.key === undefined) === (draft.to === undefined)) {
 		throw new TypeError("a message needs a symmetric key or a receiver's public key, and not both");
 	}
 	const plain = layOut(draft);
 	const data = draft.to ? eciesEncrypt(draft.to, plain) : await sealSymmetric(draft.key!, plain);
+	return { topic: draft.topic, data };
+}
+
+/**
+ * Signs, pads and encrypts a draft, and works until its envelope has the proof of work
+ * asked for. Rejects with a ProtocolError: `too-large` beyond `maxSize`, before any work,
+ * and `work` when the signal ends it first.
+ */
+export const seal = async (draft: Draft, options: SealOptions = {}): Promise<Envelope> => envelop(await encrypt(draft), draft, options);
+
+/** Puts an encrypted message into an envelope, as {@link seal} does: also once more, for one that may have been lost. */
+export async function envelop({ topic, data }: Sealed, draft: EnvelopeDraft, options: SealOptions = {}): Promise<Envelope> {
 	const size = envelopeHeaderSize + data.length;
 	if (draft.maxSize && size > draft.maxSize) {
 		throw tooLarge(`envelope of ${size} bytes, at most ${draft.maxSize}`);
 	}
 	const ttl = draft.ttl ?? defaultTtl;
 	const now = Math.floor((draft.now?.getTime() ?? Date.now()) / 1000);
-	const fields = { expiry: now + ttl, ttl, topic: draft.topic, data };
+	const fields = { expiry: now + ttl, ttl, topic, data };
 	// The fields are checked before they are worked for.
 	const { nonce: none } = Envelope.encode({ ...fields, nonce: 0n });
 	const nonce = draft.pow ? await (options.miner ?? mineHere)(workOf(fields), draft.pow, options.signal) : none;
