@@ -87,7 +87,7 @@ func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) 
 		Rooms: behind, CertFile: cfg.Door.CertFile, KeyFile: cfg.Door.KeyFile, ForwardedFor: cfg.Door.ForwardedFor,
 		MaxRequest: pushwire.MaxData + envelopeHead, // requests for mail are shorter
 		MaxPost:    int(n.whisper.MaxMessageSize()) + envelopeHead,
-		Limits:     limits, Source: n.source, Logger: logger, Registerer: n.registry,
+		Limits:     limits, Source: n.source, Logger: logger, Registerer: n.metrics,
 	})
 	if err != nil {
 		return err

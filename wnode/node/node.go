@@ -39,16 +39,17 @@ import (
 type Node struct {
 	link     *p2p.Server
 	whisper  *whisper.Node
-	archive  Archive              // nil: the mailserver is off
-	health   *archiveHealth       // nil: the mailserver is off
-	store    *postgres.DB         // nil: archive and registrations are in the data directory
-	push     pushServer           // nil: push is off
-	registry *prometheus.Registry // of all metrics
-	vapid    []VAPIDKey           // of the Web Push providers
-	ipc      string               // path of the JSON-RPC socket; empty: none
-	door     string               // its URL; empty: it is off
-	paused   *pausedProviders     // nil: push is off
-	http     []*rpc.Listener      // JSON-RPC, and last the metrics, as far as they are on
+	archive  Archive               // nil: the mailserver is off
+	health   *archiveHealth        // nil: the mailserver is off
+	store    *postgres.DB          // nil: archive and registrations are in the data directory
+	push     pushServer            // nil: push is off
+	registry *prometheus.Registry  // of all metrics
+	metrics  prometheus.Registerer // where the parts register theirs: registry
+	vapid    []VAPIDKey            // of the Web Push providers
+	ipc      string                // path of the JSON-RPC socket; empty: none
+	door     string                // its URL; empty: it is off
+	paused   *pausedProviders      // nil: push is off
+	http     []*rpc.Listener       // JSON-RPC, and last the metrics, as far as they are on
 
 	pushKeys  atomic.Pointer[pushserver.Keys]          // nil: push is off
 	cfg       atomic.Pointer[config.Config]            // which Reload replaces
@@ -58,6 +59,8 @@ type Node struct {
 	secrets   []fileSum                                // of files that are read once
 	reloading sync.Mutex                               // held by Reload
 	sections  []section                                // guarded by reloading
+
+	noting func(prometheus.Registerer) prometheus.Registerer // tests see what is registered; nil: nobody does
 
 	source func(netip.Addr, enode.ID) whisper.Source // whom limits count; tests set another, nil is whisper's own
 
@@ -123,7 +126,10 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 	n.registry = newRegistry()
-	requests := newRequests(n.registry)
+	if n.metrics = n.registry; n.noting != nil {
+		n.metrics = n.noting(n.registry)
+	}
+	requests := newRequests(n.metrics)
 
 	settings := whisper.Config{
 		MinPoW:         cfg.Shh.MinimumAcceptedPOW,
@@ -135,7 +141,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		Source:         n.source,
 		Requests:       requests,
 		Logger:         logger,
-		Registerer:     n.registry,
+		Registerer:     n.metrics,
 	}
 	withMail := cfg.Mailserver.Enabled || cfg.Push.Enabled
 	mailKey := sync.OnceValue(func() []byte { return whisper.KeyFromPassword(password) })
@@ -161,11 +167,11 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	var log pushLog
 	var pushKeys *pushserver.Keys
 	if withMail {
-		opening.Go(func() { n.archive, archiveErr = openArchive(cfg, n.store, logger, n.registry) })
+		opening.Go(func() { n.archive, archiveErr = openArchive(cfg, n.store, logger, n.metrics) })
 	}
 	if cfg.Push.Enabled {
 		opening.Go(func() {
-			n.push, pushKeys, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, logger, n.registry)
+			n.push, pushKeys, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, logger, n.metrics)
 		})
 	}
 	opening.Wait()
@@ -209,7 +215,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 				return crypto.Sign(digest, key)
 			}
 		}
-		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, sign, n.archive, n.whisper, logger, n.registry)
+		mail, err := newMailServer(cfg, mailKey(), password != config.DefaultPassword, nodeKey, sign, n.archive, n.whisper, logger, n.metrics)
 		if err != nil {
 			return err
 		}
