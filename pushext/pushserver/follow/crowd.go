@@ -173,7 +173,7 @@ func (f *Follower) fanOut(ctx context.Context) {
 	for r := f.crowds.next(ctx); r != nil; r = f.crowds.next(ctx) {
 		var ids []registration.ID
 		f.who.Match(r.topic, time.Now(), func(id registration.ID) { ids = append(ids, id) })
-		ids, err := f.capped(ctx, ids, len(r.entries))
+		ids, err := f.capped(ctx, ids, r.matches())
 		if err != nil {
 			return
 		}
@@ -198,15 +198,26 @@ func (f *Follower) fanOut(ctx context.Context) {
 	}
 }
 
+// matches is how many envelopes of the round are to wake each registration, if it may.
+func (r *round) matches() int {
+	n := int(r.left)
+	for _, e := range r.entries {
+		if !e.Quiet {
+			n++
+		}
+	}
+	return n
+}
+
 // capped bounds the registrations that one envelope wakes; who is left out is
 // drawn by lot, so that it is not always the same. It ends with ctx's error, if any.
-func (f *Follower) capped(ctx context.Context, ids []registration.ID, entries int) ([]registration.ID, error) {
+func (f *Follower) capped(ctx context.Context, ids []registration.ID, matches int) ([]registration.ID, error) {
 	limit := int(f.limit.Load())
 	if limit == 0 || len(ids) <= limit {
 		return ids, nil
 	}
 	rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-	err := f.persist(ctx, "note whom a crowded topic leaves out", func() error { return f.box.LeftOut(ids[limit:], entries) })
+	err := f.persist(ctx, "note whom a crowded topic leaves out", func() error { return f.box.LeftOut(ids[limit:], matches) })
 	return ids[:limit], err
 }
 

@@ -147,7 +147,8 @@ func (o *Outbox) LeftOut(ids []registration.ID, each int) error {
 			o.touch(d)
 		}
 	}
-	o.m.outcomes.WithLabelValues(outcomeOverflow, "fan_out").Add(float64(each * len(ids)))
+	o.m.match(each * len(ids))
+	o.m.ends(each*len(ids), outcomeOverflow, "fan_out")
 	return nil
 }
 

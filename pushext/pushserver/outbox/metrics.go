@@ -56,13 +56,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) outcome(outcome, reason string) {
-	m.accounts.ended.Add(1)
-	m.outcomes.WithLabelValues(outcome, m.reasons.Label(reason)).Inc()
+func (m *metrics) outcome(outcome, reason string) { m.ends(1, outcome, reason) }
+
+// ends counts the ends of n matches.
+func (m *metrics) ends(n int, outcome, reason string) {
+	m.accounts.ended.Add(int64(n))
+	m.outcomes.WithLabelValues(outcome, m.reasons.Label(reason)).Add(float64(n))
 }
 
 // match counts n matches.
-func (m *metrics) match(n uint32) {
+func (m *metrics) match(n int) {
 	m.accounts.matched.Add(int64(n))
 	m.matches.Add(float64(n))
 }

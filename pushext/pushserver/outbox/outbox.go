@@ -295,10 +295,8 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 			}
 			o.closeLedger(d) // which ones they were is not known
 			d.skip(m.Left)
-			o.m.match(m.Left)
-			for range m.Left {
-				o.m.outcome(outcomeOverflow, reasonCrowd)
-			}
+			o.m.match(int(m.Left))
+			o.m.ends(int(m.Left), outcomeOverflow, reasonCrowd)
 			o.touch(d)
 		}
 		expired := now.Sub(m.At) > o.ttl
