@@ -162,6 +162,11 @@ func deviceCommand() *cli.Command {
 
 // withDevice runs do with the device in --dir, within --timeout if it is not 0.
 func withDevice(c *cli.Context, do func(ctx context.Context, settings *deviceSettings, device *client.Device) error) error {
+	return withOpened(c, (*deviceSettings).open, do)
+}
+
+// withOpened runs do with the device in --dir, opened by open, for as long as --timeout says.
+func withOpened(c *cli.Context, open func(*deviceSettings, context.Context, string) (*client.Device, error), do func(ctx context.Context, settings *deviceSettings, device *client.Device) error) error {
 	settings, err := loadDevice(c.String("dir"))
 	if err != nil {
 		return err
@@ -172,7 +177,7 @@ func withDevice(c *cli.Context, do func(ctx context.Context, settings *deviceSet
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	device, err := settings.open(ctx, c.String("dir"))
+	device, err := open(settings, ctx, c.String("dir"))
 	if err != nil {
 		return err
 	}
@@ -279,21 +284,11 @@ func deviceListen(c *cli.Context) error {
 		return err
 	}
 	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
-		if settings.byHand() && !settings.Direct {
-			return errors.New("this device gets its pushes by hand; give each body to wnode device receive")
-		}
-		source, err := settings.connect(ctx)
+		wait, hangUp, err := settings.ways(ctx, device)
 		if err != nil {
 			return err
 		}
-		defer source.close()
-		wait := source.each
-		switch {
-		case settings.Direct && settings.pushed() && !settings.byHand():
-			wait = both(device.Listen, source.each)
-		case settings.Direct:
-			wait = device.Listen
-		}
+		defer hangUp()
 		wanted, got := c.Int("count"), 0
 		err = wait(ctx, func(body []byte) error {
 			event, err := device.Receive(ctx, body)
@@ -326,6 +321,28 @@ func deviceListen(c *cli.Context) error {
 
 // waiting hands wake-ups to handle until ctx ends or handle returns an error.
 type waiting func(ctx context.Context, handle func(body []byte) error) error
+
+// errByHand says that nothing hands the device's wake-ups over.
+var errByHand = errors.New("this device gets its pushes by hand; give each body to wnode device receive")
+
+// ways returns how the device hears of its wake-ups: from the push service that is emulated for it, over its link to the
+// mailserver, or by both at once; errByHand if by neither. hangUp ends it.
+func (s *deviceSettings) ways(ctx context.Context, device *client.Device) (wait waiting, hangUp func(), err error) {
+	if !s.hears() {
+		if s.Direct {
+			return device.Listen, func() {}, nil
+		}
+		return nil, nil, errByHand
+	}
+	source, err := s.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.Direct {
+		return both(device.Listen, source.each), source.close, nil
+	}
+	return source.each, source.close, nil
+}
 
 // both waits for wake-ups on two ways at once, and ends with the first of them. handle is called by one at a time.
 func both(a, b waiting) waiting {

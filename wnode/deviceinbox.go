@@ -85,50 +85,38 @@ func withInbox(c *cli.Context, arguments string, do func(ctx context.Context, c 
 		}
 		return fmt.Errorf("%s needs %s", c.Command.HelpName, strings.Join(want, " and "))
 	}
-	settings, err := loadDevice(c.String("dir"))
-	if err != nil {
-		return err
-	}
-	ctx := c.Context
-	if timeout := c.Duration("timeout"); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	own, err := settings.me()
-	if err != nil {
-		return err
-	}
-	device, err := settings.openComplete(ctx, c.String("dir"))
-	if err != nil {
-		return err
-	}
-	defer device.Close()
-	tray, err := openTray(ctx, c.String("dir"), c.App.Writer, c.Bool("json"))
-	if err != nil {
-		return err
-	}
-	cfg := inbox.Config{File: filepath.Join(c.String("dir"), inboxFile), Device: device, App: tray, Own: []*ecdsa.PrivateKey{own}}
-	if settings.Sync != nil {
-		sync, err := settings.Sync.open()
+	var untold error
+	err := withOpened(c, (*deviceSettings).openComplete, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
+		own, err := settings.me()
 		if err != nil {
 			return err
 		}
-		cfg.Sync = &sync
-	}
-	box, err := inbox.Open(ctx, cfg)
-	if err != nil {
+		tray, err := openTray(ctx, c.String("dir"), c.App.Writer, c.Bool("json"))
+		if err != nil {
+			return err
+		}
+		cfg := inbox.Config{File: filepath.Join(c.String("dir"), inboxFile), Device: device, App: tray, Own: []*ecdsa.PrivateKey{own}}
+		if settings.Sync != nil {
+			sync, err := settings.Sync.open()
+			if err != nil {
+				return err
+			}
+			cfg.Sync = &sync
+		}
+		box, err := inbox.Open(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer box.Close()
+		if err = do(ctx, c, &deviceInbox{box, settings, device, tray}); err == nil {
+			untold = box.Flush(ctx)
+		}
 		return err
+	})
+	if err == nil && untold != nil && c.Context.Err() == nil {
+		fmt.Fprintf(c.App.ErrWriter, "wnode: not everybody could be told yet; wnode device inbox flush does it: %s\n", node.Redact(untold.Error()))
 	}
-	defer box.Close()
-	err = do(ctx, c, &deviceInbox{box, settings, device, tray})
-	if err != nil {
-		return unanswered(c, err)
-	}
-	if err := box.Flush(ctx); err != nil && c.Context.Err() == nil {
-		fmt.Fprintf(c.App.ErrWriter, "wnode: not everybody could be told yet; wnode device inbox flush does it: %s\n", node.Redact(err.Error()))
-	}
-	return nil
+	return err
 }
 
 // me is the key that the user signs with.
@@ -211,9 +199,6 @@ func inboxShow(_ context.Context, c *cli.Context, b *deviceInbox) error {
 
 // inboxListen is device listen with notifications in place of previews.
 func inboxListen(ctx context.Context, c *cli.Context, b *deviceInbox) error {
-	if b.settings.byHand() && !b.settings.Direct {
-		return errors.New("this device gets its pushes by hand; give each body to wnode device receive")
-	}
 	var err error
 	switch looking := c.String("looking"); looking {
 	case "off":
@@ -235,18 +220,11 @@ func inboxListen(ctx context.Context, c *cli.Context, b *deviceInbox) error {
 	if err != nil {
 		return err
 	}
-	source, err := b.settings.connect(ctx)
+	wait, hangUp, err := b.settings.ways(ctx, b.device)
 	if err != nil {
 		return err
 	}
-	defer source.close()
-	wait := source.each
-	switch {
-	case b.settings.Direct && b.settings.pushed() && !b.settings.byHand():
-		wait = both(b.device.Listen, source.each)
-	case b.settings.Direct:
-		wait = b.device.Listen
-	}
+	defer hangUp()
 	wanted := c.Int("count")
 	if wanted > 0 && b.tray.changes >= wanted { // by what the user looks at
 		return nil

@@ -69,7 +69,10 @@ func defaultDeviceDir() string {
 func (s *deviceSettings) pushed() bool { return s.Emulator != "" || s.Listen != "" || s.Token != "" }
 
 // byHand tells whether pushes, rings apart, reach the device by device receive only.
-func (s *deviceSettings) byHand() bool { return s.pushed() && s.Emulator == "" && s.Listen == "" }
+func (s *deviceSettings) byHand() bool { return s.pushed() && !s.hears() }
+
+// hears tells whether pushes reach this program by themselves.
+func (s *deviceSettings) hears() bool { return s.Emulator != "" || s.Listen != "" }
 
 // routes are the ways to the device in their order: its own connection goes first, for who is rung there at once
 // needs no push.
