@@ -71,23 +71,21 @@ func deviceTestPush(c *cli.Context) error {
 	}
 	return withDevice(c, func(ctx context.Context, settings *deviceSettings, device *client.Device) error {
 		out := c.App.Writer
-		var sources []waiting
-		if settings.pushed() && !settings.byHand() {
-			source, err := settings.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer source.close()
-			sources = append(sources, source.each)
-		}
-		if settings.Direct {
-			sources = append(sources, device.Listen)
+		wait, hangUp, err := settings.ways(ctx, device)
+		switch {
+		case err == nil:
+			defer hangUp()
+		case !errors.Is(err, errByHand):
+			return err
 		}
 		status, err := device.TestPush(ctx)
 		if err != nil {
 			return err
 		}
-		if status.Delivery == nil {
+		switch {
+		case status.State != pushwire.Active:
+			return errors.New("no test push was sent: " + status.Explain(time.Now())[0])
+		case status.Delivery == nil:
 			return errors.New("the mail server sends no test pushes; it is of an earlier version")
 		}
 		sent := 0
@@ -98,16 +96,13 @@ func deviceTestPush(c *cli.Context) error {
 		}
 		fmt.Fprintf(out, "asked for test pushes on %d routes\n", sent)
 		patience, arrived := testSettled, 0
-		if len(sources) > 0 && c.Duration("timeout") > 2*testSettled {
+		if wait != nil && c.Duration("timeout") > 2*testSettled {
 			patience = c.Duration("timeout") - testSettled
 		}
 		waited, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if len(sources) == 2 {
-			sources[0] = both(sources[0], sources[1])
-		}
-		if len(sources) > 0 && sent > 0 {
-			err = sources[0](waited, func(body []byte) error {
+		if wait != nil && sent > 0 {
+			err = wait(waited, func(body []byte) error {
 				event, err := device.Receive(ctx, body)
 				if err == nil && event.Kind == pushwire.Canary {
 					arrived++

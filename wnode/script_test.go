@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"whisperpush/pushext/emulate"
 )
 
 func TestMain(m *testing.M) {
@@ -37,6 +40,7 @@ func TestMain(m *testing.M) {
 //	                      until it is up; $ENODE and $PUSHKEY are what it printed
 //	emulate KIND…         run wnode emulate of each in the background, until the script ends; KIND.toml is its table, and
 //	                      $KIND its URL
+//	answers URL JSON      have the emulator at URL answer its next pushes like that, a list of emulate.Answer
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	freeport              $FREE is a port of the loopback interface that nobody listens on
 //	hash                  $HASH is the hash that the last command printed
@@ -59,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"refuses":  refusesCmd,
 			"up":       upCmd,
 			"emulate":  emulateCmd,
+			"answers":  answersCmd,
 			"down":     downCmd,
 			"hangup":   hangupCmd,
 			"occupy":   occupyCmd,
@@ -105,6 +110,18 @@ func refusesCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if !regexp.MustCompile(args[0]).MatchString(strings.TrimSuffix(said, "\n")) {
 		ts.Fatalf("stderr does not match %s: %s", args[0], said)
+	}
+}
+
+func answersCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: answers URL JSON")
+	}
+	resp, err := http.Post(args[0]+emulate.ControlPath+"script", "application/json", strings.NewReader(args[1]))
+	ts.Check(err)
+	defer resp.Body.Close()
+	if said, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusNoContent {
+		ts.Fatalf("%s: %s", resp.Status, said)
 	}
 }
 

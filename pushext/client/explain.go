@@ -38,8 +38,14 @@ func explainFetches(d *pushwire.Delivery, now time.Time) string {
 	case d.Silenced:
 		return line + ", and left so many wake-ups unanswered that it is sent no more of them until it does: open the app"
 	case d.Pending > 0:
+		if d.Pending == 1 {
+			return line + "; a message waits for a wake-up that a push service accepts"
+		}
 		return fmt.Sprintf("%s; %d messages wait for a wake-up that a push service accepts", line, d.Pending)
 	case d.Unread > 0:
+		if d.Unread == 1 {
+			return line + "; a push service accepted a wake-up for the message that waits"
+		}
 		return fmt.Sprintf("%s; a push service accepted a wake-up for the %d messages that wait", line, d.Unread)
 	}
 	return line + ", and nothing waits"

@@ -62,7 +62,7 @@ func TestExplainDelivery(t *testing.T) {
 	}{
 		{pushwire.Delivery{}, []string{"has not fetched yet", "nothing waits"}},
 		{pushwire.Delivery{Fetched: before(3 * time.Hour), Unread: 2}, []string{"last fetched 3 hours ago", "a push service accepted", "2 messages"}},
-		{pushwire.Delivery{Fetched: before(time.Second), Unread: 2, Pending: 1}, []string{"less than a minute ago", "1 messages wait for a wake-up"}},
+		{pushwire.Delivery{Fetched: before(time.Second), Unread: 2, Pending: 1}, []string{"less than a minute ago", "a message waits for a wake-up"}},
 		{pushwire.Delivery{Fetched: before(100 * time.Hour), Silenced: true}, []string{"4 days ago", "open the app"}},
 		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{}}}, []string{"no wake-up lately", "the next one waits"}},
 		{pushwire.Delivery{Routes: []pushwire.RouteDelivery{{Accepted: before(5 * time.Minute), Budget: 3, Tested: before(0), Outcome: pushwire.TestWaiting}}}, []string{"last accepted a wake-up 5 minutes ago", "waits for the push service"}},
