@@ -84,7 +84,7 @@ func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found fu
 	for {
 		select {
 		case received := <-offers.C():
-			server, err := readOffer(received.Envelope, time.Now())
+			server, err := ReadOffer(received.Envelope, time.Now())
 			if err != nil {
 				logger.Debug("an offer of no use", "err", err)
 				continue
@@ -127,8 +127,9 @@ func stayConnected(ctx context.Context, node *whisper.Node, peer *enode.Node, lo
 	}
 }
 
-// readOffer opens an offer and checks what can be checked of it.
-func readOffer(env *whisper.Envelope, now time.Time) (Discovered, error) {
+// ReadOffer opens an offer that was heard on the discovery topic, and checks what can be
+// checked of it, as Discover does: the signature, its times and that it names a node.
+func ReadOffer(env *whisper.Envelope, now time.Time) (Discovered, error) {
 	offer, pushKey, err := pushwire.OpenOffer(env)
 	if err != nil {
 		return Discovered{}, err

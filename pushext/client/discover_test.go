@@ -25,7 +25,7 @@ func TestReadOffer(t *testing.T) {
 		change(&offer)
 		env, err := pushwire.SealOffer(t.Context(), offer, key, time.Minute, 0)
 		require.NoError(t, err)
-		return readOffer(env, now)
+		return ReadOffer(env, now)
 	}
 	server, err := read(func(*pushwire.Offer) {})
 	require.NoError(t, err)
@@ -44,7 +44,7 @@ func TestReadOffer(t *testing.T) {
 	filter := pushwire.OfferFilter()
 	unsigned, err := whisper.Seal(t.Context(), whisper.Draft{Payload: payload, Topic: filter.Topics[0], Key: filter.Key})
 	require.NoError(t, err)
-	_, err = readOffer(unsigned, now)
+	_, err = ReadOffer(unsigned, now)
 	require.ErrorIs(t, err, pushwire.ErrSigner)
 }
 
