@@ -242,6 +242,9 @@ type RPC struct {
 	//
 	//flag:ipcpath PATH
 	IPCPath string
+	// File of the key that the devices of local programs (the namespace push) are sealed with on disk: 32 bytes in hex.
+	// Empty: devices.key in the data directory, made with the first device.
+	DeviceKeyFile string
 	// JSON-RPC over HTTP.
 	HTTP HTTP
 	// JSON-RPC over WebSocket. With HTTP's address and port, both share one listener.
@@ -262,7 +265,7 @@ type HTTP struct {
 	//
 	//flag:http.port PORT
 	Port int
-	// Namespaces served: shh, net, web3, admin; at least one.
+	// Namespaces served: shh, net, web3, push, admin; at least one.
 	//
 	//flag:http.api NAMES
 	API []string
@@ -290,7 +293,7 @@ type WS struct {
 	//
 	//flag:ws.port PORT
 	Port int
-	// Namespaces served: shh, net, web3, admin; at least one.
+	// Namespaces served: shh, net, web3, push, admin; at least one.
 	//
 	//flag:ws.api NAMES
 	API []string

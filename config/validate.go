@@ -50,7 +50,7 @@ const (
 )
 
 // Namespaces are the JSON-RPC namespaces that RPC.HTTP.API and RPC.WS.API may list.
-func Namespaces() []string { return []string{"shh", "net", "web3", "admin"} }
+func Namespaces() []string { return []string{"shh", "net", "web3", "push", "admin"} }
 
 // Validate checks every setting that can be checked without touching disk or network. The error joins one sentence
 // for each problem: what is wrong, in which setting, and what to do.
@@ -275,6 +275,7 @@ func (v *problems) push(p *Push) {
 func (v *problems) rpc(r *RPC) {
 	v.host("RPC.HTTP.Addr (--http.addr)", r.HTTP.Addr, "http.port")
 	v.host("RPC.WS.Addr (--ws.addr)", r.WS.Addr, "ws.port")
+	v.path("RPC.DeviceKeyFile", r.DeviceKeyFile)
 	v.check("RPC.HTTP.API", !r.HTTP.Enabled || len(r.HTTP.API) > 0, "RPC.HTTP.API (--http.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
 	v.check("RPC.WS.API", !r.WS.Enabled || len(r.WS.API) > 0, "RPC.WS.API (--ws.api) is empty; list what is to be served, of %s", strings.Join(Namespaces(), ", "))
 	v.port("RPC.HTTP.Port (--http.port)", r.HTTP.Port)

@@ -128,6 +128,7 @@ func examineSettings(cfg config.Config, exposed bool) []config.Fault {
 	if cfg.Node.KeyHex == "" {
 		key("Node.KeyFile", node.NodeKeyFile(cfg))
 	}
+	key("RPC.DeviceKeyFile", node.LocalKeyFile(cfg))
 	if cfg.Push.Enabled {
 		key("Push.KeyFile", node.PushKeyFile(cfg))
 		key("Push.DiskKeyFile", node.DiskKeyFile(cfg))

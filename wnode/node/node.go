@@ -32,6 +32,7 @@ import (
 	"whisperpush/whisper"
 	"whisperpush/whisper/devp2p"
 	"whisperpush/wnode/rpc"
+	"whisperpush/wnode/rpc/push"
 	"whisperpush/wnode/rpc/shh"
 )
 
@@ -453,13 +454,19 @@ func ParseNodes(urls []string) []*enode.Node {
 
 // startRPC opens the JSON-RPC listeners.
 func (n *Node) startRPC(cfg config.Config, logger *slog.Logger) error {
-	whisperCalls := shh.New(n.whisper, logger)
-	n.onStop(whisperCalls.Close)
+	whisperCalls, stop := shh.New(n.whisper, logger)
+	n.onStop(stop)
+	pushCalls, stop, err := push.New(n.localDevices(cfg, whisperCalls, logger))
+	if err != nil {
+		return err
+	}
+	n.onStop(stop)
 	served := rpc.APIs{
-		shh.Namespace: whisperCalls,
-		"net":         rpc.Net{Server: n.link},
-		"web3":        rpc.Web3{Client: ClientName()},
-		"admin":       rpc.Admin{Server: n.link},
+		shh.Namespace:  whisperCalls,
+		push.Namespace: pushCalls,
+		"net":          rpc.Net{Server: n.link},
+		"web3":         rpc.Web3{Client: ClientName()},
+		"admin":        rpc.Admin{Server: n.link},
 	}
 	if !cfg.RPC.IPCDisable {
 		path := rpc.SocketPath(cfg)

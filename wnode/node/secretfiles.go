@@ -26,6 +26,9 @@ func secretFiles(cfg config.Config) []SecretFile {
 	if cfg.Push.Enabled {
 		keys = append(keys, PushKeyFile(cfg), DiskKeyFile(cfg))
 	}
+	if local := LocalKeyFile(cfg); local.there() { // made with the first device
+		keys = append(keys, local)
+	}
 	var files []SecretFile
 	for _, key := range keys {
 		files = append(files, SecretFile{key.What, key.Path()})

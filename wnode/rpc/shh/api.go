@@ -50,25 +50,26 @@ type API struct {
 	closed        bool
 
 	feeds sync.WaitGroup // goroutines that feed subscriptions
-	quit  chan struct{}  // closed by Close
+	quit  chan struct{}  // closed by close
 }
 
-// New serves node. logger may be nil.
-func New(node Node, logger *slog.Logger) *API {
+// New serves node. stop ends every filter and subscription and waits for their goroutines; calls after it find no filter.
+// It is no method, for the exported ones are served: anybody could call shh_close. logger may be nil.
+func New(node Node, logger *slog.Logger) (_ *API, stop func()) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &API{
+	a := &API{
 		node:    node,
 		logger:  logger,
 		keys:    newKeys(),
 		filters: map[string]*filter{},
 		quit:    make(chan struct{}),
 	}
+	return a, a.close
 }
 
-// Close ends every filter and subscription and waits for their goroutines. Calls after it find no filter.
-func (a *API) Close() {
+func (a *API) close() {
 	a.mu.Lock()
 	if !a.closed {
 		a.closed = true

@@ -5,8 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,12 +13,12 @@ import (
 	"github.com/ethereum/go-ethereum/rpc"
 	"github.com/stretchr/testify/require"
 
+	"whisperpush/testutil/conversation"
 	"whisperpush/whisper"
 )
 
-// Each file of testdata is a conversation with a node that stands alone, at midnight of 1 January 2000: --> is
-// sent, <-- is the exact answer. "$name" in an answer is a value to remember, or, if it is remembered already, to
-// be equal to; "$_" is any value.
+// Each file of testdata is a conversation, as package conversation plays them, with a node that stands alone, at midnight
+// of 1 January 2000.
 func TestConversations(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.js")
 	require.NoError(t, err)
@@ -40,8 +38,8 @@ func start(t *testing.T) (*API, net.Conn) {
 	require.NoError(t, err)
 	require.NoError(t, node.Start())
 	t.Cleanup(node.Stop)
-	api := New(node, nil)
-	t.Cleanup(api.Close)
+	api, stop := New(node, nil)
+	t.Cleanup(stop)
 	srv := rpc.NewServer()
 	require.NoError(t, srv.RegisterName(Namespace, api))
 	t.Cleanup(srv.Stop)
@@ -53,85 +51,16 @@ func start(t *testing.T) (*API, net.Conn) {
 
 func converse(t *testing.T, script string) {
 	_, conn := start(t)
-	answers := json.NewDecoder(conn)
-	known := map[string]any{}
-	var waiting []map[string]any
-	// receive returns the next notification, or the next answer: one may overtake the other.
-	receive := func(notification bool) map[string]any {
-		for i := 0; ; i++ {
-			if i == len(waiting) {
-				var got map[string]any
-				require.NoError(t, answers.Decode(&got))
-				waiting = append(waiting, got)
-			}
-			if got := waiting[i]; (got["method"] != nil) == notification {
-				waiting = slices.Delete(waiting, i, i+1)
-				return got
-			}
-		}
-	}
-	variable := regexp.MustCompile(`"\$[a-zA-Z]+"`)
-	for n, line := range strings.Split(script, "\n") {
-		switch {
-		case line == "" || strings.HasPrefix(line, "//"):
-		case strings.HasPrefix(line, "--> "):
-			synctest.Wait() // what the last request set off is done
-			request := variable.ReplaceAllStringFunc(line[4:], func(name string) string {
-				value, ok := known[strings.Trim(name, `"`)]
-				require.True(t, ok, "line %d: %s is not known yet", n+1, name)
-				text, err := json.Marshal(value)
-				require.NoError(t, err)
-				return string(text)
-			})
-			_, err := conn.Write([]byte(request + "\n"))
-			require.NoError(t, err)
-		case strings.HasPrefix(line, "<-- "):
-			var want map[string]any
-			require.NoError(t, json.Unmarshal([]byte(line[4:]), &want), "line %d", n+1)
-			got := receive(want["method"] != nil)
-			require.Equal(t, resolve(want, got, known), any(got), "line %d", n+1)
-		default:
-			t.Fatalf("line %d is neither a comment, nor sent, nor received", n+1)
-		}
-	}
+	player := conversation.Player{Settle: synctest.Wait} // what the last request set off is done
+	player.Play(t, conn, script)
 }
 
-// resolve puts the values of variables into want, learning from got those it does not know.
-func resolve(want, got any, known map[string]any) any {
-	switch want := want.(type) {
-	case string:
-		if !strings.HasPrefix(want, "$") {
-			return want
-		}
-		if value, ok := known[want]; ok && want != "$_" {
-			return value
-		}
-		known[want] = got
-		return got
-	case []any:
-		got, _ := got.([]any)
-		for i := range want {
-			if i < len(got) {
-				want[i] = resolve(want[i], got[i], known)
-			}
-		}
-	case map[string]any:
-		got, _ := got.(map[string]any)
-		for key := range want {
-			if value, ok := got[key]; ok {
-				want[key] = resolve(want[key], value, known)
-			}
-		}
-	}
-	return want
-}
-
-// The 24 methods of geth, by name.
+// The 24 methods of geth, by name, and none that would let a caller end what others wait for.
 func TestEveryMethodIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conn := start(t)
 		answers := json.NewDecoder(conn)
-		for _, method := range strings.Fields(`version info setMaxMessageSize setMinPoW setBloomFilter markTrustedPeer
+		for _, method := range strings.Fields(`close version info setMaxMessageSize setMinPoW setBloomFilter markTrustedPeer
 			newKeyPair addPrivateKey deleteKeyPair hasKeyPair getPublicKey getPrivateKey newSymKey addSymKey
 			generateSymKeyFromPassword hasSymKey getSymKey deleteSymKey makeLightClient cancelLightClient post
 			getFilterMessages deleteMessageFilter newMessageFilter`) {
@@ -139,7 +68,7 @@ func TestEveryMethodIsServed(t *testing.T) {
 			require.NoError(t, err)
 			var answer struct{ Error struct{ Code int } }
 			require.NoError(t, answers.Decode(&answer))
-			require.NotEqual(t, -32601, answer.Error.Code, "%s does not exist", method)
+			require.Equal(t, method != "close", answer.Error.Code != -32601, method)
 		}
 	})
 }
@@ -188,11 +117,11 @@ func TestCloseEndsFilters(t *testing.T) {
 		criteria := Criteria{SymKeyID: key, Topics: []whisper.Topic{{1}}}
 		id, err := api.NewMessageFilter(t.Context(), criteria)
 		require.NoError(t, err)
-		api.Close()
+		api.close()
 		_, err = api.GetFilterMessages(t.Context(), id)
 		require.ErrorIs(t, err, errNoSuchFilter)
 		_, err = api.NewMessageFilter(t.Context(), criteria)
 		require.ErrorIs(t, err, errClosed)
-		api.Close()
+		api.close()
 	})
 }
