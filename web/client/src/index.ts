@@ -9,3 +9,4 @@ export * from './whisper/index.js';
 export * from './push/index.js';
 export * from './mail/index.js';
 export * from './device/index.js';
+export * from './group/index.js';
