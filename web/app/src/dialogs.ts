@@ -1,7 +1,9 @@
 // What is told and changed of a chat, a person and oneself.
+import { type GroupInfo } from './client.js';
 import { attempt, button, dialog, element, input, make, onSubmit } from './dom.js';
 import { type Messenger } from './messenger.js';
 import { isMuted, printableName, shortKey, titleOf } from './names.js';
+import { type StoredChat } from './store.js';
 
 /** What the dialogs need of the page. */
 export interface Page {
@@ -28,14 +30,20 @@ export function setUpDetails(of: Page): void {
 	page = of;
 	onSubmit('chat-form', () => void saveChat());
 	element('leave').addEventListener('click', () => {
-		if (confirm('Leave this chat? Its messages are removed from this browser.')) {
+		if (confirm('Leave? Its messages are removed from this browser.')) {
 			dialog('chat-dialog').close();
 			void attempt('Leaving', async () => {
-				await page.show(undefined);
-				await page.messenger.leave(chatId).finally(() => page.changed());
+				await page.messenger.leave(chatId);
+				await page.show(undefined).finally(() => page.changed());
 			});
 		}
 	});
+	element('wake').addEventListener('change', () => void attempt('Saving', async () => {
+		const group = await openGroup();
+		await page.messenger.groups.setWake(group.id, Number(element<HTMLSelectElement>('wake').value));
+	}));
+	onSubmit('rename', () => void changeGroup('Renaming', { name: input('new-name').value.trim() }));
+	onSubmit('invite', () => void changeGroup('Adding', { add: [{ key: element<HTMLSelectElement>('new-member').value, admin: false }] }));
 	onSubmit('person-form', () => {
 		dialog('person-dialog').close();
 		const name = printableName(input('person-name').value);
@@ -54,6 +62,7 @@ export function setUpDetails(of: Page): void {
 		const name = printableName(input('my-name').value);
 		await page.messenger.setName(name);
 		input('my-name').value = name;
+		input('my-link').value = await page.messenger.contactLink(location.origin);
 	}));
 	element('settings').addEventListener('click', () => void attempt('Opening', showSettings));
 }
@@ -72,15 +81,75 @@ export async function showChat(id: string): Promise<void> {
 	}
 	chatId = id;
 	input('chat-name').value = titleOf(chat);
-	element('chat-known').textContent = `Its members know it as ${printableName(chat.name)}.`;
+	element('chat-known').textContent = `${'person' in chat.with ? 'They call themselves' : 'Its members know it as'} ${printableName(chat.name)}.`;
 	const held = isMuted(chat) ? chat.mutedUntil! : 0;
 	const choices = mutes.map(([text, length]) => make('option', { value: String(length) }, text));
 	if (held > 0 && held < never) {
 		choices.push(make('option', { value: 'held' }, `Muted until ${new Date(held).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })}`));
 	}
+	await drawGroup(chat);
 	element('mute').replaceChildren(...choices);
 	element<HTMLSelectElement>('mute').value = held === 0 ? '0' : held < never ? 'held' : 'Infinity';
 	dialog('chat-dialog').showModal();
+}
+
+async function openGroup(): Promise<GroupInfo> {
+	const chat = await page.messenger.store.chat(chatId);
+	const group = chat && (await page.messenger.groupOf(chat));
+	if (!group) {
+		throw new Error('this chat is no group');
+	}
+	return group;
+}
+
+async function changeGroup(what: string, change: Parameters<Messenger['changeGroup']>[1]): Promise<void> {
+	await attempt(what, async () => {
+		const { id } = await openGroup();
+		try {
+			await page.messenger.changeGroup(id, change);
+		} finally {
+			await page.changed();
+			const chat = await page.messenger.store.chat(chatId);
+			await (chat && drawGroup(chat));
+		}
+	});
+}
+
+/** Shows who is in a group, and what the person may change of it. */
+async function drawGroup(chat: StoredChat): Promise<void> {
+	const group = await page.messenger.groupOf(chat);
+	element('group').hidden = !group;
+	if (!group) {
+		return;
+	}
+	const { me } = page.messenger;
+	const people = await page.messenger.store.people();
+	const said = new Map((await page.messenger.store.messages(chat.id)).filter((m) => m.said).map((m) => [m.sender, m.said!]));
+	const admin = group.members.some((m) => m.key === me && m.admin);
+	const nameOf = (key: string): string => (key === me ? 'You' : people.get(key)?.name || said.get(key) || shortKey(key));
+	element<HTMLSelectElement>('wake').value = String(group.wake);
+	element('members').replaceChildren(...group.members.map((m) => {
+		const name = nameOf(m.key);
+		const row = make('li', {}, make('span', {}, name, m.admin ? make('span', { class: 'tag' }, ' admin') : ''));
+		if (m.key !== me && admin) {
+			const acts = make('span', { class: 'row' });
+			if (!m.admin) {
+				acts.append(button('Make admin', { 'aria-label': `Make ${name} an admin` }, () => void changeGroup('Saving', { add: [{ key: m.key, admin: true }] })));
+			}
+			acts.append(button('Remove', { class: 'danger', 'aria-label': `Remove ${name} from the group` }, () => {
+				if (confirm(`Remove ${name} from the group?`)) {
+					void changeGroup('Removing', { remove: [m.key] });
+				}
+			}));
+			row.append(acts);
+		}
+		return row;
+	}));
+	element('rename').hidden = element('invite').hidden = !admin;
+	input('new-name').value = chat.name;
+	const others = [...people.values()].filter((p) => p.topic && !p.blocked && !group.members.some((m) => m.key === p.key));
+	const choices = others.map((p) => make('option', { value: p.key }, p.name || shortKey(p.key)));
+	element('new-member').replaceChildren(...(choices.length > 0 ? choices : [make('option', { value: '' }, 'Nobody: open their contact link first')]));
 }
 
 async function saveChat(): Promise<void> {
@@ -116,6 +185,7 @@ export async function showPerson(key: string, said: string | undefined): Promise
 async function showSettings(): Promise<void> {
 	input('my-name').value = await page.messenger.name();
 	input('my-key').value = page.messenger.me;
+	input('my-link').value = await page.messenger.contactLink(location.origin);
 	await drawPeople();
 	dialog('settings-dialog').showModal();
 }

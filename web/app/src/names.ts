@@ -31,4 +31,4 @@ export function senderOf(message: Pick<StoredMessage, 'mine' | 'sender' | 'said'
 }
 
 /** Whether a chat shows no notifications now. */
-export const isMuted = (chat: Pick<StoredChat, 'mutedUntil'> | undefined, now = Date.now()): boolean => (chat?.mutedUntil ?? 0) > now;
+export const isMuted = (chat: { readonly mutedUntil?: number | undefined } | undefined, now = Date.now()): boolean => (chat?.mutedUntil ?? 0) > now;

@@ -1,13 +1,15 @@
 // The window: chats on one side, the one that is open on the other.
-import { workerMiner } from './client.js';
+import { type GroupInfo, workerMiner } from './client.js';
 import { setUpDetails, showChat, showPerson } from './dialogs.js';
-import { attempt, dialog, element, input, make, onSubmit, setUpDialogs, status, words } from './dom.js';
+import { attempt, button, dialog, element, input, make, onSubmit, setUpDialogs, status, words } from './dom.js';
 import { changes, Messenger } from './messenger.js';
-import { isMuted, senderOf, titleOf } from './names.js';
-import { type StoredChat, type StoredMessage } from './store.js';
+import { isMuted, senderOf, shortKey, titleOf } from './names.js';
+import { type StoredChat, type StoredMessage, type StoredPerson } from './store.js';
 
 let messenger: Messenger;
 let open: string | undefined;
+/** Who of the open group can be mentioned, and by which words. */
+let mentionable = new Map<string, string>();
 
 async function draw(): Promise<void> {
 	const looking = document.visibilityState === 'visible' ? open : undefined;
@@ -19,23 +21,36 @@ async function draw(): Promise<void> {
 	const focused = (document.activeElement as HTMLElement | null)?.dataset['chat'];
 	list.replaceChildren(...chats.map((chat) => {
 		const muted = isMuted(chat);
-		const button = make('button', { type: 'button', 'data-chat': chat.id, 'aria-current': String(chat.id === open), class: muted ? 'muted' : '' },
+		const entry = make('button', { type: 'button', 'data-chat': chat.id, 'aria-current': String(chat.id === open), class: muted ? 'muted' : '' },
 			make('span', {}, titleOf(chat)));
 		if (muted) {
-			button.append(make('span', { class: 'tag' }, 'muted'));
+			entry.append(make('span', { class: 'tag' }, 'muted'));
 		}
 		if (chat.unread > 0) {
-			button.append(make('span', { class: 'unread', 'aria-label': `${chat.unread} unread` }, String(chat.unread)));
+			entry.append(make('span', { class: 'unread', 'aria-label': `${chat.unread} unread` }, String(chat.unread)));
 		}
-		button.addEventListener('click', () => void show(chat.id));
-		return make('li', {}, button);
+		entry.addEventListener('click', () => void show(chat.id));
+		return make('li', {}, entry);
 	}));
 	if (focused) {
 		list.querySelector<HTMLElement>(`[data-chat="${CSS.escape(focused)}"]`)?.focus();
 	}
+	await drawInvitations();
 	const unread = chats.reduce((sum, c) => sum + (isMuted(c) ? 0 : c.unread), 0);
 	document.title = unread > 0 ? `(${unread}) Messages` : 'Messages';
 	await drawMessages(chats.find((c) => c.id === open));
+}
+
+async function drawInvitations(): Promise<void> {
+	const people = await messenger.store.people();
+	element('invitations').replaceChildren(...(await messenger.invitations()).map((i) => {
+		const answer = (accept: boolean): void => void attempt(accept ? 'Joining' : 'Declining', async () => {
+			await show((await messenger.answer(i, accept)) ?? open);
+		});
+		const who = people.get(i.from)?.name || shortKey(i.from);
+		return make('li', {}, make('p', {}, `${who} invites you to the group ${i.name || 'without a name'}.`),
+			make('div', { class: 'row' }, button('Join', { class: 'chief' }, () => answer(true)), button('Decline', {}, () => answer(false))));
+	}));
 }
 
 // Calls follow one upon the other: each reads what there is, and the last one is right.
@@ -61,12 +76,13 @@ async function fill(chat: StoredChat): Promise<void> {
 		log.replaceChildren();
 		log.dataset['chat'] = chat.id;
 	}
+	drawMentions(await messenger.groupOf(chat).catch(() => undefined), people, all);
 	const shown = new Map([...log.children].map((c) => [(c as HTMLElement).dataset['hash'], c as HTMLElement]));
 	let added = false;
 	let before: Element | null = null;
 	for (const m of all) {
 		const who = senderOf(m, people);
-		const form = JSON.stringify([who, m.outgoing ?? null]); // what of a message may change
+		const form = JSON.stringify([who, m.outgoing ?? null, m.mention ?? null]); // what of a message may change
 		const held = shown.get(m.hash);
 		shown.delete(m.hash);
 		if (held && held.dataset['form'] === form) {
@@ -91,6 +107,26 @@ async function fill(chat: StoredChat): Promise<void> {
 	}
 }
 
+/** Offers the members of a group to be mentioned. */
+function drawMentions(group: GroupInfo | undefined, people: ReadonlyMap<string, StoredPerson>, messages: readonly StoredMessage[]): void {
+	const said = new Map(messages.filter((m) => m.said).map((m) => [m.sender, m.said!]));
+	mentionable = new Map(group?.members.filter((m) => m.key !== messenger.me).map(({ key }) => [key, people.get(key)?.name || said.get(key) || shortKey(key)]));
+	const bar = element('mentions');
+	bar.hidden = mentionable.size === 0;
+	const words = [...mentionable.values()].join('\n');
+	if (bar.dataset['words'] !== words) {
+		bar.dataset['words'] = words;
+		bar.replaceChildren(...[...mentionable.values()].map((name) => button('@' + name, {}, () => {
+			const field = input('text');
+			field.value += `${field.value === '' || field.value.endsWith(' ') ? '' : ' '}@${name} `;
+			field.focus();
+		})));
+	}
+}
+
+/** Whom a text mentions. */
+const mentionedIn = (text: string): string[] => [...mentionable].filter(([, name]) => text.includes('@' + name)).map(([key]) => key);
+
 function messageOf(m: StoredMessage, who: string): HTMLElement {
 	const time = new Date(m.at);
 	const day = time.toDateString() === new Date().toDateString() ? {} : { day: 'numeric', month: 'short' } as const;
@@ -100,7 +136,10 @@ function messageOf(m: StoredMessage, who: string): HTMLElement {
 	if (m.outgoing) {
 		said.append(m.outgoing.failed === undefined ? make('span', { class: 'state' }, ' · not sent yet') : make('span', { class: 'state failed' }, ` · not sent: ${m.outgoing.failed}`));
 	}
-	return make('li', { 'data-hash': m.hash, class: m.mine ? 'mine' : 'theirs' }, said, make('p', { class: 'text' }, m.text));
+	if (m.mention) {
+		said.append(' · mentions you');
+	}
+	return make('li', { 'data-hash': m.hash, class: (m.mine ? 'mine' : 'theirs') + (m.mention ? ' mention' : '') }, said, make('p', { class: 'text' }, m.text));
 }
 
 async function show(chat: string | undefined): Promise<void> {
@@ -108,6 +147,7 @@ async function show(chat: string | undefined): Promise<void> {
 	history.replaceState(null, '', chat ? '#' + chat : location.pathname);
 	await draw();
 	if (chat) {
+		void lookIntoGroups().catch(() => undefined);
 		element('text').focus();
 		const worker = await navigator.serviceWorker?.getRegistration();
 		(await worker?.getNotifications())?.filter((n) => (n.data as { chat?: string } | null)?.chat === chat).forEach((n) => n.close());
@@ -124,6 +164,12 @@ const invitation = (name: string, password: string): string => `${location.origi
 
 async function followLink(): Promise<void> {
 	const parameters = new URLSearchParams(location.hash.slice(1));
+	const key = parameters.get('contact');
+	if (key) {
+		history.replaceState(null, '', location.pathname);
+		await attempt('Opening the contact', () => meet(parameters));
+		return;
+	}
 	const [name, password] = [parameters.get('join'), parameters.get('with')];
 	if (name && password) {
 		history.replaceState(null, '', location.pathname);
@@ -133,12 +179,22 @@ async function followLink(): Promise<void> {
 	}
 }
 
+/** Begins a chat with whoever gave a contact link, of which these are the parameters. */
+async function meet(parameters: URLSearchParams): Promise<void> {
+	const [key, at] = [parameters.get('contact'), parameters.get('at')];
+	if (!key || !at) {
+		throw new Error('this is no contact link');
+	}
+	const chat = await messenger.meet({ key, at, name: parameters.get('name') ?? '' });
+	await show(chat.id);
+}
+
 async function send(text: string): Promise<void> {
 	const chat = open && (await messenger.store.chat(open));
 	if (!chat) {
 		return;
 	}
-	await messenger.write(chat, text);
+	await messenger.write(chat, text, mentionedIn(text));
 	await draw();
 	try {
 		await messenger.flush();
@@ -150,6 +206,23 @@ async function send(text: string): Promise<void> {
 function setUp(registration: ServiceWorkerRegistration | undefined): void {
 	setUpDialogs();
 	setUpDetails({ messenger, changed: draw, show });
+	onSubmit('meet', () => {
+		const link = input('their-link').value.trim();
+		dialog('add-dialog').close();
+		void attempt('Opening the contact', async () => {
+			await meet(new URLSearchParams(link.slice(link.indexOf('#') + 1)));
+			element<HTMLFormElement>('meet').reset();
+		});
+	});
+	onSubmit('found', () => {
+		const name = input('group-name').value.trim();
+		dialog('add-dialog').close();
+		void attempt('Beginning the group', async () => {
+			await show((await messenger.found(name)).id);
+			element<HTMLFormElement>('found').reset();
+			await showChat(open!);
+		});
+	});
 	element('add').addEventListener('click', () => dialog('add-dialog').showModal());
 	element('details').addEventListener('click', () => open && void showChat(open));
 	onSubmit('join', () => {
@@ -195,15 +268,33 @@ async function start(): Promise<void> {
 	await attempt('Connecting', async () => {
 		const granted = registration && messenger.pushes && Notification.permission === 'granted';
 		await messenger.register(granted ? await messenger.subscribe(registration).catch(() => null) : null);
-		await messenger.take(await messenger.device.history());
+		await messenger.history();
 		await messenger.flush();
 	});
 	await draw();
 	document.body.dataset['ready'] = 'yes'; // what follows is for as long as the window is open
 	await followLink();
 	window.addEventListener('hashchange', () => void followLink());
+	setInterval(() => void lookIntoGroups().catch((error: unknown) => console.warn('groups', error)), groupPause);
 	// One window at a time is rung; when it closes, the next one is.
 	void navigator.locks.request('listen', () => listen());
+}
+
+/** How long messages of groups, which ring nobody, may wait while a group is looked at, in milliseconds, and while none is. */
+const groupPause = 8_000;
+const otherPause = 60_000;
+let looked = 0;
+
+/** Asks for what was written in groups: it wakes nobody, so nobody says that it is there. */
+async function lookIntoGroups(): Promise<void> {
+	const chats = await messenger.store.chats();
+	const pause = chats.some((c) => c.id === open && 'group' in c.with) ? 0 : otherPause;
+	if (document.visibilityState !== 'visible' || !chats.some((c) => 'group' in c.with) || Date.now() - looked < pause) {
+		return;
+	}
+	looked = Date.now();
+	await messenger.history(open);
+	await draw();
 }
 
 async function listen(): Promise<void> {

@@ -1,5 +1,6 @@
 // What the app keeps in IndexedDB, which its windows and its service worker share. The device
-// keeps its own state in a database of its own.
+// keeps its own state in a database of its own, and so do groups.
+import { type Sealed } from './client.js';
 
 /** A chat, with a key that no script can read out. */
 export interface StoredChat {
@@ -8,8 +9,8 @@ export interface StoredChat {
 	readonly name: string;
 	/** What the person calls it; undefined: as its members do. */
 	readonly title?: string;
-	readonly topic: Uint8Array;
-	readonly key: CryptoKey;
+	/** What is written and read with: a topic and key that its members share, somebody's own key, or a group. */
+	readonly with: { readonly topic: Uint8Array; readonly key: CryptoKey } | { readonly person: string } | { readonly group: string };
 	readonly unread: number;
 	readonly last: number;
 	/** It shows no notifications up to then, Unix milliseconds. */
@@ -31,6 +32,8 @@ export interface StoredMessage {
 	readonly at: number;
 	/** By which a chat is sorted: when it came to this browser, as nobody's claim counts for more. */
 	readonly order: number;
+	/** It is to the person by name. */
+	readonly mention?: boolean;
 	/** Of ours: it has not been sent yet, or the server does not take it, and why. */
 	readonly outgoing?: { readonly failed?: string };
 }
@@ -42,15 +45,17 @@ export interface StoredPerson {
 	/** What the person calls them; empty: nothing. */
 	readonly name: string;
 	readonly blocked: boolean;
+	/** Where messages to them go; undefined: they have not told. */
+	readonly topic?: Uint8Array;
 }
 
 /** A message that is to be sent, in the order of `at`. */
 export interface Outgoing {
 	/** The hash of the message. */
 	readonly id: string;
-	readonly topic: Uint8Array;
-	readonly data: Uint8Array;
 	readonly at: number;
+	/** What goes out: encrypted already, or to be encrypted for the members of a group as they are then. */
+	readonly what: Sealed | { readonly group: string; readonly name: string; readonly text: string; readonly mentioned: readonly string[] };
 }
 
 /** How many messages of a chat are kept; the oldest go. */
@@ -78,7 +83,7 @@ export class AppStore {
 	/** @param blocked is called when another window that is of an older version is in the way */
 	constructor(blocked: () => void = () => undefined) {
 		this.#database = new Promise((resolve, reject) => {
-			const opening = indexedDB.open('whisperpush-app', 2);
+			const opening = indexedDB.open('whisperpush-app', 3);
 			opening.onupgradeneeded = ({ oldVersion }) => {
 				const database = opening.result;
 				if (oldVersion < 1) {
@@ -86,8 +91,13 @@ export class AppStore {
 					database.createObjectStore('messages', { keyPath: 'hash' }).createIndex('chat', ['chat', 'order']);
 					database.createObjectStore('settings');
 				}
-				database.createObjectStore('people', { keyPath: 'key' });
-				database.createObjectStore('outbox', { keyPath: 'id' }).createIndex('at', 'at');
+				if (oldVersion < 2) {
+					database.createObjectStore('people', { keyPath: 'key' });
+					database.createObjectStore('outbox', { keyPath: 'id' }).createIndex('at', 'at');
+				}
+				if (oldVersion < 3) {
+					asOfVersion3(opening.transaction!);
+				}
 			};
 			opening.onblocked = blocked;
 			opening.onsuccess = () => {
@@ -148,6 +158,15 @@ export class AppStore {
 		await this.#change(['chats'], async (rows) => void rows.put(chat));
 	}
 
+	/** Changes a setting in one step. */
+	alter<T>(name: string, change: (held: T | undefined) => T): Promise<T> {
+		return this.#change(['settings'], async (rows) => {
+			const next = change(await result<T | undefined>(rows.get(name)));
+			rows.put(next, name);
+			return next;
+		});
+	}
+
 	/** Changes what is kept of a chat, if it is there. */
 	async changeChat(id: string, change: (chat: StoredChat) => StoredChat): Promise<void> {
 		await this.#change(['chats'], async (rows) => {
@@ -196,6 +215,18 @@ export class AppStore {
 		return true;
 	}
 
+	/** Notes that a message is to the person by name. Says whether that is new, and the message not read yet. */
+	noteMention(hash: string): Promise<boolean> {
+		return this.#change(['chats', 'messages'], async (chats, messages) => {
+			const held = await result<StoredMessage | undefined>(messages!.get(hash));
+			if (!held || held.mention || held.mine) {
+				return false;
+			}
+			messages!.put({ ...held, mention: true });
+			return ((await result<StoredChat | undefined>(chats!.get(held.chat)))?.unread ?? 0) > 0;
+		});
+	}
+
 	async markRead(id: string): Promise<void> {
 		await this.changeChat(id, (chat) => (chat.unread > 0 ? { ...chat, unread: 0 } : chat));
 	}
@@ -229,6 +260,11 @@ export class AppStore {
 		}
 	}
 
+	/** Keeps that something is to be sent which is no message of a chat. */
+	async queueAlone(outgoing: Outgoing): Promise<void> {
+		await this.#change(['outbox'], async (outbox) => void outbox.put(outgoing));
+	}
+
 	/** What is to be sent, in the order in which it was written. */
 	outgoing(): Promise<Outgoing[]> {
 		return this.#read('outbox', (rows) => rows.index('at').getAll());
@@ -245,6 +281,21 @@ export class AppStore {
 			}
 		});
 	}
+}
+
+// A chat had the topic and key of its members in itself, and what was to be sent likewise.
+function asOfVersion3(transaction: IDBTransaction): void {
+	const each = (table: Table, change: (row: Record<string, unknown>) => unknown): void => {
+		transaction.objectStore(table).openCursor().onsuccess = (event) => {
+			const cursor = (event.target as IDBRequest<IDBCursorWithValue | null>).result;
+			if (cursor) {
+				cursor.update(change(cursor.value as Record<string, unknown>));
+				cursor.continue();
+			}
+		};
+	};
+	each('chats', ({ topic, key, ...chat }) => (chat['with'] ? chat : { ...chat, with: { topic, key } }));
+	each('outbox', ({ topic, data, ...row }) => (row['what'] ? row : { ...row, what: { topic, data } }));
 }
 
 const ofChat = (id: string): IDBKeyRange => IDBKeyRange.bound([id, -Infinity], [id, Infinity]);

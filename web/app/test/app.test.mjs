@@ -124,6 +124,71 @@ test('a chat has a name of the person\'s own, is muted, and is left', { timeout:
 	}
 });
 
+test('somebody is met by their link, and invited to a group in which only a mention rings', { timeout: 180_000 }, async () => {
+	const [alice, bob] = [await person(world), await person(world, { dark: true })];
+	for (const [page, name] of [[alice, 'Alice'], [bob, 'Bob']]) {
+		await opens(page, '#settings', 'settings-dialog');
+		await fill(page, '#my-name', name);
+		await page.keyboard.press('Enter');
+		await page.waitForFunction((n) => document.querySelector('#my-link').value.endsWith('name=' + n), {}, name);
+	}
+	const link = await bob.$eval('#my-link', (field) => field.value);
+	await bob.click('#settings-dialog .close');
+	await alice.click('#settings-dialog .close');
+
+	await opens(alice, '#add', 'add-dialog');
+	await fill(alice, '#their-link', link);
+	await alice.keyboard.press('Enter');
+	await settled(alice, 'Bob');
+	await write(alice, 'Is it you?');
+	await bob.waitForFunction(() => document.querySelector('#chats button')?.textContent.startsWith('Alice'), { timeout: 30_000 });
+	await bob.click('#chats button');
+	await shows(bob, 'Is it you?');
+	await write(bob, 'It is me.');
+	await shows(alice, 'It is me.');
+
+	await opens(alice, '#add', 'add-dialog');
+	await fill(alice, '#group-name', 'Choir');
+	await alice.keyboard.press('Enter');
+	await alice.waitForSelector('#chat-dialog[open]', { timeout: 30_000 });
+	assert.deepEqual(await alice.$$eval('#members li', (all) => all.map((m) => m.textContent)), ['You admin']);
+	await alice.click('#invite button');
+	await alice.waitForFunction(() => document.querySelectorAll('#members li').length === 2, { timeout: 30_000 });
+	await settled(alice, 'Choir');
+	await alice.click('#chat-dialog .close');
+	await bob.waitForSelector('#invitations li', { timeout: 30_000 });
+	assert.match(await bob.$eval('#invitations p', (p) => p.textContent), /invites you to the group Choir\.$/);
+	await bob.click('#invitations .chief');
+	await settled(bob, 'Choir');
+	assert.equal(await bob.$('#invitations li'), null);
+
+	await write(alice, 'Who comes on Friday?');
+	await shows(alice, 'Who comes on Friday?');
+	await shows(bob, 'Who comes on Friday?'); // who looks at the group asks for it
+	await bob.evaluate(() => [...document.querySelectorAll('#chats button')].find((b) => b.textContent.startsWith('Alice')).click());
+	await settled(bob, 'Alice');
+	await alice.click('#mentions button');
+	await alice.keyboard.type('will you sing?');
+	await alice.keyboard.press('Enter');
+	await bob.waitForFunction(() => document.querySelector('.unread')?.textContent === '1' && document.title === '(1) Messages', { timeout: 30_000 });
+	await bob.evaluate(() => [...document.querySelectorAll('#chats button')].find((b) => b.textContent.startsWith('Choir')).click());
+	await shows(bob, '@Bob will you sing?');
+	assert.match(await bob.$eval('#messages .mention .who', (who) => who.textContent), /mentions you$/);
+	assert.equal(await bob.$$eval('#messages .theirs', (all) => all.length), 2, 'a message is one, in however many envelopes it comes');
+
+	// Bob leaves, and Alice sees so.
+	bob.on('dialog', (d) => d.accept());
+	await opens(bob, '#details', 'chat-dialog');
+	assert.equal(await bob.$eval('#invite', (form) => form.hidden), true, 'only an admin changes who is in it');
+	await bob.click('#leave');
+	await bob.waitForFunction(() => ![...document.querySelectorAll('#chats button')].some((b) => b.textContent.startsWith('Choir')), { timeout: 30_000 });
+	await alice.waitForFunction(() => document.querySelector('#mentions').hidden, { timeout: 30_000 });
+	for (const page of [alice, bob]) {
+		assert.deepEqual(page.problems, []);
+		await page.browserContext().close();
+	}
+});
+
 test('a push shows the message while no window is open, and a tap opens its chat', { timeout: 120_000 }, async () => {
 	const abort = new AbortController();
 	const subscription = await world.subscribe();

@@ -15,6 +15,7 @@ const given: Record<string, string> = {
 		import type { Chat, Transport } from 'whisperpush-client';
 		declare const draft: import('whisperpush-client/whisper').Draft;
 		declare const pushKey: string, transport: Transport, chats: Chat[];
+		declare const identity: Uint8Array, bob: string, invite: (to: string, payload: Uint8Array) => void;
 		declare const subscription: PushSubscription;
 		interface PushEvent { data?: { text(): string }; waitUntil(promise: Promise<void>): void }
 		declare const self: {
