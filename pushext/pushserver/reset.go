@@ -22,7 +22,8 @@ func (t *terms) sweepEvery() time.Duration {
 type Settings struct {
 	Limits   Limits
 	Delivery Delivery
-	// Providers are one for each that New was given, by name; one that stays may be the same instance.
+	// Providers are all that there are from now on; one that stays may be the same instance. What waits for one that is
+	// not among them goes through the next route of its device, and where there is none ends as undeliverable.
 	Providers []pushext.Provider
 }
 

@@ -44,7 +44,7 @@ func (d *Dispatcher) expire(j *job) {
 func (d *Dispatcher) flyChallenge(f *flight, j *job) {
 	l := f.lane
 	reg, route, ok := d.dir.Proving(j.errand)
-	if !ok {
+	if !ok || l.line.gone.Load() {
 		now := time.Now()
 		d.mu.Lock()
 		l.restore()

@@ -67,6 +67,9 @@ type line struct {
 
 	// landed is closed, and set to nil, when attempts falls to 0; nil if nobody waits. Guarded by Dispatcher.mu.
 	landed chan struct{}
+
+	// gone is set while the provider is not one of the settings' any more: no route leads to it.
+	gone atomic.Bool
 }
 
 // pauses reports whether a verdict stops others at once, and not the one device.
@@ -109,7 +112,8 @@ type Dispatcher struct {
 	box   *outbox.Outbox
 	log   *slog.Logger
 	m     *metrics
-	lines map[string]*line
+	lines atomic.Pointer[map[string]*line] // of all providers that there ever were; replaced as a whole
+	era   atomic.Uint64                    // counts changes of which providers there are
 
 	hold    func() error // returns when devices may be woken; nil: they always may
 	sealers sealers
@@ -128,7 +132,9 @@ type Dispatcher struct {
 	lobby    *lane           // where the registry is asked to which lane a job belongs
 	runnable waitlist[*lane] // of those without a site: have something queued and, as far as known, may send
 	shares   []*share
-	idle     int // lanes that are kept for what is to be remembered of them
+	links    *share // of shares, that of links; nil: there is none
+	hosts    *share // the same of hosts
+	idle     int    // lanes that are kept for what is to be remembered of them
 	trials   map[registration.ID]*trials
 	doubted  int    // devices that a lane called dead and that are remembered for it
 	resting  []*job // idle, kept for their spent budget
@@ -162,6 +168,7 @@ type job struct {
 	step   bool        // the ladder's delay ended while flying
 
 	route    int
+	era      uint64                     // of the dispatcher, in which route is counted
 	blurred  bool                       // it has waited for Jitter and Batch
 	repeat   bool                       // send what was accepted already, through the next route
 	heir     bool                       // what it sends may have been sent before a restart
@@ -201,7 +208,6 @@ func New(o Options) (*Dispatcher, error) {
 	cfg, m := o.Delivery, newMetrics(o.Registerer)
 	d := &Dispatcher{
 		dir: o.Directory, box: o.Outbox, log: o.Logger, m: m, hold: o.Hold,
-		lines: make(map[string]*line, len(o.Providers)),
 		jobs:  make(map[registration.ID]*job),
 		lanes: make(map[registration.Lane]*lane), trials: make(map[registration.ID]*trials),
 	}
@@ -214,27 +220,19 @@ func New(o Options) (*Dispatcher, error) {
 		breaker: newBreaker(lobbySize),
 	}
 	d.lobby.flight = &flight{lane: d.lobby}
-	for _, p := range o.Providers {
-		name := p.Name()
-		if err := checkName(name); err != nil {
-			return nil, err
-		}
-		if d.lines[name] != nil {
-			return nil, fmt.Errorf("two providers are named %q", name)
-		}
-		laner, _ := p.(pushext.Laner)
-		_, linked := p.(pushext.Linked)
-		l := &line{
-			name: name, laner: laner, linked: linked, quiet: newQuieted(p), collapsible: collapsible(p),
-			queued: m.queued.WithLabelValues(name), flying: m.flying.WithLabelValues(name),
-		}
-		l.reset(p, &cfg)
-		d.lines[name] = l
-	}
-	if err := d.divide(); err != nil {
+	if err := checkProviders(o.Providers); err != nil {
 		return nil, err
 	}
-	if err := d.knows(cfg); err != nil {
+	lines := make(map[string]*line, len(o.Providers))
+	for _, p := range o.Providers {
+		lines[p.Name()] = d.newLine(p, &cfg)
+	}
+	d.lines.Store(&lines)
+	if err := fits(cfg, o.Providers); err != nil {
+		return nil, err
+	}
+	d.divide()
+	if err := knows(cfg, o.Providers); err != nil {
 		return nil, err
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -242,51 +240,109 @@ func New(o Options) (*Dispatcher, error) {
 	return d, nil
 }
 
+// line is the line of a provider; nil if there never was one.
+func (d *Dispatcher) line(name string) *line { return (*d.lines.Load())[name] }
+
+// newLine makes the line of a provider, without its part of MaxInFlight.
+func (d *Dispatcher) newLine(p pushext.Provider, cfg *Delivery) *line {
+	laner, _ := p.(pushext.Laner)
+	_, linked := p.(pushext.Linked)
+	l := &line{
+		name: p.Name(), laner: laner, linked: linked, quiet: newQuieted(p), collapsible: collapsible(p),
+		queued: d.m.queued.WithLabelValues(p.Name()), flying: d.m.flying.WithLabelValues(p.Name()),
+	}
+	l.reset(p, cfg)
+	return l
+}
+
+// parts is how many parts MaxInFlight has: one of each provider with one lane, one of all links
+// and one of all hosts.
+func parts(providers []pushext.Provider) (n int) {
+	links, hosts := 0, 0
+	for _, p := range providers {
+		_, laner := p.(pushext.Laner)
+		_, linked := p.(pushext.Linked)
+		switch {
+		case !laner:
+			n++
+		case linked:
+			links = 1
+		default:
+			hosts = 1
+		}
+	}
+	return n + links + hosts
+}
+
+// fits refuses more providers than there may be attempts.
+func fits(cfg Delivery, providers []pushext.Provider) error {
+	if n := parts(providers); n > cfg.MaxInFlight {
+		return fmt.Errorf("%w: MaxInFlight is %d, less than one attempt for each of %d providers", errDelivery, cfg.MaxInFlight, n)
+	}
+	return nil
+}
+
 // divide shares out MaxInFlight: to each provider with one lane, which nobody can
 // multiply, as many as it may use; to all links together twice that; and to all
-// hosts together what is left, but nobody is left with less than an equal part.
-func (d *Dispatcher) divide() error {
-	var links, hosts *share
-	parts := 0
-	for _, p := range d.lines {
-		switch {
-		case p.laner == nil:
-			parts++
-		case p.linked && links == nil:
-			links = newShare(0, d.cfg.Load().HostConcurrency)
-			parts++
-		case !p.linked && hosts == nil:
-			hosts = newShare(0, siteHosts*d.cfg.Load().HostConcurrency)
-			parts++
+// hosts together what is left, but nobody is left with less than an equal part. The caller
+// holds mu, or nobody else knows the dispatcher yet.
+func (d *Dispatcher) divide() {
+	cfg := d.cfg.Load()
+	var providers []pushext.Provider
+	links, hosts := false, false
+	for _, p := range *d.lines.Load() {
+		if p.gone.Load() {
+			continue
 		}
+		providers = append(providers, *p.provider.Load())
+		links = links || p.laner != nil && p.linked
+		hosts = hosts || p.laner != nil && !p.linked
 	}
-	if parts > d.cfg.Load().MaxInFlight {
-		return fmt.Errorf("%w: MaxInFlight is %d, less than one attempt for each of %d providers", errDelivery, d.cfg.Load().MaxInFlight, parts)
+	if links && d.links == nil {
+		d.links = newShare(0, cfg.HostConcurrency)
+		d.shares = append(d.shares, d.links)
 	}
-	part := d.cfg.Load().MaxInFlight / max(parts, 1)
-	left := d.cfg.Load().MaxInFlight
-	for _, p := range d.lines {
+	if hosts && d.hosts == nil {
+		d.hosts = newShare(0, siteHosts*cfg.HostConcurrency)
+		d.shares = append(d.shares, d.hosts)
+	}
+	part := cfg.MaxInFlight / max(parts(providers), 1)
+	left := cfg.MaxInFlight
+	for _, p := range *d.lines.Load() {
 		switch {
+		case p.gone.Load():
 		case p.laner == nil:
-			p.limit = min(d.cfg.Load().Concurrency, part)
+			p.limit = min(cfg.Concurrency, part)
 			left -= p.limit
 		case p.linked:
-			p.share, p.limit = links, d.cfg.Load().HostConcurrency
+			p.share, p.limit = d.links, cfg.HostConcurrency
 		default:
-			p.share, p.limit = hosts, d.cfg.Load().HostConcurrency
+			p.share, p.limit = d.hosts, cfg.HostConcurrency
 		}
 	}
-	if links != nil {
-		links.limit = left
-		if hosts != nil {
-			links.limit = min(2*d.cfg.Load().Concurrency, part)
+	if links {
+		d.links.limit = left
+		if hosts {
+			d.links.limit = min(2*cfg.Concurrency, part)
 		}
-		left -= links.limit
-		d.shares = append(d.shares, links)
+		left -= d.links.limit
 	}
-	if hosts != nil {
-		hosts.limit = left
-		d.shares = append(d.shares, hosts)
+	if hosts {
+		d.hosts.limit = left
+	}
+}
+
+// checkProviders refuses names that are none, and two that are the same.
+func checkProviders(providers []pushext.Provider) error {
+	names := make(map[string]bool, len(providers))
+	for _, p := range providers {
+		if err := checkName(p.Name()); err != nil {
+			return err
+		}
+		if names[p.Name()] {
+			return fmt.Errorf("two providers are named %q", p.Name())
+		}
+		names[p.Name()] = true
 	}
 	return nil
 }

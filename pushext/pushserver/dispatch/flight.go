@@ -71,6 +71,11 @@ func (d *Dispatcher) fly(f *flight, j *job) {
 		d.abort(f, j, err)
 		return
 	}
+	if j.era != d.era.Load() {
+		d.mu.Lock()
+		d.renumber(j)
+		d.mu.Unlock()
+	}
 	key := d.keyOf(reg, j)
 	if l == d.lobby {
 		now := time.Now()
@@ -111,7 +116,12 @@ func (d *Dispatcher) lookup(id registration.ID) (registration.Registration, erro
 	if !ok {
 		return reg, errUnregistered
 	}
+	all := reg
 	reg, err := d.usable(reg)
+	if errors.Is(err, errNoRoute) && d.withdrawn(all) {
+		d.box.Withdrawn(id)
+		return reg, outbox.ErrNothing
+	}
 	if errors.Is(err, errNoRoute) {
 		d.log.Warn("no route of a registration leads to a configured provider; its wake-ups wait", "registration", uint64(id))
 		err = outbox.ErrNothing
@@ -136,7 +146,18 @@ func (d *Dispatcher) usable(reg registration.Registration) (registration.Registr
 }
 
 // leads reports whether a route is proven and its provider configured here.
-func (d *Dispatcher) leads(r registration.Route) bool { return r.Proven && d.lines[r.Provider] != nil }
+func (d *Dispatcher) leads(r registration.Route) bool {
+	l := d.line(r.Provider)
+	return r.Proven && l != nil && !l.gone.Load()
+}
+
+// withdrawn reports whether a registration had a proven route until its provider was taken out of the settings of this run.
+func (d *Dispatcher) withdrawn(reg registration.Registration) bool {
+	return slices.ContainsFunc(reg.Routes, func(r registration.Route) bool {
+		l := d.line(r.Provider)
+		return r.Proven && l != nil && l.gone.Load()
+	})
+}
 
 // load decides what an attempt through a provider is to carry.
 func (d *Dispatcher) load(p *line, j *job, reg registration.Registration) (cargo, error) {
@@ -170,7 +191,7 @@ func (d *Dispatcher) hush(id registration.ID, c cargo) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	quiet := &d.lines[c.reg.Routes[c.route].Provider].quiet
+	quiet := &d.line(c.reg.Routes[c.route].Provider).quiet
 	pause := quiet.wait(time.Now(), id)
 	if s.Unread > 0 {
 		pause = max(pause, quiet.budget.Every) // or until it fetches

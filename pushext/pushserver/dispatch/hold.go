@@ -65,7 +65,7 @@ func (d *Dispatcher) Drain(ctx context.Context, name string) error {
 
 // named is the line of a provider. The caller holds mu.
 func (d *Dispatcher) named(name string) (*line, error) {
-	if l := d.lines[name]; l != nil {
+	if l := d.line(name); l != nil && !l.gone.Load() {
 		return l, nil
 	}
 	return nil, fmt.Errorf("there is no provider %q", name)

@@ -32,13 +32,13 @@ func (d *Dispatcher) Climb(id registration.ID, route int) {
 	defer d.mu.Unlock()
 	patience := d.cfg.Load().LadderDelay
 	if err == nil && route <= len(reg.Routes) {
-		patience = d.lines[reg.Routes[route-1].Provider].patience
+		patience = d.line(reg.Routes[route-1].Provider).patience
 	}
 	j := d.job(id)
 	if j.state != idle || j.ladder != nil {
 		return // what it is woken for now has a ladder, or will
 	}
-	j.route = route - 1
+	j.route, j.era = route-1, d.era.Load()
 	d.await(j, patience)
 }
 

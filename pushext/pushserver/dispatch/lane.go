@@ -101,6 +101,9 @@ func (l *lane) breakerOf(scope pushext.Scope) *breaker {
 // hold is how long the next attempt has to wait at now, for a pause or for the
 // rate, 0 if it need not.
 func (l *lane) hold(now time.Time) time.Duration {
+	if l.line.gone.Load() {
+		return 0 // nothing is sent
+	}
 	pause := max(l.paused().Sub(now), 0)
 	if l.line.pace.Every > 0 {
 		wait := l.pace.Wait(now, l.line.pace)

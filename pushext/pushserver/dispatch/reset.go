@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"whisperpush/pushext"
@@ -27,42 +29,45 @@ func (p *line) takes(to pushext.Provider) bool {
 }
 
 // knows refuses settings of providers that there are not.
-func (d *Dispatcher) knows(cfg Delivery) error {
+func knows(cfg Delivery, providers []pushext.Provider) error {
+	known := func(name string) bool {
+		return slices.ContainsFunc(providers, func(p pushext.Provider) bool { return p.Name() == name })
+	}
 	for name := range cfg.Budgets {
-		if d.lines[name] == nil {
+		if !known(name) {
 			return fmt.Errorf("%w: budget of unknown provider %q", errDelivery, name)
 		}
 	}
 	for name := range cfg.Rates {
-		if d.lines[name] == nil {
+		if !known(name) {
 			return fmt.Errorf("%w: rate of unknown provider %q", errDelivery, name)
 		}
 	}
 	return nil
 }
 
-// CanReset tells why Reset cannot take these settings, which are complete, and these providers, of which there has to
-// be one for each name that New was given.
+// CanReset tells why Reset cannot take these settings, which are complete, and these providers.
 func (d *Dispatcher) CanReset(cfg Delivery, providers []pushext.Provider) error {
-	if len(providers) != len(d.lines) {
-		return fmt.Errorf("%d providers cannot take the places of %d", len(providers), len(d.lines))
+	if err := checkProviders(providers); err != nil {
+		return err
 	}
 	for _, p := range providers {
-		l := d.lines[p.Name()]
-		if l == nil {
-			return fmt.Errorf("there was no provider %q", p.Name())
-		}
-		if !l.takes(p) {
+		if l := d.line(p.Name()); l != nil && !l.takes(p) {
 			return fmt.Errorf("the provider %q wakes devices under other rules than before", p.Name())
 		}
 	}
-	return d.knows(cfg)
+	if err := fits(*d.cfg.Load(), providers); err != nil {
+		return err
+	}
+	return knows(cfg, providers)
 }
 
-// Reset goes on with other settings and other instances of the providers, which CanReset has passed. Nothing that waits
+// Reset goes on with other settings and other providers, which CanReset has passed. Nothing that waits
 // is lost or sent twice: an attempt that is under way ends with the instance and the settings that it began with, and
 // what begins later has the new ones. A pause ends where there is
-// another instance, for what caused it may be mended: one attempt probes. Concurrency, HostConcurrency and MaxInFlight stay as they were.
+// another instance, for what caused it may be mended: one attempt probes. What waits for a provider that is not
+// there any more goes through the next route of its device; where there is none its matches end, counted as
+// undeliverable. One that comes back goes on where it was. Concurrency, HostConcurrency and MaxInFlight stay as they were.
 func (d *Dispatcher) Reset(cfg Delivery, providers []pushext.Provider) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -70,19 +75,77 @@ func (d *Dispatcher) Reset(cfg Delivery, providers []pushext.Provider) {
 	cfg.AttemptTimeout, cfg.Concurrency, cfg.HostConcurrency, cfg.MaxInFlight = before.AttemptTimeout, before.Concurrency, before.HostConcurrency, before.MaxInFlight
 	d.cfg.Store(&cfg)
 	now := time.Now()
-	fresh := make(map[*line]bool)
+	lines := maps.Clone(*d.lines.Load())
+	fresh, there := make(map[*line]bool), make(map[*line]bool)
+	others := false // they are others than before
 	for _, p := range providers {
-		l := d.lines[p.Name()]
-		if fresh[l] = *l.provider.Load() != p; fresh[l] {
-			l.breaker.probe(now)
+		l := lines[p.Name()]
+		if l == nil {
+			l = d.newLine(p, &cfg)
+			lines[p.Name()] = l
+			others = true
+		} else {
+			if fresh[l] = *l.provider.Load() != p; fresh[l] {
+				l.breaker.probe(now)
+			}
+			l.reset(p, &cfg)
+			others = l.gone.Swap(false) || others
 		}
-		l.reset(p, &cfg)
+		there[l] = true
+	}
+	for _, l := range lines {
+		if !there[l] && !l.gone.Swap(true) {
+			others = true
+			l.breaker = breaker{}
+		}
+	}
+	d.lines.Store(&lines)
+	if others {
+		d.era.Add(1)
+		d.divide()
 	}
 	for _, l := range d.lanes {
-		if fresh[l.line] {
+		switch {
+		case l == d.lobby:
+		case l.line.gone.Load(): // what is in it is sent on
+			l.breaker = newBreaker(max(l.line.limit, 1))
+			d.offer(l)
+		case others && l.site == nil && l.breaker.limit != l.line.limit:
+			l.breaker.limit = l.line.limit
+			l.breaker.allowed = min(max(l.breaker.allowed, 1), l.line.limit)
+			d.offer(l)
+		case fresh[l.line]:
 			l.breaker.probe(now)
 			d.offer(l)
 		}
 	}
+	if others {
+		for _, j := range d.jobs { // that wait for what does not come any more
+			if j.state == waiting && j.timer != nil && j.lane != nil && j.lane.line.gone.Load() && (j.cause == causeProvider || j.cause == causeAbsent) {
+				j.failed = 0
+				d.enqueue(j, now)
+			}
+		}
+	}
 	d.schedule(now)
+}
+
+// renumber lets a job whose route was counted among other providers begin with the first one. What it has spent of
+// any route counts for all, so that no push service is asked more than it allows. The caller holds mu.
+func (d *Dispatcher) renumber(j *job) {
+	era := d.era.Load()
+	if j.era == era {
+		return
+	}
+	j.era = era
+	j.route, j.doubts = 0, nil
+	most := j.spent[0]
+	for _, b := range j.spent {
+		if b.Full.After(most.Full) {
+			most = b
+		}
+	}
+	for i := range j.spent {
+		j.spent[i] = most
+	}
 }

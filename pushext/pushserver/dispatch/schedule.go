@@ -22,6 +22,7 @@ func (d *Dispatcher) enqueue(j *job, now time.Time) {
 	}
 	if reg, ok := d.dir.Cached(j.id); ok {
 		if reg, err := d.usable(reg); err == nil {
+			d.renumber(j)
 			d.admit(j, d.keyOf(reg, j), now)
 			return
 		}
@@ -46,7 +47,7 @@ func (d *Dispatcher) queue(l *lane, j *job, now time.Time) {
 
 // admit lets a job into the lane of its route, as soon as its budget allows. The caller holds mu.
 func (d *Dispatcher) admit(j *job, key registration.Lane, now time.Time) {
-	line := d.lines[key.Provider]
+	line := d.line(key.Provider)
 	cause, at := d.cfg.Load().departure(now, &j.spent[j.route], line.budget, !j.blurred && !line.linked)
 	j.blurred = j.blurred || !line.linked && cause != causeBudget
 	if cause != "" {
@@ -61,7 +62,7 @@ func (d *Dispatcher) admit(j *job, key registration.Lane, now time.Time) {
 func (d *Dispatcher) laneOf(key registration.Lane) *lane {
 	l := d.lanes[key]
 	if l == nil {
-		p := d.lines[key.Provider]
+		p := d.line(key.Provider)
 		l = &lane{key: key, line: p, breaker: newBreaker(p.limit), gate: gate{doubted: &d.doubted}}
 		switch {
 		case p.share == nil:
@@ -123,7 +124,7 @@ func (d *Dispatcher) keyOf(reg registration.Registration, j *job) registration.L
 		j.route = 0 // the registration has fewer than before
 	}
 	r := reg.Routes[j.route]
-	line := d.lines[r.Provider]
+	line := d.line(r.Provider)
 	key := registration.Lane{Provider: line.name}
 	if line.laner != nil {
 		key.Host = line.laner.Lane(r.Address)
@@ -173,7 +174,7 @@ func (d *Dispatcher) schedule(now time.Time) {
 // holds mu.
 func (d *Dispatcher) launch(l *lane, now time.Time) {
 	l.runnable = false
-	if l.line.held {
+	if l.line.held && !l.line.gone.Load() {
 		return // offered again by Release
 	}
 	if pause := l.hold(now); pause > 0 {

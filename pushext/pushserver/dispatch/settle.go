@@ -75,6 +75,9 @@ func (d *Dispatcher) delivered(l *lane, j *job, c cargo, now time.Time) {
 
 // judge tells the lane's breaker and the provider's gate. The caller holds mu.
 func (d *Dispatcher) judge(l *lane, j *job, c cargo, v pushext.Verdict, now time.Time) {
+	if l.line.gone.Load() {
+		return // it holds up nobody any more
+	}
 	paused := false
 	switch v.Class {
 	case pushext.Delivered:
@@ -225,6 +228,10 @@ func (j *job) accept(l *lane, c cargo, now time.Time) {
 // as the next probe. What is said of all may be true of one device alone, which would
 // else be every probe. The caller holds mu.
 func (d *Dispatcher) later(l *lane, j *job, v pushext.Verdict, now time.Time) {
+	if l.line.gone.Load() {
+		d.enqueue(j, now) // through another route, if there is one
+		return
+	}
 	if l.line.pauses(v) {
 		j.cause = causeLane
 		d.queue(l, j, now)

@@ -74,7 +74,7 @@ func TestMaxInFlightIsDivided(t *testing.T) {
 				r := newRig(t, row.cfg, row.providers...)
 				r.start()
 				defer r.stop()
-				for name, p := range r.dispatcher.lines {
+				for name, p := range *r.dispatcher.lines.Load() {
 					switch name {
 					case "webpush", "webhook":
 						require.Equal(t, row.hosts, p.share.limit)

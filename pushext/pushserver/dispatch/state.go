@@ -22,14 +22,18 @@ type State struct {
 func (d *Dispatcher) States(now time.Time) []State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	of := make(map[*line]*State, len(d.lines))
-	for name, p := range d.lines {
+	lines := *d.lines.Load()
+	of := make(map[*line]*State, len(lines))
+	for name, p := range lines {
+		if p.gone.Load() {
+			continue
+		}
 		of[p] = &State{Name: name, Linked: p.linked, Failing: p.health.told, Cause: p.health.cause, Paused: now.Before(p.breaker.until), Held: p.held, Trying: p.attempts}
 	}
 	for _, l := range d.lanes {
 		state := of[l.line]
 		if state == nil {
-			continue // the lobby
+			continue // the lobby, or of a provider that is gone
 		}
 		state.Queued += l.waiting()
 		state.Paused = state.Paused || l.line.laner == nil && now.Before(l.breaker.until)

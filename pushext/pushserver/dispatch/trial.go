@@ -66,7 +66,7 @@ func (d *Dispatcher) Test(reg registration.Registration) bool {
 	clear(of.routes) // of addresses that it may not have any more
 	device := d.job(reg.ID)
 	for i, r := range reg.Routes {
-		line := d.lines[r.Provider]
+		line := d.line(r.Provider)
 		one := registration.Trial{Asked: now, Outcome: pushwire.TestWaiting}
 		if device.spent[i].Wait(now, line.budget) > 0 || line.quiet.wait(now, reg.ID) > 0 {
 			one.Outcome = pushwire.TestHeld
@@ -107,7 +107,7 @@ func (d *Dispatcher) Trials(reg registration.Registration) (routes []registratio
 	for i, r := range reg.Routes {
 		if d.leads(r) {
 			routes[i] = of.routes[trialKey(r)]
-			routes[i].Budget = device.spent[used].Left(now, d.lines[r.Provider].budget)
+			routes[i].Budget = device.spent[used].Left(now, d.line(r.Provider).budget)
 			used++
 		}
 	}

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -123,6 +124,19 @@ func (o *Outbox) Accepted(id registration.ID, w Wakeup, provider string, collaps
 
 // Undeliverable records that a wake-up can never be sent: what it was for ends here.
 func (o *Outbox) Undeliverable(id registration.ID, w Wakeup, reason string) {
+	o.undeliverable(id, w.upTo, reason)
+}
+
+// ReasonWithdrawn is why a match is undeliverable that waited for a push service, the last of its
+// device's, which the operator has taken out of the settings.
+const ReasonWithdrawn = "provider removed"
+
+// Withdrawn ends what waits for a device to which no route leads any more, as the operator has
+// taken its push services out of the settings.
+func (o *Outbox) Withdrawn(id registration.ID) { o.undeliverable(id, math.MaxUint64, ReasonWithdrawn) }
+
+// undeliverable ends what a device was not woken for, up to a place in its record.
+func (o *Outbox) undeliverable(id registration.ID, upTo uint64, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	d, err := o.existing(id)
@@ -134,7 +148,7 @@ func (o *Outbox) Undeliverable(id registration.ID, w Wakeup, reason string) {
 		return
 	}
 	d.entries = slices.DeleteFunc(d.entries, func(e entry) bool {
-		if e.read || e.seq <= d.covered || e.seq > w.upTo {
+		if e.read || e.seq <= d.covered || e.seq > upTo {
 			return false
 		}
 		o.ended(d, e, outcomeUndeliverable, reason)
