@@ -62,7 +62,8 @@ type Options struct {
 // Door serves from Serve to Close.
 type Door struct {
 	rooms   Rooms
-	app     http.Handler
+	app     atomic.Pointer[http.Handler] // *app is nil: nothing is served beside the door
+	cert    atomic.Pointer[certificate]  // nil: plain
 	log     *slog.Logger
 	m       *metrics
 	source  func(netip.Addr, enode.ID) whisper.Source
@@ -82,19 +83,39 @@ type Door struct {
 	done   sync.WaitGroup
 }
 
-// Reset changes the limits and whether the proxy before the door is believed, from now on; both are as in Options. Streams that
-// are too many then end, as when newcomers need their places. The error says which limit is wrong, and nothing has changed
-// then.
-func (d *Door) Reset(l Limits, forwardedFor bool) error {
-	limits, err := l.withDefaults()
+// Settings are what a running Door can be given anew, each as in Options.
+type Settings struct {
+	CertFile, KeyFile string
+	ForwardedFor      bool
+	Limits            Limits
+	App               http.Handler
+}
+
+// Prepare checks settings for a door that runs. The error says what is wrong with them, or what needs a new Door, and
+// nothing has changed then. apply, which is called once or never, cannot fail: connections stay, and those that begin later are shown
+// another certificate. Streams that are too many then end, as when newcomers need their places.
+func (d *Door) Prepare(s Settings) (apply func(), err error) {
+	limits, err := s.Limits.withDefaults()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.proxied.Store(forwardedFor)
-	d.conns.resize(limits.Connections)
-	d.answers.resize(limits.Answers)
-	d.rings.resize(limits.Rings)
-	return nil
+	cert := d.cert.Load()
+	switch withTLS := s.CertFile != "" || s.KeyFile != ""; {
+	case withTLS != (d.tls != nil):
+		return nil, errors.New("the door goes over to HTTPS, or from it to plain HTTP, with a restart alone; restart the node, or put Door.CertFile and Door.KeyFile back")
+	case withTLS && (s.CertFile != cert.certFile || s.KeyFile != cert.keyFile):
+		if cert, err = openCertificate(s.CertFile, s.KeyFile, d.log); err != nil {
+			return nil, err
+		}
+	}
+	return func() {
+		d.cert.Store(cert)
+		d.app.Store(&s.App)
+		d.proxied.Store(s.ForwardedFor)
+		d.conns.resize(limits.Connections)
+		d.answers.resize(limits.Answers)
+		d.rings.resize(limits.Rings)
+	}, nil
 }
 
 // New checks the options. The error says which file or limit is wrong.
@@ -114,13 +135,14 @@ func New(o Options) (*Door, error) {
 	}
 	m := newMetrics(o.Registerer)
 	d := &Door{
-		rooms: o.Rooms, app: o.App, log: o.Logger, m: m, source: o.Source, times: o.times,
+		rooms: o.Rooms, log: o.Logger, m: m, source: o.Source, times: o.times,
 		maxRequest: int64(o.MaxRequest), maxPost: int64(o.MaxPost),
 		conns: newSeats(limits.Connections, m.gaveWay.WithLabelValues("connection")), answers: newSeats(limits.Answers, m.gaveWay.WithLabelValues("answer")),
 		rings: newSeats(limits.Rings, m.gaveWay.WithLabelValues("ring")), posts: newSeats(maxPosts, m.gaveWay.WithLabelValues("post")),
 		posters: newPosters(),
 	}
 	d.proxied.Store(o.ForwardedFor)
+	d.app.Store(&o.App)
 	m.watch(o.Registerer, d)
 	rand.Read(d.secret[:])
 	if o.CertFile != "" || o.KeyFile != "" {
@@ -128,7 +150,10 @@ func New(o Options) (*Door, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
+		d.cert.Store(cert)
+		d.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return d.cert.Load().get(hello)
+		}}
 	}
 	d.life, d.cancel = context.WithCancel(context.Background())
 	var protocols http.Protocols

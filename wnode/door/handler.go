@@ -54,9 +54,13 @@ func (d *Door) handler() http.Handler {
 	route(RequestPath, http.MethodPost, func(w http.ResponseWriter, r *http.Request) int { return d.request(w, r, false) })
 	route(RingPath, http.MethodPost, func(w http.ResponseWriter, r *http.Request) int { return d.request(w, r, true) })
 	route(PostPath, http.MethodPost, d.post)
-	if d.app != nil {
-		mux.Handle("/", d.app)
-	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if app := *d.app.Load(); app != nil {
+			app.ServeHTTP(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	})
 	return mux
 }
 

@@ -78,12 +78,8 @@ func (r *rooms) Post(ctx context.Context, env *whisper.Envelope) error {
 // startDoor opens the door to rooms.
 func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) error {
 	limits := doorLimits(cfg, logger)
-	var page http.Handler
-	if cfg.Door.App {
-		page = app.Handler()
-	}
 	d, err := door.New(door.Options{
-		App:   page,
+		App:   doorApp(cfg),
 		Rooms: behind, CertFile: cfg.Door.CertFile, KeyFile: cfg.Door.KeyFile, ForwardedFor: cfg.Door.ForwardedFor,
 		MaxRequest: pushwire.MaxData + envelopeHead, // requests for mail are shorter
 		MaxPost:    int(n.whisper.MaxMessageSize()) + envelopeHead,
@@ -99,14 +95,16 @@ func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) 
 	d.Serve(listener)
 	n.onStop(d.Close)
 	n.onReload(section{
-		keys: []string{"Door.Rings", "Door.ForwardedFor"},
+		keys: []string{"Door.Rings", "Door.ForwardedFor", "Door.App", "Door.CertFile", "Door.KeyFile"},
 		prepare: func(before, next config.Config) (replacement, error) {
-			if before.Door.Rings == next.Door.Rings && before.Door.ForwardedFor == next.Door.ForwardedFor {
+			if before.Door == next.Door {
 				return replacement{}, nil
 			}
-			return replacement{apply: func() {
-				logError(logger, "resetting the door", d.Reset(doorLimits(next, logger), next.Door.ForwardedFor)) // which the settings' check passed
-			}}, nil
+			apply, err := d.Prepare(door.Settings{
+				CertFile: next.Door.CertFile, KeyFile: next.Door.KeyFile, ForwardedFor: next.Door.ForwardedFor,
+				Limits: doorLimits(next, logger), App: doorApp(next),
+			})
+			return replacement{apply: apply}, err
 		},
 	})
 	n.door = "http://" + listener.Addr().String()
@@ -114,6 +112,14 @@ func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) 
 		n.door = "https://" + listener.Addr().String()
 	}
 	return nil
+}
+
+// doorApp is the messenger for browsers, nil if the settings have none.
+func doorApp(cfg config.Config) http.Handler {
+	if !cfg.Door.App {
+		return nil
+	}
+	return app.Handler()
 }
 
 // doorLimits are those of the settings, as far as the system has files for them.

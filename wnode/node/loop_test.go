@@ -125,11 +125,17 @@ func (w *world) ring(t *testing.T) []byte {
 // post archives a message of the chat. It returns after the fsync.
 func (w *world) post(t *testing.T, text string) {
 	t.Helper()
-	e, err := whisper.Seal(t.Context(), whisper.Draft{
+	require.NoError(t, w.postText(t.Context(), text))
+}
+
+func (w *world) postText(ctx context.Context, text string) error {
+	e, err := whisper.Seal(ctx, whisper.Draft{
 		Payload: []byte(text), Topic: loopChat().Topic, Key: loopChat().Key, PoW: whisper.DefaultMinPoW,
 	})
-	require.NoError(t, err)
-	require.NoError(t, w.whisper.Post(t.Context(), e))
+	if err != nil {
+		return err
+	}
+	return w.whisper.Post(ctx, e)
 }
 
 // shows handles a push and returns the texts of its previews.

@@ -42,6 +42,18 @@ func openPaused(cfg config.Config, push operatedPush, logger *slog.Logger) (*pau
 	return p, nil
 }
 
+// holdAgain pauses those of some providers that the operator has paused: one may have been taken out meanwhile and put back.
+func (p *pausedProviders) holdAgain(push operatedPush, all []instance) {
+	p.mu.Lock()
+	names := slices.Clone(p.names)
+	p.mu.Unlock()
+	for _, i := range all {
+		if slices.Contains(names, i.Name()) {
+			push.HoldProvider(i.Name()) // which there is
+		}
+	}
+}
+
 // note has a provider paused, or not, from the next start on.
 func (p *pausedProviders) note(name string, paused bool) error {
 	p.mu.Lock()

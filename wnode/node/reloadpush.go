@@ -73,17 +73,42 @@ func (n *Node) pushSection(server *pushserver.Server) section {
 				CloseProviders(asProviders(gone)) // their idle connections; those under way end by themselves
 				offers := offersOf(all)
 				n.offers.Store(&offers)
+				n.paused.holdAgain(n.push, all)
 			}}
-			if len(fresh) > 0 {
-				var names []string
-				for _, p := range fresh {
-					names = append(names, p.Name())
-				}
-				r.also = "providers opened anew: " + strings.Join(names, ", ")
-			}
+			r.also = n.whatOpened(all, fresh)
 			return r, nil
 		},
 	}
+}
+
+// whatOpened tells which providers came, went, or were opened anew.
+func (n *Node) whatOpened(all, fresh []instance) string {
+	var came, anew, went []string
+	among := func(some []instance, name string) bool {
+		return slices.ContainsFunc(some, func(i instance) bool { return i.Name() == name })
+	}
+	for _, p := range fresh {
+		if among(n.instances, p.Name()) {
+			anew = append(anew, p.Name())
+		} else {
+			came = append(came, p.Name())
+		}
+	}
+	for _, p := range n.instances {
+		if !among(all, p.Name()) {
+			went = append(went, p.Name())
+		}
+	}
+	var told []string
+	for _, some := range []struct {
+		what  string
+		names []string
+	}{{"added", came}, {"removed", went}, {"opened anew", anew}} {
+		if slices.Sort(some.names); len(some.names) > 0 {
+			told = append(told, "providers "+some.what+": "+strings.Join(some.names, ", "))
+		}
+	}
+	return strings.Join(told, "; ")
 }
 
 // sharedSection refuses other credentials where nodes share the registrations: which of them has which changes while they
@@ -99,7 +124,8 @@ func (n *Node) sharedSection() section {
 	}}
 }
 
-// remake makes the instances of the settings; those that would be the same stay, the others are fresh.
+// remake makes the instances of the settings; those that would be the same stay, the others are fresh. What is not among
+// them has been taken out.
 func (n *Node) remake(tables []config.Provider) (all, fresh []instance, err error) {
 	defer func() {
 		if err != nil {
@@ -112,10 +138,15 @@ func (n *Node) remake(tables []config.Provider) (all, fresh []instance, err erro
 	}
 	for _, table := range tables {
 		was, ok := before[table.Name]
-		delete(before, table.Name)
 		switch {
 		case !ok:
-			return nil, fresh, fmt.Errorf("there is a new provider %q, which takes effect with a restart alone; restart the node, or take it out again", table.Name)
+			made, err := OpenProviders([]config.Provider{table})
+			if err != nil {
+				return nil, fresh, err
+			}
+			now := newInstances([]config.Provider{table}, made)[0]
+			all, fresh = append(all, now), append(fresh, now)
+			continue
 		case was.table.Type != table.Type:
 			return nil, fresh, fmt.Errorf("the provider %q is of type %q and was of %q, which takes effect with a restart alone; restart the node, or give it another name", table.Name, table.Type, was.table.Type)
 		case was.asMade(table):
@@ -135,9 +166,6 @@ func (n *Node) remake(tables []config.Provider) (all, fresh []instance, err erro
 		if a, b := VAPIDKeys(asProviders([]instance{was})), VAPIDKeys(made); !reflect.DeepEqual(a, b) {
 			return nil, fresh, fmt.Errorf("the provider %q has another VAPID key, to which no device is subscribed; put the former one back, or restart the node to begin with the new one", table.Name)
 		}
-	}
-	for name := range before {
-		return nil, fresh, fmt.Errorf("the provider %q is gone from the settings, which takes effect with a restart alone; restart the node, or put it back", name)
 	}
 	return all, fresh, nil
 }
