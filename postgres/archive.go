@@ -127,13 +127,25 @@ func (a *Archive) Last() uint64 { return a.fresh().last }
 func (a *Archive) ID() [archive.IDSize]byte { return a.known().id }
 
 // Lost tells a follower that was given no record between the sequences after and
-// before what it missed: n envelopes that the archive has no more. As sequences have no
-// gaps it is all of them, for sure.
+// before what it missed: n envelopes that the archive has no more. It is all of them, for
+// sure, but for those that no envelope ever had, see archive.Copy.
 func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) {
 	if before <= after {
 		return 0, true
 	}
-	return before - after - 1, true
+	n = before - after - 1
+	s := a.known()
+	for seq := after + 1; seq < before; {
+		end, ok := s.hole(seq)
+		if ok {
+			end = min(end, before-1)
+			n -= end - seq + 1
+			seq = end + 1
+			continue
+		}
+		seq = s.nextHole(seq)
+	}
+	return n, true
 }
 
 // Probe tells whether the database takes what is archived. It may be called at any

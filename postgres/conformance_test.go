@@ -3,7 +3,9 @@ package postgres_test
 import (
 	"context"
 	"testing"
+	"time"
 
+	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/archive/archivetest"
 	"whisperpush/postgres"
 	"whisperpush/wnode/node"
@@ -22,4 +24,18 @@ func TestArchive(t *testing.T) { archivetest.Exercise(t, place(postgres.ArchiveO
 
 func TestArchiveOfManyParts(t *testing.T) {
 	archivetest.Exercise(t, place(postgres.EachItsPart()))
+}
+
+func TestCopies(t *testing.T) {
+	archivetest.Copies(t, func(t *testing.T) archivetest.Place {
+		d := postgres.OpenForTest(t)
+		o := postgres.ArchiveOptions{Retention: -1}
+		return archivetest.Place{
+			Build: func(origin archive.Origin) (archive.Copy, error) {
+				return d.Build(context.Background(), postgres.ArchiveOptions{Retention: 32 * time.Minute}, origin)
+			},
+			Open: func() (node.Archive, error) { return d.Archive(context.Background(), o) },
+			Read: func() (archive.Source, error) { return d.Read(context.Background()) },
+		}
+	})
 }

@@ -52,6 +52,10 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]archive.Re
 			}
 			continue
 		}
+		if end, ok := s.hole(after + 1); ok {
+			after = end // no envelope has them
+			continue
+		}
 		records, err := a.read(ctx, s, after)
 		if err != nil {
 			return a.readFailed(caller, err)
@@ -84,20 +88,26 @@ func (a *Archive) read(ctx context.Context, s *logState, after uint64) (records 
 	if !ok {
 		return nil, nil
 	}
-	err = a.db.again(ctx, func(ctx context.Context) error {
-		rows, err := a.db.pool.Query(ctx, `SELECT seq, received, hash, raw FROM (
+	records, err = a.db.readTable(ctx, table, after, s.last)
+	if a.dropped(err) {
+		return nil, nil
+	}
+	return records, err
+}
+
+// readTable returns the records above a sequence that a table of the log has, as many as are read at a time.
+func (d *DB) readTable(ctx context.Context, table string, after, last uint64) (records []archive.Record, err error) {
+	err = d.again(ctx, func(ctx context.Context) error {
+		rows, err := d.pool.Query(ctx, `SELECT seq, received, hash, raw FROM (
 				SELECT seq, received, hash, raw, sum(octet_length(raw)) OVER (ORDER BY seq) AS total
 				FROM (SELECT seq, received, hash, raw FROM `+table+` WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3) AS next
 			) AS sized WHERE total - octet_length(raw) < $4 ORDER BY seq`,
-			int64(after), int64(s.last), followRows, followBytes)
+			int64(after), int64(last), followRows, followBytes)
 		if err == nil {
 			records, err = collectRecords(rows)
 		}
 		return err
 	})
-	if a.dropped(err) {
-		return nil, nil
-	}
 	return records, err
 }
 

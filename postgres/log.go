@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -56,6 +57,27 @@ func (s *logState) holding(seq uint64) (table string, ok bool) {
 			return p.table(), true
 		}
 	}
+}
+
+// hole tells whether a sequence is one that no envelope ever had, as it was left out of the log that this one was copied
+// from, and the end of the run of them that it is in.
+func (s *logState) hole(seq uint64) (end uint64, ok bool) {
+	for i, p := range s.parts[:len(s.parts)-1] {
+		if next := s.parts[i+1].first; p.last < seq && seq < next {
+			return next - 1, true
+		}
+	}
+	return 0, false
+}
+
+// nextHole is the first sequence behind seq at which a hole may begin.
+func (s *logState) nextHole(seq uint64) uint64 {
+	for _, p := range s.parts[:len(s.parts)-1] {
+		if p.last >= seq {
+			return p.last + 1
+		}
+	}
+	return math.MaxUint64
 }
 
 // readLog asks the database for the state of the log.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"whisperpush/durable"
@@ -22,6 +23,7 @@ type Builder struct {
 	part *partition
 	run  *memoryRun
 	prev uint64 // last sequence of the run before run, 0 if there is none
+	from bool   // the first record is not the beginning of the log: what lies between last and it is a gap
 
 	last     uint64 // sequence
 	first    uint64 // of the block that is being filled
@@ -41,6 +43,32 @@ func Build(dir string, o Options) (*Builder, error) {
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 		return nil, fmt.Errorf("build an archive: there is something in %s", dir)
 	}
+	return newBuilder(dir, o)
+}
+
+// Rebuild begins an archive in dir, where there may be nothing yet, that goes on where another one ends which is given up:
+// it has that one's identity, and its sequences follow origin.After. With origin.Continue it goes on with what an earlier
+// Rebuild of the same origin has left there, whatever ended it: Last says from where.
+func Rebuild(dir string, o Options, origin Origin) (_ *Builder, err error) {
+	var b *Builder
+	if origin.Continue {
+		b, err = newBuilder(dir, o)
+	} else {
+		b, err = Build(dir, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.last, b.from = origin.After, true
+	b.a.book.identify(origin.ID)
+	if err := b.resume(); err != nil {
+		b.Abort()
+		return nil, fmt.Errorf("go on building an archive: %w", err)
+	}
+	return b, nil
+}
+
+func newBuilder(dir string, o Options) (*Builder, error) {
 	vol, err := openDirectory(dir)
 	if err != nil {
 		return nil, fmt.Errorf("build an archive: %w", err)
@@ -57,12 +85,62 @@ func Build(dir string, o Options) (*Builder, error) {
 	return &Builder{a: a}, nil
 }
 
+// resume takes up the partitions that are there. The newest may not be whole, and is made again.
+func (b *Builder) resume() error {
+	names, err := b.a.vol.list()
+	if err != nil {
+		return err
+	}
+	var firsts []uint64
+	for _, name := range names {
+		if first, ok := parsePartition(name); ok {
+			firsts = append(firsts, first)
+		}
+	}
+	if len(firsts) == 0 {
+		return nil
+	}
+	slices.Sort(firsts)
+	if err := b.a.vol.remove(partitionName(firsts[len(firsts)-1])); err != nil {
+		return err
+	}
+	for _, first := range firsts[:len(firsts)-1] {
+		last, err := b.a.lastOf(first)
+		if err != nil {
+			return err
+		}
+		b.a.book.add(seqSpan{From: b.last + 1, To: first - 1})
+		b.last = last
+	}
+	return nil
+}
+
+// lastOf is the newest sequence of a partition that nobody has open, first-1 if nothing is in it.
+func (a *Archive) lastOf(first uint64) (uint64, error) {
+	p := &partition{name: partitionName(first), first: first}
+	var err error
+	if p.db, err = a.openDB(p.name, true, true); err != nil {
+		return 0, err
+	}
+	_, block, err := p.end()
+	if err = errors.Join(err, p.db.Close()); err != nil {
+		return 0, err
+	}
+	if block.n == 0 {
+		return first - 1, nil
+	}
+	return block.last(), nil
+}
+
+// Last is the sequence after which the next record is to be.
+func (b *Builder) Last() uint64 { return b.last }
+
 // Add adds a record, whose sequence is above those before it.
 func (b *Builder) Add(r Record) error {
 	if r.Seq <= b.last {
 		return fmt.Errorf("%w: %d follows %d", ErrOrder, r.Seq, b.last)
 	}
-	gap := b.part != nil && r.Seq != b.last+1
+	gap := (b.from || b.part != nil) && r.Seq != b.last+1
 	if gap || b.part != nil && (r.Received.Sub(b.part.started) >= b.a.width || r.Seq-b.part.first >= maxPartitionRecords-2*maxRunRecords) {
 		if err := b.endPartition(); err != nil {
 			return err
@@ -93,6 +171,9 @@ func (b *Builder) Add(r Record) error {
 }
 
 func (b *Builder) beginPartition(r Record) (err error) {
+	if err := b.a.vol.sync(); err != nil { // of the names before it: where the next one is they are whole
+		return err
+	}
 	b.part = &partition{name: partitionName(r.Seq), first: r.Seq, started: r.Received}
 	b.run, b.prev = newMemoryRun(b.part, r.Seq, 0), 0
 	b.part.db, err = b.a.openDB(b.part.name, false, false)
@@ -150,6 +231,28 @@ func (b *Builder) endPartition() error {
 	if err == nil {
 		b.part = nil
 	}
+	return err
+}
+
+// End ends an archive that Rebuild began: sequences up to last, which no record had, are not given to anything. It is on
+// disk when End returns nil. Further calls do nothing.
+func (b *Builder) End(last uint64) error {
+	if b.a == nil {
+		return nil
+	}
+	if err := b.endPartition(); err != nil {
+		return err
+	}
+	if last > b.last {
+		b.a.book.add(seqSpan{From: b.last + 1, To: last})
+		b.last = last
+	}
+	// What comes next has a partition, which tells where the sequences go on.
+	db, err := b.a.openDB(partitionName(b.last+1), false, false)
+	if err == nil {
+		err = errors.Join(db.Close(), b.a.vol.sync(), b.a.book.save(b.last+1, b.last, true))
+	}
+	b.Abort()
 	return err
 }
 

@@ -124,6 +124,14 @@ func (l *logBook) renew() {
 	l.state = logState{Version: logStateVersion, ID: hex.EncodeToString(l.id[:])}
 }
 
+// identify gives the log an identity that another one had.
+func (l *logBook) identify(id logID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.id = id
+	l.state = logState{Version: logStateVersion, ID: hex.EncodeToString(id[:])}
+}
+
 // known returns the newest sequence that was certainly assigned, and whether it is
 // certain that no later one was.
 func (l *logBook) known() (last uint64, closed bool) {

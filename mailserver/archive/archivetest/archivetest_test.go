@@ -2,6 +2,7 @@ package archivetest_test
 
 import (
 	"testing"
+	"time"
 
 	"whisperpush/mailserver/archive"
 	"whisperpush/mailserver/archive/archivetest"
@@ -23,6 +24,19 @@ func TestArchiveWithoutRoom(t *testing.T) {
 		dir := t.TempDir()
 		return func() (node.Archive, error) {
 			return archive.Open(dir, archive.Options{Retention: -1, QueueBytes: 1})
+		}
+	})
+}
+
+func TestCopies(t *testing.T) {
+	archivetest.Copies(t, func(t *testing.T) archivetest.Place {
+		dir := t.TempDir()
+		return archivetest.Place{
+			Build: func(o archive.Origin) (archive.Copy, error) {
+				return archive.Rebuild(dir, archive.Options{Retention: 32 * time.Minute}, o)
+			},
+			Open: func() (node.Archive, error) { return archive.Open(dir, archive.Options{Retention: -1}) },
+			Read: func() (archive.Source, error) { return archive.Read(dir) },
 		}
 	})
 }
