@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"pushext":                   {"whisper"},
 	"pushext/emulate":           {},
 
-	"pushext/pushserver":              {"whisper", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/registry", "pushext/pushserver/outbox", "pushext/pushserver/follow", "pushext/pushserver/dispatch", "pushext/pushserver/requests", "pushext/pushserver/measure", "pushext/voucher"},
+	"pushext/pushserver":              {"whisper", "durable", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/registry", "pushext/pushserver/outbox", "pushext/pushserver/follow", "pushext/pushserver/dispatch", "pushext/pushserver/requests", "pushext/pushserver/measure", "pushext/pushserver/transfer", "pushext/voucher"},
 	"pushext/voucher":                 {},
 	"pushext/pushserver/spacing":      {"pushext"},
 	"pushext/pushserver/measure":      {},
@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"pushext/pushserver/follow":       {"whisper", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/outbox"},
 	"pushext/pushserver/dispatch":     {"whisper", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/spacing", "pushext/pushserver/measure", "pushext/pushserver/outbox"},
 	"pushext/pushserver/requests":     {"whisper", "desk", "pushext", "pushext/pushwire", "pushext/pushserver/registration", "pushext/pushserver/measure", "pushext/pushserver/registry", "pushext/pushserver/outbox"},
+	"pushext/pushserver/transfer":     {"whisper", "durable", "pushext/pushserver/registration", "pushext/pushserver/vault", "pushext/pushserver/registry", "pushext/pushserver/outbox"},
 
 	"pushext/client":          {"whisper", "whisper/uplink", "mailserver/mailwire", "mailserver/mailclient", "pushext/pushwire", "pushext/client/evidence"},
 	"pushext/client/evidence": {"whisper", "mailserver/mailwire", "pushext/pushwire"},

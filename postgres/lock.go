@@ -19,25 +19,33 @@ const lockClass = 0x77707573 // "wpus"
 // holder does not know. Terms are what keeps them apart.
 type sessionLock struct {
 	db     *DB
+	class  int32
 	id     int
+	shared bool          // others may have it, if they have it so
+	gone   chan struct{} // closed when the lock's connection is lost, which then is not taken again; nil: it is
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
 // lock takes the lock of a store, or says durable.ErrLocked.
 func (d *DB) lock(ctx context.Context, id int) (*sessionLock, error) {
-	l := &sessionLock{db: d, id: id}
+	l := &sessionLock{db: d, class: lockClass, id: id}
+	return l, l.begin(ctx)
+}
+
+// begin takes the lock, or says durable.ErrLocked.
+func (l *sessionLock) begin(ctx context.Context) error {
 	var conn *pgx.Conn
-	err := d.again(ctx, func(ctx context.Context) (err error) {
+	err := l.db.again(ctx, func(ctx context.Context) (err error) {
 		conn, err = l.take(ctx)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ctx, l.cancel = context.WithCancel(context.Background())
 	l.wg.Go(func() { l.keep(ctx, conn) })
-	return l, nil
+	return nil
 }
 
 // take opens a session that holds the lock.
@@ -47,7 +55,11 @@ func (l *sessionLock) take(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	var got bool
-	if err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1, $2)", int32(lockClass), int32(l.id)).Scan(&got); err == nil && !got {
+	try := "SELECT pg_try_advisory_lock($1, $2)"
+	if l.shared {
+		try = "SELECT pg_try_advisory_lock_shared($1, $2)"
+	}
+	if err = conn.QueryRow(ctx, try, l.class, int32(l.id)).Scan(&got); err == nil && !got {
 		err = durable.ErrLocked
 	}
 	if err != nil {
@@ -64,13 +76,17 @@ func (l *sessionLock) keep(ctx context.Context, conn *pgx.Conn) {
 		if conn != nil {
 			_, err := conn.WaitForNotification(ctx) // none comes: until the connection ends
 			if ctx.Err() == nil {
-				l.db.log.Warn("the connection that holds the store's lock is lost", "err", l.db.fault(err))
+				l.db.log.Warn("a connection that holds a lock is lost", "err", l.db.fault(err))
 			} else {
 				unlock(conn)
 			}
 			leave(conn)
 		}
 		if ctx.Err() != nil {
+			return
+		}
+		if l.gone != nil {
+			close(l.gone)
 			return
 		}
 		var err error

@@ -68,9 +68,11 @@ func (d *DB) Store(ctx context.Context, name string) (*Store, error) {
 	var lock *sessionLock
 	s, err := d.open(ctx, name, func(ctx context.Context, s *Store) (err error) {
 		if lock == nil {
-			if lock, err = d.lock(ctx, s.id); err != nil {
+			taken, err := d.lock(ctx, s.id)
+			if err != nil {
 				return err
 			}
+			lock = taken
 		}
 		return d.pool.QueryRow(ctx, "UPDATE "+Schema+".stores SET term = $2 WHERE id = $1 RETURNING writes", s.id, s.term).Scan(&s.number)
 	})

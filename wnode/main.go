@@ -1,7 +1,7 @@
 // Package wnode is the command line. The node itself is package node.
 //
 // Main picks a command. The one without a name runs a node until a signal comes; the others are files of their own:
-// quickstart, send, device, demo, emulate, doctor, health, reload, providers, registrations, archive, backup, restore, keys, recover, completion, man, simulate, dumpconfig, check-config, version. flags.go lays the flags over the
+// quickstart, send, device, demo, emulate, doctor, health, reload, providers, registrations, archive, backup, restore, move, keys, recover, completion, man, simulate, dumpconfig, check-config, version. flags.go lays the flags over the
 // settings, which are a config.Config.
 package wnode
 
@@ -66,7 +66,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		Flags:                     append(settingFlags(), helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}),
 		Action:                    serveAction,
-		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), healthCommand(), quickstartCommand(), reloadCommand(), providersCommand(), registrationsCommand(), archiveCommand(), backupCommand(), restoreCommand(), keysCommand(), voucherCommand(), evidenceCommand(), recoverCommand(), completionCommand(), manCommand(), simulateCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
+		Commands:                  []*cli.Command{demoCommand(), sendCommand(), deviceCommand(), emulateCommand(), doctorCommand(), healthCommand(), quickstartCommand(), reloadCommand(), providersCommand(), registrationsCommand(), archiveCommand(), backupCommand(), restoreCommand(), moveCommand(), keysCommand(), voucherCommand(), evidenceCommand(), recoverCommand(), completionCommand(), manCommand(), simulateCommand(), checkconfigCommand(), dumpconfigCommand(), versionCommand(), helpCommand()},
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main prints and decides the exit code
 		DisableSliceFlagSeparator: true,                         // a password may have a comma
 	}

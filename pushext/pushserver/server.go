@@ -40,6 +40,7 @@ type Server struct {
 	retimed    chan struct{} // capacity 1: terms has another TTL
 	rotated    chan struct{} // capacity 1: the disk key was exchanged
 	fresh      bool          // the log was never followed
+	whole      bool          // it holds all registrations, and may have been made of shards
 
 	cancel context.CancelFunc // of the goroutines below; nil before Start
 	wg     sync.WaitGroup     // of follower and sweeper
@@ -110,7 +111,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 		asked.LogID = log.LogID
 	}
 	x := &Server{
-		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, retimed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), fresh: !started,
+		log: cfg.Logger, sender: cfg.Sender, store: s, registry: reg, outbox: box, dispatcher: d, retimed: make(chan struct{}, 1), rotated: make(chan struct{}, 1), fresh: !started, whole: cfg.Shard == nil,
 		follower: follow.New(follow.Options{
 			Log: cfg.Log, Matcher: reg, Outbox: box, FanOut: cfg.Delivery.FanOut, Logger: cfg.Logger, Registerer: cfg.Registerer,
 		}),
@@ -168,6 +169,11 @@ func (x *Server) Start(ctx context.Context) error {
 	write, x.halt = context.WithCancel(context.Background())
 	run, x.cancel = context.WithCancel(context.Background())
 	x.writer.Go(func() { x.outbox.Run(write) })
+	if x.whole {
+		if err := x.settleUnion(ctx); err != nil {
+			return fmt.Errorf("start push: settle what shards had to tell each other: %w", err)
+		}
+	}
 	x.protocol.Start()
 	goal := x.follower.End()
 	x.wg.Go(func() { x.follower.Run(run) })

@@ -38,6 +38,8 @@ func CheckDataDir(dir string) error {
 	switch {
 	case has(filepath.Join(restoringDir, restoredMark)):
 		return ErrRestoring
+	case has(filepath.Join(movingDir, movedMark)):
+		return ErrMoveHalf
 	case has("CURRENT"): // of LevelDB; its LOCK has the name of ours
 		return fmt.Errorf("%s holds a LevelDB database of another program, or is one part of a data directory; choose another with --datadir", dir)
 	case has("log.json"):

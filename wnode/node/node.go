@@ -157,10 +157,13 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	requests.answered = n.whisper.Answered
 
 	if WithStore(cfg) {
-		if n.store, err = openStore(cfg, logger); err != nil {
+		var leave func()
+		if n.store, leave, err = openStore(cfg, logger); err != nil {
 			return err
 		}
-		n.onStop(n.store.Close)
+		n.onStop(leave)
+	} else if withMail && unfinished(cfg) {
+		return ErrMoveHalf
 	}
 	// Archive and push are opened side by side: both read much, and neither needs the other before it starts.
 	var opening sync.WaitGroup

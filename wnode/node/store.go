@@ -53,22 +53,30 @@ func CheckStore(ctx context.Context, cfg config.Config) error {
 	return nil
 }
 
-// openStore opens the database of the settings.
-func openStore(cfg config.Config, logger *slog.Logger) (*postgres.DB, error) {
+// openStore opens the database of the settings. leave closes it.
+func openStore(cfg config.Config, logger *slog.Logger) (db *postgres.DB, leave func(), err error) {
 	o, err := storeOptions(cfg, logger)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	db, err := postgres.Open(context.Background(), cfg.Node.Store, o)
+	var presence *postgres.Presence
+	if db, err = postgres.Open(context.Background(), cfg.Node.Store, o); err == nil {
+		if presence, err = db.Join(context.Background()); err != nil {
+			db.Close()
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("Node.Store (--store): %w", err)
+		return nil, nil, fmt.Errorf("Node.Store (--store): %w", err)
 	}
 	for _, dir := range []string{ArchiveDir(cfg), pushDir(cfg)} {
 		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 			logger.Warn("what the data directory has from before there was a --store is not used", "directory", dir)
 		}
 	}
-	return db, nil
+	return db, func() {
+		presence.End()
+		db.Close()
+	}, nil
 }
 
 // openSharedArchive opens the archive in a database.

@@ -152,6 +152,10 @@ func (o *Outbox) collect(block uint64) (*durable.Batch, change) {
 	if c.cursor {
 		b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, o.cursor))
 		c.twins = o.twins.collect(b, o.cursor, time.Now())
+		if len(o.ahead) > 0 && !o.ahead.before(o.cursor) {
+			b.Delete(KeyAhead)
+			o.ahead = nil // also if this is not written: what is behind the cursor is of no use
+		}
 	}
 	c.fresh, c.told = o.tellings.collect(b)
 	if c.breaks || b.Len() > 0 {

@@ -102,6 +102,7 @@ type Outbox struct {
 	removed     []registration.ID
 	cursor      uint64
 	cursorDirty bool
+	ahead       ahead
 	firmCursor  uint64 // the cursor on disk, where all matches before it are too
 	breaks      uint64 // see keyBreaks
 	breaksDirty bool
@@ -163,6 +164,9 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 	if o.matched, err = movedRanges(s, o.cursor); err != nil {
 		return nil, false, err
 	}
+	if o.ahead, err = readAhead(s, o.cursor); err != nil {
+		return nil, false, err
+	}
 	return o, true, nil
 }
 
@@ -180,8 +184,10 @@ func (o *Outbox) SetCursor(cursor uint64) error {
 	var b durable.Batch
 	b.Put(KeyCursor, binary.BigEndian.AppendUint64(nil, cursor))
 	b.Put(keyBreaks, breaksRecord(o.Breaks(), time.Now()))
-	if cursor < o.Position() {
+	back := cursor < o.Position()
+	if back {
 		b.Delete(keyMoved)
+		b.Delete(KeyAhead)
 		o.matched = nil
 	}
 	if err := o.store.Write(&b); err != nil {
@@ -189,6 +195,9 @@ func (o *Outbox) SetCursor(cursor uint64) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if back {
+		o.ahead = nil
+	}
 	o.cursor, o.cursorDirty = cursor, true // after any commit under way
 	signal(o.soon)
 	signal(o.moved)
@@ -288,6 +297,9 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 	}()
 	defer o.mu.Unlock() // before the rings
 	for _, m := range matches {
+		if o.ahead.has(m) {
+			continue
+		}
 		if m.Left > 0 {
 			d, err := o.load(m.ID)
 			if err != nil {

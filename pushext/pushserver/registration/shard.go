@@ -1,5 +1,8 @@
 package registration
 
+// UnionShards is how many shards a cluster has. Stores that were made of shards, or are to be divided, depend on it.
+const UnionShards = 16
+
 // Shard says which part of all registrations a server holds, if it is not all of them.
 type Shard struct {
 	// Number is the shard's, below Count, which is how many there are. An id is

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/ethereum/go-ethereum/common"
+
+	"whisperpush/pushext/pushserver/registration"
 )
 
 // SeenElsewhere is a Seen of a device of a group that is in another shard. When it returns
@@ -13,6 +15,11 @@ func (p *Server) SeenElsewhere(ctx context.Context, group []byte, hashes []commo
 	if err != nil {
 		return err
 	}
+	return p.SeenBy(ctx, here, hashes)
+}
+
+// SeenBy is SeenElsewhere for the registrations of the group that are named.
+func (p *Server) SeenBy(ctx context.Context, here []registration.ID, hashes []common.Hash) error {
 	shown, err := p.box.SeenElsewhere(here, hashes)
 	for id, hashes := range shown {
 		p.disp.Dismiss(id, hashes)

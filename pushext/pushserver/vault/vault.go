@@ -34,6 +34,8 @@ var (
 	ErrDiskKey = errors.New("push database was sealed with another disk key")
 	// ErrFormat means that a later version of this program wrote the database.
 	ErrFormat = errors.New("push database has an unknown format")
+	// ErrNoFormat means that nothing was ever kept in a store.
+	ErrNoFormat = fmt.Errorf("%w: its format record is missing", ErrFormat)
 	// ErrSealed means that one record does not open: it was damaged or moved.
 	ErrSealed = errors.New("sealed record does not open")
 )
@@ -102,6 +104,30 @@ func On(db durable.Store, diskKey []byte) (*Vault, error) {
 	return s, nil
 }
 
+// Peek is On for a store that is to stay as it is: nothing is written to it, and an empty one is no push database,
+// ErrFormat. An exchange of the disk key must be complete: ErrRotating. The store stays the caller's.
+func Peek(db durable.Store, diskKey []byte) (*Vault, error) {
+	s, err := New(diskKey)
+	if err != nil {
+		return nil, err
+	}
+	s.DB = db
+	format, err := db.Get(KeyFormat)
+	if errors.Is(err, durable.ErrNotFound) {
+		return nil, ErrNoFormat
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read push database: %w", err)
+	}
+	if err := s.fits(format); err != nil {
+		return nil, err
+	}
+	if s.Rotating() {
+		return nil, ErrRotating
+	}
+	return s, nil
+}
+
 // Options are o with what a push database always has: most look-ups are of keys that
 // are not there, and nearly all that it holds is sealed, or hashes.
 func Options(o durable.Options) durable.Options {
@@ -166,6 +192,16 @@ func (s *Vault) check() error {
 	if err != nil {
 		return fmt.Errorf("read push database: %w", err)
 	}
+	if err := s.fits(format); err != nil || format[0] == StoreFormat {
+		return err
+	}
+	var b durable.Batch
+	b.Put(KeyFormat, []byte{StoreFormat})
+	return s.DB.Write(&b)
+}
+
+// fits proves that this program and this key fit a database of a format.
+func (s *Vault) fits(format []byte) error {
 	if !Readable(format) {
 		return fmt.Errorf("%w: %x (this program knows %x); use the program that wrote it", ErrFormat, format, StoreFormat)
 	}
@@ -176,12 +212,7 @@ func (s *Vault) check() error {
 	if _, err := s.Open(KeyCheck, sealed); err != nil {
 		return fmt.Errorf("%w: restore the key file that belongs to it, or remove the database to start with no registrations", ErrDiskKey)
 	}
-	if err := s.unwrap(); err != nil || format[0] == StoreFormat {
-		return err
-	}
-	var b durable.Batch
-	b.Put(KeyFormat, []byte{StoreFormat})
-	return s.DB.Write(&b)
+	return s.unwrap()
 }
 
 // Readable tells whether a record at KeyFormat is of this format or an earlier one.
