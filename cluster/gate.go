@@ -128,7 +128,16 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 func (s *Server) spread(ctx context.Context, but int, in asking, body *pushwire.Notify) {
 	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
 	defer cancel()
-	prefix, err := pushserver.HandleKey(s.cfg.Push.DiskKey, body.Handle[:])
+	wraps, err := s.shards.Others(ctx, -1, pushserver.KeyWrap, 1)
+	if err != nil {
+		s.log.Error("a notification failed", "err", err)
+		return
+	}
+	var wrap []byte
+	if len(wraps) > 0 {
+		wrap = wraps[0].Value
+	}
+	prefix, err := pushserver.HandleKey(s.cfg.Push.DiskKey, wrap, body.Handle[:])
 	if err != nil {
 		return // the disk key was checked
 	}

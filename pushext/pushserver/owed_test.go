@@ -155,5 +155,7 @@ func TestTellingsSurviveACrash(t *testing.T) {
 			b.ext.outbox.Tell([]byte("group"), []common.Hash{{byte(i)}})
 		}
 		require.Len(t, b.ext.Tellings(), 1024)
+	}, func(c *Config) {
+		c.Shard = &Shard{Number: 2, Count: UnionShards, Others: lonely{}, Hold: func() error { return nil }}
 	})
 }

@@ -60,9 +60,16 @@ func (x *Server) Yield(to Claim) (later *Claim, err error) { return x.registry.Y
 // sent it has left.
 func Idle(req pushwire.Request, from Caller) bool { return requests.Idle(req, from) }
 
-// HandleKey returns the key under which every shard files registrations with a handle.
-func HandleKey(diskKey, handle []byte) ([]byte, error) {
+// KeyWrap is where every shard has a record if the disk key was ever exchanged.
+var KeyWrap = vault.KeyWrap
+
+// HandleKey returns the key under which every shard files registrations with a handle. wrap is the record at KeyWrap of any
+// of them, nil if there is none.
+func HandleKey(diskKey, wrap, handle []byte) ([]byte, error) {
 	v, err := vault.New(diskKey)
+	if err == nil && wrap != nil {
+		err = v.Wrapped(wrap)
+	}
 	if err != nil {
 		return nil, err
 	}

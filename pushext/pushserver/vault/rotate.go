@@ -86,6 +86,11 @@ func (s *Vault) unwrap() error {
 	if err != nil {
 		return fmt.Errorf("read the wrapped key of push database: %w", err)
 	}
+	return s.Wrapped(sealed)
+}
+
+// Wrapped has a vault that is not in use yet make the fingerprints of a database whose record at KeyWrap is sealed.
+func (s *Vault) Wrapped(sealed []byte) error {
 	plain, err := s.Open(KeyWrap, sealed)
 	if err != nil {
 		return fmt.Errorf("the wrapped key of push database: %w", err)
