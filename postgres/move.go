@@ -148,13 +148,32 @@ func (d *DB) Contents(ctx context.Context) (archived, registered bool, err error
 	return archived, registered, err
 }
 
+// clearRows is how many entries are deleted in a transaction.
+const clearRows = 20000
+
 // ClearShards empties the stores of all shards. Whoever had one open before writes nothing to it any more.
 func (d *DB) ClearShards(ctx context.Context) error {
-	return d.change(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "DELETE FROM "+Schema+".entries WHERE store IN (SELECT store FROM "+Schema+".shards)"); err != nil {
-			return err
-		}
+	err := d.change(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE "+Schema+".stores SET term = $1 WHERE id IN (SELECT store FROM "+Schema+".shards)", newTerm())
+		return err
+	})
+	for deleted := int64(clearRows); err == nil && deleted == clearRows; {
+		err = d.change(ctx, func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, "DELETE FROM "+Schema+".entries WHERE ctid IN (SELECT e.ctid FROM "+Schema+".entries e JOIN "+Schema+".shards h ON h.store = e.store LIMIT $1)", clearRows)
+			deleted = tag.RowsAffected()
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("empty the shards in %s: %w", d, err)
+	}
+	return nil
+}
+
+// Analyze has the server learn how much there is after very much was written, so that it finds its ways.
+func (d *DB) Analyze(ctx context.Context) error {
+	return d.again(ctx, func(ctx context.Context) error {
+		_, err := d.pool.Exec(ctx, "ANALYZE "+Schema+".entries")
 		return err
 	})
 }

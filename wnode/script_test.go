@@ -51,8 +51,13 @@ func TestMain(m *testing.M) {
 //	down NAME [SIGNAL]    end it with SIGTERM or SIGNAL: it must exit with 0; NAME.out and NAME.err are what it wrote
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+	testscript.Run(t, scripts("testdata/script"))
+}
+
+// scripts are those in a directory.
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			env.Values["nodes"] = map[string]*process{}
 			env.Setenv("HOME", env.WorkDir)
@@ -73,7 +78,7 @@ func TestScripts(t *testing.T) {
 			"link":     linkCmd,
 			"name":     nameCmd,
 		},
-	})
+	}
 }
 
 // process is a node in the background.

@@ -13,6 +13,7 @@
 //	follow        the archive's log, from a durable cursor on
 //	dispatch      when and by which provider a device is woken
 //	requests      what devices ask, and the answers
+//	transfer      from one store to the shards of a cluster, and back
 //	measure       metrics, and spacing, the pauses and budgets of all of these
 //
 // # Flow
@@ -49,7 +50,7 @@
 // One durable.Store: a goleveldb database in Config.Dir, or Config.Store. The
 // first byte of a key says whose it is:
 //
-//	m  format, key check and wrapped key (vault); cursor, run, breaks and generation (outbox); next id, record of the snapshot (registry)
+//	m  format, key check and wrapped key (vault); cursor, run, breaks, generation and how far shards had come that it was made of (outbox); next id, record of the snapshot (registry)
 //	d  outbox: what a registration has not fetched; numbers reserved; its ledger
 //	t  outbox: what other shards are to be told
 //	w  outbox: keyed fingerprints of the messages that devices were woken for

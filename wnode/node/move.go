@@ -434,6 +434,9 @@ func (m *mover) divide(ctx context.Context, db *postgres.DB, push durable.Store)
 		return err
 	}
 	m.took(taken)
+	if err := db.Analyze(ctx); err != nil {
+		return err
+	}
 	tell = m.counted(CheckRegistered, taken.Records)
 	for shard := range postgres.ShardCount {
 		if err := t.Verify(ctx, shard, db.ReadShard(shard), tell); err != nil {

@@ -267,13 +267,29 @@ func TestMoveIsInterrupted(t *testing.T) {
 	alone.Node.Store = ""
 	_, err = Start(alone, NewLogger(&w.log, w.cfg.Log))
 	require.ErrorIs(t, err, ErrMoveHalf)
-	here := moved(t, back, toDirectory, random, 4)
+	var mark []byte
+	here := moved(t, back, func(ctx context.Context, cfg config.Config, p MoveProgress) (MoveReport, error) {
+		return MoveToDirectory(ctx, cfg, nil, func(stage string, done, total uint64) {
+			mark, _ = os.ReadFile(filepath.Join(cfg.Node.DataDir, movingDir, movingMark))
+			p(stage, done, total)
+		})
+	}, random, 4)
 	require.Equal(t, there.Envelopes, here.Envelopes)
 	require.Equal(t, there.Bytes, here.Bytes)
 	require.Equal(t, there.Registrations, here.Registrations)
 	require.Equal(t, there.Waiting, here.Waiting)
 
 	// What has its place already is checked there, if the rest of it was interrupted.
+	next := filepath.Join(back.Node.DataDir, movingDir)
+	require.NoError(t, os.Mkdir(next, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(next, movingMark), mark, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(next, movedMark), nil, 0o600))
+	require.NoError(t, os.Rename(ArchiveDir(back), filepath.Join(next, "archive")))
+	_, err = Start(alone, NewLogger(&w.log, w.cfg.Log))
+	require.ErrorIs(t, err, ErrMoveHalf)
+	require.Equal(t, here, moved(t, back, toDirectory, nil, 0))
+	require.NoDirExists(t, next)
+
 	w.cfg.Node.DataDir, w.cfg.Node.Store = back.Node.DataDir, ""
 	w.restart(t, true)
 	for _, p := range phones {

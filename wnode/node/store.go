@@ -70,7 +70,7 @@ func openStore(cfg config.Config, logger *slog.Logger) (db *postgres.DB, leave f
 	}
 	for _, dir := range []string{ArchiveDir(cfg), pushDir(cfg)} {
 		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
-			logger.Warn("what the data directory has from before there was a --store is not used", "directory", dir)
+			logger.Warn("what the data directory has from before there was a --store is not used; wnode move takes it to a database that is empty", "directory", dir)
 		}
 	}
 	return db, func() {

@@ -8,7 +8,7 @@
 // that somebody posts again from a new one. commit.go writes, sweep.go ends what is too
 // old, run.go counts the runs that crashed, bell.go is how others are told. telling.go keeps
 // what other shards of a cluster are to be told of; moved.go and moves.go are for an archive
-// that was recovered.
+// that was recovered, transfer.go for records that go to other stores.
 package outbox
 
 import (
