@@ -70,9 +70,15 @@ type mover struct {
 	again    bool // it was begun before
 
 	source archive.Source // nil: there is no archive
-	topics []whisper.Topic
+	topics map[uint64]*topicPage
 	report MoveReport
 }
+
+// topicPage are the topics of so many envelopes whose sequences have the same upper bits: what a damaged part of the archive
+// has left of sequences may be very many of them that nobody has.
+type topicPage [1 << topicBits]whisper.Topic
+
+const topicBits = 12
 
 // settle finds out whether an unfinished move is this one: text is what it has noted, nil if there is none.
 func (m *mover) settle(text []byte, empty string) error {
@@ -143,7 +149,7 @@ func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 		return differs(m.source.First())
 	}
 	total := m.source.Last() + 1 - m.source.First()
-	m.topics = make([]whisper.Topic, total)
+	m.topics = map[uint64]*topicPage{}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pages := make(chan []archive.Record)
@@ -177,7 +183,7 @@ func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 			}
 			m.report.Envelopes++
 			m.report.Bytes += uint64(len(r.Envelope.Raw()))
-			m.topics[r.Seq-m.source.First()] = r.Topic
+			m.note(r)
 		}
 		m.progress(CheckArchive, records[len(records)-1].Seq+1-m.source.First(), total)
 		return ctx.Err()
@@ -194,12 +200,21 @@ func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 	return err
 }
 
+// note remembers the topic of an envelope.
+func (m *mover) note(r archive.Record) {
+	page := m.topics[r.Seq>>topicBits]
+	if page == nil {
+		page = new(topicPage)
+		m.topics[r.Seq>>topicBits] = page
+	}
+	page[r.Seq&(1<<topicBits-1)] = r.Topic
+}
+
 // topic is the topic of an archived envelope.
 func (m *mover) topic(seq uint64) (t whisper.Topic, ok bool) {
-	if m.source == nil || seq < m.source.First() || seq > m.source.Last() {
-		return t, false
+	if page := m.topics[seq>>topicBits]; page != nil {
+		t = page[seq&(1<<topicBits-1)]
 	}
-	t = m.topics[seq-m.source.First()]
 	return t, t != whisper.Topic{} // where there is none, or it is of zeros, nothing is known
 }
 
