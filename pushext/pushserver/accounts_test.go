@@ -98,6 +98,8 @@ func TestMatchesAddUp(t *testing.T) {
 					check(did)
 				}
 				require.NotZero(t, b.metric("outcomes_total"))
+				require.NotZero(t, b.metric("outcomes_total", "outcome", "fetched", "provider", "post"))
+				require.Equal(t, b.metric("outcomes_total"), b.metric("outcomes_total", "provider", "post")+b.metric("outcomes_total", "provider", "none"))
 				open := b.metric("matches_open")
 				b.restart()
 				require.NoError(t, b.ext.outbox.Sweep(t.Context(), time.Now(), b.ext.registry.Absent))

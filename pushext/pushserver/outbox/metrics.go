@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +32,7 @@ type metrics struct {
 	open          prometheus.Gauge
 	unaccounted   prometheus.Gauge
 	matches       prometheus.Counter
-	outcomes      *prometheus.CounterVec // outcome, reason
+	outcomes      *prometheus.CounterVec // outcome, reason, provider
 	silenced      prometheus.Counter
 	damaged       prometheus.Counter
 	writeFailures prometheus.Counter
@@ -46,7 +47,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		matches:       m.Counter("matches_total", "Archived envelopes that matched a registration: each ends with an outcome, or waits."),
 		open:          m.Gauge("matches_open", "Matches that have not ended, by the latest sweep of the outbox."),
 		unaccounted:   m.Gauge("matches_unaccounted", "By how much matches, their outcomes and those that wait do not add up, by the latest sweep. It is 0, or something is lost."),
-		outcomes:      m.Counters("outcomes_total", "Ends of matches.", "outcome", "reason"),
+		outcomes:      m.Counters("outcomes_total", "Ends of matches, by the provider that accepted the latest wake-up of a device that was woken for the match; none: it was not.", "outcome", "reason", "provider"),
 		silenced:      m.Counter("silenced_total", "Devices left alone because they fetched nothing after many wake-ups."),
 		damaged:       m.Counter("damaged_records_total", "Outbox records that could not be decoded."),
 		writeFailures: m.Counter("write_failures_total", "Outbox writes that failed."),
@@ -56,12 +57,17 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) outcome(outcome, reason string) { m.ends(1, outcome, reason) }
+// noProvider is the label of what no provider had accepted a wake-up for.
+const noProvider = "none"
 
-// ends counts the ends of n matches.
-func (m *metrics) ends(n int, outcome, reason string) {
+// ends counts the ends of n matches for which no provider had accepted a wake-up.
+func (m *metrics) ends(n int, outcome, reason string) { m.endsBy(noProvider, n, outcome, reason) }
+
+// endsBy counts the ends of n matches by the provider that had accepted the wake-up, "" if
+// none had.
+func (m *metrics) endsBy(provider string, n int, outcome, reason string) {
 	m.accounts.ended.Add(int64(n))
-	m.outcomes.WithLabelValues(outcome, m.reasons.Label(reason)).Add(float64(n))
+	m.outcomes.WithLabelValues(outcome, m.reasons.Label(reason), cmp.Or(provider, noProvider)).Add(float64(n))
 }
 
 // match counts n matches.
@@ -71,8 +77,5 @@ func (m *metrics) match(n int) {
 }
 
 func (m *metrics) fetched(provider string, after time.Duration) {
-	if provider == "" {
-		provider = "none" // fetched before a wake-up was accepted
-	}
-	m.fetchSeconds.WithLabelValues(provider).Observe(after.Seconds())
+	m.fetchSeconds.WithLabelValues(cmp.Or(provider, noProvider)).Observe(after.Seconds()) // none: fetched before a wake-up was accepted
 }

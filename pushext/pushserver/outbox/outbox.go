@@ -323,12 +323,12 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 			continue
 		case o.early.take(m.ID, m.Hash, now):
 			o.m.match(1)
-			o.m.outcome(outcomeSeen, "before_match")
+			o.m.ends(1, outcomeSeen, "before_match")
 			o.unowe(m.ID, m.Hash)
 			continue
 		case expired:
 			o.m.match(1)
-			o.m.outcome(outcomeExpired, "catch_up")
+			o.m.ends(1, outcomeExpired, "catch_up")
 			continue
 		}
 		d, err := o.load(m.ID)
@@ -340,7 +340,7 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 		}
 		if m.Crowd && d.more && len(d.entries) == maxEntries && o.silenced(d) {
 			o.m.match(1)
-			o.m.outcome(outcomeOverflow, reasonCrowd) // it will ask for everything, once it asks
+			o.m.ends(1, outcomeOverflow, reasonCrowd) // it will ask for everything, once it asks
 			continue
 		}
 		added, dropped := d.insert(entry{hash: m.Hash, at: m.At.UnixMilli()})
@@ -413,7 +413,11 @@ func (o *Outbox) Status(id registration.ID) (Status, error) {
 
 // ended counts the end of an entry, and keeps the reason if it was never sent.
 func (o *Outbox) ended(d *device, e entry, outcome, reason string) {
-	o.m.outcome(outcome, reason)
+	provider := ""
+	if e.seq != 0 && e.seq <= d.covered {
+		provider = d.provider()
+	}
+	o.m.endsBy(provider, 1, outcome, reason)
 	registration.Trace(o.log, "wake-up", d.id, "match ended", slog.String("outcome", outcome), slog.String("reason", o.m.reasons.Label(reason)))
 	switch {
 	case outcome == outcomeFetched:
