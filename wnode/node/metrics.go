@@ -33,10 +33,17 @@ func newRegistry() *prometheus.Registry {
 // listenMetrics serves /metrics for Prometheus, and what judge says of the node: /healthz and /readyz.
 func listenMetrics(settings config.Metrics, registry *prometheus.Registry, judge *health.Judge, logger *slog.Logger) (*rpc.Listener, error) {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-		MaxRequestsInFlight: 4,
-	}))
+	options := promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4}
+	plain := promhttp.HandlerFor(registry, options)
+	options.EnableOpenMetrics = true // the form that has exemplars
+	traced := promhttp.HandlerFor(registry, options)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		if logger.Enabled(r.Context(), slog.LevelDebug) {
+			traced.ServeHTTP(w, r)
+		} else {
+			plain.ServeHTTP(w, r)
+		}
+	})
 	mux.Handle("GET /healthz", judge.Handler(false))
 	mux.Handle("GET /readyz", judge.Handler(true))
 	return rpc.ListenHTTP(rpc.WhatMetrics, "metrics", settings.Addr, settings.Port, mux, logger)

@@ -1,9 +1,13 @@
 package dispatch
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"whisperpush/pushext/pushserver/measure"
+	"whisperpush/pushext/pushserver/registration"
 )
 
 // What made a wake-up late, the label "cause" and part of the log.
@@ -63,3 +67,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 // reason is a reason as a label and in the log.
 func (m *metrics) reason(reason string) string { return m.reasons.Label(reason) }
+
+// accepted counts a match for which a provider accepted a wake-up, so long after it was archived. If the steps of wake-ups
+// are traced, the number by which the log calls the registration is the exemplar of its bucket: a slow one leads to what
+// happened.
+func (m *metrics) accepted(provider string, after time.Duration, id registration.ID, traced bool) {
+	seconds := m.acceptSeconds.WithLabelValues(provider)
+	if !traced {
+		seconds.Observe(after.Seconds())
+		return
+	}
+	seconds.(prometheus.ExemplarObserver).ObserveWithExemplar(after.Seconds(), prometheus.Labels{"registration": strconv.FormatUint(uint64(id), 10)})
+}

@@ -60,7 +60,7 @@ func (d *Dispatcher) observe(l *lane, j *job, v pushext.Verdict, took time.Durat
 func (d *Dispatcher) delivered(l *lane, j *job, c cargo, now time.Time) {
 	for _, received := range d.box.Accepted(j.id, c.wake, l.key.Provider, l.line.collapsible, c.climb(), now) {
 		latency := now.Sub(received)
-		d.m.acceptSeconds.WithLabelValues(l.key.Provider).Observe(latency.Seconds())
+		d.m.accepted(l.key.Provider, latency, j.id, registration.Traced(d.log))
 		if latency > measure.PromisedLatency {
 			d.mu.Lock()
 			cause := j.cause

@@ -5,11 +5,14 @@ import (
 	"log/slog"
 )
 
+// Traced tells whether a log has the steps that Trace logs.
+func Traced(log *slog.Logger) bool { return log.Enabled(context.Background(), slog.LevelDebug) }
+
 // Trace logs, at debug level, a step in the handling of a registration or of one of its
 // wake-ups. The number is this server's own; nothing else in the line names the device,
 // its address or what it listens to. what is "wake-up" or "registration".
 func Trace(log *slog.Logger, what string, id ID, step string, attrs ...slog.Attr) {
-	if !log.Enabled(context.Background(), slog.LevelDebug) {
+	if !Traced(log) {
 		return
 	}
 	all := append([]slog.Attr{slog.Uint64("registration", uint64(id)), slog.String("step", step)}, attrs...)
