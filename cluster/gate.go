@@ -37,7 +37,7 @@ type asking struct {
 
 // newDesk makes the desk at which requests wait to be opened.
 func (s *Server) newDesk() *desk.Desk[asking] {
-	l := s.limits
+	l := s.limits.Load()
 	return desk.New(desk.Limits{
 		Turns: l.Workers, Lent: gateLent, PerPeer: l.PeerQueue, PerSource: l.SourceQueue, Queue: l.Queue, Rate: l.PeerRate, Burst: l.PeerBurst,
 	}, desk.Server[asking]{
@@ -63,7 +63,7 @@ func (s *Server) newDesk() *desk.Desk[asking] {
 // It does not block.
 func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
 	now := time.Now()
-	if env.Topic != s.topic || len(env.Data) > pushwire.MaxData || env.PoW(now) < s.limits.PoW {
+	if env.Topic != s.topic || len(env.Data) > pushwire.MaxData || env.PoW(now) < s.limits.Load().PoW {
 		from.Answered()
 		return
 	}

@@ -135,6 +135,8 @@ func (k *keeper) open(ctx context.Context) error {
 		return ctx.Err()
 	}
 	defer func() { <-k.s.opening }()
+	k.s.resetting.RLock()
+	defer k.s.resetting.RUnlock()
 	store, err := k.s.shards.Open(ctx, k.shard)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -40,7 +41,7 @@ type Config struct {
 // Start and Stop it once. Its methods may be called concurrently.
 type Server struct {
 	cfg      Config
-	limits   pushserver.Limits // complete, of all nodes together
+	limits   atomic.Pointer[pushserver.Limits] // complete, of all nodes together
 	log      *slog.Logger
 	m        *metrics
 	identity *identity
@@ -64,6 +65,9 @@ type Server struct {
 	beats  sync.WaitGroup     // of the beat, which goes last
 	halt   context.CancelFunc // of the beat
 	once   sync.Once
+
+	// resetting guards what Prepare changes of cfg.Push. Who opens a shard reads it, until its core is known.
+	resetting sync.RWMutex
 
 	mu      sync.Mutex // guards the following fields
 	leases  postgres.Leases
@@ -95,10 +99,11 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("derive what nodes with the same keys have in common: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, limits: limits, log: cfg.Push.Logger, identity: id, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
+		cfg: cfg, log: cfg.Push.Logger, identity: id, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
 		opening: make(chan struct{}, openAtOnce), opened: make(chan error, postgres.ShardCount),
 		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), seen: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
 	}
+	s.limits.Store(&limits)
 	s.peers.s = s
 	s.cfg.Push.Log = s.tail
 	for n := range s.keepers {
@@ -170,7 +175,7 @@ func (s *Server) Stop(ctx context.Context) (err error) {
 }
 
 // Limits are what the server tells clients that it allows.
-func (s *Server) Limits() pushwire.Limits { return s.limits.Wire() }
+func (s *Server) Limits() pushwire.Limits { return s.limits.Load().Wire() }
 
 // Addr is where other nodes reach this one.
 func (s *Server) Addr() string { return s.listener.Addr().String() }

@@ -233,10 +233,11 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	}
 	n.noteSecrets(cfg)
 	n.onReload(n.whisperSection())
-	if server, ok := n.push.(*pushserver.Server); ok {
+	switch server := n.push.(type) {
+	case *pushserver.Server:
+		n.onReload(n.pushSection(ownPush{server}))
+	case *sharedPush:
 		n.onReload(n.pushSection(server))
-	} else {
-		n.onReload(n.sharedSection())
 	}
 
 	// Everything stands: let the network in, then the callers.

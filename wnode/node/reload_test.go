@@ -215,6 +215,7 @@ func TestReloadProvidersUnderAStream(t *testing.T) {
 	}
 	require.Zero(t, ended(), "there was another way each time")
 
+	have(first, added)
 	require.Equal(t, []string{"Push.Provider", "providers removed: fcm, fcm-two"}, have())
 	w.post(t, "to nobody who can be woken")
 	require.Eventually(t, func() bool { return ended() == 1 }, 15*time.Second, 5*time.Millisecond)

@@ -47,8 +47,25 @@ func (i instance) asMade(table config.Provider) bool {
 	return i.table.Type == table.Type && (len(i.table.Options) == 0 && len(table.Options) == 0 || reflect.DeepEqual(i.table.Options, table.Options)) && i.files == filesSum(table)
 }
 
+// resettable is a push server that takes settings anew. One of apply and drop is called, once.
+type resettable interface {
+	prepare(s pushserver.Settings) (apply, drop func(), err error)
+}
+
+// ownPush is a push server with a database of its own.
+type ownPush struct{ *pushserver.Server }
+
+func (p ownPush) prepare(s pushserver.Settings) (apply, drop func(), err error) {
+	apply, err = p.Prepare(s)
+	return apply, func() {}, err
+}
+
+func (s *sharedPush) prepare(next pushserver.Settings) (apply, drop func(), err error) {
+	return s.Prepare(next)
+}
+
 // pushSection are the limits on registrations, how devices are woken, and the providers.
-func (n *Node) pushSection(server *pushserver.Server) section {
+func (n *Node) pushSection(server resettable) section {
 	return section{
 		keys: []string{"Push.KeyOverlap", "Push.Limits.", "Push.Delivery.", "Push.Provider"},
 		prepare: func(_, next config.Config) (replacement, error) {
@@ -56,13 +73,16 @@ func (n *Node) pushSection(server *pushserver.Server) section {
 			if err != nil {
 				return replacement{}, err
 			}
-			drop := func() { CloseProviders(asProviders(fresh)) }
-			apply, err := server.Prepare(pushserver.Settings{
+			apply, undo, err := server.prepare(pushserver.Settings{
 				Limits: pushLimits(next.Push.Limits), Delivery: pushDelivery(next.Push), Providers: asProviders(all),
 			})
 			if err != nil {
-				drop()
+				CloseProviders(asProviders(fresh))
 				return replacement{}, err
+			}
+			drop := func() {
+				undo()
+				CloseProviders(asProviders(fresh))
 			}
 			r := replacement{drop: drop, apply: func() {
 				apply()
@@ -109,19 +129,6 @@ func (n *Node) whatOpened(all, fresh []instance) string {
 		}
 	}
 	return strings.Join(told, "; ")
-}
-
-// sharedSection refuses other credentials where nodes share the registrations: which of them has which changes while they
-// run, and one that has taken some meanwhile would go on with the former.
-func (n *Node) sharedSection() section {
-	return section{prepare: func(_, _ config.Config) (replacement, error) {
-		for _, i := range n.instances {
-			if i.files != filesSum(i.table) {
-				return replacement{}, fmt.Errorf("the credentials of the provider %q are others, which a node that shares registrations takes with a restart alone; restart the node, or put the former ones back", i.Name())
-			}
-		}
-		return replacement{}, nil
-	}}
 }
 
 // remake makes the instances of the settings; those that would be the same stay, the others are fresh. What is not among
