@@ -1,8 +1,10 @@
 // What is told and changed of a chat, a person and oneself.
-import { type GroupInfo } from './client.js';
-import { attempt, button, dialog, element, input, make, onSubmit } from './dom.js';
+import { exported, restore } from './backup.js';
+import { type GroupInfo, maxBackup } from './client.js';
+import { attempt, button, dialog, element, input, make, onSubmit, status } from './dom.js';
 import { type Messenger } from './messenger.js';
 import { isMuted, printableName, shortKey, titleOf } from './names.js';
+import { drawQr } from './qr.js';
 import { type StoredChat } from './store.js';
 
 /** What the dialogs need of the page. */
@@ -10,6 +12,8 @@ export interface Page {
 	readonly messenger: Messenger;
 	/** Draws what changed. */
 	changed(): Promise<void>;
+	/** Opens the app anew, here and in other windows. */
+	restored(): void;
 	/** Shows a chat, or none. */
 	show(chat: string | undefined): Promise<void>;
 }
@@ -62,8 +66,10 @@ export function setUpDetails(of: Page): void {
 		const name = printableName(input('my-name').value);
 		await page.messenger.setName(name);
 		input('my-name').value = name;
-		input('my-link').value = await page.messenger.contactLink(location.origin);
+		showLink('my-link', 'my-code', await page.messenger.contactLink(location.origin));
 	}));
+	onSubmit('export', () => void attempt('Exporting', exportAll));
+	onSubmit('restore', () => void attempt('Restoring', restoreAll));
 	element('settings').addEventListener('click', () => void attempt('Opening', showSettings));
 }
 
@@ -86,6 +92,11 @@ export async function showChat(id: string): Promise<void> {
 	const choices = mutes.map(([text, length]) => make('option', { value: String(length) }, text));
 	if (held > 0 && held < never) {
 		choices.push(make('option', { value: 'held' }, `Muted until ${new Date(held).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' })}`));
+	}
+	const link = await page.messenger.chatLink(chat, location.origin);
+	element('share').hidden = !link;
+	if (link) {
+		showLink('chat-link', 'chat-code', link);
 	}
 	await drawGroup(chat);
 	element('mute').replaceChildren(...choices);
@@ -182,10 +193,40 @@ export async function showPerson(key: string, said: string | undefined): Promise
 	dialog('person-dialog').showModal();
 }
 
+/** Shows a link in a field, and as a picture beside it. */
+export function showLink(field: string, code: string, link: string): void {
+	input(field).value = link;
+	element(code).replaceChildren(drawQr(link, 'The link as a picture to scan'));
+}
+
+async function exportAll(): Promise<void> {
+	const { file, without } = await exported(page.messenger, input('export-passphrase').value);
+	input('export-passphrase').value = '';
+	const url = URL.createObjectURL(new Blob([file as BlobPart], { type: 'application/octet-stream' }));
+	make('a', { href: url, download: `messages-${new Date().toISOString().slice(0, 10)}.backup` }).click();
+	setTimeout(() => URL.revokeObjectURL(url), 60_000);
+	if (without.length > 0) {
+		throw new Error(`not in the file, as their keys were not kept when you joined: ${without.join(', ')}. Leave and join them again to have them in it`);
+	}
+}
+
+async function restoreAll(): Promise<void> {
+	const [file] = input('restore-file').files ?? [];
+	if (!file || !confirm('All that is in this app now is replaced. Go on?')) {
+		return;
+	}
+	if (file.size > maxBackup) {
+		throw new Error('this file is too large to be one that was exported here');
+	}
+	await restore(page.messenger, new Uint8Array(await file.arrayBuffer()), input('restore-passphrase').value);
+	status('Restored');
+	page.restored();
+}
+
 async function showSettings(): Promise<void> {
 	input('my-name').value = await page.messenger.name();
 	input('my-key').value = page.messenger.me;
-	input('my-link').value = await page.messenger.contactLink(location.origin);
+	showLink('my-link', 'my-code', await page.messenger.contactLink(location.origin));
 	await drawPeople();
 	dialog('settings-dialog').showModal();
 }

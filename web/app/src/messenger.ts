@@ -2,11 +2,11 @@
 // the service worker.
 import {
 	applicationServerKey, Book, type Chat, compose, decodeInvitation, Device, DeviceError, type DeviceEvent, DoorTransport, encrypt, fromHex, GroupDevice,
-	type GroupEvent, type GroupInfo, type GroupMessage, hex0xOf, IndexedDbStore, isInvitation, maxName, type Miner, Mode, newPrivateKey, parsePublicKey,
-	parseTopic, passwordKey, type Preview, providerInfo, publicKeyOf, random, type Route, sealedName, textOf, topicFor, utf8, webPushRoute,
+	type GroupEvent, type GroupInfo, type GroupMessage, hex0xOf, hexOf, IndexedDbStore, isInvitation, keyFromPassword, maxName, type Miner, Mode, newPrivateKey, parsePublicKey,
+	parseTopic, type Preview, providerInfo, publicKeyOf, random, type Route, SealedStore, sealedName, textOf, topicFor, utf8, webPushRoute,
 } from './client.js';
 import { isMuted, printableName, shortKey } from './names.js';
-import { AppStore, type Outgoing, type StoredChat, type StoredMessage } from './store.js';
+import { AppStore, type Outgoing, type SharedKey, type StoredChat, type StoredMessage } from './store.js';
 
 /** The server, as it was met for the first time. Another key at the same address is another server. */
 interface Server {
@@ -53,14 +53,16 @@ export class Messenger {
 	readonly #server: Server;
 	readonly #identity: Uint8Array;
 	readonly #inbox: Uint8Array;
+	readonly #vault: SealedStore;
 
-	private constructor(store: AppStore, groups: GroupDevice, server: Server, inboxTopic: Uint8Array) {
+	private constructor(store: AppStore, groups: GroupDevice, server: Server, inboxTopic: Uint8Array, vault: SealedStore) {
 		this.store = store;
 		this.device = groups.device;
 		this.groups = groups;
 		this.#server = server;
 		this.#identity = groups.book.identity;
 		this.#inbox = inboxTopic;
+		this.#vault = vault;
 	}
 
 	static async open(origin: string, options: MessengerOptions = {}): Promise<Messenger> {
@@ -75,15 +77,19 @@ export class Messenger {
 			const vapid = providerInfo(offer, 'webpush') ?? '';
 			server = await store.settle('server', { pushKey, nodeKey, vapid, direct: providerInfo(offer, 'direct') !== undefined });
 		}
-		const identity = await store.settle('identity', newPrivateKey());
+		const vault = await SealedStore.open(new IndexedDbStore());
+		await vault.migrate(hexOf(server.pushKey));
+		const identity = await identityOf(store, vault);
 		const inboxTopic = await store.settle('inbox', random(4));
-		const book = new Book(new IndexedDbStore('whisperpush-groups'), identity);
+		const bookStore = await SealedStore.open(new IndexedDbStore('whisperpush-groups'));
+		await bookStore.migrate('groups');
+		const book = new Book(bookStore, identity);
 		const others = await othersOf(store, identity, inboxTopic);
 		const device = await Device.open({
-			pushKey: server.pushKey, transport, store: new IndexedDbStore(), miner: options.miner, mail: { nodeKey: server.nodeKey },
+			pushKey: server.pushKey, transport, store: vault, miner: options.miner, mail: { nodeKey: server.nodeKey },
 			chats: await GroupDevice.chats(book, others),
 		});
-		return new Messenger(store, new GroupDevice(book, device, others), server, inboxTopic);
+		return new Messenger(store, new GroupDevice(book, device, others), server, inboxTopic, vault);
 	}
 
 	/** The public key by which others see who wrote. */
@@ -130,10 +136,48 @@ export class Messenger {
 
 	/** Adds a chat whose members share a password. */
 	async join(name: string, password: string): Promise<StoredChat> {
-		const chat: StoredChat = { id: crypto.randomUUID(), name, with: { topic: topicFor(name), key: await passwordKey(password) }, unread: 0, last: Date.now() };
+		return this.joinWith(name, await keyFromPassword(password));
+	}
+
+	/** Adds a chat whose members share a key. One that is there already is returned. */
+	async joinWith(name: string, key: Uint8Array): Promise<StoredChat> {
+		for (const chat of await this.store.chats()) {
+			const held = await this.keyOf(chat);
+			if (chat.name === name && held && hexOf(held) === hexOf(key)) {
+				return chat;
+			}
+		}
+		const chat: StoredChat = { id: crypto.randomUUID(), name, with: await this.shared(topicFor(name), key), unread: 0, last: Date.now() };
 		await this.store.addChat(chat);
 		await this.#tell();
 		return chat;
+	}
+
+	/** How a chat with a key that its members share is kept. */
+	async shared(topic: Uint8Array, key: Uint8Array): Promise<SharedKey> {
+		const imported = await crypto.subtle.importKey('raw', key as BufferSource, { name: 'AES-GCM' }, false, ['encrypt', 'decrypt']);
+		return { topic, key: imported, secret: await this.#vault.seal(key) };
+	}
+
+	/** The key that the members of a chat share; undefined: it has none, or was joined when it could not be kept. */
+	async keyOf(chat: StoredChat): Promise<Uint8Array | undefined> {
+		return 'key' in chat.with && chat.with.secret ? this.#vault.unseal(chat.with.secret) : undefined;
+	}
+
+	/** A link that lets others into a chat, if there is one. */
+	async chatLink(chat: StoredChat, origin: string): Promise<string | undefined> {
+		const key = await this.keyOf(chat);
+		return key && `${origin}/#join=${encodeURIComponent(chat.name)}&key=${hexOf(key)}`;
+	}
+
+	/** The person's key and where they are reached, for the file of an export. */
+	get secrets(): { identity: Uint8Array; inbox: Uint8Array } {
+		return { identity: this.#identity, inbox: this.#inbox };
+	}
+
+	/** Encrypts the person's key as it is kept. */
+	async sealedIdentity(key: Uint8Array): Promise<SealedIdentity> {
+		return { sealed: await this.#vault.seal(key) };
 	}
 
 	/** A link by which others write to the person, encrypted to their key. What is behind # is sent to no server. */
@@ -274,7 +318,7 @@ export class Messenger {
 			id = hex0xOf(random(32)); // as the message is called here when it comes back
 			what = { group: chat.with.group, name: id, text, mentioned };
 		} else {
-			const to = 'person' in chat.with ? await this.#addressOf(chat.with.person) : chat.with;
+			const to = 'person' in chat.with ? await this.#addressOf(chat.with.person) : { topic: chat.with.topic, key: chat.with.key };
 			const draft = compose({ ...to, payload, sign: this.#identity }, new Date(at), await this.#profile('person' in chat.with));
 			what = await encrypt(draft);
 			id = hex0xOf(sealedName(what));
@@ -333,6 +377,22 @@ export class Messenger {
 			throw came.event.error;
 		}
 		return fresh;
+	}
+
+	/** Asks for what came between the file that was restored and now, if one was. */
+	async catchUp(): Promise<void> {
+		const since = await this.store.setting<number>('restored');
+		if (since !== undefined) {
+			for (let more = true; more; ) {
+				const came = await this.groups.past(new Date(since));
+				await this.take(came);
+				if (came.event.error !== undefined) {
+					throw came.event.error;
+				}
+				({ more } = came.event);
+			}
+			await this.store.set('restored', undefined);
+		}
 	}
 
 	/** Keeps the messages of an event, and returns those that a notification is to tell of; `open` is the chat that is looked at. */
@@ -411,6 +471,22 @@ export class Messenger {
 	}
 }
 
+/** The person's private key as it is kept. */
+export interface SealedIdentity {
+	readonly sealed: Uint8Array;
+}
+
+/** Reads the person's key, or makes it. One of an earlier version, which lay there as it is, is encrypted. */
+async function identityOf(store: AppStore, vault: SealedStore): Promise<Uint8Array> {
+	const held = await store.setting<SealedIdentity | Uint8Array>('identity');
+	if (held instanceof Uint8Array) {
+		await store.set('identity', { sealed: await vault.seal(held) } satisfies SealedIdentity);
+		return held;
+	}
+	const { sealed } = held ?? (await store.settle<SealedIdentity>('identity', { sealed: await vault.seal(newPrivateKey()) }));
+	return vault.unseal(sealed);
+}
+
 const chatOfGroup = (id: string): string => 'group-' + id;
 
 /** The device's chats that are no group's. */
@@ -418,7 +494,7 @@ async function othersOf(store: AppStore, identity: Uint8Array, topic: Uint8Array
 	const chats: Chat[] = [{ name: inbox, topic, identity }];
 	for (const { id, with: how, mutedUntil } of await store.chats()) {
 		if ('key' in how) {
-			chats.push({ name: id, ...how, ...(isMuted({ mutedUntil }) ? { mutedUntil: new Date(mutedUntil!) } : {}) });
+			chats.push({ name: id, topic: how.topic, key: how.key, ...(isMuted({ mutedUntil }) ? { mutedUntil: new Date(mutedUntil!) } : {}) });
 		}
 	}
 	return chats;

@@ -1,9 +1,10 @@
 // The window: chats on one side, the one that is open on the other.
-import { type GroupInfo, workerMiner } from './client.js';
-import { setUpDetails, showChat, showPerson } from './dialogs.js';
+import { fromHex, type GroupInfo, workerMiner } from './client.js';
+import { setUpDetails, showChat, showLink, showPerson } from './dialogs.js';
 import { attempt, button, dialog, element, input, make, onSubmit, setUpDialogs, status, words } from './dom.js';
 import { changes, Messenger } from './messenger.js';
 import { isMuted, senderOf, shortKey, titleOf } from './names.js';
+import { readCamera, readPicture, readsQr } from './qr.js';
 import { type StoredChat, type StoredMessage, type StoredPerson } from './store.js';
 
 let messenger: Messenger;
@@ -159,31 +160,32 @@ async function join(name: string, password: string): Promise<void> {
 	await show(chat.id);
 }
 
-/** A link that lets others into a chat. What is behind # is sent to no server. */
-const invitation = (name: string, password: string): string => `${location.origin}/#join=${encodeURIComponent(name)}&with=${encodeURIComponent(password)}`;
-
 async function followLink(): Promise<void> {
 	const parameters = new URLSearchParams(location.hash.slice(1));
-	const key = parameters.get('contact');
-	if (key) {
+	if (parameters.has('contact') || parameters.has('join')) {
 		history.replaceState(null, '', location.pathname);
-		await attempt('Opening the contact', () => meet(parameters));
-		return;
-	}
-	const [name, password] = [parameters.get('join'), parameters.get('with')];
-	if (name && password) {
-		history.replaceState(null, '', location.pathname);
-		await attempt(`Joining ${name}`, () => join(name, password));
+		await attempt('Opening the link', () => follow(parameters));
 	} else if (location.hash.length > 1) {
 		await show(location.hash.slice(1));
 	}
 }
 
-/** Begins a chat with whoever gave a contact link, of which these are the parameters. */
-async function meet(parameters: URLSearchParams): Promise<void> {
+/** Follows a link into a chat, or to whoever gave it. What is behind its # is sent to no server. */
+async function follow(parameters: URLSearchParams): Promise<void> {
+	const [name, password, shared] = [parameters.get('join'), parameters.get('with'), parameters.get('key')];
+	if (name && shared) {
+		const bytes = fromHex(shared.slice(0, 100), 'the key in the link');
+		if (bytes.length !== 32) {
+			throw new Error('the link is not whole');
+		}
+		return show((await messenger.joinWith(name, bytes)).id);
+	}
+	if (name && password) {
+		return join(name, password);
+	}
 	const [key, at] = [parameters.get('contact'), parameters.get('at')];
 	if (!key || !at) {
-		throw new Error('this is no contact link');
+		throw new Error('this is no link of this app');
 	}
 	const chat = await messenger.meet({ key, at, name: parameters.get('name') ?? '' });
 	await show(chat.id);
@@ -203,16 +205,48 @@ async function send(text: string): Promise<void> {
 	}
 }
 
+/** Follows a link that was pasted or scanned. */
+async function openLink(link: string): Promise<void> {
+	dialog('add-dialog').close();
+	await attempt('Opening the link', async () => {
+		await follow(new URLSearchParams(link.slice(link.indexOf('#') + 1)));
+		element<HTMLFormElement>('meet').reset();
+	});
+}
+
+function setUpScanning(): void {
+	element('scan').hidden = !readsQr();
+	input('scan-picture').addEventListener('change', () => {
+		const [picture] = input('scan-picture').files ?? [];
+		input('scan-picture').value = '';
+		void attempt('Reading the picture', async () => openLink(await readPicture(picture!)));
+	});
+	let ending: AbortController | undefined;
+	dialog('add-dialog').addEventListener('close', () => ending?.abort());
+	element('scan-camera').addEventListener('click', () => {
+		ending?.abort();
+		const { signal } = (ending = new AbortController());
+		const video = element<HTMLVideoElement>('camera');
+		video.hidden = false;
+		void attempt('Scanning', async () => {
+			const link = await readCamera(video, signal);
+			await (link && openLink(link));
+		}).finally(() => (video.hidden = true));
+	});
+}
+
+/** Opens the app anew, as what it keeps is another's now. */
+function restored(): void {
+	changes.postMessage('restored');
+	location.reload();
+}
+
 function setUp(registration: ServiceWorkerRegistration | undefined): void {
 	setUpDialogs();
-	setUpDetails({ messenger, changed: draw, show });
+	setUpDetails({ messenger, changed: draw, show, restored });
+	setUpScanning();
 	onSubmit('meet', () => {
-		const link = input('their-link').value.trim();
-		dialog('add-dialog').close();
-		void attempt('Opening the contact', async () => {
-			await meet(new URLSearchParams(link.slice(link.indexOf('#') + 1)));
-			element<HTMLFormElement>('meet').reset();
-		});
+		void openLink(input('their-link').value.trim());
 	});
 	onSubmit('found', () => {
 		const name = input('group-name').value.trim();
@@ -231,7 +265,7 @@ function setUp(registration: ServiceWorkerRegistration | undefined): void {
 		void attempt('Joining', async () => {
 			await join(name, password);
 			element<HTMLFormElement>('join').reset();
-			input('link').value = invitation(name, password);
+			showLink('link', 'link-code', (await messenger.chatLink((await messenger.store.chat(open!))!, location.origin))!);
 			dialog('invitation').showModal();
 		});
 	});
@@ -260,7 +294,7 @@ async function start(): Promise<void> {
 	const registration = await navigator.serviceWorker?.register('/sw.js');
 	await draw();
 
-	changes.addEventListener('message', () => void refresh());
+	changes.addEventListener('message', ({ data }) => (data === 'restored' ? location.reload() : void refresh()));
 	navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: string }>) => void show(data.open));
 	document.addEventListener('visibilitychange', () => void draw());
 	setUp(registration);
@@ -269,6 +303,7 @@ async function start(): Promise<void> {
 		const granted = registration && messenger.pushes && Notification.permission === 'granted';
 		await messenger.register(granted ? await messenger.subscribe(registration).catch(() => null) : null);
 		await messenger.history();
+		await messenger.catchUp();
 		await messenger.flush();
 	});
 	await draw();

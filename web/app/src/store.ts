@@ -10,11 +10,19 @@ export interface StoredChat {
 	/** What the person calls it; undefined: as its members do. */
 	readonly title?: string;
 	/** What is written and read with: a topic and key that its members share, somebody's own key, or a group. */
-	readonly with: { readonly topic: Uint8Array; readonly key: CryptoKey } | { readonly person: string } | { readonly group: string };
+	readonly with: SharedKey | { readonly person: string } | { readonly group: string };
 	readonly unread: number;
 	readonly last: number;
 	/** It shows no notifications up to then, Unix milliseconds. */
 	readonly mutedUntil?: number;
+}
+
+/** A topic and a key that the members of a chat share. No script can read it out of `key`. */
+export interface SharedKey {
+	readonly topic: Uint8Array;
+	readonly key: CryptoKey;
+	/** The same key, encrypted, for links and for the file of an export; undefined: the chat was joined before there was one. */
+	readonly secret?: Uint8Array;
 }
 
 /** A message that was received or sent. */
@@ -186,6 +194,20 @@ export class AppStore {
 				messages!.delete(hash);
 				outbox!.delete(hash);
 			});
+		});
+	}
+
+	/** All messages. */
+	allMessages(): Promise<StoredMessage[]> {
+		return this.#read('messages', (rows) => rows.getAll());
+	}
+
+	/** Has these in place of all that was there, but the settings that are not named. */
+	async replace(chats: readonly StoredChat[], messages: readonly StoredMessage[], people: readonly StoredPerson[], settings: Record<string, unknown>): Promise<void> {
+		await this.#change(['chats', 'messages', 'people', 'outbox', 'settings'], async (...rows) => {
+			rows.slice(0, 4).forEach((table) => table.clear());
+			[chats, messages, people].forEach((all, i) => all.forEach((row) => rows[i]!.put(row)));
+			Object.entries(settings).forEach(([name, value]) => (value === undefined ? rows[4]!.delete(name) : rows[4]!.put(value, name)));
 		});
 	}
 

@@ -88,8 +88,8 @@ export async function* bodies(pushes, token, signal) {
 	}
 }
 
-/** Opens the app as a person of their own: nothing is shared with other windows. */
-export async function person(world, { subscription, viewport = { width: 1100, height: 720 }, dark = false } = {}) {
+/** Opens the app, or another page of its origin, as a person of their own: nothing is shared with other windows. */
+export async function person(world, { subscription, viewport = { width: 1100, height: 720 }, dark = false, path = '' } = {}) {
 	const context = await world.browser.createBrowserContext();
 	await context.overridePermissions(world.url, ['notifications']);
 	const page = await context.newPage();
@@ -112,8 +112,10 @@ export async function person(world, { subscription, viewport = { width: 1100, he
 			return held;
 		};
 	}, subscription ?? null);
-	await page.goto(world.url);
-	await page.waitForSelector('body[data-ready=yes]', { timeout: 30_000 });
+	await page.goto(world.url + path);
+	if (path === '') {
+		await page.waitForSelector('body[data-ready=yes]', { timeout: 30_000 });
+	}
 	return page;
 }
 

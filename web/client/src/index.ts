@@ -9,4 +9,6 @@ export * from './whisper/index.js';
 export * from './push/index.js';
 export * from './mail/index.js';
 export * from './device/index.js';
+export { decodeValue, encodeValue } from './device/values.js';
+export { BackupError, type BackupErrorCode, maxBackup, minPassphrase, openBackup, sealBackup } from './backup.js';
 export * from './group/index.js';

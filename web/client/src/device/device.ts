@@ -155,6 +155,11 @@ export class Device {
 		return this.#chats;
 	}
 
+	/** How far the server's clock is ahead of this device's, in milliseconds; 0 until a reply told. Both take part in what is sent. */
+	get clockOffset(): number {
+		return this.#asker.offset;
+	}
+
 	/** Tells whether the server confirmed the registration, by its last reply. */
 	active(): Promise<boolean> {
 		return this.#account.read((s) => s.active);
@@ -205,10 +210,13 @@ export class Device {
 				return;
 			}
 			await this.#change((version) => ({ kind: 'channels', version, channels, revoked: [] }), o, {
-				sent: () => this.#unsure.push(...channels.map((c) => c.topic)),
+				sent: () => {
+					this.#unsure.push(...channels.map((c) => c.topic));
+					this.#chats = next; // they can be opened from now on; what the server has of it is in doubt
+				},
 				answered: (_, done) => {
 					if (done) {
-						[this.#chats, this.#unsure] = [next, []];
+						this.#unsure = [];
 					}
 				},
 			});

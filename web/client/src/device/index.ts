@@ -15,5 +15,6 @@ export { type DoorOptions, DoorTransport } from './door.js';
 export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';
 export { applicationServerKey, type DiscoveredServer, providerInfo, readOffer } from './offers.js';
 export { nodeKeyOf, tokenRoute, webPushRoute, type WebPushSubscription } from './routes.js';
+export { SealedStore } from './sealed-store.js';
 export { IndexedDbStore, MemoryStore, type Store } from './store.js';
 export { type ExchangeOptions, type Frame, maxAnswer, maxFrame, type Transport } from './transport.js';

@@ -137,6 +137,16 @@ export class Book {
 		this.#name = name;
 	}
 
+	/** A copy of all that the person knows of their groups, with their secrets, for a file that is sealed. */
+	copy(): Promise<unknown> {
+		return this.#read((content) => content);
+	}
+
+	/** Takes a copy in place of what is there. Throws a GroupError for one of another version. */
+	restore(copy: unknown): Promise<void> {
+		return this.#store.update(this.#name, () => read(copy));
+	}
+
 	async #change<T>(change: (content: Content) => T, write = true): Promise<T> {
 		let result: { value: T } | undefined;
 		await this.#store.update(this.#name, (held) => {

@@ -92,6 +92,14 @@ export class GroupDevice {
 		return this.#through(() => this.device.history());
 	}
 
+	/** Asks for what came since a time, wherever the history was read to: for what was restored from a copy. */
+	past(since: Date): Promise<GroupEvent> {
+		return this.#through(async () => {
+			const topics = new Map(this.device.chats.map((c) => [hex0x(c.topic), c.topic]));
+			return this.device.past(since, [...topics.values()]);
+		});
+	}
+
 	/** Replaces the chats that are no group's, and tells the server of all. */
 	setChats(others: readonly Chat[]): Promise<void> {
 		return this.#inTurn(async () => {
