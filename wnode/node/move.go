@@ -175,10 +175,15 @@ func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 		r, page = page[0], page[1:]
 		return r, true
 	}
+	at := m.source.First()
 	err := m.source.Each(ctx, m.source.First()-1, func(records []archive.Record) error {
 		for _, r := range records {
+			at = r.Seq
 			c, ok := next()
-			if !ok || c.Seq != r.Seq || c.Hash != r.Hash || !c.Received.Equal(r.Received) || !bytes.Equal(c.Envelope.Raw(), r.Envelope.Raw()) {
+			if !ok {
+				return errShort
+			}
+			if c.Seq != r.Seq || c.Hash != r.Hash || !c.Received.Equal(r.Received) || !bytes.Equal(c.Envelope.Raw(), r.Envelope.Raw()) {
 				return differs(r.Seq)
 			}
 			m.report.Envelopes++
@@ -188,17 +193,26 @@ func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 		m.progress(CheckArchive, records[len(records)-1].Seq+1-m.source.First(), total)
 		return ctx.Err()
 	})
-	if _, more := next(); err == nil && more {
-		err = differs(m.source.Last())
+	if err == nil {
+		if _, more := next(); more {
+			err = differs(m.source.Last())
+		}
 	}
 	cancel()
 	for range pages {
 	}
-	if failed := <-read; failed != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		err = failed
+	failed := <-read
+	switch {
+	case err == nil, errors.Is(err, errShort) && failed != nil:
+		return failed
+	case errors.Is(err, errShort):
+		return differs(at)
 	}
 	return err
 }
+
+// errShort says that a copy was read to its end, or as far as it could be.
+var errShort = errors.New("the copy ends")
 
 // note remembers the topic of an envelope.
 func (m *mover) note(r archive.Record) {

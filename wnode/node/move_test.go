@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
@@ -307,6 +308,50 @@ func TestMoveIsInterrupted(t *testing.T) {
 		require.ElementsMatch(t, []string{"waits", "goes on"}, texts(event))
 	}
 	w.halt()
+}
+
+// What became of a copy behind a move's back is found before the move counts.
+func TestMoveComparesEnvelopes(t *testing.T) {
+	t.Parallel()
+	server, _, _, _ := onDatabase(t)
+	url, err := server.Database(t.Context())
+	require.NoError(t, err)
+	w := newWorld(t)
+	w.restart(t, false)
+	for range 3 {
+		w.post(t, "some text")
+	}
+	w.halt()
+	w.cfg.Node.Store = url
+	stop := func() (context.Context, MoveProgress) {
+		ctx, cancel := context.WithCancel(t.Context())
+		return ctx, func(stage string, _, _ uint64) {
+			if stage == CheckArchive {
+				cancel()
+			}
+		}
+	}
+	ctx, p := stop()
+	_, err = MoveToStore(ctx, w.cfg, nil, p)
+	require.ErrorIs(t, err, context.Canceled)
+	conn, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	for _, change := range [][2]string{
+		{"UPDATE whisperpush.log_1 SET received = received + 1 WHERE seq = 2", "UPDATE whisperpush.log_1 SET received = received - 1 WHERE seq = 2"},
+		{"UPDATE whisperpush.log_1 SET seq = 4 WHERE seq = 2", "UPDATE whisperpush.log_1 SET seq = 2 WHERE seq = 4"},
+	} {
+		_, err = conn.Exec(t.Context(), change[0])
+		require.NoError(t, err)
+		_, err = MoveToStore(t.Context(), w.cfg, nil, untold)
+		require.ErrorContains(t, err, "differs from the original at envelope 2")
+		_, err = conn.Exec(t.Context(), change[1])
+		require.NoError(t, err)
+	}
+	_, err = conn.Exec(t.Context(), "UPDATE whisperpush.log_1 SET raw = '\\x00' WHERE seq = 3")
+	require.NoError(t, err)
+	_, err = MoveToStore(t.Context(), w.cfg, nil, untold)
+	require.ErrorContains(t, err, "the row of envelope 3 is not what was archived")
 }
 
 // Each thing that is not as a move needs it is said in words, and changes nothing.
