@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"encoding/hex"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"whisperpush/pushext/client"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/gather"
 	"whisperpush/whisper"
 )
 
@@ -271,4 +273,39 @@ func TestFormerPushKeysAreFew(t *testing.T) {
 	require.Len(t, list.Former, pushserver.MaxFormerKeys)
 	w.restart(t, true)
 	require.Equal(t, PushKeyEnded, w.pushKeyReport(t).State)
+}
+
+// A device that is connected while the key is exchanged is rung over its link as before, and goes on when it asks next.
+func TestRungOverTheLinkWhileThePushKeyIsExchanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.cfg.Push.Provider = append(w.cfg.Push.Provider, config.Provider{Name: "direct", Type: "direct"})
+	w.restart(t, true)
+	d := w.device(t, w.PushKey())
+	route, err := d.DirectRoute("direct")
+	require.NoError(t, err)
+	require.NoError(t, d.Register(t.Context(), client.Registration{Routes: []pushwire.Route{route}}))
+	ctx, cancel := context.WithCancel(t.Context())
+	bodies, ended := make(chan []byte, 10), make(chan error, 1)
+	heard := func() float64 {
+		return gather.Sum(t, w.Metrics(), "whisperpush_pushext_requests_total", "kind", "status", "code", "ok")
+	}
+	before := heard()
+	go func() {
+		ended <- d.Listen(ctx, func(body []byte) error { bodies <- body; return nil })
+	}()
+	require.Eventually(t, func() bool { return heard() > before }, 15*time.Second, time.Millisecond)
+	w.rotatePush(t, false)
+	for _, text := range []string{"signed by the former key", "signed by the next key"} {
+		w.post(t, text)
+		select {
+		case body := <-bodies:
+			require.Equal(t, []string{text}, shows(t, d, body))
+		case <-time.After(15 * time.Second):
+			require.FailNow(t, "not rung", text)
+		}
+		require.Equal(t, compressedHex(w.PushKey()), d.PushKey())
+	}
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
 }

@@ -76,7 +76,7 @@ func Open(settings string, platform Screen) (*App, error) {
 	ctx, cancel := context.WithTimeout(p.life, p.patience)
 	defer cancel()
 	p.device, err = client.Open(ctx, client.Config{
-		Server: s.Server, PushKey: s.PushKey, Store: client.FileStore(filepath.Join(s.Directory, "device")),
+		Server: s.Server, PushKey: s.PushKey, FormerPushKeys: s.FormerPushKeys, Store: client.FileStore(filepath.Join(s.Directory, "device")),
 		Chats: chats, MailPassword: s.MailPassword, Installation: s.Installation, Complete: true,
 	})
 	if err != nil {

@@ -32,7 +32,9 @@ type settings struct {
 	Directory string `json:"directory"`
 	Server    string `json:"server"`  // https URL of a door, or enode URL
 	PushKey   string `json:"pushKey"` // hexadecimal
-	Chats     []chat `json:"chats"`
+	// FormerPushKeys are as client.Config has them.
+	FormerPushKeys []string `json:"formerPushKeys"`
+	Chats          []chat   `json:"chats"`
 	// Sync is a chat that the user's devices alone have the key of; it need not be among Chats.
 	Sync *chat `json:"sync"`
 	// Installation is what the platform tells this installation by, see client.Config.

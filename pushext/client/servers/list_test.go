@@ -2,6 +2,7 @@ package servers
 
 import (
 	"crypto/ecdsa"
+	"encoding/hex"
 	"fmt"
 	"testing"
 	"time"
@@ -159,4 +160,39 @@ func TestWatch(t *testing.T) {
 	for v, name := range map[Verdict]string{Fine: "fine", Unsure: "unsure", Dead: "dead", Withholds: "withholds"} {
 		require.Equal(t, name, v.String())
 	}
+}
+
+// A server that goes on with another push key keeps its place in the list, what is known of it, and that it was chosen; nobody takes
+// the place of another's.
+func TestListKnowsTheNextPushKey(t *testing.T) {
+	former, next, thief := newKey(t), newKey(t), newKey(t)
+	name := func(key *ecdsa.PrivateKey) string { return hex.EncodeToString(crypto.CompressPubkey(&key.PublicKey)) }
+	list := func() *List {
+		l := new(List)
+		require.NoError(t, l.Add(offerOf(former, "192.0.2.1", 10), testNow))
+		l.Choose(name(former), true)
+		l.Asked(name(former), time.Second)
+		return l
+	}
+	follows := func(key *ecdsa.PrivateKey) client.Discovered {
+		s, err := pushwire.NewSuccession(former, key, 1, 2)
+		require.NoError(t, err)
+		d := offerOf(key, "192.0.2.1", 5)
+		d.Successions = []pushwire.Succession{s}
+		return d
+	}
+	l := list()
+	require.NoError(t, l.Add(follows(next), testNow))
+	all := l.Rank(Need{}, testNow)
+	require.Len(t, all, 1)
+	require.Equal(t, name(next), all[0].PushKey)
+	require.True(t, all[0].Chosen)
+	require.Equal(t, 1, all[0].Answered)
+
+	l = list()
+	forged := follows(thief)
+	forged.Successions[0].Signature[3]++
+	require.NoError(t, l.Add(forged, testNow))
+	require.Len(t, l.Rank(Need{}, testNow), 2, "it is a server of its own")
+	require.Equal(t, name(former), l.Rank(Need{}, testNow)[0].PushKey)
 }
