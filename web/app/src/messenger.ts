@@ -1,11 +1,13 @@
 // The device of this browser and what the app makes of what it brings: the same in a window and in
 // the service worker.
 import {
-	applicationServerKey, Book, type Chat, compose, decodeInvitation, Device, DeviceError, type DeviceEvent, DoorTransport, encrypt, fromHex, GroupDevice,
-	type GroupEvent, type GroupInfo, type GroupMessage, hex0xOf, hexOf, IndexedDbStore, isInvitation, keyFromPassword, maxName, type Miner, Mode, newPrivateKey, parsePublicKey,
-	parseTopic, type Preview, providerInfo, publicKeyOf, random, type Route, SealedStore, sealedName, textOf, topicFor, utf8, webPushRoute,
+	applicationServerKey, Book, compose, decodeInvitation, Device, DeviceError, type DeviceEvent, DoorTransport, encrypt, fromHex, GroupDevice,
+	type GroupEvent, type GroupInfo, type GroupMessage, hex0xOf, hexOf, IndexedDbStore, isInvitation, keyFromPassword, maxName, type Miner, Mode, parsePublicKey,
+	parseTopic, type Preview, providerInfo, publicKeyOf, random, type Route, SealedStore, sealedName, State, systemClock, textOf, topicFor, utf8, webPushRoute,
 } from './client.js';
+import { Skew } from './clock.js';
 import { isMuted, printableName, shortKey } from './names.js';
+import { chatOfGroup, identityOf, inbox, lasts, othersOf, type SealedIdentity } from './parts.js';
 import { AppStore, type Outgoing, type SharedKey, type StoredChat, type StoredMessage } from './store.js';
 
 /** The server, as it was met for the first time. Another key at the same address is another server. */
@@ -28,8 +30,6 @@ const maxStrangers = 128;
 const maxLate = 3600_000;
 /** How many invitations to groups wait for an answer; the oldest go. */
 const maxInvitations = 32;
-/** What the device calls the chat of messages that are encrypted to the person's own key. */
-const inbox = 'inbox';
 
 /** An invitation to a group, which waits for the person to say whether they want to be in it. */
 export interface StoredInvitation {
@@ -54,8 +54,10 @@ export class Messenger {
 	readonly #identity: Uint8Array;
 	readonly #inbox: Uint8Array;
 	readonly #vault: SealedStore;
+	/** How far the clock of this device is off, as far as is known. */
+	readonly skew: Skew;
 
-	private constructor(store: AppStore, groups: GroupDevice, server: Server, inboxTopic: Uint8Array, vault: SealedStore) {
+	private constructor(store: AppStore, groups: GroupDevice, server: Server, inboxTopic: Uint8Array, vault: SealedStore, skew: Skew) {
 		this.store = store;
 		this.device = groups.device;
 		this.groups = groups;
@@ -63,14 +65,17 @@ export class Messenger {
 		this.#identity = groups.book.identity;
 		this.#inbox = inboxTopic;
 		this.#vault = vault;
+		this.skew = skew;
 	}
 
 	static async open(origin: string, options: MessengerOptions = {}): Promise<Messenger> {
 		const store = new AppStore(options.blocked);
 		const transport = new DoorTransport(origin);
+		const skew = await Skew.of(store, origin);
 		let server = await store.setting<Server>('server');
 		if (!server) {
-			const { pushKey, nodeKey, offer } = await transport.offer();
+			await skew.look();
+			const { pushKey, nodeKey, offer } = await transport.offer({ now: new Date(Date.now() + skew.value) });
 			if (!nodeKey) {
 				throw new Error('the server names its node in a way that this app does not know');
 			}
@@ -87,9 +92,9 @@ export class Messenger {
 		const others = await othersOf(store, identity, inboxTopic);
 		const device = await Device.open({
 			pushKey: server.pushKey, transport, store: vault, miner: options.miner, mail: { nodeKey: server.nodeKey },
-			chats: await GroupDevice.chats(book, others),
+			chats: await GroupDevice.chats(book, others), clock: { ...systemClock, now: () => Date.now() + skew.value },
 		});
-		return new Messenger(store, new GroupDevice(book, device, others), server, inboxTopic, vault);
+		return new Messenger(store, new GroupDevice(book, device, others, () => Date.now() + skew.value + device.clockOffset), server, inboxTopic, vault, skew);
 	}
 
 	/** The public key by which others see who wrote. */
@@ -129,9 +134,31 @@ export class Messenger {
 		return this.#server.vapid !== '';
 	}
 
-	async subscribe(registration: ServiceWorkerRegistration): Promise<PushSubscription> {
+	/** The browser's push subscription; another one where it runs out soon, is for another server, or is to be another. */
+	async subscribe(registration: ServiceWorkerRegistration, another = false): Promise<PushSubscription> {
+		const key = applicationServerKey(this.#server.vapid);
 		const held = await registration.pushManager.getSubscription();
-		return held ?? registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: applicationServerKey(this.#server.vapid) as BufferSource });
+		if (held && !another && lasts(held, key)) {
+			return held;
+		}
+		await held?.unsubscribe();
+		return registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key as BufferSource });
+	}
+
+	/** Whether the push service says that the subscription is gone, by what the server knows. */
+	async isSubscriptionGone(): Promise<boolean> {
+		const { details } = await this.device.status();
+		return details?.routes.some((r) => r.provider === 'webpush' && (r.state === State.dead || r.doubt > 0n)) ?? false;
+	}
+
+	/** The time, by the server's clock as far as that is known: the one here may be wrong. */
+	now(): number {
+		return Date.now() + this.clockOffset;
+	}
+
+	/** How far the server's clock is ahead of this device's, in milliseconds, as far as that is known. */
+	get clockOffset(): number {
+		return this.skew.value + this.device.clockOffset;
 	}
 
 	/** Adds a chat whose members share a password. */
@@ -311,7 +338,7 @@ export class Messenger {
 
 	/** Writes a message; of a group, who of it is rung. It is kept and shown at once, and sent by {@link flush}. */
 	async write(chat: StoredChat, text: string, mentioned: readonly string[] = []): Promise<void> {
-		const at = Date.now(); // before the answers to it
+		const at = this.now(); // before the answers to it
 		const payload = utf8(text);
 		let [id, what]: [string, Outgoing['what']] = ['', { group: '', name: '', text, mentioned }];
 		if ('group' in chat.with) {
@@ -401,7 +428,7 @@ export class Messenger {
 		await this.listGroups();
 		const people = await this.store.people();
 		const wakes = new Map((await this.groups.book.groups()).map((g) => [g.id, g.wake]));
-		let [order, changed] = [Date.now(), false];
+		let [order, changed] = [this.now(), false];
 		const keep = async (message: StoredMessage, rings: boolean, alias: string): Promise<void> => {
 			const blocked = people.get(message.sender)?.blocked ?? false;
 			let isNew = await this.store.add(message, blocked || message.chat === open, alias);
@@ -469,33 +496,4 @@ export class Messenger {
 			mine: m.author === this.me, at: m.sent.getTime(), order: Math.max(order - maxLate, Math.min(order, m.sent.getTime())), ...(m.mention ? { mention: true } : {}),
 		};
 	}
-}
-
-/** The person's private key as it is kept. */
-export interface SealedIdentity {
-	readonly sealed: Uint8Array;
-}
-
-/** Reads the person's key, or makes it. One of an earlier version, which lay there as it is, is encrypted. */
-async function identityOf(store: AppStore, vault: SealedStore): Promise<Uint8Array> {
-	const held = await store.setting<SealedIdentity | Uint8Array>('identity');
-	if (held instanceof Uint8Array) {
-		await store.set('identity', { sealed: await vault.seal(held) } satisfies SealedIdentity);
-		return held;
-	}
-	const { sealed } = held ?? (await store.settle<SealedIdentity>('identity', { sealed: await vault.seal(newPrivateKey()) }));
-	return vault.unseal(sealed);
-}
-
-const chatOfGroup = (id: string): string => 'group-' + id;
-
-/** The device's chats that are no group's. */
-async function othersOf(store: AppStore, identity: Uint8Array, topic: Uint8Array): Promise<Chat[]> {
-	const chats: Chat[] = [{ name: inbox, topic, identity }];
-	for (const { id, with: how, mutedUntil } of await store.chats()) {
-		if ('key' in how) {
-			chats.push({ name: id, topic: how.topic, key: how.key, ...(isMuted({ mutedUntil }) ? { mutedUntil: new Date(mutedUntil!) } : {}) });
-		}
-	}
-	return chats;
 }

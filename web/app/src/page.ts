@@ -1,13 +1,16 @@
 // The window: chats on one side, the one that is open on the other.
 import { fromHex, type GroupInfo, workerMiner } from './client.js';
+import { Connection } from './connection.js';
 import { setUpDetails, showChat, showLink, showPerson } from './dialogs.js';
 import { attempt, button, dialog, element, input, make, onSubmit, setUpDialogs, status, words } from './dom.js';
 import { changes, Messenger } from './messenger.js';
 import { isMuted, senderOf, shortKey, titleOf } from './names.js';
+import { isOfChat, notifyOf } from './notify.js';
 import { readCamera, readPicture, readsQr } from './qr.js';
 import { type StoredChat, type StoredMessage, type StoredPerson } from './store.js';
 
 let messenger: Messenger;
+let connection: Connection;
 let open: string | undefined;
 /** Who of the open group can be mentioned, and by which words. */
 let mentionable = new Map<string, string>();
@@ -151,7 +154,7 @@ async function show(chat: string | undefined): Promise<void> {
 		void lookIntoGroups().catch(() => undefined);
 		element('text').focus();
 		const worker = await navigator.serviceWorker?.getRegistration();
-		(await worker?.getNotifications())?.filter((n) => (n.data as { chat?: string } | null)?.chat === chat).forEach((n) => n.close());
+		(await worker?.getNotifications())?.filter(isOfChat(chat)).forEach((n) => n.close());
 	}
 }
 
@@ -200,9 +203,10 @@ async function send(text: string): Promise<void> {
 	await draw();
 	try {
 		await messenger.flush();
-	} finally {
-		await draw();
+	} catch (error) {
+		connection.failed(error); // it waits, and is told so
 	}
+	await draw();
 }
 
 /** Follows a link that was pasted or scanned. */
@@ -281,7 +285,9 @@ function setUp(registration: ServiceWorkerRegistration | undefined): void {
 	notify.hidden = !registration || !messenger.pushes || Notification.permission !== 'default';
 	notify.addEventListener('click', () => void attempt('Turning on notifications', async () => {
 		if ((await Notification.requestPermission()) !== 'granted') {
-			throw new Error('the browser was told not to show any; its settings can change that');
+			await connection.draw(); // it tells what that means
+			notify.hidden = true;
+			return;
 		}
 		await messenger.register(await messenger.subscribe(registration!));
 		notify.hidden = true;
@@ -297,22 +303,18 @@ async function start(): Promise<void> {
 	changes.addEventListener('message', ({ data }) => (data === 'restored' ? location.reload() : void refresh()));
 	navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: string }>) => void show(data.open));
 	document.addEventListener('visibilitychange', () => void draw());
+	connection = new Connection({ messenger, registration, looking: () => (document.visibilityState === 'visible' ? open : undefined), changed: draw });
 	setUp(registration);
 
-	await attempt('Connecting', async () => {
-		const granted = registration && messenger.pushes && Notification.permission === 'granted';
-		await messenger.register(granted ? await messenger.subscribe(registration).catch(() => null) : null);
-		await messenger.history();
-		await messenger.catchUp();
-		await messenger.flush();
-	});
+	status('Connecting …');
+	await connection.connect();
+	status('');
 	await draw();
 	document.body.dataset['ready'] = 'yes'; // what follows is for as long as the window is open
 	await followLink();
 	window.addEventListener('hashchange', () => void followLink());
-	setInterval(() => void lookIntoGroups().catch((error: unknown) => console.warn('groups', error)), groupPause);
-	// One window at a time is rung; when it closes, the next one is.
-	void navigator.locks.request('listen', () => listen());
+	setInterval(() => void lookIntoGroups().catch((error: unknown) => connection.failed(error)), groupPause);
+	void connection.listen((body) => rung(body, registration));
 }
 
 /** How long messages of groups, which ring nobody, may wait while a group is looked at, in milliseconds, and while none is. */
@@ -332,18 +334,13 @@ async function lookIntoGroups(): Promise<void> {
 	await draw();
 }
 
-async function listen(): Promise<void> {
-	for (;;) {
-		try {
-			await messenger.device.listen(async (body) => {
-				await messenger.receive(body, document.visibilityState === 'visible' ? open : undefined);
-				await draw();
-			});
-		} catch (error) {
-			console.warn('listening ended', error);
-			await new Promise((resolve) => setTimeout(resolve, 30_000));
-			await messenger.register(null).catch(() => undefined);
-		}
+/** Takes what the server rings the window with. Who does not look at it is told by a notification, as if it were closed. */
+async function rung(body: string, registration: ServiceWorkerRegistration | undefined): Promise<void> {
+	const visible = document.visibilityState === 'visible';
+	const { fresh } = await messenger.receive(body, visible ? open : undefined);
+	await draw();
+	if (!visible && registration && Notification.permission === 'granted') {
+		await notifyOf(registration, messenger, fresh);
 	}
 }
 
@@ -353,4 +350,7 @@ async function refresh(): Promise<void> {
 	await draw();
 }
 
-start().catch((error: unknown) => status(`The server cannot be reached: ${words(error)}`));
+start().catch((error: unknown) => {
+	const clock = /offer (has expired|is of the future)/.test(words(error)) ? ` Is the clock of this device right? It says ${new Date().toLocaleString()}.` : '';
+	status(`The app cannot begin: ${words(error)}.${clock}`);
+});

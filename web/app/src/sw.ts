@@ -1,7 +1,7 @@
 // The service worker: it keeps the app to be opened without a network, and shows what pushes tell of.
 import { PayloadKind } from './client.js';
 import { changes, Messenger } from './messenger.js';
-import { senderOf, titleOf } from './names.js';
+import { isOfChat, notify, notifyOf } from './notify.js';
 import { AppStore } from './store.js';
 
 interface Extendable extends Event {
@@ -74,11 +74,7 @@ on<FetchEvent>('fetch', (event) => {
 
 on<PushEvent>('push', (event) => event.waitUntil(pushed(event.data?.text() ?? '')));
 
-/** An answer can be written in the notification itself where the browser knows the type `text`; elsewhere the button opens the chat. */
-const actions = [{ action: 'reply', type: 'text', title: 'Reply', placeholder: 'Message' }, { action: 'read', title: 'Mark as read' }];
-
-const show = (title: string, options: NotificationOptions & { actions?: typeof actions }): Promise<void> =>
-	self.registration.showNotification(title, { icon: '/icon.svg', ...options });
+const show = (title: string, options: NotificationOptions): Promise<void> => notify(self.registration, title, options);
 
 async function using<T>(task: (messenger: Messenger) => Promise<T>): Promise<T> {
 	const messenger = await Messenger.open(self.location.origin);
@@ -104,13 +100,7 @@ async function pushed(body: string): Promise<void> {
 /** Takes a push, and says whether something was shown. */
 async function handled(messenger: Messenger, body: string): Promise<boolean> {
 	const { event, fresh } = await messenger.receive(body);
-	const chats = new Map((await messenger.store.chats()).map((c) => [c.id, titleOf(c)]));
-	const people = await messenger.store.people();
-	for (const m of fresh) {
-		const named = people.get(m.sender)?.name || m.said;
-		const text = m.text.slice(0, 240);
-		await show(chats.get(m.chat) ?? 'Message', { body: named ? `${senderOf(m, people)}: ${text}` : text, tag: m.hash, data: { chat: m.chat }, actions });
-	}
+	await notifyOf(self.registration, messenger, fresh);
 	await closeWhere((n) => event.dismissed.includes(n.tag));
 	if (fresh.length > 0) {
 		return true;
@@ -126,7 +116,11 @@ async function closeWhere(which: (n: Notification) => boolean): Promise<void> {
 	(await self.registration.getNotifications()).filter(which).forEach((n) => n.close());
 }
 
-const ofChat = (chat: string) => (n: Notification): boolean => (n.data as { chat?: string } | null)?.chat === chat;
+// The browser has another subscription, or none any more: the server is to know.
+on<Extendable>('pushsubscriptionchange', (event) => event.waitUntil(using(async (messenger) => messenger.register(await messenger.subscribe(self.registration)))));
+
+// The network is back, and no window is there to send what waits.
+on<Extendable>('sync', (event) => event.waitUntil(using((messenger) => messenger.flush())));
 
 on<NotificationEvent>('notificationclick', (event) => {
 	const { notification, action, reply } = event;
@@ -145,7 +139,7 @@ on<NotificationEvent>('notificationclick', (event) => {
 async function read(id: string): Promise<void> {
 	await new AppStore().markRead(id);
 	changes.postMessage('changed');
-	await closeWhere(ofChat(id));
+	await closeWhere(isOfChat(id));
 }
 
 async function answer(id: string, text: string): Promise<void> {

@@ -1,7 +1,7 @@
 // The node with its door and its app, an emulated Web Push service, and Chromium: what the test and the
 // screenshots drive. Chromium is Debian's; CHROMIUM names another.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -51,8 +51,14 @@ export async function start() {
 	const table = (await service.line('KeyFile')).passed;
 	const config = join(directory, 'node.toml');
 	writeFileSync(config, `[Node]\nListenAddr = "127.0.0.1:0"\nNAT = "none"\nNoDiscovery = true\n[Door]\nEnabled = true\nApp = true\nPort = 0\n[[Push.Provider]]\nType = "direct"\n${table}`);
-	const node = new Program(binary, '--datadir', join(directory, 'data'), '--push', '--ipcdisable', '--config', config);
-	const url = (await node.line('door:')).rest;
+	let node;
+	const startNode = async () => {
+		node = new Program(binary, '--datadir', join(directory, 'data'), '--push', '--ipcdisable', '--config', config);
+		return (await node.line('door:')).rest;
+	};
+	const url = await startNode();
+	const text = readFileSync(config, 'utf8');
+	writeFileSync(config, text.replace('Port = 0', `Port = ${new URL(url).port}`)); // where browsers know it
 	const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
 	if (!executablePath) {
 		throw new Error('there is no Chromium: install Debian\'s package chromium, or name one in CHROMIUM');
@@ -63,7 +69,8 @@ export async function start() {
 		args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
 	});
 	return {
-		url, browser, pushes,
+		url, browser, pushes, startNode,
+		stopNode: () => node.stop(),
 		/** Makes a push subscription at the emulated service. */
 		subscribe: async () => (await fetch(`${pushes}/-/devices`, { method: 'POST' })).json(),
 		stop: async () => {
@@ -89,9 +96,9 @@ export async function* bodies(pushes, token, signal) {
 }
 
 /** Opens the app, or another page of its origin, as a person of their own: nothing is shared with other windows. */
-export async function person(world, { subscription, viewport = { width: 1100, height: 720 }, dark = false, path = '' } = {}) {
+export async function person(world, { subscription, viewport = { width: 1100, height: 720 }, dark = false, path = '', permissions = ['notifications'] } = {}) {
 	const context = await world.browser.createBrowserContext();
-	await context.overridePermissions(world.url, ['notifications']);
+	await context.overridePermissions(world.url, permissions);
 	const page = await context.newPage();
 	page.problems = [];
 	page.on('pageerror', (error) => page.problems.push(error.message));
@@ -108,7 +115,7 @@ export async function person(world, { subscription, viewport = { width: 1100, he
 			if (!made) {
 				throw new Error('there is no push service');
 			}
-			held = { endpoint: made.address, getKey: (name) => bytes(made.keys[name === 'p256dh' ? 0 : 1]) };
+			held = { endpoint: made.address, expirationTime: null, getKey: (name) => bytes(made.keys[name === 'p256dh' ? 0 : 1]) };
 			return held;
 		};
 	}, subscription ?? null);

@@ -187,7 +187,7 @@ export class Asker {
 	 * it rings the device with, until the stream ends. Rejects with a DeviceError: the
 	 * server's refusal, `inactive`, or `no-reply`.
 	 */
-	async *rings(signal: AbortSignal): AsyncGenerator<string> {
+	async *rings(signal: AbortSignal, stands: () => void = () => undefined): AsyncGenerator<string> {
 		const { transport, registrationKey, miner, clock } = this.config;
 		if (!transport.ring) {
 			throw new TypeError('the transport has no stream for rings');
@@ -218,6 +218,7 @@ export class Asker {
 					const reply = await this.#reply(envelope);
 					if (reply && equal(reply.id, request.id)) {
 						await this.#standsBy(reply);
+						stands();
 					} else if (reply?.body?.kind === 'ring' && isZero(reply.id)) {
 						yield text(reply.body.body);
 					}

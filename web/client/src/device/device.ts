@@ -74,6 +74,14 @@ export interface DeviceStatus {
 	readonly details: StatusReply | undefined;
 }
 
+/** How {@link Device.listen} listens. */
+export interface ListenOptions {
+	/** Ends it. */
+	readonly signal?: AbortSignal | undefined;
+	/** Told that the stream stands, and that it was lost and is opened again. */
+	readonly changed?: ((stands: boolean) => void) | undefined;
+}
+
 /** Returns a random group id for {@link Registration.group}. */
 export const newGroup = (): Uint8Array => random(maxGroup);
 
@@ -404,13 +412,13 @@ export class Device {
 	 * stream that is lost is opened again by itself, and the device is then rung for what it
 	 * missed. It rejects when the server does not wake the device: register, and listen again.
 	 */
-	async listen(ring: (body: string) => Promise<void> | void, options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+	async listen(ring: (body: string) => Promise<void> | void, options: ListenOptions = {}): Promise<void> {
 		const { clock } = this.#asker.config;
 		await limited([this.#life.signal, options.signal], undefined, async (signal) => {
 			for (let pause = firstListenPause; ; pause = Math.min(2 * pause, maxListenPause)) {
 				const began = clock.now();
 				try {
-					for await (const body of this.#asker.rings(signal)) {
+					for await (const body of this.#asker.rings(signal, () => options.changed?.(true))) {
 						pause = firstListenPause;
 						try {
 							await ring(body);
@@ -430,6 +438,7 @@ export class Device {
 						throw error;
 					}
 				}
+				options.changed?.(false);
 				if (clock.now() - began > maxListenPause) {
 					pause = firstListenPause; // it stood, so that what ended it is not what was in the way before
 				}

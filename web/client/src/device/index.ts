@@ -10,7 +10,7 @@ export { type Chat, passwordChat, type Preview, previewLength } from './chat.js'
 export { type Clock, systemClock } from './clock.js';
 export { compose, maxName, type Profile } from './compose.js';
 export { type DeviceEvent } from './delivery.js';
-export { Device, type DeviceConfig, type DeviceStatus, newGroup, type Registration } from './device.js';
+export { Device, type DeviceConfig, type DeviceStatus, type ListenOptions, newGroup, type Registration } from './device.js';
 export { type DoorOptions, DoorTransport } from './door.js';
 export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';
 export { applicationServerKey, type DiscoveredServer, providerInfo, readOffer } from './offers.js';

@@ -56,6 +56,7 @@ interface Held {
 export class GroupDevice {
 	readonly book: Book;
 	readonly device: Device;
+	readonly #now: () => number;
 	#others: readonly Chat[];
 	#turn: Promise<unknown> = Promise.resolve();
 	#held: Held[] = [];
@@ -64,8 +65,12 @@ export class GroupDevice {
 	/** How many messages of groups came in this run from nobody who was a member, or made no sense. */
 	ignored = 0;
 
-	/** @param others the device's chats that are no group's */
-	constructor(book: Book, device: Device, others: readonly Chat[]) {
+	/**
+	 * @param others the device's chats that are no group's
+	 * @param now the time, Unix milliseconds, where the clock of the platform may be wrong
+	 */
+	constructor(book: Book, device: Device, others: readonly Chat[], now: () => number = Date.now) {
+		this.#now = now;
 		this.book = book;
 		this.device = device;
 		this.#others = others;
@@ -118,7 +123,7 @@ export class GroupDevice {
 			const { topics, since } = await this.book.rings(id);
 			await this.#look(topics, since);
 			await this.#tend();
-			const invited = await this.book.intend(id, change);
+			const invited = await this.book.intend(id, change, this.#now());
 			const all: NewMember[] = [];
 			for (const to of invited) {
 				all.push({ to, payload: await this.book.invite(id, to) });
@@ -131,7 +136,7 @@ export class GroupDevice {
 	/** Begins a group. */
 	found(name: string): Promise<Hex> {
 		return this.#inTurn(async () => {
-			const id = await this.book.found(name);
+			const id = await this.book.found(name, this.#now());
 			await this.#tend().catch(() => undefined);
 			return id;
 		});
@@ -175,7 +180,7 @@ export class GroupDevice {
 		await this.#inTurn(async () => {
 			const say = hex0x(random(32));
 			for (const k of admins) {
-				await this.#ring(id, FrameKind.leave, say, new Uint8Array(0), k, { sent: new Date() });
+				await this.#ring(id, FrameKind.leave, say, new Uint8Array(0), k, { sent: new Date(this.#now()) });
 			}
 			await this.book.quit(id);
 			await this.#align();
@@ -193,7 +198,7 @@ export class GroupDevice {
 			if (body.length > maxBody) {
 				throw new GroupError('invalid', `a message of ${body.length} bytes, at most ${maxBody}`);
 			}
-			const { id = hex0x(random(32)), sent = new Date(), mentioned = [], profile } = options;
+			const { id = hex0x(random(32)), sent = new Date(this.#now()), mentioned = [], profile } = options;
 			const to = [...new Set(mentioned)].filter((k) => k !== this.book.me);
 			const { place, epoch } = await this.book.writing(group);
 			await this.book.ringing(group, id, body, to, sent.getTime());
@@ -325,7 +330,7 @@ export class GroupDevice {
 	}
 
 	async #duties(): Promise<boolean> {
-		const now = Date.now();
+		const now = this.#now();
 		const changed = await this.book.tidy(now);
 		for (let letters = await this.book.owed(lettersAtOnce); letters.length > 0; letters = await this.book.owed(lettersAtOnce)) {
 			for (const l of letters) {
@@ -341,7 +346,7 @@ export class GroupDevice {
 
 	async #send({ to, places, body }: Letter): Promise<void> {
 		for (const { topic } of places) {
-			const draft = compose({ topic, to: fromHex(to), payload: body, sign: this.book.identity }, new Date());
+			const draft = compose({ topic, to: fromHex(to), payload: body, sign: this.book.identity }, new Date(this.#now()));
 			await this.device.post(await encrypt(draft), { wake: true });
 		}
 	}

@@ -1,0 +1,150 @@
+// The window's connection with the server, and what is told when there is none.
+import { maxSkew } from './clock.js';
+import { button, element, make, words } from './dom.js';
+import { type Messenger } from './messenger.js';
+
+/** How long it takes until the server is tried again, and the longest that this grows to, in milliseconds. */
+const firstPause = 3_000;
+const maxPause = 120_000;
+
+/** What a connection needs of the window. */
+export interface Surroundings {
+	readonly messenger: Messenger;
+	readonly registration: ServiceWorkerRegistration | undefined;
+	/** The chat that is looked at. */
+	looking(): string | undefined;
+	/** Draws what came. */
+	changed(): Promise<void>;
+}
+
+export class Connection {
+	readonly #around: Surroundings;
+	#problem: string | undefined;
+	/** Another window is rung, and this one waits for its turn. */
+	#second = false;
+	#busy: Promise<void> | undefined;
+	#pause = firstPause;
+	#timer: ReturnType<typeof setTimeout> | undefined;
+	readonly #dismissed = new Set<string>();
+
+	constructor(around: Surroundings) {
+		this.#around = around;
+		window.addEventListener('online', () => void this.connect());
+		window.addEventListener('offline', () => void this.draw());
+		// One window at a time is rung; when it closes, the next one is.
+		void navigator.locks.request('listen', { ifAvailable: true }, async (lock) => {
+			this.#second = lock === null;
+		});
+	}
+
+	/** Registers, asks for what was missed, and sends what waits. It does not reject: what is in the way is told, and tried again. */
+	connect(): Promise<void> {
+		clearTimeout(this.#timer);
+		return (this.#busy ??= this.#once().finally(() => (this.#busy = undefined)));
+	}
+
+	async #once(): Promise<void> {
+		const { messenger, looking, changed } = this.#around;
+		try {
+			await this.#register();
+			await messenger.history(looking());
+			await messenger.catchUp();
+			await messenger.flush();
+			[this.#problem, this.#pause] = [undefined, firstPause];
+		} catch (error) {
+			this.failed(error);
+			if (await messenger.skew.look().catch(() => false)) {
+				this.#pause = firstPause; // it may be that alone
+				setTimeout(() => void this.connect());
+			}
+		}
+		await changed();
+		await this.draw();
+	}
+
+	/** Tells what went wrong with the server, and tries it again later. */
+	failed(error: unknown): void {
+		console.warn('the server', error);
+		this.#problem = words(error);
+		clearTimeout(this.#timer);
+		this.#timer = setTimeout(() => void this.connect(), this.#pause);
+		this.#pause = Math.min(2 * this.#pause, maxPause);
+		void this.#sendLater();
+		void this.draw();
+	}
+
+	// Has the service worker send what waits, if the window is closed before there is a network.
+	async #sendLater(): Promise<void> {
+		const { sync } = (this.#around.registration ?? {}) as { sync?: { register(tag: string): Promise<void> } };
+		await sync?.register('outbox').catch(() => undefined);
+	}
+
+	async #register(): Promise<void> {
+		const { messenger, registration } = this.#around;
+		const granted = registration && messenger.pushes && Notification.permission === 'granted';
+		const subscription = granted ? await messenger.subscribe(registration).catch(() => null) : null;
+		await messenger.register(subscription);
+		if (subscription && (await messenger.isSubscriptionGone())) {
+			await messenger.register(await messenger.subscribe(registration!, true));
+		}
+	}
+
+	/** Is rung for as long as the window is there, in turn with other windows. */
+	async listen(ring: (body: string) => Promise<void>): Promise<void> {
+		await navigator.locks.request('listen', async () => {
+			this.#second = false;
+			await this.draw();
+			for (;;) {
+				try {
+					await this.#around.messenger.device.listen(ring, { changed: (stands) => void this.#stream(stands) });
+				} catch (error) {
+					console.warn('listening ended', error);
+					await new Promise((resolve) => setTimeout(resolve, this.#pause));
+					await this.connect();
+				}
+			}
+		});
+	}
+
+	#stream(stands: boolean): void {
+		if (!stands || this.#problem !== undefined) {
+			void this.connect(); // which tells, if the server is not there
+		}
+	}
+
+	/** Shows what the person is to know, in words. */
+	async draw(): Promise<void> {
+		const waiting = (await this.#around.messenger.store.outgoing()).length;
+		const told: string[] = [];
+		const rest = waiting === 0 ? 'What you write is sent when it is back.' : `${waiting === 1 ? 'One message waits' : `${waiting} messages wait`} to be sent.`;
+		if (!navigator.onLine) {
+			told.push(`You are offline. ${rest}`);
+		} else if (this.#problem !== undefined) {
+			told.push(`The server cannot be reached: ${this.#problem}. It is tried again by itself. ${rest}`);
+		}
+		const skew = this.#around.messenger.clockOffset;
+		if (Math.abs(skew) > maxSkew) {
+			told.push(`The clock of this device is ${duration(Math.abs(skew))} ${skew < 0 ? 'fast' : 'slow'}. Set it right: pushes and other apps depend on it.`);
+		}
+		const optional: string[] = [];
+		if (this.#around.messenger.pushes && window.Notification?.permission === 'denied') {
+			optional.push('The browser was told to show no notifications of this app. While no window is open, nothing tells you of messages. The settings of the browser can change that.');
+		}
+		if (this.#second) {
+			optional.push('The app is open in another window too. That one is told of new messages, and this one shows them as well.');
+		}
+		const rows = [...told.map((text) => make('li', {}, text)), ...optional.filter((text) => !this.#dismissed.has(text)).map((text) => make('li', {}, text, ' ', button('Hide', {}, () => {
+			this.#dismissed.add(text);
+			void this.draw();
+		})))];
+		if (element('notices').textContent !== rows.map((row) => row.textContent).join('')) {
+			element('notices').replaceChildren(...rows); // and is read out once
+		}
+	}
+}
+
+/** A length of time in words. */
+function duration(milliseconds: number): string {
+	const minutes = Math.round(milliseconds / 60_000);
+	return minutes < 120 ? `${minutes} minutes` : minutes < 48 * 60 ? `${Math.round(minutes / 60)} hours` : `${Math.round(minutes / 1440)} days`;
+}
