@@ -52,8 +52,9 @@ export class Connection {
 			await messenger.flush();
 			[this.#problem, this.#pause] = [undefined, firstPause];
 		} catch (error) {
-			this.failed(error);
-			if (await messenger.skew.look().catch(() => false)) {
+			const other = await messenger.meet(location.origin).then((met) => !met.same, () => false);
+			this.failed(other ? new Error('another server answers at this address than the one that has your account; Settings show it') : error);
+			if (!other && (await messenger.skew.look().catch(() => false))) {
 				this.#pause = firstPause; // it may be that alone
 				setTimeout(() => void this.connect());
 			}

@@ -3,20 +3,13 @@
 import {
 	applicationServerKey, Book, compose, decodeInvitation, Device, DeviceError, type DeviceEvent, DoorTransport, encrypt, fromHex, GroupDevice,
 	type GroupEvent, type GroupInfo, type GroupMessage, hex0xOf, hexOf, IndexedDbStore, isInvitation, keyFromPassword, maxName, type Miner, Mode, parsePublicKey,
-	parseTopic, type Preview, providerInfo, publicKeyOf, random, type Route, SealedStore, sealedName, State, systemClock, textOf, topicFor, utf8, webPushRoute,
+	parseTopic, type Preview, publicKeyOf, random, type Route, SealedStore, sealedName, State, systemClock, textOf, topicFor, utf8, webPushRoute,
 } from './client.js';
 import { Skew } from './clock.js';
 import { isMuted, printableName, shortKey } from './names.js';
 import { chatOfGroup, identityOf, inbox, lasts, othersOf, type SealedIdentity } from './parts.js';
+import { isSameServer, measureServer, meetServer, type MetServer, type Server } from './server.js';
 import { AppStore, type Outgoing, type SharedKey, type StoredChat, type StoredMessage } from './store.js';
-
-/** The server, as it was met for the first time. Another key at the same address is another server. */
-interface Server {
-	readonly pushKey: Uint8Array;
-	readonly nodeKey: Uint8Array;
-	readonly vapid: string;
-	readonly direct: boolean;
-}
 
 /** Tells the other windows that something changed. */
 export const changes = new BroadcastChannel('whisperpush');
@@ -75,12 +68,7 @@ export class Messenger {
 		let server = await store.setting<Server>('server');
 		if (!server) {
 			await skew.look();
-			const { pushKey, nodeKey, offer } = await transport.offer({ now: new Date(Date.now() + skew.value) });
-			if (!nodeKey) {
-				throw new Error('the server names its node in a way that this app does not know');
-			}
-			const vapid = providerInfo(offer, 'webpush') ?? '';
-			server = await store.settle('server', { pushKey, nodeKey, vapid, direct: providerInfo(offer, 'direct') !== undefined });
+			server = await store.settle('server', (await meetServer(origin, new Date(Date.now() + skew.value))).server);
 		}
 		const vault = await SealedStore.open(new IndexedDbStore());
 		await vault.migrate(hexOf(server.pushKey));
@@ -127,6 +115,17 @@ export class Messenger {
 		if (routes.length > 0) {
 			await this.device.register({ routes });
 		}
+	}
+
+	/** Asks the server what it offers now, and tells whether it is the one that has the account. */
+	async meet(origin: string): Promise<MetServer & { readonly same: boolean }> {
+		const met = await measureServer(origin, new Date(this.now()));
+		return { ...met, same: isSameServer(met.server, this.#server) };
+	}
+
+	/** Has another server in the place of the one that had the account. The app is to be opened anew after that: it begins an account there. */
+	async moveTo(server: Server): Promise<void> {
+		await this.store.set('server', server);
 	}
 
 	/** Whether the server wakes by Web Push. */
@@ -214,7 +213,7 @@ export class Messenger {
 	}
 
 	/** Begins a chat with whoever gave a contact link. Throws if it is none. */
-	async meet(link: { readonly key: string; readonly at: string; readonly name: string }): Promise<StoredChat> {
+	async meetPerson(link: { readonly key: string; readonly at: string; readonly name: string }): Promise<StoredChat> {
 		const key = hex0xOf(parsePublicKey(link.key));
 		if (key === this.me) {
 			throw new Error('this is your own link: give it to others');

@@ -190,7 +190,7 @@ async function follow(parameters: URLSearchParams): Promise<void> {
 	if (!key || !at) {
 		throw new Error('this is no link of this app');
 	}
-	const chat = await messenger.meet({ key, at, name: parameters.get('name') ?? '' });
+	const chat = await messenger.meetPerson({ key, at, name: parameters.get('name') ?? '' });
 	await show(chat.id);
 }
 

@@ -52,8 +52,9 @@ export async function start() {
 	const config = join(directory, 'node.toml');
 	writeFileSync(config, `[Node]\nListenAddr = "127.0.0.1:0"\nNAT = "none"\nNoDiscovery = true\n[Door]\nEnabled = true\nApp = true\nPort = 0\n[[Push.Provider]]\nType = "direct"\n${table}`);
 	let node;
-	const startNode = async () => {
-		node = new Program(binary, '--datadir', join(directory, 'data'), '--push', '--ipcdisable', '--config', config);
+	/** Starts the node; with another name of its data it is another server. */
+	const startNode = async (data = 'data') => {
+		node = new Program(binary, '--datadir', join(directory, data), '--push', '--ipcdisable', '--config', config);
 		return (await node.line('door:')).rest;
 	};
 	const url = await startNode();
