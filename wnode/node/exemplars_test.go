@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/config"
+	"whisperpush/pushext/client"
 )
 
 // With the steps of wake-ups in the log, a bucket of their times names a registration as the log does; without, nothing does.
@@ -21,7 +22,11 @@ func TestExemplarsOfSlowWakeUps(t *testing.T) {
 	}{{4, true}, {3, false}} {
 		w.cfg.Log = config.Log{Verbosity: tt.verbosity, Format: "json"}
 		w.restart(t, true)
-		d := w.register(t)
+		enter := w.register
+		if !tt.traced { // it is registered
+			enter = func(t *testing.T) *client.Device { return w.device(t, w.PushKey()) }
+		}
+		d := enter(t)
 		w.post(t, "supper")
 		require.Equal(t, []string{"supper"}, shows(t, d, w.ring(t)))
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.http[0].Addr.String()+"/metrics", nil)
