@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	emulate KIND…         run wnode emulate of each in the background, until the script ends; KIND.toml is its table, and
 //	                      $KIND its URL
 //	answers URL JSON      have the emulator at URL answer its next pushes like that, a list of emulate.Answer
+//	until REGEXP CMD…     exec CMD again and again until a line of its output matches: what it asks for is on its way
 //	damage DIR            flip a bit in the middle of the manifest in DIR
 //	freeport              $FREE is a port of the loopback interface that nobody listens on
 //	hash                  $HASH is the hash that the last command printed
@@ -69,6 +70,7 @@ func scripts(dir string) testscript.Params {
 			"up":       upCmd,
 			"emulate":  emulateCmd,
 			"answers":  answersCmd,
+			"until":    untilCmd,
 			"down":     downCmd,
 			"hangup":   hangupCmd,
 			"occupy":   occupyCmd,
@@ -115,6 +117,23 @@ func refusesCmd(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if !regexp.MustCompile(args[0]).MatchString(strings.TrimSuffix(said, "\n")) {
 		ts.Fatalf("stderr does not match %s: %s", args[0], said)
+	}
+}
+
+func untilCmd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP CMD…")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no line matches %s", args[0])
+		}
 	}
 }
 
