@@ -32,10 +32,12 @@ model: ## 20,000 seeded histories of up to three phones: crashes, lost and repea
 test-postgres: ## what keeps its data in PostgreSQL, against a server of its own (needs Debian's postgresql)
 	$(GO) test -race -shuffle=on -count=1 -timeout 10m ./postgres/... ./testutil/genuinepostgres
 
-test-web: ## the TypeScript package in web/client: types, vectors of both languages, fuzzing (needs Node 20.19 and npm)
+test-web: ## the TypeScript package in web/client: types, vectors of both languages, fuzzing; web3-shh against a node (needs Node 20.19 and npm)
 	npm --prefix web/client ci --no-audit --no-fund
 	npm --prefix web/client run check
 	npm --prefix web/client test
+	npm --prefix testutil/web3shh ci --no-audit --no-fund
+	npm --prefix testutil/web3shh test
 
 test-app: ## the messenger in web/app, driven in Chromium (needs Node, npm and Debian's chromium)
 	npm --prefix web/client ci --no-audit --no-fund
