@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/gorilla/websocket"
 )
 
 // WebPushConfig configures an emulated Web Push service.
@@ -35,8 +36,9 @@ type WebPushConfig struct {
 type WebPush struct {
 	*Service
 
-	mu            sync.Mutex // guards the following field
+	mu            sync.Mutex // guards the following fields
 	subscriptions map[string]*Subscription
+	agents        map[string]*agent // browsers by uaid
 }
 
 // Subscription is what a user agent gives its application.
@@ -48,11 +50,14 @@ type Subscription struct {
 
 	private   *ecdh.PrivateKey
 	serverKey string // VAPID public key it is restricted to; "" is any
+
+	agent   *agent // the browser that has the keys; nil: they are here
+	channel string // what it calls the subscription
 }
 
 // StartWebPush listens.
 func StartWebPush(cfg WebPushConfig) (*WebPush, error) {
-	p := &WebPush{subscriptions: make(map[string]*Subscription)}
+	p := &WebPush{subscriptions: make(map[string]*Subscription), agents: make(map[string]*agent)}
 	var err error
 	p.Service, err = listen(cfg.Addr, cfg.TLS, rules{}, vocabulary{}, func() string { return "/push/" + text(32) }, http.HandlerFunc(p.receive))
 	if err != nil {
@@ -79,6 +84,10 @@ func (p *WebPush) Subscribe(serverKey string) (*Subscription, error) {
 }
 
 func (p *WebPush) receive(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" && websocket.IsWebSocketUpgrade(r) {
+		p.attend(w, r)
+		return
+	}
 	raw, err := content(r)
 	p.mu.Lock()
 	subscription := p.subscriptions[r.URL.Path]
@@ -106,6 +115,9 @@ func (p *WebPush) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.accept(push)
+	if subscription.agent != nil {
+		subscription.deliver(push)
+	}
 	p.perform(w, r, a)
 	if a.answered() {
 		return
@@ -142,7 +154,12 @@ func (p *WebPush) read(r *http.Request, s *Subscription, raw []byte) (int, Push)
 	case s.serverKey != "" && s.serverKey != key:
 		return http.StatusForbidden, Push{}
 	}
-	body, err := s.decrypt(raw)
+	var body []byte // that of a browser's only the browser can read
+	if s.agent == nil {
+		body, err = s.decrypt(raw)
+	} else {
+		_, _, _, err = sealedForm(raw)
+	}
 	if err != nil {
 		return http.StatusBadRequest, Push{}
 	}
@@ -186,15 +203,24 @@ func verifyVAPID(header, origin string) (string, error) {
 	return params["k"], nil
 }
 
-// decrypt opens a message of one record, as the user agent does.
-func (s *Subscription) decrypt(raw []byte) ([]byte, error) {
+// sealedForm takes a message of one record apart.
+func sealedForm(raw []byte) (salt, sender, record []byte, err error) {
 	const header = 16 + 4 + 1 + 65
 	if len(raw) < header+18 || raw[20] != 65 {
-		return nil, errors.New("malformed header")
+		return nil, nil, nil, errors.New("malformed header")
 	}
-	salt, size, sender := raw[:16], binary.BigEndian.Uint32(raw[16:20]), raw[21:header]
-	if record := len(raw) - header; uint32(record) > size {
-		return nil, errors.New("more than one record")
+	salt, sender, record = raw[:16], raw[21:header], raw[header:]
+	if uint32(len(record)) > binary.BigEndian.Uint32(raw[16:20]) {
+		return nil, nil, nil, errors.New("more than one record")
+	}
+	return salt, sender, record, nil
+}
+
+// decrypt opens a message of one record, as the user agent does.
+func (s *Subscription) decrypt(raw []byte) ([]byte, error) {
+	salt, sender, record, err := sealedForm(raw)
+	if err != nil {
+		return nil, err
 	}
 	public, err := ecdh.P256().NewPublicKey(sender)
 	if err != nil {
@@ -220,7 +246,7 @@ func (s *Subscription) decrypt(raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := gcm.Open(nil, derive(ikm, salt, "Content-Encoding: nonce\x00", 12), raw[header:], nil)
+	plain, err := gcm.Open(nil, derive(ikm, salt, "Content-Encoding: nonce\x00", 12), record, nil)
 	if err != nil {
 		return nil, err
 	}
