@@ -39,7 +39,7 @@ test-web: ## the TypeScript package in web/client: types, vectors of both langua
 	npm --prefix testutil/web3shh ci --no-audit --no-fund
 	npm --prefix testutil/web3shh test
 
-test-app: ## the messenger in web/app, driven in Chromium (needs Node, npm and Debian's chromium)
+test-app: ## the messenger in web/app, driven in Chromium and Firefox (needs Node, npm and Debian's chromium and firefox-esr)
 	npm --prefix web/client ci --no-audit --no-fund
 	npm --prefix web/app ci --no-audit --no-fund
 	npm --prefix web/app run check

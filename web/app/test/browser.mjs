@@ -1,5 +1,5 @@
-// The node with its door and its app, an emulated Web Push service, and Chromium: what the test and the
-// screenshots drive. Chromium is Debian's; CHROMIUM names another.
+// The node with its door and its app, an emulated Web Push service, and a browser: what the tests and the
+// screenshots drive. Browsers are Debian's; CHROMIUM and FIREFOX name others.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -38,8 +38,39 @@ class Program {
 	}
 }
 
-/** Starts everything; `stop` ends it. */
-export async function start() {
+/** Chromium, which is told of pushes by the debugging protocol. */
+function chromium() {
+	const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
+	if (!executablePath) {
+		throw new Error('there is no Chromium: install Debian\'s package chromium, or name one in CHROMIUM');
+	}
+	return puppeteer.launch({
+		executablePath,
+		// A container has neither a user of its own nor a large /dev/shm.
+		args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
+	});
+}
+
+/** Where Firefox is: Debian's firefox-esr, or what FIREFOX names; undefined if there is none. */
+export const firefoxPath = process.env.FIREFOX ?? ['/usr/bin/firefox-esr', '/usr/bin/firefox'].find((p) => existsSync(p));
+
+/** Firefox, with the emulated service as its own push service: subscriptions and pushes are what they are for anybody. */
+export function firefox(pushes) {
+	return puppeteer.launch({
+		browser: 'firefox',
+		executablePath: firefoxPath,
+		extraPrefsFirefox: {
+			'dom.push.connection.enabled': true,
+			'dom.push.serverURL': pushes.replace(/^http/, 'ws') + '/',
+			'dom.push.testing.allowInsecureServerURL': true,
+			'permissions.default.desktop-notification': 1,
+			'alerts.useSystemBackend': false, // of a desktop, which there may not be
+		},
+	});
+}
+
+/** Starts everything; `stop` ends it. `launch` is given the push service. */
+export async function start(launch = chromium) {
 	const directory = mkdtempSync(join(tmpdir(), 'wnode'));
 	const binary = join(directory, 'wnode');
 	const built = spawnSync('go', ['build', '-o', binary, './cmd/wnode'], { cwd: root, encoding: 'utf8' });
@@ -60,15 +91,7 @@ export async function start() {
 	const url = await startNode();
 	const text = readFileSync(config, 'utf8');
 	writeFileSync(config, text.replace('Port = 0', `Port = ${new URL(url).port}`)); // where browsers know it
-	const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
-	if (!executablePath) {
-		throw new Error('there is no Chromium: install Debian\'s package chromium, or name one in CHROMIUM');
-	}
-	const browser = await puppeteer.launch({
-		executablePath,
-		// A container has neither a user of its own nor a large /dev/shm.
-		args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
-	});
+	const browser = await launch(pushes);
 	return {
 		url, browser, pushes, startNode,
 		stopNode: () => node.stop(),
