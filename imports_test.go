@@ -64,10 +64,11 @@ var layers = map[string][]string{
 	"wnode/door":       {"whisper"},
 	"web/app":          {},
 	"wnode/rpc/shh":    {"whisper"},
+	"wnode/rpc/shhext": {"whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "wnode/rpc/shh"},
 	"wnode/rpc/push":   {"whisper", "pushext/client", "pushext/pushwire"},
 	"wnode/node": append([]string{
 		"config", "whisper", "whisper/devp2p", "durable", "mailserver", "mailserver/archive", "mailserver/archive/portable", "postgres", "cluster", "pushext", "pushext/attempt", "pushext/credentials",
-		"pushext/pushserver", "pushext/pushwire", "pushext/voucher", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/push", "wnode/rpc/shh", "wnode/statuspage",
+		"pushext/pushserver", "pushext/pushwire", "pushext/voucher", "web/app", "wnode/backup", "wnode/door", "wnode/health", "wnode/rpc", "wnode/rpc/push", "wnode/rpc/shh", "wnode/rpc/shhext", "wnode/statuspage",
 	}, providers...),
 	"wnode": {
 		"config", "whisper", "whisper/uplink", "mailserver/mailclient", "mailserver/mailwire", "mailserver/archive", "mailserver/archive/foreign", "mailserver/archive/portable", "postgres", "pushext", "pushext/client", "pushext/client/evidence", "pushext/client/group", "pushext/client/inbox", "pushext/client/servers", "pushext/credentials",

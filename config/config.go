@@ -265,7 +265,7 @@ type HTTP struct {
 	//
 	//flag:http.port PORT
 	Port int
-	// Namespaces served: shh, net, web3, push, admin; at least one.
+	// Namespaces served: shh, shhext, net, web3, push, admin; at least one.
 	//
 	//flag:http.api NAMES
 	API []string
@@ -293,7 +293,7 @@ type WS struct {
 	//
 	//flag:ws.port PORT
 	Port int
-	// Namespaces served: shh, net, web3, push, admin; at least one.
+	// Namespaces served: shh, shhext, net, web3, push, admin; at least one.
 	//
 	//flag:ws.api NAMES
 	API []string

@@ -182,7 +182,7 @@ func TestValidate(t *testing.T) {
 		"half a pair":    {func(c *Config) { c.Door.CertFile = "cert.pem" }, `Door.CertFile (--door.cert) and Door.KeyFile (--door.key) belong together`},
 		"rings":          {func(c *Config) { c.Door.Rings = 0 }, `Door.Rings is 0; give 1 to`},
 		"door's port":    {func(c *Config) { c.Door.Enabled, c.Metrics.Enabled, c.Door.Port = true, true, c.Metrics.Port }, `Door.Port (--door.port) and Metrics.Port (--metrics.port) are both 6060`},
-		"http of all":    {func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.API = true, nil }, `RPC.HTTP.API (--http.api) is empty; list what is to be served, of shh, net, web3, push, admin`},
+		"http of all":    {func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.API = true, nil }, `RPC.HTTP.API (--http.api) is empty; list what is to be served, of shh, shhext, net, web3, push, admin`},
 		"ws of all":      {func(c *Config) { c.RPC.WS.Enabled, c.RPC.WS.API = true, []string{} }, `RPC.WS.API (--ws.api) is empty`},
 		"one port":       {func(c *Config) { c.RPC.HTTP.Enabled, c.Metrics.Enabled, c.Metrics.Port = true, true, 8545 }, `RPC.HTTP.Port (--http.port) and Metrics.Port (--metrics.port) are both 8545; give one of them another port`},
 		"peers' port":    {func(c *Config) { c.RPC.HTTP.Enabled, c.RPC.HTTP.Port = true, 30303 }, `Node.ListenAddr (--port) and RPC.HTTP.Port (--http.port) are both 30303`},

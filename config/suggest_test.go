@@ -22,7 +22,7 @@ func TestSuggest(t *testing.T) {
 	} {
 		require.Equal(t, want, Suggest(name, flags, none), name)
 	}
-	require.Equal(t, "give one of shh, net, web3, push, admin", Suggest("eth", Namespaces(), ""))
+	require.Equal(t, "give one of shh, shhext, net, web3, push, admin", Suggest("eth", Namespaces(), ""))
 	require.Equal(t, `did you mean "admin"?`, Suggest("adminn", Namespaces(), ""))
 
 	c := Defaults()

@@ -50,7 +50,7 @@ const (
 )
 
 // Namespaces are the JSON-RPC namespaces that RPC.HTTP.API and RPC.WS.API may list.
-func Namespaces() []string { return []string{"shh", "net", "web3", "push", "admin"} }
+func Namespaces() []string { return []string{"shh", "shhext", "net", "web3", "push", "admin"} }
 
 // Validate checks every setting that can be checked without touching disk or network. The error joins one sentence
 // for each problem: what is wrong, in which setting, and what to do.

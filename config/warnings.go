@@ -66,7 +66,7 @@ func (w *warnings) push(c *Config) {
 func (w *warnings) reach(table, flag, addr string, namespaces []string) {
 	var give []string
 	for _, name := range namespaces {
-		if name == "shh" || name == "push" || name == "admin" {
+		if name == "shh" || name == "shhext" || name == "push" || name == "admin" {
 			give = append(give, name)
 		}
 	}

@@ -178,6 +178,17 @@ func (n *Node) handleDirect(p *peer, payload []byte) error {
 	})
 }
 
+// Deliver hands subscriptions an envelope that did not come over the node's own links but from an archive, as if a trusted
+// peer had sent it as a direct message. The error is ErrTooLarge.
+func (n *Node) Deliver(e *Envelope) error {
+	if e.Size() > int(n.settings.Load().maxMessageSize) {
+		n.metrics.refuse(ErrTooLarge, 1)
+		return ErrTooLarge
+	}
+	n.subscriptions.match(e, 0, true, time.Now())
+	return nil
+}
+
 func (n *Node) deliverDirect(p *peer, e *Envelope) {
 	if e.Size() > int(n.settings.Load().maxMessageSize) {
 		n.metrics.refuse(ErrTooLarge, 1)

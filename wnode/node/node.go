@@ -34,6 +34,7 @@ import (
 	"whisperpush/wnode/rpc"
 	"whisperpush/wnode/rpc/push"
 	"whisperpush/wnode/rpc/shh"
+	"whisperpush/wnode/rpc/shhext"
 )
 
 // Node is a running node. Its methods may be called concurrently, but Stop by one goroutine alone.
@@ -460,17 +461,20 @@ func ParseNodes(urls []string) []*enode.Node {
 func (n *Node) startRPC(cfg config.Config, logger *slog.Logger) error {
 	whisperCalls, stop := shh.New(n.whisper, logger)
 	n.onStop(stop)
+	extCalls, stop := shhext.New(n.whisper, whisperCalls, logger)
+	n.onStop(stop)
 	pushCalls, stop, err := push.New(n.localDevices(cfg, whisperCalls, logger))
 	if err != nil {
 		return err
 	}
 	n.onStop(stop)
 	served := rpc.APIs{
-		shh.Namespace:  whisperCalls,
-		push.Namespace: pushCalls,
-		"net":          rpc.Net{Server: n.link},
-		"web3":         rpc.Web3{Client: ClientName()},
-		"admin":        rpc.Admin{Server: n.link},
+		shh.Namespace:    whisperCalls,
+		push.Namespace:   pushCalls,
+		shhext.Namespace: extCalls,
+		"net":            rpc.Net{Server: n.link},
+		"web3":           rpc.Web3{Client: ClientName()},
+		"admin":          rpc.Admin{Server: n.link},
 	}
 	if !cfg.RPC.IPCDisable {
 		path := rpc.SocketPath(cfg)

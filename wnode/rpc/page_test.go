@@ -20,6 +20,7 @@ import (
 
 	"whisperpush/wnode/rpc/push"
 	"whisperpush/wnode/rpc/shh"
+	"whisperpush/wnode/rpc/shhext"
 )
 
 var update = flag.Bool("update", false, "write docs/rpc.md anew")
@@ -27,8 +28,8 @@ var update = flag.Bool("update", false, "write docs/rpc.md anew")
 // begins is where the part of the page begins that is made here.
 const begins = "<!-- What follows is made from the comments and the conversations of the packages:\ngo test ./wnode/rpc -run TestPage -update -->\n"
 
-// docs/rpc.md has every method of the namespaces shh and push, in the words of its comment, with the first exchange in
-// which a conversation calls it and is answered. The conversations are played against real nodes by the tests of the two.
+// docs/rpc.md has every method of the namespaces push, shh and shhext, in the words of its comment, with the first exchange in
+// which a conversation calls it and is answered. The conversations are played against real nodes by the tests of the three.
 func TestPage(t *testing.T) {
 	const path = "../../docs/rpc.md"
 	written, err := os.ReadFile(path)
@@ -40,6 +41,7 @@ func TestPage(t *testing.T) {
 	for _, n := range []namespace{
 		{push.Namespace, "push", reflect.TypeFor[*push.API]()},
 		{shh.Namespace, "shh", reflect.TypeFor[*shh.API]()},
+		{shhext.Namespace, "shhext", reflect.TypeFor[*shhext.API]()},
 	} {
 		n.describe(t, &page)
 	}
