@@ -49,6 +49,8 @@ type world struct {
 	nodes    []*node
 	devices  []*device
 	broken   atomic.Int64 // how many things were broken so far
+	renewed  atomic.Int64 // how many registrations were renewed
+	wrong    atomic.Int64 // versions of registrations that went back
 
 	primary, standby *genuinepostgres.Server
 	database         string
@@ -337,6 +339,12 @@ func (w *world) progress() string {
 	return fmt.Sprintf("%d posted, %d in the log, %d woken for, %d fetched", len(w.posted), len(w.archive), woken, shown)
 }
 
+// broke reports that a registration is not as it was acknowledged.
+func (w *world) broke(format string, args ...any) {
+	w.wrong.Add(1)
+	fmt.Printf("cluster: "+format+"\n", args...)
+}
+
 // settle waits until everything that was posted is archived and every device was woken for
 // it, as long as that may take.
 func (w *world) settle() {
@@ -413,8 +421,9 @@ func (w *world) judge() {
 	assert.Zero(t, unwoken, "matches without a wake-up")
 	assert.Zero(t, unshown, "messages that were not fetched")
 	assert.Zero(t, late, "wake-ups that came too late")
-	fmt.Printf("cluster: done: %d things broken, %d devices, %d messages, %d archived envelopes seen, 0 lost; %d matches without a wake-up, %d late, slowest %v; %d wake-ups repeated\n",
-		w.broken.Load(), len(w.devices), len(w.posted), len(w.archive), unwoken, late, slowest.Round(time.Millisecond), repeated)
+	assert.Zero(t, w.wrong.Load(), "versions of registrations that went back")
+	fmt.Printf("cluster: done: %d things broken, %d devices, %d messages, %d archived envelopes seen, 0 lost; %d matches without a wake-up, %d late, slowest %v; %d wake-ups repeated; %d registrations renewed, %d versions went back\n",
+		w.broken.Load(), len(w.devices), len(w.posted), len(w.archive), unwoken, late, slowest.Round(time.Millisecond), repeated, w.renewed.Load(), w.wrong.Load())
 	if t.Failed() {
 		for _, n := range w.nodes {
 			fmt.Printf("== %s\n%s\n", n.name, n.stderr.String())

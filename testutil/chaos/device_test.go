@@ -25,6 +25,9 @@ const (
 	longestPause = 5 * time.Second
 )
 
+// renewals is after how many wake-ups a device renews its registration, on average.
+const renewals = 16
+
 // attemptTimeout is how long a device waits for one node before it asks another one.
 const attemptTimeout = 4 * time.Second
 
@@ -35,6 +38,9 @@ type device struct {
 	chat  client.Chat
 	state client.MemoryStore
 	rng   *rand.Rand // its own goroutine's
+
+	// Its own goroutine's: what a node said last that its registration's version is.
+	version uint64
 
 	mu       sync.Mutex                // guards the following fields
 	covered  map[common.Hash]time.Time // when a wake-up that names it was accepted first
@@ -65,10 +71,43 @@ func (d *device) ask(ctx context.Context, do func(context.Context, *client.Devic
 	return fmt.Errorf("nobody answered: %w", last)
 }
 
+// register registers the device, again if it has before.
+func (d *device) register(ctx context.Context) error {
+	registration := client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(d.token)}}, Plain: true}
+	return d.ask(ctx, func(ctx context.Context, c *client.Device) error { return c.Register(ctx, registration) })
+}
+
+// renew registers the device once more, and looks at its registration by any node: whatever a node has acknowledged or
+// shown before, another one has not a version of before. Only the device changes it, one change after the other, so this
+// is all that there is to see of an order.
+func (d *device) renew(ctx context.Context) error {
+	if err := d.register(ctx); err != nil {
+		return err
+	}
+	before, first := d.version, true
+	for range 2 {
+		err := d.ask(ctx, func(ctx context.Context, c *client.Device) error {
+			status, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			if status.Version < d.version || first && status.Version <= before {
+				d.w.broke("a registration of version %d had version %d after it was renewed", status.Version, d.version)
+			}
+			d.version, first = status.Version, false
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	d.w.renewed.Add(1)
+	return nil
+}
+
 // enrol registers the device and answers its challenge.
 func (d *device) enrol(ctx context.Context) error {
-	registration := client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(d.token)}}, Plain: true}
-	if err := d.ask(ctx, func(ctx context.Context, c *client.Device) error { return c.Register(ctx, registration) }); err != nil {
+	if err := d.register(ctx); err != nil {
 		return err
 	}
 	select {
@@ -101,6 +140,9 @@ func (d *device) live(ctx context.Context) {
 				}
 				return c.Shown(ctx, event.Hashes()...)
 			})
+			if d.rng.IntN(renewals) == 0 {
+				d.renew(ctx)
+			}
 		}
 	}
 }
