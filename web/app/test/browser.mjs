@@ -10,9 +10,9 @@ import puppeteer from 'puppeteer-core';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-class Program {
+export class Program {
 	constructor(binary, ...args) {
-		this.process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+		this.process = spawn(binary, args, { stdio: ['pipe', 'pipe', 'pipe'] });
 		this.log = '';
 		this.process.stderr.on('data', (text) => (this.log += text));
 		this.ended = new Promise((resolve) => this.process.on('close', resolve));
@@ -30,6 +30,11 @@ class Program {
 				return { rest: value.slice(start.length).trim(), passed };
 			}
 		}
+	}
+
+	/** Writes a line to it. */
+	say(line) {
+		this.process.stdin.write(line + '\n');
 	}
 
 	async stop() {
@@ -69,14 +74,18 @@ export function firefox(pushes) {
 	});
 }
 
+function build(binary, what) {
+	const built = spawnSync('go', ['build', '-o', binary, what], { cwd: root, encoding: 'utf8' });
+	if (built.status !== 0) {
+		throw new Error(`go build: ${built.error?.message ?? built.stderr}`);
+	}
+}
+
 /** Starts everything; `stop` ends it. `launch` is given the push service. */
 export async function start(launch = chromium) {
 	const directory = mkdtempSync(join(tmpdir(), 'wnode'));
 	const binary = join(directory, 'wnode');
-	const built = spawnSync('go', ['build', '-o', binary, './cmd/wnode'], { cwd: root, encoding: 'utf8' });
-	if (built.status !== 0) {
-		throw new Error(`go build: ${built.error?.message ?? built.stderr}`);
-	}
+	build(binary, './cmd/wnode');
 	const service = new Program(binary, 'emulate', 'webpush', '--credentials', directory, '--devices', '0');
 	const pushes = (await service.line('url:')).rest;
 	const table = (await service.line('KeyFile')).passed;
@@ -94,6 +103,12 @@ export async function start(launch = chromium) {
 	const browser = await launch(pushes);
 	return {
 		url, browser, pushes, startNode,
+		/** Starts a program of the repository. */
+		program: (what, ...args) => {
+			const program = join(directory, 'program');
+			build(program, what);
+			return new Program(program, ...args);
+		},
 		stopNode: () => node.stop(),
 		/** Makes a push subscription at the emulated service. */
 		subscribe: async () => (await fetch(`${pushes}/-/devices`, { method: 'POST' })).json(),
