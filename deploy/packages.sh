@@ -21,4 +21,4 @@ for dir in "$dist"/whisperpush_*_linux_*/; do
 	done
 	rm -r "$ROOT"
 done
-(cd "$dist" && find . -maxdepth 1 -type f ! -name SHA256SUMS -printf '%f\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+deploy/checksums.sh "$dist"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what is released into dist/: static binaries for amd64 and arm64 in archives, their SBOMs, and checksums. The same
-# commit makes the same bytes, wherever it lies. ARCHES and DIST may say otherwise.
+# commit makes the same bytes, wherever it lies. ARCHES and DIST may say otherwise, and SIGNING_KEY signs (checksums.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dist=${DIST:-dist}
@@ -21,5 +21,5 @@ for arch in $arches; do
 		go run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -output "$dist/$name.cdx.json" "$dist/$name/wnode"
 	fi
 done
-(cd "$dist" && find . -maxdepth 1 -type f ! -name SHA256SUMS -printf '%f\n' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS)
+deploy/checksums.sh "$dist"
 echo "whisperpush $version in $dist"

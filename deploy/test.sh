@@ -19,6 +19,7 @@ need systemd-analyze systemd
 need promtool prometheus
 need rpm rpm
 need shellcheck shellcheck
+need ssh-keygen openssh-client
 need zsh zsh
 need fish fish
 need ansible-playbook ansible-core
@@ -65,6 +66,17 @@ grep '^inbox' "$work/fish" >/dev/null && grep -e '^--datadir' "$work/fish" >/dev
 
 say "the Ansible role"
 deploy/ansible/test.sh "$binary"
+
+say "the releaser's signature"
+ssh-keygen -q -t ed25519 -N '' -C releases@example.org -f "$work/releaser"
+echo "releases@example.org $(cat "$work/releaser.pub")" >"$work/allowed_signers"
+signed() { ssh-keygen -q -Y verify -f "$work/allowed_signers" -I releases@example.org -n whisperpush-release -s "$work/one/SHA256SUMS.sig" <"$work/one/SHA256SUMS"; }
+SIGNING_KEY=$work/releaser deploy/checksums.sh "$work/one"
+signed || fail "the signature of the checksums is not good"
+echo >>"$work/one/SHA256SUMS"
+! signed 2>/dev/null || fail "the signature of other checksums is good"
+deploy/checksums.sh "$work/one"
+[ ! -e "$work/one/SHA256SUMS.sig" ] || fail "there is a signature of former checksums"
 
 say "packages"
 DIST=$work/one deploy/packages.sh
