@@ -6,9 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,26 +28,15 @@ import (
 // Scripts that need a PostgreSQL server: each has an empty database, whose URL is $STORE, and $PASSWORD is the file with the
 // password.
 func TestScriptsOnPostgres(t *testing.T) {
-	server, err := genuinepostgres.Start(t.Context())
-	if errors.Is(err, genuinepostgres.ErrNotInstalled) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) }) // after the scripts
+	server := genuinepostgres.For(t)
 	all := scripts("testdata/postgres")
 	setup := all.Setup
 	all.Setup = func(env *testscript.Env) error {
-		full, err := server.Database(context.Background())
+		store, password, err := server.Store(context.Background())
 		if err != nil {
 			return err
 		}
-		store, err := url.Parse(full)
-		if err != nil {
-			return err
-		}
-		password, _ := store.User.Password()
-		store.User = url.User(store.User.Username())
-		env.Setenv("STORE", store.String())
+		env.Setenv("STORE", store)
 		env.Setenv("PASSWORD", filepath.Join(env.WorkDir, "password"))
 		if err := os.WriteFile(filepath.Join(env.WorkDir, "password"), []byte(password+"\n"), 0o600); err != nil {
 			return err
@@ -79,20 +66,8 @@ func TestStages(t *testing.T) {
 // A move that is killed at any moment, again and again, goes on, and what it comes to has every envelope.
 func TestMoveIsKilled(t *testing.T) {
 	t.Parallel()
-	server, err := genuinepostgres.Start(t.Context())
-	if errors.Is(err, genuinepostgres.ErrNotInstalled) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
-	full, err := server.Database(t.Context())
-	require.NoError(t, err)
-	store, err := url.Parse(full)
-	require.NoError(t, err)
-	password, _ := store.User.Password()
-	store.User = url.User(store.User.Username())
-	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "password")
-	require.NoError(t, os.WriteFile(file, []byte(password+"\n"), 0o600))
+	store, file, _ := genuinepostgres.For(t).StoreFor(t)
+	dir := t.TempDir()
 
 	const many = 30_000
 	filled, err := archive.Open(filepath.Join(dir, "archive"), archive.Options{Retention: -1})
@@ -124,7 +99,7 @@ func TestMoveIsKilled(t *testing.T) {
 		killed := 0
 		for attempt := 1; ; attempt++ {
 			require.Less(t, attempt, 200)
-			cmd := exec.Command("wnode", "move", "--json", "--to", to, "--datadir", dir, "--store", store.String(), "--store.password", file)
+			cmd := exec.Command("wnode", "move", "--json", "--to", to, "--datadir", dir, "--store", store, "--store.password", file)
 			var out, said bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &said
 			require.NoError(t, cmd.Start())

@@ -4,8 +4,6 @@ package node
 
 import (
 	"context"
-	"errors"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,21 +24,9 @@ import (
 // database there, and the password.
 func onDatabase(t *testing.T) (server *genuinepostgres.Server, store, passwordFile, password string) {
 	t.Helper()
-	server, err := genuinepostgres.Start(t.Context())
-	if errors.Is(err, genuinepostgres.ErrNotInstalled) {
-		t.Skip(err)
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
-	full, err := server.Database(t.Context())
-	require.NoError(t, err)
-	u, err := url.Parse(full)
-	require.NoError(t, err)
-	password, _ = u.User.Password()
-	u.User = url.User(u.User.Username())
-	passwordFile = filepath.Join(t.TempDir(), "password")
-	require.NoError(t, os.WriteFile(passwordFile, []byte(password+"\n"), 0o600))
-	return server, u.String(), passwordFile, password
+	server = genuinepostgres.For(t)
+	store, passwordFile, password = server.StoreFor(t)
+	return server, store, passwordFile, password
 }
 
 // A node whose archive and registrations are in PostgreSQL does all that one with a
