@@ -65,14 +65,17 @@ microbench: ## the benchmarks of every package, one short round
 slo: ## the promise of 15 s, measured: 10,000 messages to 1,000 devices through bad networks and failing providers
 	$(GO) run ./bench/slo $(SLO)
 
+# The commit before takes part in a cluster, where there is one.
+BEFORE = $(shell git rev-parse -q --verify HEAD~1 >/dev/null 2>&1 && echo -cluster.before HEAD~1)
+
 cluster-short: ## three nodes on PostgreSQL and its standby, broken for about a minute (needs Debian's postgresql)
-	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 60s -cluster.devices 60
+	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 60s -cluster.devices 60 $(BEFORE) $(CLUSTER)
 
 bench-cluster: ## envelopes committed in PostgreSQL beside a bare loop that inserts the same rows
 	$(GO) test -run '^$$' -bench BesideBare -benchtime 5x ./postgres
 
 cluster: ## the same with 1,000 devices for a quarter of an hour; CLUSTER=-cluster.seed=N repeats a run
-	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 20ms $(CLUSTER)
+	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 20ms $(BEFORE) $(CLUSTER)
 
 lint: ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi

@@ -54,6 +54,7 @@ type world struct {
 
 	primary, standby *genuinepostgres.Server
 	database         string
+	earlier          string // program of another version, "" if there is none
 
 	mu      sync.Mutex // guards the following fields
 	posted  map[common.Hash]*device
@@ -125,6 +126,11 @@ func newWorld(t *testing.T) *world {
 	w.pushKey = "0x" + hex.EncodeToString(crypto.CompressPubkey(&secret.PublicKey))
 	disk := crypto.Keccak256(crypto.FromECDSA(secret))
 	keys := map[string]string{"pushkey": hex.EncodeToString(crypto.FromECDSA(secret)), "push.disk.key": hex.EncodeToString(disk)}
+	if *beforeFlag == "" {
+		fmt.Println("cluster: all nodes run this version; -cluster.before COMMIT has another one take part")
+	} else {
+		w.earlier = build(t, *beforeFlag)
+	}
 	w.connect(3, settings, u.String(), keys)
 	tokens := map[string]*device{}
 	for i := range *devicesFlag {
@@ -163,6 +169,9 @@ func (w *world) connect(n int, settings, address string, keys map[string]string)
 	settings = fmt.Sprintf("[Node]\nStaticNodes = [%q]\n\n%s", link.Self().URLv4(), settings)
 	for i := range n {
 		one := newNode(t, fmt.Sprintf("node %d", i+1), settings, w.primary.Addr(), address, keys)
+		if i == 0 {
+			one.earlier = w.earlier
+		}
 		w.nodes = append(w.nodes, one)
 		require.NoError(t, one.start(w.password))
 		t.Cleanup(one.kill)
@@ -272,6 +281,7 @@ func (w *world) breakThings(ctx context.Context) {
 			fmt.Printf("cluster: kill -9 of %s, for %v\n", n.name, length)
 			n.kill()
 			pause(w.t.Context(), length)
+			w.exchange(n)
 			require.NoError(w.t, n.start(w.password))
 		case what == 1:
 			fmt.Printf("cluster: SIGSTOP of %s, for %v\n", n.name, length)
@@ -288,6 +298,19 @@ func (w *world) breakThings(ctx context.Context) {
 			n.proxy.ResetAll()
 		}
 		pause(ctx, time.Second+time.Duration(w.rng.Int64N(int64(4*time.Second))))
+	}
+}
+
+// exchange has a node that does not run go on with the other version, as in an upgrade, or in one that is taken back.
+func (w *world) exchange(n *node) {
+	switch {
+	case w.earlier == "":
+	case n.earlier == "":
+		n.earlier = w.earlier
+		fmt.Printf("cluster: %s goes back to the earlier version\n", n.name)
+	default:
+		n.earlier = ""
+		fmt.Printf("cluster: %s is upgraded\n", n.name)
 	}
 }
 

@@ -20,6 +20,7 @@ var (
 	seedFlag    = flag.Uint64("cluster.seed", 0, "seed of the run; 0: a random one, which is printed")
 	timeFlag    = flag.Duration("cluster.time", 0, "how long things are broken; 0: the test is skipped")
 	devicesFlag = flag.Int("cluster.devices", 30, "how many devices there are")
+	beforeFlag  = flag.String("cluster.before", "", "commit whose program runs at one of the nodes, and at another after each kill; none: all run this one")
 	everyFlag   = flag.Duration("cluster.every", 100*time.Millisecond, "pause between two messages")
 )
 

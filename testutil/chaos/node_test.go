@@ -37,8 +37,25 @@ type node struct {
 	enode  *enode.Node
 	stderr lastLines
 
+	earlier string // program of another version that runs in place of this one; the driving goroutine's
+
 	mu  sync.Mutex // guards the following field
 	cmd *exec.Cmd  // nil: it does not run
+}
+
+// build builds the program of a commit of this repository, and returns its path.
+func build(t testing.TB, commit string) string {
+	t.Helper()
+	dir := t.TempDir()
+	tree := exec.Command("sh", "-c", `git -C "$(git rev-parse --show-toplevel)" archive "$0" | tar -x -C "$1"`, commit, dir)
+	said, err := tree.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	program := filepath.Join(dir, "wnode.earlier")
+	compile := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/wnode")
+	compile.Dir = dir
+	said, err = compile.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	return program
 }
 
 // lastLines keeps the end of what is written to it.
@@ -110,6 +127,9 @@ func (n *node) start(password string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
+	}
+	if n.earlier != "" {
+		self = n.earlier
 	}
 	cmd := exec.Command(self, "--datadir", n.dir, "--config", n.settings(), "--store", n.url, "--push", "--addr", "127.0.0.1", "--port", strconv.Itoa(n.port),
 		"--nat", "none", "--nodiscover", "--ipcdisable", "--shh.pow", "0", "--verbosity", "3")
