@@ -14,9 +14,10 @@ const (
 )
 
 // cache keeps what a store's owner has read and written lately, the latest of it, and also
-// that a key has no value. Nobody else writes to the store, so it need not be asked twice:
-// an answer of the database takes a hundred times as long, and whoever asks may hold a lock
-// meanwhile.
+// that a key has no value. Nobody else writes to the store while the owner's lease holds, so
+// it need not be asked twice: an answer of the database takes a hundred times as long, and
+// whoever asks may hold a lock meanwhile. Once the lease has not held for a moment, all is
+// forgotten: another owner may have been there.
 //
 // While a key is being written, and until the outcome is known, it is not kept. A read that
 // began before such a write has ended keeps nothing either, for it may have seen what was
@@ -26,6 +27,7 @@ type cache struct {
 	entries map[string]*list.Element
 	latest  list.List // of *cached, the latest first
 	bytes   int
+	term    uint64 // of the lease under which all that was learned
 	reading map[string]*cacheRead
 	written map[string]struct{} // keys of the write under way, and of those before whose outcome is not known
 }
@@ -49,10 +51,14 @@ func newCache() *cache {
 }
 
 // get returns a key's value, nil if it has none. If that is not known, ok is false, and the
-// caller reads it and calls keep or giveUp.
-func (c *cache) get(key []byte) (value []byte, ok bool) {
+// caller reads it and calls keep or giveUp. The lease holds, and has that term.
+func (c *cache) get(term uint64, key []byte) (value []byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if term != c.term {
+		c.term = term
+		c.forget()
+	}
 	if at := c.entries[string(key)]; at != nil {
 		c.latest.MoveToFront(at)
 		return bytes.Clone(at.Value.(*cached).value), true
@@ -136,10 +142,14 @@ func (c *cache) wrote(changes map[string][]byte) {
 func (c *cache) settled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	clear(c.written)
+	c.forget()
+}
+
+func (c *cache) forget() {
 	clear(c.entries)
 	c.latest.Init()
 	c.bytes = 0
-	clear(c.written)
 	for _, r := range c.reading {
 		r.stale = true
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -29,12 +30,12 @@ func TestCacheAgrees(t *testing.T) {
 				database[key] = value
 			}
 		}
-		n := 0
+		n, term := 0, uint64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			switch what := rapid.IntRange(0, 6).Draw(t, "what"); {
+			switch what := rapid.IntRange(0, 7).Draw(t, "what"); {
 			case what <= 1: // a read begins
 				key := rapid.SampledFrom(keys).Draw(t, "key")
-				if value, ok := c.get([]byte(key)); !ok {
+				if value, ok := c.get(term, []byte(key)); !ok {
 					reads = append(reads, &read{key: key})
 				} else if !bytes.Equal(value, database[key]) {
 					t.Fatalf("%s is %q, and cached as %q", key, database[key], value)
@@ -78,6 +79,18 @@ func TestCacheAgrees(t *testing.T) {
 				}
 				c.settled()
 				under, unsure = nil, false
+			case what == 7 && under == nil: // the lease did not hold for a moment, and somebody else was there
+				term++
+				for _, r := range reads {
+					if !r.seen {
+						r.value, r.seen = database[r.key], true
+					}
+				}
+				n++
+				database[rapid.SampledFrom(keys).Draw(t, "key")] = fmt.Appendf(nil, "other's %d", n)
+				if _, ok := c.get(term, []byte("of the new term")); !ok {
+					c.giveUp([]byte("of the new term"))
+				}
 			}
 			size := 0
 			for _, at := range c.entries {
@@ -97,10 +110,10 @@ func TestCacheIsBounded(t *testing.T) {
 	const many = 2 * cacheBytes / 1000
 	for i := range many {
 		key := fmt.Appendf(nil, "key %d", i)
-		_, ok := c.get(key)
+		_, ok := c.get(0, key)
 		require.False(t, ok)
 		c.keep(key, value)
-		_, ok = c.get([]byte("key 0"))
+		_, ok = c.get(0, []byte("key 0"))
 		require.True(t, ok, "it is asked for all the time")
 		require.LessOrEqual(t, c.bytes, cacheBytes)
 	}
@@ -108,9 +121,13 @@ func TestCacheIsBounded(t *testing.T) {
 	require.Empty(t, c.reading)
 }
 
-// A store's values are the caller's, also those that it remembers.
+// A shard's values are the caller's, also those that it remembers.
 func TestCachedValuesAreCopies(t *testing.T) {
-	s := store(t, opened(t, database(t), Options{}), "push")
+	node := opened(t, database(t), Options{}).Shards("a", nil)
+	beat(t, node)
+	s, err := node.Open(background, 1)
+	require.NoError(t, err)
+	defer s.Close()
 	require.NoError(t, s.Write(put("key", "value")))
 	for range 2 {
 		value, err := s.Get([]byte("key"))
@@ -118,4 +135,32 @@ func TestCachedValuesAreCopies(t *testing.T) {
 		require.Equal(t, "value", string(value))
 		value[0] = 'X'
 	}
+	require.Len(t, s.cache.entries, 1)
+}
+
+// An owner whose lease has ended does not answer from what it remembers, nor when it has a lease again: another one may
+// have written meanwhile.
+func TestFormerOwnerReadsWhatIsThere(t *testing.T) {
+	d := opened(t, database(t), Options{})
+	late, heir := d.Shards("late", nil), d.Shards("heir", nil)
+	beat(t, late)
+	s, err := late.Open(background, 3)
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, s.Write(put("key", "the late one's")))
+	requireValue(t, s, "key", "the late one's")
+
+	expire(t, late)
+	late.until = time.Now() // as it is by its clock then
+	beat(t, heir)
+	next, err := heir.Open(background, 3)
+	require.NoError(t, err)
+	defer next.Close()
+	require.NoError(t, next.Write(put("key", "the heir's")))
+	requireValue(t, s, "key", "the heir's")
+
+	beat(t, late)
+	_, ok := late.holds()
+	require.True(t, ok)
+	requireValue(t, s, "key", "the heir's")
 }

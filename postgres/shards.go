@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +44,10 @@ type Shards struct {
 	node    int64
 	address string
 	keys    []byte
+
+	mu    sync.Mutex // guards the following fields
+	until time.Time  // of the latest Leases
+	terms uint64     // counts how often the leases have ended before they were renewed
 }
 
 // Owner is the node that has a shard.
@@ -120,7 +125,23 @@ func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 		return l, ErrOtherKeys
 	}
 	l.Until = started.Add(LeaseLife - leaseMargin)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().After(s.until) {
+		s.terms++ // others may have had its shards meanwhile
+	}
+	if l.Until.After(s.until) {
+		s.until = l.Until
+	}
 	return l, nil
+}
+
+// holds tells whether the node's leases hold, so that nobody else writes to its shards, and
+// a number that is the same as long as they have held all the time.
+func (s *Shards) holds() (term uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.terms, time.Now().Before(s.until)
 }
 
 // Release gives a shard back, whose store is closed.
@@ -155,6 +176,7 @@ func (s *Shards) Open(ctx context.Context, shard int) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open shard %d in %s: %w", shard, s.db, err)
 	}
+	store.holds = s.holds
 	return store, nil
 }
 

@@ -35,6 +35,8 @@ type Store struct {
 	lock *sessionLock  // nil: a lease says whose it is
 	gone chan struct{} // closed when it is fenced
 
+	// holds is Shards.holds; nil: nothing says whether others write as well, and nothing is remembered.
+	holds func() (term uint64, ok bool)
 	cache *cache
 
 	ctx    context.Context // until Close
@@ -144,17 +146,35 @@ func (s *Store) Get(key []byte) (value []byte, err error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	value, known := s.cache.get(key)
-	if !known {
-		if value, err = s.read(key); err != nil {
-			s.cache.giveUp(key)
-			return nil, s.readFailed(err)
-		}
-		s.cache.keep(key, value)
-	}
-	if value == nil {
+	value, err = s.recall(key)
+	switch {
+	case err != nil:
+		return nil, s.readFailed(err)
+	case value == nil:
 		return nil, durable.ErrNotFound
 	}
+	return value, nil
+}
+
+// recall is read, but for what is remembered while the leases hold.
+func (s *Store) recall(key []byte) ([]byte, error) {
+	if s.holds == nil {
+		return s.read(key)
+	}
+	term, ok := s.holds()
+	if !ok {
+		return s.read(key)
+	}
+	value, known := s.cache.get(term, key)
+	if known {
+		return value, nil
+	}
+	value, err := s.read(key)
+	if err != nil {
+		s.cache.giveUp(key)
+		return nil, err
+	}
+	s.cache.keep(key, value)
 	return value, nil
 }
 
