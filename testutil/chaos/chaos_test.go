@@ -120,7 +120,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.fcm.Close)
 	account := filepath.Join(t.TempDir(), "account.json")
 	require.NoError(t, os.WriteFile(account, w.fcm.CredentialsJSON(), 0o600))
-	settings := fmt.Sprintf("[[Push.Provider]]\nType = \"fcm\"\nEndpoint = %q\nCredentialsFile = %q\n", w.fcm.Endpoint(), account)
+	settings := fmt.Sprintf("[[Push.Provider]]\nType = \"direct\"\n\n[[Push.Provider]]\nType = \"fcm\"\nEndpoint = %q\nCredentialsFile = %q\n", w.fcm.Endpoint(), account)
 	secret, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	w.pushKey = "0x" + hex.EncodeToString(crypto.CompressPubkey(&secret.PublicKey))
@@ -135,7 +135,7 @@ func newWorld(t *testing.T) *world {
 	tokens := map[string]*device{}
 	for i := range *devicesFlag {
 		d := &device{
-			w: w, token: w.fcm.NewToken(), rng: rand.New(rand.NewPCG(*seedFlag, uint64(100+i))), covered: map[common.Hash]time.Time{},
+			w: w, linked: i%links == 0, token: w.fcm.NewToken(), rng: rand.New(rand.NewPCG(*seedFlag, uint64(100+i))), covered: map[common.Hash]time.Time{},
 			repeated: map[int]int{}, shown: map[common.Hash]bool{},
 			chat: client.Chat{Name: "chat", Topic: whisper.TopicFor(fmt.Sprintf("chat %d", i)), Key: crypto.Keccak256([]byte{byte(i), byte(i >> 8)})},
 		}

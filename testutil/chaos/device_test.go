@@ -25,6 +25,15 @@ const (
 	longestPause = 5 * time.Second
 )
 
+// challenged is how long a device waits for its challenge.
+const challenged = 15 * time.Second
+
+// One device in so many keeps a link, for up to stays and a second to one node.
+const (
+	links = 8
+	stays = 10 * time.Second
+)
+
 // renewals is after how many wake-ups a device renews its registration, on average.
 const renewals = 16
 
@@ -33,11 +42,12 @@ const attemptTimeout = 4 * time.Second
 
 // device is a phone that asks a different node each time.
 type device struct {
-	w     *world
-	token string
-	chat  client.Chat
-	state client.MemoryStore
-	rng   *rand.Rand // its own goroutine's
+	w      *world
+	token  string
+	chat   client.Chat
+	linked bool // it keeps a link to one of the nodes most of the time
+	state  client.MemoryStore
+	rng    *rand.Rand // its own goroutine's
 
 	// Its own goroutine's: what a node said last that its registration's version is.
 	version uint64
@@ -56,7 +66,7 @@ func (d *device) ask(ctx context.Context, do func(context.Context, *client.Devic
 			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 			defer cancel()
 			n := d.w.nodes[d.rng.IntN(len(d.w.nodes))]
-			c, err := client.Open(ctx, client.Config{Server: n.enode.URLv4(), PushKey: d.w.pushKey, Store: &d.state, Chats: []client.Chat{d.chat}})
+			c, err := client.Open(ctx, d.config(n))
 			if err != nil {
 				return err
 			}
@@ -71,10 +81,23 @@ func (d *device) ask(ctx context.Context, do func(context.Context, *client.Devic
 	return fmt.Errorf("nobody answered: %w", last)
 }
 
+func (d *device) config(n *node) client.Config {
+	return client.Config{Server: n.enode.URLv4(), PushKey: d.w.pushKey, Store: &d.state, Chats: []client.Chat{d.chat}}
+}
+
 // register registers the device, again if it has before.
 func (d *device) register(ctx context.Context) error {
-	registration := client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(d.token)}}, Plain: true}
-	return d.ask(ctx, func(ctx context.Context, c *client.Device) error { return c.Register(ctx, registration) })
+	return d.ask(ctx, func(ctx context.Context, c *client.Device) error {
+		registration := client.Registration{Routes: []pushwire.Route{{Provider: "fcm", Address: []byte(d.token)}}, Plain: true}
+		if d.linked {
+			direct, err := c.DirectRoute("direct")
+			if err != nil {
+				return err
+			}
+			registration.Routes = append([]pushwire.Route{direct}, registration.Routes...)
+		}
+		return c.Register(ctx, registration)
+	})
 }
 
 // renew registers the device once more, and looks at its registration by any node: whatever a node has acknowledged or
@@ -105,24 +128,34 @@ func (d *device) renew(ctx context.Context) error {
 	return nil
 }
 
-// enrol registers the device and answers its challenge.
+// enrol registers the device and answers its challenge. A challenge that was on its way when its shard went to another node
+// is lost: then the device registers again, as apps do.
 func (d *device) enrol(ctx context.Context) error {
-	if err := d.register(ctx); err != nil {
-		return err
-	}
-	select {
-	case push := <-d.w.fcm.Pushes(d.token):
-		return d.ask(ctx, func(ctx context.Context, c *client.Device) error {
-			_, err := c.Receive(ctx, push.Body)
+	for {
+		if err := d.register(ctx); err != nil {
 			return err
-		})
-	case <-ctx.Done():
-		return fmt.Errorf("no challenge: %w", ctx.Err())
+		}
+		select {
+		case push := <-d.w.fcm.Pushes(d.token):
+			return d.ask(ctx, func(ctx context.Context, c *client.Device) error {
+				_, err := c.Receive(ctx, push.Body)
+				return err
+			})
+		case <-time.After(challenged):
+		case <-ctx.Done():
+			return fmt.Errorf("no challenge: %w", ctx.Err())
+		}
 	}
 }
 
 // live fetches what the device is woken for, until ctx ends.
 func (d *device) live(ctx context.Context) {
+	if d.linked {
+		for ctx.Err() == nil {
+			d.stay(ctx)
+		}
+		return
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -147,6 +180,51 @@ func (d *device) live(ctx context.Context) {
 	}
 }
 
+// stay keeps a link to one node for a while, over which it is rung, and takes what comes by the push service meanwhile.
+func (d *device) stay(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second+time.Duration(d.rng.Int64N(int64(stays))))
+	defer cancel()
+	c, err := client.Open(ctx, d.config(d.w.nodes[d.rng.IntN(len(d.w.nodes))]))
+	if err != nil {
+		pause(ctx, firstPause)
+		return
+	}
+	defer c.Close()
+	var one sync.Mutex // of what rings
+	ring := func(body []byte) error {
+		one.Lock()
+		defer one.Unlock()
+		event, err := c.Receive(ctx, body)
+		d.mu.Lock()
+		for _, p := range event.Previews {
+			if _, before := d.covered[p.Hash]; !before {
+				d.covered[p.Hash] = time.Now() // it came over the link, and was fetched
+			}
+			d.shown[p.Hash] = true
+		}
+		d.mu.Unlock()
+		if err == nil {
+			c.Shown(ctx, event.Hashes()...)
+		}
+		return nil // what failed is named by the next one
+	}
+	var pushed sync.WaitGroup
+	pushed.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case push := <-d.w.fcm.Pushes(d.token):
+				ring(push.Body)
+			}
+		}
+	})
+	c.Listen(ctx, ring)
+	pause(ctx, firstPause) // where it was refused
+	cancel()
+	pushed.Wait()
+}
+
 // woken records what the push service accepted.
 func (d *device) woken(push emulate.Push, broken int) {
 	payload, err := pushwire.OpenPayload(push.Body, nil)
@@ -162,7 +240,7 @@ func (d *device) woken(push emulate.Push, broken int) {
 			fresh = true
 		}
 	}
-	if !fresh {
+	if !fresh && !d.linked { // a link may be lost with what was rung over it, and the push service is next
 		d.repeated[broken]++
 	}
 }
