@@ -32,6 +32,10 @@ type Envelope struct {
 	hash common.Hash // Keccak-256 of raw
 	work int         // where in raw the fields under proof of work begin
 	end  int         // where in raw they end, that is, where the nonce begins
+
+	// zeros is one more than the leading zero bits of the proof of work, 0 if they have not been counted. It is read and
+	// set atomically.
+	zeros uint32
 }
 
 // DecodeEnvelope reads exactly one envelope,
@@ -165,6 +169,7 @@ func (e *Envelope) encode(work []byte) {
 	e.raw = append(append(head, work...), nonce...)
 	e.Data = e.raw[e.end-len(e.Data) : e.end : e.end]
 	e.hash = keccak256(e.raw)
+	e.zeros = 0
 }
 
 // appendWork appends the elements that the proof of work covers, without a list

@@ -18,7 +18,7 @@ func TestMineAgreesWithPoW(t *testing.T) {
 		require.GreaterOrEqual(t, e.PoW(now), 0.05)
 		for earlier := range e.Nonce {
 			other := *e
-			other.Nonce = earlier
+			other.Nonce, other.zeros = earlier, 0
 			require.Less(t, other.PoW(now), 0.05, "size %d: nonce %d of %d", size, earlier, e.Nonce)
 		}
 	}
@@ -31,5 +31,32 @@ func BenchmarkMine(b *testing.B) {
 		if err := e.mine(b.Context(), fields, 0.2); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The hash behind a proof of work is computed once; what it is worth is of the moment all the same, and of the nonce.
+func TestPoWIsRemembered(t *testing.T) {
+	now := time.Now()
+	for _, size := range []int{0, 1, 40, 60, 300, 70_000} {
+		e := craft(t, uint32(now.Unix())+50, 50, Topic{1}, make([]byte, size))
+		for _, at := range []time.Time{now, now.Add(-time.Hour), now, now.Add(time.Hour)} {
+			again, err := DecodeEnvelope(e.Raw())
+			require.NoError(t, err)
+			require.Equal(t, again.PoW(at), e.PoW(at), "%d bytes", size)
+		}
+		e.Nonce += 12345
+		e.encode(e.appendWork(nil))
+		again, err := DecodeEnvelope(e.Raw())
+		require.NoError(t, err)
+		require.Equal(t, again.PoW(now), e.PoW(now), "another nonce")
+	}
+}
+
+// BenchmarkPoWAgain is what a pooled envelope costs a link that it is offered to.
+func BenchmarkPoWAgain(b *testing.B) {
+	now := time.Now()
+	e := craft(b, uint32(now.Unix())+50, 50, Topic{1}, make([]byte, 300))
+	for b.Loop() {
+		e.PoW(now)
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/rlp"
 )
 
 // ErrWorkNotDone says that mining ended before the envelope had the proof of
@@ -26,20 +28,25 @@ var ErrWorkNotDone = errors.New("whisper: proof of work not reached")
 // where work is RLP [expiry, TTL, topic, data], size its length, nonce has 8
 // big-endian bytes, and lag is 0 or, for an envelope that was sent in the
 // future of now, that many seconds plus one. A lifetime of 0 counts as 1 s.
+//
+// The hash is computed once: an envelope is offered to many peers.
 func (e *Envelope) PoW(now time.Time) float64 {
 	fields := e.raw[e.work:e.end]
-	h := newHasher()
-	head := appendListHead(h.scratch[:0], len(fields))
-	h.Write(head)
-	h.Write(fields)
-	h.Write(binary.BigEndian.AppendUint64(h.scratch[:0], e.Nonce))
-	hash := h.finish()
-
+	zeros := int(atomic.LoadUint32(&e.zeros)) - 1
+	if zeros < 0 {
+		h := newHasher()
+		h.Write(appendListHead(h.scratch[:0], len(fields)))
+		h.Write(fields)
+		h.Write(binary.BigEndian.AppendUint64(h.scratch[:0], e.Nonce))
+		hash := h.finish()
+		zeros = leadingZeros(hash[:])
+		atomic.StoreUint32(&e.zeros, uint32(zeros)+1)
+	}
 	life := uint64(e.TTL)
 	if sent, at := int64(e.Sent()), now.Unix(); sent > at {
 		life += uint64(sent-at) + 1
 	}
-	return powValue(leadingZeros(hash[:]), len(head)+len(fields), life)
+	return powValue(zeros, int(rlp.ListSize(uint64(len(fields)))), life)
 }
 
 func powValue(zeros, size int, life uint64) float64 {
