@@ -75,7 +75,7 @@ bench-cluster: ## envelopes committed in PostgreSQL beside a bare loop that inse
 	$(GO) test -run '^$$' -bench BesideBare -benchtime 5x ./postgres
 
 cluster: ## the same with 1,000 devices for a quarter of an hour; CLUSTER=-cluster.seed=N repeats a run
-	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 20ms $(BEFORE) $(CLUSTER)
+	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 40ms $(BEFORE) $(CLUSTER)
 
 lint: ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi

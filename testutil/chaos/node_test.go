@@ -117,6 +117,9 @@ func quietPort(t testing.TB) int {
 	return 0
 }
 
+// maxPeers is for all devices that keep links, at one node if it is the last, and as many again.
+const maxPeers = 1000
+
 // lastWords is how much of a log is told of a node that did not start.
 const lastWords = 2 << 10
 
@@ -132,7 +135,7 @@ func (n *node) start(password string) error {
 		self = n.earlier
 	}
 	cmd := exec.Command(self, "--datadir", n.dir, "--config", n.settings(), "--store", n.url, "--push", "--addr", "127.0.0.1", "--port", strconv.Itoa(n.port),
-		"--nat", "none", "--nodiscover", "--ipcdisable", "--shh.pow", "0", "--verbosity", "3")
+		"--nat", "none", "--nodiscover", "--ipcdisable", "--maxpeers", strconv.Itoa(maxPeers), "--shh.pow", "0", "--verbosity", "3")
 	cmd.Env = append(os.Environ(), childVar+"=1", "PGPASSWORD="+password)
 	cmd.Stderr = &n.stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
