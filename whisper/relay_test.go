@@ -38,11 +38,13 @@ func TestRelayGivesEachPeerWhatItWants(t *testing.T) {
 
 func TestNewPeerIsOfferedThePool(t *testing.T) {
 	n := startNode(t, Config{})
+	witness := connect(t, n)
 	soon, later := seal(t, Draft{TTL: 10, Topic: collide}), seal(t, Draft{TTL: 1e6, Topic: collide})
 	other := seal(t, Draft{TTL: 100})
 	for _, e := range []*Envelope{later, other, soon} {
 		require.NoError(t, n.Post(t.Context(), e))
 	}
+	witness.relays(later, other, soon) // they are not new any more, for whoever comes now
 	connect(t, n).relays(soon, other, later)
 	connectAs(t, n, status{bloom: collide.Bloom()}.encode()).relays(soon, later)
 }
