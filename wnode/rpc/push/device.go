@@ -87,6 +87,18 @@ func (d *device) open(ctx context.Context) (_ *client.Device, done func(), err e
 	return c, d.unused, nil
 }
 
+// with does something with the device for as long as one call may take.
+func (d *device) with(ctx context.Context, do func(context.Context, *client.Device) error) error {
+	ctx, stop := d.api.limited(ctx)
+	defer stop()
+	c, unused, err := d.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer unused()
+	return do(ctx, c)
+}
+
 // unused ends a use of the device.
 func (d *device) unused() {
 	d.mu.Lock()

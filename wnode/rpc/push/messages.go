@@ -152,22 +152,20 @@ func (a *API) event(ctx context.Context, name string, do func(context.Context, *
 	if err != nil {
 		return Event{}, err
 	}
-	ctx, stop := a.limited(ctx)
-	defer stop()
-	c, unused, err := d.open(ctx)
-	if err != nil {
-		return Event{}, err
-	}
-	defer unused()
-	event, err := do(ctx, c)
-	d.gave(event.Hashes())
-	if err != nil {
-		return Event{}, err
-	}
-	if event.Kind == pushwire.Challenge && c.Active() {
-		d.became(State{Active: true, State: pushwire.Active.String()})
-	}
-	return eventOf(&event), nil
+	var came Event
+	err = d.with(ctx, func(ctx context.Context, c *client.Device) error {
+		event, err := do(ctx, c)
+		d.gave(event.Hashes())
+		if err != nil {
+			return err
+		}
+		if event.Kind == pushwire.Challenge && c.Active() {
+			d.became(State{Active: true, State: pushwire.Active.String()})
+		}
+		came = eventOf(&event)
+		return nil
+	})
+	return came, err
 }
 
 // Shown says that the program has these messages: they are not given to it again. The mailserver is not told.
@@ -189,18 +187,11 @@ func (a *API) done(ctx context.Context, name string, hashes []common.Hash, do fu
 	if err != nil {
 		return false, err
 	}
-	ctx, stop := a.limited(ctx)
-	defer stop()
-	c, unused, err := d.open(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer unused()
-	d.shown(hashes)
-	if err := do(ctx, c); err != nil {
-		return false, err
-	}
-	return true, nil
+	err = d.with(ctx, func(ctx context.Context, c *client.Device) error {
+		d.shown(hashes)
+		return do(ctx, c)
+	})
+	return err == nil, err
 }
 
 func checkHashes(hashes []common.Hash) error {
@@ -244,16 +235,10 @@ func (a *API) Notify(ctx context.Context, name string, by Capability, hash commo
 	if len(by.Handle) != pushwire.HandleSize || len(by.Secret) != pushwire.ProofSize {
 		return false, errors.New("this is no capability; give what push_newCapability returned to who gave it")
 	}
-	ctx, stop := a.limited(ctx)
-	defer stop()
-	c, unused, err := d.open(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer unused()
-	err = c.Notify(ctx, client.Capability{
+	capability := client.Capability{
 		Handle: [pushwire.HandleSize]byte(by.Handle), Holder: by.Holder, Secret: [pushwire.ProofSize]byte(by.Secret),
-	}, hash, ring)
+	}
+	err = d.with(ctx, func(ctx context.Context, c *client.Device) error { return c.Notify(ctx, capability, hash, ring) })
 	return err == nil, err
 }
 
@@ -272,18 +257,15 @@ func (a *API) status(ctx context.Context, name string, ask func(*client.Device, 
 	if err != nil {
 		return Status{}, err
 	}
-	ctx, stop := a.limited(ctx)
-	defer stop()
-	c, unused, err := d.open(ctx)
-	if err != nil {
-		return Status{}, err
-	}
-	defer unused()
-	told, err := ask(c, ctx)
-	if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
-		return Status{}, err
-	}
-	status := statusOf(&told)
-	d.became(status.State)
-	return status, nil
+	var status Status
+	err = d.with(ctx, func(ctx context.Context, c *client.Device) error {
+		told, err := ask(c, ctx)
+		if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
+			return err
+		}
+		status = statusOf(&told)
+		d.became(status.State)
+		return nil
+	})
+	return status, err
 }
