@@ -61,7 +61,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 const noProvider = "none"
 
 // ends counts the ends of n matches for which no provider had accepted a wake-up.
-func (m *metrics) ends(n int, outcome, reason string) { m.endsBy(noProvider, n, outcome, reason) }
+func (m *metrics) ends(n int, outcome, reason string) { m.endsBy("", n, outcome, reason) }
 
 // endsBy counts the ends of n matches by the provider that had accepted the wake-up, "" if
 // none had.

@@ -16,15 +16,14 @@ func KeyMarkOf(pushKey [33]byte) uint64 {
 	return binary.BigEndian.Uint64(crypto.Keccak256([]byte("whisperpush push key"), pushKey[:])) | 1 // none is zero
 }
 
-// HeardWith notes that a device asked with the push key of a mark. It writes once for each of
-// them.
-func (r *Registry) HeardWith(id registration.ID, mark uint64) error {
-	rec, err := r.settled().read(id, false)
-	if err != nil || rec == nil || rec.heard == mark {
-		return err
+// HeardWith notes that the device of a record asked with the push key of a mark. It writes once
+// for each of them.
+func (r *Registry) HeardWith(rec *Record, mark uint64) error {
+	if rec.heard == mark {
+		return nil
 	}
 	return r.apply(func(c *decision) error {
-		old, err := c.read(id, true)
+		old, err := c.read(rec.ID, true)
 		if err != nil || old == nil || !old.Live() || old.heard == mark {
 			return err
 		}

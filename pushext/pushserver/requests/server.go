@@ -264,7 +264,7 @@ func (p *Server) moved(keys *keyring, at int, rec *registry.Record) {
 	if at > 0 || len(keys.own) == 1 || rec == nil || !rec.Live() {
 		return
 	}
-	if err := p.registry.HeardWith(rec.ID, registry.KeyMarkOf(keys.own[0].public)); err != nil {
+	if err := p.registry.HeardWith(rec, registry.KeyMarkOf(keys.own[0].public)); err != nil {
 		p.log.Error("it cannot be noted that a registration goes on with the new push key", "registration", uint64(rec.ID), "err", err)
 	}
 }
