@@ -185,7 +185,7 @@ func (w *writer) offer(now time.Time) bool {
 	for len(w.offering) > 0 {
 		e := w.offering[0]
 		w.offering[0], w.offering = nil, w.offering[1:]
-		if !wants.covers(e) || !wants.accepts(e, e.PoW(now)) { // a device wants none of the pool: its link is not to cost a hash of all
+		if !wants.accepts(e, e.PoW(now)) {
 			continue
 		}
 		if !w.add(queued{Envelope: e}, now) {

@@ -50,11 +50,8 @@ func newWants(minPoW float64, bloom Bloom) *wants {
 
 // accepts tells whether an envelope with that proof of work is worth sending.
 func (w *wants) accepts(e *Envelope, pow float64) bool {
-	return pow >= w.minPoW && w.covers(e)
+	return pow >= w.minPoW && (w.all || w.bloom.Covers(e.Topic.Bloom()))
 }
-
-// covers tells whether an envelope's topic is wanted.
-func (w *wants) covers(e *Envelope) bool { return w.all || w.bloom.Covers(e.Topic.Bloom()) }
 
 // more tells whether w accepts anything that former did not.
 func (w *wants) more(former *wants) bool {
