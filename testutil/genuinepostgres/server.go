@@ -258,6 +258,10 @@ func (s *Server) Halt() error { return s.end() }
 // Kill kills all processes of the server at once (SIGKILL), and keeps its data. It
 // needs Linux.
 func (s *Server) Kill() error {
+	// Stopped, it starts no process after we have looked, which would outlive it with its shared memory.
+	if err := syscall.Kill(s.pid, syscall.SIGSTOP); err != nil {
+		return err
+	}
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.pid, s.pid))
 	if err != nil {
 		return err
