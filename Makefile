@@ -71,8 +71,8 @@ BEFORE = $(shell git rev-parse -q --verify HEAD~1 >/dev/null 2>&1 && echo -clust
 cluster-short: ## three nodes on PostgreSQL and its standby, broken for about a minute (needs Debian's postgresql)
 	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 60s -cluster.devices 60 $(BEFORE) $(CLUSTER)
 
-bench-cluster: ## envelopes committed in PostgreSQL beside a bare loop that inserts the same rows
-	$(GO) test -run '^$$' -bench BesideBare -benchtime 5x ./postgres
+bench-cluster: ## measure one to three nodes on PostgreSQL beside bare loops on the same server, some minutes (needs Debian's postgresql)
+	$(GO) run ./bench -cluster
 
 cluster: ## the same with 1,000 devices for a quarter of an hour; CLUSTER=-cluster.seed=N repeats a run
 	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 40ms $(BEFORE) $(CLUSTER)

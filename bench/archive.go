@@ -104,9 +104,14 @@ func archiveOurs(ctx context.Context, dir string, raws [][]byte) (float64, error
 	return float64(len(envs)) / time.Since(start).Seconds(), nil
 }
 
+// archiver is an archive of ours, of either engine.
+type archiver interface {
+	Archive(ctx context.Context, envs []*whisper.Envelope, done func(error))
+}
+
 // archiveAll has several goroutines archive envelopes, each a batch such as a
 // packet brings, and waits for the last.
-func archiveAll(ctx context.Context, a *archive.Archive, envs []*whisper.Envelope, writers int) error {
+func archiveAll(ctx context.Context, a archiver, envs []*whisper.Envelope, writers int) error {
 	const batch = 100
 	var (
 		acknowledged, calling sync.WaitGroup

@@ -5,6 +5,7 @@
 //
 //	go run ./bench                                short sizes, some minutes
 //	go run ./bench -full                          the sizes of docs/performance.md
+//	go run ./bench -cluster                       nodes that share a PostgreSQL server
 //	go run ./bench -only wire_ingest_ratio,ring   some of it; names may be cut short
 //
 // It prints a table for people and for each number a line for machines:

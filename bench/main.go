@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"whisperpush/testutil/genuinenode"
+	"whisperpush/testutil/genuinepostgres"
 )
 
 func main() {
@@ -49,13 +50,15 @@ type sizes struct {
 	perRegistration int           // channels
 	sustainFor      time.Duration // each rate that is tried
 	sustainDevices  int           // registered, each woken once
+	shared          int           // envelopes that a benchmark of nodes on PostgreSQL archives
+	woken           int           // devices that such nodes wake as fast as they can
 }
 
 var (
 	shortSizes = sizes{pairs: 2, ingest: 100_000, archive: 200_000, archived: 300_000, queries: 3, fetches: 1500,
-		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perRegistration: 20, sustainFor: 4 * time.Second, sustainDevices: 150_000}
+		channels: 1_000_000, idle: 100_000, ringFor: 15 * time.Second, pushes: 10_000, hops: 40, perRegistration: 20, sustainFor: 4 * time.Second, sustainDevices: 150_000, shared: 100_000, woken: 12_000}
 	fullSizes = sizes{pairs: 5, ingest: 300_000, archive: 300_000, archived: 1_000_000, queries: 5, fetches: 5000,
-		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 20, sustainFor: 30 * time.Second, sustainDevices: 1_200_000}
+		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 20, sustainFor: 30 * time.Second, sustainDevices: 1_200_000, shared: 300_000, woken: 40_000}
 )
 
 // suite is what the benchmarks share.
@@ -69,6 +72,9 @@ type suite struct {
 	report   *report
 	loads    map[genuinenode.Load]string // files of envelopes made so far
 	large    *large                      // once it is made
+	env      []string                    // of nodes, beside ours
+	postgres *genuinepostgres.Server     // nil: none was needed yet
+	latest   string                      // URL of the database that was made last
 }
 
 // benchmark measures one or more names, which share their preparation.
@@ -99,11 +105,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	several := flags.Bool("cluster", false, "measure nodes that share a PostgreSQL, in place of one with a directory")
 	full := flags.Bool("full", false, "the large sizes instead of the short ones")
 	only := flags.String("only", "", "measure only these `NAMES`, comma-separated; a beginning of a name is enough")
 	seed := flags.Int64("seed", 1, "of all envelopes and keys that are made")
 	tmp := flags.String("tmp", "", "`DIRECTORY` for the databases, on the disk to be measured (default: the system's)")
-	docs := flags.String("docs", "", "also write the results into performance.md and performance.svg in this `DIRECTORY`")
+	docs := flags.String("docs", "", "also write the results into performance.md and performance.svg, or cluster.md, in this `DIRECTORY`")
 	note := flags.String("note", "", "a `SENTENCE` about this run, for the documents")
 	wnode := flags.String("wnode", "", "measure this `EXECUTABLE` instead of building one")
 	samples := flags.String("samples", "", "write when each envelope of ring was sent, and how long its wake-up took, to `FILE`")
@@ -122,7 +129,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := override(&size); err != nil {
 		return err
 	}
-	chosen, err := choose(*only)
+	all := benchmarks
+	if *several {
+		all = clusterBenchmarks
+	}
+	chosen, err := choose(all, *only)
 	if err != nil {
 		return err
 	}
@@ -142,11 +153,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if s.dir, err = os.MkdirTemp(*tmp, "whisperpush-bench-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
+	defer func() { err = errors.Join(err, s.stopPostgres(), os.RemoveAll(s.dir)) }()
 	s.report = newReport(*seed, *note, command(flags))
-	s.report.full = *full
+	s.report.full, s.report.cluster = *full, *several
 	fmt.Fprintf(stderr, "seed %d, %d CPUs, %s\n", *seed, runtime.NumCPU(), runtime.Version())
-	if err := s.build(ctx); err != nil {
+	if err := s.build(ctx, !*several); err != nil {
 		return err
 	}
 	for _, b := range chosen {
@@ -168,6 +179,9 @@ func command(flags *flag.FlagSet) string {
 	target, rest := "make bench", ""
 	flags.Visit(func(f *flag.Flag) {
 		switch f.Name {
+		case "cluster":
+			target = "make bench-cluster"
+			rest += " -cluster"
 		case "docs", "note", "tmp", "wnode", "samples", "cpuprofile": // no influence on what is measured
 		case "full":
 			target = "make bench-full"
@@ -176,7 +190,8 @@ func command(flags *flag.FlagSet) string {
 			rest += " -" + f.Name + "=" + f.Value.String()
 		}
 	})
-	if rest == "" || rest == " -full=true" {
+	switch rest {
+	case "", " -cluster", " -full=true":
 		return target
 	}
 	return "go run ./bench" + rest
@@ -198,13 +213,16 @@ func (s *suite) measure(ctx context.Context, b benchmark) error {
 
 func (s *suite) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
 
-// build compiles both nodes.
-func (s *suite) build(ctx context.Context) error {
+// build compiles our node, and the genuine one if that is needed.
+func (s *suite) build(ctx context.Context, genuine bool) error {
 	if s.wnode == "" {
 		s.wnode = filepath.Join(s.dir, "wnode")
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", s.wnode, "whisperpush/cmd/wnode").CombinedOutput(); err != nil {
 			return fmt.Errorf("build wnode (run inside the whisperpush checkout): %w\n%s", err, out)
 		}
+	}
+	if !genuine {
+		return nil
 	}
 	_, err := genuinenode.Build(ctx)
 	return err
@@ -213,13 +231,13 @@ func (s *suite) build(ctx context.Context) error {
 // temp makes a new directory of the run. The caller may remove it early.
 func (s *suite) temp() (string, error) { return os.MkdirTemp(s.dir, "") }
 
-// choose picks the benchmarks that measure the names given.
-func choose(only string) ([]benchmark, error) {
+// choose picks from all the benchmarks that measure the names given.
+func choose(all []benchmark, only string) ([]benchmark, error) {
 	if only == "" {
-		return benchmarks, nil
+		return all, nil
 	}
 	var names, known []string
-	for _, b := range benchmarks {
+	for _, b := range all {
 		known = append(known, b.names...)
 	}
 	for name := range strings.SplitSeq(only, ",") {
@@ -234,7 +252,7 @@ func choose(only string) ([]benchmark, error) {
 			return nil, fmt.Errorf("-only %q names no benchmark; there are %s", name, strings.Join(known, ", "))
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(benchmarks), func(b benchmark) bool {
+	return slices.DeleteFunc(slices.Clone(all), func(b benchmark) bool {
 		return !slices.ContainsFunc(b.names, func(n string) bool { return slices.Contains(names, n) })
 	}), nil
 }
@@ -256,6 +274,8 @@ func sizeFlags(flags *flag.FlagSet) func(*sizes) error {
 		{"perregistration", "channels of one registration", func(s *sizes) *int { return &s.perRegistration }},
 		{"idle", "channels of the idle node", func(s *sizes) *int { return &s.idle }},
 		{"pushes", "pushes through the provider", func(s *sizes) *int { return &s.pushes }},
+		{"shared", "envelopes in an archive on PostgreSQL", func(s *sizes) *int { return &s.shared }},
+		{"woken", "devices that nodes on PostgreSQL wake", func(s *sizes) *int { return &s.woken }},
 		{"hops", "messages between two nodes", func(s *sizes) *int { return &s.hops }},
 	}
 	values := make([]*int, len(numbers))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -43,6 +44,7 @@ func (s *suite) startNode(ctx context.Context, dir string, flags ...string) (*no
 		"--shh.pow", "0", "--metrics", "--metrics.port", "0", "--verbosity", "3",
 	}, flags...)
 	n := &node{cmd: exec.Command(s.wnode, args...), log: new(logBuffer), ended: make(chan struct{})}
+	n.cmd.Env = append(os.Environ(), s.env...)
 	n.cmd.Stderr = n.log
 	stdout, err := n.cmd.StdoutPipe()
 	if err != nil {
@@ -94,6 +96,13 @@ func (n *node) stop() {
 		n.cmd.Process.Kill()
 		<-n.ended
 	}
+	n.client.CloseIdleConnections()
+}
+
+// kill ends the process as a crash does.
+func (n *node) kill() {
+	n.cmd.Process.Kill()
+	<-n.ended
 	n.client.CloseIdleConnections()
 }
 

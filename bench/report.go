@@ -56,6 +56,15 @@ var targets = map[string]target{
 	"push_vs_http":       {"ratio", 0.8, false, "pushes/s through the FCM provider ÷ a bare HTTP loop"},
 	"relay_p50_ratio":    {"ratio", 50, false, "one hop, median, genuine ÷ ours"},
 	"rss_idle":           {"MiB", 200, true, "resident with everything loaded and no traffic"},
+
+	"cluster_ingest_ratio":      {"ratio", 0.8, false, "archive on PostgreSQL, envelopes/s until committed ÷ a bare pgx loop that inserts the same rows in the best groups"},
+	"cluster_query_ratio":       {"ratio", 2, true, "the archive's answer to a query for a topic ÷ the bare SQL query"},
+	"cluster_ring_p50_vs_floor": {"ratio", 3, true, "envelope to wake-up with three nodes, median ÷ one commit + one POST"},
+	"cluster_ring_late":         {"share", 0, true, "wake-ups later than 15 s"},
+	"cluster_wakeups_ratio":     {"ratio", 0.8, false, "first wake-ups/s of three nodes ÷ of one, on the same two cores and database"},
+	"cluster_move_stopped":      {"s", 5, true, "one of three nodes with 1 M channels is stopped: until all that is sent then is matched again"},
+	"cluster_move_killed":       {"s", 8, true, "the same when it is killed (3 s of it until it counts as dead)"},
+	"cluster_memory":            {"MiB", 1024, true, "a node's memory with a third of 10 M channels, by calculation"},
 }
 
 // met tells whether a value reaches its target.
@@ -96,6 +105,7 @@ type report struct {
 	command string
 	machine string
 	full    bool // the full sizes
+	cluster bool // of nodes on PostgreSQL
 	results []result
 }
 
@@ -179,15 +189,19 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// The results stand between these lines of performance.md.
+// The results stand between these lines of performance.md, or of cluster.md.
 const (
 	resultsBegin = "<!-- results: written by go run ./bench -docs docs -->\n"
 	resultsEnd   = "<!-- end of results -->\n"
 )
 
-// document replaces the results in performance.md and draws performance.svg.
+// document replaces the results in performance.md and draws performance.svg, or replaces
+// those in cluster.md.
 func (r *report) document(dir string) error {
 	path := filepath.Join(dir, "performance.md")
+	if r.cluster {
+		path = filepath.Join(dir, "cluster.md")
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -197,8 +211,10 @@ func (r *report) document(dir string) error {
 	if !ok || !ok2 {
 		return fmt.Errorf("%s has no place for the results: it needs the lines %q and %q", path, resultsBegin, resultsEnd)
 	}
-	if err := r.plot(filepath.Join(dir, "performance.svg")); err != nil {
-		return err
+	if !r.cluster {
+		if err := r.plot(filepath.Join(dir, "performance.svg")); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(path, []byte(before+resultsBegin+r.markdown()+resultsEnd+after), 0o644)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,7 +22,7 @@ func TestQuantile(t *testing.T) {
 // Every name has a target and is measured by exactly one benchmark.
 func TestNames(t *testing.T) {
 	measured := make(map[string]int)
-	for _, b := range benchmarks {
+	for _, b := range slices.Concat(benchmarks, clusterBenchmarks) {
 		for _, name := range b.names {
 			measured[name]++
 			require.Contains(t, targets, name)
@@ -34,11 +35,11 @@ func TestNames(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	chosen, err := choose("ring_p50, bloom_query_ratio")
+	chosen, err := choose(benchmarks, "ring_p50, bloom_query_ratio")
 	require.NoError(t, err)
 	require.Len(t, chosen, 2)
 	require.Equal(t, "topic_query_ratio", chosen[0].names[0])
-	_, err = choose("rings")
+	_, err = choose(benchmarks, "rings")
 	require.ErrorContains(t, err, `"rings" names no benchmark; there are wire_ingest_ratio`)
 }
 

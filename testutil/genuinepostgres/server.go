@@ -42,6 +42,7 @@ type Server struct {
 	dir  string
 	port int
 	cred *syscall.Credential // nil: runs as we do
+	more []string            // settings beside those of tests
 
 	mu        sync.Mutex
 	databases int
@@ -51,13 +52,17 @@ type Server struct {
 	pid   int       // of the postmaster
 }
 
-// Start makes a cluster and starts its server, a second or two.
-func Start(ctx context.Context) (*Server, error) {
+// Start makes a cluster and starts its server, a second or two. It does not fsync, and is
+// small; settings, such as "fsync=on", say otherwise.
+func Start(ctx context.Context, settings ...string) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{bin: bin}
+	for _, setting := range settings {
+		s.more = append(s.more, "-c", setting)
+	}
 	if s.cred, err = servant(); err != nil {
 		return nil, err
 	}
@@ -200,9 +205,9 @@ wait $pid`
 func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.Command("/bin/sh", "-c", watchdog, "sh", filepath.Join(s.bin, "postgres"), "-D", s.data(),
+	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", watchdog, "sh", filepath.Join(s.bin, "postgres"), "-D", s.data(),
 		"-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", s.dir,
-		"-c", "fsync=off", "-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "logging_collector=off")
+		"-c", "fsync=off", "-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "logging_collector=off"}, s.more)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	cmd.Dir = s.dir
 	stdin, err := cmd.StdinPipe()
