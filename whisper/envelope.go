@@ -42,6 +42,16 @@ type Envelope struct {
 // RLP [expiry, TTL, topic, data, nonce]. The envelope keeps raw, which must not
 // be changed afterwards. An error wraps ErrMalformed.
 func DecodeEnvelope(raw []byte) (*Envelope, error) {
+	e, err := parseEnvelope(raw)
+	if err != nil {
+		return nil, err
+	}
+	e.hash = keccak256(raw)
+	return e, nil
+}
+
+// parseEnvelope is DecodeEnvelope without the hash.
+func parseEnvelope(raw []byte) (*Envelope, error) {
 	content, rest, err := rlp.SplitList(raw)
 	if err != nil {
 		return nil, malformed("envelope of %d bytes: %v", len(raw), err)
@@ -74,7 +84,6 @@ func DecodeEnvelope(raw []byte) (*Envelope, error) {
 	if len(content) != 0 {
 		return nil, malformed("envelope of more than five elements")
 	}
-	e.hash = keccak256(raw)
 	return e, nil
 }
 
@@ -112,12 +121,13 @@ func readEnvelopes(list []byte, most int, hand func(envelopes []*Envelope, bad i
 			}
 			raw := content[: len(content)-len(rest) : len(content)-len(rest)]
 			content = rest
-			if e, err := DecodeEnvelope(raw); err != nil {
+			if e, err := parseEnvelope(raw); err != nil {
 				bad++
 			} else {
 				envelopes = append(envelopes, e)
 			}
 		}
+		hashAll(envelopes)
 		hand(envelopes, bad)
 	}
 	return err

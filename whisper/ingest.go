@@ -20,6 +20,7 @@ func (n *Node) ingest(p *peer, envelopes []*Envelope) {
 	envelopes = n.pool.unknown(envelopes)
 	n.metrics.refuse(ErrKnown, received-len(envelopes))
 	p.throttle(&p.messageBudget, len(envelopes))
+	workAll(envelopes)
 
 	now = time.Now()
 	s := n.settings.Load()

@@ -31,22 +31,37 @@ var ErrWorkNotDone = errors.New("whisper: proof of work not reached")
 //
 // The hash is computed once: an envelope is offered to many peers.
 func (e *Envelope) PoW(now time.Time) float64 {
-	fields := e.raw[e.work:e.end]
-	zeros := int(atomic.LoadUint32(&e.zeros)) - 1
-	if zeros < 0 {
-		h := newHasher()
-		h.Write(appendListHead(h.scratch[:0], len(fields)))
-		h.Write(fields)
-		h.Write(binary.BigEndian.AppendUint64(h.scratch[:0], e.Nonce))
-		hash := h.finish()
-		zeros = leadingZeros(hash[:])
-		atomic.StoreUint32(&e.zeros, uint32(zeros)+1)
-	}
 	life := uint64(e.TTL)
 	if sent, at := int64(e.Sent()), now.Unix(); sent > at {
 		life += uint64(sent-at) + 1
 	}
-	return powValue(zeros, int(rlp.ListSize(uint64(len(fields)))), life)
+	return powValue(e.leading(), int(rlp.ListSize(uint64(e.end-e.work))), life)
+}
+
+// leading returns the leading zero bits of the hash under the proof of work.
+func (e *Envelope) leading() int {
+	if zeros := atomic.LoadUint32(&e.zeros); zeros > 0 {
+		return int(zeros) - 1
+	}
+	h := newHasher()
+	h.Write(appendListHead(h.scratch[:0], e.end-e.work))
+	h.Write(e.raw[e.work:e.end])
+	h.Write(binary.BigEndian.AppendUint64(h.scratch[:0], e.Nonce))
+	return e.counted(h.finish())
+}
+
+// appendProof appends what leading hashes.
+func (e *Envelope) appendProof(b []byte) []byte {
+	b = appendListHead(b, e.end-e.work)
+	b = append(b, e.raw[e.work:e.end]...)
+	return binary.BigEndian.AppendUint64(b, e.Nonce)
+}
+
+// counted remembers, and returns, the leading zero bits of a hash under the proof of work.
+func (e *Envelope) counted(hash common.Hash) int {
+	zeros := leadingZeros(hash[:])
+	atomic.StoreUint32(&e.zeros, uint32(zeros)+1)
+	return zeros
 }
 
 func powValue(zeros, size int, life uint64) float64 {
