@@ -44,11 +44,11 @@ func (s *Server) newDesk() *desk.Desk[asking] {
 		Serve: s.serve,
 		Refuse: func(ctx context.Context, _ desk.ID, in asking, why *desk.Busy) error {
 			defer in.from.Answered()
-			req, signer, _ := pushwire.OpenRequest(in.env, s.cfg.Push.PushKey)
+			req, signer, key, _ := s.Keys().Open(in.env)
 			if signer == nil {
 				return nil
 			}
-			env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, s.cfg.Push.PushKey, signer)
+			env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: why.Error()}, key, signer)
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
 
 // serve opens a request and hands it to the owner of the shard of who signed it.
 func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
-	req, signer, err := pushwire.OpenRequest(in.env, s.cfg.Push.PushKey)
+	req, signer, pushKey, err := s.Keys().Open(in.env)
 	if signer == nil {
 		in.from.Answered() // nobody to answer
 		return
@@ -97,7 +97,7 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 		from = one
 	}
 	err = turn.Lend(ctx, func(ctx context.Context) error {
-		return s.deliver(ctx, shard, call{from: from, source: in.source, env: in.env, key: key})
+		return s.deliver(ctx, shard, call{from: from, source: in.source, env: in.env, key: key, pushKey: [33]byte(crypto.CompressPubkey(&pushKey.PublicKey))})
 	})
 	if notify != nil {
 		// Who signed it is answered by their own shard, as for anything, and whoever is
@@ -117,7 +117,7 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 	s.m.requests.WithLabelValues("nowhere").Inc()
 	ctx, cancel := context.WithTimeout(ctx, refuseTimeout)
 	defer cancel()
-	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: "this registration moves to another node; repeat in a few seconds"}, s.cfg.Push.PushKey, signer)
+	env, err := pushwire.SealReply(ctx, pushwire.Reply{ID: req.ID, Code: pushwire.Busy, Text: "this registration moves to another node; repeat in a few seconds"}, pushKey, signer)
 	if err == nil {
 		turn.Lend(ctx, func(ctx context.Context) error { return in.from.Send(ctx, env) })
 	}
@@ -160,7 +160,9 @@ type call struct {
 	source whisper.Source
 	env    *whisper.Envelope
 	key    [33]byte // who signed it
-	mute   bool     // it is not to be answered
+	// pushKey is the key that it is encrypted to, compressed.
+	pushKey [33]byte
+	mute    bool // it is not to be answered
 }
 
 // errNoOwner says that nobody had a shard in time.
@@ -176,13 +178,13 @@ func (s *Server) deliver(ctx context.Context, shard int, one call) error {
 			core.server.HandleCall(one.from, one.env)
 			s.m.requests.WithLabelValues("own").Inc()
 			if !one.mute {
-				s.present.add(one.key, shard, one.from, core)
+				s.present.add(device{one.key, one.pushKey, one.from, shard, core})
 			}
 			return nil
 		}
 		if owner := l.Owners[shard]; owner.Node != 0 && owner.Node != s.shards.Node() {
 			if !one.mute {
-				s.present.add(one.key, shard, one.from, nil) // the answer may come before we return
+				s.present.add(device{one.key, one.pushKey, one.from, shard, nil}) // the answer may come before we return
 			}
 			to, err := s.peers.to(ctx, owner.Address)
 			if err == nil {
@@ -191,7 +193,7 @@ func (s *Server) deliver(ctx context.Context, shard int, one call) error {
 			if err == nil {
 				s.m.requests.WithLabelValues("other").Inc()
 				if !one.mute {
-					s.present.add(one.key, shard, one.from, to)
+					s.present.add(device{one.key, one.pushKey, one.from, shard, to})
 				}
 				return nil
 			}

@@ -10,18 +10,19 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
-// identity is what nodes with the same push key are known by to each other: a key that is
-// derived from it. Both ends of a connection prove that they have it.
+// identity is what nodes with the same keys are known by to each other: a key that is derived
+// from one of them. Both ends of a connection prove that they have it.
 type identity struct {
 	public      ed25519.PublicKey
 	certificate tls.Certificate
 }
 
-func newIdentity(secret []byte) (*identity, error) {
-	seed, err := hkdf.Key(sha256.New, secret, nil, "whisperpush cluster 1", ed25519.SeedSize)
+func newIdentity(secret []byte, use string) (*identity, error) {
+	seed, err := hkdf.Key(sha256.New, secret, nil, use, ed25519.SeedSize)
 	if err != nil {
 		return nil, fmt.Errorf("derive the key of the cluster: %w", err)
 	}
@@ -38,13 +39,14 @@ func newIdentity(secret []byte) (*identity, error) {
 	return &identity{public, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}, nil
 }
 
-var errStranger = errors.New("the other side has another push key")
+var errStranger = errors.New("the other side has other keys")
 
-// tls is the configuration of either end of a connection.
-func (id *identity) tls() *tls.Config {
+// tls is the configuration of either end of a connection. Whom it lets in is decided when they
+// shake hands.
+func (s *Server) tls(ring *keyring) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
-		Certificates:       []tls.Certificate{id.certificate},
+		Certificates:       []tls.Certificate{ring.own.certificate},
 		ClientAuth:         tls.RequireAnyClientCert,
 		InsecureSkipVerify: true, // what counts is the key, below
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
@@ -55,11 +57,25 @@ func (id *identity) tls() *tls.Config {
 			if err != nil {
 				return errStranger
 			}
-			if key, ok := c.PublicKey.(ed25519.PublicKey); !ok || !key.Equal(id.public) {
+			if key, ok := c.PublicKey.(ed25519.PublicKey); !ok || !s.ring.Load().lets(key) {
 				return errStranger
 			}
 			return nil
 		},
 		SessionTicketsDisabled: true,
 	}
+}
+
+// lets reports whether who has a key is let in.
+func (r *keyring) lets(key ed25519.PublicKey) bool {
+	return slices.ContainsFunc(r.known, func(known ed25519.PublicKey) bool { return known.Equal(key) })
+}
+
+// shown is the key that the other side of a connection has proved.
+func shown(conn *tls.Conn) ed25519.PublicKey {
+	if certs := conn.ConnectionState().PeerCertificates; len(certs) == 1 {
+		key, _ := certs[0].PublicKey.(ed25519.PublicKey)
+		return key
+	}
+	return nil
 }

@@ -144,6 +144,8 @@ func (k *keeper) open(ctx context.Context) error {
 	c := &core{shard: k.shard, ended: make(chan struct{}), lost: store.Lost()}
 	cfg := k.s.cfg.Push
 	cfg.Dir, cfg.Store = "", store
+	keys := k.s.Keys()
+	cfg.PushKey, cfg.FormerKeys = keys.Current, keys.Former
 	cfg.Shard = k.s.shardOf(c)
 	cfg.Logger = k.s.log.With("shard", k.shard)
 	if c.scope = newScope(cfg.Registerer, k.shard); c.scope != nil {
@@ -158,6 +160,7 @@ func (k *keeper) open(ctx context.Context) error {
 		return err
 	}
 	k.set(c)
+	k.s.giveKeys(c)
 	k.s.holdHeld(c)
 	signal(k.s.claimed) // what a former owner has not settled
 	signal(k.s.seen)    // and what it has not told

@@ -18,13 +18,14 @@ import (
 const (
 	kindAnswer   = iota // status 1, and what the kind says
 	kindCall            // shard 1, flags 1, caller, envelope: a request for the shard's owner
-	kindPresent         // shard 1, caller, registration key 33: a device is there
+	kindPresent         // shard 1, caller, registration key 33, push key 33: a device is there, which asks with that push key; none: the first
 	kindGone            // id 32: a caller is not connected any more
 	kindSend            // id 32, and each envelope behind a length 4: to be sent to a caller
 	kindVouch           // id 32, proved 1: a caller is worth more than a stranger
 	kindSeen            // shard 1, the group's key behind a length 1, hashes 32 each
 	kindYield           // shard 1, claim; answered with a later claim or nothing
 	kindAnswered        // id 32: nothing more comes for a caller's request
+	kindHeard           // push key 33; answered with how many registrations were heard with it 8, of how many 8. Nothing is answered with nothing: the node knows push keys that nodes share
 )
 
 // Flags of a call.
@@ -113,7 +114,7 @@ func (p *peer) call(ctx context.Context, shard int, one call) error {
 // present says that a device is there.
 func (p *peer) present(ctx context.Context, d device) error {
 	b := appendCaller([]byte{byte(d.shard)}, d.from, d.from.Source())
-	_, err := p.ask(ctx, kindPresent, append(b, d.key[:]...), replyTimeout)
+	_, err := p.ask(ctx, kindPresent, append(append(b, d.key[:]...), d.pushKey[:]...), replyTimeout)
 	return err
 }
 
@@ -181,6 +182,10 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 		p.takeCall(seq, shard, flags&flagMute != 0, from, r.b)
 	case kindPresent:
 		shard, from, key := r.shard(), r.caller(p), r.take(33)
+		var pushKey [33]byte
+		if len(r.b) > 0 { // a node of before names none
+			pushKey = [33]byte(r.take(33))
+		}
 		if r.err != nil {
 			return r.err
 		}
@@ -190,7 +195,7 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 			return nil
 		}
 		p.came(from.id)
-		p.later(seq, func(context.Context) ([]byte, error) { return nil, core.server.Heard(from, [33]byte(key)) })
+		p.later(seq, func(context.Context) ([]byte, error) { return nil, core.server.Heard(from, [33]byte(key), pushKey) })
 	case kindGone:
 		id := r.id()
 		p.left(id)
@@ -233,6 +238,8 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 			}
 			return appendClaim(nil, *later), nil
 		})
+	case kindHeard:
+		p.takeHeard(seq, body)
 	default:
 		p.answer(seq, errFrame, nil) // of a later version
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -25,6 +26,8 @@ const (
 	// dialTimeout how long one may take to be made.
 	handshakeTimeout = 3 * time.Second
 	dialTimeout      = 3 * time.Second
+	// dismissAfter is how long a connection to a node goes on that would not be let in any more.
+	dismissAfter = 5 * time.Second
 	// redialPause is how long a node that could not be reached is left alone.
 	redialPause = 250 * time.Millisecond
 	// writeTimeout is how long a node may take nothing until its connection is ended.
@@ -51,8 +54,12 @@ type peer struct {
 	done chan struct{} // closed when it has ended
 	busy chan struct{} // holds one for each message that is worked on
 	wg   sync.WaitGroup
+	as   ed25519.PublicKey // this node has shown, if it dialled
 
 	writing sync.Mutex // held while a message is written
+
+	shown ed25519.PublicKey // by the other side, nil before the handshake; guarded by peers.mu
+	until time.Time         // it is dismissed then; guarded by peers.mu
 
 	mu      sync.Mutex // guards the following fields
 	next    uint32
@@ -277,7 +284,7 @@ func (ps *peers) to(ctx context.Context, address string) (*peer, error) {
 	}
 	d := ps.dialed[address]
 	before := d
-	if d != nil && closed(d.done) && (d.err != nil && time.Since(d.at) > redialPause || d.err == nil && closed(d.peer.done)) {
+	if d != nil && closed(d.done) && (d.err != nil && time.Since(d.at) > redialPause || d.err == nil && (closed(d.peer.done) || !d.peer.as.Equal(ps.s.ring.Load().own.public))) {
 		d = nil
 	}
 	if d == nil {
@@ -296,7 +303,8 @@ func (ps *peers) to(ctx context.Context, address string) (*peer, error) {
 
 // dial makes a connection, and serves it until it ends.
 func (ps *peers) dial(address string, d *dialing) {
-	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: ps.s.identity.tls()}
+	ring := ps.s.ring.Load()
+	dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}, Config: ps.s.tls(ring)}
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout+handshakeTimeout)
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	cancel()
@@ -311,7 +319,8 @@ func (ps *peers) dial(address string, d *dialing) {
 		return
 	}
 	d.peer = newPeer(ps.s, conn)
-	if !ps.keep(d.peer) {
+	d.peer.as = ring.own.public
+	if !ps.keep(d.peer) || !ps.knows(d.peer, shown(conn.(*tls.Conn))) {
 		d.peer.close()
 	}
 	close(d.done)
@@ -344,6 +353,31 @@ func (ps *peers) drop(p *peer) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	delete(ps.taken, p)
+}
+
+// dismiss ends the connections whose other side is not let in any more, dismissAfter after it was
+// for the last time, so that what is under way comes to its end.
+func (ps *peers) dismiss(ring *keyring, now time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	for p := range ps.taken {
+		switch {
+		case p.shown == nil || ring.lets(p.shown):
+		case p.until.IsZero():
+			p.until = now.Add(dismissAfter)
+		case now.After(p.until):
+			p.close()
+		}
+	}
+}
+
+// knows notes by which key the other side of a connection is known, and reports whether it is let
+// in.
+func (ps *peers) knows(p *peer, key ed25519.PublicKey) bool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	p.shown = key
+	return ps.s.ring.Load().lets(key)
 }
 
 // close ends all connections and waits for them.
@@ -385,7 +419,7 @@ func (s *Server) accept(ctx context.Context) {
 
 // welcome serves a connection that another node made, if it has the key.
 func (s *Server) welcome(raw net.Conn) {
-	conn := tls.Server(raw, s.identity.tls())
+	conn := tls.Server(raw, s.tls(s.ring.Load()))
 	p := newPeer(s, conn)
 	defer p.close()
 	if !s.peers.keep(p) {
@@ -399,5 +433,7 @@ func (s *Server) welcome(raw net.Conn) {
 		s.log.Warn("a connection to the address for other nodes was refused", "err", dialCause(err))
 		return
 	}
-	p.run()
+	if s.peers.knows(p, shown(conn)) {
+		p.run()
+	}
 }

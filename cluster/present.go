@@ -34,32 +34,33 @@ type present struct {
 
 // device is one that is there.
 type device struct {
-	key   [33]byte
-	from  pushserver.Caller
-	shard int
+	key     [33]byte
+	pushKey [33]byte // that it asked with, compressed
+	from    pushserver.Caller
+	shard   int
 	// knows is who was told: the *core or the *peer of the owner, nil if nobody.
 	knows any
 }
 
 // add notes that a device is there through a caller, and that the owner of its shard
 // knows. When there is no room it is forgotten: it is not rung over its link then.
-func (p *present) add(key [33]byte, shard int, from pushserver.Caller, knows any) {
+func (p *present) add(d device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.devices == nil {
 		p.devices, p.callers = map[[33]byte]*device{}, map[desk.ID]pushserver.Caller{}
 	}
-	if _, known := p.callers[from.ID()]; !known && len(p.callers) >= maxPresent {
+	if _, known := p.callers[d.from.ID()]; !known && len(p.callers) >= maxPresent {
 		return
 	}
-	p.callers[from.ID()] = from
-	if !from.Stays() {
+	p.callers[d.from.ID()] = d.from
+	if !d.from.Stays() {
 		return
 	}
-	if p.devices[key] == nil && len(p.devices) >= maxPresent {
+	if p.devices[d.key] == nil && len(p.devices) >= maxPresent {
 		return
 	}
-	p.devices[key] = &device{key, from, shard, knows}
+	p.devices[d.key] = &d
 }
 
 // caller returns the caller with an id that is there.
@@ -141,6 +142,7 @@ func (s *Server) tidy(ctx context.Context) {
 		case <-tick.C:
 		case <-s.moved:
 		}
+		s.peers.dismiss(s.ring.Load(), time.Now())
 		for to, ids := range s.present.leave() {
 			for id := range ids {
 				to.gone(ctx, id)
@@ -156,7 +158,7 @@ func (s *Server) tidy(ctx context.Context) {
 			if core := s.keepers[shard].current(); core != nil {
 				for _, d := range s.present.stale(shard, core) {
 					telling.Go(func() error {
-						if core.server.Heard(d.from, d.key) == nil {
+						if core.server.Heard(d.from, d.key, d.pushKey) == nil {
 							s.present.told(d, core)
 						}
 						return nil

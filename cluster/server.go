@@ -3,8 +3,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -35,6 +32,9 @@ type Config struct {
 	// Push is for each shard; its limits are those of all nodes together. Dir, Store and
 	// Shard are not used.
 	Push pushserver.Config
+	// Taken is told of push keys that were exchanged, from one goroutine. The nodes have them in
+	// the database, which is what counts. nil: nobody is told.
+	Taken func(pushserver.Keys)
 }
 
 // Server is one node's part in a push server that nodes share. Create it with New, then
@@ -44,7 +44,7 @@ type Server struct {
 	limits   atomic.Pointer[pushserver.Limits] // complete, of all nodes together
 	log      *slog.Logger
 	m        *metrics
-	identity *identity
+	ring     atomic.Pointer[keyring]
 	tail     *tail
 	shards   *postgres.Shards
 	listener net.Listener
@@ -56,6 +56,7 @@ type Server struct {
 	moved    chan struct{} // holds one: a shard has a new owner
 	claimed  chan struct{} // holds one: there is a claim to settle
 	seen     chan struct{} // holds one: there is something to tell other shards
+	rekeyed  chan struct{} // holds one: the node is to be told of push keys
 	present  present
 	peers    peers
 	topic    whisper.Topic
@@ -65,6 +66,9 @@ type Server struct {
 	beats  sync.WaitGroup     // of the beat, which goes last
 	halt   context.CancelFunc // of the beat
 	once   sync.Once
+
+	rotating sync.Mutex // held during an exchange of the push key
+	taking   sync.Mutex // guards changes of ring, and of the cores' keys
 
 	// resetting guards what Prepare changes of cfg.Push. Who opens a shard reads it, until its core is known.
 	resetting sync.RWMutex
@@ -89,21 +93,17 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	cfg.Push.Delivery, cfg.Push.Limits = delivery, divideLimits(cfg.Push.Limits)
-	secret := crypto.FromECDSA(cfg.Push.PushKey)
-	id, err := newIdentity(secret)
+	ring, err := firstKeyring(pushserver.Keys{Current: cfg.Push.PushKey, Former: cfg.Push.FormerKeys}, cfg.Push.DiskKey)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := hkdf.Key(sha256.New, append(secret, cfg.Push.DiskKey...), nil, "whisperpush cluster keys 1", 16)
-	if err != nil {
-		return nil, fmt.Errorf("derive what nodes with the same keys have in common: %w", err)
-	}
 	s := &Server{
-		cfg: cfg, log: cfg.Push.Logger, identity: id, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
+		cfg: cfg, log: cfg.Push.Logger, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
 		opening: make(chan struct{}, openAtOnce), opened: make(chan error, postgres.ShardCount),
-		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), seen: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), topic: pushwire.Topic(),
+		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), seen: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), rekeyed: make(chan struct{}, 1), topic: pushwire.Topic(),
 	}
 	s.limits.Store(&limits)
+	s.ring.Store(ring)
 	s.peers.s = s
 	s.cfg.Push.Log = s.tail
 	for n := range s.keepers {
@@ -114,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("listen for the other nodes at %s: %w", cfg.Listen, err)
 	}
 	s.m = newMetrics(cfg.Push.Registerer)
-	s.shards = cfg.DB.Shards(s.listener.Addr().String(), keys)
+	s.shards = cfg.DB.Shards(s.listener.Addr().String(), ring.mark)
 	return s, nil
 }
 
@@ -125,7 +125,10 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.shards.Check(ctx); err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
-	leases, err := s.shards.Beat(ctx)
+	if err := s.refresh(ctx); err != nil {
+		return fmt.Errorf("start push: %w", err)
+	}
+	leases, err := s.beatOnce(ctx)
 	if err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
@@ -136,6 +139,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.wg.Go(func() { s.accept(run) })
 	s.wg.Go(func() { s.settleClaims(run) })
 	s.wg.Go(func() { s.tellSeen(run) })
+	s.wg.Go(func() { s.tellKeys(run) })
 	for _, k := range s.keepers {
 		s.wg.Go(func() { k.run(run) })
 	}
@@ -192,7 +196,7 @@ func (s *Server) beat(ctx context.Context) {
 		case <-tick.C:
 		case <-s.soon:
 		}
-		leases, err := s.shards.Beat(ctx)
+		leases, err := s.beatOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -48,7 +48,7 @@ type Node struct {
 	//flag:store.password FILE
 	StorePasswordFile string
 	// Address of this computer, as host:port, at which nodes with push that share Store reach each other. They know
-	// each other by the push key. A port of 0 is any free one. The default is for nodes on one computer.
+	// each other by their keys. A port of 0 is any free one. The default is for nodes on one computer.
 	//
 	//flag:cluster.addr HOST:PORT
 	ClusterAddr string

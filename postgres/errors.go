@@ -53,7 +53,7 @@ var (
 
 // settled are the errors that fault has nothing to say of.
 var settled = []error{
-	ErrServer, ErrForeign, ErrNewer, ErrOlder, ErrInUse, ErrMoving, ErrNotEmpty, ErrURL, ErrReadOnly, ErrRefused,
+	ErrServer, ErrForeign, ErrNewer, ErrOlder, ErrNewKeys, ErrInUse, ErrMoving, ErrNotEmpty, ErrURL, ErrReadOnly, ErrRefused,
 	durable.ErrClosed, durable.ErrLocked, durable.ErrCorrupted, pgx.ErrNoRows, context.Canceled,
 }
 

@@ -35,30 +35,36 @@ func Migrations() []string {
 	return list
 }
 
-// migrate brings the tables to this version.
+// migrate brings the tables to the version that nodes begin with. What is behind that is not
+// needed before a node asks for it; see keysVersion.
 func (d *DB) migrate(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err
 		}
-		version, err := d.version(ctx, tx)
-		if err != nil {
+		return d.raise(ctx, tx, keysVersion-1)
+	})
+}
+
+// raise brings the tables to a version, if they are of one before. The caller holds migrationLock.
+func (d *DB) raise(ctx context.Context, tx pgx.Tx, to int) error {
+	version, err := d.version(ctx, tx)
+	if err != nil {
+		return err
+	}
+	all := Migrations()
+	for n := version; n < to; n++ {
+		if _, err := tx.Exec(ctx, all[n]); err != nil {
+			return fmt.Errorf("bring the tables to version %d: %w", n+1, d.fault(err))
+		}
+		if _, err := tx.Exec(ctx, "UPDATE "+Schema+".schema_version SET version = $1", n+1); err != nil {
 			return err
 		}
-		all := Migrations()
-		for n := version; n < len(all); n++ {
-			if _, err := tx.Exec(ctx, all[n]); err != nil {
-				return fmt.Errorf("bring the tables to version %d: %w", n+1, d.fault(err))
-			}
-			if _, err := tx.Exec(ctx, "UPDATE "+Schema+".schema_version SET version = $1", n+1); err != nil {
-				return err
-			}
-		}
-		if version < len(all) {
-			d.log.Info("the database's tables are brought to this version", "from", version, "to", len(all))
-		}
-		return nil
-	})
+	}
+	if version < to {
+		d.log.Info("the database's tables are brought to another version", "from", version, "to", to)
+	}
+	return nil
 }
 
 // version returns which one the tables have, 0 for none, after it has made sure that the

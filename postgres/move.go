@@ -210,8 +210,8 @@ func OpenAsIs(ctx context.Context, address string, o Options) (*DB, error) {
 			return err
 		case version == 0:
 			return fmt.Errorf("%w: no node has used it", ErrOlder)
-		case version < len(Migrations()):
-			return fmt.Errorf("%w: they have version %d, and this one knows %d; start a node of this version on it once, and stop it", ErrOlder, version, len(Migrations()))
+		case version < keysVersion-1:
+			return fmt.Errorf("%w: they have version %d, and this one begins with %d; start a node of this version on it once, and stop it", ErrOlder, version, keysVersion-1)
 		}
 		return nil
 	})

@@ -43,11 +43,11 @@ type Shards struct {
 	db      *DB
 	node    int64
 	address string
-	keys    []byte
 
 	mu    sync.Mutex // guards the following fields
-	until time.Time  // of the latest Leases
-	terms uint64     // counts how often the leases have ended before they were renewed
+	keys  []byte
+	until time.Time // of the latest Leases
+	terms uint64    // counts how often the leases have ended before they were renewed
 }
 
 // Owner is the node that has a shard.
@@ -104,7 +104,7 @@ func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 	defer cancel()
 	started := time.Now()
 	rows, err := s.db.pool.Query(ctx, "SELECT a_shard, a_node, an_address, part FROM "+Schema+".shards_beat($1, $2, $3, $4)",
-		s.node, s.address, s.keys, LeaseLife.Milliseconds())
+		s.node, s.address, s.mark(), LeaseLife.Milliseconds())
 	if err != nil {
 		return l, s.db.fault(err)
 	}

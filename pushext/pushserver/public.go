@@ -26,6 +26,10 @@ type (
 	Keys = requests.Keys
 	// FormerKey is a push key that a server had.
 	FormerKey = requests.FormerKey
+	// KeyRecord is what is written down of Keys.
+	KeyRecord = requests.KeyRecord
+	// FormerKeyRecord is what is written down of a FormerKey.
+	FormerKeyRecord = requests.FormerKeyRecord
 	// Peer is the Caller that is a peer of devp2p.
 	Peer = requests.Peer
 	// Shard says which part of all registrations a server holds, if it is not all.

@@ -31,7 +31,9 @@ func (x *Server) HandleCall(from Caller, env *whisper.Envelope) { x.protocol.Han
 
 // Heard says that the device with a registration key (compressed) is there through a
 // caller, whose request another server took.
-func (x *Server) Heard(from Caller, key [33]byte) error { return x.protocol.Heard(from, key) }
+func (x *Server) Heard(from Caller, key, pushKey [33]byte) error {
+	return x.protocol.Heard(from, key, pushKey)
+}
 
 // Tellings are what devices of this shard have seen, of which other shards that have devices
 // of the same group are to be told, until Told says that they were. They survive a restart.

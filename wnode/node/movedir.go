@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ethereum/go-ethereum/crypto"
 	"whisperpush/config"
+
+	"whisperpush/cluster"
 	"whisperpush/durable"
 	"whisperpush/mailserver/archive"
 	"whisperpush/postgres"
@@ -98,6 +102,11 @@ func (m *mover) toDirectory(ctx context.Context, db *postgres.DB) error {
 			if err := pushserver.CheckTransfer(shards[shard], m.diskKey); err != nil && !errors.Is(err, pushserver.ErrNoFormat) {
 				return m.pushError(err)
 			}
+		}
+	}
+	if registered {
+		if err := m.haveSharedKeys(ctx, db); err != nil {
+			return err
 		}
 	}
 	next := filepath.Join(m.cfg.Node.DataDir, movingDir)
@@ -251,4 +260,18 @@ func (m *mover) checkPlaced(ctx context.Context, shards []durable.Store, next st
 // done removes what is left of a move.
 func (m *mover) done(next string) error {
 	return errors.Join(os.RemoveAll(next), durable.SyncDir(m.cfg.Node.DataDir))
+}
+
+// haveSharedKeys says what to do if the nodes of the database have exchanged their push key, and the file here is of before.
+func (m *mover) haveSharedKeys(ctx context.Context, db *postgres.DB) error {
+	keys, ok, err := cluster.SharedKeys(ctx, db, m.diskKey)
+	if err != nil {
+		return m.pushError(err)
+	}
+	file := PushKeyFile(m.cfg)
+	if secret, err := file.Read(); ok && (err != nil || !bytes.Equal(secret, crypto.FromECDSA(keys.Current))) {
+		return fmt.Errorf("the push key in %s is not the one that the nodes of the database have exchanged it for; start a node with this data directory on the database for a moment, which takes it, or copy %s and %s from another node",
+			file.Path(), filepath.Base(file.Path()), filepath.Base(FormerPushKeysPath(m.cfg)))
+	}
+	return nil
 }

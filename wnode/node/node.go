@@ -39,6 +39,7 @@ import (
 
 // Node is a running node. Its methods may be called concurrently, but Stop by one goroutine alone.
 type Node struct {
+	log      *slog.Logger
 	link     *p2p.Server
 	whisper  *whisper.Node
 	archive  Archive               // nil: the mailserver is off
@@ -58,7 +59,7 @@ type Node struct {
 	again     atomic.Pointer[func() ([]string, error)] // reads the settings anew and takes them; nil: there is nowhere to read them
 	instances []instance                               // of the providers; guarded by reloading
 	offers    atomic.Pointer[[]pushwire.ProviderOffer] // what apps are told of them
-	secrets   []fileSum                                // of files that are read once
+	secrets   []fileSum                                // of files that are read once; guarded by reloading
 	reloading sync.Mutex                               // held by Reload
 	sections  []section                                // guarded by reloading
 
@@ -88,6 +89,7 @@ func Start(cfg config.Config, logger *slog.Logger) (*Node, error) {
 // some parts are made before what they need of each other is there, and get it before the first of them starts. After
 // an error Stop stops those that run.
 func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
+	n.log = logger
 	// What can be told from the settings alone is told before anything is written.
 	var providers []pushext.Provider
 	var err error
@@ -176,7 +178,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	}
 	if cfg.Push.Enabled {
 		opening.Go(func() {
-			n.push, pushKeys, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, logger, n.metrics)
+			n.push, pushKeys, pushErr = newPush(cfg, n.store, nodeKey, providers, &log, n.whisper, n.pushKeysTaken, logger, n.metrics)
 		})
 	}
 	opening.Wait()
@@ -209,6 +211,9 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		}
 		if err = n.push.Start(context.Background()); err != nil {
 			return err
+		}
+		if shared, ok := n.push.(*sharedPush); ok {
+			n.pushKeysTaken(shared.Keys()) // others may have exchanged them while this node was away
 		}
 		requests.push = n.push
 	}

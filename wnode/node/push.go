@@ -38,6 +38,7 @@ type pushServer interface {
 	Probe() error
 	Position() uint64
 	Providers(now time.Time) []pushserver.ProviderState
+	HeardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard, all int, err error)
 	operatedPush
 }
 
@@ -59,7 +60,8 @@ var (
 
 // newPush builds the push server with its keys and providers, on the database db, where other nodes may share it, or on
 // the data directory if that is nil. log may get its archive later, before the server starts.
-func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, logger *slog.Logger, registry prometheus.Registerer) (pushServer, *pushserver.Keys, error) {
+// taken is told of push keys that nodes on db have exchanged.
+func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, taken func(pushserver.Keys), logger *slog.Logger, registry prometheus.Registerer) (pushServer, *pushserver.Keys, error) {
 	dir := pushDir(cfg)
 	file := PushKeyFile(cfg)
 	keys, err := loadPushKeys(cfg)
@@ -97,7 +99,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 		logger.Warn("push is on without a provider: nobody can register", "remedy", "add a [[Push.Provider]] table to the --config file")
 	}
 	if db != nil {
-		server, err := newCluster(cfg, db, settings)
+		server, err := newCluster(cfg, db, settings, taken)
 		if err != nil {
 			return nil, nil, err
 		}

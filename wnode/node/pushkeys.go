@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"whisperpush/cluster"
 	"whisperpush/config"
 	"whisperpush/durable"
 	"whisperpush/pushext/pushserver"
@@ -27,19 +29,8 @@ import (
 // the next start.
 const formerSuffix = ".former"
 
-// formerKeys is the file with the former push keys. It is as secret as the push key.
-type formerKeys struct {
-	Former []formerKey `json:"former"` // oldest first
-}
-
-// formerKey is a push key that the server had.
-type formerKey struct {
-	Key   string    `json:"key"`   // secret, in hexadecimal
-	Next  string    `json:"next"`  // the public key behind it, compressed, in hexadecimal
-	Until time.Time `json:"until"` // when its overlap ends, or ended
-	// Succession is as pushwire.EncodeSuccession has it; empty: the key may be known to others.
-	Succession hexutil.Bytes `json:"succession,omitempty"`
-}
+// formerKeys is the file with the former push keys: a record of them without those that are in use.
+type formerKeys struct{ pushserver.KeyRecord }
 
 // FormerPushKeysPath is the file with the push keys before the one that is in use, if there were any.
 func FormerPushKeysPath(cfg config.Config) string { return PushKeyFile(cfg).Path() + formerSuffix }
@@ -82,36 +73,20 @@ func loadPushKeys(cfg config.Config) (pushserver.Keys, error) {
 // leadsTo reports whether a secret is of the key behind the last of them.
 func (l formerKeys) leadsTo(secret []byte) bool {
 	key, err := crypto.ToECDSA(secret)
-	return err == nil && len(l.Former) > 0 && l.Former[len(l.Former)-1].Next == publicHex(key)
-}
-
-func publicHex(key *ecdsa.PrivateKey) string {
-	return hex.EncodeToString(crypto.CompressPubkey(&key.PublicKey))
+	return err == nil && l.LeadsTo(key)
 }
 
 // keys are the push keys with the one in use.
-func (l formerKeys) keys(secret []byte) (keys pushserver.Keys, err error) {
-	if keys.Current, err = crypto.ToECDSA(secret); err != nil {
-		return pushserver.Keys{}, err
-	}
-	for _, f := range l.Former {
-		one := pushserver.FormerKey{Until: f.Until}
-		if one.Key, err = crypto.HexToECDSA(f.Key); err != nil {
-			return pushserver.Keys{}, errors.New("a former push key is not a secp256k1 private key")
-		}
-		if len(f.Succession) > 0 {
-			s, err := pushwire.DecodeSuccession(f.Succession)
-			if err == nil {
-				err = s.Verify()
-			}
-			if err != nil {
-				return pushserver.Keys{}, fmt.Errorf("what a former push key signed is damaged: %w", err)
-			}
-			one.Succession = &s
-		}
-		keys.Former = append(keys.Former, one)
-	}
-	return keys, nil
+func (l formerKeys) keys(secret []byte) (pushserver.Keys, error) {
+	l.Current = hex.EncodeToString(secret)
+	return l.Keys()
+}
+
+// formerOf is what the file is to hold when keys are in use.
+func formerOf(keys pushserver.Keys) (l formerKeys, err error) {
+	l.KeyRecord, err = keys.Record()
+	l.Current, l.Next = "", ""
+	return l, err
 }
 
 // readFormerKeys reads the file with the former push keys; that there is none is no error.
@@ -122,9 +97,6 @@ func readFormerKeys(path string) (l formerKeys, err error) {
 	}
 	if err == nil {
 		err = json.Unmarshal(text, &l)
-	}
-	if err == nil && len(l.Former) > pushserver.MaxFormerKeys {
-		err = fmt.Errorf("it has %d keys, at most %d", len(l.Former), pushserver.MaxFormerKeys)
 	}
 	if err == nil {
 		_, err = l.keys(bytes.Repeat([]byte{1}, secretSize))
@@ -174,8 +146,7 @@ func (a *Admin) PushKey(ctx context.Context) (PushKeyReport, error) {
 	}
 	keys := *n.pushKeys.Load()
 	report := PushKeyReport{File: PushKeyFile(n.settings()).Path(), Public: hexutil.Encode(crypto.FromECDSAPub(&keys.Current.PublicKey)), State: keyInUse}
-	server, ok := n.push.(*pushserver.Server)
-	if len(keys.Former) == 0 || !ok {
+	if len(keys.Former) == 0 {
 		return report, nil
 	}
 	last := keys.Former[len(keys.Former)-1]
@@ -186,38 +157,30 @@ func (a *Admin) PushKey(ctx context.Context) (PushKeyReport, error) {
 		report.State = PushKeyEnded
 	}
 	var err error
-	report.Moved, report.All, err = server.HeardWith(ctx, &keys.Current.PublicKey)
+	report.Moved, report.All, err = n.push.HeardWith(ctx, &keys.Current.PublicKey)
 	return report, err
 }
 
 // RotatePushKey makes another push key. When it returns the key is in the file of the former one, which is answered to
 // besides for Push.KeyOverlap. With now set it is not, and nothing that it signed leads to the new one: others may know it.
-// While there is an overlap, that ends it and makes no key.
+// While there is an overlap, that ends it and makes no key. Nodes that share the registrations have all taken it by then.
 func (a *Admin) RotatePushKey(ctx context.Context, now bool) (PushKeyReport, error) {
 	n := a.node
 	n.reloading.Lock() // which reads the file too
 	defer n.reloading.Unlock()
-	if n.push == nil {
-		return PushKeyReport{}, errPushOff
+	cfg := n.settings()
+	overlap := time.Duration(cfg.Push.KeyOverlap)
+	if now {
+		overlap = 0
 	}
-	server, ok := n.push.(*pushserver.Server)
-	if !ok {
-		return PushKeyReport{}, errors.New("nodes that share registrations know each other by their push key, which is not exchanged while they run")
-	}
-	cfg, at := n.settings(), time.Now()
-	path := FormerPushKeysPath(cfg)
-	list, err := readFormerKeys(path)
-	if err != nil {
-		return PushKeyReport{}, err
-	}
-	until, overlap := n.pushKeys.Load().Overlap(at)
-	switch {
-	case overlap && !now:
-		return PushKeyReport{}, fmt.Errorf("the former push key is answered to until %s, and the next is made after that; --now ends it at once", until.UTC().Format(time.DateOnly))
-	case overlap:
-		err = n.endOverlap(server, list, path, at)
-	default:
-		err = n.exchangePushKey(server, list, cfg, at, now)
+	var err error
+	switch server := n.push.(type) {
+	case nil:
+		err = errPushOff
+	case *sharedPush:
+		err = n.rotateShared(ctx, server, overlap)
+	case *pushserver.Server:
+		err = n.rotateOwn(server, overlap)
 	}
 	if err != nil {
 		return PushKeyReport{}, err
@@ -225,77 +188,98 @@ func (a *Admin) RotatePushKey(ctx context.Context, now bool) (PushKeyReport, err
 	return a.PushKey(ctx)
 }
 
-// endOverlap has the former key answered to no more, and nothing lead from it to the one in use.
-func (n *Node) endOverlap(server *pushserver.Server, list formerKeys, path string, at time.Time) error {
-	last := &list.Former[len(list.Former)-1]
-	last.Until, last.Succession = at.UTC(), nil
-	if err := list.write(path); err != nil {
+// errOverlap says that the next push key is not made yet.
+func errOverlap(until time.Time) error {
+	return fmt.Errorf("the former push key is answered to until %s, and the next is made after that; --now ends it at once", until.UTC().Format(time.DateOnly))
+}
+
+// rotateOwn is RotatePushKey where the registrations are this node's.
+func (n *Node) rotateOwn(server *pushserver.Server, overlap time.Duration) error {
+	keys, at := *n.pushKeys.Load(), time.Now()
+	until, overlaps := keys.Overlap(at)
+	switch {
+	case overlaps && overlap > 0:
+		return errOverlap(until)
+	case overlaps:
+		keys = keys.EndOverlap(at)
+	default:
+		next, err := crypto.GenerateKey()
+		if err == nil {
+			keys, err = keys.Succeed(next, at, overlap)
+		}
+		if err != nil {
+			return fmt.Errorf("make the next push key: %w", err)
+		}
+	}
+	if err := n.keepPushKeys(keys); err != nil {
 		return err
 	}
-	keys, err := list.keys(crypto.FromECDSA(n.pushKeys.Load().Current))
-	if err != nil {
-		return err
-	}
-	n.setPushKeys(server, keys)
+	n.pushKeys.Store(&keys)
+	server.SetKeys(keys)
 	return nil
 }
 
-// exchangePushKey makes the next key. The file with the former keys decides: until it is written there is the key of
-// before, and from then on the next, whatever is interrupted.
-func (n *Node) exchangePushKey(server *pushserver.Server, list formerKeys, cfg config.Config, at time.Time, now bool) error {
-	file := PushKeyFile(cfg)
+// rotateShared is RotatePushKey where nodes share the registrations.
+func (n *Node) rotateShared(ctx context.Context, server *sharedPush, overlap time.Duration) error {
+	err := server.RotatePushKey(ctx, overlap)
+	if until, ok := errors.AsType[*cluster.OverlapError](err); ok {
+		return errOverlap(until.Until)
+	}
+	if keys := server.Keys(); !keys.Current.Equal(n.pushKeys.Load().Current) || err == nil {
+		n.takePushKeys(keys) // also if not all nodes have them yet
+	}
+	return err
+}
+
+// pushKeysTaken goes on with push keys that the nodes which share the registrations have taken.
+func (n *Node) pushKeysTaken(keys pushserver.Keys) {
+	n.reloading.Lock() // which reads the file too
+	defer n.reloading.Unlock()
+	n.takePushKeys(keys)
+}
+
+// takePushKeys has what signs or opens go on with push keys that are in the database, and notes them in this node's files.
+// Those are of use until the database knows them for three exchanges, so a directory that is not written to is no error. The
+// caller holds reloading.
+func (n *Node) takePushKeys(keys pushserver.Keys) {
+	before := n.pushKeys.Swap(&keys)
+	if err := n.keepPushKeys(keys); err != nil {
+		n.log.Warn("the push keys that the nodes share cannot be written down here; they are in the database", "err", err)
+	}
+	if before != nil && !before.Current.Equal(keys.Current) {
+		n.log.Info("the nodes that share the registrations go on with another push key")
+	}
+}
+
+// keepPushKeys writes push keys to their files, if they are not there. The file with the former keys decides: until it is
+// written there are the keys of before, and from then on the next, whatever is interrupted.
+func (n *Node) keepPushKeys(keys pushserver.Keys) error {
+	cfg := n.settings()
+	file, path := PushKeyFile(cfg), FormerPushKeysPath(cfg)
+	list, err := formerOf(keys)
+	if err != nil {
+		return err
+	}
+	secret := crypto.FromECDSA(keys.Current)
+	if there, err := file.Read(); err == nil && bytes.Equal(there, secret) {
+		if known, err := readFormerKeys(path); err == nil && (len(known.Former)+len(list.Former) == 0 || reflect.DeepEqual(known, list)) {
+			return nil
+		}
+		return list.write(path)
+	}
 	next := nextPushKeyFile(file)
-	former, err := file.Read()
-	if err != nil {
-		return err
-	}
-	key, err := crypto.ToECDSA(former)
-	if err != nil {
-		return err
-	}
-	secret, err := next.generate()
-	if err != nil {
-		return err
-	}
-	nextKey, err := crypto.ToECDSA(secret)
-	if err != nil {
-		return err
-	}
 	if err := os.Remove(next.Path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is in the way: %w", next.Path(), cause(err))
-	}
-	one := formerKey{Key: hex.EncodeToString(former), Next: publicHex(nextKey), Until: at.UTC()}
-	if !now {
-		one.Until = at.Add(time.Duration(cfg.Push.KeyOverlap)).UTC()
-		s, err := pushwire.NewSuccession(key, nextKey, uint64(at.Unix()), uint64(one.Until.Unix()))
-		if err != nil {
-			return err
-		}
-		if one.Succession, err = pushwire.EncodeSuccession(s); err != nil {
-			return err
-		}
-	}
-	for len(list.Former) > 0 && !list.leadsTo(former) { // of an exchange that failed and was not on disk, or so it seemed
-		list.Former = list.Former[:len(list.Former)-1]
-	}
-	list.Former = append(list.Former, one)
-	if excess := len(list.Former) - pushserver.MaxFormerKeys; excess > 0 {
-		list.Former = list.Former[excess:]
 	}
 	if err := writeSecret(next.Path(), secret); err != nil {
 		return fmt.Errorf("the next push key cannot be written to %s: %w", next.Path(), cause(err))
 	}
-	if err := list.write(FormerPushKeysPath(cfg)); err != nil {
+	if err := list.write(path); err != nil {
 		return err // it may be on disk all the same: the next start finds out
 	}
 	if err := adoptPushKey(next.Path(), file.Path()); err != nil {
 		return err
 	}
-	keys, err := list.keys(secret)
-	if err != nil {
-		return err
-	}
-	n.setPushKeys(server, keys)
 	n.noteSecret(file.Path())
 	return nil
 }
@@ -306,12 +290,6 @@ func adoptPushKey(next, path string) error {
 		return fmt.Errorf("the push key: %w", err)
 	}
 	return nil
-}
-
-// setPushKeys has everything that signs or opens go on with other push keys.
-func (n *Node) setPushKeys(server *pushserver.Server, keys pushserver.Keys) {
-	n.pushKeys.Store(&keys)
-	server.SetKeys(keys)
 }
 
 // noteSecret remembers anew what is in a file that is read once.

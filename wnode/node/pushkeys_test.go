@@ -201,7 +201,7 @@ func TestInterruptedExchangeOfThePushKey(t *testing.T) {
 	require.NoError(t, err)
 	signed, err := pushwire.EncodeSuccession(s)
 	require.NoError(t, err)
-	list := formerKeys{[]formerKey{{Key: hex.EncodeToString(crypto.FromECDSA(before.Current)), Next: publicHex(next), Until: time.Now().Add(time.Hour), Succession: signed}}}
+	list := formerKeys{pushserver.KeyRecord{Former: []pushserver.FormerKeyRecord{{Key: hex.EncodeToString(crypto.FromECDSA(before.Current)), Next: compressedHex(&next.PublicKey), Until: time.Now().Add(time.Hour), Succession: signed}}}}
 	require.NoError(t, list.write(FormerPushKeysPath(cfg)))
 	for range 2 { // and it stays so
 		keys, err = loadPushKeys(cfg)

@@ -114,6 +114,8 @@ func (n *Node) noteSecrets(cfg config.Config) {
 	if path := cfg.Mailserver.PasswordFile; path != "" && n.archive != nil {
 		keys = append(keys, SecretFile{"mailserver's password", path})
 	}
+	n.reloading.Lock()
+	defer n.reloading.Unlock()
 	for _, file := range keys {
 		if text, err := os.ReadFile(file.Path); err == nil {
 			n.secrets = append(n.secrets, fileSum{file, sha256.Sum256(text)})

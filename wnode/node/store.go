@@ -99,8 +99,8 @@ func retention(cfg config.Config) time.Duration {
 }
 
 // newCluster builds this node's part in the registrations of a database.
-func newCluster(cfg config.Config, db *postgres.DB, push pushserver.Config) (pushServer, error) {
-	server, err := cluster.New(cluster.Config{DB: db, Listen: cfg.Node.ClusterAddr, Push: push})
+func newCluster(cfg config.Config, db *postgres.DB, push pushserver.Config, taken func(pushserver.Keys)) (pushServer, error) {
+	server, err := cluster.New(cluster.Config{DB: db, Listen: cfg.Node.ClusterAddr, Push: push, Taken: taken})
 	if err != nil {
 		return nil, err // not a nil *cluster.Server in an interface
 	}

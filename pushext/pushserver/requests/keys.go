@@ -3,6 +3,7 @@ package requests
 import (
 	"crypto/ecdsa"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/crypto"
@@ -28,6 +29,58 @@ type FormerKey struct {
 type Keys struct {
 	Current *ecdsa.PrivateKey
 	Former  []FormerKey // oldest first, at most MaxFormerKeys
+	// Next is about to take the place of Current, and has at another server of the same cluster,
+	// perhaps: requests to it are answered, and nobody is told of it. nil: there is none.
+	Next *ecdsa.PrivateKey
+}
+
+// Succeed returns the keys with another one that is current from a time on. The one before it is
+// answered to besides for as long as overlap says; 0: it is refused at once, and nothing that it
+// signs leads to the next one, as others may know it.
+func (k Keys) Succeed(next *ecdsa.PrivateKey, at time.Time, overlap time.Duration) (Keys, error) {
+	former := FormerKey{Key: k.Current, Until: at.Add(overlap).UTC().Round(0)}
+	if overlap > 0 {
+		s, err := pushwire.NewSuccession(k.Current, next, uint64(at.Unix()), uint64(former.Until.Unix()))
+		if err != nil {
+			return Keys{}, err
+		}
+		former.Succession = &s
+	}
+	list := append(slices.Clone(k.Former), former)
+	return Keys{Current: next, Former: list[max(len(list)-MaxFormerKeys, 0):]}, nil
+}
+
+// EndOverlap returns the keys with the key before the current one refused from a time on, and
+// nothing that leads from it to the current one. There is such a key.
+func (k Keys) EndOverlap(at time.Time) Keys {
+	k.Former = slices.Clone(k.Former)
+	last := &k.Former[len(k.Former)-1]
+	last.Until, last.Succession = at.UTC().Round(0), nil
+	return k
+}
+
+// Open opens a request with the one of the keys that it is encrypted to, and returns that. The
+// signer is nil if there is nobody to answer.
+func (k Keys) Open(env *whisper.Envelope) (req pushwire.Request, signer *ecdsa.PublicKey, key *ecdsa.PrivateKey, err error) {
+	for _, key = range k.private() {
+		if req, signer, err = pushwire.OpenRequest(env, key); !errors.Is(err, whisper.ErrCannotOpen) {
+			return req, signer, key, err
+		}
+	}
+	return req, nil, nil, err
+}
+
+// private are all of them in the order in which they are tried: the current one, those before it,
+// and the next one last.
+func (k Keys) private() []*ecdsa.PrivateKey {
+	list := []*ecdsa.PrivateKey{k.Current}
+	for i := len(k.Former) - 1; i >= 0 && len(list) <= MaxFormerKeys; i-- {
+		list = append(list, k.Former[i].Key)
+	}
+	if k.Next != nil {
+		list = append(list, k.Next)
+	}
+	return list
 }
 
 // Overlap reports whether the key before the current one is still answered to, and until when.
@@ -55,42 +108,61 @@ type ownKey struct {
 	public     [33]byte // compressed
 	until      time.Time
 	succession *pushwire.Succession
+	next       bool // it is not the current one yet
 }
 
-// keyring is Keys, the current one first and the oldest last.
+// keyring is Keys, the current one first, then those before it, and the next one last.
 type keyring struct {
 	Keys
 	own []ownKey
 }
 
 func newKeyring(k Keys) *keyring {
-	r := &keyring{Keys: k, own: []ownKey{{private: k.Current, public: [33]byte(crypto.CompressPubkey(&k.Current.PublicKey))}}}
-	for i := len(k.Former) - 1; i >= 0 && len(r.own) <= MaxFormerKeys; i-- {
-		f := k.Former[i]
-		r.own = append(r.own, ownKey{f.Key, [33]byte(crypto.CompressPubkey(&f.Key.PublicKey)), f.Until, f.Succession})
+	r := &keyring{Keys: k}
+	for at, key := range k.private() {
+		own := ownKey{private: key, public: [33]byte(crypto.CompressPubkey(&key.PublicKey)), next: key == k.Next}
+		if at > 0 && !own.next {
+			f := k.Former[len(k.Former)-at]
+			own.until, own.succession = f.Until, f.Succession
+		}
+		r.own = append(r.own, own)
 	}
 	return r
 }
 
 // open opens a request with the key that it is encrypted to, and returns its number.
 func (r *keyring) open(env *whisper.Envelope) (req pushwire.Request, signer *ecdsa.PublicKey, at int, err error) {
-	for at = range r.own {
-		if req, signer, err = pushwire.OpenRequest(env, r.own[at].private); !errors.Is(err, whisper.ErrCannotOpen) {
+	req, signer, key, err := r.Open(env)
+	for at := range r.own {
+		if r.own[at].private == key {
 			return req, signer, at, err
 		}
 	}
 	return req, signer, 0, err
 }
 
+// of is the key with a public half; the current one if there is none.
+func (r *keyring) of(public [33]byte) *ownKey {
+	for at := range r.own {
+		if r.own[at].public == public {
+			return &r.own[at]
+		}
+	}
+	return &r.own[0]
+}
+
 // refuses reports whether the key with a number is not answered to any more.
 func (r *keyring) refuses(at int, now time.Time) bool {
-	return at > 0 && (at > 1 || !now.Before(r.own[at].until) || r.own[at].succession == nil)
+	return at > 0 && !r.own[at].next && (at > 1 || !now.Before(r.own[at].until) || r.own[at].succession == nil)
 }
 
 // path leads from the key with a number to the current one: none if that is the current one, or
 // if a key on the way may be known to others. While there is an overlap who has the current key
 // is told of it too: what was signed by the former one is the same server's.
 func (r *keyring) path(at int, now time.Time) (path []pushwire.Succession) {
+	if r.own[at].next {
+		return nil
+	}
 	if _, ok := r.Overlap(now); ok {
 		at = max(at, 1)
 	}

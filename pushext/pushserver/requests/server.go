@@ -261,7 +261,7 @@ const retired = "this server has another push key, and is not asked with this on
 
 // moved notes that a registration was heard with the current push key, once for each key.
 func (p *Server) moved(keys *keyring, at int, rec *registry.Record) {
-	if at > 0 || len(keys.own) == 1 || rec == nil || !rec.Live() {
+	if at > 0 || len(keys.Former) == 0 || rec == nil || !rec.Live() {
 		return
 	}
 	if err := p.registry.HeardWith(rec, registry.KeyMarkOf(keys.own[0].public)); err != nil {

@@ -31,11 +31,11 @@ func (p *Server) SeenBy(ctx context.Context, here []registration.ID, hashes []co
 }
 
 // Heard says that the device of a registration is there through a caller, which asked
-// another server of the same cluster for something.
-func (p *Server) Heard(from Caller, key [33]byte) error {
+// another server of the same cluster for something, with a push key of this one, compressed.
+func (p *Server) Heard(from Caller, key, pushKey [33]byte) error {
 	rec, err := p.registry.Lookup(key)
 	if err == nil && rec != nil {
-		p.heard(from, &p.keys.Load().own[0], rec)
+		p.heard(from, p.keys.Load().of(pushKey), rec)
 	}
 	return err
 }
