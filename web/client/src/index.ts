@@ -12,3 +12,4 @@ export * from './device/index.js';
 export { decodeValue, encodeValue } from './device/values.js';
 export { BackupError, type BackupErrorCode, maxBackup, minPassphrase, openBackup, sealBackup } from './backup.js';
 export * from './group/index.js';
+export * from './servers/index.js';

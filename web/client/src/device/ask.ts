@@ -308,6 +308,7 @@ export class Asker {
 			this.#standing(told, told.limits);
 		}
 		await this.config.learn((s) => {
+			s.heard = Math.max(s.heard ?? 0, Math.floor(this.config.clock.now() / 1000));
 			if (told) {
 				if (told.epoch !== 0n && told.epoch !== s.epoch) {
 					[s.epoch, s.seq] = [told.epoch, 0n];

@@ -1,5 +1,6 @@
 import { fromHex, hex0x, random } from '../bytes.js';
 import { malformed, ProtocolError } from '../errors.js';
+import { decodeCursor, isZeroCursor } from '../mail/cursor.js';
 import { chainStart } from '../push/chain.js';
 import { sealPublicKey } from '../push/hpke.js';
 import { hashSize, maxGroup } from '../push/limits.js';
@@ -97,6 +98,9 @@ class RingFailed extends Error {
 }
 
 const nobody: Preferences = { root: new Uint8Array(0), handle: new Uint8Array(0), revoked: [] };
+
+/** How far before a mailserver's latest answer the history of the next one begins, in seconds. */
+const inheritBack = 24 * 3600;
 
 /** How long a message waits for the server to know that this device has it, in milliseconds. */
 const firstSaid = 3_000;
@@ -318,6 +322,23 @@ export class Device {
 	/** Has the next {@link setChats} tell the server of these topics in any case: it is not known how the server has them. */
 	doubt(topics: readonly Topic[]): void {
 		this.#unsure.push(...topics);
+	}
+
+	/**
+	 * Takes over from the device at another mailserver which messages the app has, so that
+	 * neither gives it one that the other has given, and lets the first {@link history} begin
+	 * a day before that mailserver answered last: it may have withheld something before it
+	 * fell silent. Say {@link shown} before, or do it again after: what waits for that is not
+	 * taken over.
+	 */
+	async inherit(from: Device): Promise<void> {
+		const { known, since } = await from.#account.read((s) => ({ known: s.known, since: Math.max(s.since, (s.heard ?? 0) - inheritBack) }));
+		await this.#account.inbox((inbox, s) => {
+			inbox.add(known);
+			if (since < s.since && isZeroCursor(decodeCursor(s.cursor))) {
+				[s.since, s.begin] = [since, 0];
+			}
+		});
 	}
 
 	/**

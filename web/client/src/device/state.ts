@@ -59,8 +59,8 @@ export interface State {
 	epoch: bigint;
 	/** Of the newest wake-up opened. */
 	seq: bigint;
-	/** The first start by the device's own clock, Unix seconds. */
-	readonly since: number;
+	/** The first start by the device's own clock, Unix seconds; earlier where the device follows one at another server. */
+	since: number;
 	/** The same by the server's clock; 0: not known yet. */
 	begin: number;
 	/** Where the history was read to, encoded. */
@@ -76,6 +76,8 @@ export interface State {
 	dismissed?: Uint8Array[];
 	/** The registration is in a group, so that the server may owe the device dismissals. */
 	grouped?: boolean;
+	/** The latest answer by the device's own clock, Unix seconds; missing: there was none. */
+	heard?: number;
 }
 
 /** Stands under the name of a push key that an account went on with, and tells under which one it is. */
@@ -132,6 +134,7 @@ export function readState(held: unknown): State {
 		Array.isArray(state.waiting) &&
 		(state.pushKey === undefined || state.pushKey.length === pushKeySize) &&
 		(state.formerKeys === undefined || Array.isArray(state.formerKeys)) &&
+		(state.heard === undefined || typeof state.heard === 'number') &&
 		(state.dismissed === undefined || Array.isArray(state.dismissed));
 	if (!whole) {
 		throw new DeviceError('damaged', 'the state in the store is damaged; remove it to start anew');
@@ -256,6 +259,13 @@ export class Inbox {
 			this.#state.waiting.push({ hash: envelope, message: mark });
 		}
 		return envelope;
+	}
+
+	/** Remembers what another device's marks say. */
+	add(known: Uint8Array): void {
+		for (let at = 0; at + markSize <= known.length; at += markSize) {
+			this.#marks.add(number(known.subarray(at, at + markSize)));
+		}
 	}
 
 	/** Remembers that the app has a message, or that it was read elsewhere. */

@@ -49,13 +49,16 @@ interface Held {
 	readonly slot: string;
 }
 
+/** What groups need of a device: one at a mailserver, or a `Several` at more than one. */
+export type Listening = Pick<Device, 'chats' | 'receive' | 'history' | 'past' | 'shown' | 'post' | 'doubt' | 'setChats'>;
+
 /**
  * A device with the groups of a book beside its other chats. What is received goes through it,
  * and so do the other chats, of which the device is told with those of the groups.
  */
-export class GroupDevice {
+export class GroupDevice<D extends Listening = Device> {
 	readonly book: Book;
-	readonly device: Device;
+	readonly device: D;
 	readonly #now: () => number;
 	#others: readonly Chat[];
 	#turn: Promise<unknown> = Promise.resolve();
@@ -69,7 +72,7 @@ export class GroupDevice {
 	 * @param others the device's chats that are no group's
 	 * @param now the time, Unix milliseconds, where the clock of the platform may be wrong
 	 */
-	constructor(book: Book, device: Device, others: readonly Chat[], now: () => number = Date.now) {
+	constructor(book: Book, device: D, others: readonly Chat[], now: () => number = Date.now) {
 		this.#now = now;
 		this.book = book;
 		this.device = device;

@@ -6,6 +6,6 @@
  * @module
  */
 export { Book, type GroupInfo, type GroupMessage } from './book.js';
-export { GroupDevice, type GroupEvent, type NewMember, type SayOptions } from './device.js';
+export { GroupDevice, type GroupEvent, type Listening, type NewMember, type SayOptions } from './device.js';
 export { GroupError, type GroupErrorCode } from './roster.js';
 export { decodeInvitation, type Invitation, isInvitation, maxGroupName, maxGroups, maxMembers, type Member } from './wire.js';
