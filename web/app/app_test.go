@@ -24,6 +24,18 @@ func TestPage(t *testing.T) {
 	require.Equal(t, http.StatusOK, page.StatusCode)
 	require.Equal(t, Policy, page.Header.Get("Content-Security-Policy"))
 	require.NotContains(t, Policy, "unsafe")
+	for _, directive := range strings.Split(Policy, "; ") {
+		name, sources, _ := strings.Cut(directive, " ")
+		switch name {
+		case "default-src", "base-uri", "form-action", "frame-ancestors":
+			require.Equal(t, "'none'", sources, name)
+		case "connect-src":
+			require.Equal(t, "'self' https: wss:", sources, "a person's mailserver may be any, over TLS alone")
+		default:
+			require.Equal(t, "'self'", sources, name)
+		}
+	}
+	require.Contains(t, text, strings.TrimSuffix(Policy, "; frame-ancestors 'none'"), "a static host has the same policy")
 	require.NotContains(t, text, "style=")
 	require.NotRegexp(t, `(?i)\son\w+=`, text)
 	require.NotRegexp(t, `(?i)(src|href)="https?:`, text)

@@ -1,11 +1,11 @@
 // What is told and changed of a chat, a person and oneself.
 import { exported, restore } from './backup.js';
 import { type GroupInfo, maxBackup } from './client.js';
-import { attempt, button, dialog, element, input, make, onSubmit, status, words } from './dom.js';
+import { attempt, button, dialog, element, input, make, onSubmit, status } from './dom.js';
 import { type Messenger } from './messenger.js';
 import { isMuted, printableName, shortKey, titleOf } from './names.js';
 import { drawQr } from './qr.js';
-import { describe } from './server.js';
+import { drawServers } from './servers.js';
 import { type StoredChat } from './store.js';
 
 /** What the dialogs need of the page. */
@@ -201,36 +201,16 @@ export function showLink(field: string, code: string, link: string): void {
 	element(code).replaceChildren(drawQr(link, 'The link as a picture to scan'));
 }
 
-/** Shows what the server at this address offers now. */
-async function drawServer(): Promise<void> {
-	const use = element<HTMLButtonElement>('use-server');
-	use.hidden = true;
-	element('server').replaceChildren();
-	try {
-		const met = await page.messenger.meet(location.origin);
-		element('server').replaceChildren(...describe(met, location.origin).flatMap(([term, value]) => [make('dt', {}, term), make('dd', {}, value)]));
-		if (!met.same) {
-			element('server-hint').textContent = 'Another server answers at this address than the one that has your account. Ask whoever runs it whether that is right. If you use it, it gets an account of its own; your chats and messages stay.';
-			use.hidden = false;
-			use.onclick = () => void attempt('Changing the server', async () => {
-				await page.messenger.moveTo(met.server);
-				page.restored();
-			});
-		}
-	} catch (error) {
-		element('server').replaceChildren(make('dt', {}, 'Address'), make('dd', {}, location.origin), make('dt', {}, 'Now'), make('dd', {}, `it cannot be reached: ${words(error)}`));
-	}
-}
-
 /** Ends the registration, and removes what the app keeps in this browser. */
 async function removeAll(): Promise<void> {
 	if (!confirm('Your key, chats and messages are removed from this browser. Without an export they are lost. Go on?')) {
 		return;
 	}
 	await page.messenger.device.unregister({ attempts: 1 }).catch((error: unknown) => console.warn('the server was not told', error));
-	const worker = await navigator.serviceWorker?.getRegistration();
-	await (await worker?.pushManager.getSubscription())?.unsubscribe();
-	await worker?.unregister();
+	for (const worker of (await navigator.serviceWorker?.getRegistrations()) ?? []) {
+		await (await worker.pushManager?.getSubscription())?.unsubscribe();
+		await worker.unregister();
+	}
 	for (const { name } of await indexedDB.databases()) {
 		if (name?.startsWith('whisperpush')) {
 			indexedDB.deleteDatabase(name); // it is gone when the windows have let go of it
@@ -269,7 +249,7 @@ async function showSettings(): Promise<void> {
 	showLink('my-link', 'my-code', await page.messenger.contactLink(location.origin));
 	await drawPeople();
 	dialog('settings-dialog').showModal();
-	await drawServer();
+	await drawServers();
 }
 
 async function drawPeople(): Promise<void> {

@@ -27,10 +27,13 @@ export const words = (error: unknown): string => (error instanceof Error ? error
 
 /** Does something that the person asked for, and tells what went wrong. Says whether it went well. */
 export async function attempt(what: string, task: () => Promise<void>): Promise<boolean> {
+	const under = what + ' …';
 	try {
-		status(what + ' …');
+		status(under);
 		await task();
-		status('');
+		if (element('status').textContent === under) {
+			status(''); // else it says what else the person asked for, and what came of it
+		}
 		return true;
 	} catch (error) {
 		console.warn(what, error);

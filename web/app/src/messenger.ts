@@ -1,14 +1,15 @@
 // The device of this browser and what the app makes of what it brings: the same in a window and in
 // the service worker.
 import {
-	applicationServerKey, Book, compose, decodeInvitation, Device, DeviceError, type DeviceEvent, DoorTransport, encrypt, fromHex, GroupDevice,
+	Book, compose, decodeInvitation, Device, DeviceError, type DeviceEvent, DoorTransport, encrypt, fromHex, GroupDevice,
 	type GroupEvent, type GroupInfo, type GroupMessage, hex0xOf, hexOf, IndexedDbStore, isInvitation, keyFromPassword, maxName, type Miner, Mode, parsePublicKey,
-	parseTopic, type Preview, publicKeyOf, random, type Route, SealedStore, sealedName, State, systemClock, textOf, topicFor, utf8, webPushRoute,
+	parseTopic, type Preview, publicKeyOf, random, SealedStore, sealedName, type Several, systemClock, textOf, topicFor, utf8,
 } from './client.js';
 import { Skew } from './clock.js';
+import { Home } from './home.js';
 import { isMuted, printableName, shortKey } from './names.js';
-import { chatOfGroup, identityOf, inbox, lasts, othersOf, type SealedIdentity } from './parts.js';
-import { isSameServer, measureServer, meetServer, type MetServer, type Server } from './server.js';
+import { chatOfGroup, identityOf, inbox, othersOf, type SealedIdentity } from './parts.js';
+import { meetServer, type Server } from './server.js';
 import { AppStore, type Outgoing, type SharedKey, type StoredChat, type StoredMessage } from './store.js';
 
 /** Tells the other windows that something changed. */
@@ -41,20 +42,19 @@ export interface MessengerOptions {
 
 export class Messenger {
 	readonly store: AppStore;
-	readonly device: Device;
-	readonly groups: GroupDevice;
-	readonly #server: Server;
+	readonly groups: GroupDevice<Several>;
+	/** Which server has the account. */
+	readonly home: Home;
 	readonly #identity: Uint8Array;
 	readonly #inbox: Uint8Array;
 	readonly #vault: SealedStore;
 	/** How far the clock of this device is off, as far as is known. */
 	readonly skew: Skew;
 
-	private constructor(store: AppStore, groups: GroupDevice, server: Server, inboxTopic: Uint8Array, vault: SealedStore, skew: Skew) {
+	private constructor(store: AppStore, groups: GroupDevice<Several>, home: Home, inboxTopic: Uint8Array, vault: SealedStore, skew: Skew) {
 		this.store = store;
-		this.device = groups.device;
 		this.groups = groups;
-		this.#server = server;
+		this.home = home;
 		this.#identity = groups.book.identity;
 		this.#inbox = inboxTopic;
 		this.#vault = vault;
@@ -63,7 +63,6 @@ export class Messenger {
 
 	static async open(origin: string, options: MessengerOptions = {}): Promise<Messenger> {
 		const store = new AppStore(options.blocked);
-		const transport = new DoorTransport(origin);
 		const skew = await Skew.of(store, origin);
 		let server = await store.setting<Server>('server');
 		if (!server) {
@@ -78,11 +77,20 @@ export class Messenger {
 		await bookStore.migrate('groups');
 		const book = new Book(bookStore, identity);
 		const others = await othersOf(store, identity, inboxTopic);
-		const device = await Device.open({
-			pushKey: server.pushKey, transport, store: vault, miner: options.miner, mail: { nodeKey: server.nodeKey },
-			chats: await GroupDevice.chats(book, others), clock: { ...systemClock, now: () => Date.now() + skew.value },
-		});
-		return new Messenger(store, new GroupDevice(book, device, others, () => Date.now() + skew.value + device.clockOffset), server, inboxTopic, vault, skew);
+		const home: Home = await Home.open({
+			store, origin, now: () => Date.now() + skew.value, moved: () => changes.postMessage('moved'),
+			device: async ({ pushKey, nodeKey }, at) => Device.open({
+				pushKey, transport: new DoorTransport(at), store: vault, miner: options.miner, mail: { nodeKey },
+				chats: await GroupDevice.chats(book, await othersOf(store, identity, inboxTopic)), clock: { ...systemClock, now: () => Date.now() + skew.value },
+			}),
+		}, server);
+		const groups = new GroupDevice(book, home.several, others, () => Date.now() + skew.value + home.several.device.clockOffset);
+		return new Messenger(store, groups, home, inboxTopic, vault, skew);
+	}
+
+	/** The device at the server in use, or those at two while the app moves. */
+	get device(): Several {
+		return this.home.several;
 	}
 
 	/** The public key by which others see who wrote. */
@@ -103,53 +111,6 @@ export class Messenger {
 		await this.store.set('name', name);
 	}
 
-	/** Registers the device: it is rung over its stream while a window is open, and by the browser's push service otherwise, if there is a subscription. */
-	async register(subscription: PushSubscription | null): Promise<void> {
-		const routes: Route[] = [];
-		if (this.#server.direct) {
-			routes.push(this.device.directRoute());
-		}
-		if (subscription) {
-			routes.push(webPushRoute(subscription));
-		}
-		if (routes.length > 0) {
-			await this.device.register({ routes });
-		}
-	}
-
-	/** Asks the server what it offers now, and tells whether it is the one that has the account. */
-	async meet(origin: string): Promise<MetServer & { readonly same: boolean }> {
-		const met = await measureServer(origin, new Date(this.now()));
-		return { ...met, same: isSameServer(met.server, this.#server) };
-	}
-
-	/** Has another server in the place of the one that had the account. The app is to be opened anew after that: it begins an account there. */
-	async moveTo(server: Server): Promise<void> {
-		await this.store.set('server', server);
-	}
-
-	/** Whether the server wakes by Web Push. */
-	get pushes(): boolean {
-		return this.#server.vapid !== '';
-	}
-
-	/** The browser's push subscription; another one where it runs out soon, is for another server, or is to be another. */
-	async subscribe(registration: ServiceWorkerRegistration, another = false): Promise<PushSubscription> {
-		const key = applicationServerKey(this.#server.vapid);
-		const held = await registration.pushManager.getSubscription();
-		if (held && !another && lasts(held, key)) {
-			return held;
-		}
-		await held?.unsubscribe();
-		return registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key as BufferSource });
-	}
-
-	/** Whether the push service says that the subscription is gone, by what the server knows. */
-	async isSubscriptionGone(): Promise<boolean> {
-		const { details } = await this.device.status();
-		return details?.routes.some((r) => r.provider === 'webpush' && (r.state === State.dead || r.doubt > 0n)) ?? false;
-	}
-
 	/** The time, by the server's clock as far as that is known: the one here may be wrong. */
 	now(): number {
 		return Date.now() + this.clockOffset;
@@ -157,7 +118,7 @@ export class Messenger {
 
 	/** How far the server's clock is ahead of this device's, in milliseconds, as far as that is known. */
 	get clockOffset(): number {
-		return this.skew.value + this.device.clockOffset;
+		return this.skew.value + this.device.device.clockOffset;
 	}
 
 	/** Adds a chat whose members share a password. */

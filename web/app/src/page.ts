@@ -7,7 +7,9 @@ import { changes, Messenger } from './messenger.js';
 import { isMuted, senderOf, shortKey, titleOf } from './names.js';
 import { isOfChat, notifyOf } from './notify.js';
 import { readCamera, readPicture, readsQr } from './qr.js';
+import { setUpServers } from './servers.js';
 import { type StoredChat, type StoredMessage, type StoredPerson } from './store.js';
+import { shownNotifications, subscribe } from './subscriptions.js';
 
 let messenger: Messenger;
 let connection: Connection;
@@ -153,8 +155,7 @@ async function show(chat: string | undefined): Promise<void> {
 	if (chat) {
 		void lookIntoGroups().catch(() => undefined);
 		element('text').focus();
-		const worker = await navigator.serviceWorker?.getRegistration();
-		(await worker?.getNotifications())?.filter(isOfChat(chat)).forEach((n) => n.close());
+		(await shownNotifications()).filter(isOfChat(chat)).forEach((n) => n.close());
 	}
 }
 
@@ -245,9 +246,25 @@ function restored(): void {
 	location.reload();
 }
 
+/** A move to another server began, or was given up. */
+async function movedOn(): Promise<void> {
+	changes.postMessage('restored');
+	await connection.draw();
+	await messenger.history(open).catch((error: unknown) => console.warn('the next server', error)); // which ends the move if that one wakes this browser already
+	await draw();
+	await connection.draw();
+}
+
+/** The same because another window or the service worker did it: what is being written stays. */
+function anew(): void {
+	sessionStorage.setItem('draft', input('text').value);
+	location.reload();
+}
+
 function setUp(registration: ServiceWorkerRegistration | undefined): void {
 	setUpDialogs();
 	setUpDetails({ messenger, changed: draw, show, restored });
+	setUpServers({ home: messenger.home, moving: movedOn, restored });
 	setUpScanning();
 	onSubmit('meet', () => {
 		void openLink(input('their-link').value.trim());
@@ -282,14 +299,15 @@ function setUp(registration: ServiceWorkerRegistration | undefined): void {
 	});
 	element('back').addEventListener('click', () => void show(undefined));
 	const notify = element<HTMLButtonElement>('notify');
-	notify.hidden = !registration || !messenger.pushes || Notification.permission !== 'default';
+	notify.hidden = !registration || !messenger.home.pushes || Notification.permission !== 'default';
 	notify.addEventListener('click', () => void attempt('Turning on notifications', async () => {
 		if ((await Notification.requestPermission()) !== 'granted') {
 			await connection.draw(); // it tells what that means
 			notify.hidden = true;
 			return;
 		}
-		await messenger.register(await messenger.subscribe(registration!));
+		await messenger.home.register(subscribe);
+		await connection.draw();
 		notify.hidden = true;
 	}));
 }
@@ -300,7 +318,7 @@ async function start(): Promise<void> {
 	const registration = await navigator.serviceWorker?.register('/sw.js');
 	await draw();
 
-	changes.addEventListener('message', ({ data }) => (data === 'restored' ? location.reload() : void refresh()));
+	changes.addEventListener('message', ({ data }) => (data === 'restored' || data === 'moved' ? anew() : void refresh()));
 	navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: string }>) => void show(data.open));
 	document.addEventListener('visibilitychange', () => void draw());
 	connection = new Connection({ messenger, registration, looking: () => (document.visibilityState === 'visible' ? open : undefined), changed: draw });
@@ -312,6 +330,8 @@ async function start(): Promise<void> {
 	await draw();
 	document.body.dataset['ready'] = 'yes'; // what follows is for as long as the window is open
 	await followLink();
+	input('text').value = sessionStorage.getItem('draft') ?? '';
+	sessionStorage.removeItem('draft');
 	window.addEventListener('hashchange', () => void followLink());
 	setInterval(() => void lookIntoGroups().catch((error: unknown) => connection.failed(error)), groupPause);
 	void connection.listen((body) => rung(body, registration));

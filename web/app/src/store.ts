@@ -151,6 +151,11 @@ export class AppStore {
 		await this.#change(['settings'], async (rows) => void rows.put(value, name));
 	}
 
+	/** Keeps settings in one step; undefined: there is none any more. */
+	async setAll(settings: Record<string, unknown>): Promise<void> {
+		await this.#change(['settings'], async (rows) => Object.entries(settings).forEach(([name, value]) => (value === undefined ? rows.delete(name) : rows.put(value, name))));
+	}
+
 	/** Keeps a setting unless there is one already, and returns the one that is there then. */
 	settle<T>(name: string, value: T): Promise<T> {
 		return this.#change(['settings'], async (rows) => {

@@ -117,7 +117,7 @@ async function closeWhere(which: (n: Notification) => boolean): Promise<void> {
 }
 
 // The browser has another subscription, or none any more: the server is to know.
-on<Extendable>('pushsubscriptionchange', (event) => event.waitUntil(using(async (messenger) => messenger.register(await messenger.subscribe(self.registration)))));
+on<Extendable>('pushsubscriptionchange', (event) => event.waitUntil(using((messenger) => messenger.home.resubscribe(self.registration))));
 
 // The network is back, and no window is there to send what waits.
 on<Extendable>('sync', (event) => event.waitUntil(using((messenger) => messenger.flush())));

@@ -44,7 +44,7 @@ export class Program {
 }
 
 /** Chromium, which is told of pushes by the debugging protocol. */
-function chromium() {
+export function chromium(...more) {
 	const executablePath = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((p) => existsSync(p));
 	if (!executablePath) {
 		throw new Error('there is no Chromium: install Debian\'s package chromium, or name one in CHROMIUM');
@@ -52,7 +52,7 @@ function chromium() {
 	return puppeteer.launch({
 		executablePath,
 		// A container has neither a user of its own nor a large /dev/shm.
-		args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
+		args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-background-networking', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1', ...more],
 	});
 }
 
@@ -82,7 +82,7 @@ function build(binary, what) {
 }
 
 /** Starts everything; `stop` ends it. `launch` is given the push service. */
-export async function start(launch = chromium) {
+export async function start(launch = () => chromium()) {
 	const directory = mkdtempSync(join(tmpdir(), 'wnode'));
 	const binary = join(directory, 'wnode');
 	build(binary, './cmd/wnode');
@@ -92,17 +92,35 @@ export async function start(launch = chromium) {
 	const config = join(directory, 'node.toml');
 	writeFileSync(config, `[Node]\nListenAddr = "127.0.0.1:0"\nNAT = "none"\nNoDiscovery = true\n[Door]\nEnabled = true\nApp = true\nPort = 0\n[[Push.Provider]]\nType = "direct"\n${table}`);
 	let node;
+	let enode;
 	/** Starts the node; with another name of its data it is another server. */
 	const startNode = async (data = 'data') => {
 		node = new Program(binary, '--datadir', join(directory, data), '--push', '--ipcdisable', '--config', config);
-		return (await node.line('door:')).rest;
+		const { rest, passed } = await node.line('door:');
+		enode = /^enode: (.*)$/m.exec(passed)[1];
+		return rest;
 	};
+	/** Starts another server, beside the first and its peer, whose door has a certificate that no browser knows: Chromium is told to take it. */
+	const startAnother = async () => {
+		const files = ['cert', 'key'].map((name) => join(directory, name + '.pem'));
+		const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-out', files[0], '-keyout', files[1]], { encoding: 'utf8' });
+		if (made.status !== 0) {
+			throw new Error(`openssl: ${made.error?.message ?? made.stderr}`);
+		}
+		const text = readFileSync(config, 'utf8').replace('[Node]', `[Node]\nStaticNodes = ["${enode}"]`).replace(/Port = \d+/, `Port = 0\nCertFile = "${files[0]}"\nKeyFile = "${files[1]}"`);
+		const file = join(directory, 'another.toml');
+		writeFileSync(file, text);
+		const another = new Program(binary, '--datadir', join(directory, 'beside'), '--push', '--ipcdisable', '--config', file);
+		others.push(another);
+		return { url: (await another.line('door:')).rest, stop: () => another.stop() };
+	};
+	const others = [];
 	const url = await startNode();
 	const text = readFileSync(config, 'utf8');
 	writeFileSync(config, text.replace('Port = 0', `Port = ${new URL(url).port}`)); // where browsers know it
 	const browser = await launch(pushes);
 	return {
-		url, browser, pushes, startNode,
+		url, browser, pushes, startNode, startAnother,
 		/** Starts a program of the repository. */
 		program: (what, ...args) => {
 			const program = join(directory, 'program');
@@ -114,7 +132,7 @@ export async function start(launch = chromium) {
 		subscribe: async () => (await fetch(`${pushes}/-/devices`, { method: 'POST' })).json(),
 		stop: async () => {
 			await browser.close();
-			await node.stop();
+			await Promise.all([node, ...others].map((n) => n.stop()));
 			await service.stop();
 			rmSync(directory, { recursive: true, force: true });
 		},
@@ -134,8 +152,11 @@ export async function* bodies(pushes, token, signal) {
 	}
 }
 
-/** Opens the app, or another page of its origin, as a person of their own: nothing is shared with other windows. */
-export async function person(world, { subscription, viewport = { width: 1100, height: 720 }, dark = false, path = '', permissions = ['notifications'] } = {}) {
+/**
+ * Opens the app, or another page of its origin, as a person of their own: nothing is shared with other windows.
+ * `another` is the subscription that a service worker of another server gets.
+ */
+export async function person(world, { subscription, another, viewport = { width: 1100, height: 720 }, dark = false, path = '', permissions = ['notifications'] } = {}) {
 	const context = await world.browser.createBrowserContext();
 	await context.overridePermissions(world.url, permissions);
 	const page = await context.newPage();
@@ -146,18 +167,39 @@ export async function person(world, { subscription, viewport = { width: 1100, he
 	await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }]);
 	// The browser's own push service is on the internet. In its place is the emulated one; the
 	// pushes that come to it are handed to the service worker by the debugging protocol.
-	await page.evaluateOnNewDocument((made) => {
+	await page.evaluateOnNewDocument((made, another) => {
+		if (!window.ServiceWorkerRegistration) {
+			return; // an empty page
+		}
 		const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
-		let held = null;
-		PushManager.prototype.getSubscription = async () => held;
-		PushManager.prototype.subscribe = async () => {
-			if (!made) {
+		const { get } = Object.getOwnPropertyDescriptor(ServiceWorkerRegistration.prototype, 'pushManager');
+		const scopes = new WeakMap();
+		Object.defineProperty(ServiceWorkerRegistration.prototype, 'pushManager', {
+			get() {
+				const manager = get.call(this);
+				scopes.set(manager, new URL(this.scope).pathname);
+				return manager;
+			},
+		});
+		const name = (manager) => 'subscribed ' + scopes.get(manager);
+		const of = (manager) => {
+			const from = scopes.get(manager) === '/' ? made : another;
+			return from && {
+				endpoint: from.address, expirationTime: null, getKey: (key) => bytes(from.keys[key === 'p256dh' ? 0 : 1]),
+				unsubscribe: async () => (localStorage.removeItem(name(manager)), true),
+			};
+		};
+		PushManager.prototype.getSubscription = async function () {
+			return localStorage.getItem(name(this)) ? of(this) : null;
+		};
+		PushManager.prototype.subscribe = async function () {
+			if (!of(this)) {
 				throw new Error('there is no push service');
 			}
-			held = { endpoint: made.address, expirationTime: null, getKey: (name) => bytes(made.keys[name === 'p256dh' ? 0 : 1]) };
-			return held;
+			localStorage.setItem(name(this), 'yes');
+			return of(this);
 		};
-	}, subscription ?? null);
+	}, subscription ?? null, another ?? null);
 	await page.goto(world.url + path);
 	if (path === '') {
 		await page.waitForSelector('body[data-ready=yes]', { timeout: 30_000 });

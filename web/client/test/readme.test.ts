@@ -12,11 +12,12 @@ const directory = new URL('web/client/build/readme/', root);
 // What an example leaves to the reader's app.
 const given: Record<string, string> = {
 	'no-run': `
-		import type { Chat, Transport } from 'whisperpush-client';
+		import type { Candidate, Chat, Device as Former, Transport } from 'whisperpush-client';
 		declare const draft: import('whisperpush-client/whisper').Draft;
 		declare const pushKey: string, transport: Transport, chats: Chat[];
 		declare const identity: Uint8Array, bob: string, invite: (to: string, payload: Uint8Array) => void;
 		declare const subscription: PushSubscription;
+		declare const kept: readonly Candidate[], former: Former, keep: (to: Former) => Promise<void>;
 		interface PushEvent { data?: { text(): string }; waitUntil(promise: Promise<void>): void }
 		declare const self: {
 			registration: ServiceWorkerRegistration;

@@ -1,3 +1,4 @@
+import { type AskOptions } from '../device/ask.js';
 import { type Chat } from '../device/chat.js';
 import { limited } from '../device/clock.js';
 import { type Device, type ListenOptions, type Registration } from '../device/device.js';
@@ -283,6 +284,11 @@ export class Several {
 				signal.throwIfAborted();
 			}
 		});
+	}
+
+	/** Ends the registrations, and fails if no server was told. */
+	async unregister(options: AskOptions = {}): Promise<void> {
+		await this.#each(({ device }) => device.unregister(options));
 	}
 
 	/** Ends what is under way. The registrations stay. */
