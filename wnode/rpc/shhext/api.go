@@ -103,6 +103,7 @@ type MessagesRequest struct {
 type Event struct {
 	Type             string        `json:"type"`                       // envelope.sent, mailserver.request.completed or mailserver.request.expired
 	Hash             hexutil.Bytes `json:"hash"`                       // of the post's envelope, or the id of the request
+	RequestID        hexutil.Bytes `json:"requestID,omitempty"`        // the id of the request as well, of one that was completed; status-go has it there
 	Messages         int           `json:"messages,omitempty"`         // that the mailserver sent
 	LastEnvelopeHash *common.Hash  `json:"lastEnvelopeHash,omitempty"` // of the last of them
 	Cursor           string        `json:"cursor,omitempty"`           // to ask for what comes behind; missing: there is no more
@@ -152,6 +153,9 @@ func (a *API) RequestMessages(ctx context.Context, request MessagesRequest) (hex
 		defer cancel()
 		event := a.ask(limited, server, wanted)
 		event.Hash = id
+		if event.Type == eventCompleted {
+			event.RequestID = id
+		}
 		a.mu.Lock()
 		a.requests--
 		a.mu.Unlock()

@@ -15,17 +15,17 @@
 <-- {"jsonrpc":"2.0","id":5,"result":"$filter"}
 --> {"jsonrpc":"2.0","id":6,"method":"shhext_requestMessages","params":[{"mailServerPeer":"$server","topics":["0x5a4ea131"],"limit":1}]}
 <-- {"jsonrpc":"2.0","id":6,"result":"$request"}
-<-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.completed","hash":"$request","messages":1,"lastEnvelopeHash":"$_","cursor":"$cursor"}}}
+<-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.completed","hash":"$request","requestID":"$request","messages":1,"lastEnvelopeHash":"$_","cursor":"$cursor"}}}
 --> {"jsonrpc":"2.0","id":7,"method":"shhext_requestMessages","params":[{"mailServerPeer":"$server","topics":["0x5a4ea131"],"cursor":"$cursor"}]}
 <-- {"jsonrpc":"2.0","id":7,"result":"$next"}
-<-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.completed","hash":"$next","messages":1,"lastEnvelopeHash":"$_"}}}
+<-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.completed","hash":"$next","requestID":"$next","messages":1,"lastEnvelopeHash":"$_"}}}
 --> {"jsonrpc":"2.0","id":8,"method":"shh_getFilterMessages","params":["$filter"]}
 <-- {"jsonrpc":"2.0","id":8,"result":["$first","$second"]}
 
 // A topic on which nothing was written; a password that is wrong; what makes no sense.
 --> {"jsonrpc":"2.0","id":9,"method":"shhext_requestMessages","params":[{"mailServerPeer":"$server","topic":"0x01010101"}]}
 <-- {"jsonrpc":"2.0","id":9,"result":"$none"}
-<-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.completed","hash":"$none"}}}
+<-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.completed","hash":"$none","requestID":"$none"}}}
 --> {"jsonrpc":"2.0","id":10,"method":"shhext_requestMessages","params":[{"mailServerPeer":"$server","symKeyID":"$key","timeout":1}]}
 <-- {"jsonrpc":"2.0","id":10,"result":"$wrong"}
 <-- {"jsonrpc":"2.0","method":"shhext_subscription","params":{"subscription":"$events","result":{"type":"mailserver.request.expired","hash":"$wrong","errorMessage":"the mailserver did not answer in time"}}}
