@@ -2,6 +2,7 @@ package whisper
 
 import (
 	"bytes"
+	"context"
 	"testing"
 	"time"
 
@@ -24,13 +25,37 @@ func TestMineAgreesWithPoW(t *testing.T) {
 	}
 }
 
+// Nonces are found side by side as they are one after the other, wherever the sponge's blocks end.
+func TestMineAbreast(t *testing.T) {
+	if !abreast() {
+		t.Skip("this processor computes one hash at a time")
+	}
+	for size := range 2*keccakRate + 2 {
+		proof := bytes.Repeat([]byte{byte(size)}, size)
+		enough := func(zeros int) bool { return zeros >= 5 }
+		one, tries, err := mineSingly(t.Context(), proof, enough)
+		require.NoError(t, err)
+		other, others, err := mineAbreast(t.Context(), proof, enough)
+		require.NoError(t, err)
+		require.Equal(t, one, other, "%d bytes", size)
+		require.Equal(t, tries, others, "%d bytes", size)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := mineAbreast(ctx, []byte{1}, func(int) bool { return false })
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 func BenchmarkMine(b *testing.B) {
-	fields := bytes.Repeat([]byte{7}, 1200)
-	e := &Envelope{TTL: 50}
-	for b.Loop() {
-		if err := e.mine(b.Context(), fields, 0.2); err != nil {
-			b.Fatal(err)
-		}
+	proof := bytes.Repeat([]byte{7}, 1200)
+	for name, mine := range map[string]func(context.Context, []byte, func(int) bool) (uint64, uint64, error){"singly": mineSingly, "abreast": mineAbreast} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := mine(b.Context(), proof, func(zeros int) bool { return zeros >= 14 }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,18 +1,14 @@
 package whisper
 
 import (
-	"context"
-	"encoding"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
@@ -75,56 +71,4 @@ func leadingZeros(hash []byte) int {
 		}
 	}
 	return 8 * common.HashLength
-}
-
-// minesBetweenChecks is how many nonces are tried between two looks at the
-// context: some milliseconds of work.
-const minesBetweenChecks = 4096
-
-// mine finds the smallest nonce that gives the fields under proof of work the
-// target, and stores it.
-func (e *Envelope) mine(ctx context.Context, fields []byte, target float64) error {
-	if target <= 0 {
-		return nil
-	}
-	head := rlpListHead(len(fields))
-	size := len(head) + len(fields)
-	// All tries begin with the same bytes, so those are absorbed once: a try
-	// costs the last block of the sponge, not all of the envelope.
-	keccak := keccakSponge{crypto.NewKeccakState()}
-	keccak.Write(head)
-	keccak.Write(fields)
-	common := keccak.save()
-	var hash [32]byte
-	var nonce [8]byte
-	for n := uint64(0); ; n++ {
-		if n%minesBetweenChecks == 0 && ctx.Err() != nil {
-			return fmt.Errorf("%w: %g after %d tries: %v", ErrWorkNotDone, target, n, context.Cause(ctx))
-		}
-		binary.BigEndian.PutUint64(nonce[:], n)
-		keccak.restore(common)
-		keccak.Write(nonce[:])
-		keccak.Read(hash[:])
-		if powValue(leadingZeros(hash[:]), size, uint64(e.TTL)) >= target {
-			e.Nonce = n
-			return nil
-		}
-	}
-}
-
-// keccakSponge is a hash whose state can be put back to an earlier one.
-type keccakSponge struct{ crypto.KeccakState }
-
-func (k keccakSponge) save() []byte {
-	state, err := k.KeccakState.(encoding.BinaryMarshaler).MarshalBinary()
-	if err != nil {
-		panic("whisper: internal error: " + err.Error()) // saving never fails
-	}
-	return state
-}
-
-func (k keccakSponge) restore(state []byte) {
-	if err := k.KeccakState.(encoding.BinaryUnmarshaler).UnmarshalBinary(state); err != nil {
-		panic("whisper: internal error: " + err.Error()) // the state comes from save
-	}
 }
