@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/ethereum/go-ethereum/p2p/enode"
+
+	"whisperpush/testutil/quietport"
 )
 
 // node is the server under test: a directory, and a process most of the time.
@@ -37,7 +39,7 @@ func newNode(dir, tables string, writer *enode.Node, log io.Writer) (*node, erro
 	if err := os.WriteFile(filepath.Join(dir, "node.toml"), []byte(settings), 0o600); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := quietport.Free()
 	if err != nil {
 		return nil, err
 	}
@@ -45,15 +47,6 @@ func newNode(dir, tables string, writer *enode.Node, log io.Writer) (*node, erro
 		log = io.Discard
 	}
 	return &node{dir: dir, log: log, metrics: port, counted: make(map[string]float64)}, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // start starts the process and waits until it serves.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -22,6 +21,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"whisperpush/testutil/quietport"
 )
 
 // ErrNotInstalled says that there is no PostgreSQL on this computer.
@@ -38,11 +39,12 @@ const (
 // Server is a PostgreSQL server. Its methods may be called concurrently, but for
 // Start, Stop and Kill.
 type Server struct {
+	o    Options
 	bin  string // directory of its programs
-	dir  string
+	dir  string // of its log and its socket, and of its data unless there is another one for that
+	own  string // of its data
 	port int
 	cred *syscall.Credential // nil: runs as we do
-	more []string            // settings beside those of tests
 
 	mu        sync.Mutex
 	databases int
@@ -52,28 +54,67 @@ type Server struct {
 	pid   int       // of the postmaster
 }
 
+// Options of a Server.
+type Options struct {
+	// Data is a directory in which the server makes the one of its data, for example on a
+	// disk of its own; "": beside its log. Whoever the server runs as must be able to reach it.
+	Data string
+	// SegmentMiB is the size of a file of the write-ahead log, a power of two; 0 is 16.
+	SegmentMiB int
+	// Settings are more of the server's, each as name=value.
+	Settings []string
+}
+
 // Start makes a cluster and starts its server, a second or two. It does not fsync, and is
 // small; settings, such as "fsync=on", say otherwise.
 func Start(ctx context.Context, settings ...string) (*Server, error) {
+	return StartWith(ctx, Options{Settings: settings})
+}
+
+// StartWith is Start with options.
+func StartWith(ctx context.Context, o Options) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin}
-	for _, setting := range settings {
-		s.more = append(s.more, "-c", setting)
-	}
+	s := &Server{o: o, bin: bin}
 	if s.cred, err = servant(); err != nil {
 		return nil, err
 	}
-	if s.dir, err = os.MkdirTemp("", "pg"); err != nil {
-		return nil, err
+	if err = s.place(); err == nil {
+		err = s.make(ctx)
 	}
-	if err := s.make(ctx); err != nil {
-		os.RemoveAll(s.dir)
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+// place makes the server's directories.
+func (s *Server) place() (err error) {
+	if s.dir, err = os.MkdirTemp("", "pg"); err != nil {
+		return err
+	}
+	s.own = s.dir
+	if s.o.Data != "" {
+		if s.own, err = os.MkdirTemp(s.o.Data, "pg"); err != nil {
+			return err
+		}
+	}
+	return s.give(s.dir, s.own)
+}
+
+// give makes whom the server runs as the owner of files.
+func (s *Server) give(paths ...string) error {
+	if s.cred == nil {
+		return nil
+	}
+	for _, path := range paths {
+		if err := os.Chown(path, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // programs finds initdb and postgres, of the newest version.
@@ -117,15 +158,14 @@ func (s *Server) make(ctx context.Context) error {
 	if err := os.WriteFile(secret, []byte(password), 0o600); err != nil {
 		return err
 	}
-	if s.cred != nil {
-		for _, path := range []string{s.dir, secret} {
-			if err := os.Chown(path, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
-				return err
-			}
-		}
+	if err := s.give(secret); err != nil {
+		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", superuser, "--pwfile", secret,
-		"-A", "scram-sha-256", "-E", "UTF8", "--locale", "C", "--no-sync")
+	args := []string{"-D", s.data(), "-U", superuser, "--pwfile", secret, "-A", "scram-sha-256", "-E", "UTF8", "--locale", "C", "--no-sync"}
+	if s.o.SegmentMiB > 0 {
+		args = append(args, "--wal-segsize", strconv.Itoa(s.o.SegmentMiB))
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	cmd.Dir = s.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -133,7 +173,7 @@ func (s *Server) make(ctx context.Context) error {
 	}
 	var err error
 	for range 3 { // somebody may take the port before the server does
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = quietport.Free(); err != nil {
 			return err
 		}
 		if err = s.Start(ctx); err == nil {
@@ -143,16 +183,10 @@ func (s *Server) make(ctx context.Context) error {
 	return err
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
+func (s *Server) data() string { return filepath.Join(s.own, "data") }
 
-func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+// Log is the path of what the server logs.
+func (s *Server) Log() string { return filepath.Join(s.dir, "server.log") }
 
 // Addr is where it listens, as host:port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -205,9 +239,11 @@ wait $pid`
 func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.Command("/bin/sh", slices.Concat([]string{"-c", watchdog, "sh", filepath.Join(s.bin, "postgres"), "-D", s.data(),
-		"-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", s.dir,
-		"-c", "fsync=off", "-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "logging_collector=off"}, s.more)...)
+	args := []string{"-c", watchdog, "sh", filepath.Join(s.bin, "postgres"), "-D", s.data(), "-h", "127.0.0.1", "-p", strconv.Itoa(s.port), "-k", s.dir}
+	for _, setting := range append([]string{"fsync=off", "max_connections=100", "shared_buffers=32MB", "logging_collector=off"}, s.o.Settings...) {
+		args = append(args, "-c", setting)
+	}
+	cmd := exec.Command("/bin/sh", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	cmd.Dir = s.dir
 	stdin, err := cmd.StdinPipe()
@@ -236,7 +272,7 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			log, _ := os.ReadFile(filepath.Join(s.dir, "server.log"))
+			log, _ := os.ReadFile(s.Log())
 			return errors.Join(fmt.Errorf("PostgreSQL did not come up: %w: %s", err, log), s.end())
 		case <-time.After(20 * time.Millisecond):
 		}
@@ -256,6 +292,10 @@ func (s *Server) end() error {
 	}
 	return err
 }
+
+// Running reports whether the server has not ended by itself, as it does when it cannot
+// write its log. After that it is told to Halt before it starts again.
+func (s *Server) Running() bool { return s.cmd != nil && alive(strconv.Itoa(s.pid)) }
 
 // Halt stops the server and keeps its data; connections are cut.
 func (s *Server) Halt() error { return s.end() }
@@ -297,5 +337,5 @@ func alive(pid string) bool {
 // Stop stops the server and removes its data.
 func (s *Server) Stop() error {
 	err := s.end()
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, os.RemoveAll(s.own), os.RemoveAll(s.dir))
 }

@@ -6,24 +6,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"whisperpush/testutil/quietport"
 )
 
 // Standby starts a second server that has all of the first one's, which from then on
 // commits nothing that the second one has not got: a synchronous standby.
-func (s *Server) Standby(ctx context.Context) (*Server, error) {
-	standby := &Server{bin: s.bin, cred: s.cred}
-	var err error
-	if standby.dir, err = os.MkdirTemp("", "pg"); err != nil {
-		return nil, err
+func (s *Server) Standby(ctx context.Context) (*Server, error) { return s.StandbyOn(ctx, s.o.Data) }
+
+// StandbyOn is Standby with its data in another directory than the primary's.
+func (s *Server) StandbyOn(ctx context.Context, data string) (*Server, error) {
+	standby := &Server{o: s.o, bin: s.bin, cred: s.cred}
+	standby.o.Data = data
+	err := standby.place()
+	if err == nil {
+		err = standby.follow(ctx, s)
 	}
-	if err = standby.follow(ctx, s); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, standby.Stop())
 	}
 	return standby, nil
@@ -31,11 +36,6 @@ func (s *Server) Standby(ctx context.Context) (*Server, error) {
 
 // follow copies the primary and starts to follow it.
 func (s *Server) follow(ctx context.Context, primary *Server) error {
-	if s.cred != nil {
-		if err := os.Chown(s.dir, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
-			return err
-		}
-	}
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "pg_basebackup"), "-d", primary.Superuser(superuser), "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
 	cmd.Dir = s.dir
@@ -43,7 +43,7 @@ func (s *Server) follow(ctx context.Context, primary *Server) error {
 		return fmt.Errorf("pg_basebackup: %w: %s", err, out)
 	}
 	var err error
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = quietport.Free(); err != nil {
 		return err
 	}
 	if err := s.Start(ctx); err != nil {

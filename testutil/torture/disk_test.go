@@ -23,6 +23,7 @@ import (
 
 	"whisperpush/durable"
 	"whisperpush/mailserver/archive"
+	"whisperpush/testutil/smalldisk"
 	"whisperpush/whisper"
 )
 
@@ -259,15 +260,15 @@ func recordEnds(t testing.TB, journal []byte) (ends []int) {
 }
 
 // smallDisk mounts a tmpfs of its own.
-func smallDisk(t testing.TB, size string) string {
+func smallDisk(t testing.TB, size string) *smalldisk.Disk {
 	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		fmt.Printf("torture: %s: not run: a tmpfs cannot be mounted here: %v\n", t.Name(), err)
-		t.Skipf("a tmpfs cannot be mounted here: %v", err)
+	disk, err := smalldisk.Mount(size)
+	if err != nil {
+		fmt.Printf("torture: %s: not run: %v\n", t.Name(), err)
+		t.Skip(err)
 	}
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
-	return dir
+	t.Cleanup(func() { require.NoError(t, disk.Unmount()) })
+	return disk
 }
 
 // TestFullDisk fills a small tmpfs while an archive writes, writes its index and
@@ -275,7 +276,8 @@ func smallDisk(t testing.TB, size string) string {
 // on or fail in words, and when there is space again it goes on by itself.
 func TestFullDisk(t *testing.T) {
 	rng := newRand(t)
-	dir := filepath.Join(smallDisk(t, "48m"), "archive")
+	disk := smallDisk(t, "48m")
+	dir := filepath.Join(disk.Dir, "archive")
 	// Much is written for so few bytes: it keeps beginning partitions and dropping
 	// old ones, whose envelopes have expired.
 	o := archive.Options{Retention: time.Hour, MaxBytes: 8 << 20}
@@ -329,16 +331,9 @@ func TestFullDisk(t *testing.T) {
 	for range 200 {
 		sure()
 	}
-	ballast := filepath.Join(filepath.Dir(dir), "ballast")
 	rounds := max(6, *flipsFlag/20)
 	for range rounds {
-		var st syscall.Statfs_t
-		require.NoError(t, syscall.Statfs(dir, &st))
-		free := int64(st.Bavail) * st.Bsize
-		leave := int64(rng.IntN(512 << 10))
-		if err := os.WriteFile(ballast, make([]byte, max(0, free-leave)), 0o600); err != nil {
-			require.ErrorIs(t, err, syscall.ENOSPC) // the archive was faster
-		}
+		require.NoError(t, disk.Fill(int64(rng.IntN(512<<10))))
 		// The disk is full, or so full that no partition can be closed and dropped,
 		// and then the size limit comes first; or what is dropped makes room for what
 		// comes, and it holds out.
@@ -353,7 +348,7 @@ func TestFullDisk(t *testing.T) {
 			refused++
 		}
 		check(a, true) // reads go on
-		require.NoError(t, os.Remove(ballast))
+		require.NoError(t, disk.Free())
 		require.Eventually(t, func() bool { return store() == nil }, patience, 10*time.Millisecond, "it does not recover by itself")
 		for range 60 {
 			sure()
@@ -416,7 +411,7 @@ func TestTwoProcesses(t *testing.T) {
 	s := newSite(t, nil)
 	first := s.start()
 	other := *s
-	other.port, other.metrics = freePort(t), freePort(t)
+	other.port, other.metrics = quietPort(t), quietPort(t)
 	second, _ := other.spawn()
 	require.Error(t, second.cmd.Wait())
 	require.Equal(t, 1, second.cmd.ProcessState.ExitCode())

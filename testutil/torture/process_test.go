@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/pushext/emulate"
+	"whisperpush/testutil/quietport"
 )
 
 // site is where a node lives: what stays when its process does not.
@@ -39,7 +39,7 @@ type site struct {
 func newSite(t testing.TB, fcm *emulate.FCM, extra ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{t: t, dir: filepath.Join(dir, "data"), config: filepath.Join(dir, "node.toml"), port: freePort(t), metrics: freePort(t), args: extra}
+	s := &site{t: t, dir: filepath.Join(dir, "data"), config: filepath.Join(dir, "node.toml"), port: quietPort(t), metrics: quietPort(t), args: extra}
 	text := ""
 	if fcm != nil {
 		credentials := filepath.Join(dir, "account.json")
@@ -51,12 +51,11 @@ func newSite(t testing.TB, fcm *emulate.FCM, extra ...string) *site {
 	return s
 }
 
-// freePort finds a port that nobody listens on now.
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// quietPort finds a port that nobody takes while the node is down.
+func quietPort(t testing.TB) int {
+	port, err := quietport.Free()
 	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // process is one life of a node.
