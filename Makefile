@@ -68,8 +68,8 @@ slo: ## the promise of 15 s, measured: 10,000 messages to 1,000 devices through 
 # The commit before takes part in a cluster, where there is one.
 BEFORE = $(shell git rev-parse -q --verify HEAD~1 >/dev/null 2>&1 && echo -cluster.before HEAD~1)
 
-cluster-short: ## three nodes on PostgreSQL and its standby, broken for about a minute (needs Debian's postgresql)
-	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 60s -cluster.devices 60 $(BEFORE) $(CLUSTER)
+cluster-short: ## three nodes on PostgreSQL and its standby, broken for 75 s (needs Debian's postgresql)
+	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 75s -cluster.devices 60 $(BEFORE) $(CLUSTER)
 
 bench-cluster: ## measure one to three nodes on PostgreSQL beside bare loops on the same server, some minutes (needs Debian's postgresql)
 	$(GO) run ./bench -cluster

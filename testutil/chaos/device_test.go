@@ -50,7 +50,8 @@ type device struct {
 	rng    *rand.Rand // its own goroutine's
 
 	// Its own goroutine's: what a node said last that its registration's version is.
-	version uint64
+	version  uint64
+	answered time.Time // when a node answered last, or it began to ask after that
 
 	mu       sync.Mutex                // guards the following fields
 	covered  map[common.Hash]time.Time // when a wake-up that names it was accepted first
@@ -58,9 +59,22 @@ type device struct {
 	shown    map[common.Hash]bool
 }
 
+// patience is how long a device may find no node that answers, while the database is there.
+const patience = 30 * time.Second
+
+// unanswered gives up if nobody has answered the device for too long.
+func (d *device) unanswered(last error) {
+	now := time.Now()
+	if d.w.away.served(d.answered, now) > patience {
+		d.w.giveUp("no node has answered a device for %v, although the database was there for more than %v of that: %v",
+			now.Sub(d.answered).Round(time.Second), patience, last)
+	}
+}
+
 // ask does something with a device at one node after the other, until it succeeds.
 func (d *device) ask(ctx context.Context, do func(context.Context, *client.Device) error) error {
 	var last error
+	d.answered = time.Now()
 	for wait := firstPause; ctx.Err() == nil; wait = min(2*wait, longestPause) {
 		last = func() error {
 			ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
@@ -76,6 +90,7 @@ func (d *device) ask(ctx context.Context, do func(context.Context, *client.Devic
 		if last == nil {
 			return nil
 		}
+		d.unanswered(last)
 		pause(ctx, wait/2+time.Duration(d.rng.Int64N(int64(wait/2))))
 	}
 	return fmt.Errorf("nobody answered: %w", last)
@@ -151,6 +166,7 @@ func (d *device) enrol(ctx context.Context) error {
 // live fetches what the device is woken for, until ctx ends.
 func (d *device) live(ctx context.Context) {
 	if d.linked {
+		d.answered = time.Now()
 		for ctx.Err() == nil {
 			d.stay(ctx)
 		}
@@ -186,9 +202,11 @@ func (d *device) stay(ctx context.Context) {
 	defer cancel()
 	c, err := client.Open(ctx, d.config(d.w.nodes[d.rng.IntN(len(d.w.nodes))]))
 	if err != nil {
+		d.unanswered(err)
 		pause(ctx, firstPause)
 		return
 	}
+	d.answered = time.Now()
 	defer c.Close()
 	var one sync.Mutex // of what rings
 	ring := func(body []byte) error {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"whisperpush/wnode"
 )
 
@@ -38,5 +40,13 @@ func TestMain(m *testing.M) {
 		*seedFlag = binary.BigEndian.Uint64(b[:])
 	}
 	fmt.Printf("cluster: seed %d\n", *seedFlag)
-	os.Exit(m.Run())
+	code := m.Run()
+	// The process-wide tickers of go-ethereum's metrics, and what goleveldb leaves of devp2p's node tables.
+	err := goleak.Find(goleak.IgnoreAnyFunction("github.com/ethereum/go-ethereum/metrics.(*meterTicker).loop"),
+		goleak.IgnoreAnyFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+	if err != nil && code == 0 {
+		fmt.Println("cluster:", err)
+		code = 1
+	}
+	os.Exit(code)
 }

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -23,19 +22,23 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/testutil/faultproxy"
+	"whisperpush/testutil/quietport"
+	"whisperpush/testutil/smalldisk"
 )
 
 // node is one of the nodes: a directory, its way to the database, and a process most of
 // the time.
 type node struct {
-	t      testing.TB
-	name   string
-	dir    string
-	port   int
-	url    string // of the database, through the proxy
-	proxy  *faultproxy.Proxy
-	enode  *enode.Node
-	stderr lastLines
+	t        testing.TB
+	name     string
+	dir      string
+	settings string // path of its configuration
+	port     int
+	url      string // of the database, through the proxy
+	proxy    *faultproxy.Proxy
+	enode    *enode.Node
+	stderr   lastLines
+	disk     *smalldisk.Disk // of its directory; nil: it has none of its own
 
 	earlier string // program of another version that runs in place of this one; the driving goroutine's
 
@@ -80,10 +83,18 @@ func (l *lastLines) String() string {
 	return string(l.b)
 }
 
-// newNode prepares a node. keys are the files that all nodes share.
-func newNode(t testing.TB, name, settings, target, url string, keys map[string]string) *node {
+// nodeDisk is how large the disk of a node is.
+const nodeDisk = "16m"
+
+// newNode prepares a node. keys are the files that all nodes share. disk may be nil.
+func newNode(t testing.TB, name, settings, target, url string, disk *smalldisk.Disk, keys map[string]string) *node {
 	t.Helper()
-	n := &node{t: t, name: name, dir: t.TempDir()}
+	n := &node{t: t, name: name, dir: t.TempDir(), disk: disk}
+	n.settings = filepath.Join(t.TempDir(), "node.toml")
+	if disk != nil {
+		n.dir = filepath.Join(disk.Dir, "data")
+		require.NoError(t, os.Mkdir(n.dir, 0o700))
+	}
 	for file, secret := range keys {
 		require.NoError(t, os.WriteFile(filepath.Join(n.dir, file), []byte(secret), 0o600))
 	}
@@ -94,27 +105,11 @@ func newNode(t testing.TB, name, settings, target, url string, keys map[string]s
 	require.NoError(t, err)
 	t.Cleanup(n.proxy.Close)
 	n.url = strings.Replace(url, target, n.proxy.Addr(), 1)
-	n.port = quietPort(t)
+	n.port, err = quietport.Free()
+	require.NoError(t, err)
 	n.enode = enode.NewV4(&own.PublicKey, net.IPv4(127, 0, 0, 1), n.port, 0)
-	require.NoError(t, os.WriteFile(n.settings(), []byte(settings), 0o600))
+	require.NoError(t, os.WriteFile(n.settings, []byte(settings), 0o600))
 	return n
-}
-
-// quietPort returns a free port that no outgoing connection is given while the node that has it
-// is down: one below those that Linux gives them by itself.
-func quietPort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		port := 20_000 + rand.IntN(12_000)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue // somebody has it
-		}
-		require.NoError(t, l.Close())
-		return port
-	}
-	require.FailNow(t, "there is no free port below 32,000")
-	return 0
 }
 
 // maxPeers is for all devices that keep links, at one node if it is the last, and as many again.
@@ -122,8 +117,6 @@ const maxPeers = 1000
 
 // lastWords is how much of a log is told of a node that did not start.
 const lastWords = 2 << 10
-
-func (n *node) settings() string { return filepath.Join(n.dir, "..", filepath.Base(n.dir)+".toml") }
 
 // start starts the process, and waits until it serves.
 func (n *node) start(password string) error {
@@ -134,7 +127,7 @@ func (n *node) start(password string) error {
 	if n.earlier != "" {
 		self = n.earlier
 	}
-	cmd := exec.Command(self, "--datadir", n.dir, "--config", n.settings(), "--store", n.url, "--push", "--addr", "127.0.0.1", "--port", strconv.Itoa(n.port),
+	cmd := exec.Command(self, "--datadir", n.dir, "--config", n.settings, "--store", n.url, "--push", "--addr", "127.0.0.1", "--port", strconv.Itoa(n.port),
 		"--nat", "none", "--nodiscover", "--ipcdisable", "--maxpeers", strconv.Itoa(maxPeers), "--shh.pow", "0", "--verbosity", "3")
 	cmd.Env = append(os.Environ(), childVar+"=1", "PGPASSWORD="+password)
 	cmd.Stderr = &n.stderr
@@ -169,6 +162,13 @@ func (n *node) signal(s syscall.Signal) {
 	if n.cmd != nil {
 		n.cmd.Process.Signal(s)
 	}
+}
+
+// pid is the process's number.
+func (n *node) pid() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cmd.Process.Pid
 }
 
 // kill is kill -9, and waits for the process to be gone.
