@@ -26,7 +26,7 @@ func oneEnvelope(s *settings) uint32 { return s.maxMessageSize + envelopeOverhea
 
 // packetHandlers returns the packets this node understands once the handshake is over.
 func (n *Node) packetHandlers() map[uint64]handler {
-	return map[uint64]handler{
+	handlers := map[uint64]handler{
 		MessagesPacket:        {name: "messages", limit: atMost(maxMessagesPacket), handle: n.handleMessages},
 		PoWPacket:             {name: "pow", limit: atMost(maxSettingPacket), handle: n.handlePoW},
 		BloomPacket:           {name: "bloom", limit: atMost(maxSettingPacket), handle: n.handleBloom},
@@ -34,6 +34,16 @@ func (n *Node) packetHandlers() map[uint64]handler {
 		RequestPacket:         {name: "request", limit: oneEnvelope, keeps: true, handle: n.handleRequest},
 		DirectPacket:          {name: "direct", limit: atMost(maxMessagesPacket), keeps: true, handle: n.handleDirect},
 	}
+	if sync, ok := n.direct.(SyncHandler); ok {
+		handlers[SyncResponsePacket] = handler{name: "sync_response", limit: atMost(maxMessagesPacket), keeps: true, handle: func(p *peer, payload []byte) error {
+			if !p.trusted.Load() {
+				return errNotTrusted
+			}
+			sync.HandleSyncResponse(p.id, payload)
+			return nil
+		}}
+	}
+	return handlers
 }
 
 // readLoop handles the packets of a peer until the link ends. Nothing a

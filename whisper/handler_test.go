@@ -159,6 +159,38 @@ func TestRequestsAndAnswers(t *testing.T) {
 	require.Empty(t, in.direct)
 }
 
+// syncInbox also takes what mailservers of status-go say to each other.
+type syncInbox struct {
+	*inbox
+	syncs chan []byte
+}
+
+func (i syncInbox) HandleSyncResponse(_ enode.ID, payload []byte) { i.syncs <- payload }
+
+// An answer to a sync request reaches who understands it, from a trusted peer alone.
+func TestSyncPackets(t *testing.T) {
+	in := syncInbox{newInbox(), make(chan []byte, 100)}
+	n := startNode(t, Config{Direct: in})
+	r := connect(t, n)
+	require.NoError(t, n.SendSyncRequest(t.Context(), r.id, []byte{0xc0}))
+	require.Equal(t, packet{SyncRequestPacket, []byte{0xc0}}, r.next())
+	r.send(SyncResponsePacket, []byte{0xc0})
+	r.send(RequestCompletePacket, encode(t, []byte("a stranger's was handled")))
+	<-in.completes
+	require.Empty(t, in.syncs)
+	n.Trust(r.id)
+	r.send(SyncResponsePacket, []byte{0xc1, 1})
+	require.Equal(t, []byte{0xc1, 1}, <-in.syncs)
+
+	plain := newInbox()
+	n = startNode(t, Config{Direct: plain})
+	r = connect(t, n)
+	n.Trust(r.id)
+	r.send(SyncResponsePacket, []byte{0xc0}) // unknown to it
+	r.send(RequestCompletePacket, encode(t, []byte("the link stands")))
+	require.Equal(t, []byte("the link stands"), <-plain.completes)
+}
+
 func TestSendEndsWithTheLinkAndTheContext(t *testing.T) {
 	n := startNode(t, Config{})
 	r := dial(t, n)
@@ -219,9 +251,10 @@ func FuzzPackets(f *testing.F) {
 	f.Add(uint64(RequestPacket), e.Raw())
 	f.Add(uint64(DirectPacket), e.Raw())
 	f.Add(uint64(DirectPacket), messages(f, e, e))
+	f.Add(uint64(SyncResponsePacket), encode(f, []any{[]any{}, []byte{}, true, ""}))
 
 	f.Fuzz(func(t *testing.T, code uint64, payload []byte) {
-		a, in := newArchive(), newInbox()
+		a, in := newArchive(), syncInbox{newInbox(), make(chan []byte, 100)}
 		n := startNode(t, Config{Archiver: a, Requests: in, Direct: in})
 		_, err := n.Subscribe(Filter{Key: testKey, AllowDirect: true}, 1)
 		require.NoError(t, err)

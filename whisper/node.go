@@ -42,6 +42,14 @@ type DirectHandler interface {
 	HandleRequestComplete(peer enode.ID, payload []byte)
 }
 
+// SyncHandler is a DirectHandler that also gets the RLP payload of each packet 124 of a trusted
+// peer, which it owns, on the peer's read goroutine. To nodes without one these packets are
+// unknown, and are ignored as such.
+type SyncHandler interface {
+	DirectHandler
+	HandleSyncResponse(peer enode.ID, payload []byte)
+}
+
 // Config of a Node. The zero value is a full node that accepts any work and
 // keeps the default bounds.
 type Config struct {

@@ -77,3 +77,8 @@ func (n *Node) send(ctx context.Context, id enode.ID, code uint64, packets ...[]
 func (n *Node) SendRequestPayload(ctx context.Context, id enode.ID, payload rlp.RawValue) error {
 	return n.send(ctx, id, RequestPacket, payload)
 }
+
+// SendSyncRequest asks a mailserver as another mailserver does, an extension of status-go.
+func (n *Node) SendSyncRequest(ctx context.Context, id enode.ID, payload rlp.RawValue) error {
+	return n.send(ctx, id, SyncRequestPacket, payload)
+}

@@ -7,7 +7,7 @@ const (
 	ProtocolLength  = 128   // packet codes reserved, 0 to 127
 )
 
-// Packet codes (EIP-627, "Packet Codes"; 125 is an extension of status-go).
+// Packet codes (EIP-627, "Packet Codes"; 123 to 125 are extensions of status-go).
 //
 // After the status exchange either side sends any other packet at any time.
 // Codes that a node does not know are ignored and the link is kept.
@@ -16,6 +16,8 @@ const (
 	MessagesPacket        = 1   // list of envelopes
 	PoWPacket             = 2   // uint: float64bits(minimum PoW)
 	BloomPacket           = 3   // bytes, exactly BloomSize
+	SyncRequestPacket     = 123 // what a mailserver asks another one for (list)
+	SyncResponsePacket    = 124 // a part of the answer (list), from a trusted peer
 	RequestCompletePacket = 125 // bytes: end of the answer to a mail request
 	RequestPacket         = 126 // one envelope for a mailserver, or a plain mail request (list)
 	DirectPacket          = 127 // one envelope, or a list of envelopes, from a trusted peer; never forwarded

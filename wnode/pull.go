@@ -2,8 +2,13 @@ package wnode
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,12 +39,13 @@ func pullCommand() *cli.Command {
 		UsageText: "wnode archive pull --server ENODE [flags]",
 		Description: "The mailserver is asked as a client asks it. --form sequence is for one of this project, and asks for all that it has\n" +
 			"whatever it was sent; status is for one of status-go's, a page at a time; classic is for go-ethereum's, six hours of sent\n" +
-			"time at a time. Nobody is woken for what had expired. It may be interrupted and repeated: what is known is not archived\n" +
-			"again.\n\n" +
+			"time at a time. With --form sync one of status-go's is asked as such a mailserver asks another one, which needs no\n" +
+			"password. Nobody is woken for what had expired. It may be interrupted and repeated: what is known is not archived\n" +
+			"again, and --form sync goes on where it was.\n\n" +
 			"Example:\n   wnode archive pull --datadir /var/lib/whisperpush --server enode://… --form classic --since 30d",
 		Flags: append(settingFlags(), jsonFlag(),
 			&cli.StringFlag{Name: "server", Usage: "`ENODE` URL of the mailserver"},
-			&cli.StringFlag{Name: "form", Usage: "`sequence|status|classic`", Value: "sequence"},
+			&cli.StringFlag{Name: "form", Usage: "`sequence|status|classic|sync`", Value: "sequence"},
 			&cli.StringFlag{Name: "password", Usage: "`FILE` with the mailserver's password (default: the password status-offline-inbox, or for --form sequence the key in --server)"},
 			&cli.StringFlag{Name: "since", Usage: "ask for what was sent since so long, an `AGE` such as 30d; not with --form sequence", Value: "30d"}),
 		Action: pullAction,
@@ -55,9 +61,13 @@ func pullAction(c *cli.Context) error {
 		return err
 	}
 	p := puller{form: c.String("form"), server: mailclient.Server{ID: server.ID(), PublicKey: server.Pubkey()}}
-	if p.form != "sequence" && p.form != "status" && p.form != "classic" {
-		return fmt.Errorf("--form is %q; give sequence, status or classic", p.form)
+	if !slices.Contains([]string{"sequence", "status", "classic", "sync"}, p.form) {
+		return fmt.Errorf("--form is %q; give sequence, status, classic or sync", p.form)
 	}
+	if p.form == "sync" && c.String("password") != "" {
+		return errors.New("--password is not asked for with --form sync")
+	}
+	p.place = pullPlace(c, server)
 	age, err := config.ParseDuration(c.String("since"))
 	if err != nil {
 		return fmt.Errorf("--since: %w", err)
@@ -91,6 +101,7 @@ type puller struct {
 	form   string
 	since  time.Time
 	server mailclient.Server
+	place  importPlace // of a sync
 	report importReport
 }
 
@@ -119,11 +130,15 @@ func (p *puller) run(ctx context.Context, server *enode.Node, k keeper) error {
 		_, err = mail.Collect(ctx, p.server, mailwire.Request{
 			Form: mailwire.List, Lower: uint32(p.since.Unix()), Upper: uint32(time.Now().Unix()), Limit: pullPage,
 		}, take)
+	case "sync":
+		err = p.sync(ctx, mail, k)
 	default:
 		err = p.classic(ctx, mail, take)
 	}
 	var refused *mailclient.RefusedError
 	switch {
+	case errors.As(err, &refused) && p.form == "sync":
+		return fmt.Errorf("the mailserver refuses to be synced from: %w; what came before is archived, and the same command goes on from there", err)
 	case errors.As(err, &refused):
 		return fmt.Errorf("the mailserver refuses the request: %w; is the password the right one?", err)
 	case errors.Is(err, mailclient.ErrTimeout):
@@ -149,6 +164,65 @@ func (p *puller) classic(ctx context.Context, mail *mailclient.Client, take func
 		}
 	}
 	return nil
+}
+
+// sync asks for one page after the other, as a mailserver of status-go asks another one. Where it has come to is kept until it is
+// complete; an attempt after that goes on there, and then asks for what was sent since the one before began.
+func (p *puller) sync(ctx context.Context, mail *mailclient.Client, k keeper) error {
+	stretch := mailwire.SyncRequest{Lower: uint32(p.since.Unix()), Upper: uint32(time.Now().Unix()), Limit: mailwire.MaxSyncLimit}
+	stretches := []mailwire.SyncRequest{stretch}
+	if upper, cursor, ok := parseSyncPlace(p.place.load()); ok && upper >= stretch.Lower && upper <= stretch.Upper {
+		p.report.Resumed = true
+		begun := stretch
+		begun.Upper, begun.Cursor = upper, cursor
+		stretch.Lower = max(stretch.Lower, upper-min(upper, syncOverlap))
+		stretches = []mailwire.SyncRequest{begun, stretch}
+	}
+	for _, r := range stretches {
+		err := mail.Sync(ctx, p.server.ID, r, func(page mailclient.Page) error {
+			p.report.Read += page.Damaged
+			p.report.Refused += page.Damaged
+			if page.Damaged > 0 {
+				p.report.Example = "what is no envelope, in a page of the mailserver"
+			}
+			if err := p.take(ctx, page.Envelopes, k); err != nil {
+				return err
+			}
+			p.place.save(syncPlace(r.Upper, page.Cursor))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	p.place.done()
+	return nil
+}
+
+// syncOverlap is how much is asked for again behind an interrupted sync, in seconds of sent time: mail comes late.
+const syncOverlap = 3600
+
+// syncPlace is where a sync has come to: until when it asks, and the cursor of the page that was archived last; nothing if that was
+// the last one.
+func syncPlace(upper uint32, cursor []byte) []byte {
+	if len(cursor) == 0 {
+		return nil
+	}
+	return append(binary.BigEndian.AppendUint32(nil, upper), cursor...)
+}
+
+func parseSyncPlace(b []byte) (upper uint32, cursor []byte, ok bool) {
+	if len(b) <= 4 || len(b) > 4+mailwire.MaxSyncCursor {
+		return 0, nil, false
+	}
+	return binary.BigEndian.Uint32(b), b[4:], true
+}
+
+// pullPlace is where a sync from a mailserver has come to.
+func pullPlace(c *cli.Context, server *enode.Node) importPlace {
+	cfg, _, _ := readSettings(c)
+	sum := sha256.Sum256([]byte("sync from " + server.ID().String()))
+	return importPlace{filepath.Join(cfg.Node.DataDir, "import-"+hex.EncodeToString(sum[:8]))}
 }
 
 // take archives what came.

@@ -113,6 +113,7 @@ type Client struct {
 	mu      sync.Mutex // guards the following fields
 	node    Node
 	open    map[enode.ID]*collection
+	syncs   map[enode.ID]*syncing
 	turns   map[enode.ID]*turn
 	ignored uint64
 }
@@ -147,7 +148,7 @@ func New(cfg Config) *Client {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Client{cfg: cfg, open: make(map[enode.ID]*collection), turns: make(map[enode.ID]*turn)}
+	return &Client{cfg: cfg, open: make(map[enode.ID]*collection), syncs: make(map[enode.ID]*syncing), turns: make(map[enode.ID]*turn)}
 }
 
 // Attach gives the client the node to send with, before the first question.

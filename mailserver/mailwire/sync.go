@@ -1,0 +1,96 @@
+package mailwire
+
+import (
+	"bytes"
+
+	"github.com/ethereum/go-ethereum/rlp"
+
+	"whisperpush/whisper"
+)
+
+// Limits on what mailservers of status-go say to each other, checked before anything is
+// allocated for it.
+const (
+	// MaxSyncLimit is the most envelopes that a SyncRequest asks for: with more, such a mailserver
+	// ends the link.
+	MaxSyncLimit = 1000
+	// MaxSyncCursor is the longest cursor of a SyncResponse, in bytes. Those of status-go have 36.
+	MaxSyncCursor = 256
+)
+
+// SyncRequest is what a mailserver of status-go asks another one for, the payload of a packet 123:
+// [Lower, Upper, Bloom, Limit, Cursor].
+type SyncRequest struct {
+	Lower, Upper uint32         // of the sent times, Unix seconds; Lower is not above Upper
+	Bloom        *whisper.Bloom // nil: every topic
+	Limit        uint32         // 1 to MaxSyncLimit
+	Cursor       []byte         // of the answer before; empty: from the beginning
+}
+
+// Encode returns the payload of the packet. The error says what the other side would not take.
+func (r SyncRequest) Encode() (rlp.RawValue, error) {
+	switch {
+	case r.Limit < 1 || r.Limit > MaxSyncLimit:
+		return nil, malformed("a sync request for %d envelopes; 1 to %d", r.Limit, MaxSyncLimit)
+	case r.Lower > r.Upper:
+		return nil, malformed("a sync request from %d to %d", r.Lower, r.Upper)
+	case len(r.Cursor) > MaxSyncCursor:
+		return nil, malformed("a cursor of %d bytes, at most %d", len(r.Cursor), MaxSyncCursor)
+	}
+	bloom := bytes.Repeat([]byte{0xff}, whisper.BloomSize)
+	if r.Bloom != nil {
+		bloom = r.Bloom[:]
+	}
+	return rlp.EncodeToBytes([]any{r.Lower, r.Upper, bloom, r.Limit, r.Cursor})
+}
+
+// SyncResponse is a part of the answer to a SyncRequest, the payload of a packet 124:
+// [Envelopes, Cursor, Final, Error]. It does not say which request it answers.
+type SyncResponse struct {
+	Envelopes []*whisper.Envelope // with Damaged at most MaxSyncLimit
+	Damaged   int                 // what is in the place of an envelope, and is none
+	Cursor    []byte              // where to continue, if Final; empty: there is no more
+	Final     bool                // nothing follows for this request
+	Refusal   Refusal             // not empty: the request was refused, or failed halfway
+}
+
+// DecodeSyncResponse reads the payload of a packet 124. It keeps b. An error wraps ErrMalformed.
+func DecodeSyncResponse(b []byte) (s SyncResponse, err error) {
+	r := open(b)
+	if r.err != nil {
+		return SyncResponse{}, r.err
+	}
+	envelopes, rest, err := rlp.SplitList(r.rest)
+	if err != nil {
+		return SyncResponse{}, malformed("envelopes: %v", err)
+	}
+	r.rest = rest
+	s.Cursor = r.bytes("cursor")
+	s.Final = r.bool("final")
+	text := r.bytes("error")
+	switch {
+	case r.err != nil:
+		return SyncResponse{}, r.err
+	case len(s.Cursor) > MaxSyncCursor:
+		return SyncResponse{}, malformed("a cursor of %d bytes, at most %d", len(s.Cursor), MaxSyncCursor)
+	}
+	if len(text) > 0 {
+		s.Refusal = Refusal(text[:min(len(text), MaxRefusalText)]).printable()
+	}
+	for len(envelopes) > 0 {
+		if len(s.Envelopes)+s.Damaged == MaxSyncLimit {
+			return SyncResponse{}, malformed("more than %d envelopes in one part of an answer", MaxSyncLimit)
+		}
+		_, _, rest, err := rlp.Split(envelopes)
+		if err != nil {
+			return SyncResponse{}, malformed("envelopes: %v", err)
+		}
+		if e, err := whisper.DecodeEnvelope(envelopes[:len(envelopes)-len(rest)]); err == nil {
+			s.Envelopes = append(s.Envelopes, e)
+		} else {
+			s.Damaged++
+		}
+		envelopes = rest
+	}
+	return s, nil
+}
