@@ -230,13 +230,17 @@ type doorRoad struct {
 
 var errBrokeOff = errors.New("the answer of the mailserver broke off")
 
-// SendRequest implements mailclient.Node.
+// SendRequest implements mailclient.Node. A request that does not get through ends the road,
+// as it ends a link: whoever asked dials again, and tries again.
 func (r *doorRoad) SendRequest(ctx context.Context, _ enode.ID, env *whisper.Envelope) error {
-	return r.send(ctx, doorRequest, env, maxFrame, maxAnswer, func(err error) {
+	ended := func(err error) {
 		if err != nil {
 			r.end(err)
 		}
-	})
+	}
+	err := r.send(ctx, doorRequest, env, maxFrame, maxAnswer, ended)
+	ended(err)
+	return err
 }
 
 // show opens a ring stream, if there is none.

@@ -116,17 +116,38 @@ func TestHostileDoors(t *testing.T) {
 	}
 }
 
+// offer is the offer of a new node.
+func offer(t *testing.T, sign *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	node, err := crypto.GenerateKey()
+	require.NoError(t, err)
+	url := "enode://" + hex.EncodeToString(crypto.FromECDSAPub(&node.PublicKey)[1:]) + "@127.0.0.1:30303"
+	env, err := pushwire.SealOffer(t.Context(), pushwire.Offer{Issued: 1, Expires: 2, Enode: url}, sign, time.Minute, 0.2)
+	require.NoError(t, err)
+	return env.Raw()
+}
+
+// A request of history that does not get through a door is sent again, as over a link.
+func TestDoorHistoryTriesAgain(t *testing.T) {
+	t.Parallel()
+	var ours []byte
+	d, key := doorDevice(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != doorOffer {
+			panic(http.ErrAbortHandler)
+		}
+		w.Write(ours)
+	})
+	ours = offer(t, key)
+	_, err := d.History(t.Context())
+	var gaveUp *GaveUpError
+	require.ErrorAs(t, err, &gaveUp)
+	require.Equal(t, maxAttempts, gaveUp.Attempts)
+	require.ErrorContains(t, err, "reaching the door")
+}
+
 // A door's offer must be of the push key that the app was given, or its node key is not
 // believed.
 func TestDoorOffer(t *testing.T) {
-	offer := func(t *testing.T, sign *ecdsa.PrivateKey) []byte {
-		node, err := crypto.GenerateKey()
-		require.NoError(t, err)
-		url := "enode://" + hex.EncodeToString(crypto.FromECDSAPub(&node.PublicKey)[1:]) + "@127.0.0.1:30303"
-		env, err := pushwire.SealOffer(t.Context(), pushwire.Offer{Issued: 1, Expires: 2, Enode: url}, sign, time.Minute, 0.2)
-		require.NoError(t, err)
-		return env.Raw()
-	}
 	other, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	for name, c := range map[string]struct {

@@ -172,7 +172,7 @@ func (d *Device) collect(ctx context.Context, request mailwire.Request, handle f
 			}
 			return err
 		})
-		return linked.Err() != nil, blame(ctx, linked, err)
+		return linked.Err() != nil || !s.connected(), blame(ctx, linked, err)
 	})
 	return request.Cursor, err
 }
@@ -216,8 +216,11 @@ func (d *Device) askTime(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 	defer cancel()
+	d.mu.Lock()
+	pow := d.known.pow
+	d.mu.Unlock()
 	for range 2 { // the first reply may tell no more than that our clock is off
-		reply, _, err := s.do(ctx, pushwire.NewRequest(new(pushwire.Status), d.now()), nil, pushwire.DefaultPoW, false)
+		reply, _, err := s.do(ctx, pushwire.NewRequest(new(pushwire.Status), d.now()), nil, pow, false)
 		if err != nil || !d.again(reply) {
 			return
 		}
