@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -14,121 +13,105 @@ import (
 	"whisperpush/whisper"
 )
 
-// simWorld is a mailserver with its archive, the way to the push services, and the
-// phones of one person.
-type simWorld struct {
-	log    []*whisper.Envelope
-	phones []*simPhone
-	pushes []simPush // on the way
-	opened map[opening]*client.Preview
-
-	messages map[*whisper.Envelope]common.Hash
+// simServer is a model of a mailserver with its archive, of the way to the push services,
+// and of client.Device.
+type simServer struct {
+	*opener
+	log     []*whisper.Envelope
+	devices []*simDevice
+	push    func(push)
 }
 
-type opening struct {
-	message common.Hash
-	chat    client.ChatID
-}
+func newSimServer(h *history) side { return &simServer{opener: h.opener, push: h.pushed} }
 
-// messageIn is what Message says of an envelope, which costs a hash each time.
-func (w *simWorld) messageIn(e *whisper.Envelope) common.Hash {
-	m, ok := w.messages[e]
-	if !ok {
-		m = e.Message()
-		w.messages[e] = m
+func (w *simServer) join(p *phone) {
+	d := &simDevice{
+		w: w, p: p, woken: make(map[common.Hash]bool), early: make(map[common.Hash]bool),
+		channels: make(map[whisper.Topic]int64), listens: make(map[whisper.Topic]bool),
+		state: simState{known: make(map[mark]bool), elsewhere: make(map[mark]bool)},
 	}
-	return m
-}
-
-// chatIDs are those of the cast's chats by their names. They, and openings, are not changed
-// once there is a cast.
-var chatIDs = make(map[string]client.ChatID)
-
-// openings are what is inside messages that several histories use.
-var openings = make(map[opening]*client.Preview)
-
-// open is client.Unopened.Open, which takes a signature's time, once for a message.
-func (w *simWorld) open(e *whisper.Envelope, chats []client.Chat) *client.Preview {
-	for at := range chats {
-		if chats[at].Topic != e.Topic {
-			continue
-		}
-		key := opening{w.messageIn(e), chatIDs[chats[at].Name]}
-		p, known := openings[key]
-		if !known {
-			p, known = w.opened[key]
-		}
-		if !known {
-			p = client.Unopened{Envelope: e}.Open(chats[at : at+1])
-			w.opened[key] = p
-		}
-		if p != nil {
-			copied := *p
-			copied.Hash = e.Hash()
-			return &copied
-		}
+	for _, c := range p.chats {
+		d.listens[c.Topic] = true
 	}
-	return nil
+	w.devices = append(w.devices, d)
 }
 
-type simPush struct {
-	to     int
-	kind   pushwire.Kind
-	hashes []common.Hash
+func (w *simServer) device(p *phone) (Device, error) {
+	d := w.devices[p.id]
+	d.given = make(map[common.Hash]bool)
+	return d, nil
 }
+
+func (w *simServer) ended(*phone) {}
+
+func (w *simServer) backUp(p *phone) any { return w.devices[p.id].state.clone() }
+
+func (w *simServer) putBack(p *phone, kept any) { w.devices[p.id].state = kept.(simState).clone() }
+
+func (w *simServer) envelopes() []*whisper.Envelope { return w.log }
+
+func (w *simServer) trouble(int, int) string { return "" }
+
+func (w *simServer) rings() bool { return false }
+
+func (w *simServer) owes() bool { return false }
+
+func (w *simServer) rest() {}
+
+func (w *simServer) calm() {}
+
+func (w *simServer) close() {}
 
 // post archives an envelope, and wakes who is to be woken.
-func (w *simWorld) post(e *whisper.Envelope) {
+func (w *simServer) post(e *whisper.Envelope) {
 	for _, old := range w.log {
 		if old.Hash() == e.Hash() {
 			return
 		}
 	}
 	w.log = append(w.log, e)
-	for id, p := range w.phones {
-		if p.early[e.Hash()] || p.channels[e.Topic] > time.Now().Unix() || !p.listens[e.Topic] {
+	for _, d := range w.devices {
+		if d.early[e.Hash()] || d.channels[e.Topic] > time.Now().Unix() || !d.listens[e.Topic] {
 			continue
 		}
-		p.pending = append(p.pending, e.Hash())
-		w.wake(id)
+		d.pending = append(d.pending, e.Hash())
+		w.wake(d)
 	}
 }
 
-func (w *simWorld) wake(id int) {
-	p := w.phones[id]
-	if len(p.pending) == 0 {
+func (w *simServer) wake(d *simDevice) {
+	if len(d.pending) == 0 {
 		return
 	}
-	newest := p.pending[max(0, len(p.pending)-8):]
+	newest := d.pending[max(0, len(d.pending)-8):]
 	for _, h := range newest {
-		p.woken[h] = true
+		d.woken[h] = true
 	}
-	w.pushes = append(w.pushes, simPush{id, pushwire.Messages, slices.Clone(newest)})
+	w.push(push{to: d.p.id, body: encodePush(pushwire.Messages, newest), what: "messages"})
 }
 
 // seen is a Seen of a phone.
-func (w *simWorld) seen(by int, hashes []common.Hash) {
-	for id, p := range w.phones {
+func (w *simServer) seen(by *simDevice, hashes []common.Hash) {
+	for _, d := range w.devices {
 		var dismiss []common.Hash
 		for _, h := range hashes {
-			p.early[h] = true
-			p.pending = slices.DeleteFunc(p.pending, func(o common.Hash) bool { return o == h })
-			if id != by && p.woken[h] {
+			d.early[h] = true
+			d.pending = slices.DeleteFunc(d.pending, func(o common.Hash) bool { return o == h })
+			if d != by && d.woken[h] {
 				dismiss = append(dismiss, h)
 			}
-			delete(p.woken, h)
+			delete(d.woken, h)
 		}
 		if len(dismiss) > 0 {
-			w.pushes = append(w.pushes, simPush{id, pushwire.Dismiss, dismiss})
+			w.push(push{to: d.p.id, body: encodePush(pushwire.Dismiss, dismiss), what: "dismissal"})
 		}
 	}
 }
 
-// simPhone is one phone: the platform, the process on it, and what the server keeps of
-// it.
-type simPhone struct {
-	w  *simWorld
-	id int
+// simDevice is a client.Device of one phone, and what the server keeps of it.
+type simDevice struct {
+	w *simServer
+	p *phone
 
 	// The server's.
 	pending  []common.Hash // not fetched
@@ -137,34 +120,12 @@ type simPhone struct {
 	channels map[whisper.Topic]int64 // muted until
 	listens  map[whisper.Topic]bool
 
-	// On the phone, whatever process runs.
-	disk    *disk
-	state   deviceState
-	tray    map[common.Hash]Notification
-	badge   int
-	loud    map[common.Hash]int // how often something sounded for a message
-	chats   []client.Chat       // that the app gives at its start
-	offline bool
-	lister  bool // it tells what it has
-	ios     bool // a badge of 0 takes all notifications away
-	lost    bool // the tray, and the app has not said so
-	backups []backup
-
-	// The process.
-	inbox *Inbox
-	given map[common.Hash]bool
-	left  int // calls until the process ends; 0: it does not
-	torn  int // what of the last write is on the disk, in thousandths
-	dead  bool
+	state simState
+	given map[common.Hash]bool // in this process
 }
 
-type backup struct {
-	disk  []byte
-	state deviceState
-}
-
-// deviceState is what a client.Device keeps in its store.
-type deviceState struct {
+// simState is what a client.Device keeps in its store.
+type simState struct {
 	cursor    int
 	known     map[mark]bool
 	elsewhere map[mark]bool
@@ -176,143 +137,74 @@ type simWaiting struct {
 	message mark // zero: not fetched
 }
 
-func (s deviceState) clone() deviceState {
-	return deviceState{s.cursor, maps.Clone(s.known), maps.Clone(s.elsewhere), slices.Clone(s.waiting)}
+func (s simState) clone() simState {
+	return simState{s.cursor, maps.Clone(s.known), maps.Clone(s.elsewhere), slices.Clone(s.waiting)}
 }
 
-func (s *deviceState) drop(hash common.Hash) {
+func (s *simState) drop(hash common.Hash) {
 	s.waiting = slices.DeleteFunc(s.waiting, func(w simWaiting) bool { return w.hash == hash })
 }
 
-// step is a moment at which the process may end.
-func (p *simPhone) step() error {
-	if p.dead {
-		return errCrash
-	}
-	if p.left > 0 {
-		if p.left--; p.left == 0 {
-			p.dead = true
-			return errCrash
-		}
-	}
-	return nil
-}
+func (d *simDevice) Chats() []client.Chat { return d.p.chats }
 
-// asked is step for what needs the network.
-func (p *simPhone) asked() error {
-	if err := p.step(); err != nil {
+func (d *simDevice) Doubt(...whisper.Topic) {}
+
+func (d *simDevice) SetChats(_ context.Context, chats []client.Chat) error {
+	if err := d.p.asked(); err != nil {
 		return err
 	}
-	if p.offline {
-		return &client.GaveUpError{What: "anything", Attempts: 1, Cause: errors.New("no network")}
-	}
-	return nil
-}
-
-// App.
-
-func (p *simPhone) Show(n Notification) error {
-	if err := p.step(); err != nil {
-		return err
-	}
-	p.tray[n.ID] = n
-	if n.Manner != Quiet {
-		p.loud[n.ID]++
-	}
-	return p.step()
-}
-
-func (p *simPhone) Remove(id common.Hash) error {
-	if err := p.step(); err != nil {
-		return err
-	}
-	delete(p.tray, id)
-	return p.step()
-}
-
-func (p *simPhone) SetBadge(n int) error {
-	if err := p.step(); err != nil {
-		return err
-	}
-	p.badge = n
-	if n == 0 && p.ios {
-		clear(p.tray)
-	}
-	return p.step()
-}
-
-// simLister is a phone whose platform tells what it has.
-type simLister struct{ *simPhone }
-
-func (p simLister) Displayed() ([]common.Hash, error) {
-	if err := p.step(); err != nil {
-		return nil, err
-	}
-	return slices.Collect(maps.Keys(p.tray)), nil
-}
-
-// Device.
-
-func (p *simPhone) Chats() []client.Chat { return p.chats }
-
-func (p *simPhone) Doubt(...whisper.Topic) {}
-
-func (p *simPhone) SetChats(_ context.Context, chats []client.Chat) error {
-	if err := p.asked(); err != nil {
-		return err
-	}
-	clear(p.channels)
-	clear(p.listens)
+	clear(d.channels)
+	clear(d.listens)
 	for _, c := range chats {
-		p.listens[c.Topic] = true
+		d.listens[c.Topic] = true
 		if until := c.MutedUntil.Unix(); !c.MutedUntil.IsZero() {
-			p.channels[c.Topic] = until
+			d.channels[c.Topic] = until
 		}
 	}
 	for _, c := range chats { // of two chats of one topic the one that wakes counts
 		if c.MutedUntil.IsZero() {
-			delete(p.channels, c.Topic)
+			delete(d.channels, c.Topic)
 		}
 	}
-	if err := p.step(); err != nil {
+	if err := d.p.step(); err != nil {
 		return err
 	}
-	p.chats = chats
+	d.p.chats = chats
 	return nil
 }
 
-func (p *simPhone) ReadElsewhere(hashes ...common.Hash) []common.Hash {
-	return slices.DeleteFunc(slices.Clone(hashes), func(h common.Hash) bool { return !p.state.elsewhere[markOf(h)] })
+func (d *simDevice) ReadElsewhere(hashes ...common.Hash) []common.Hash {
+	return slices.DeleteFunc(slices.Clone(hashes), func(h common.Hash) bool { return !d.state.elsewhere[markOf(h)] })
 }
 
-func (p *simPhone) Shown(_ context.Context, hashes ...common.Hash) error {
-	if err := p.step(); err != nil {
+func (d *simDevice) Shown(_ context.Context, hashes ...common.Hash) error {
+	if err := d.p.step(); err != nil {
 		return err
 	}
 	for _, h := range hashes {
 		k := markOf(h)
-		for _, w := range p.state.waiting {
+		for _, w := range d.state.waiting {
 			if w.hash == h && w.message != (mark{}) {
 				k = w.message
 			}
 		}
-		p.state.known[k] = true
-		p.state.drop(h)
-		delete(p.given, h)
+		d.state.known[k] = true
+		d.state.drop(h)
+		delete(d.given, h)
 	}
 	return nil
 }
 
-func (p *simPhone) Seen(_ context.Context, hashes []common.Hash) error {
-	if err := p.asked(); err != nil {
+func (d *simDevice) Seen(_ context.Context, hashes []common.Hash) error {
+	if err := d.p.asked(); err != nil {
 		return err
 	}
-	p.w.seen(p.id, hashes)
-	return p.step()
+	d.w.seen(d, hashes)
+	return d.p.step()
 }
 
-func (p *simPhone) Post(_ context.Context, sealed *whisper.Envelope, wake bool) (common.Hash, error) {
-	if err := p.asked(); err != nil {
+func (d *simDevice) Post(_ context.Context, sealed *whisper.Envelope, wake bool) (common.Hash, error) {
+	if err := d.p.asked(); err != nil {
 		return common.Hash{}, err
 	}
 	e, err := whisper.Renew(context.Background(), sealed, whisper.Draft{TTL: 60})
@@ -320,123 +212,123 @@ func (p *simPhone) Post(_ context.Context, sealed *whisper.Envelope, wake bool) 
 		return common.Hash{}, err
 	}
 	if wake {
-		p.early[e.Hash()] = true
+		d.early[e.Hash()] = true
 	} else {
-		p.w.seen(p.id, []common.Hash{e.Hash()})
+		d.w.seen(d, []common.Hash{e.Hash()})
 	}
-	if err := p.step(); err != nil {
+	if err := d.p.step(); err != nil {
 		return common.Hash{}, err
 	}
-	p.w.post(e)
-	return e.Hash(), p.step()
+	d.w.post(e)
+	return e.Hash(), d.p.step()
 }
 
 // body of a push: which of those on the way.
-func (p *simPhone) Receive(ctx context.Context, body []byte) (client.Event, error) {
-	push := decodePush(body)
-	if push.kind == pushwire.Dismiss {
-		if err := p.step(); err != nil {
+func (d *simDevice) Receive(ctx context.Context, body []byte) (client.Event, error) {
+	kind, hashes := decodePush(body)
+	if kind == pushwire.Dismiss {
+		if err := d.p.step(); err != nil {
 			return client.Event{}, err
 		}
-		for _, h := range push.hashes {
-			p.state.elsewhere[markOf(h)] = true
+		for _, h := range hashes {
+			d.state.elsewhere[markOf(h)] = true
 		}
-		return client.Event{Kind: push.kind, Dismissed: push.hashes}, p.step()
+		return client.Event{Kind: kind, Dismissed: hashes}, d.p.step()
 	}
-	return p.Fetch(ctx, push.hashes)
+	return d.Fetch(ctx, hashes)
 }
 
-func (p *simPhone) Fetch(_ context.Context, hashes []common.Hash) (client.Event, error) {
+func (d *simDevice) Fetch(_ context.Context, hashes []common.Hash) (client.Event, error) {
 	event := client.Event{Kind: pushwire.Messages}
 	wanted := slices.Clone(hashes)
-	for _, w := range p.state.waiting {
-		if !p.given[w.hash] && !slices.Contains(wanted, w.hash) {
+	for _, w := range d.state.waiting {
+		if !d.given[w.hash] && !slices.Contains(wanted, w.hash) {
 			wanted = append(wanted, w.hash)
 		}
 	}
-	if err := p.step(); err != nil {
+	if err := d.p.step(); err != nil {
 		return event, err
 	}
 	for _, h := range wanted {
-		if !p.state.known[markOf(h)] && !slices.ContainsFunc(p.state.waiting, func(w simWaiting) bool { return w.hash == h }) {
-			p.state.waiting = append(p.state.waiting, simWaiting{hash: h})
+		if !d.state.known[markOf(h)] && !slices.ContainsFunc(d.state.waiting, func(w simWaiting) bool { return w.hash == h }) {
+			d.state.waiting = append(d.state.waiting, simWaiting{hash: h})
 		}
 	}
-	if err := p.asked(); err != nil {
+	if err := d.p.asked(); err != nil {
 		return event, err
 	}
-	p.pending = slices.DeleteFunc(p.pending, func(h common.Hash) bool { return slices.Contains(wanted, h) })
+	d.pending = slices.DeleteFunc(d.pending, func(h common.Hash) bool { return slices.Contains(wanted, h) })
 	for _, h := range wanted {
-		p.early[h] = true
+		d.early[h] = true
 	}
-	if err := p.step(); err != nil { // the receipt has arrived, and the reply is lost
+	if err := d.p.step(); err != nil { // the receipt has arrived, and the reply is lost
 		return event, err
 	}
-	for _, e := range p.w.log {
+	for _, e := range d.w.log {
 		if slices.Contains(wanted, e.Hash()) {
-			p.deliver(e, &event)
+			d.deliver(e, &event)
 		}
 	}
-	return event, p.handed(&event)
+	return event, d.handed(&event)
 }
 
-func (p *simPhone) History(ctx context.Context) (client.Event, error) {
-	event, err := p.Fetch(ctx, nil)
+func (d *simDevice) History(ctx context.Context) (client.Event, error) {
+	event, err := d.Fetch(ctx, nil)
 	if err != nil {
 		return event, err
 	}
-	if err := p.asked(); err != nil {
+	if err := d.p.asked(); err != nil {
 		return event, err
 	}
-	for p.state.cursor < len(p.w.log) {
+	for d.state.cursor < len(d.w.log) {
 		if len(event.Previews)+len(event.Unopened) >= 20 { // a small errFull
 			event.More = true
 			break
 		}
-		e := p.w.log[p.state.cursor]
-		p.deliver(e, &event)
-		p.state.cursor++
-		p.pending = slices.DeleteFunc(p.pending, func(h common.Hash) bool { return h == e.Hash() })
-		p.early[e.Hash()] = true
+		e := d.w.log[d.state.cursor]
+		d.deliver(e, &event)
+		d.state.cursor++
+		d.pending = slices.DeleteFunc(d.pending, func(h common.Hash) bool { return h == e.Hash() })
+		d.early[e.Hash()] = true
 	}
-	return event, p.handed(&event)
+	return event, d.handed(&event)
 }
 
-func (p *simPhone) handed(event *client.Event) error {
+func (d *simDevice) handed(event *client.Event) error {
 	for _, h := range event.Hashes() {
-		p.given[h] = true
+		d.given[h] = true
 	}
-	return p.step()
+	return d.p.step()
 }
 
-func (p *simPhone) deliver(e *whisper.Envelope, event *client.Event) {
-	preview := p.w.open(e, p.chats)
-	message := markOf(p.w.messageIn(e))
-	if p.state.known[message] || p.state.known[markOf(e.Hash())] {
-		p.state.known[message] = true
-		p.state.drop(e.Hash())
+func (d *simDevice) deliver(e *whisper.Envelope, event *client.Event) {
+	preview := d.w.open(e, d.p.chats)
+	message := markOf(d.w.messageIn(e))
+	if d.state.known[message] || d.state.known[markOf(e.Hash())] {
+		d.state.known[message] = true
+		d.state.drop(e.Hash())
 		if preview != nil {
-			event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: p.w.messageIn(e)})
+			event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: d.w.messageIn(e)})
 		}
 		return
 	}
 	hash := e.Hash()
-	first := slices.IndexFunc(p.state.waiting, func(w simWaiting) bool { return w.message == message })
+	first := slices.IndexFunc(d.state.waiting, func(w simWaiting) bool { return w.message == message })
 	switch {
 	case first >= 0:
-		hash = p.state.waiting[first].hash
+		hash = d.state.waiting[first].hash
 		if hash != e.Hash() {
-			p.state.drop(e.Hash())
+			d.state.drop(e.Hash())
 			if preview != nil {
-				event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: p.w.messageIn(e)})
+				event.Copies = append(event.Copies, client.Copy{Hash: e.Hash(), Message: d.w.messageIn(e)})
 			}
 		}
 	default:
-		at := slices.IndexFunc(p.state.waiting, func(w simWaiting) bool { return w.hash == hash })
+		at := slices.IndexFunc(d.state.waiting, func(w simWaiting) bool { return w.hash == hash })
 		if at < 0 {
-			p.state.waiting = append(p.state.waiting, simWaiting{hash, message})
+			d.state.waiting = append(d.state.waiting, simWaiting{hash, message})
 		} else {
-			p.state.waiting[at].message = message
+			d.state.waiting[at].message = message
 		}
 	}
 	if slices.Contains(event.Hashes(), hash) {
@@ -449,22 +341,21 @@ func (p *simPhone) deliver(e *whisper.Envelope, event *client.Event) {
 		return
 	}
 	preview.Hash = hash
-	preview.Read = p.state.elsewhere[markOf(hash)] || p.state.elsewhere[markOf(e.Hash())]
+	preview.Read = d.state.elsewhere[markOf(hash)] || d.state.elsewhere[markOf(e.Hash())]
 	event.Previews = append(event.Previews, *preview)
 }
 
-func encodePush(p simPush) []byte {
-	b := []byte{byte(p.kind)}
-	for _, h := range p.hashes {
+func encodePush(kind pushwire.Kind, hashes []common.Hash) []byte {
+	b := []byte{byte(kind)}
+	for _, h := range hashes {
 		b = append(b, h[:]...)
 	}
 	return b
 }
 
-func decodePush(b []byte) simPush {
-	p := simPush{kind: pushwire.Kind(b[0])}
+func decodePush(b []byte) (kind pushwire.Kind, hashes []common.Hash) {
 	for h := range slices.Chunk(b[1:], common.HashLength) {
-		p.hashes = append(p.hashes, common.Hash(h))
+		hashes = append(hashes, common.Hash(h))
 	}
-	return p
+	return pushwire.Kind(b[0]), hashes
 }
