@@ -26,8 +26,8 @@ demo-web: build ## a server on this computer alone, with a messenger for browser
 test: ## all tests with the race detector, the genuine node and the genuine gorush included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
 
-model: ## 20,000 seeded histories of up to three phones: crashes, lost and repeated pushes, restored backups; about a minute
-	GOGC=800 $(GO) test -count=1 -timeout 15m -run '^TestModel$$' ./pushext/client/inbox -model.histories 20000
+model: ## seeded histories of up to three phones, 20,000 with a modelled server and 2,000 with the real one: crashes, lost and repeated pushes, restored backups; about two minutes
+	GOGC=800 $(GO) test -v -count=1 -timeout 30m -run '^TestModel$$' ./pushext/client/inbox -model.histories 20000 -model.served 2000
 
 test-postgres: ## what keeps its data in PostgreSQL, against a server of its own (needs Debian's postgresql)
 	$(GO) test -race -shuffle=on -count=1 -timeout 10m ./postgres/... ./testutil/genuinepostgres

@@ -81,6 +81,8 @@ type push struct {
 	body []byte
 	what string
 	name string // it replaces one of the same name that has not arrived; empty: none
+
+	hashes int // that it names
 }
 
 // pushed puts a push on its way.
@@ -271,7 +273,7 @@ func TestModel(t *testing.T) {
 // detector each takes five times as long.
 var (
 	histories = flag.Int("model.histories", 1000, "run this many `HISTORIES` in TestModel with a modelled server")
-	served    = flag.Int("model.served", 300, "run this many `HISTORIES` in TestModel with the server itself")
+	served    = flag.Int("model.served", 100, "run this many `HISTORIES` in TestModel with the server itself")
 )
 
 // setting is what a history begins with.

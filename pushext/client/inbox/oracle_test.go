@@ -95,40 +95,69 @@ func (h *history) own(e *whisper.Envelope) bool {
 	return p != nil && (p.ChatID == h.cast.sync.ID() || p.Sender != nil && p.Sender.Equal(&h.bob.PublicKey))
 }
 
-// ringsOnce is what one more letter leads to when nothing is open: one push to each phone,
-// and when it is read at most one to each of the others, and nothing behind that.
+// ringsOnce is what letters lead to when nothing is open: one push to each phone, and when
+// one is read one to each of the others; none for the same letter once more; none to who
+// has muted its chat; and nothing behind that.
 func (h *history) ringsOnce() {
 	ctx := context.Background()
-	h.calm()
-	h.deliver()
-	h.calm()
-	require.Empty(h.t, h.deliver(), "pushes when everything is told")
-	e := h.writes(h.last[1])
-	rung := make([]int, len(h.phones))
-	for _, push := range h.deliver() {
-		rung[push.to]++
+	others := func(n int) []int { // n for each phone but phone 0
+		counts := slices.Repeat([]int{n}, len(h.phones))
+		counts[0] = 0
+		return counts
 	}
-	for _, p := range h.phones {
-		require.Equal(h.t, 1, rung[p.id], "phone %d: pushes for one letter", p.id)
-	}
-	h.calm()
-	require.Empty(h.t, h.deliver(), "pushes for what was fetched")
-	h.maybe[h.messageIn(e)] = true
-	require.NoError(h.t, h.phones[0].inbox.Read(ctx, e.Hash()))
-	h.read[h.messageIn(e)] = true
+	all := slices.Repeat([]int{1}, len(h.phones))
+	h.quiet()
+	letter := h.writes(h.last[1])
+	require.Equal(h.t, all, h.delivered(), "pushes of one letter")
+	h.writes(h.last[1])
+	require.Zero(h.t, h.onTheWay(), "pushes of the same letter once more")
+	h.quiet()
+	h.maybe[h.messageIn(letter)] = true
+	require.NoError(h.t, h.phones[0].inbox.Read(ctx, letter.Hash()))
+	h.read[h.messageIn(letter)] = true
 	require.NoError(h.t, h.phones[0].inbox.Flush(ctx))
-	told := make([]int, len(h.phones))
-	for _, push := range h.deliver() {
-		told[push.to]++
+	require.Equal(h.t, others(1), h.delivered(), "pushes of a letter that was read on phone 0")
+	h.quiet()
+	require.NoError(h.t, h.phones[0].inbox.Mute(ctx, h.bell.ID(), time.Now().Add(24*time.Hour)))
+	require.NoError(h.t, h.phones[0].inbox.Flush(ctx))
+	if h.alone {
+		h.quiet()
+		h.writes(h.last[2])
+		require.Equal(h.t, others(1), h.delivered(), "pushes of a letter to a chat that is muted on phone 0")
+	} else {
+		require.Equal(h.t, others(1), h.delivered(), "pushes that a chat was muted")
+		h.quiet()
+		h.writes(h.last[2])
+		require.Zero(h.t, h.onTheWay(), "pushes of a letter to a muted chat")
 	}
+	h.quiet()
 	for _, p := range h.phones {
-		require.LessOrEqual(h.t, told[p.id], 1, "phone %d: pushes for one letter that was read", p.id)
+		require.NoError(h.t, p.inbox.History(ctx))
 	}
-	require.Zero(h.t, told[0], "the phone on which it was read")
-	h.calm()
 	h.deliver()
+}
+
+// quiet says that nothing is on its way, and that nothing comes for a while.
+func (h *history) quiet() {
+	require.Zero(h.t, h.onTheWay(), "pushes when everything is told")
 	h.calm()
-	require.Empty(h.t, h.deliver(), "pushes when everything is told")
+	require.Zero(h.t, h.onTheWay(), "pushes when everything is told")
+}
+
+func (h *history) onTheWay() int {
+	h.rest()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pushes)
+}
+
+// delivered delivers all pushes and counts the hashes that were named to each phone.
+func (h *history) delivered() []int {
+	counts := make([]int, len(h.phones))
+	for _, push := range h.deliver() {
+		counts[push.to] += push.hashes
+	}
+	return counts
 }
 
 // writes has somebody write a letter.
@@ -187,6 +216,9 @@ func (h *history) check() {
 		require.Empty(h.t, p.inbox.handed)
 		unread = append(unread, not)
 		require.Equal(h.t, m.content(), h.modelOf(p).content(), "the file holds it all")
+	}
+	if h.alone && h.restored {
+		return // nothing tells a phone what it had read itself, behind the backup
 	}
 	for id, p := range h.phones {
 		for message := range unread[0] {

@@ -341,22 +341,23 @@ func (d *realDevice) Save(_ context.Context, text []byte) error {
 	return d.p.step()
 }
 
-// what is what a push says to the phone.
-func (d *realDevice) what(body []byte) string {
+// pushed is a push to the phone.
+func (d *realDevice) pushed(body []byte, name string) push {
 	var store struct {
 		Accounts map[string]struct {
 			SealKey hexutil.Bytes `json:"sealKey"`
 		} `json:"accounts"`
 	}
+	p := push{to: d.p.id, body: body, what: "unreadable", name: name}
 	if err := json.Unmarshal(d.text, &store); err != nil {
-		return err.Error()
+		p.what = err.Error()
 	}
 	for _, account := range store.Accounts {
 		if payload, err := pushwire.OpenPayload(body, account.SealKey); err == nil {
-			return fmt.Sprintf("%v %d, of %d", payload.Kind, payload.Seq, len(payload.Hashes))
+			p.what, p.hashes = fmt.Sprintf("%v %d, of %d", payload.Kind, payload.Seq, len(payload.Hashes)), len(payload.Hashes)
 		}
 	}
-	return "unreadable"
+	return p
 }
 
 // realProcess is a client.Device of a process that ends when the phone says so.

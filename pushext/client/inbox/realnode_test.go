@@ -354,7 +354,7 @@ func (t platformTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		for _, d := range t.n.w.devices {
 			if d.token == m.Message.Token {
-				t.n.w.h.pushed(push{d.p.id, body, d.what(body), t.n.w.platform.replaces(m.Message.Android.CollapseKey)})
+				t.n.w.h.pushed(d.pushed(body, t.n.w.platform.replaces(m.Message.Android.CollapseKey)))
 			}
 		}
 	}
