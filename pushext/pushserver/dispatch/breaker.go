@@ -17,27 +17,27 @@ const (
 	// for it can still be delivered within PromisedLatency. One probe a second is
 	// no load for a push service, and a short outage stays short.
 	probeOpens = 1
-	// breakerMemory is for how long a lane's failures count together. It is longer
-	// than the pauses between the first attempts for a device, and so an outage is
-	// noticed by few devices; what fails more seldom has nothing to do with each other.
+	// breakerMemory is how long a lane's failures count together. It is longer than the
+	// pauses between a device's first attempts, so few devices are enough to notice an
+	// outage. Failures further apart are unrelated.
 	breakerMemory = time.Minute
 	// maxPause bounds what a provider may demand with RetryAt; a wrong clock
 	// or header must not silence a lane for longer than an outage lasts.
 	maxPause = 6 * time.Hour
 )
 
-// breaker decides how many attempts a lane may make at once: all that it is
-// made for, none while it is paused, one to probe after a pause, and then twice
-// as many after each success, so that an outage does not end in a burst.
+// breaker decides how many attempts a lane may make at once: its limit, none while it is
+// paused, one to probe after a pause, and then twice as many after each success, so that
+// an outage does not end in a burst.
 type breaker struct {
 	limit   int       // attempts at once when all is well
 	allowed int       // attempts at once now, if not paused
-	opens   int       // pauses since the latest success, as far as they make the next one longer
+	opens   int       // pauses since the latest success that make the next one longer
 	since   time.Time // of the first of those
 	until   time.Time
 	failed  []registration.ID // different devices that failed since the latest success
 	latest  time.Time         // failure or pause
-	back    time.Time         // the earliest time that those were told to come back at; zero if one was told none
+	back    time.Time         // the earliest time at which those were told to come back; zero if one was told none
 }
 
 func newBreaker(limit int) breaker { return breaker{limit: limit, allowed: limit} }
@@ -56,10 +56,10 @@ func (b *breaker) success() {
 	b.allowed = min(2*b.allowed, b.limit)
 }
 
-// failure counts an attempt that failed for no lasting reason, and for which the
-// device was told when to come back, if back is not zero. It reports whether that
-// paused the lane: the word of one device alone does not, but if all that failed were
-// told to wait, the lane waits with them, within bounds.
+// failure counts an attempt that failed for no lasting reason. back is when the device
+// was told to come back, zero if it was not. failure reports whether that paused the
+// lane: the word of one device alone does not, but if all that failed were told to wait,
+// the lane waits with them, within bounds.
 func (b *breaker) failure(now time.Time, id registration.ID, back time.Time) bool {
 	if now.Before(b.until) {
 		return false // sent before the pause: its cause is known
@@ -84,7 +84,7 @@ func (b *breaker) failure(now time.Time, id registration.ID, back time.Time) boo
 		if now.Sub(b.since) < measure.PromisedLatency {
 			b.opens = min(b.opens, probeOpens-1) // what waits can still be in time
 		}
-		back = time.Time{} // one probe's
+		back = time.Time{} // it is one probe's only
 	}
 	b.open(now)
 	if limit := now.Add(breakerBackoff.Cap); back.After(limit) {
@@ -115,9 +115,9 @@ func (b *breaker) probe(now time.Time) {
 	}
 }
 
-// pause obeys a provider that says when to come back. Zero is that it did not
-// say, and a time that is no longer ahead says no more than that: whoever always
-// asks for "now" would else be asked without a pause.
+// pause obeys a provider that says when to come back. A time that is not ahead counts as
+// none, like zero: a provider that always says "now" would otherwise be called without a
+// pause.
 func (b *breaker) pause(now, until time.Time) bool {
 	if !until.After(now) {
 		return b.open(now)
@@ -132,7 +132,7 @@ func (b *breaker) pause(now, until time.Time) bool {
 	return true
 }
 
-// keep is until when there is something to remember that a new breaker does not know.
+// keep is the time until which the breaker knows something that a new one would not.
 func (b *breaker) keep() time.Time {
 	if b.opens == 0 && len(b.failed) == 0 && b.allowed == b.limit {
 		return b.until

@@ -9,9 +9,9 @@ import (
 	"whisperpush/pushext/pushserver/spacing"
 )
 
-// quieted is what devices of one provider were sent that is not Visible, by
-// registration, as a challenge and the dismissals after it are different jobs.
-// A challenge, for which a user waits, is only counted; dismissals wait and
+// quieted counts the notifications sent through one provider that are not Visible. It
+// counts by registration, because a challenge and the dismissals after it are different
+// jobs. A challenge is only counted, because a user waits for it; dismissals wait and
 // coalesce.
 type quieted struct {
 	budget pushext.Budget
@@ -26,7 +26,7 @@ func newQuieted(p pushext.Provider) quieted {
 	return quieted{budget: quiet(p), spent: make(map[registration.ID]spacing.Bucket), sweep: sweepQuieted}
 }
 
-// quiet is a provider's budget of what is not Visible, zero without a bound.
+// quiet is a provider's budget for notifications that are not Visible; zero is no bound.
 func quiet(p pushext.Provider) (b pushext.Budget) {
 	if quieter, ok := p.(pushext.Quieter); ok {
 		b = quieter.Quiet()
@@ -34,7 +34,8 @@ func quiet(p pushext.Provider) (b pushext.Budget) {
 	return b
 }
 
-// collapsible is a provider's budget of what has a collapse id, zero without a bound.
+// collapsible is a provider's budget for notifications with a collapse id; zero is no
+// bound.
 func collapsible(p pushext.Provider) (b pushext.Budget) {
 	if c, ok := p.(pushext.Collapser); ok {
 		b = c.Collapsible()

@@ -20,7 +20,8 @@ func (d *Dispatcher) Challenge(e *registration.Errand) {
 	d.enqueue(j, time.Now())
 }
 
-// expire gives an errand or a test push up that waited too long, as for a lane that is paused.
+// expire gives up an errand or a test push that waited too long, for example for a paused
+// lane.
 func (d *Dispatcher) expire(j *job) {
 	d.mu.Lock()
 	waits := j.state == queued || j.state == waiting
@@ -91,10 +92,9 @@ func (d *Dispatcher) challengeAgain(l *lane, j *job, v pushext.Verdict, now time
 	return false
 }
 
-// over tells the registry how an errand ended. A dead address ends a
-// registration that nothing else is known of: its client is told at once, and
-// the mass-deletion gate, which is about devices that were reached, stops it
-// only while it is frozen.
+// over tells the registry how an errand ended. A dead address ends a registration of
+// which nothing else is known, and its client is told at once. The mass-deletion gate is
+// about devices that were reached, so it prevents this only while it is frozen.
 func (d *Dispatcher) over(j *job, v pushext.Verdict) {
 	j.deadline.Stop()
 	if v.Class != pushext.Delivered {

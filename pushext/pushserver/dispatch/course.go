@@ -10,16 +10,16 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// Rules are the settings that Courses share. They are not changed.
+// Rules are the settings that Courses share. They do not change.
 type Rules struct {
 	cfg    Delivery
 	routes []Rule
 }
 
-// Rule is what is known of the push service that a route leads to.
+// Rule describes the push service that a route leads to.
 type Rule struct {
-	Provider    string         // name, by which Delivery has settings
-	Linked      bool           // the route is a link of the device's own, which is there or not
+	Provider    string         // its name in Delivery's settings
+	Linked      bool           // the route is the device's own link, which is there or not
 	Collapsible pushext.Budget // of a pushext.Collapser
 	Quiet       pushext.Budget // of a pushext.Quieter
 }
@@ -44,23 +44,23 @@ func (r *Rules) patience(route int) time.Duration {
 	return r.cfg.LadderDelay
 }
 
-// Course is what the Dispatcher and the outbox decide of one device, in the time that
-// its caller counts, without disk, timers, locks and attempts: for those who compute what
-// wake-ups cost. Each decision that is a function or a table of the dispatcher's is made by
-// that; TestCourse holds the rest to it, push by push. Push services take what they are
-// given, a link is there or not, nothing expires, and the device fetches in the order in
-// which envelopes matched.
+// Course makes the decisions of the Dispatcher and the outbox for one device, in its
+// caller's time, without disk, timers, locks or attempts. It serves to compute what
+// wake-ups cost. Where the dispatcher has a function or a table for a decision, Course
+// uses it; TestCourse compares the rest with the dispatcher, push by push. It assumes
+// that push services accept everything, that a link is there or not, that nothing
+// expires, and that the device fetches in the order in which envelopes matched.
 type Course struct {
 	rules *Rules
 	send  func(now time.Time, p Push) (there bool)
 
-	// As of an outbox's device. Matches are counted from 1.
+	// As in a device of the outbox. Matches are counted from 1.
 	matched, covered, gone, seen int
 	strikes                      int
 	climb                        int
 	collapsed                    spacing.Bucket
 
-	// As of a job.
+	// As in a job.
 	waits    bool // until due; else it is idle
 	due      time.Time
 	cause    string
@@ -226,7 +226,7 @@ func (c *Course) enqueue(now time.Time) {
 	}
 }
 
-// load says what is to be sent: nothing if kind is 0, and until when that has to wait.
+// load returns what to send, nothing if kind is 0, and until when it has to wait.
 func (c *Course) load(now time.Time, rule *Rule) (kind pushwire.Kind, until time.Time) {
 	silenced := c.rules.cfg.SilentAfter > 0 && c.strikes >= c.rules.cfg.SilentAfter
 	if c.unread() > 0 && (c.pending() > 0 || c.repeat) && !silenced {
@@ -245,11 +245,11 @@ func (c *Course) load(now time.Time, rule *Rule) (kind pushwire.Kind, until time
 	return pushwire.Dismiss, time.Time{}
 }
 
-// fetching is outbox's: with fewer wake-ups than that unfetched a device counts as one
-// that is about to fetch.
+// fetching is the outbox's constant: a device with fewer unfetched wake-ups is taken to
+// be about to fetch.
 const fetching = 5
 
-// fly sends, and goes on by the dispatcher's table.
+// fly sends, and goes on as the dispatcher's table says.
 func (c *Course) fly(now time.Time, rule *Rule, kind pushwire.Kind) {
 	last := c.route == len(c.rules.routes)-1
 	p := Push{Route: c.route, UpTo: c.matched, Dismiss: kind == pushwire.Dismiss}
@@ -313,7 +313,7 @@ func (c *Course) goOn(to move, now time.Time) {
 		c.enqueue(now)
 	case awaitUp:
 		c.wait(now.Add(absentPause), causeAbsent)
-	default: // others are for verdicts that services of a course do not give
+	default: // the others follow verdicts that a course's services never give
 		c.finish(now)
 	}
 }

@@ -12,39 +12,37 @@ import (
 
 // Delivery says how devices are woken. The zero value means the defaults.
 type Delivery struct {
-	// TTL is for how long a device is to be woken for an envelope, and how
-	// long push services keep a wake-up for a device that is offline. 0 is 24 h.
+	// TTL is how long the server tries to wake a device for an envelope, and how long push
+	// services keep a wake-up for a device that is offline. 0 is 24 h.
 	TTL time.Duration
 
-	// SealedOnly sends nothing to registrations that asked for the plain form. It is that of
-	// the Limits.
+	// SealedOnly sends nothing to registrations that asked for the plain form. It is
+	// Limits.SealedOnly.
 	SealedOnly bool
 
-	// SilentAfter is how many wake-ups in a row a device may leave unfetched;
-	// then it is left alone until it fetches or registers. 0 is 30, negative
-	// never.
+	// SilentAfter is how many wake-ups in a row a device may leave unfetched; then it is
+	// left alone until it fetches or registers. 0 is 30, negative no limit.
 	SilentAfter int
 
-	// Budget is that of each device, and Budgets that of devices of a
-	// provider by name. The zero Budget is 20 at once and then one in 10 s: far
-	// below what FCM (240 a minute) and APNs take, and never the reason for
-	// missing the 15 s of a device that fetches. FCM's limit of 20 and then one
-	// in 3 minutes is no budget of ours: it is for collapsible messages alone,
-	// a device that fetches is sent no more of them (Notification.Unreplaced), and
-	// waiting 3 minutes here would miss what FCM might still deliver in time.
+	// Budget limits each device; Budgets replaces it for the devices of a provider, by name.
+	// The zero Budget is 20 at once and then one in 10 s: far below what FCM (240 a minute)
+	// and APNs take, and never the reason that a device that fetches misses the 15 s. FCM's
+	// limit of 20 and then one in 3 minutes is not our budget: it is for collapsible
+	// messages alone, a device that fetches is sent no more of them
+	// (Notification.Unreplaced), and waiting 3 minutes here would miss what FCM might still
+	// deliver in time.
 	Budget  pushext.Budget
 	Budgets map[string]pushext.Budget
 
-	// Rates is how many attempts a second each lane of a provider makes at most,
-	// by the provider's name, so that what piled up during an outage does not
-	// arrive as a burst after it. Without an entry it is what the provider's push
-	// service documents (Paced), else no bound; 0 and less is no bound. Above
-	// MaxRate is an error.
+	// Rates limits the attempts a second of each lane of a provider, by the provider's name,
+	// so that wake-ups that piled up during an outage do not arrive as a burst after it.
+	// Without an entry the limit is what the push service documents (Paced), or none. 0 and
+	// less is no limit; above MaxRate is an error.
 	Rates map[string]float64
 
-	// FanOut is how many registrations are woken for one envelope at most: who
-	// is left out, by lot, finds it with the next fetch, and it is counted.
-	// 0 is 100,000, negative no bound.
+	// FanOut is the largest number of registrations woken for one envelope. The ones left
+	// out are chosen by lot and counted; they find the envelope with their next fetch. 0 is
+	// 100,000, negative no bound.
 	FanOut int
 
 	// LadderDelay is how long a device with several routes may take to fetch
@@ -56,34 +54,31 @@ type Delivery struct {
 	// thirds of PromisedLatency.
 	LinkDelay time.Duration
 
-	// Jitter and Batch blur when a wake-up leaves for a push service, so that who
-	// sees the service's side and the public envelopes learns less from the time
-	// which of them it was for. A wake-up waits for the next full Batch of the
-	// clock, when those of all devices leave together, and then for a random
-	// part of Jitter. What matches meanwhile goes with it. The cost is latency:
-	// Batch/2 + Jitter/2 on average, Batch + Jitter at most; above about 10 s
-	// PromisedLatency is not kept. Rings over a device's own link do not wait:
-	// nobody else sees them. 0, the default, is no wait.
+	// Jitter and Batch blur when a wake-up leaves for a push service, so that an observer of
+	// both the service and the public envelopes learns less from the time about which
+	// envelope it was for. A wake-up waits for the next full Batch of the clock, when those
+	// of all devices leave together, and then for a random part of Jitter. Envelopes that
+	// match meanwhile go with it. The cost is latency: Batch/2 + Jitter/2 on average, Batch
+	// + Jitter at most; above about 10 s PromisedLatency is not kept. Rings over a device's
+	// own link do not wait: nobody else sees them. 0, the default, is no wait.
 	Jitter, Batch time.Duration
 
 	// AttemptTimeout ends an attempt. 0 is 10 s.
 	AttemptTimeout time.Duration
 
 	// Concurrency is how many attempts a provider with one lane makes at once, and
-	// HostConcurrency a lane of a provider whose addresses lead to many hosts.
-	// 0 is 64 and 4.
+	// HostConcurrency how many each lane makes of a provider whose addresses lead to many
+	// hosts. 0 is 64 and 4.
 	Concurrency, HostConcurrency int
 
-	// MaxInFlight bounds all attempts at once. 0 is 1024. Each provider with one
-	// lane has its Concurrency of them for itself, links to devices together twice
-	// that, and hosts that users name, which are as many as a user likes, together what
-	// is left; there the domains they belong to take turns. Less than one for each is
-	// an error.
+	// MaxInFlight bounds all attempts at once. 0 is 1024. Each provider with one lane has
+	// its Concurrency of them for itself, and links to devices share twice that. Hosts that
+	// users name, as many as they like, share the rest, where their domains take turns. Less
+	// than one for each is an error.
 	MaxInFlight int
 }
 
-// MaxRate bounds Delivery.Rates: more than any push service takes, and than one
-// server sends.
+// MaxRate bounds Delivery.Rates: more than any push service takes, or one server sends.
 const MaxRate = 1e6
 
 var errDelivery = errors.New("bad delivery setting")
@@ -166,7 +161,7 @@ func (d *Delivery) departure(now time.Time, spent *spacing.Bucket, budget pushex
 	return "", now
 }
 
-// budget is that of devices of a provider.
+// budget is the budget of a provider's devices.
 func (d *Delivery) budget(provider string) pushext.Budget {
 	if b, ok := d.Budgets[provider]; ok {
 		return b

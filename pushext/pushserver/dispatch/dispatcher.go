@@ -22,18 +22,18 @@ import (
 // without locks, may read the disk, and may be called at the same time.
 type Directory interface {
 	Get(registration.ID) (registration.Registration, bool)
-	// Cached is Get of what is in memory, false says nothing. It is called with
-	// the dispatcher's lock held.
+	// Cached is Get without the disk. False means "not in memory", not "not registered". It
+	// is called with the dispatcher's lock held.
 	Cached(registration.ID) (registration.Registration, bool)
 	// Absent reports that there is certainly no such registration.
 	Absent(registration.ID) bool
 	// Kill ends a registration whose provider says, exactly, that its address is gone.
 	Kill(id registration.ID, reason string, at time.Time)
-	// Proving returns the registration that an errand is for, and the number of
-	// its route, false if it has not that challenge any more.
+	// Proving returns the registration that an errand is for and the number of its route, or
+	// false if it does not have that challenge any more.
 	Proving(e *registration.Errand) (registration.Registration, int, bool)
-	// ChallengeOver says how an errand ended; of verdicts that are no answer of the
-	// service the class is Retry. It reports whether the registration is dead by it.
+	// ChallengeOver says how an errand ended; if the service gave no answer, the class is
+	// Retry. It reports whether that ended the registration.
 	ChallengeOver(e *registration.Errand, v pushext.Verdict, now time.Time) bool
 }
 
@@ -44,23 +44,23 @@ const (
 	sideAttempts = 3
 )
 
-// line is a provider with what is known of it.
+// line is a provider and its state.
 type line struct {
 	provider    atomic.Pointer[pushext.Provider] // which Reset replaces
 	name        string
-	laner       pushext.Laner  // nil if it has one lane; the first instance for good: an address alone names its lane
+	laner       pushext.Laner  // nil if it has one lane; the first instance's for good: an address alone names its lane
 	share       *share         // of its lanes, nil if it has one lane
-	limit       int            // attempts at once of a lane
+	limit       int            // attempts at once in one lane
 	linked      bool           // it is a Linked
 	patience    time.Duration  // how long a device may take to fetch before its next route is tried
 	budget      pushext.Budget // of each device
-	collapsible pushext.Budget // of each device, of what has a collapse id; zero: no bound
+	collapsible pushext.Budget // of each device, for notifications with a collapse id; zero: no bound
 	pace        pushext.Budget // of the attempts of each lane; zero: no bound
 	queued      prometheus.Gauge
 	flying      prometheus.Gauge
 	breaker     breaker // guarded by Dispatcher.mu: pauses all lanes of a Laner
 	quiet       quieted // guarded by Dispatcher.mu
-	frozen      int     // guarded by Dispatcher.mu: lanes of which no verdict about a dead address is believed
+	frozen      int     // guarded by Dispatcher.mu: lanes whose dead verdicts are not believed
 	health      health  // guarded by Dispatcher.mu
 	held        bool    // guarded by Dispatcher.mu: the operator wants no attempt
 	attempts    int     // guarded by Dispatcher.mu: under way
@@ -68,11 +68,11 @@ type line struct {
 	// landed is closed, and set to nil, when attempts falls to 0; nil if nobody waits. Guarded by Dispatcher.mu.
 	landed chan struct{}
 
-	// gone is set while the provider is not one of the settings' any more: no route leads to it.
+	// gone is set while the provider is not in the settings any more: no route leads to it.
 	gone atomic.Bool
 }
 
-// pauses reports whether a verdict stops others at once, and not the one device.
+// pauses reports whether a verdict stops other devices at once, and not only its own.
 func (p *line) pauses(v pushext.Verdict) bool {
 	switch v.Class {
 	case pushext.RetryAt:
@@ -123,20 +123,19 @@ type Dispatcher struct {
 	wg     sync.WaitGroup // of attempts
 	pilots pilots
 
-	// mu guards the following fields, the lanes, the jobs and the gates. No
-	// other lock but the directory's own is taken and no provider called while
-	// it is held.
+	// mu guards the following fields, the lanes, the jobs and the gates. While it is held,
+	// no lock but the directory's own is taken, and no provider is called.
 	mu       sync.Mutex
 	jobs     map[registration.ID]*job
 	lanes    map[registration.Lane]*lane
-	lobby    *lane           // where the registry is asked to which lane a job belongs
-	runnable waitlist[*lane] // of those without a site: have something queued and, as far as known, may send
+	lobby    *lane           // where the registry is asked which lane a job belongs to
+	runnable waitlist[*lane] // those without a site that have something queued and, as far as known, may send
 	shares   []*share
-	links    *share // of shares, that of links; nil: there is none
-	hosts    *share // the same of hosts
-	idle     int    // lanes that are kept for what is to be remembered of them
+	links    *share // the share of links; nil: there is none
+	hosts    *share // the share of hosts; nil: there is none
+	idle     int    // lanes kept only for what they remember
 	trials   map[registration.ID]*trials
-	doubted  int    // devices that a lane called dead and that are remembered for it
+	doubted  int    // devices remembered because a lane called them dead
 	resting  []*job // idle, kept for their spent budget
 	flying   int
 	started  bool
@@ -154,13 +153,14 @@ const (
 )
 
 // job is the work for one device: its wake-ups, or one challenge. Guarded by
-// Dispatcher.mu, but route, wake and nonce belong to the attempt while one is in flight.
+// Dispatcher.mu, except that route, wake and nonce belong to the attempt while one is in
+// flight.
 type job struct {
 	id registration.ID
 
 	state  jobState
 	lane   *lane // where it was queued last
-	crowd  bool  // one of very many that are to be woken for the same: the others go first
+	crowd  bool  // one of very many to be woken for the same: the others go first
 	ticket uint64
 	timer  *time.Timer // of waiting
 	again  bool        // rung while flying
@@ -168,9 +168,9 @@ type job struct {
 	step   bool        // the ladder's delay ended while flying
 
 	route    int
-	era      uint64                     // of the dispatcher, in which route is counted
+	era      uint64                     // the dispatcher's when route was numbered
 	blurred  bool                       // it has waited for Jitter and Batch
-	repeat   bool                       // send what was accepted already, through the next route
+	repeat   bool                       // send again what was accepted, through the next route
 	heir     bool                       // what it sends may have been sent before a restart
 	ladder   *time.Timer                // nil if no next route is to be tried
 	accepted bool                       // some route accepted wake
@@ -255,8 +255,8 @@ func (d *Dispatcher) newLine(p pushext.Provider, cfg *Delivery) *line {
 	return l
 }
 
-// parts is how many parts MaxInFlight has: one of each provider with one lane, one of all links
-// and one of all hosts.
+// parts is how many parts MaxInFlight has: one for each provider with one lane, one for
+// all links and one for all hosts.
 func parts(providers []pushext.Provider) (n int) {
 	links, hosts := 0, 0
 	for _, p := range providers {
@@ -282,10 +282,10 @@ func fits(cfg Delivery, providers []pushext.Provider) error {
 	return nil
 }
 
-// divide shares out MaxInFlight: to each provider with one lane, which nobody can
-// multiply, as many as it may use; to all links together twice that; and to all
-// hosts together what is left, but nobody is left with less than an equal part. The caller
-// holds mu, or nobody else knows the dispatcher yet.
+// divide shares out MaxInFlight. Each provider with one lane, which nobody can multiply,
+// gets as many as it may use; all links together get twice that; all hosts together get
+// the rest. Nobody gets less than an equal part. The caller holds mu, or nobody else
+// knows the dispatcher yet.
 func (d *Dispatcher) divide() {
 	cfg := d.cfg.Load()
 	var providers []pushext.Provider
@@ -332,7 +332,7 @@ func (d *Dispatcher) divide() {
 	}
 }
 
-// checkProviders refuses names that are none, and two that are the same.
+// checkProviders refuses bad names, and two that are the same.
 func checkProviders(providers []pushext.Provider) error {
 	names := make(map[string]bool, len(providers))
 	for _, p := range providers {
@@ -359,7 +359,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// Start lets attempts begin; what was rung before is queued.
+// Start lets attempts begin; devices that were rung before are queued already.
 func (d *Dispatcher) Start() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -404,8 +404,8 @@ func halt(t *time.Timer) {
 	}
 }
 
-// Ring says that a device may have something to be woken for.
-// As one of a crowd it lets the others go first.
+// Ring says that a device may have something to be woken for. With crowd set, it lets the
+// others go first.
 func (d *Dispatcher) Ring(id registration.ID, crowd bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -449,8 +449,8 @@ func (d *Dispatcher) Resume(id registration.ID) {
 	d.Ring(id, true) // what is new goes first
 }
 
-// Reach says that a device has come through a link of its own: it is rung for
-// everything that it has not fetched, also for what was accepted elsewhere.
+// Reach says that a device has come through a link of its own: it is rung for everything
+// that it has not fetched, including what was accepted elsewhere.
 func (d *Dispatcher) Reach(id registration.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -458,7 +458,7 @@ func (d *Dispatcher) Reach(id registration.ID) {
 	d.way(j, "came by its link")
 	switch {
 	case j.state == flying:
-		j.there = true // it is rung after that, whatever comes of it
+		j.there = true // it is rung after the attempt, whatever the verdict
 	case j.state == queued && j.route == 0:
 		j.anew() // in its place
 	default: // also if it is queued for a route that is paused
@@ -467,9 +467,9 @@ func (d *Dispatcher) Reach(id registration.ID) {
 	}
 }
 
-// Doubts tells for each route of a registration whether its address is in doubt;
-// nil if none is. It is known while a wake-up waits for the device, and for as long after
-// as its budget is remembered.
+// Doubts returns, for each route of a registration, whether its address is in doubt; nil
+// if none is. Doubts are remembered while a wake-up waits for the device, and after that
+// as long as its budget is.
 func (d *Dispatcher) Doubts(reg registration.Registration) (all []registration.Doubt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -488,8 +488,8 @@ func (d *Dispatcher) Doubts(reg registration.Registration) (all []registration.D
 	return all
 }
 
-// anew begins with the first route again, for everything that was not fetched.
-// The caller holds Dispatcher.mu.
+// anew starts again with the first route, for everything that was not fetched. The caller
+// holds Dispatcher.mu.
 func (j *job) anew() {
 	halt(j.ladder)
 	j.ladder, j.step, j.repeat, j.blurred = nil, false, true, false

@@ -1,15 +1,15 @@
 // Package dispatch decides when a device is woken and by which provider, and obeys the
-// provider's verdict. It keeps nothing on disk: what a device is to be woken for is the
-// outbox's.
+// provider's verdict. It keeps nothing on disk: the outbox remembers what a device is to
+// be woken for.
 //
-// All that is to be sent to one device is a job, which is in one of four states:
+// Everything to be sent to one device is a job, which is in one of four states:
 //
 //	idle     nothing to do; kept for its spent budget, or for the ladder's next step
 //	queued   in the queue of a lane, or of the lobby, where its lane is looked up
 //	waiting  for a timer: a budget, a pause, Jitter and Batch; or for a reserved number
 //	flying   an attempt is in flight
 //
-// From there it goes, by what happens:
+// These events move it:
 //
 //	rung             idle → queued, or waiting for its budget or its time to leave;
 //	                 flying → rung again when it has landed;
@@ -23,8 +23,8 @@
 //	timer            waiting → queued
 //	no fetch came    any but flying → queued for the next route; flying → when it has landed
 //
-// schedule.go queues jobs and gives lanes their turns, lane.go, share.go, site.go and
-// pace.go say what a lane may do at once, flight.go makes the attempt and settle.go
-// obeys its verdict. ladder.go climbs to the next route, breaker.go pauses lanes, and
-// gate.go doubts addresses that are called dead.
+// schedule.go queues jobs and gives lanes their turns; lane.go, share.go, site.go and
+// pace.go say what a lane may do at once; flight.go makes the attempt and settle.go obeys
+// its verdict. ladder.go climbs to the next route, breaker.go pauses lanes, and gate.go
+// doubts addresses that are called dead.
 package dispatch

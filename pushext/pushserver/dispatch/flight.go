@@ -17,12 +17,12 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// flight is an attempt in flight. Of a lane without a site one stands for all.
-// Guarded by Dispatcher.mu, but for lane.
+// flight is an attempt in flight. In a lane without a site, one stands for all. Guarded
+// by Dispatcher.mu, except lane.
 type flight struct {
 	lane *lane
 
-	// Of a share's:
+	// For attempts of a share:
 	since  time.Time
 	place  *list.Element      // in share.flights, nil once it gave way
 	cancel context.CancelFunc // nil until the attempt is made
@@ -129,14 +129,14 @@ func (d *Dispatcher) lookup(id registration.ID) (registration.Registration, erro
 	return reg, err
 }
 
-// usable leaves the routes through which a device may be woken: those that are configured
-// here and proven.
+// usable keeps the routes through which a device may be woken: those that are proven, and
+// whose provider is configured here.
 func (d *Dispatcher) usable(reg registration.Registration) (registration.Registration, error) {
 	if reg.State != registration.Active || reg.Plain && d.cfg.Load().SealedOnly {
-		return reg, outbox.ErrNothing // it is rung again once it is, or has a seal key
+		return reg, outbox.ErrNothing // it is rung again once it is active, or has a seal key
 	}
 	useless := func(r registration.Route) bool { return !d.leads(r) }
-	if slices.ContainsFunc(reg.Routes, useless) { // rarely; the routes are the registry's
+	if slices.ContainsFunc(reg.Routes, useless) { // rarely; the slice belongs to the registry
 		reg.Routes = slices.DeleteFunc(slices.Clone(reg.Routes), useless)
 	}
 	if len(reg.Routes) == 0 {
@@ -151,7 +151,8 @@ func (d *Dispatcher) leads(r registration.Route) bool {
 	return r.Proven && l != nil && !l.gone.Load()
 }
 
-// withdrawn reports whether a registration had a proven route until its provider was taken out of the settings of this run.
+// withdrawn reports whether a proven route of a registration led to a provider that was
+// taken out of the settings since the start.
 func (d *Dispatcher) withdrawn(reg registration.Registration) bool {
 	return slices.ContainsFunc(reg.Routes, func(r registration.Route) bool {
 		l := d.line(r.Provider)
@@ -181,9 +182,9 @@ func (d *Dispatcher) load(p *line, j *job, reg registration.Registration) (cargo
 	return c, nil
 }
 
-// hush returns a hushed if a dismissal has to wait: for the device's quiet
-// budget, or until it has fetched what it was woken for, as a service with such a
-// budget keeps one notification for a device that is offline, the newest.
+// hush returns a hushed if a dismissal has to wait: for the device's quiet budget, or
+// until the device has fetched what it was woken for, because a service with such a
+// budget keeps only the newest notification for a device that is offline.
 func (d *Dispatcher) hush(id registration.ID, c cargo) error {
 	s, err := d.box.Status(id)
 	if err != nil {
@@ -239,7 +240,7 @@ func (d *Dispatcher) notification(j *job, c cargo) (pushext.Notification, error)
 	return n, err
 }
 
-// attempt asks the provider, within the time for it, and survives its panics.
+// attempt calls the provider, within AttemptTimeout, and survives its panics.
 func (d *Dispatcher) attempt(f *flight, n pushext.Notification) (v pushext.Verdict) {
 	line := f.lane.line
 	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.Load().AttemptTimeout)
@@ -263,8 +264,8 @@ func (d *Dispatcher) attempt(f *flight, n pushext.Notification) (v pushext.Verdi
 	return (*line.provider.Load()).Push(ctx, n)
 }
 
-// land takes an attempt off the lane's account, after its job was sent on, and
-// lets the next begin. The caller holds mu.
+// land counts an attempt as over, after its job was sent on, and lets the next begin. The
+// caller holds mu.
 func (d *Dispatcher) land(f *flight, now time.Time) {
 	l := f.lane
 	if l.site != nil {
@@ -286,8 +287,8 @@ func (d *Dispatcher) land(f *flight, now time.Time) {
 func (d *Dispatcher) abort(f *flight, j *job, err error) {
 	now := time.Now()
 	if errors.Is(err, errUnregistered) && d.dir.Absent(j.id) {
-		// It ended while it was matched or woken, and what came of that is
-		// nobody's any more. Otherwise the registry could not read it, which passes.
+		// It ended while it was matched or woken, and its matches are nobody's any more.
+		// Otherwise the registry could not read it, which passes.
 		err = d.box.Forget(j.id, outbox.OutcomeGone, outbox.ReasonAbsent)
 		if err == nil {
 			err = outbox.ErrNothing

@@ -12,29 +12,28 @@ const (
 	// gateFloor is how many devices may be called dead in the window whatever
 	// their share is, so that a small server can forget its old devices.
 	gateFloor = 10
-	// gateShare is 1/share: the part of the devices that may be called dead in
-	// the window above the floor.
+	// gateShare is the limit above the floor: more than one device in gateShare called dead
+	// is a mass.
 	gateShare = 100
-	// gateTracked bounds the devices remembered of one lane; so many are a mass by
-	// any count.
+	// gateTracked bounds the devices remembered for one lane; so many are a mass by any
+	// count.
 	gateTracked = 4096
-	// maxDoubted bounds the devices remembered of all lanes. When so many are called
-	// dead, no verdict is believed.
+	// maxDoubted bounds the devices remembered for all lanes. When so many are called dead,
+	// no verdict is believed.
 	maxDoubted = 65536
 )
 
-// gate stands between dead-token verdicts and the removal of registrations. Push
-// services have called all tokens dead during outages and after mistakes in their
-// configuration, and servers that believed them lost every user.
+// gate stands between dead-token verdicts and the removal of registrations. Push services
+// have called all tokens dead during outages and after mistakes in their configuration,
+// and servers that believed them lost every user.
 //
-// There is one for each lane: what one host says tells nothing of another, and what
-// another accepts does not make the one credible. A verdict counts only if the same
-// lane accepted something in the window and since it first called this device dead; and
-// if not more than 1 % of the window's devices (and more than gateFloor) are called
-// dead. So a host with a single device is never believed: nobody can tell that
-// device's end from the host's mistake, to believe it wrongly costs a user all
-// messages, and not to believe it costs an attempt in deadBackoff.cap until the
-// registration ends.
+// Each lane has its own: what one host says tells nothing about another, and what another
+// accepts does not make the first credible. A verdict counts only if the same lane
+// accepted something in the window and since it first called this device dead, and unless
+// the devices called dead are more than gateFloor and more than 1 % of the window's. So a
+// host with a single device is never believed: nobody can tell that device's end from the
+// host's mistake. Believing it wrongly costs a user all messages; not believing it costs
+// one attempt in deadBackoff.Cap until the registration ends.
 type gate struct {
 	lastOK  time.Time
 	minutes [int(gateWindow / time.Minute)]struct {
@@ -46,7 +45,7 @@ type gate struct {
 	expired time.Time
 	frozen  bool // as last counted and told
 
-	doubted *int // devices in the dead of all gates
+	doubted *int // devices in dead of all gates
 }
 
 // success counts an accepted notification.
@@ -83,7 +82,7 @@ func (g *gate) forget(id registration.ID) {
 	}
 }
 
-// expire forgets what left the window, now and then.
+// expire forgets, now and then, what has left the window.
 func (g *gate) expire(now time.Time) {
 	if now.Sub(g.expired) < gateWindow/60 {
 		return
@@ -96,7 +95,7 @@ func (g *gate) expire(now time.Time) {
 	}
 }
 
-// mass reports whether too many are called dead to believe it.
+// mass reports whether too many devices are called dead to believe it.
 func (g *gate) mass(now time.Time) bool {
 	g.expire(now)
 	if *g.doubted >= maxDoubted {
@@ -124,7 +123,7 @@ func (g *gate) working(now, since time.Time) bool {
 	return g.lastOK.After(since) && now.Sub(g.lastOK) < gateWindow
 }
 
-// keep is until when there is something to remember.
+// keep is the time until which there is something to remember.
 func (g *gate) keep() time.Time {
 	if g.lastOK.After(g.latest) {
 		return g.lastOK.Add(gateWindow)

@@ -10,35 +10,35 @@ import (
 )
 
 const (
-	// failingAfter is how many attempts in a row must fail before a provider is said
-	// to fail. Single ones do, and say nothing.
+	// failingAfter is how many attempts in a row must fail before a provider is said to
+	// fail. Single failures mean nothing.
 	failingAfter = 3
-	// failingHosts and failingFor are for hosts that users name, of which some are
-	// always away: so many different ones must have failed, and nobody was reached
-	// at any host for so long.
+	// failingHosts and failingFor are for hosts that users name, of which some are always
+	// away: that many different ones must have failed, with nobody reached at any host for
+	// that long.
 	failingHosts = 3
 	failingFor   = time.Minute
-	// sayEvery is how often a provider is said to fail at most. What goes on then,
-	// and began within that time, is said at its end.
+	// sayEvery is the least time between two reports that a provider fails. A failure that
+	// begins within it is reported at its end, if it still goes on.
 	sayEvery = 10 * time.Minute
 )
 
-// health is what an operator is told of a provider: that it fails, with the cause
-// and what to do about it, that it is paused, and that it works again. It is once
-// each, and seldom enough that a service that comes and goes fills no log. Guarded
-// by Dispatcher.mu.
+// health is what the log tells an operator about a provider: that it fails, with the
+// cause and what to do about it, that it is paused, and that it works again. Each is told
+// once, and seldom enough that a service that comes and goes does not fill the log.
+// Guarded by Dispatcher.mu.
 type health struct {
 	failed int                 // attempts in a row
 	since  time.Time           // of the first of those
 	hosts  []registration.Lane // different ones that failed, failingHosts of them at most
-	told   bool                // it was said
+	told   bool                // the log says that it fails
 	cause  string              // why the latest of those failed
-	paused bool                // that too
-	mute   time.Time           // nothing is said of a failure before
-	frozen time.Time           // nothing is said of dead addresses before
+	paused bool                // the log says that it is paused
+	mute   time.Time           // the log says nothing of a failure before
+	frozen time.Time           // the log says nothing of dead addresses before
 }
 
-// evident reports whether a provider fails, and not this or that attempt.
+// evident reports whether the provider fails, and not only this or that attempt.
 func (h *health) evident(p *line, v pushext.Verdict, now time.Time) bool {
 	switch {
 	case p.laner != nil:
@@ -49,8 +49,8 @@ func (h *health) evident(p *line, v pushext.Verdict, now time.Time) bool {
 	return h.failed >= failingAfter
 }
 
-// notice tells the operator what a verdict shows of its provider. paused says that the
-// lane, or all of them, have just been paused by it. The caller holds mu.
+// notice logs what a verdict shows about its provider. paused says that it has just
+// paused the lane, or all lanes. The caller holds mu.
 func (d *Dispatcher) notice(l *lane, kind pushwire.Kind, v pushext.Verdict, paused bool, now time.Time) {
 	p := l.line
 	if p.linked || d.stopped {
@@ -101,8 +101,8 @@ func (d *Dispatcher) notice(l *lane, kind pushwire.Kind, v pushext.Verdict, paus
 	d.log.Warn(event, append(args, "remedy", remedy)...)
 }
 
-// noticeFrozen tells the operator that no dead verdict of a lane is believed, or
-// that they are again. The caller holds mu.
+// noticeFrozen logs that a lane's dead verdicts are not believed, or that they are again.
+// The caller holds mu.
 func (d *Dispatcher) noticeFrozen(l *lane, now time.Time) {
 	p := l.line
 	args := []any{"provider", p.name}

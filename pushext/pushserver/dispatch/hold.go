@@ -8,8 +8,9 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// Hold starts no attempt through a provider until Release. What waits for it stays, and attempts under way end by
-// themselves. The error says that there is no such provider.
+// Hold lets no attempt through a provider begin until Release. Jobs that wait for it
+// stay, and attempts under way end by themselves. The error says that there is no such
+// provider.
 func (d *Dispatcher) Hold(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -38,7 +39,8 @@ func (d *Dispatcher) Release(name string) error {
 	return nil
 }
 
-// Drain is Hold, and returns when no attempt through the provider is under way, or ctx ends.
+// Drain is Hold, and returns when no attempt through the provider is under way, or when
+// ctx ends.
 func (d *Dispatcher) Drain(ctx context.Context, name string) error {
 	if err := d.Hold(name); err != nil {
 		return err
@@ -63,7 +65,7 @@ func (d *Dispatcher) Drain(ctx context.Context, name string) error {
 	}
 }
 
-// named is the line of a provider. The caller holds mu.
+// named returns the line of a provider. The caller holds mu.
 func (d *Dispatcher) named(name string) (*line, error) {
 	if l := d.line(name); l != nil && !l.gone.Load() {
 		return l, nil

@@ -23,9 +23,9 @@ func (d *Dispatcher) stepTo(j *job, route int, now time.Time) {
 	d.enqueue(j, now)
 }
 
-// Climb goes on with the ladder of a device that was woken, before a
-// restart or a sign of life, and has not fetched: a route is tried if that does not
-// come in time, which is short where a link was rung.
+// Climb goes on with the ladder of a device that was woken before a restart or a sign of
+// life, and has not fetched. route is tried if no fetch comes in time; that time is short
+// where a link was rung.
 func (d *Dispatcher) Climb(id registration.ID, route int) {
 	reg, err := d.lookup(id)
 	d.mu.Lock()

@@ -41,13 +41,13 @@ type landing struct {
 	kind  pushwire.Kind // Messages or Dismiss
 	class pushext.Class
 
-	believed bool // TokenDead, and the registration ends by it
+	believed bool // TokenDead, and it ends the registration
 	pauses   bool // the verdict stops others too
 	last     bool // the registration has no further route
 	only     bool // the attempt went through the first route
 
 	failed   int  // attempts that failed in a row, this one not counted
-	accepted bool // some route accepted what the attempt carried, before it
+	accepted bool // some route had accepted what the attempt carried
 
 	// What happened while the attempt was in flight:
 	again bool // the device was rung, or there is more to be dismissed
@@ -71,7 +71,7 @@ const (
 	bury                 // nowhere: its registration ends
 )
 
-// mark is what is noted of what an attempt carried.
+// mark is what is noted about what an attempt carried.
 type mark uint8
 
 const (
@@ -83,8 +83,8 @@ const (
 	dropped       // it can never be sent
 )
 
-// next decides how a job goes on. It is a pure function: what it decides is done by
-// Dispatcher.goOn.
+// next decides how a job goes on. It is a pure function; Dispatcher.goOn does what it
+// decides.
 func (l landing) next() (move, mark) {
 	switch {
 	case l.believed:
@@ -133,7 +133,7 @@ func (l landing) next() (move, mark) {
 	return retry, failure
 }
 
-// onward is where a job goes that is done with what the attempt carried.
+// onward is where a job goes when it is done with what the attempt carried.
 func (l landing) onward() move {
 	switch {
 	case l.due && !l.last && l.kind == pushwire.Messages:

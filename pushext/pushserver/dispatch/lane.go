@@ -8,14 +8,14 @@ import (
 	"whisperpush/pushext/pushserver/spacing"
 )
 
-// lane is the queue of everything that goes to one provider, or to one host of
-// a provider whose addresses lead to many. A provider's one lane has a bound of its
-// own on the attempts in flight and shares nothing. Lanes to hosts share one, for
-// which they take turns by site; so do those to links.
+// lane is the queue of everything that goes to one provider, or to one host of a provider
+// whose addresses lead to many. A provider's one lane has its own bound on the attempts
+// in flight and shares nothing. Lanes to hosts share one bound, under which they take
+// turns by site; so do lanes to links.
 //
-// Jobs of a crowd queue apart, and get one turn in crowdTurn while others wait:
-// ten thousand devices that listen to a flooded topic do not hold up the one
-// that does not, and are not starved by it.
+// Jobs of a crowd queue apart, and get one turn in crowdTurn while others wait: ten
+// thousand devices that listen to a flooded topic do not hold up the one that does not,
+// and are not starved by it.
 type lane struct {
 	key      registration.Lane
 	line     *line
@@ -34,13 +34,12 @@ type lane struct {
 	timer    *time.Timer
 }
 
-// maxIdleLanes bounds the lanes to hosts that are kept although they have nothing to
-// do, for what is to be remembered of them: failures and pauses, the rate, and whom
-// they called dead. A lane that is forgotten begins again, and calls nobody dead who
-// is believed.
+// maxIdleLanes bounds the lanes to hosts that have nothing to do and are kept for what
+// they remember: failures and pauses, the rate, and the devices they called dead. A lane
+// that was forgotten begins again, and is not believed when it calls a device dead.
 const maxIdleLanes = 16384
 
-// keep is until when something is to be remembered of a lane that has nothing to do.
+// keep is the time until which a lane that has nothing to do is to be remembered.
 func (l *lane) keep() time.Time {
 	keep := l.gate.keep()
 	if l.line.linked {
@@ -54,7 +53,7 @@ func (l *lane) keep() time.Time {
 	return keep
 }
 
-// crowdTurn is how many pops there are for each of the crowd's, while others wait.
+// crowdTurn gives the crowd one pop in so many while others wait.
 const crowdTurn = 4
 
 // push queues a job.
@@ -82,7 +81,7 @@ func (l *lane) pop() *job {
 	return l.crowd.pop()
 }
 
-// paused is until when nothing is sent to the lane.
+// paused is the time until which nothing is sent to the lane.
 func (l *lane) paused() time.Time {
 	if l.line.breaker.until.After(l.breaker.until) {
 		return l.line.breaker.until
@@ -90,7 +89,7 @@ func (l *lane) paused() time.Time {
 	return l.breaker.until
 }
 
-// breakerOf is the breaker for what reaches so far.
+// breakerOf is the breaker for verdicts of a scope.
 func (l *lane) breakerOf(scope pushext.Scope) *breaker {
 	if scope == pushext.ScopeProvider && l.line.laner != nil {
 		return &l.line.breaker

@@ -12,13 +12,13 @@ import (
 
 // What made a wake-up late, the label "cause" and part of the log.
 const (
-	causeNone     = "none"     // nothing did: it was late before it came here, or the machine is
+	causeNone     = "none"     // nothing did: it was late before it came here, or the machine is slow
 	causeProvider = "provider" // attempts failed
 	causeLane     = "lane"     // the lane was paused or busy
 	causeRate     = "rate"     // the provider's rate was reached
 	causeBudget   = "budget"   // the device's budget was spent
 	causeQuiet    = "quiet"    // a dismissal waited for the device's quiet budget
-	causeBlur     = "blur"     // it waited for Jitter and Batch, as it was set
+	causeBlur     = "blur"     // it waited for Jitter and Batch, as configured
 	causeAbsent   = "absent"   // the device was not connected, and has no other route
 	causeRestart  = "restart"  // the server was down
 	causeDisk     = "disk"     // a sequence number could not be reserved
@@ -57,7 +57,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		lanes:         m.Gauge("lanes", "Lanes in memory."),
 		paused:        m.Gauges("lanes_paused", "Lanes that are paused.", "provider"),
 		opened:        m.Counters("lane_pauses_total", "Pauses of lanes by their breaker or the provider's demand.", "provider"),
-		frozen:        m.Gauges("deletions_frozen", "Lanes of which so many addresses are called dead that none is believed.", "provider"),
+		frozen:        m.Gauges("deletions_frozen", "Lanes that call so many addresses dead that none is believed.", "provider"),
 		gated:         m.Counters("dead_verdicts_held_total", "Dead verdicts that did not remove a registration.", "provider", "cause"),
 		killed:        m.Counters("registrations_dead_total", "Addresses given up on the provider's word.", "provider"),
 		ladder:        m.Counter("ladder_steps_total", "Wake-ups repeated through the next route."),
@@ -68,9 +68,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 // reason is a reason as a label and in the log.
 func (m *metrics) reason(reason string) string { return m.reasons.Label(reason) }
 
-// accepted counts a match for which a provider accepted a wake-up, so long after it was archived. If the steps of wake-ups
-// are traced, the number by which the log calls the registration is the exemplar of its bucket: a slow one leads to what
-// happened.
+// accepted counts a match for which a provider accepted a wake-up, and how long after its
+// archiving. If the steps of wake-ups are traced, the exemplar of the bucket is the
+// number by which the log calls the registration: a slow match leads to what happened.
 func (m *metrics) accepted(provider string, after time.Duration, id registration.ID, traced bool) {
 	seconds := m.acceptSeconds.WithLabelValues(provider)
 	if !traced {

@@ -7,10 +7,10 @@ import (
 	"whisperpush/pushext"
 )
 
-// pace is the budget of a lane's attempts that a rate allows: evenly, and what was
-// saved up while nothing was sent is a tenth of a second's worth at most. So no
-// window of length t sees more than rate·(t + 0.1 s) attempts, or one more where
-// that is less, whatever has piled up meanwhile. 0 and less is no bound.
+// pace is the budget of a lane's attempts that a rate allows: evenly spaced, with at most
+// a tenth of a second's worth saved up while nothing was sent. So no window of length t
+// sees more than rate·(t + 0.1 s) attempts, or one more where that is less, whatever has
+// piled up meanwhile. 0 and less is no bound.
 func pace(rate float64) pushext.Budget {
 	if rate <= 0 {
 		return pushext.Budget{}
@@ -21,7 +21,7 @@ func pace(rate float64) pushext.Budget {
 	}
 }
 
-// pace is that of each of a provider's lanes.
+// pace is the budget of each lane of a provider.
 func (d *Delivery) pace(p pushext.Provider) pushext.Budget {
 	rate, set := d.Rates[p.Name()]
 	if paced, ok := p.(pushext.Paced); ok && !set {

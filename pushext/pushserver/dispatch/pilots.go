@@ -9,22 +9,21 @@ import (
 const (
 	// pilotRest is how long a pilot without an attempt stays.
 	pilotRest = 10 * time.Second
-	// maxRested is how many attempts may be handed to pilots that wait; beyond that
-	// new ones come.
+	// maxRested is how many attempts may be handed to pilots that wait; beyond that, new
+	// pilots are started.
 	maxRested = 1024
 )
 
-// pilots are the goroutines that make attempts. One that has made its attempt makes
-// the next: the stack of a new goroutine grows from nothing each time, which takes
-// as long as sealing a wake-up does.
+// pilots are the goroutines that make attempts. A pilot makes one after the other: the
+// stack of a new goroutine grows from nothing each time, which takes as long as sealing a
+// wake-up.
 type pilots struct {
 	all  sync.WaitGroup
 	over context.Context // ends them
 	end  context.CancelFunc
 	next chan departure
 
-	// free is how many wait, without those whom something in next is for. Guarded
-	// by Dispatcher.mu.
+	// free is how many wait and have nothing in next. Guarded by Dispatcher.mu.
 	free int
 }
 
@@ -39,7 +38,7 @@ func (p *pilots) init() {
 	p.over, p.end = context.WithCancel(context.Background())
 }
 
-// stop ends them, and returns when none is left. Nothing departs any more.
+// stop ends them, and returns when none is left. Nothing may depart any more.
 func (p *pilots) stop() {
 	p.end()
 	p.all.Wait()

@@ -9,8 +9,8 @@ import (
 	"whisperpush/pushext"
 )
 
-// reset gives a line an instance of its provider, and the settings of its devices. The caller holds Dispatcher.mu, or
-// nobody else knows the line yet.
+// reset gives a line an instance of its provider and the settings of its devices. The
+// caller holds Dispatcher.mu, or nobody else knows the line yet.
 func (p *line) reset(to pushext.Provider, cfg *Delivery) {
 	p.provider.Store(&to)
 	p.patience = cfg.LadderDelay
@@ -20,15 +20,15 @@ func (p *line) reset(to pushext.Provider, cfg *Delivery) {
 	p.budget, p.pace = cfg.budget(p.name), cfg.pace(to)
 }
 
-// takes tells whether another instance of the provider can take the place of the one that a line has: what the
-// line keeps of its devices was kept under the same rules.
+// takes reports whether another instance of the provider can replace a line's: what the
+// line remembers of its devices has to mean the same.
 func (p *line) takes(to pushext.Provider) bool {
 	_, linked := to.(pushext.Linked)
 	_, laner := to.(pushext.Laner)
 	return linked == p.linked && laner == (p.laner != nil) && collapsible(to) == p.collapsible && quiet(to) == p.quiet.budget
 }
 
-// knows refuses settings of providers that there are not.
+// knows refuses settings for unknown providers.
 func knows(cfg Delivery, providers []pushext.Provider) error {
 	known := func(name string) bool {
 		return slices.ContainsFunc(providers, func(p pushext.Provider) bool { return p.Name() == name })
@@ -46,7 +46,8 @@ func knows(cfg Delivery, providers []pushext.Provider) error {
 	return nil
 }
 
-// CanReset tells why Reset cannot take these settings, which are complete, and these providers.
+// CanReset returns why Reset cannot take these settings, which are complete, and these
+// providers.
 func (d *Dispatcher) CanReset(cfg Delivery, providers []pushext.Provider) error {
 	if err := checkProviders(providers); err != nil {
 		return err
@@ -62,12 +63,13 @@ func (d *Dispatcher) CanReset(cfg Delivery, providers []pushext.Provider) error 
 	return knows(cfg, providers)
 }
 
-// Reset goes on with other settings and other providers, which CanReset has passed. Nothing that waits
-// is lost or sent twice: an attempt that is under way ends with the instance and the settings that it began with, and
-// what begins later has the new ones. A pause ends where there is
-// another instance, for what caused it may be mended: one attempt probes. What waits for a provider that is not
-// there any more goes through the next route of its device; where there is none its matches end, counted as
-// undeliverable. One that comes back goes on where it was. Concurrency, HostConcurrency and MaxInFlight stay as they were.
+// Reset goes on with other settings and providers, which CanReset has passed. Nothing
+// that waits is lost or sent twice: an attempt under way ends with the instance and the
+// settings it began with, and later ones with the new. Where a provider has another
+// instance a pause ends with one attempt as a probe, because its cause may be mended.
+// What waits for a provider that was removed goes through the next route of its device;
+// without one its matches end, counted as undeliverable. A provider that comes back goes
+// on where it was. Concurrency, HostConcurrency and MaxInFlight stay as they were.
 func (d *Dispatcher) Reset(cfg Delivery, providers []pushext.Provider) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -77,7 +79,7 @@ func (d *Dispatcher) Reset(cfg Delivery, providers []pushext.Provider) {
 	now := time.Now()
 	lines := maps.Clone(*d.lines.Load())
 	fresh, there := make(map[*line]bool), make(map[*line]bool)
-	others := false // they are others than before
+	others := false // providers came or went
 	for _, p := range providers {
 		l := lines[p.Name()]
 		if l == nil {
@@ -120,7 +122,7 @@ func (d *Dispatcher) Reset(cfg Delivery, providers []pushext.Provider) {
 		}
 	}
 	if others {
-		for _, j := range d.jobs { // that wait for what does not come any more
+		for _, j := range d.jobs { // those that wait for a provider that went
 			if j.state == waiting && j.timer != nil && j.lane != nil && j.lane.line.gone.Load() && (j.cause == causeProvider || j.cause == causeAbsent) {
 				j.failed = 0
 				d.enqueue(j, now)
@@ -130,8 +132,9 @@ func (d *Dispatcher) Reset(cfg Delivery, providers []pushext.Provider) {
 	d.schedule(now)
 }
 
-// renumber lets a job whose route was counted among other providers begin with the first one. What it has spent of
-// any route counts for all, so that no push service is asked more than it allows. The caller holds mu.
+// renumber makes a job whose route was numbered among other providers begin with the
+// first one. What it has spent on any route counts for all, so that no push service is
+// asked more than it allows. The caller holds mu.
 func (d *Dispatcher) renumber(j *job) {
 	era := d.era.Load()
 	if j.era == era {

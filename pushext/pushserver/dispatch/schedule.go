@@ -35,7 +35,7 @@ func (d *Dispatcher) queue(l *lane, j *job, now time.Time) {
 	d.way(j, "queued", slog.String("provider", l.key.Provider))
 	halt(j.timer)
 	j.timer = nil
-	j.ticket++ // wherever it was queued, it is not any more
+	j.ticket++ // out of whatever queue it was in
 	j.state = queued
 	before := l.waiting()
 	j.lane = l
@@ -222,9 +222,8 @@ func (d *Dispatcher) park(l *lane, pause time.Duration) {
 	})
 }
 
-// tidy looks at a lane to one host that has nothing to do: it is forgotten once
-// there is nothing to remember of it, or at once if very many others are kept for that.
-// The caller holds mu.
+// tidy forgets a lane to one host that has nothing to do, once it has nothing to
+// remember, or at once if maxIdleLanes others are kept for that. The caller holds mu.
 func (d *Dispatcher) tidy(l *lane, now time.Time) {
 	if l.key.Host == "" || d.lanes[l.key] != l {
 		return

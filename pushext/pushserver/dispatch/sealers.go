@@ -16,20 +16,20 @@ const (
 	// read the server's memory can open wake-ups sealed with the keys it still
 	// holds; the hashes in them are on the disk until they are fetched.
 	sealerLife = 29 * time.Minute
-	// maxSealers bounds each of the two generations of them, some 250 bytes each.
+	// maxSealers bounds each of the two generations; a key takes some 250 bytes.
 	maxSealers = 1 << 14
 )
 
-// sealers seals wake-ups, and keeps what was agreed on with devices that may be
-// woken again soon. It is safe for concurrent use.
+// sealers seals wake-ups, and keeps the keys agreed on with devices that may be woken
+// again soon. It is safe for concurrent use.
 type sealers struct {
 	mu         sync.Mutex
 	young, old map[registration.ID]keptSealer
 	turn       time.Time // when young becomes old, and old is forgotten
 }
 
-// keptSealer is a sealer and the seal key it is for, as a registration may
-// change its own.
+// keptSealer is a sealer and the seal key it is for, because a registration may change
+// its key.
 type keptSealer struct {
 	key    [pushwire.SealKeySize]byte
 	sealer *pushwire.Sealer
@@ -70,8 +70,8 @@ func (s *sealers) keep(id registration.ID, kept keptSealer) {
 	s.young[id] = kept
 }
 
-// expire forgets the keys whose time is over. It is to be called every minute
-// or so: a server that wakes nobody forgets them too.
+// expire forgets the keys that are too old. It is to be called every minute or so, so
+// that a server that wakes nobody forgets them too.
 func (s *sealers) expire(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,12 +105,11 @@ func (s *sealers) forget(id registration.ID) {
 	delete(s.old, id)
 }
 
-// Forget forgets what is kept to seal to a registration that ended.
+// Forget drops the agreed key of a registration that ended.
 func (d *Dispatcher) Forget(id registration.ID) { d.sealers.forget(id) }
 
-// AgreedKeys is how many keys are kept that were agreed on with devices.
+// AgreedKeys is how many keys agreed on with devices are kept.
 func (d *Dispatcher) AgreedKeys() int { return d.sealers.held() }
 
-// ExpireSealers forgets what is kept to seal and is too old. It is called from time to
-// time.
+// ExpireSealers forgets the agreed keys that are too old. It is called from time to time.
 func (d *Dispatcher) ExpireSealers(now time.Time) { d.sealers.expire(now) }

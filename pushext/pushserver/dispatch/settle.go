@@ -13,17 +13,17 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// absentPause is how often a device that can be reached over its link alone is
-// looked for while it is away. Its coming back rings at once.
+// absentPause is how often a device that has no route but its link is looked for while it
+// is away. Its return rings it at once.
 const absentPause = time.Hour
 
-// settle obeys a verdict: tells the outbox, the lane's breaker and the
-// provider's gate, and decides how the job goes on.
+// settle obeys a verdict: it tells the outbox, the lane's breaker and the gate, and
+// decides how the job goes on.
 func (d *Dispatcher) settle(f *flight, j *job, c cargo, v pushext.Verdict, took time.Duration) {
 	l, now := f.lane, time.Now()
 	d.observe(l, j, v, took)
 
-	// The outbox first, or the job would be sent on for what is done.
+	// The outbox first, or the job would be sent on for what is already done.
 	if c.kind == pushwire.Messages {
 		switch {
 		case v.Class == pushext.Delivered:
@@ -73,7 +73,7 @@ func (d *Dispatcher) delivered(l *lane, j *job, c cargo, now time.Time) {
 	}
 }
 
-// judge tells the lane's breaker and the provider's gate. The caller holds mu.
+// judge tells the lane's breaker and its gate. The caller holds mu.
 func (d *Dispatcher) judge(l *lane, j *job, c cargo, v pushext.Verdict, now time.Time) {
 	if l.line.gone.Load() {
 		return // it holds up nobody any more
@@ -97,7 +97,7 @@ func (d *Dispatcher) judge(l *lane, j *job, c cargo, v pushext.Verdict, now time
 			paused = l.breakerOf(l.line.scope(v)).open(now)
 		}
 	case pushext.TokenDead:
-		if c.kind != pushwire.Challenge && c.kind != pushwire.Canary && !older(v, c) { // of what strangers register, many are dead
+		if c.kind != pushwire.Challenge && c.kind != pushwire.Canary && !older(v, c) { // many addresses that strangers register are dead
 			l.gate.verdict(now, j.id)
 		}
 	}
@@ -223,10 +223,10 @@ func (j *job) accept(l *lane, c cargo, now time.Time) {
 	}
 }
 
-// later tries again: after the device's own backoff if the verdict concerns it
-// alone, and with the lane if that is paused: behind the others, who may fare better
-// as the next probe. What is said of all may be true of one device alone, which would
-// else be every probe. The caller holds mu.
+// later tries again: after the device's own backoff if the verdict concerns it alone, or
+// with the lane if that is paused. There it queues behind the others, which may fare
+// better as the next probe: what a verdict says of all may be true of one device alone,
+// which would otherwise be every probe. The caller holds mu.
 func (d *Dispatcher) later(l *lane, j *job, v pushext.Verdict, now time.Time) {
 	if l.line.gone.Load() {
 		d.enqueue(j, now) // through another route, if there is one
@@ -255,9 +255,9 @@ func (d *Dispatcher) later(l *lane, j *job, v pushext.Verdict, now time.Time) {
 	d.wait(j, at)
 }
 
-// buried decides whether a dead verdict ends the registration: if the address
-// was not proven current since, if the provider said it twice or with a
-// time, if it works for others, and if no other route is left. The caller holds mu.
+// buried decides whether a dead verdict ends the registration. It does if the address was
+// not registered again since, if the provider said so twice or with a time, if the lane
+// works for others, and if no other route is left. The caller holds mu.
 func (d *Dispatcher) buried(l *lane, j *job, c cargo, v pushext.Verdict, now time.Time) bool {
 	held := func(cause string) bool {
 		d.m.gated.WithLabelValues(l.key.Provider, cause).Inc()
@@ -292,5 +292,5 @@ func (d *Dispatcher) buried(l *lane, j *job, c cargo, v pushext.Verdict, now tim
 	return true
 }
 
-// older reports that an address was registered again after it is said to have died.
+// older reports whether an address was registered again after it is said to have died.
 func older(v pushext.Verdict, c cargo) bool { return !v.At.IsZero() && v.At.Before(c.reg.Registered) }

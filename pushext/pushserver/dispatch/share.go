@@ -6,27 +6,25 @@ import (
 )
 
 const (
-	// siteHosts is how many hosts of one site may have all the attempts in flight that
-	// a host may have: beyond that the site's hosts share them.
+	// siteHosts is how many hosts of one site may have as many attempts in flight as a host
+	// may have; beyond that the site's hosts share them.
 	siteHosts = 4
-	// slowTurn is how many turns there are for each of a slow site's, while others
-	// wait.
+	// slowTurn gives slow sites one turn in so many while others wait.
 	slowTurn = 4
-	// answerTime is how long an attempt may be without an answer while others wait for
-	// its place. Push services answer within a second; whoever takes longer is waited
-	// for as long as there is room.
+	// answerTime is how long an attempt may be without an answer while others wait for its
+	// place. Push services answer within a second; a slower host has more time only while
+	// there is room.
 	answerTime = time.Second
 )
 
-// share is the part of Delivery.MaxInFlight that is common to lanes which strangers
-// can multiply: those to hosts that users name, and those to links. However many
-// there are, they hold back nobody outside of it; and inside, sites take turns, each
-// with a bound of its own.
+// share is the part of Delivery.MaxInFlight that lanes which strangers can multiply have
+// in common: lanes to hosts that users name, or to links. However many there are, they
+// hold back nobody outside it. Inside, sites take turns, each with a bound of its own.
 //
-// Whoever has very many sites could still fill it with attempts that nobody answers.
-// So when it is full an attempt that has waited for answerTime gives way to a site
-// whose latest attempt was answered, and sites whose attempts were not get a
-// turn in slowTurn while others wait. Guarded by Dispatcher.mu.
+// A stranger with very many sites could still fill it with attempts that nobody answers.
+// So when it is full, an attempt that has waited for answerTime gives way to a site whose
+// latest attempt was answered, and slow sites get one turn in slowTurn while others wait.
+// Guarded by Dispatcher.mu.
 type share struct {
 	limit   int // attempts at once
 	perSite int // of one site
@@ -45,7 +43,7 @@ func newShare(limit, perSite int) *share {
 	return &share{limit: limit, perSite: perSite, sites: make(map[string]*site)}
 }
 
-// enter makes a lane one of its site's.
+// enter adds a lane to its site.
 func (s *share) enter(l *lane, name string) {
 	l.site = s.sites[name]
 	if l.site == nil {
@@ -55,15 +53,15 @@ func (s *share) enter(l *lane, name string) {
 	l.site.lanes++
 }
 
-// leave takes a lane that has nothing to do from its site.
+// leave removes a lane that has nothing to do from its site.
 func (s *share) leave(l *lane) {
 	if l.site.lanes--; l.site.lanes == 0 {
 		delete(s.sites, l.site.name)
 	}
 }
 
-// offer gives a lane, which is not there yet, a turn at its site, and the site one
-// among the others.
+// offer queues a lane, which is not queued yet, at its site, and the site among the
+// others.
 func (s *share) offer(l *lane) {
 	l.site.ready.push(l)
 	s.line(l.site)
@@ -120,7 +118,7 @@ func (s *share) take(l *lane, now time.Time) *flight {
 	return f
 }
 
-// land takes an attempt off the account, and judges its site if one was made.
+// land counts an attempt as over, and judges its site if the attempt was made.
 func (s *share) land(f *flight, now time.Time) {
 	of := f.lane.site
 	s.flying--
@@ -136,9 +134,9 @@ func (s *share) land(f *flight, now time.Time) {
 	s.line(of)
 }
 
-// giveWay ends as many attempts that were not answered in time as there are quick
-// sites that wait for a place, the oldest first, and returns how long until there
-// may be more of them, 0 if none is needed.
+// giveWay ends attempts that were not answered in time, the oldest first, one for each
+// quick site that waits for a place. It returns how long until there may be more of them,
+// 0 if none is needed.
 func (s *share) giveWay(now time.Time) time.Duration {
 	for s.flying >= s.limit && s.leaving < s.quick.len() {
 		front := s.flights.Front()

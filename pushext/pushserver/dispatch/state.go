@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// State is what is known of a provider.
+// State describes a provider.
 type State struct {
 	Name    string // as it was configured
 	Linked  bool   // it rings devices over their own links, and no service is asked
-	Failing bool   // its attempts failed often enough to be said in the log, and none succeeded since
+	Failing bool   // its attempts failed often enough for the log to say so, and none succeeded since
 	Paused  bool   // nothing is sent to any of its devices for now
 	Held    bool   // nothing is sent because the operator said so
 	Trying  int    // attempts under way

@@ -16,8 +16,8 @@ import (
 var trialBudget = pushext.Budget{Burst: 3, Every: 10 * time.Minute}
 
 const (
-	// maxTrials bounds the devices whose test pushes are remembered; those that have been
-	// tested longest ago go first, once they may ask as often as ever. Beyond, none is sent.
+	// maxTrials bounds the devices whose test pushes are remembered. To make room, those
+	// that may ask as often as ever are forgotten; without room, no test push is sent.
 	maxTrials = 8192
 	// trialPatience is how long a test push may wait for its push service.
 	trialPatience = time.Minute
@@ -38,8 +38,8 @@ type trial struct {
 
 func trialKey(r registration.Route) string { return r.Provider + "\x00" + r.Address.Token }
 
-// Test sends a test push through every route in use of a registration, once, and reports
-// whether it does: too many were asked for otherwise.
+// Test sends one test push through every route in use of a registration, and reports
+// whether it does; it does not if too many were asked for.
 func (d *Dispatcher) Test(reg registration.Registration) bool {
 	reg, err := d.usable(reg)
 	if err != nil {
@@ -89,8 +89,8 @@ func (d *Dispatcher) Test(reg registration.Registration) bool {
 	return true
 }
 
-// Trials tells of each route of a registration how its latest test push went and what is
-// left of its budget, and how often test pushes may be asked for now.
+// Trials returns, for each route of a registration, how its latest test push went and
+// what is left of its budget, and in left how many test pushes may be asked for now.
 func (d *Dispatcher) Trials(reg registration.Registration) (routes []registration.Trial, left int) {
 	now := time.Now()
 	d.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// way is that of what goes to a device. It may be called with mu held.
+// way traces one step of a job. It may be called with mu held.
 func (d *Dispatcher) way(j *job, step string, attrs ...slog.Attr) {
 	what := "wake-up"
 	switch {
