@@ -2,13 +2,13 @@ package outbox
 
 import "sync/atomic"
 
-// accounts are the books of matches: whatever matched has ended, with an outcome, or waits in
-// the outbox. What waits when the outbox begins is known after its first sweep; from then on
-// each sweep counts what waits on disk, and the difference is told.
+// accounts are the books of matches: every match has ended, with an outcome, or waits in
+// the outbox. The first sweep tells how many waited at the beginning; from then on each
+// sweep counts those that wait on disk, and the difference is reported.
 type accounts struct {
 	matched, ended atomic.Int64 // in this run
 
-	// The rest is Sweep's. What waited at the beginning is between these.
+	// The rest is Sweep's. The number that waited at the beginning is between these.
 	begun     bool
 	low, high int64
 }
@@ -18,9 +18,9 @@ type mark struct{ matched, ended int64 }
 
 func (a *accounts) mark() mark { return mark{a.matched.Load(), a.ended.Load()} }
 
-// settle takes a count of what waits that was made between two moments, with all on disk that
-// had happened before the first. It returns by how much the books are wrong, 0 if they may be
-// right.
+// settle takes the number of matches that wait, counted between two marks, with
+// everything on disk that happened before the first. It returns by how much the books are
+// wrong, 0 if they may be right.
 func (a *accounts) settle(before, after mark, open int64) (wrong int64) {
 	if !a.begun {
 		a.begun = true

@@ -4,11 +4,11 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// Bell is told by an outbox, without locks, what concerns the sending.
+// Bell is what an outbox tells, without locks, about sending.
 type Bell interface {
-	// Ring says that a device may have something to be woken for, also after the
-	// number it waited for was reserved. crowd says that it is one of very many, and
-	// that those who are not go first.
+	// Ring says that a device may have something to be woken for, or that the number it
+	// waited for is reserved. crowd says that it is one of very many, so that others go
+	// first.
 	Ring(id registration.ID, crowd bool)
 	// Resume is Ring for what is left from before a restart.
 	Resume(id registration.ID)

@@ -13,8 +13,8 @@ import (
 
 // chain makes the keys of a device's wake-ups. What is on disk is always ahead of what
 // was sent, as with sequence numbers: a record that reserves numbers holds the chain as
-// it is when they are used up. A crash leaves keys out, and no record leads to a key
-// that was used.
+// it is when they are used up. A crash skips keys, and no record leads to a key that was
+// used.
 type chain struct {
 	front pushwire.Chain // makes the next key; the zero value: there is no chain
 	ahead pushwire.Chain // the same, or further on: what was recorded last
@@ -64,7 +64,7 @@ func appendChain(b []byte, c pushwire.Chain) []byte {
 	return append(b, c.Link[:]...)
 }
 
-// sealChain is what a device's record has of its chain: nothing, if there is none.
+// sealChain returns a device's chain as its record holds it: nothing, if there is none.
 func (o *Outbox) sealChain(d *device, reserved uint64) []byte {
 	if d.chain.front.Version == 0 {
 		return nil
@@ -73,8 +73,8 @@ func (o *Outbox) sealChain(d *device, reserved uint64) []byte {
 	return o.store.Seal(Key(d.id), appendChain(room[:0], d.chain.reserve(reserved-d.used)))
 }
 
-// openChain reverses sealChain. A chain that does not open is none: the device is sent
-// wake-ups that need none until it registers again.
+// openChain reverses sealChain. A chain that does not open counts as none: the device's
+// wake-ups go without until it registers again.
 func (o *Outbox) openChain(d *device) {
 	if len(d.sealed) == 0 {
 		return
@@ -98,7 +98,7 @@ type newStart struct {
 	start   registration.Start
 }
 
-// Started remembers the start of a chain, as devices that register are likely to be
+// Started remembers the start of a chain, because devices that register are likely to be
 // woken soon.
 func (o *Outbox) Started(id registration.ID, version uint64, start registration.Start) {
 	o.mu.Lock()
@@ -128,8 +128,8 @@ func (o *Outbox) startOf(id registration.ID, version uint64) (*registration.Star
 	return (*registration.Start)(start), err
 }
 
-// chained has a device's chain be that of a version, 0 for none. The caller holds mu,
-// which is let go of if the disk has to be asked; device is what it knows of it then.
+// chained makes a device's chain that of a version, 0 for none, and returns the device.
+// The caller holds mu, which is released while the disk is asked.
 func (o *Outbox) chained(id registration.ID, version uint64) (*device, error) {
 	d, err := o.load(id)
 	if err != nil || d.chain.front.Version == version {

@@ -67,8 +67,8 @@ func (o *Outbox) commit(ctx context.Context) {
 	o.settle(c)
 }
 
-// Synced returns when all that was changed before it was called is on disk, or ctx's error
-// if that ends before.
+// Synced returns when everything that changed before the call is on disk, or ctx's error
+// if that ends first.
 func (o *Outbox) Synced(ctx context.Context) error {
 	o.mu.Lock()
 	wanted := o.collected
@@ -93,7 +93,8 @@ func (o *Outbox) Synced(ctx context.Context) error {
 // diskBackoff spaces the attempts to write while the disk fails.
 var diskBackoff = spacing.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}
 
-// maxKeptBatch is how many records a batch may hold whose memory is kept for the next.
+// maxKeptBatch is how many records a batch may hold for its memory to be kept for the
+// next.
 const maxKeptBatch = 4096
 
 // change is what one batch holds.

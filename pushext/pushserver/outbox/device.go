@@ -20,8 +20,8 @@ import (
 // since its cursor, so older entries carry no information any more.
 const maxEntries = 64
 
-// maxDismissed bounds the dismissals that are kept for a device until it says that it was
-// told: as many as one reply to a Fetch names. The oldest go first.
+// maxDismissed bounds the dismissals that are kept for a device until it says that it
+// knows of them: as many as one reply to a Fetch names. The oldest go first.
 const maxDismissed = pushwire.MaxFetch
 
 // Prefix is the first byte of the keys of device records, and prefixTwin of
@@ -31,12 +31,11 @@ const (
 	prefixTwin = 'w'
 )
 
-// seqBlock is how many push sequence numbers are reserved on disk at a time. A
-// crash skips what is left of a block, and the device takes the gap for lost
-// wake-ups and asks once for everything since its cursor; a smaller block
-// would make pushes wait for the disk, and a larger one takes more time, as the chain of
-// keys is led on as far. firstBlock is what each crash costs a device without a record:
-// see firstNumber.
+// seqBlock is how many push sequence numbers are reserved on disk at a time. A crash
+// skips what is left of a block, and the device takes the gap for lost wake-ups and asks
+// once for everything since its cursor. A smaller block would make pushes wait for the
+// disk; a larger one takes more time, because the chain of keys is advanced as far.
+// firstBlock is what each crash costs a device without a record: see firstNumber.
 const (
 	seqBlock   = 8
 	firstBlock = 32
@@ -76,20 +75,20 @@ type device struct {
 	// collapse id.
 	collapsed spacing.Bucket
 
-	// dismissed are what the notifications are to be removed of, as another device of the
-	// group has seen it, and this one has not said that it knows; the oldest first, unique,
-	// at most maxDismissed.
+	// dismissed are the envelopes whose notifications are to be removed: another device of
+	// the group has seen them, and this one has not said that it knows. The oldest first,
+	// unique, at most maxDismissed.
 	dismissed []common.Hash
 
-	// What a device is told of how its wake-ups get through: when it last fetched, Unix
-	// seconds, 0 if it never did, and when the providers of its routes last accepted a
-	// wake-up, the latest first, at most pushwire.MaxRoutes.
+	// What a device is told about its wake-ups: when it last fetched, Unix seconds, 0 if it
+	// never did, and when the providers of its routes last accepted one, the latest first,
+	// at most pushwire.MaxRoutes.
 	fetched  uint32
 	accepted []acceptance
 
 	ledger ledger
 	chain  chain
-	sealed []byte // what the record has of chain; openChain takes it
+	sealed []byte // the chain as the record has it; openChain opens it
 
 	// Not on disk:
 	reserved  uint64        // numbers up to this one are durably reserved
@@ -156,7 +155,7 @@ func (d *device) skip(n uint32) {
 	d.reason = reasonCrowd
 }
 
-// reasonCrowd is why matches end that came too fast for too many.
+// reasonCrowd is the reason for matches that came too fast for too many.
 const reasonCrowd = "crowd"
 
 // dismiss notes that the notification of a hash is to be removed. The newest stay.
@@ -230,15 +229,15 @@ func (d *device) hashes(max int) (hashes []common.Hash, more bool) {
 	return hashes, more
 }
 
-// The record at Prefix|id(8, big-endian): version, flags, then uvarints
-// reserved, matched, covered, strikes, lost, since version 2 climb and when
-// collapsed will be full (unix ms), the reason (length, bytes), the number of
-// entries, and for each: flags, uvarint seq (difference to the one before),
-// uvarint received (unix ms), hash. Since version 4 the number of dismissals, and the hash of
-// each, since version 5 uvarint fetched, the number of acceptances, and of each the length of
-// the provider's name, the name, and uvarint at. Since version 6 the ledger, see
-// appendLedger. Since version 3 there is at its end what sealChain makes of the
-// chain, as it is once all reserved numbers are used.
+// The record at Prefix|id(8, big-endian): version, flags, then uvarints reserved,
+// matched, covered, strikes, lost, since version 2 climb and when collapsed will be full
+// (unix ms), the reason (length, bytes), the number of entries, and for each: flags,
+// uvarint seq (difference to the one before), uvarint received (unix ms), hash. Since
+// version 4 the number of dismissals, and the hash of each; since version 5 uvarint
+// fetched, the number of acceptances, and for each the length of the provider's name, the
+// name, and uvarint at; since version 6 the ledger, see appendLedger. Since version 3 the
+// record ends with what sealChain returns, for the chain as it is once all reserved
+// numbers are used.
 const (
 	deviceVersion  = 6
 	flagMore       = 1

@@ -11,23 +11,22 @@ import (
 )
 
 const (
-	// maxEarly bounds what is remembered of receipts that came before their match,
-	// and maxEarlyEach what one registration has brought of it: as much as a Seen that
-	// names all it may, for each device of the largest group.
+	// maxEarly bounds the remembered receipts that came before their match, and maxEarlyEach
+	// those that one registration brought: as many as a Seen that names all it may, for each
+	// device of the largest group.
 	maxEarly     = 16384
 	maxEarlyEach = 1024
-	// earlyLife is for how long such a receipt counts.
+	// earlyLife is how long such a receipt counts.
 	earlyLife = 10 * time.Minute
 )
 
-// earlyReads remembers receipts that came before their envelope was matched:
-// who sends a message says Seen for it at once, and may be faster than the
-// archive. It is in memory: when it is full, or lost, the worst is a wake-up too
-// many. It is shared by those who bring the receipts, as hashes are free to make
-// up: when it is full, the oldest of the registration that brought most is forgotten.
-// The zero value is ready.
+// earlyReads remembers receipts that came before their envelope was matched: a device
+// that sends a message says Seen for it at once, and may be faster than the archive. It
+// is in memory: when it is full, or lost, the worst is a wake-up too many. Registrations
+// share it, because hashes are free to make up: when it is full, the oldest receipt of
+// the registration that brought most is forgotten. The zero value is ready.
 type earlyReads struct {
-	at     map[earlyRead]*list.Element // in the receipts of who brought it
+	at     map[earlyRead]*list.Element // in the receipts of the registration that brought it
 	shares map[registration.ID]*earlyShare
 	most   earlyHeap // of shares
 }
@@ -50,8 +49,7 @@ type earlyReceipt struct {
 	at    time.Time
 }
 
-// add remembers that by has said of an envelope that a registration need not be woken
-// for it.
+// add remembers that by has said that a registration need not be woken for an envelope.
 func (r *earlyReads) add(by, id registration.ID, h common.Hash, now time.Time) {
 	key := earlyRead{id, h}
 	if e := r.at[key]; e != nil {
@@ -77,7 +75,7 @@ func (r *earlyReads) add(by, id registration.ID, h common.Hash, now time.Time) {
 	heap.Fix(&r.most, share.index)
 }
 
-// has reports whether there is a receipt, be it too old.
+// has reports whether there is a receipt, even if it is too old.
 func (r *earlyReads) has(id registration.ID, h common.Hash) bool {
 	return r.at[earlyRead{id, h}] != nil
 }

@@ -2,15 +2,15 @@ package outbox
 
 import "whisperpush/pushext/pushserver/registration"
 
-// pageBits is the logarithm of how many registrations a page of known tells of.
+// pageBits is the binary logarithm of the number of registrations on a page of known.
 const pageBits = 15
 
-// known tells which registrations may have a record on disk, in a bit each, as IDs are
-// given out one after the other: a device's first wake-up need not look for what is not
-// there.
+// known tells which registrations may have a record on disk, so that a device's first
+// wake-up need not look for one that is not there. It takes a bit for each, because IDs
+// are given out one after the other.
 type known struct {
 	pages map[registration.ID]*[1 << pageBits / 64]uint64
-	whole bool // it has all that there were when the outbox began
+	whole bool // it has all records that there were when the outbox began
 }
 
 // add notes a record. One that is deleted stays noted: it costs a look, and the ID is

@@ -16,22 +16,23 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// A device that asks for it has a ledger: a hash chain over everything that the log had for
-// it, whether or not it is woken for that. It is in the device's record, so that it is
-// written with the matches and the cursor, in one batch. What a head of it says must stay
-// true whatever crashes, as it is signed: so a head is of what is on disk.
+// A device that asks for it has a ledger: a hash chain over everything that the log had
+// for it, whether or not it is woken for it. The ledger is in the device's record, so
+// that it is written with the matches and the cursor, in one batch. A head of it is
+// signed, so what it says must stay true whatever crashes: a head covers only what is on
+// disk.
 //
-// The chain may have more than it must, such as a hash twice after a crash. It never has
-// less: where a match is not entered, and its hash is not known any more, the ledger ends,
-// and the device is given another one.
+// The chain may hold more than it must, such as a hash twice after a crash. It never
+// holds less: if a match is not entered, and its hash is not known any more, the ledger
+// ends, and the device is given another one.
 
-// keyBreaks holds a number (8 bytes, big-endian) that changes where the log was not matched
-// from one sequence to the next, and when the database was last written (8, Unix ms), which
-// goes with every batch. Ledgers of another number are over.
+// keyBreaks holds a number (8 bytes, big-endian) that changes wherever sequences of the
+// log were left unmatched, and when the database was last written (8, Unix ms), which
+// goes with every batch. Ledgers with another number are over.
 var keyBreaks = []byte{vault.Meta, 'b'}
 
-// maxAway is for how long a database may not have been written for its ledgers to go on. One
-// that was put back by hand as it once was cannot be told from one that was not used
+// maxAway is how long a database may have been unwritten for its ledgers to go on. An old
+// copy that was put back by hand cannot be told from a database that was not used
 // meanwhile, and heads were signed since.
 const maxAway = time.Minute
 
@@ -41,12 +42,12 @@ type Terms struct {
 	Log    []byte // identity of the archive's log, at most pushwire.MaxLogID bytes
 	Breaks uint64 // Outbox.Breaks, before Since was read
 	Duty   uint64 // as the registry numbers what is matched
-	Since  uint64 // sequence behind which everything is matched by that
+	Since  uint64 // everything after this sequence is matched by Duty
 	Begun  time.Time
 	Topics common.Hash // pushwire.LedgerTopics
 }
 
-// Ledger is what can be signed of a device's ledger: what is on disk.
+// Ledger is the part of a device's ledger that can be signed: what is on disk.
 type Ledger struct {
 	Terms
 	Through uint64        // sequence up to which everything is in the chain
@@ -55,16 +56,16 @@ type Ledger struct {
 	Told    []common.Hash // the last of them
 }
 
-// ledger is that of a device. The zero value is none.
+// ledger is the ledger of a device. The zero value is none.
 type ledger struct {
 	Terms
 	on   bool
 	end  chainEnd
 	told []common.Hash // the last hashes of the chain, at most pushwire.MaxTold
 
-	// Not on disk: whether end differs from the disk and from the batch that is written,
-	// whether it is in that batch, and the latest of what the disk had of it that can be
-	// signed; its value is zero if there is none.
+	// Not on disk: whether end differs from the disk and from the batch being written,
+	// whether it is in that batch, and the latest end on disk that can be signed; its value
+	// is zero if there is none.
 	unsaved, saving bool
 	firm            firmEnd
 }
@@ -73,27 +74,27 @@ type ledger struct {
 type chainEnd struct {
 	count uint64
 	value common.Hash
-	top   uint64 // the latest sequence of what is in it
+	top   uint64 // the latest sequence in it
 }
 
-// firmEnd is one that is on disk, with everything up to a sequence and nothing behind it.
+// firmEnd is an end on disk, with everything up to a sequence and nothing after it.
 type firmEnd struct {
 	chainEnd
 	through uint64
 }
 
-// firmAt notes what is on disk together with a cursor. Where the chain is ahead of that, as
-// while a crowd is told, it cannot be signed: who learns what lies between two heads must
-// know that nothing of it was in the chain before.
+// firmAt notes what is on disk together with a cursor. If the chain is ahead of the
+// cursor, as while a crowd is told, it cannot be signed: whoever checks what lies between
+// two heads must know that none of it was in the chain before.
 func (l *ledger) firmAt(end chainEnd, cursor uint64) {
 	if end.top <= cursor {
 		l.firm = firmEnd{end, cursor}
 	}
 }
 
-// enter adds a match to the ledger of a device, and reports whether the device changed. What
-// somebody asked to ring for has no sequence, and is none of the log's matches.
-// The caller holds mu and touches the device.
+// enter adds a match to the ledger of a device, and reports whether the device changed. A
+// ring that somebody asked for has no sequence, and is not one of the log's matches. The
+// caller holds mu and touches the device.
 func (o *Outbox) enter(d *device, h common.Hash, seq uint64) bool {
 	l := &d.ledger
 	if !l.on || seq == 0 {
@@ -129,8 +130,9 @@ func (o *Outbox) enterQuietly(m Match) error {
 // mu and touches the device.
 func (o *Outbox) closeLedger(d *device) { d.ledger = ledger{} }
 
-// LeftOut counts matches that are not recorded, as more registrations listen than envelopes
-// may wake: so many for each of them. The error is the disk's; then it may be called again.
+// LeftOut counts matches that are not recorded because more registrations listen than
+// envelopes may wake: each for every one of ids. The error is the disk's; then it may be
+// called again.
 func (o *Outbox) LeftOut(ids []registration.ID, each int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -152,8 +154,8 @@ func (o *Outbox) LeftOut(ids []registration.ID, each int) error {
 	return nil
 }
 
-// Skipped says that the log goes on behind a gap: what was there is not matched, or later,
-// under other sequences. It is on disk before the cursor passes the gap.
+// Skipped says that the log goes on after a gap: what was in the gap is not matched, or
+// only later, under other sequences. This is on disk before the cursor passes the gap.
 func (o *Outbox) Skipped() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -162,7 +164,7 @@ func (o *Outbox) Skipped() {
 	signal(o.soon)
 }
 
-// Breaks is to be read before the sequence that a ledger begins behind.
+// Breaks is the number at keyBreaks. It is to be read before the sequence of Terms.Since.
 func (o *Outbox) Breaks() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -173,13 +175,13 @@ func breaksRecord(breaks uint64, now time.Time) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, breaks), registration.Millis(now))
 }
 
-// EndLedgers has a batch end all ledgers of a database whose records may be older than
+// EndLedgers makes a batch end all ledgers of a database whose records may be older than
 // what was signed.
 func EndLedgers(b *durable.Batch, now time.Time) {
 	b.Put(keyBreaks, breaksRecord(uint64(now.UnixNano()), now))
 }
 
-// readBreaks returns the number, and whether it is another one from now on.
+// readBreaks returns the number, and whether it has just become another one.
 func readBreaks(s *vault.Vault, now time.Time) (breaks uint64, other bool, err error) {
 	value, err := s.Get(keyBreaks)
 	switch {
@@ -210,9 +212,9 @@ func (o *Outbox) BeginLedger(id registration.ID, t Terms) error {
 	return nil
 }
 
-// Ledger returns what may be signed of a device's ledger; ok is false if it has none, or none
-// that is on disk yet; then begun tells whether one will be. What the query says that the
-// device has is not kept any more. The error is the disk's.
+// Ledger returns what may be signed of a device's ledger. ok is false if it has none, or
+// none that is on disk yet; begun tells whether one will be. Hashes that the query says
+// the device has are not kept any more. The error is the disk's.
 func (o *Outbox) Ledger(id registration.ID, q *pushwire.LedgerQuery) (l Ledger, begun, ok bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -239,9 +241,10 @@ func (o *Outbox) Ledger(id registration.ID, q *pushwire.LedgerQuery) (l Ledger, 
 	return Ledger{Terms: own.Terms, Through: max(firm.through, own.Since), Count: firm.count, Chain: firm.value, Told: slices.Clone(told)}, true, true, nil
 }
 
-// appendLedger encodes a ledger: a byte that is 1 if there is one, and then secret, topics
-// and the chain's value, the length of the log's identity and that, uvarints breaks, duty,
-// since, begun (unix ms), count, top, and the number of hashes, and the hashes.
+// appendLedger encodes a ledger: a byte that is 1 if there is one, and then secret,
+// topics and the chain's value, the length of the log's identity and the identity,
+// uvarints breaks, duty, since, begun (unix ms), count, top, and the number of hashes,
+// and the hashes.
 func appendLedger(b []byte, l *ledger) []byte {
 	if !l.on {
 		return append(b, 0)

@@ -20,7 +20,7 @@ const (
 	outcomeUndeliverable = "undeliverable" // reason as the provider's verdict
 )
 
-// ReasonAbsent is why a match is gone whose registration ended meanwhile.
+// ReasonAbsent is the reason for matches whose registration ended meanwhile.
 const ReasonAbsent = "absent"
 
 // metrics are those of an outbox. Reasons are the fixed phrases of providers and
@@ -46,8 +46,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{
 		matches:       m.Counter("matches_total", "Archived envelopes that matched a registration: each ends with an outcome, or waits."),
 		open:          m.Gauge("matches_open", "Matches that have not ended, by the latest sweep of the outbox."),
-		unaccounted:   m.Gauge("matches_unaccounted", "By how much matches, their outcomes and those that wait do not add up, by the latest sweep. It is 0, or something is lost."),
-		outcomes:      m.Counters("outcomes_total", "Ends of matches, by the provider that accepted the latest wake-up of a device that was woken for the match; none: it was not.", "outcome", "reason", "provider"),
+		unaccounted:   m.Gauge("matches_unaccounted", "Difference between the matches and the sum of their outcomes and those that wait, by the latest sweep. If it is not 0, something is lost."),
+		outcomes:      m.Counters("outcomes_total", "Ends of matches, by the provider that accepted the device's latest wake-up; none: the device was not woken for the match.", "outcome", "reason", "provider"),
 		silenced:      m.Counter("silenced_total", "Devices left alone because they fetched nothing after many wake-ups."),
 		damaged:       m.Counter("damaged_records_total", "Outbox records that could not be decoded."),
 		writeFailures: m.Counter("write_failures_total", "Outbox writes that failed."),
@@ -57,7 +57,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-// noProvider is the label of what no provider had accepted a wake-up for.
+// noProvider is the label of matches for which no provider had accepted a wake-up.
 const noProvider = "none"
 
 // ends counts the ends of n matches for which no provider had accepted a wake-up.

@@ -9,8 +9,8 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// keyMoved holds ranges of sequences (first and last, 8 bytes each, big-endian), ascending:
-// what the log has after the cursor, and was matched all the same, for it was
+// keyMoved holds ranges of sequences (first and last, 8 bytes each, big-endian),
+// ascending: envelopes after the cursor that were matched all the same, because they were
 // archived again after a recovery.
 var keyMoved = []byte{vault.Meta, 'a'}
 
@@ -38,7 +38,7 @@ func (s seqRanges) add(seq uint64) seqRanges {
 	return append(s, seqRange{seq, seq})
 }
 
-// movedRanges reads keyMoved, but for what is not above the cursor.
+// movedRanges reads keyMoved, without what the cursor has passed.
 func movedRanges(s *vault.Vault, cursor uint64) (list seqRanges, err error) {
 	value, err := s.Get(keyMoved)
 	switch {

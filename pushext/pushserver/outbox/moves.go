@@ -9,9 +9,9 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// Moves tells the push database that envelopes were archived again under other
-// sequences, as a recovery of the archive does, so that nobody is woken a second
-// time for them. The database is open meanwhile, and must not be elsewhere.
+// Moves tells the push database that envelopes were archived again under other sequences,
+// as a recovery of the archive does, so that nobody is woken a second time for them. The
+// database is open meanwhile; nobody else may have it open.
 type Moves struct {
 	store   *vault.Vault
 	cursor  uint64
@@ -35,8 +35,8 @@ func NewMoves(s *vault.Vault) (*Moves, error) {
 	return m, err
 }
 
-// Add says that what had the sequences old has those from first on now, which
-// are above all there were. It is on disk when Add returns.
+// Add says that the envelopes that had the sequences old now have those from first on,
+// which are above all there were. It is on disk when Add returns.
 func (m *Moves) Add(old []uint64, first uint64) error {
 	for i, seq := range old {
 		if seq <= m.cursor || m.matched.has(seq) {

@@ -1,4 +1,4 @@
-// Package outbox remembers what each device has still to be woken for. It is ahead of the
+// Package outbox remembers what each device still has to be woken for. It is ahead of the
 // disk by 20 ms at most; a crash repeats one wake-up.
 //
 // outbox.go takes matches and keeps devices in memory; known.go tells who has a record on
@@ -30,8 +30,8 @@ import (
 )
 
 const (
-	// commitDelay groups the outbox's writes into one fsync. Nothing waits for
-	// it but a crash: what was not written yet is read again from the log.
+	// commitDelay groups the outbox's writes into one fsync. Nothing waits for it; after a
+	// crash, what was not written yet is read again from the log.
 	commitDelay = 20 * time.Millisecond
 	// maxUncommitted is how many matches may be ahead of the disk before the
 	// follower waits: the memory it costs, and the wake-ups a crash may repeat.
@@ -48,13 +48,13 @@ type Match struct {
 	At   time.Time // received by the archive
 	Seq  uint64    // receive sequence; 0: it was not matched, but asked for
 
-	// Crowd is set for an envelope that very many are to be woken for: they wait
-	// in a queue of their own. Left says how many before it were left out.
+	// Crowd is set for an envelope that very many are to be woken for; they queue apart.
+	// Left says how many before it were left out.
 	Crowd bool
 	Left  uint32
 
-	// Quiet is set for what nobody is woken for, as it came late, or they were woken for
-	// it before. It is entered in the ledgers all the same.
+	// Quiet is set if nobody is woken for the envelope, because it came late or because they
+	// were woken for it before. It is entered in the ledgers all the same.
 	Quiet bool
 }
 
@@ -65,7 +65,7 @@ func (mute) Climb(registration.ID, int) {}
 
 // Options say when the outbox gives something up.
 type Options struct {
-	TTL         time.Duration // for which a match is kept
+	TTL         time.Duration // how long a match is kept
 	SilentAfter int           // wake-ups without a sign of life after which a device is left alone; 0 is never
 	Logger      *slog.Logger
 	Registerer  prometheus.Registerer // nil: metrics are not registered
@@ -80,7 +80,7 @@ type Options struct {
 // goroutine writes what changed, together with the follower's cursor, in one
 // synced batch. After a crash the follower therefore reads again what the disk
 // missed, and the worst is one repeated wake-up. Push sequence numbers are the
-// exception, they are reserved on disk before they are used; but see firstNumber.
+// exception: they are reserved on disk before they are used; but see firstNumber.
 type Outbox struct {
 	store *vault.Vault
 	log   *slog.Logger
@@ -88,8 +88,8 @@ type Outbox struct {
 
 	bell Bell // set by begin
 
-	// matched is what the log has after the cursor and was matched before it was
-	// archived again; the follower's.
+	// matched are the sequences after the cursor whose envelopes were matched before they
+	// were archived again. It is the follower's.
 	matched seqRanges
 
 	// mu guards the following fields and the devices.
@@ -117,7 +117,7 @@ type Outbox struct {
 	starts      map[registration.ID]newStart // of chains that no wake-up was sent under; some of them
 	crashes     uint64                       // runs that ended without finish, this one not counted: see firstNumber
 
-	// batch and record are the writer's, to be used again.
+	// batch and record are the writer's, and reused.
 	batch  durable.Batch
 	record []byte
 
@@ -177,8 +177,8 @@ func (o *Outbox) SetPatience(ttl time.Duration, silentAfter int) {
 	o.ttl, o.silent = ttl, uint32(silentAfter)
 }
 
-// SetCursor moves the cursor without a match, durably, and ends all ledgers. Of another
-// log, which a cursor that goes back stands for, nothing was matched.
+// SetCursor moves the cursor without a match, durably, and ends all ledgers. A cursor
+// that goes back stands for another log, of which nothing was matched.
 func (o *Outbox) SetCursor(cursor uint64) error {
 	o.Skipped() // before the cursor moves
 	var b durable.Batch
@@ -207,8 +207,8 @@ func (o *Outbox) SetCursor(cursor uint64) error {
 // Moved receives when the cursor may have moved, and its matches have rung.
 func (o *Outbox) Moved() <-chan struct{} { return o.moved }
 
-// MatchedBefore reports whether what the log has at a sequence after the cursor was
-// matched before it was archived again. It is the follower's.
+// MatchedBefore reports whether the envelope at a sequence after the cursor was matched
+// before it was archived again. It is for the follower.
 func (o *Outbox) MatchedBefore(seq uint64) bool { return o.matched.has(seq) }
 
 // Position is the receive sequence up to which the log was matched.
@@ -218,10 +218,10 @@ func (o *Outbox) Position() uint64 {
 	return o.cursor
 }
 
-// Begin begins the outbox's run; b is told of everything from then on, before begin
-// returns of every device that has something pending from before a restart, or was
-// woken, has not fetched, and is to be woken through its next route. It holds one
-// record at a time.
+// Begin begins the outbox's run. b is told of everything from then on. Before Begin
+// returns, b is told of every device that has something pending from before a restart, or
+// that was woken, has not fetched, and is to be woken through its next route. It holds
+// one record at a time.
 func (o *Outbox) Begin(ctx context.Context, b Bell) error {
 	if err := o.beginRun(); err != nil {
 		return err
@@ -367,8 +367,8 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 	return nil
 }
 
-// unowe forgets the dismissal of what a device in memory was never told of. The caller
-// holds mu.
+// unowe forgets the dismissal of an envelope that a device in memory was never told of.
+// The caller holds mu.
 func (o *Outbox) unowe(id registration.ID, h common.Hash) {
 	if d := o.devices[id]; d != nil && len(d.dismissed) > 0 {
 		d.settled(h)
@@ -389,7 +389,7 @@ type Status struct {
 	Accepted map[string]time.Time // when each provider last accepted a wake-up for it
 }
 
-// Status tells what a device has still to be woken for. The error is the disk's.
+// Status tells what a device still has to be woken for. The error is the disk's.
 func (o *Outbox) Status(id registration.ID) (Status, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -428,9 +428,8 @@ func (o *Outbox) ended(d *device, e entry, outcome, reason string) {
 	}
 }
 
-// existing is load of a device that was matched for and not forgotten since;
-// nil if there is none: its registration ended while it was being woken. The caller
-// holds mu.
+// existing is load for a device that had a match and was not forgotten since; nil if
+// there is none: its registration ended while it was being woken. The caller holds mu.
 func (o *Outbox) existing(id registration.ID) (*device, error) {
 	d, err := o.load(id)
 	if err != nil || d.unborn && d.matched == 0 {
@@ -466,9 +465,9 @@ func (o *Outbox) load(id registration.ID) (*device, error) {
 			o.openChain(d)
 			break
 		}
-		// The database checks every byte it reads, so this is a fault of ours. The
-		// clock is ahead of any count of wake-ups: no number is given out twice.
-		o.log.Error("a registration's outbox is damaged; it starts anew", "registration", uint64(id), "err", err)
+		// The database checks every byte it reads, so this is our fault. The clock is ahead of
+		// any count of wake-ups: no number is given out twice.
+		o.log.Error("a registration's outbox is damaged; it starts afresh", "registration", uint64(id), "err", err)
 		o.m.damaged.Inc()
 		d.used = uint64(time.Now().Unix())
 		d.reserved, d.more = d.used, true

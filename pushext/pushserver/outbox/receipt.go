@@ -9,9 +9,9 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// Fetched is the receipt for hashes: a sign of life that also cancels whatever
-// is pending for them. An entry of a registration in a group is kept as read. What the
-// device received by another way is cancelled too, if it is pending.
+// Fetched is the receipt for hashes: a sign of life that also cancels whatever is pending
+// for them. An entry of a registration in a group is kept as read. received are envelopes
+// that came to the device another way; what is pending for them is cancelled too.
 func (o *Outbox) Fetched(id registration.ID, hashes []common.Hash, grouped bool, received ...common.Hash) error {
 	return o.alive(id, func(d *device, now time.Time) {
 		d.fetched = uint32(now.Unix())
@@ -32,8 +32,8 @@ type Owed struct {
 	Dismissed []common.Hash
 }
 
-// Owed tells what a device is owed, but for the dismissals that it says it was told of. The
-// error is the disk's.
+// Owed returns what a device is owed, without the dismissals that it says it knows of.
+// The error is the disk's.
 func (o *Outbox) Owed(id registration.ID, dismissed []common.Hash) (owed Owed, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -70,11 +70,11 @@ func (o *Outbox) receive(d *device, h common.Hash, grouped bool) bool {
 	return true
 }
 
-// Seen drops hashes for the device that says so and for the others of its
-// group, and returns for each of those what it may be showing: it was woken
-// for it, or has fetched it. Whether or not a wake-up can say so to those, it is kept as
-// owed to them, also of what it is not known that they have it: they may have it by a
-// request for mail, or from before the outbox forgot it.
+// Seen drops hashes for the device that has seen them and for the others of its group. It
+// returns, for each of the others, the hashes that it may be showing: it was woken for
+// them, or has fetched them. The others are owed the dismissal, whether or not a wake-up
+// can tell them, even if it is not known that they have the envelope: they may have it by
+// a mail request, or from before the outbox forgot it.
 func (o *Outbox) Seen(id registration.ID, others []registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, error) {
 	shown, drop := o.dropper(id, hashes)
 	for _, other := range others {
@@ -88,8 +88,8 @@ func (o *Outbox) Seen(id registration.ID, others []registration.ID, hashes []com
 	return shown, o.alive(id, drop)
 }
 
-// SeenElsewhere is Seen for the devices here of a group, if the one that says so is
-// another server's.
+// SeenElsewhere is Seen for the devices of a group on this server, if the device that has
+// seen the hashes is on another.
 func (o *Outbox) SeenElsewhere(here []registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, error) {
 	shown, drop := o.dropper(0, hashes)
 	for _, id := range here {
@@ -100,8 +100,8 @@ func (o *Outbox) SeenElsewhere(here []registration.ID, hashes []common.Hash) (ma
 	return shown, nil
 }
 
-// dropper returns what drops hashes that id has seen for a device, and notes what another
-// one may be showing.
+// dropper returns a function that drops, for a device, hashes that id has seen, and a map
+// in which it notes what other devices may be showing.
 func (o *Outbox) dropper(id registration.ID, hashes []common.Hash) (map[registration.ID][]common.Hash, func(*device, time.Time)) {
 	shown := make(map[registration.ID][]common.Hash)
 	return shown, func(d *device, now time.Time) {
@@ -134,14 +134,14 @@ func (o *Outbox) Renewed(id registration.ID) error {
 	return o.alive(id, func(*device, time.Time) {})
 }
 
-// Arrived ends the silence of a device that connected by itself. It is no
-// receipt: what it has not fetched stays unfetched.
+// Arrived ends the silence of a device that connected by itself. It is not a receipt:
+// what it has not fetched stays unfetched.
 func (o *Outbox) Arrived(id registration.ID) error {
 	return o.update(id, func(d *device, _ time.Time) { d.strikes = 0 })
 }
 
-// alive is update upon a sign of life, which ends the silence. What was sent and is
-// still not fetched may have been lost since: its ladder starts again.
+// alive is update for a sign of life, which ends the silence. What was sent and is still
+// not fetched may have been lost since: its ladder starts again.
 func (o *Outbox) alive(id registration.ID, change func(*device, time.Time)) error {
 	pending, climb := 0, 0
 	err := o.update(id, func(d *device, now time.Time) {
@@ -178,8 +178,8 @@ func (o *Outbox) update(id registration.ID, change func(*device, time.Time)) err
 	return nil
 }
 
-// Drop ends everything that waits for a registration, with a reason; its
-// sequence numbers stay, and what it is to dismiss.
+// Drop ends everything that waits for a registration, with a reason. Its sequence numbers
+// stay, and its dismissals.
 func (o *Outbox) Drop(id registration.ID, outcome, reason string) error {
 	return o.update(id, func(d *device, _ time.Time) {
 		for _, e := range d.entries {

@@ -6,12 +6,12 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// Reseal seals with the disk key of now the chains that were sealed with a former one, and returns how many were when
-// that is on disk.
+// Reseal seals with the current disk key the chains that were sealed with a former one,
+// and returns how many once that is on disk.
 func (o *Outbox) Reseal(ctx context.Context) (n int, err error) {
 	err = o.records(ctx, func(id registration.ID, d *device, err error) error {
 		if err != nil || len(d.sealed) == 0 || o.store.Current(Key(id), d.sealed) {
-			return nil // damage is told when it is loaded
+			return nil // damage is logged when it is loaded
 		}
 		n++
 		o.mu.Lock()

@@ -10,11 +10,13 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// Restored rewrites the records of an outbox that was put back as it once was, in a database that is open and that
-// nobody else uses. After the copy was made, wake-ups were sent that it knows nothing of. So that no number and no key of
-// a chain is used twice, each device goes on with a number that is the time now, which is ahead of any count, and without
-// a chain until it registers again; it takes the gap for lost wake-ups and asks once for all since its cursor. Heads of
-// ledgers were signed as well, so each device is given another ledger.
+// Restored rewrites the records of an outbox that was put back from an older copy, in an
+// open database that nobody else uses. Wake-ups were sent since that the copy knows
+// nothing of. So that no number and no key of a chain is used twice, each device goes on
+// with the current time as its number, which is ahead of any count, and without a chain
+// until it registers again. The device takes the gap for lost wake-ups and asks once for
+// everything since its cursor. Heads of ledgers were signed as well, so each device is
+// given another ledger.
 func Restored(s *vault.Vault, now time.Time) error {
 	number := uint64(now.Unix())
 	var b durable.Batch

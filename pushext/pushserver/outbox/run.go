@@ -40,5 +40,5 @@ func (o *Outbox) beginRun() error {
 // firstNumber is the last push sequence number that a device without a record may have
 // been given: a block of numbers follows that needs no reservation, so that the first
 // wake-up of a device does not wait for the disk. A run that crashed may have given out
-// some of its own before there was a record; the next run leaves that block out.
+// some of its own before there was a record; the next run skips that block.
 func (o *Outbox) firstNumber() uint64 { return o.crashes * firstBlock }

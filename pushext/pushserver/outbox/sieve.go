@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// sieveRoom is how many fingerprints the first part of a sieve is for; each
-	// further one is for twice as many as the one before.
+	// sieveRoom is how many fingerprints the first part of a sieve is for; each further part
+	// is for twice as many as the one before.
 	sieveRoom = 1 << 14
-	// sieveBits is how many bits a part has for each: of those that it was not given
-	// one in a hundred passes.
+	// sieveBits is how many bits a part has for each. Of the fingerprints that it was not
+	// given, one in a hundred passes.
 	sieveBits = 12
 	// sieveProbes is how many bits of one block a fingerprint sets.
 	sieveProbes = 7
@@ -26,7 +26,7 @@ type sieve struct {
 
 type sievePart struct {
 	blocks [][8]uint64
-	left   int // for how many it has room
+	left   int // how many more it has room for
 }
 
 // add gives it a fingerprint.

@@ -10,9 +10,9 @@ import (
 )
 
 // Sweep ends the entries that are older than the TTL, and forgets devices whose
-// registration is absent: a crash, or a match in the moment in which it ended, may
-// leave one behind. A device that waits for a wake-up is kept, as the wake-up finds out. On its
-// way it counts what waits, and sees whether the books of matches are right.
+// registration is absent: a crash, or a match just as it ended, may leave one behind. A
+// device with a pending wake-up is kept, because the wake-up finds out. On its way Sweep
+// counts the matches that wait, and checks the books of matches.
 func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registration.ID) bool) error {
 	o.mu.Lock()
 	limit := now.Add(-o.ttl).UnixMilli()
@@ -24,7 +24,7 @@ func (o *Outbox) Sweep(ctx context.Context, now time.Time, absent func(registrat
 	}
 	err := o.records(ctx, func(id registration.ID, d *device, err error) error {
 		if err != nil {
-			return nil // told when it is loaded
+			return nil // logged when it is loaded
 		}
 		for _, e := range d.entries {
 			if !e.read && !stale(e) {

@@ -15,19 +15,19 @@ import (
 // prefixTelling is the first byte of the keys of what other shards are to be told.
 const prefixTelling = 't'
 
-// maxTellings bounds what other shards are to be told and cannot be, at up to 2 KiB each.
-// What is more is told once, and not again if that fails.
+// maxTellings bounds the tellings that wait for other shards, at up to 2 KiB each. Beyond
+// it, shards are told once, and not again if that fails.
 const maxTellings = 1024
 
-// Telling is that a device of a group has seen envelopes, of which other shards that have
-// devices of the group are to be told. It is on disk until they were.
+// Telling says that a device of a group has seen envelopes. It is for the other shards
+// that have devices of the group, and is on disk until they were told.
 type Telling struct {
 	Number uint64
 	Group  []byte // the key under which all shards file the group
 	Hashes []common.Hash
 }
 
-// tellings are what is to be told. The zero value is empty.
+// tellings are the Tellings that wait. The zero value is empty.
 type tellings struct {
 	all   map[uint64]Telling // by number
 	last  uint64             // number given out
@@ -113,7 +113,7 @@ func (o *Outbox) Told(number uint64) {
 	signal(o.soon)
 }
 
-// collect puts what changed into a batch, and returns that.
+// collect puts the changes into a batch, and returns them.
 func (t *tellings) collect(b *durable.Batch) (fresh, done []uint64) {
 	for _, number := range t.fresh {
 		if one, waits := t.all[number]; waits {

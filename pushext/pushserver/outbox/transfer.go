@@ -11,21 +11,23 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// What follows is for those who take the records of an outbox to other stores, where registrations may have other ids.
+// This file is for taking the records of an outbox to other stores, where registrations
+// may have other ids.
 
-// Kind says what an entry of the outbox is of.
+// Kind is the kind of an entry of the outbox.
 type Kind byte
 
-// What an entry may be.
+// The kinds of entries.
 const (
 	Unknown Kind = iota
 	OfDevice
-	OfChain // the start of one: the id of its registration is behind the prefix; sealed under its key
+	OfChain // the start of one: the id of its registration follows the prefix; sealed under its key
 	OfTwin
 	OfTelling
 )
 
-// KindOf tells what an entry with a key is. Single records, behind vault.Meta, are Unknown to it.
+// KindOf returns the kind of the entry with a key. Single records, under vault.Meta, are
+// Unknown to it.
 func KindOf(key []byte) Kind {
 	switch {
 	case len(key) == 1+8 && key[0] == Prefix:
@@ -48,7 +50,8 @@ var (
 	KeyTwins  = keyTwins
 )
 
-// Rename returns the record of a device as one with another id has it. The error says that the record is damaged.
+// Rename returns the record of a device as it is under another id. The error says that
+// the record is damaged.
 func Rename(v *vault.Vault, from, to registration.ID, value []byte) ([]byte, error) {
 	d, chain, err := openDevice(v, from, value)
 	if err != nil {
@@ -60,7 +63,8 @@ func Rename(v *vault.Vault, from, to registration.ID, value []byte) ([]byte, err
 	return d.appendRecord(nil, d.reserved, chain), nil
 }
 
-// Plain returns what the record of a device says, the same each time it is sealed.
+// Plain returns the record of a device with its chain unsealed: the same bytes, however
+// often it was sealed.
 func Plain(v *vault.Vault, id registration.ID, value []byte) ([]byte, error) {
 	d, chain, err := openDevice(v, id, value)
 	if err != nil {
@@ -86,8 +90,8 @@ func Waiting(id registration.ID, value []byte) int {
 	return unread
 }
 
-// Twin takes the key and the value of a twin apart: its generation, what it is known by, and the receive sequence of the
-// first envelope with it.
+// Twin decodes the key and the value of a twin: its generation, its fingerprint, and the
+// receive sequence of the first envelope with it.
 func Twin(key, value []byte) (generation uint32, id [16]byte, seq uint64, err error) {
 	if KindOf(key) != OfTwin || len(value) != 8 {
 		return 0, id, 0, fmt.Errorf("the record of a message has a key of %d bytes and %d bytes", len(key), len(value))
@@ -95,7 +99,7 @@ func Twin(key, value []byte) (generation uint32, id [16]byte, seq uint64, err er
 	return binary.BigEndian.Uint32(key[1:]), [16]byte(key[5:]), binary.BigEndian.Uint64(value), nil
 }
 
-// TwinKey undoes Twin, and TwinsOf begins the keys of a generation.
+// TwinKey returns the key of a twin, as Twin decodes it.
 func TwinKey(generation uint32, id [16]byte) []byte { return twinKey(generation, id) }
 
 // TwinsOf is what the keys of a generation begin with.
@@ -103,8 +107,8 @@ func TwinsOf(generation uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{prefixTwin}, generation)
 }
 
-// Generation takes the value of KeyTwins apart: the generation that is written, since when (Unix ms), and how many twins it
-// has.
+// Generation decodes the value of KeyTwins: the generation being written, since when
+// (Unix ms), and how many twins it has.
 func Generation(value []byte) (generation uint32, since, count uint64, err error) {
 	if len(value) != 4+8+8 {
 		return 0, 0, 0, fmt.Errorf("the generation of message fingerprints has %d bytes, want 20", len(value))
@@ -124,8 +128,8 @@ func TellingIn(shard, shards int, key []byte) []byte {
 	return tellingKey(binary.BigEndian.Uint64(key[1:])*uint64(shards) + uint64(shard))
 }
 
-// Runs is the value of KeyRun as one store has it that takes the place of several: none of the numbers that may have been
-// given out by any of them is given out again.
+// Runs returns the value of KeyRun for one store that takes the place of several: no
+// number that any of them may have given out is given out again.
 func Runs(values [][]byte) (sum []byte, err error) {
 	var crashes uint64
 	var running byte
@@ -138,9 +142,11 @@ func Runs(values [][]byte) (sum []byte, err error) {
 	return runRecord(crashes, running), nil
 }
 
-// KeyAhead holds how far the log was matched for a part of the registrations, where that is further than the cursor: the
-// number of parts (1), and for each of them the sequence (8, big-endian) up to which it was matched for the registrations
-// whose ids are congruent to its number. Shards that became one store leave it, until the cursor has passed all of them.
+// KeyAhead holds how far the log was matched for parts of the registrations, where that
+// is further than the cursor: the number of parts (1), and for each of them the sequence
+// (8, big-endian) up to which the log was matched for the registrations whose ids are
+// congruent to its number. Shards that became one store leave it until the cursor has
+// passed all of them.
 var KeyAhead = []byte{vault.Meta, 'j'}
 
 // ahead is KeyAhead. The zero value is none.
@@ -182,10 +188,10 @@ func readAhead(s *vault.Vault, cursor uint64) (ahead, error) {
 	return a, nil
 }
 
-// before tells whether anything was matched behind a cursor.
+// before tells whether anything was matched beyond a cursor.
 func (a ahead) before(cursor uint64) bool { return len(a) > 0 && cursor < slices.Max(a) }
 
-// has tells whether a match was recorded before. What was asked for has no sequence.
+// has tells whether a match was recorded before. One that was asked for has no sequence.
 func (a ahead) has(m Match) bool {
 	return len(a) > 0 && m.Seq != 0 && m.Seq <= a[uint64(m.ID)%uint64(len(a))]
 }

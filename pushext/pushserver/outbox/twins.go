@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// twinLife is how long the fingerprint of a message is kept at least. It
-	// is kept for twice as long at most.
+	// twinLife is how long the fingerprint of a message is kept at least; at most it is kept
+	// for twice as long.
 	twinLife = 30 * 24 * time.Hour
 	// maxTwins bounds the fingerprints of one generation, some 30 bytes of disk
 	// each; two generations are kept. Each stands for an envelope in the archive,
@@ -29,11 +29,10 @@ const (
 // since when (8, Unix ms), and how many it has (8), all big-endian.
 var keyTwins = []byte{vault.Meta, 'w'}
 
-// twin is the keyed fingerprint of what an envelope carries: its topic and its
-// encrypted data. Time, lifetime and nonce are left out, as anybody can mine an
-// old envelope again with others, under another hash. The topic is part of it:
-// else a copy on another topic, where nobody listens for it, would silence the
-// message.
+// twin is the keyed fingerprint of what an envelope carries: its topic and its encrypted
+// data. Time, lifetime and nonce are left out, because anybody can mine an old envelope
+// again with others, under another hash. The topic is part of it: otherwise a copy on
+// another topic, where nobody listens for it, would silence the message.
 type twin [16]byte
 
 func twinOf(s *vault.Vault, e pushext.Entry) twin {
@@ -52,9 +51,9 @@ type twins struct {
 	fresh map[twin]uint64 // receive sequences of those not on disk yet
 	queue []twin          // the same, ascending by sequence
 
-	// now and before have the fingerprints on disk of the generation that is written,
-	// and of the one before it, once whole is set: most messages are no repetition, and
-	// need no look.
+	// now and before have the fingerprints on disk, of the generation being written and of
+	// the one before it, once whole is set. Most messages are not repetitions, and need no
+	// look at the disk.
 	now, before sieve
 	whole       bool
 }
@@ -172,8 +171,8 @@ func (t *twins) settle(done []twin) {
 	}
 }
 
-// Recall reads which fingerprints are on disk, so that later messages need no look
-// there. It takes a second for some millions; until it is done the disk is asked.
+// Recall reads which fingerprints are on disk, so that later messages need no look there.
+// It takes a second for some millions; until it is done, the disk is asked.
 func (o *Outbox) Recall(ctx context.Context) error {
 	it := o.store.ScanOnce(durable.Prefix([]byte{prefixTwin}))
 	defer it.Release()

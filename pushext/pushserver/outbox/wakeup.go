@@ -13,10 +13,10 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// fetching is how many wake-ups a device may have left unfetched and still count
-// as one that is about to fetch: in a lively talk the next message comes while the
-// last one is fetched. Beyond its collapsible ones it would come minutes late with a
-// collapse id, and without it a few wake-ups at most wait at the service.
+// fetching is how many unfetched wake-ups a device may have and still count as about to
+// fetch: in a lively conversation the next message comes while the last one is fetched.
+// Once the device's collapsible wake-ups are used up, one with a collapse id would come
+// minutes late; without it, a few wake-ups at most wait at the service.
 const fetching = 5
 
 // Wakeup is the content of one wake-up for a device.
@@ -31,7 +31,7 @@ type Wakeup struct {
 	// the device's budget of collapsible ones is spent.
 	Unreplaced bool
 
-	Key   *pushwire.ChainKey // to seal it under; nil: of no chain
+	Key   *pushwire.ChainKey // to seal it under; nil: no chain
 	chain uint64             // version of the chain it was asked for
 }
 
@@ -42,13 +42,12 @@ var (
 	ErrReserving = errors.New("waits for a sequence number")
 )
 
-// Compose says what to wake a device for. The error is ErrNothing, or
-// ErrReserving if a sequence number has to be reserved first, upon which Ring
-// follows, or that of the disk. last is
-// the wake-up of the attempt before, if any: as long as nothing matched since,
-// the number stays. again asks for the same content although it was accepted,
-// for the next route. collapsible is what the push service allows of wake-ups that
-// have a collapse id, and chain the version of the chain that the registration has.
+// Compose says what to wake a device for. The error is ErrNothing, the disk's, or
+// ErrReserving if a sequence number has to be reserved first; Ring follows when it is.
+// last is the wake-up of the previous attempt, if any: as long as nothing matched since,
+// the number stays. again asks for the same content although it was accepted, for the
+// next route. collapsible is the push service's budget for wake-ups with a collapse id,
+// and chain the version of the registration's chain.
 func (o *Outbox) Compose(id registration.ID, last *Wakeup, again bool, collapsible pushext.Budget, chain uint64) (w Wakeup, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -86,9 +85,10 @@ func (o *Outbox) Compose(id registration.ID, last *Wakeup, again bool, collapsib
 	return w, nil
 }
 
-// Accepted records that a provider took a wake-up, what its service allows of those
-// that have a collapse id, and which route is to be tried if no fetch comes, 0 for none. It returns when what the wake-up newly
-// covers was received.
+// Accepted records that a provider accepted a wake-up. collapsible is its service's
+// budget for wake-ups with a collapse id, and climb the route to be tried if no fetch
+// comes, 0 for none. Accepted returns when each envelope was received that the wake-up
+// newly covers.
 func (o *Outbox) Accepted(id registration.ID, w Wakeup, provider string, collapsible pushext.Budget, climb int, now time.Time) (received []time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -127,15 +127,16 @@ func (o *Outbox) Undeliverable(id registration.ID, w Wakeup, reason string) {
 	o.undeliverable(id, w.upTo, reason)
 }
 
-// ReasonWithdrawn is why a match is undeliverable that waited for a push service, the last of its
-// device's, which the operator has taken out of the settings.
+// ReasonWithdrawn is why a match is undeliverable if the operator has taken the last push
+// service of its device out of the settings.
 const ReasonWithdrawn = "provider removed"
 
-// Withdrawn ends what waits for a device to which no route leads any more, as the operator has
-// taken its push services out of the settings.
+// Withdrawn ends what waits for a device that no route leads to any more, because the
+// operator has taken its push services out of the settings.
 func (o *Outbox) Withdrawn(id registration.ID) { o.undeliverable(id, math.MaxUint64, ReasonWithdrawn) }
 
-// undeliverable ends what a device was not woken for, up to a place in its record.
+// undeliverable ends the matches that a device was not woken for, up to a place in its
+// record.
 func (o *Outbox) undeliverable(id registration.ID, upTo uint64, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
