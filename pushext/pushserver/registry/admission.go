@@ -15,18 +15,18 @@ import (
 // Admission says what a registration has to be paid for. Its methods are called by many
 // goroutines.
 type Admission interface {
-	// Free is how many channels a registration may have that nobody paid for; -1 is none
-	// and no registration either.
+	// Free is how many channels a registration may have without payment; -1 allows no
+	// registration without payment either.
 	Free() int
-	// Redeem looks at a voucher, which is not empty. It does not know which were used
-	// before: that is the registry's. The error is a *registration.Refusal.
+	// Redeem looks at a voucher, which is not empty. It does not know which vouchers were
+	// used before: the registry does. The error is a *registration.Refusal.
 	Redeem(voucher []byte) (Payment, error)
 }
 
 // Payment is what a voucher is worth.
 type Payment struct {
 	Serial []byte        // tells vouchers apart
-	Term   time.Duration // for which it pays; 0: it is not needed here, and not used up
+	Term   time.Duration // how long it pays for; 0: it is not needed here, and not used up
 }
 
 // Gratis is the Admission of a server that asks for no payment.
@@ -38,8 +38,8 @@ func (Gratis) Free() int { return math.MaxInt }
 // Redeem implements Admission.
 func (Gratis) Redeem([]byte) (Payment, error) { return Payment{}, nil }
 
-// pay decides until when a registration is paid for, and that it ends then if it has to
-// be. old is the registration before, nil if there is none that lives.
+// pay decides until when a registration is paid for, and ends it then if it has to be
+// paid for. old is the live registration before it, nil if there is none.
 func (c *decision) pay(rec, old *Record, p Payment, now time.Time) error {
 	if old != nil {
 		rec.Paid = old.Paid
@@ -67,8 +67,8 @@ func (c *decision) pay(rec, old *Record, p Payment, now time.Time) error {
 	return nil
 }
 
-// redeem uses a voucher up for a registration's key, and returns until when that has paid.
-// The key may show it again, for instance after its registration had ended or gave way,
+// redeem uses up a voucher for a registration's key, and returns until when the key has
+// paid. The key may show it again, for instance after its registration ended or gave way,
 // and gets what it paid for, once.
 func (c *decision) redeem(rec *Record, p Payment, now time.Time) (time.Time, error) {
 	serial, owner := c.fingerprint(prefixSpent, p.Serial), c.fingerprint(domainPayer, rec.Key[:])

@@ -68,14 +68,14 @@ func (c *decision) holdCode(e *registration.Errand, now time.Time) error {
 	return c.codes.hold(&e.Fare, len(served), float64(left)/float64(day), now)
 }
 
-// release lets go of errands that nobody is sent on.
+// release gives back what was held for errands that are not sent.
 func (r *Registry) release(errands []*registration.Errand) {
 	for _, e := range errands {
 		r.codes.release(e.Fare, pushext.Retry)
 	}
 }
 
-// laneOf is the lane of what goes to a route.
+// laneOf is the lane of a route.
 func (r *Registry) laneOf(route *registration.Route) registration.Lane {
 	key := registration.Lane{Provider: route.Provider}
 	if laner, ok := r.terms.Load().providers[route.Provider].(pushext.Laner); ok {
@@ -84,8 +84,8 @@ func (r *Registry) laneOf(route *registration.Route) registration.Lane {
 	return key
 }
 
-// Proving returns the registration that an errand is for and the number of
-// its route, false if it has not that challenge any more.
+// Proving returns the registration that an errand is for and the number of its route, or
+// false if it does not have that challenge any more.
 func (r *Registry) Proving(e *registration.Errand) (registration.Registration, int, bool) {
 	rec, err := r.settled().read(e.ID, false)
 	if err != nil {
@@ -99,8 +99,8 @@ func (r *Registry) Proving(e *registration.Errand) (registration.Registration, i
 	return rec.Registration, rec.challenges[at].route, true
 }
 
-// challengeOf finds the challenge of an errand, -1 if the record, which may be
-// nil, has it no more.
+// challengeOf finds the challenge of an errand, -1 if the record, which may be nil, does
+// not have it any more.
 func (r *Record) challengeOf(e *registration.Errand) int {
 	if r == nil || !r.Live() {
 		return -1
@@ -111,9 +111,9 @@ func (r *Record) challengeOf(e *registration.Errand) int {
 	})
 }
 
-// ChallengeOver ends an errand. It is charged for what the push service did:
-// Delivered counts for the address and the source, TokenDead for the source
-// alone, and the registration dies if nothing else is known of it.
+// ChallengeOver ends an errand, and charges for what the push service did: Delivered
+// counts for the address and the source, TokenDead for the source alone. After TokenDead
+// the registration dies if nothing else is known of it.
 func (r *Registry) ChallengeOver(e *registration.Errand, v pushext.Verdict, now time.Time) (died bool) {
 	defer r.codes.release(e.Fare, v.Class) // after it is counted, so that nothing passes in between
 	switch v.Class {
@@ -130,8 +130,8 @@ func (r *Registry) ChallengeOver(e *registration.Errand, v pushext.Verdict, now 
 	return died
 }
 
-// refute takes a challenge whose address is dead out of its record. A
-// registration that has no proven address, and waits for no other code, is dead.
+// refute removes a challenge whose address is dead from its record. A registration that
+// has no proven address, and waits for no other code, is dead.
 func (r *Registry) refute(e *registration.Errand, reason string) (died bool, err error) {
 	err = r.apply(func(c *decision) error {
 		old, err := c.read(e.ID, true)
@@ -154,9 +154,9 @@ func (r *Registry) refute(e *registration.Errand, reason string) (died bool, err
 	return died && err == nil, err
 }
 
-// served is when an address was sent challenges in the past challengeDay, in
-// Unix milliseconds. The oldest ones count no more: each of the challenges of an
-// address comes back a day after it was sent.
+// served is when an address was sent challenges in the past challengeDay, in Unix
+// milliseconds. Older ones do not count: an address gets back each of its challenges a
+// day after it was sent.
 func (v reader) served(address [16]byte, now time.Time) ([]uint64, error) {
 	value, err := v.value(challengedKey(address))
 	if errors.Is(err, durable.ErrNotFound) {
@@ -168,9 +168,9 @@ func (v reader) served(address [16]byte, now time.Time) ([]uint64, error) {
 	return servedSince(value, now), nil
 }
 
-// servedSince decodes a record at prefixChallenged as far as it counts at now.
+// servedSince decodes what counts at now of a record at prefixChallenged.
 func servedSince(value []byte, now time.Time) (served []uint64) {
-	if len(value) == 9 { // as of before: the first of a day, and how many
+	if len(value) == 9 { // an earlier version's: the first of a day, and how many
 		value = slices.Repeat(value[:8], int(value[8]))
 	}
 	for ; len(value) >= 8; value = value[8:] {
@@ -201,14 +201,14 @@ func (r *Registry) countChallenge(address [16]byte, now time.Time) error {
 	})
 }
 
-// addresses counts n more of those that were challenged.
+// addresses counts n more challenged addresses.
 func (c *decision) addresses(n int) {
 	c.counting(func(sign int) { c.challenged += sign * n })
 }
 
 func challengedKey(address [16]byte) []byte { return append([]byte{prefixChallenged}, address[:]...) }
 
-// sweepChallengedBatch is how many challenged addresses are looked at at a time.
+// sweepChallengedBatch is how many challenged addresses one write looks at.
 const sweepChallengedBatch = 4096
 
 // sweepChallenged forgets addresses that were challenged more than a day ago, a
@@ -227,8 +227,8 @@ func (r *Registry) sweepChallenged(now time.Time) error {
 	return nil
 }
 
-// sweepChallenged does that with the next keys after one, and returns the last
-// that it looked at.
+// sweepChallenged does that with the next keys after from, and returns the last that it
+// looked at.
 func (c *decision) sweepChallenged(from []byte, now time.Time) (last []byte, more bool, err error) {
 	seen := 0
 	err = c.scanFrom([]byte{prefixChallenged}, from, func(key, value []byte) bool {

@@ -84,7 +84,7 @@ func (c *decision) confirm(key [33]byte, proves func(code [pushwire.CodeSize]byt
 	return rec, nil
 }
 
-// lose takes an address away from its owner, who is dead if it was the last one.
+// lose takes an address from its owner, which is dead if it was the last one.
 func (c *decision) lose(loser *Record, lost *registration.Route) {
 	next := loser.without(lost)
 	if !slices.ContainsFunc(next.Routes, func(route registration.Route) bool { return route.Proven }) {

@@ -11,13 +11,13 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// claimLife is how long a claim that was settled is kept: an older one of another shard
-// may come late, and has to be told that it is older.
+// claimLife is how long a settled claim is kept: an older claim of another shard may come
+// late, and has to be told that it is older.
 const claimLife = 24 * time.Hour
 
 func claimKey(address [16]byte) []byte { return append([]byte{prefixClaim}, address[:]...) }
 
-// claim notes that an address was proved here, so that the other shards' owner of it is
+// claim notes that an address was proved here, so that its owner in another shard is
 // told, whatever crashes.
 func (c *decision) claim(route *registration.Route, now time.Time) {
 	if c.shard == nil {
@@ -35,8 +35,8 @@ func (r *Registry) claimAt(address [16]byte, value []byte) (claim registration.C
 	return registration.Claim{Address: address, At: binary.BigEndian.Uint64(value), Shard: r.shard.Number}, value[8] == 1, nil
 }
 
-// Claims returns the claims that are not settled, at most so many, and forgets old ones
-// that are.
+// Claims returns the claims that are not settled, up to most of them, and forgets old
+// ones that are.
 func (r *Registry) Claims(most int, now time.Time) (open []registration.Claim, err error) {
 	err = r.apply(func(c *decision) error {
 		open = nil
@@ -62,7 +62,7 @@ func (r *Registry) Claims(most int, now time.Time) (open []registration.Claim, e
 	return open, err
 }
 
-// Settled notes that no registration of another shard owns what was claimed.
+// Settled notes that no registration of another shard owns the address of a claim.
 func (r *Registry) Settled(claim registration.Claim) error {
 	return r.apply(func(c *decision) error {
 		held, _, err := c.claimed(claim.Address)
@@ -73,7 +73,7 @@ func (r *Registry) Settled(claim registration.Claim) error {
 	})
 }
 
-// claimed returns the claim of this shard to an address, the zero one if there is none.
+// claimed returns the claim of this shard to an address, zero if there is none.
 func (c *decision) claimed(address [16]byte) (claim registration.Claim, settled bool, err error) {
 	value, err := c.value(claimKey(address))
 	if errors.Is(err, durable.ErrNotFound) {
@@ -86,8 +86,8 @@ func (c *decision) claimed(address [16]byte) (claim registration.Claim, settled 
 }
 
 // Yield takes an address that another shard claims from its owner here, if there is one.
-// If the address was claimed here later it returns that claim, and the other one is to
-// yield.
+// If the address was claimed here later, Yield returns that claim, and the other shard is
+// to yield.
 func (r *Registry) Yield(to registration.Claim) (later *registration.Claim, err error) {
 	err = r.apply(func(c *decision) error {
 		later = nil
@@ -130,7 +130,7 @@ func (r *Registry) Yield(to registration.Claim) (later *registration.Claim, err 
 }
 
 // elsewhere returns what other shards have under keys that begin with prefix and a
-// fingerprint, at most so many of each.
+// fingerprint, at most most of each.
 func (r *Registry) elsewhere(prefix byte, f [16]byte, most int) ([][]byte, error) {
 	if r.shard == nil {
 		return nil, nil
@@ -142,7 +142,8 @@ func (r *Registry) elsewhere(prefix byte, f [16]byte, most int) ([][]byte, error
 	return values, nil
 }
 
-// GroupKey is under what the group of a registration is filed, nil if it is in none.
+// GroupKey is the key under which the group of a registration is filed, nil if it is in
+// none.
 func (r *Registry) GroupKey(rec *Record) []byte {
 	if len(rec.Group) == 0 {
 		return nil
@@ -151,7 +152,7 @@ func (r *Registry) GroupKey(rec *Record) []byte {
 	return append([]byte{prefixGroup}, f[:]...)
 }
 
-// Grouped returns the registrations of a group, by what GroupKey of another shard says.
+// Grouped returns the registrations of a group, by the GroupKey of another shard.
 func (r *Registry) Grouped(key []byte) (ids []registration.ID, err error) {
 	if len(key) != 17 || key[0] != prefixGroup {
 		return nil, fmt.Errorf("a group's key has %d bytes, want 17", len(key))
@@ -163,13 +164,13 @@ func (r *Registry) Grouped(key []byte) (ids []registration.ID, err error) {
 	return ids, err
 }
 
-// HandleKey is under what registrations with a handle are filed, in all stores that are
-// sealed with the fingerprints of s.
+// HandleKey is the beginning of the keys under which registrations with a handle are
+// filed, in all stores that are sealed with the fingerprints of s.
 func HandleKey(s interface{ Fingerprint(...[]byte) [16]byte }, handle []byte) []byte {
 	f := s.Fingerprint([]byte{prefixHandle}, handle)
 	return append([]byte{prefixHandle}, f[:]...)
 }
 
-// AddressPrefix is under what registrations with an address are filed; their values are 1
-// if they own it.
+// AddressPrefix is the beginning of the keys under which registrations with an address
+// are filed; their values are 1 if they own it.
 func AddressPrefix(address [16]byte) []byte { return append([]byte{prefixAddress}, address[:]...) }

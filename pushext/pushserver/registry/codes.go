@@ -14,8 +14,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// How many codes are on their way at most. A code is on its way for as long as
-// its push service takes to answer, three attempts at the worst.
+// How many codes may be on their way. A code is on its way for as long as its push
+// service takes to answer, three attempts at worst.
 const (
 	// maxCodes bounds those to one provider. Providers are the operator's, so one
 	// that does not answer costs the users of another nothing.
@@ -32,17 +32,17 @@ const (
 	// Hardly any device registers one, and push services count them against the
 	// server.
 	deadCost = 16
-	// budgetBurst is 1/budgetBurst: the part of a source's day that it may use at once.
+	// budgetBurst limits what a source may use at once: one part in budgetBurst of its day.
 	budgetBurst = 8
 	// maxCodeSources bounds the sources whose budget is remembered. One that was
 	// forgotten begins with a full one.
 	maxCodeSources = 1 << 16
 )
 
-// codes shares out what challenges cost: the room for those on their way, a
-// budget of each source, and the challenges of each address. It is charged when
-// a push service took a code; what is on its way is held until then, so that no
-// two pass together. It is safe for concurrent use.
+// codes shares out what challenges cost: the room for those on their way, a budget of
+// each source, and the challenges of each address. A code is charged when a push service
+// took it; until then its cost is held, so that no two codes pass together. It is safe
+// for concurrent use.
 type codes struct {
 	perAddress int            // in a challengeDay
 	budget     pushext.Budget // of a source
@@ -71,9 +71,9 @@ func newCodes(l registration.Limits) *codes {
 	}
 }
 
-// paced is the budget of a source when a part of the server's day is left, in (0, 1]:
-// the less there is for all, the slower each gets it. So the day is never spent, by
-// however many sources, and one that comes late still has its part of the rest.
+// paced is the budget of a source when a part of the server's day is left, in (0, 1]: the
+// less is left for all, the slower each source gets it. So sources never spend the day,
+// however many there are, and one that comes late still has its part of the rest.
 func (c *codes) paced(left float64) pushext.Budget {
 	return pushext.Budget{
 		Burst: max(int(math.Ceil(float64(c.budget.Burst)*left)), 1),
@@ -81,9 +81,9 @@ func (c *codes) paced(left float64) pushext.Budget {
 	}
 }
 
-// hold holds what a code needs until release, and says in the fare what it costs. served is how many the address
-// was sent in the past challengeDay, left the part of the server's day that is left.
-// The error is a *registration.Refusal.
+// hold holds what a code needs until release, and sets the fare's cost. served is how
+// many codes the address was sent in the past challengeDay, left the part of the server's
+// day that is left. The error is a *registration.Refusal.
 func (c *codes) hold(f *registration.Fare, served int, left float64, now time.Time) error {
 	budget := c.paced(left)
 	c.mu.Lock()
@@ -125,7 +125,7 @@ func (c *codes) release(f registration.Fare, v pushext.Class) {
 	c.spent.Add(f.Source, spent)
 }
 
-// onTheirWay is how many codes are held for.
+// onTheirWay is how many codes are on their way.
 func (c *codes) onTheirWay() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

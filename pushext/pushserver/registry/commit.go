@@ -13,15 +13,14 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// Changes of registrations are decided one at a time, because two of them may
-// claim one address, and written several at a time, because an fsync takes as
-// long for one as for many. A change is decided on what the disk will hold when
-// all before it are written. Those that are decided while a write goes on make
-// a group, which is written next, in one synced batch; each of them returns when
-// that is on disk. If it fails, all that was decided on top of it fails too, and
-// what was counted is as it was before. The disk may have it all the same, which
-// shows when the database is opened again: that is found out before the next
-// change is decided.
+// Changes of registrations are decided one at a time, because two of them may claim one
+// address, and written several at a time, because an fsync takes as long for one as for
+// many. A change is decided on what the disk will hold when all changes before it are
+// written. Changes that are decided during a write make a group, which is written next,
+// in one synced batch; each of them returns when that is on disk. If the write fails,
+// everything decided on top of it fails too, and the counts are as before. The disk may
+// have the group all the same, which shows when the database is opened again: that is
+// found out before the next change is decided.
 
 // written is a value that is not on disk yet.
 type written struct {
@@ -61,8 +60,8 @@ type edit struct {
 	reason    string // of a removal
 }
 
-// apply has a change decided, and returns when it is on disk and memory agrees
-// with it. If decide returns an error nothing has changed.
+// apply decides a change, and returns when it is on disk and memory agrees with it. If
+// decide returns an error, nothing has changed.
 func (r *Registry) apply(decide func(*decision) error) error {
 	g, err := r.stage(decide)
 	if g == nil || err != nil {
@@ -167,8 +166,8 @@ func (r *Registry) writeGroup(g *group) {
 	g.end(nil)
 }
 
-// onDisk follows a write. A snapshot ends with the first change after it. The
-// caller holds mu.
+// onDisk follows a write. The first change after a snapshot ends the snapshot. The caller
+// holds mu.
 func (r *Registry) onDisk(g *group) {
 	if r.saved {
 		r.saved = false
@@ -180,8 +179,7 @@ func (r *Registry) onDisk(g *group) {
 	r.gauge()
 }
 
-// resolve finds out whether a group is on disk whose write failed. The caller
-// holds mu.
+// resolve finds out whether a group whose write failed is on disk. The caller holds mu.
 func (r *Registry) resolve() error {
 	// After a failure the database is opened again by the next write, and then
 	// shows what it has.
@@ -216,8 +214,8 @@ func (g *group) end(err error) {
 func (c *decision) set(key, value []byte) { c.writes[string(key)] = written{value: value} }
 func (c *decision) delete(key []byte)     { c.writes[string(key)] = written{deleted: true} }
 
-// put edits a record: in what the change writes, in what is counted, and, once
-// it is on disk, in the index.
+// put edits a record in the change's writes, in the counts and, once it is on disk, in
+// the index.
 func (c *decision) put(e edit) {
 	if e.old != nil && e.next != nil {
 		e.next.follow(e.old, time.Now())
@@ -264,7 +262,8 @@ func (c *decision) put(e edit) {
 	c.counted(e.next, 1)
 }
 
-// counted counts a record, n is 1, or counts it no more, -1; nil is none.
+// counted counts a record if n is 1, and takes it out of the counts if n is -1; nil is no
+// record.
 func (c *decision) counted(rec *Record, n int) {
 	if rec == nil {
 		return
@@ -287,8 +286,8 @@ func (c *decision) counted(rec *Record, n int) {
 	})
 }
 
-// settle brings the index up to date with an edit that is on disk, and tells
-// who has to know. The caller holds mu.
+// settle brings the index up to date with an edit that is on disk, and tells Ends. The
+// caller holds mu.
 func (r *Registry) settle(e edit) {
 	old, next := e.old, e.next
 	if next != nil && next.Listens() {

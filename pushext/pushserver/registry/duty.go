@@ -11,8 +11,8 @@ import (
 )
 
 // lapse is how near its end a registration may be when it is renewed and still count as
-// one that was matched without a break: the index forgets it by the clock, and a change
-// may wait for the disk.
+// matched without a break: the index forgets it by the clock, and a change may wait for
+// the disk.
 const lapse = time.Hour
 
 // Duties are the topics that envelopes are matched for, whatever the time is: those in the

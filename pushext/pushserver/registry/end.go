@@ -15,12 +15,12 @@ const (
 	reasonExpired      = "its lifetime is over"
 	reasonUnregistered = "unregistered by the device"
 	reasonMoved        = "its address was confirmed by another registration"
-	reasonAnew         = "registered anew"
+	reasonAnew         = "registered again"
 	reasonEvicted      = "gave way to another registration"
 )
 
-// Unregister ends a registration; what stays is the key and the version, so
-// that no older request brings it back.
+// Unregister ends a registration. Its key and version stay, so that no older request
+// brings it back.
 func (r *Registry) Unregister(key [33]byte, version uint64, now time.Time) (rec *Record, err error) {
 	err = r.apply(func(c *decision) error {
 		rec, err = c.unregister(key, version, now)
@@ -50,11 +50,10 @@ func (c *decision) unregister(key [33]byte, version uint64, now time.Time) (held
 	return rec, nil
 }
 
-// Kill ends a registration because its provider said that its addresses are
-// gone. at is since when, or when the attempt that found out began: if the
-// device registered after it, the verdict is about an older address and
-// nothing happens. The addresses are forgotten; the device learns why with its
-// next request.
+// Kill ends a registration because its provider said that its addresses are gone. at is
+// since when they are gone, or when the attempt that found out began: if the device
+// registered after that, the verdict is about an older address and nothing happens. The
+// addresses are forgotten; the device learns why with its next request.
 func (r *Registry) Kill(id registration.ID, reason string, at time.Time) {
 	err := r.apply(func(c *decision) error {
 		old, err := c.read(id, true)
@@ -75,9 +74,8 @@ func (r *Registry) Kill(id registration.ID, reason string, at time.Time) {
 // sweepBatch bounds how many registrations one write of sweep ends.
 const sweepBatch = 256
 
-// Sweep ends what is over: registrations whose lifetime ended become
-// tombstones, those never confirmed and old tombstones go. It is to be called
-// every minute or so.
+// Sweep ends what is over: registrations whose lifetime ended become tombstones; those
+// never confirmed and old tombstones are removed. It is to be called every minute or so.
 func (r *Registry) Sweep(now time.Time) error {
 	for class := byte(0); class < classes; class++ {
 		for {
@@ -156,8 +154,8 @@ func (c *decision) discard(id registration.ID) {
 	c.delete(idKey(PrefixListening, id))
 }
 
-// due lists the keys at prefixDue of a class that are due, the oldest first,
-// and so many more as are in excess, at most sweepBatch.
+// due lists the keys at prefixDue of a class, the oldest first: those that are due, and
+// excess of them in any case, at most sweepBatch.
 func (c *decision) due(class byte, now time.Time, excess int) (keys [][]byte, err error) {
 	end := dueKey(int(class), now, math.MaxUint64)
 	err = c.scan([]byte{prefixDue, class}, func(key, _ []byte) bool {

@@ -11,13 +11,14 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// KeyMarkOf is by what a record names the push key, compressed, that its device asks with.
+// KeyMarkOf is the mark by which a record names the push key, compressed, that its device
+// asks with.
 func KeyMarkOf(pushKey [33]byte) uint64 {
 	return binary.BigEndian.Uint64(crypto.Keccak256([]byte("whisperpush push key"), pushKey[:])) | 1 // none is zero
 }
 
-// HeardWith notes that the device of a record asked with the push key of a mark. It writes once
-// for each of them.
+// HeardWith notes that the device of a record asked with the push key of a mark. It
+// writes once for each key.
 func (r *Registry) HeardWith(rec *Record, mark uint64) error {
 	if rec.heard == mark {
 		return nil
@@ -34,8 +35,8 @@ func (r *Registry) HeardWith(rec *Record, mark uint64) error {
 	})
 }
 
-// CountHeard counts the registrations that there are, and those of them whose device asked with
-// the push key of a mark last. It reads all of them; one that is damaged is left out.
+// CountHeard counts all registrations, and those whose device last asked with the push
+// key of a mark. It reads all of them; damaged ones are left out.
 func (r *Registry) CountHeard(ctx context.Context, mark uint64) (heard, all int, err error) {
 	v := r.settled()
 	prefix := []byte{PrefixRecord}

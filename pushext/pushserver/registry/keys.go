@@ -8,7 +8,7 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// class is that of prefixDue.
+// class is the class of a record at prefixDue.
 func (r *Record) class() int {
 	switch {
 	case !r.Live():
@@ -65,13 +65,13 @@ func (r *Registry) keyKey(key [33]byte) []byte {
 	return append([]byte{prefixKey}, f[:]...)
 }
 
-// fingerprint is the store's, apart for each prefix.
+// fingerprint is the store's fingerprint, kept apart for each prefix.
 func (r *Registry) fingerprint(prefix byte, secret []byte) [16]byte {
 	return r.store.Fingerprint([]byte{prefix}, secret)
 }
 
-// canonical is the one spelling of a route's address. Registrations are kept by
-// it, and so fingerprints are of it.
+// canonical is the one spelling of a route's address. Registrations are kept by it, and
+// fingerprints are made of it.
 func (r *Registry) canonical(route *registration.Route) pushext.Address {
 	if c, ok := r.terms.Load().providers[route.Provider].(pushext.Canonicalizer); ok {
 		return c.Canonical(route.Address)
@@ -79,8 +79,8 @@ func (r *Registry) canonical(route *registration.Route) pushext.Address {
 	return route.Address
 }
 
-// respell gives the addresses of a record their one spelling. An earlier version
-// kept them as they were written, and has filed the record by that.
+// respell gives the addresses of a record their one spelling. An earlier version kept
+// them as they were written, and filed the record under that.
 func (r *Registry) respell(rec *Record) {
 	for i := range rec.Routes {
 		route := &rec.Routes[i]
@@ -97,7 +97,7 @@ func addressKey(address [16]byte, id registration.ID) []byte {
 	return binary.BigEndian.AppendUint64(key, uint64(id))
 }
 
-// rootFingerprint tells the roots apart that share a handle.
+// rootFingerprint tells apart the roots that share a handle.
 func (r *Registry) rootFingerprint(rec *Record) [16]byte { return r.fingerprint(domainRoot, rec.Root) }
 
 func (r *Registry) addressFingerprint(route *registration.Route) [16]byte {

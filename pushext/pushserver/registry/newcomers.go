@@ -9,20 +9,20 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// newcomer is a registration that never proved an address, as far as it matters
-// for who gives way.
+// newcomer is what matters of a registration that never proved an address when one has to
+// give way.
 type newcomer struct {
 	id       registration.ID
 	source   [16]byte // fingerprint, as in the record
-	linked   bool     // it is over its link alone, and proves nothing else
+	linked   bool     // it has its link alone, and proves nothing else
 	channels int
 }
 
-// newcomers are the registrations that never proved an address. They have room
-// of their own, and the first to give way in it is one over a link alone, which
-// costs nothing to make; then one of the source with the most of them: of that
-// the oldest. So a source that floods pushes out its own, and who comes while a
-// flood goes on has the time to prove an address.
+// newcomers are the registrations that never proved an address. They have room of their
+// own. In it, those with a link alone, which costs nothing to make, give way before the
+// others; of either kind, the oldest of the source with the most of them. So a source
+// that floods pushes out its own, and a device that comes during a flood has time to
+// prove an address.
 type newcomers struct {
 	byID     map[registration.ID]newcomer
 	linked   queues
@@ -41,7 +41,7 @@ func (n *newcomers) add(one newcomer) {
 	n.kind(one.linked).add(one.source, one.id)
 }
 
-// remove forgets one; known is false if it was none.
+// remove forgets a newcomer; known is false if it was not one.
 func (n *newcomers) remove(id registration.ID) (one newcomer, known bool) {
 	if one, known = n.byID[id]; !known {
 		return one, false
@@ -52,7 +52,7 @@ func (n *newcomers) remove(id registration.ID) (one newcomer, known bool) {
 	return one, true
 }
 
-// share counts channels more that a source holds.
+// share counts so many channels more for a source.
 func (n *newcomers) share(source [16]byte, channels int) {
 	n.channels += channels
 	if n.shares[source] += channels; n.shares[source] == 0 {
@@ -70,23 +70,23 @@ func (n *newcomers) kind(linked bool) *queues {
 	return &n.proving
 }
 
-// first is who gives way first, 0 if there is none.
+// first is the newcomer that gives way first, 0 if there is none.
 func (n *newcomers) first() registration.ID {
 	return cmp.Or(n.linked.first(), n.proving.first())
 }
 
-// firstOf is who of a source gives way first, 0 if it has none.
+// firstOf is the newcomer of a source that gives way first, 0 if it has none.
 func (n *newcomers) firstOf(source [16]byte) registration.ID {
 	return cmp.Or(n.linked.firstOf(source), n.proving.firstOf(source))
 }
 
-// of is how many a source has.
+// of is how many newcomers a source has.
 func (n *newcomers) of(source [16]byte) int {
 	return n.linked.of(source) + n.proving.of(source)
 }
 
-// queues are the ids of each source, oldest first, in a heap with the longest
-// queue on top, of those with the oldest id.
+// queues are the ids of each source, oldest first, in a heap with the longest queue on
+// top; of equally long ones, the one with the oldest id.
 type queues struct {
 	bySource map[[16]byte]*queue
 	heap     queueHeap
@@ -191,7 +191,8 @@ func (r *Record) dueValue() []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(len(r.Channels)))
 }
 
-// provenChannels is how many channels a registration holds that proved an address.
+// provenChannels is how many channels a registration holds if it proved an address,
+// otherwise 0.
 func (r *Record) provenChannels() int {
 	if r.class() != classLive {
 		return 0
@@ -207,7 +208,7 @@ func (r *Record) newcomer() newcomer {
 // linkedOnly reports that it is woken over its link, and proved nothing else.
 func (r *Record) linkedOnly() bool { return !r.Proved && r.State == registration.Active }
 
-// loadNewcomers finds those that are on disk.
+// loadNewcomers loads the newcomers on disk.
 func (r *Registry) loadNewcomers() error {
 	r.newcomers = newNewcomers()
 	v := r.settled()

@@ -18,8 +18,8 @@ type Summary struct {
 	Registered time.Time
 	Expires    time.Time
 	Routes     []RouteSummary // in ladder order
-	Every      int            // channels of which each envelope wakes it
-	Mentions   int            // channels of which a mention alone does
+	Every      int            // channels on which each envelope wakes it
+	Mentions   int            // channels on which only a mention does
 	Muted      int            // channels that are silent now
 }
 
@@ -32,8 +32,9 @@ type RouteSummary struct {
 // reasonRevoked is told to the device.
 const reasonRevoked = "ended by the server's operator"
 
-// List returns the registrations above an id, ascending, at most limit of them, those that ended included. next is the
-// id to go on from, 0 if there are no more. One that is damaged is left out.
+// List returns the registrations above an id, ascending, at most limit of them, including
+// those that ended. next is the id to go on from, 0 if there are no more. Damaged ones
+// are left out.
 func (r *Registry) List(after registration.ID, limit int, now time.Time) (all []Summary, next registration.ID, err error) {
 	v := r.settled()
 	var ids []registration.ID

@@ -32,7 +32,8 @@ type Counts struct {
 	Codes       int // challenges on their way
 }
 
-// Counts counts, without reading the disk. What is decided and not written yet counts.
+// Counts counts without reading the disk. Changes that are decided and not written yet
+// count.
 func (r *Registry) Counts() Counts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,7 +43,7 @@ func (r *Registry) Counts() Counts {
 	}
 }
 
-// value reads one; absent is durable.ErrNotFound.
+// value reads the value of a key; if there is none, the error is durable.ErrNotFound.
 func (v reader) value(key []byte) ([]byte, error) {
 	for _, layer := range v.layers {
 		if w, ok := layer[string(key)]; ok {

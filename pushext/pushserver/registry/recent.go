@@ -45,9 +45,9 @@ func (c *recent) keep(reg registration.Registration, changes uint64) {
 	}
 }
 
-// follow follows a write of edits, of which nobody knows what is on disk if it failed.
-// A device that registers or renews is likely to be woken soon, and then need not be
-// read; but what strangers write displaces nobody: it has to listen.
+// follow follows a write of edits; if that failed, nobody knows what is on disk. A device
+// that registers or renews is likely to be woken soon, and then need not be read. Only
+// registrations that listen are kept, so that strangers displace nobody.
 func (c *recent) follow(edits []edit, written bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,14 +21,14 @@ type Record struct {
 	registration.Registration
 	Channels []registration.Channel // ascending by topic
 
-	digest [32]byte  // of the latest change: the same one again is no change
+	digest [32]byte  // of the latest change: the same one again changes nothing
 	due    time.Time // when sweep looks at it: it expires, or its tombstone goes
-	// Proved says that it proved an address once, by a code, if it need be: its own
-	// link is none. Nothing else makes it so, and nothing takes it back. One that
-	// never did gives way first, leaves no tombstone, and is a newcomer.
+	// Proved says that it proved an address once, by a code if one was needed; its own link
+	// does not count. Nothing else sets it, and nothing takes it back. A registration that
+	// never proved one gives way first, leaves no tombstone, and is a newcomer.
 	Proved     bool
 	challenges []challenge
-	filed      [][16]byte // fingerprints of addresses in another spelling, by which an earlier version keeps it
+	filed      [][16]byte // fingerprints of addresses in another spelling, under which an earlier version filed it
 	source     [16]byte   // fingerprint of the whisper.Source it was registered from
 	Root       []byte     // of the capabilities for Notify; may be empty
 	handle     []byte
@@ -54,16 +54,16 @@ func (r *Record) Live() bool {
 	return r.State != registration.Expired && r.State != registration.Terminated
 }
 
-// Listens reports whether envelopes are matched for it: its channels are in the
-// index. One that was confirmed once goes on matching while it proves a new
-// address, and is woken for all of it afterwards.
+// Listens reports whether envelopes are matched for it: its channels are in the index.
+// One that was confirmed once goes on matching while it proves a new address, and is
+// woken for all of that afterwards.
 func (r *Record) Listens() bool {
 	return r.State == registration.Active || r.State == registration.Waiting && r.Proved
 }
 
-// die forgets the addresses, and tells why. One that never proved any keeps
-// nothing but that, for as long as it had to do so: its device learns of it,
-// and it takes no more room than before.
+// die forgets the addresses and keeps the reason. A registration that never proved any
+// keeps nothing else, for as long as it had to prove one: its device learns of it, and it
+// takes no more room than before.
 func (r *Record) die(reason string) {
 	r.State, r.Reason = registration.Dead, reason
 	r.Routes, r.challenges = nil, nil
@@ -74,7 +74,7 @@ func (r *Record) die(reason string) {
 	r.due = r.Expires
 }
 
-// bury makes a tombstone of it: nothing stays but the key, the version and why.
+// bury makes a tombstone of it: nothing stays but the key, the version and the reason.
 func (r *Record) bury(s registration.State, reason string, now time.Time, life time.Duration) {
 	r.Registration = registration.Registration{
 		ID: r.ID, Key: r.Key, Version: r.Version, State: s, Reason: reason,
@@ -202,10 +202,10 @@ func decodeRecord(id registration.ID, b []byte) (*Record, error) {
 	return r, nil
 }
 
-// What the index needs of a record is apart on disk, so that the start of the
-// server reads nothing else: a version byte, the state, whether it never proved
-// an address, the expiry in Unix milliseconds (big-endian), and for each channel
-// the topic, the mode and until when it is muted. It is sealed.
+// The part of a record that the index needs is apart on disk, so that the start of the
+// server reads nothing else: a version byte, the state, whether it never proved an
+// address, the expiry in Unix milliseconds (big-endian), and for each channel the topic,
+// the mode and until when it is muted. It is sealed.
 const (
 	listeningVersion = 1
 	listeningHeader  = 1 + 1 + 1 + 8

@@ -14,14 +14,15 @@ import (
 	"whisperpush/whisper"
 )
 
-// SealedOnly is what a device is told that asks for the plain form where it is refused.
+// SealedOnly is what a device is told if it asks for the plain form where that is
+// refused.
 const SealedOnly = "this server shows push services no hashes: register with a seal key, and not plain"
 
-// Register creates or replaces the registration of a key. It returns what is
-// on disk now, with the errands that are to be sent to addresses that need
-// proof. The same request again changes nothing and returns none. An error
-// is a *registration.Refusal, which leaves everything as it was and comes with the record
-// held, if any; or the disk's.
+// Register creates or replaces the registration of a key. It returns what is on disk now,
+// with the errands to be sent to addresses that need proof. The same request again
+// changes nothing and returns no errands. An error is the disk's, or a
+// *registration.Refusal, which leaves everything as it was and comes with the record
+// held, if any.
 func (r *Registry) Register(key [33]byte, source whisper.Source, g *pushwire.Register, now time.Time) (rec *Record, errands []*registration.Errand, err error) {
 	routes, err := r.checkRoutes(key, g)
 	if err != nil {
@@ -136,7 +137,7 @@ func (c *decision) startChain(rec *Record, start []byte) {
 	c.after = append(c.after, func() { c.ends.Started(rec.ID, rec.Chain, registration.Start(start)) })
 }
 
-// create gives a new registration what is its own.
+// create gives a new registration its id and its collapse secret.
 func (c *decision) create(rec *Record) {
 	rec.ID, rec.Collapse = c.next, randomID()
 	c.counting(func(sign int) { c.next += registration.ID(sign) * c.step() })
@@ -151,7 +152,7 @@ func (r *Registry) step() registration.ID {
 	return registration.ID(r.shard.Count)
 }
 
-// checkRoutes judges what needs no look at other registrations.
+// checkRoutes checks what needs no look at other registrations.
 func (r *Registry) checkRoutes(key [33]byte, g *pushwire.Register) ([]registration.Route, error) {
 	if len(g.Routes) > r.terms.Load().limits.Routes {
 		return nil, registration.Refuse(pushwire.Limit, "%d routes, at most %d", len(g.Routes), r.terms.Load().limits.Routes)

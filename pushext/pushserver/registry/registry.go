@@ -46,7 +46,7 @@ const (
 )
 
 // domainRoot keeps the fingerprints of roots apart, and domainPayer those of keys that
-// paid; they are no prefixes of keys.
+// paid; they are not prefixes of keys.
 const (
 	domainRoot  = 'o'
 	domainPayer = 'p'
@@ -81,7 +81,7 @@ type Registry struct {
 	admission Admission
 	shard     *registration.Shard // nil: there are no others
 
-	turn chan struct{} // holds one: who writes
+	turn chan struct{} // holds one: its sender writes
 
 	// mu is held while a change is decided. It guards the following fields, which
 	// are ahead of the disk by what is in open and writing.
@@ -93,7 +93,7 @@ type Registry struct {
 	newcomers *newcomers
 	sources   lru.BasicLRU[[16]byte, holding] // what the sources asked for last hold
 	saved     bool                            // the database has the record of a snapshot of all this
-	doubt     *group                          // its write failed, and may be on disk all the same; nil if there is none
+	doubt     *group                          // its write failed, but it may be on disk all the same; nil if there is none
 }
 
 // tally is what the registry counts of its records.
@@ -103,15 +103,16 @@ type tally struct {
 	challenged int          // records at prefixChallenged
 }
 
-// Ends is told of registrations that begin and end. It must not call back but for Get and Match.
+// Ends is told of registrations that begin and end. It must not call back, except Get and
+// Match.
 type Ends interface {
-	// Record is the key of what is kept elsewhere for a registration, and deleted in the
-	// same batch as it: whatever crashes, nothing stays behind.
+	// Record is the key of what another package keeps for a registration. It is deleted in
+	// the same batch as the registration, so that whatever crashes, nothing stays behind.
 	Record(id registration.ID) []byte
 	// Started is called after a registration was given the start of a chain.
 	Started(id registration.ID, version uint64, start registration.Start)
-	// Died is called after the provider's word took all addresses of a registration,
-	// and gone after it was removed or became a tombstone.
+	// Died is called after the provider's word took all addresses of a registration, and
+	// Gone after it was removed or became a tombstone.
 	Died(id registration.ID, reason string)
 	Gone(id registration.ID, reason string)
 }
@@ -129,9 +130,9 @@ type Options struct {
 	Registerer    prometheus.Registerer
 }
 
-// Open indexes the channels of all registrations, by a snapshot if there
-// is one, or by reading them in one pass. A record that is found damaged is left out,
-// counted and logged; its device finds out with its next request and registers again.
+// Open indexes the channels of all registrations, from a snapshot if there is one, or by
+// reading them in one pass. A damaged record is left out, counted and logged; its device
+// finds out with its next request and registers again.
 func Open(s *vault.Vault, o Options) (*Registry, error) {
 	r := &Registry{
 		store:     s,
@@ -173,9 +174,9 @@ func Open(s *vault.Vault, o Options) (*Registry, error) {
 	return r, nil
 }
 
-// Match calls fn for every registration that is to be woken for an envelope on
-// a topic: it was confirmed, is not over, and its channel for the topic is in the
-// mode Every and not muted at now. fn must not call back into the registry.
+// Match calls fn for every registration that is to be woken for an envelope on a topic:
+// it was confirmed, has not ended, and its channel for the topic is in the mode Every and
+// not muted at now. fn must not call back into the registry.
 func (r *Registry) Match(t whisper.Topic, now time.Time, fn func(registration.ID)) {
 	r.index.Match(t, now, fn)
 }
@@ -206,7 +207,7 @@ func (r *Registry) Absent(id registration.ID) bool {
 	return err == nil && (rec == nil || !rec.Live())
 }
 
-// Cached is Get of what is in memory, without reading the disk: false says nothing.
+// Cached is Get without the disk. False means "not in memory", not "not registered".
 func (r *Registry) Cached(id registration.ID) (registration.Registration, bool) {
 	reg, ok, _ := r.recent.get(id)
 	return reg, ok

@@ -10,11 +10,12 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// resealBatch bounds the records that one write seals anew.
+// resealBatch bounds the records that one write seals again.
 const resealBatch = 256
 
-// Reseal seals with the disk key of now what was sealed with a former one, while registrations go on, and returns how
-// much it was. The start of a chain is left out in its place: its device is woken without one until it registers again.
+// Reseal seals with the current disk key the records that were sealed with a former one,
+// while registrations go on, and returns how many. The start of a chain is deleted
+// instead: its device is woken without one until it registers again.
 func (r *Registry) Reseal(ctx context.Context) (n int, err error) {
 	if err := r.apply(func(c *decision) error { c.delete(KeySnapshot); return nil }); err != nil {
 		return 0, err
@@ -38,8 +39,8 @@ func (r *Registry) Reseal(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// stale lists some of the keys from one on whose records are sealed with a former key, and where to go on; nil: there
-// are no more.
+// stale lists keys, from one on, whose records are sealed with a former key, and returns
+// where to go on; nil: there are no more.
 func (r *Registry) stale(prefix byte, from []byte) (keys [][]byte, next []byte, err error) {
 	err = r.settled().scanFrom([]byte{prefix}, from, func(key, value []byte) bool {
 		if len(keys) == resealBatch {
@@ -65,7 +66,7 @@ func (c *decision) reseal(keys [][]byte) error {
 		}
 		plain, err := c.store.Open(key, slices.Clone(sealed))
 		switch {
-		case err != nil: // damaged, and told when it is read
+		case err != nil: // damaged, and logged when it is read
 		case key[0] == registration.PrefixChain:
 			c.delete(key)
 		default:

@@ -11,9 +11,9 @@ import (
 	"whisperpush/durable"
 )
 
-// Save writes a snapshot of the index and the counters, if there is none of now:
-// the next start has it instead of reading all registrations. It writes none if
-// memory may differ from the disk. Nothing changes any more.
+// Save writes a snapshot of the index and the counters, unless there is a current one:
+// the next start has it instead of reading all registrations. It writes none if memory
+// may differ from the disk. Nothing changes any more.
 func (r *Registry) Save(ctx context.Context) error {
 	r.turn <- struct{}{}
 	defer func() { <-r.turn }()
@@ -35,15 +35,15 @@ func (r *Registry) Save(ctx context.Context) error {
 	return nil
 }
 
-// restore reads the snapshot; false says that there is none, or none that can be
-// used: then nothing is left of it.
+// restore reads the snapshot; false says that there is none, or none that can be used,
+// which is then removed.
 func (r *Registry) restore() (bool, error) {
 	if r.store.Dir == "" {
 		return false, nil
 	}
 	sealed, err := r.store.Get(KeySnapshot)
 	if errors.Is(err, durable.ErrNotFound) {
-		r.removeSnapshot() // of before a change that a crash followed
+		r.removeSnapshot() // it is older than a change that a crash followed
 		return false, nil
 	}
 	if err != nil {
@@ -57,7 +57,7 @@ func (r *Registry) restore() (bool, error) {
 	if err == nil {
 		return true, nil
 	}
-	r.log.Warn("the index is made of all registrations, as its snapshot is of no use", "err", err)
+	r.log.Warn("the index is rebuilt from all registrations, because its snapshot cannot be used", "err", err)
 	var b durable.Batch
 	b.Delete(KeySnapshot)
 	if err := r.store.Write(&b); err != nil {

@@ -15,14 +15,14 @@ const (
 	// maxRoots bounds the roots that share a handle: each Notify for it tries the
 	// registrations of all of them.
 	maxRoots = 16
-	// maxSourceHoldings bounds the sources whose registrations need not be counted again.
+	// maxSourceHoldings bounds the sources whose holdings are remembered.
 	maxSourceHoldings = 4096
 )
 
-// checkShares checks what a registration shares with those that name the same:
-// the group, the handle, the addresses. Only what it did not have before is
-// checked: a renewal that does not grow is refused for no limit that others may
-// have reached. old is the registration before, nil if there is none that lives.
+// checkShares checks what a registration shares with others: the group, the handle, the
+// addresses. Only what it did not have before is checked, so that a renewal that does not
+// grow is never refused for a limit that others have reached. old is the live
+// registration before it, nil if there is none.
 func (c *decision) checkShares(rec, old *Record) error {
 	if len(rec.Group) > 0 && (old == nil || !bytes.Equal(old.Group, rec.Group)) {
 		all, err := c.members(prefixGroup, c.fingerprint(prefixGroup, rec.Group), c.terms.Load().limits.PerGroup)
@@ -57,9 +57,9 @@ func others(all []member, self registration.ID) []member {
 	return slices.DeleteFunc(all, func(m member) bool { return m.id == self })
 }
 
-// checkHandle checks those that share a handle. Whoever was given a handle may
-// register it, so it is only those of the same root, the owner's own, that count
-// as the same; of other roots there are a few, those that proved an address last.
+// checkHandle checks the registrations that share a handle. Whoever was given a handle
+// may register it, so only those with the same root, the owner's own, count together. A
+// few other roots may share it, and one whose registrations are all newcomers gives way.
 func (c *decision) checkHandle(rec *Record) error {
 	all, err := c.members(prefixHandle, c.fingerprint(prefixHandle, rec.handle), math.MaxInt)
 	if err != nil {
@@ -112,7 +112,7 @@ func (r *Registry) isNewcomer(id registration.ID) bool {
 	return is
 }
 
-// rootOf is the fingerprint of a root that is found by its handle.
+// rootOf is the fingerprint of the root of a registration that was found by its handle.
 func (c *decision) rootOf(m member) ([16]byte, error) {
 	if len(m.value) == 16 {
 		return [16]byte(m.value), nil
@@ -124,8 +124,8 @@ func (c *decision) rootOf(m member) ([16]byte, error) {
 	return c.rootFingerprint(rec), nil
 }
 
-// checkAddress checks those that claim an address. One that has not proven it
-// gives way, whatever else it has proven: so nobody can keep an owner out.
+// checkAddress checks the registrations that claim an address. One that has not proven it
+// gives way, whatever else it has proven, so that nobody can keep an owner out.
 func (c *decision) checkAddress(rec *Record, at int) error {
 	for {
 		all, err := c.members(prefixAddress, c.addressFingerprint(&rec.Routes[at]), math.MaxInt)
@@ -156,9 +156,9 @@ func (c *decision) checkAddress(rec *Record, at int) error {
 	}
 }
 
-// claimant returns who of all has not proven an address, and has waited longest
-// for the code: a claim whose code has expired is worth nothing any more. nil
-// says that all have proven it.
+// claimant returns the one of all that has not proven an address and has waited longest
+// for the code: a claim whose code has expired is worth nothing any more. nil says that
+// all have proven it.
 func (c *decision) claimant(all []member, to *registration.Route) (gives *Record, err error) {
 	var until time.Time
 	for _, m := range all {
@@ -207,9 +207,10 @@ func (c *decision) moveSource(rec, old *Record) error {
 }
 
 // registrationShare is how many registrations a source may hold, and channelShare how
-// many channels: as many as are free, once it has them. So neither ever runs out: if n
+// many channels: as many as are free once it has them. So neither ever runs out: if n
 // sources take all they get, each has one part of n + 1, and one part is left, which a
-// source that has none yet may halve. What newcomers hold counts as free: they give way.
+// source that has none yet may halve. What newcomers hold counts as free, because they
+// give way.
 func (c *decision) registrationShare() int {
 	return min(c.terms.Load().limits.PerSource, c.terms.Load().limits.Registrations-c.count[classLive])
 }
@@ -218,8 +219,8 @@ func (c *decision) channelShare() int {
 	return c.terms.Load().limits.AllChannels - c.channels + c.newcomers.channels
 }
 
-// checkProof checks the share of the source of a registration that was put, and
-// proved its first address: it gives way no more.
+// checkProof checks its source's share for a registration that was put and has proved its
+// first address, because it does not give way any more.
 func (c *decision) checkProof(rec *Record) error {
 	have, err := c.held(rec.source)
 	if err != nil {
@@ -234,8 +235,8 @@ func (c *decision) checkProof(rec *Record) error {
 	return c.checkChannelShare(rec)
 }
 
-// checkChannelShare checks the share of a source, of which a registration was put
-// that has more channels than before, or holds by proof now what it had without.
+// checkChannelShare checks its source's share for a registration that was put and has
+// more channels than before, or now holds by proof what it held without.
 func (c *decision) checkChannelShare(rec *Record) error {
 	have, err := c.held(rec.source)
 	if err != nil {
@@ -289,9 +290,9 @@ func (c *decision) held(source [16]byte) (holding, error) {
 	return have, nil
 }
 
-// makeRoom makes room for a registration that was put: newcomers give way, first
-// those of its own network if that has too many. Its own turn is the refusal of
-// what it asks for. old is the registration before, nil if there is none that lives.
+// makeRoom makes room for a registration that was put: newcomers give way, first those of
+// its own network if that has too many. If its own turn comes, what it asks for is
+// refused. old is the live registration before it, nil if there is none.
 func (c *decision) makeRoom(rec, old *Record) error {
 	if old == nil {
 		have, err := c.held(rec.source)

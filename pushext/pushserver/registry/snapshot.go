@@ -22,17 +22,17 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// A snapshot is the index as it lies in memory, so that a start need not open
-// every registration and index it again. It is a file among the database's own,
-// and a record in the database that says what the file holds. The file is sealed,
-// piece by piece, with AES-256-GCM under a key of its own; the key is in the
-// record, and that is sealed as any other: without the record the file is noise.
+// A snapshot is the index as it lies in memory, so that a start need not open every
+// registration and index it again. It is a file among the database's own, and a record in
+// the database that says what the file holds. The file is sealed, piece by piece, with
+// AES-256-GCM under a key of its own. The key is in the record, which is sealed as any
+// other: without the record the file is noise.
 //
-// The record is written when the file is on disk, and deleted in the batch of the
-// next change of a registration: so there is one only while the file tells what
-// the database holds, whenever a crash comes. Without it, or when the file is
-// not the one it means, all registrations are read. A database that is salvaged
-// gets a new directory, in which there is no file.
+// The record is written when the file is on disk, and deleted in the batch of the next
+// change of a registration. So whenever a crash comes, there is a record only while the
+// file tells what the database holds. Without a record, or if the file is not the one it
+// means, all registrations are read. A database that is salvaged gets a new directory,
+// which has no such file.
 const (
 	snapshotName = "index.snapshot"
 	snapshotTemp = snapshotName + ".tmp" // while it is being written
@@ -41,8 +41,8 @@ const (
 	// snapshotPiece is how many bytes are sealed at a time: few enough to stay in a
 	// core's cache between the file and the index.
 	snapshotPiece = 256 << 10
-	// snapshotMost is how many bytes an array has at most, and how far anything is
-	// counted: more than there can be, and sums of it fit into 64 bits.
+	// snapshotMost bounds the bytes of an array and every count: more than there can be, and
+	// sums of them fit into 64 bits.
 	snapshotMost = 1 << 40
 
 	gcmNonce    = 12
@@ -77,7 +77,7 @@ type snapshot struct {
 	Tail []rlp.RawValue `rlp:"tail"`
 }
 
-// newSnapshot describes an index and what is counted beside it, under a fresh key.
+// newSnapshot describes an index and the counts beside it, with a fresh key.
 func newSnapshot(x *topics.Index, t tally) *snapshot {
 	m := x.Image()
 	s := &snapshot{
@@ -93,8 +93,8 @@ func newSnapshot(x *topics.Index, t tally) *snapshot {
 	return s
 }
 
-// decodeSnapshot reads the record of a file of so many bytes: what it describes
-// is an index, and takes not more memory than that. The error wraps errSnapshot.
+// decodeSnapshot reads the record of a file of so many bytes, and checks that it
+// describes an index that takes no more memory than that. The error wraps errSnapshot.
 func decodeSnapshot(record []byte, size int64) (*snapshot, error) {
 	s := new(snapshot)
 	if err := rlp.DecodeBytes(record, s); err != nil {
@@ -145,7 +145,7 @@ type piece struct {
 	at     int64 // in the file
 }
 
-// pieces divides arrays of an index, those of each apart.
+// pieces divides the arrays of an index, each by itself.
 func pieces(arrays [4][]byte) (of [4][]piece) {
 	number, at := uint64(0), int64(0)
 	for i, array := range arrays {
@@ -158,8 +158,8 @@ func pieces(arrays [4][]byte) (of [4][]piece) {
 	return of
 }
 
-// nonce of a piece is its number: so it cannot be moved. As the record tells how
-// large the file is, none can be left out either.
+// nonce of a piece is its number, so that it cannot be moved. None can be left out
+// either, because the record tells how large the file is.
 func (p piece) nonce() []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, gcmNonce-8, gcmNonce), p.number)
 }
@@ -173,9 +173,8 @@ func (s *snapshot) cipher() (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// writeSnapshot writes the file of a snapshot into dir and returns its record; the
-// file is on disk then, in the place of one that was there. Nothing may change x
-// meanwhile.
+// writeSnapshot writes the file of a snapshot into dir, in place of any former one, and
+// returns its record when the file is on disk. Nothing may change x meanwhile.
 func writeSnapshot(ctx context.Context, dir string, x *topics.Index, t tally) (record []byte, err error) {
 	s := newSnapshot(x, t)
 	temp := filepath.Join(dir, snapshotTemp)
@@ -245,8 +244,8 @@ func readSnapshot(dir string, record []byte) (*topics.Index, tally, error) {
 	return x, s.tally(), nil
 }
 
-// read makes the index that the file holds. All cores read and open the pieces;
-// one of them begins with the slots, which it then finds by their ids.
+// read makes the index that the file holds. All cores read and open the pieces; one of
+// them begins with the slots, and then indexes them by their ids.
 func (s *snapshot) read(f *os.File) (*topics.Index, error) {
 	aead, err := s.cipher()
 	if err != nil {
@@ -282,7 +281,7 @@ func (s *snapshot) read(f *os.File) (*topics.Index, error) {
 	return x, readers.Wait()
 }
 
-// open reads a piece into its place, by way of sealed.
+// open reads a piece into its place, with sealed as a buffer.
 func (p piece) open(f *os.File, aead cipher.AEAD, sealed []byte) error {
 	sealed = sealed[:len(p.plain)+gcmOverhead]
 	if _, err := f.ReadAt(sealed, p.at); err != nil {

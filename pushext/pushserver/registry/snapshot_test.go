@@ -306,7 +306,7 @@ func TestSnapshotDamaged(t *testing.T) {
 			s.stop()
 			damage(s)
 			s.open()
-			require.Contains(t, s.log.String(), "snapshot is of no use")
+			require.Contains(t, s.log.String(), "its snapshot cannot be used")
 			require.Equal(t, 1, bytes.Count(s.log.Bytes(), []byte("\n")))
 			require.False(t, s.restored())
 			require.NoFileExists(t, s.path())

@@ -11,14 +11,14 @@ import (
 	"whisperpush/whisper"
 )
 
-// Kind says how an entry of the registry is tied to a registration: for those who take registrations to other stores, where
-// they may have other ids.
+// Kind says how an entry of the registry is tied to a registration. It is for taking
+// registrations to other stores, where they may have other ids.
 type Kind byte
 
-// What an entry may be.
+// The kinds of entries.
 const (
 	Unknown    Kind = iota
-	Sealed          // of the registration whose id is behind the prefix; sealed under its key
+	Sealed          // of the registration whose id follows the prefix; sealed under its key
 	Filed           // of the registration whose id (8) the key ends with
 	Named           // of the registration whose id (8) the value is
 	Challenged      // of an address
@@ -26,7 +26,8 @@ const (
 	Claimed         // of an address, in a shard alone
 )
 
-// KindOf tells what an entry with a key is. Single records, behind vault.Meta, are Unknown to it.
+// KindOf returns the kind of the entry with a key. Single records, under vault.Meta, are
+// Unknown to it.
 func KindOf(key []byte) Kind {
 	if len(key) == 0 {
 		return Unknown
@@ -85,12 +86,13 @@ func TopicsOf(v *vault.Vault, key, value []byte) ([]whisper.Topic, error) {
 	return topics, nil
 }
 
-// PayerOf is what the value of a Spent entry begins with, of a voucher that a registration key has used.
+// PayerOf is what the value of a Spent entry begins with if a registration key has used
+// the voucher.
 func PayerOf(v *vault.Vault, key [33]byte) [16]byte {
 	return v.Fingerprint([]byte{domainPayer}, key[:])
 }
 
-// Ease adds up what several shards have counted of the challenges of an address.
+// Ease adds up the challenges of an address that several shards have counted.
 func Ease(values [][]byte) (sum []byte) {
 	for _, value := range values {
 		if len(value) == 9 { // see servedSince
@@ -127,7 +129,8 @@ func (c *Contest) Add(shard int, key, value []byte) error {
 	return nil
 }
 
-// Entry is what a store of all registrations has of it, which SettleUnion settles; ok is false if nothing is to be settled.
+// Entry is the entry of a contest in a store of all registrations, for SettleUnion; ok is
+// false if nothing is to be settled.
 func (c *Contest) Entry() (value []byte, ok bool) {
 	return append(binary.BigEndian.AppendUint64(nil, c.latest.At), 0, byte(c.latest.Shard)), c.open
 }
@@ -135,8 +138,9 @@ func (c *Contest) Entry() (value []byte, ok bool) {
 // InUnion tells whether the entry of a claim waits for SettleUnion.
 func InUnion(value []byte) bool { return len(value) == unionClaim }
 
-// SettleUnion settles the claims that shards had not settled when they became one store, of so many of them: whoever had
-// claimed an address last has it, and the others lose it. It is done before anybody may ask for something.
+// SettleUnion settles the claims that so many shards had not settled when they became one
+// store: the registration that claimed an address last keeps it, and the others lose it.
+// It is called before any request is answered.
 func (r *Registry) SettleUnion(shards int) error {
 	for {
 		done, err := r.settleUnion(shards)
@@ -170,7 +174,7 @@ func (r *Registry) settleUnion(shards int) (done bool, err error) {
 	return done, err
 }
 
-// settleOne has all lose an address but those of one shard.
+// settleOne takes an address from all registrations but those of one shard.
 func (c *decision) settleOne(claim registration.Claim, shards int) error {
 	owners, err := c.members(prefixAddress, claim.Address, c.terms.Load().limits.PerAddress*shards)
 	if err != nil {
