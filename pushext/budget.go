@@ -22,8 +22,8 @@ type Quieter interface {
 	Quiet() Budget
 }
 
-// Collapser is implemented by a Provider whose push service delays the
-// notifications of a device that have a CollapseID after there have been many.
+// Collapser is implemented by a Provider whose push service delays notifications with a
+// CollapseID once it has taken many of them for a device.
 type Collapser interface {
 	// Collapsible is how many of them one device may be sent before the service
 	// delays the next; the zero Budget is no limit. The provider sends wake-ups

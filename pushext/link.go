@@ -4,10 +4,10 @@ import (
 	"context"
 )
 
-// Linked is implemented by a Provider that reaches devices over connections
-// which they keep open themselves, with no push service in between. The address of
-// its routes is the registration key (33 bytes, compressed), which the registry
-// checks. It needs no challenge, as every request is signed with it.
+// Linked is implemented by a Provider that reaches devices over connections which they
+// keep open themselves, with no push service in between. The address of its routes is the
+// registration key (33 bytes, compressed), which the registry checks. It needs no
+// challenge, because every request is signed with it.
 type Linked interface {
 	Provider
 

@@ -27,8 +27,8 @@ type bearer struct {
 	issued  time.Time
 }
 
-// token returns the current provider token, or a new one if that is old or the clock
-// was set since, as the current one then names a time at which Apple may refuse it.
+// token returns the current provider token, or a new one if that is old or the clock was
+// set since: it then names a time at which Apple may refuse it.
 func (b *bearer) token(now time.Time) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

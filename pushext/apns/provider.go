@@ -1,14 +1,15 @@
 // Package apns wakes Apple devices through the APNs provider API over HTTP/2.
 //
-// The flow of one Push: gorush's builder makes the notification and its payload,
-// which is posted with a provider token signed by the team's key (bearer.go);
-// status, reason and timestamp become the verdict (verdict.go). The request is
-// posted by a plain http.Client: gorush's client writes a constant host into every
-// request and hides the answer's header, and it is the dispatcher that repeats 5xx.
+// The flow of one Push: gorush's builder makes the notification and its payload, which is
+// posted with a provider token signed by the team's key (bearer.go); status, reason and
+// timestamp become the verdict (verdict.go). The request is posted by a plain
+// http.Client: gorush's client writes a constant host into every request, hides the
+// answer's header, and repeats 5xx, which is the dispatcher's task.
 //
-// A visible notification is an alert with mutable-content: the app's notification
-// service extension opens the payload and replaces the fallback text. Anything else is a background
-// push, which iOS may delay and limits to a few an hour (Quiet). The members of the body stand beside "aps".
+// A visible notification is an alert with mutable-content: the app's notification service
+// extension opens the payload and replaces the fallback text. Anything else is a
+// background push, which iOS may delay and limits to a few an hour (Quiet). The members
+// of the body stand beside "aps".
 package apns
 
 import (
@@ -140,7 +141,7 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
-// Quiet is the limit on background pushes; challenges and dismissals are such.
+// Quiet is the limit on background pushes, which challenges and dismissals are.
 func (p *Provider) Quiet() pushext.Budget { return Background() }
 
 // Background is how many background pushes one device may be sent.

@@ -95,7 +95,7 @@ func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 		}
 		return v
 	case r.reason == apns2.ReasonTooManyRequests, a.Status == http.StatusTooManyRequests && !known:
-		return a.LaterHere(now, v.Reason) // APNs has no limit but that of a device
+		return a.LaterHere(now, v.Reason) // APNs limits only what one device is sent
 	case class == pushext.Retry && known, a.Status >= 500:
 		return a.Later(now, v.Reason)
 	case known:

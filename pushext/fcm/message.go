@@ -57,7 +57,7 @@ var marks = [...]string{slotToken: `"@token@"`, slotCollapse: `"@collapse@"`, sl
 // message encodes the request of projects.messages.send. Its errors may be used as Verdict.Reason.
 func (f *frames) message(n pushext.Notification) ([]byte, error) {
 	s := shape{urgent: n.Urgent, ttl: min(max(n.TTL, 0), MaxTTL)}
-	// If there is nothing to replace: no key, as collapsible messages are throttled.
+	// No key if there is nothing to replace, because collapsible messages are throttled.
 	s.collapsible = n.CollapseID != "" && !n.Unreplaced
 	frame, err := f.frame(s)
 	if err != nil {

@@ -48,9 +48,10 @@ const (
 	// at least before they repeat a request (firebase.google.com/docs/cloud-messaging/scale-fcm).
 	DefaultTimeout = 10 * time.Second
 
-	// Rate is how many messages a second a project sends at most: 600,000 in any
-	// minute, what was saved up included (firebase.google.com/docs/cloud-messaging/throttling-and-quotas),
-	// less one in a hundred, as refused messages count too.
+	// Rate is the most messages a second that a project sends: 600,000 in any minute,
+	// including what was saved up
+	// (firebase.google.com/docs/cloud-messaging/throttling-and-quotas), less one in a
+	// hundred, because refused messages count too.
 	Rate = 9_900
 
 	projectAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:"
@@ -187,10 +188,10 @@ func (p *Provider) Close() { p.access.Close() }
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
 
-// Collapsible is what FCM takes of collapsible messages to one device before it
-// delays them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas:
-// 20 at once, then one in 3 minutes), less four for messages that are not counted:
-// challenges, dismissals, and attempts that arrived although their answer did not.
+// Collapsible is how many collapsible messages to one device FCM takes before it delays
+// them (firebase.google.com/docs/cloud-messaging/throttling-and-quotas: 20 at once, then
+// one in 3 minutes), less four for messages that are not counted: challenges, dismissals,
+// and attempts that arrived although their answer did not.
 func Collapsible() pushext.Budget { return pushext.Budget{Burst: 16, Every: 3 * time.Minute} }
 
 // Collapsible implements pushext.Collapser.

@@ -15,8 +15,8 @@ import (
 // are per minute.
 const quotaPause = time.Minute
 
-// invalidToken is the message by which to tell an invalid token from an invalid
-// payload, as both are INVALID_ARGUMENT. FCM reference, ErrorCode, and
+// invalidToken is the message that tells an invalid token from an invalid payload; both
+// are INVALID_ARGUMENT. FCM reference, ErrorCode, and
 // firebase.google.com/docs/cloud-messaging/manage-tokens.
 const invalidToken = "The registration token is not a valid FCM registration token"
 
@@ -84,9 +84,9 @@ func ofProject(a attempt.Answer) (project bool) {
 }
 
 // verdict judges an answer of projects.messages.send by the table of
-// firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode. The code in FcmError
-// decides where there is one; an HTTP status alone never makes a token dead, as a
-// proxy, a wrong path or a wrong project answers 404 too.
+// firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode. The code in FcmError decides
+// where there is one; an HTTP status alone never makes a token dead, because a proxy, a
+// wrong path or a wrong project answers 404 too.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	is := func(class pushext.Class, reason string) pushext.Verdict {
 		return pushext.Verdict{Class: class, Reason: "fcm " + attempt.Status(a.Status) + reason}

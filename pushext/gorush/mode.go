@@ -17,21 +17,21 @@ import (
 )
 
 const (
-	// trustFor is how long a good reading of gorush's configuration counts while its
-	// connections last. It changes by a restart only, which breaks them, unless there
-	// is a proxy in between.
+	// trustFor is how long a good reading of gorush's configuration counts while gorush's
+	// connections last. The configuration changes only by a restart, which breaks them
+	// unless there is a proxy in between.
 	trustFor = time.Minute
 
-	// distrustFor is how long a bad one answers for pushes, which are then not sent.
+	// distrustFor is how long a bad reading counts; no pushes are sent meanwhile.
 	distrustFor = time.Second
 
 	localQueue = "local" // queue.engine of a gorush that can be in sync mode
 )
 
 // mode keeps what a gorush server says about its configuration. In sync mode gorush
-// answers after the push service has, and otherwise before it has sent anything; the
-// answers do not differ. So an answer without a failure is believed only if the
-// configuration, read after the answer's connection was opened, says sync mode.
+// answers after the push service has, otherwise before it has sent anything; the answers
+// look the same. So an answer without a failure is believed only if the configuration,
+// read after the answer's connection was opened, says sync mode.
 type mode struct {
 	client   *http.Client
 	url      string
@@ -49,7 +49,7 @@ type mode struct {
 type reading struct {
 	asked   time.Time
 	retries int             // how often gorush itself repeats what failed
-	refuse  pushext.Verdict // of every push; without a reason there is nothing against it
+	refuse  pushext.Verdict // the verdict of every push; without a reason nothing is wrong
 	help    error           // why, for the operator
 }
 
@@ -65,7 +65,7 @@ func newMode(client *http.Client, url, platform string, timeout time.Duration) *
 	return m
 }
 
-// traced returns ctx for a push, such that mode learns which connection it uses.
+// traced returns ctx for a push, so that mode learns which connection it uses.
 func (m *mode) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, m.trace)
 }
@@ -90,8 +90,8 @@ func (m *mode) after(ctx context.Context) (reading, error) {
 	return m.since(ctx, opened)
 }
 
-// since is a reading that was asked for at that time or later. Any number of pushes
-// share one request.
+// since is a reading that was asked for at earliest or later. Any number of pushes share
+// one request.
 func (m *mode) since(ctx context.Context, earliest time.Time) (reading, error) {
 	for {
 		m.mu.Lock()
@@ -135,7 +135,7 @@ func (m *mode) ask(ctx context.Context) reading {
 	return r
 }
 
-// configuration is what matters of gorush's.
+// configuration is the part of gorush's configuration that matters.
 type configuration struct {
 	Core struct {
 		Sync *bool `yaml:"sync"`

@@ -1,18 +1,19 @@
-// Package gorush wakes devices through an operator's own gorush server, over its
-// HTTP API. It is for those who run one already; providers fcm and apns see more.
+// Package gorush wakes devices through an operator's own gorush server, over its HTTP
+// API. It is for operators who run one already; providers fcm and apns see more.
 //
-// The flow of one Push: the server's configuration has to tell of sync mode (mode.go);
-// then one notification for one token is posted to /api/push, which answers 200 whatever
-// happened and lists failures as log lines; no line means accepted, a line's text becomes
+// The flow of one Push: the server's configuration has to say sync mode (mode.go); then
+// one notification for one token is posted to /api/push, which answers 200 whatever
+// happened and lists failures as log lines. No line means accepted; a line's text becomes
 // the verdict (verdict.go).
 //
-// What gorush cannot say, this package does not claim. For Huawei it reports nothing
-// when all tokens are invalid, so that platform is refused: use provider hms. Without sync
+// What gorush cannot say, this package does not claim. For Huawei it reports nothing when
+// all tokens are invalid, so that platform is refused: use provider hms. Without sync
 // mode it answers before it sends, with the same words, and no such answer is believed.
-// Words for a dead token that are also those for other missing things are believed, as
-// all deaths are, only while other devices of the provider are reached.
+// Some words for a dead token are also those for other missing things; they are believed,
+// as all deaths are, only while other devices of the provider are reached.
 //
-// The package is held to gorush v1.22.0's own router and clients (testutil/genuinegorush).
+// The package is held to gorush v1.22.0's own router and clients
+// (testutil/genuinegorush).
 package gorush
 
 import (
@@ -57,7 +58,7 @@ type Config struct {
 	Endpoint string // the server's base URL; it must run with core.sync and queue.engine local
 	Platform string // Android or IOS: tokens do not tell
 
-	// ConfigURL is where the server tells its configuration; "" is /api/config below
+	// ConfigURL is where the server serves its configuration; "" is /api/config below
 	// Endpoint.
 	ConfigURL string
 
@@ -121,8 +122,8 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
-// Examine asks the server whether its answers can be believed. The error says what is
-// to be changed, and of what.
+// Examine asks the server whether its answers can be believed. The error says what to
+// change, and where.
 func (p *Provider) Examine(ctx context.Context) error {
 	r, err := p.mode.since(ctx, time.Now())
 	if err != nil {
@@ -247,9 +248,9 @@ func (p *Provider) request(n pushext.Notification, now time.Time) (notify.PushNo
 	return req, nil
 }
 
-// carried is a member of a body in the form in which it survives gorush, which reads
-// every number as a float. FCM has strings only and gets the member's text, as from
-// provider fcm. For Apple a number stays one, unless digits would be lost.
+// carried returns a member of a body in a form that survives gorush, which reads every
+// number as a float. FCM has strings only and gets the member's text, as from provider
+// fcm. For Apple a number stays one, unless digits would be lost.
 func carried(value json.RawMessage, platform string) any {
 	switch {
 	case value[0] == '"':

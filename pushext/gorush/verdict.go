@@ -21,7 +21,7 @@ type failure struct {
 // android are the texts of FCM that gorush passes on, without FCM's codes.
 var android = map[string]failure{
 	"The registration token is not a valid FCM registration token": {pushext.TokenDead, "invalid token"},
-	// Of an unregistered token, and of anything else that FCM did not find, such as a
+	// For an unregistered token, and for anything else that FCM did not find, such as a
 	// project: believed only while others are reached.
 	"Requested entity was not found.": {pushext.TokenDead, "not found"},
 	"NotRegistered":                   {pushext.TokenDead, "NotRegistered"},
@@ -48,12 +48,12 @@ var ios = map[string]failure{
 	"Forbidden":                 {pushext.ProviderBroken, "Forbidden"},
 }
 
-// unavailable are the reasons of APNs with a status of 500 and more, after which alone
-// gorush repeats a push to it.
+// unavailable are the reasons of APNs with a status of 500 and more, the only ones after
+// which gorush repeats a push to it.
 var unavailable = []string{apns2.ReasonInternalServerError, apns2.ReasonServiceUnavailable, apns2.ReasonShutdown}
 
 // verdict judges the answer to one notification for one token, of a server whose
-// configuration is r. A line that is not known is a failure that may pass.
+// configuration is r. An unknown line is a failure that may pass.
 func verdict(a attempt.Answer, platform string, r reading, now time.Time) pushext.Verdict {
 	status := "gorush " + attempt.Status(a.Status)
 	switch {
@@ -68,7 +68,7 @@ func verdict(a attempt.Answer, platform string, r reading, now time.Time) pushex
 	if attempt.Text(object, "success") != "ok" {
 		return pushext.Verdict{Class: pushext.Retry, Reason: "gorush 200 unreadable"}
 	}
-	// Failures are listed in sync mode alone, each try's, the last one's at the end.
+	// Failures are listed in sync mode alone, one for each try, the last one at the end.
 	if failures := texts(object); len(failures) > 0 && !repaired(failures, platform, r.retries) {
 		known := android
 		if platform == IOS {
@@ -79,8 +79,8 @@ func verdict(a attempt.Answer, platform string, r reading, now time.Time) pushex
 		}
 		return pushext.Verdict{Class: pushext.Retry, Reason: "gorush failed-push"}
 	}
-	// Tokens that were taken, and one more for a topic. What is for a platform that is
-	// not enabled it leaves out.
+	// counts is how many tokens were taken, and one more for a topic. Pushes for a platform
+	// that is not enabled are left out.
 	if attempt.Number(object, "counts") < 1 {
 		return pushext.Verdict{Class: pushext.ProviderBroken, Reason: "gorush took nothing"}
 	}
@@ -90,7 +90,8 @@ func verdict(a attempt.Answer, platform string, r reading, now time.Time) pushex
 	return pushext.Verdict{Class: pushext.Delivered, Reason: status}
 }
 
-// texts are the errors in an answer's log lines: one that is empty if no line has any.
+// texts are the errors in an answer's log lines; if there are lines and none has an
+// error, it is one empty text.
 func texts(object gjson.Result) (list []string) {
 	lines := false
 	object.Get("logs").ForEach(func(_, line gjson.Result) bool {
@@ -106,8 +107,8 @@ func texts(object gjson.Result) (list []string) {
 	return list
 }
 
-// repaired reports whether gorush's own repetition did what failed before: the last
-// failure would have been repeated once more, and there is no line of that.
+// repaired reports whether gorush's own repetition succeeded: gorush would have repeated
+// the last failure once more, and there is no line of that.
 func repaired(failures []string, platform string, retries int) bool {
 	return len(failures) <= retries && (platform == Android || slices.Contains(unavailable, failures[len(failures)-1]))
 }

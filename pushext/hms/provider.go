@@ -1,9 +1,9 @@
 // Package hms wakes Huawei devices through HUAWEI Push Kit.
 //
-// The flow of one Push: gorush's builder makes the message, which is posted with
-// an access token bought with the app's secret; the code in the answer becomes the
-// verdict (verdict.go). The client is our own: gorush's does not verify TLS, knows
-// no timeout or context, and hides codes behind a nil error.
+// The flow of one Push: gorush's builder makes the message, which is posted with an
+// access token obtained with the app's secret; the code in the answer becomes the verdict
+// (verdict.go). The client is our own: gorush's does not verify TLS, knows no timeout or
+// context, and hides codes behind a nil error.
 //
 // A message is a data message: the app gets the body as its one data string.
 package hms
@@ -39,10 +39,10 @@ const (
 	// MaxTTL is how long Huawei stores a message, 15 days.
 	MaxTTL = 15 * 24 * time.Hour
 
-	// Rate is how many messages a second an app sends at most. Huawei's bound grows
-	// with the app's users from 6,000 devices in a second, beyond which it answers
-	// 503; AppGallery Connect shows it (developer.huawei.com, "Message Frequency
-	// Control"). Some are left for what was saved up.
+	// Rate is the most messages a second that an app sends. Huawei's limit begins at 6,000
+	// devices a second and grows with the app's users; beyond it Huawei answers 503.
+	// AppGallery Connect shows it (developer.huawei.com, "Message Frequency Control"). Some
+	// are left for what was saved up.
 	Rate = 5_400
 
 	// Huawei's collapse keys are 0 to 100, of which 0 is not encoded. Those of two

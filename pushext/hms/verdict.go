@@ -62,12 +62,12 @@ func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
 		return a.Later(now, "hms "+code)
 	case known:
 		return is(class, code)
-	case code == "80100000": // some tokens are bad, and there was one
+	case code == "80100000": // some tokens are bad, and only one was sent
 		return partial(message, token)
 	case len(code) == 8 && strings.HasPrefix(code, "81"):
 		return a.Later(now, "hms 81")
 	case a.Status == http.StatusTooManyRequests:
-		return a.LaterHere(now, "hms 429") // not among the documented ones: whom it is about is not known
+		return a.LaterHere(now, "hms 429") // not documented, so whom it concerns is unknown
 	case a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "hms "+attempt.Status(a.Status))
 	case code != "":

@@ -1,9 +1,10 @@
-// Package pushy wakes devices through Pushy, which keeps its own connection to
-// Android devices without Google's services.
+// Package pushy wakes devices through Pushy, which keeps its own connection to Android
+// devices without Google's services.
 //
 // The flow of one Push: the body becomes the data of one request to the Send
-// Notifications API, and status and error code become the verdict (verdict.go).
-// The API's key is part of the URL, so no URL, and no error of the HTTP client that holds one, leaves this package.
+// Notifications API, and status and error code become the verdict (verdict.go). The API's
+// key is part of the URL, so no URL, and no error of the HTTP client that holds one,
+// leaves this package.
 package pushy
 
 import (
@@ -94,8 +95,8 @@ func (p *Provider) Close() { p.client.CloseIdleConnections() }
 // Name is the route name.
 func (p *Provider) Name() string { return p.name }
 
-// Check accepts a device token. A topic, which begins with "/topics/", would
-// reach other devices and is none.
+// Check accepts a device token. A topic, which begins with "/topics/", would reach other
+// devices and is not one.
 func (p *Provider) Check(addr pushext.Address) error {
 	switch {
 	case addr.Token == "" || len(addr.Token) > MaxToken:

@@ -14,7 +14,7 @@ import (
 // classes are the error codes that say more than their status. Pushy's public
 // pages give an error a code and a sentence, but no full list.
 var classes = map[string]pushext.Class{
-	"NO_RECIPIENTS":            pushext.TokenDead, // no device has this token, and there was one
+	"NO_RECIPIENTS":            pushext.TokenDead, // no device has this token, and only one was sent
 	"INVALID_PARAM":            pushext.MessageBad,
 	"PAYLOAD_LIMIT_EXCEEDED":   pushext.MessageBad,
 	"INVALID_API_KEY":          pushext.ProviderBroken,
@@ -34,7 +34,7 @@ func verdict(a attempt.Answer, token string, now time.Time) pushext.Verdict {
 	}
 	switch {
 	case a.Status == http.StatusTooManyRequests:
-		return a.LaterHere(now, "pushy 429") // Pushy does not document whom it is about
+		return a.LaterHere(now, "pushy 429") // Pushy does not document whom it concerns
 	case a.Status >= 500, a.Status == http.StatusRequestTimeout:
 		return a.Later(now, "pushy "+attempt.Status(a.Status))
 	case a.Status >= 200 && a.Status < 300 && object.Get("success").Type == gjson.True:
