@@ -58,8 +58,8 @@ func NewAccess(client *http.Client, tokenURL string, timeout time.Duration, form
 func (a *Access) Close() { a.client.CloseIdleConnections() }
 
 // usable returns an access token that can be used at now. It waits for an exchange only
-// when there is none; one near its end, or from before the clock was set, is replaced
-// behind the caller's back. What is signed for an exchange is never kept.
+// when there is none; one near its end, or from before the clock was set, is replaced in
+// the background. What is signed for an exchange is never kept.
 func (a *Access) usable(ctx context.Context, now time.Time) (grant, error) {
 	a.mu.Lock()
 	current, refresh, expiry := a.current, a.refresh, a.expiry
@@ -100,11 +100,11 @@ func (a *Access) forget(token string) {
 	}
 }
 
-// Post sends a JSON body to url with an access token and has judge make the
-// verdict of the answer. An answer for which stale is true says that the token
-// is no longer taken: that alone is worth a second request, with a new token, and
-// only one, for a new token that is refused as well is the account's fault.
-// Without a token or an answer the reason of the verdict begins with kind.
+// Post sends a JSON body to url with an access token; judge makes the verdict of the
+// answer. An answer for which stale is true says that the token is no longer taken. That
+// alone is worth a second request, with a new token, and only one: if a new token is
+// refused as well, the account is at fault. Without a token or an answer the reason of
+// the verdict begins with kind.
 func (a *Access) Post(ctx context.Context, kind, url string, body []byte, stale func(Answer) bool, judge func(Answer, time.Time) pushext.Verdict) pushext.Verdict {
 	for renewed := false; ; renewed = true {
 		granted, err := a.usable(ctx, time.Now())
@@ -198,8 +198,8 @@ func Unauthorised(kind string, err error, now time.Time) pushext.Verdict {
 	return pushext.Verdict{Class: pushext.ProviderBroken, Reason: reason}
 }
 
-// Status is an HTTP status as part of a reason: "other" if nobody has defined
-// it, as reasons are a bounded set whatever a server answers.
+// Status is an HTTP status as part of a reason: "other" if nobody has defined it, because
+// reasons are a bounded set whatever a server answers.
 func Status(status int) string {
 	if http.StatusText(status) == "" {
 		return "other"

@@ -26,18 +26,17 @@ import (
 )
 
 const (
-	// DefaultTimeout ends an attempt that hangs. The promise is 15 s in all: two
-	// attempts, and a phone on 2G that takes 4 s to connect and fetch. Push services
-	// answer within a second, and repeating what did arrive does no harm, for it has
-	// the same id.
+	// DefaultTimeout ends an attempt that hangs. The promise is 15 s in all: two attempts,
+	// and a phone on 2G that takes 4 s to connect and fetch. Push services answer within a
+	// second, and repeating a push that did arrive does no harm, because it has the same id.
 	DefaultTimeout = 5 * time.Second
 
 	// MaxAnswer is how many bytes of a reply are read. Error objects of the
 	// push services are below 2 KiB.
 	MaxAnswer = 16 << 10
 
-	// MaxRetryAfter bounds what a server may ask for, as a wrong clock or
-	// header must not silence a provider for longer than an outage lasts.
+	// MaxRetryAfter bounds what a server may ask for, because a wrong clock or header must
+	// not silence a provider for longer than an outage lasts.
 	MaxRetryAfter = 6 * time.Hour
 
 	// MaxIdle is how many connections to one host are kept: http.Transport's
@@ -85,8 +84,8 @@ func DefaultClient() *http.Client {
 	return Client(transport)
 }
 
-// Members reads the body of a notification as the JSON object that it has to
-// be. The error is fit to be part of a reason.
+// Members reads the body of a notification as the JSON object that it has to be. Its
+// error may be part of a reason.
 func Members(body []byte) (map[string]json.RawMessage, error) {
 	if sealed, ok := pushwire.SealedPart(body); ok { // nearly all are
 		return map[string]json.RawMessage{"v": json.RawMessage(sealedVersion), "p": sealed}, nil

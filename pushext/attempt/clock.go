@@ -7,10 +7,10 @@ import "time"
 // minute.
 const clockStep = 30 * time.Second
 
-// Stepped reports whether the clock was set between two readings of time.Now, or
-// stood still while the computer slept: the times on the wall are then apart by
-// another span than the one that has passed. A token that was signed in between says
-// a time that is wrong, or that nobody knows to be right, and has to be renewed.
+// Stepped reports whether the clock was set between two readings of time.Now, or stood
+// still while the computer slept: the wall clock and the monotonic clock then disagree on
+// how much time has passed. A token signed at the first names a time that is wrong, or not
+// known to be right, and has to be renewed.
 func Stepped(then, now time.Time) bool {
 	passed := now.Sub(then)                   // by the monotonic clock
 	onWall := now.Round(0).Sub(then.Round(0)) // Round(0) leaves the wall clock

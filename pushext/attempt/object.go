@@ -2,10 +2,10 @@ package attempt
 
 import "github.com/tidwall/gjson"
 
-// Object is the JSON object in an answer's body, and whether there is one. What is
-// needed of it is then taken member by member: push services add members without
-// notice, and change the type of those nobody needs, so one that is unknown or of
-// another type must not hide the one that decides.
+// Object is the JSON object in an answer's body, and whether there is one. Its members
+// are then read one by one: push services add members without notice, and change the type
+// of those nobody needs, so a member that is unknown or of another type must not hide the
+// one that decides.
 func (a Answer) Object() (gjson.Result, bool) { return Object(a.Body) }
 
 // Object is Answer.Object of a text that is part of an answer.

@@ -18,14 +18,14 @@ const unwritten = "\"<>\\^`{|}"
 
 const upperHex = "0123456789ABCDEF"
 
-// canonical is the one spelling of a URL that stands for all that lead to the same
-// place: scheme and host in lower case, no default port and no dot behind the host
-// (RFC 3986 section 6.2.3, RFC 6454 section 4), only such characters encoded as have
-// to be (6.2.2.2), no dot segments (6.2.2.3), a path, and no "?" without a query.
-// Addresses are written as package netip writes them.
+// canonical is the one spelling of a URL that stands for all that lead to the same place:
+// scheme and host in lower case, no default port and no dot behind the host (RFC 3986
+// section 6.2.3, RFC 6454 section 4), only those characters encoded that have to be
+// (6.2.2.2), no dot segments (6.2.2.3), a path, and no "?" without a query. Addresses are
+// written as package netip writes them.
 //
-// What a server of its own choice takes for the same is not known here: another
-// query, another case of the path, a doubled slash.
+// What else a server takes for the same is not known here: another query, another case of
+// the path, a doubled slash.
 func canonical(u *url.URL) (string, error) {
 	host, err := canonicalHost(u.Hostname())
 	if err != nil {

@@ -1,11 +1,11 @@
-// Package dialguard keeps requests to addresses that strangers registered away
-// from the operator's own network (server-side request forgery).
+// Package dialguard keeps requests to addresses that strangers registered away from the
+// operator's own network (server-side request forgery).
 //
-// There are two gates. CheckURL judges an endpoint when it is registered, by its
-// text alone, and finds the one spelling of it. Control judges the IP address that a dialer is about to connect to,
-// after name resolution and before the first packet, so neither DNS rebinding nor
-// an odd spelling of an address passes it. The caller adds the rest: no proxy, no
-// redirects, bounded reads, deadlines.
+// There are two gates. CheckURL judges an endpoint when it is registered, by its text
+// alone, and finds the one spelling of it. Control judges the IP address that a dialer is
+// about to connect to, after name resolution and before the first packet, so neither DNS
+// rebinding nor an odd spelling of an address passes it. The caller adds the rest: no
+// proxy, no redirects, bounded reads, deadlines.
 package dialguard
 
 import (
@@ -102,9 +102,9 @@ type Policy struct {
 	Private bool // hosts of private networks and the machine itself, for tests
 }
 
-// CheckURL judges an endpoint by its text, without looking its host up, and returns
-// it in the one spelling that stands for all that lead to the same place. That one
-// passes as well and stays as it is. The error is fit for the registrant: it repeats
+// CheckURL judges an endpoint by its text, without looking up its host, and returns it in
+// the one spelling that stands for all that lead to the same place. That spelling passes
+// as well and stays as it is. The error may be shown to the registrant: it repeats
 // nothing of the endpoint.
 func CheckURL(endpoint string, policy Policy) (*url.URL, error) {
 	u, err := checkURL(endpoint, policy)

@@ -1,15 +1,15 @@
-// Package direct wakes devices with no third party at all: over the connection
-// that they keep to the mailserver.
+// Package direct wakes devices with no third party at all: over the connection that they
+// keep to the mailserver.
 //
-// A device that is signed in over devp2p proves with every request, which its
-// registration key signs, at which end of which link it is. The push server
-// tells (Heard), and a wake-up then goes to that link as a ring: a packet 127 of
-// the push protocol with the same body as any push. Whether the device takes
-// notice is told by its fetch, as with every provider; when it is not there, or
-// does not fetch within Delivery.LinkDelay, its next route is rung.
+// A device on devp2p signs every request with its registration key, which proves that it
+// is at the other end of the link. The push server says so (Heard), and a wake-up then
+// goes to that link as a ring: a packet 127 of the push protocol with the same body as
+// any push. Its fetch shows that the device has taken notice, as with every provider. If
+// the device is not there, or does not fetch within Delivery.LinkDelay, its next route is
+// tried.
 //
-// The package knows links only by their interface, so that a WebSocket or a
-// long HTTPS request can be one as well.
+// The package knows links only by their interface, so that a WebSocket or a long HTTPS
+// request can be one as well.
 package direct
 
 import (
@@ -95,7 +95,7 @@ func (p *Provider) Check(addr pushext.Address) error {
 	return nil
 }
 
-// Lane implements pushext.Laner: a connection that takes nothing holds up itself,
+// Lane implements pushext.Laner: a connection that takes nothing holds up only itself,
 // however many registrations are reached over it.
 func (p *Provider) Lane(addr pushext.Address) string {
 	p.mu.Lock()

@@ -238,8 +238,8 @@ func (h Harness) delivered(t *testing.T) {
 	require.Empty(t, b.Received(other))
 }
 
-// plain sends the largest body of the plain form, of which types survive only
-// if the provider takes care.
+// plain sends the largest body of the plain form, whose types survive only if the
+// provider takes care.
 func (h Harness) plain(t *testing.T) {
 	p, b := h.New(t)
 	n := notification(t, b.Device())

@@ -1,24 +1,24 @@
-// Package webpush wakes browsers and UnifiedPush distributors by the Web Push
-// protocol (RFC 8030): the subscription's endpoint names the push service, the
-// payload is encrypted to the subscription's keys (RFC 8291), and the request is
-// signed with this server's VAPID key (RFC 8292).
+// Package webpush wakes browsers and UnifiedPush distributors by the Web Push protocol
+// (RFC 8030): the subscription's endpoint names the push service, the payload is
+// encrypted to the subscription's keys (RFC 8291), and the request is signed with this
+// server's VAPID key (RFC 8292).
 //
 // The flow of one Push: encrypt the body into a request of fixed size (encrypt.go),
-// authorise it for the endpoint's origin (vapid.go), post it through the guarded
-// dialer (package dialguard) as endpoints come from strangers, and judge the status
+// authorise it for the endpoint's origin (vapid.go), post it through the guarded dialer
+// (package dialguard), because endpoints come from strangers, and judge the status
 // (verdict.go).
 //
-// UnifiedPush suggests (SERV 1.2.0, a SHOULD) that a sender asks a new endpoint by
-// GET for {"unifiedpush":{"version":1}}, so that it cannot be pointed at what is no
-// push service. That is not done here. The guarded dialer refuses what such a
-// request would protect, at every push and not only at the first; the challenge is
-// a stronger proof, of a device that reads what is sent there and not only of a
-// server that says so; browsers' push services answer no GET, and nothing tells
-// their endpoints from a distributor's; and one request more for each registration
-// is one more that a stranger can have this server make.
+// UnifiedPush suggests (SERV 1.2.0, a SHOULD) that a sender asks a new endpoint by GET
+// for {"unifiedpush":{"version":1}}, so that the sender cannot be pointed at something
+// that is not a push service. That is not done here. The guarded dialer refuses what such
+// a request would protect, at every push and not only at the first. The challenge is a
+// stronger proof: of a device that reads what is sent there, and not only of a server
+// that says so. Browsers' push services answer no GET, and nothing tells their endpoints
+// from a distributor's. And one request more for each registration is one more that a
+// stranger can make this server send.
 //
-// An address is {endpoint, [p256dh, auth]}: a point on P-256 in 65 bytes and a
-// secret of 16.
+// An address is {endpoint, [p256dh, auth]}: a point on P-256 in 65 bytes and a secret of
+// 16.
 package webpush
 
 import (
@@ -51,11 +51,11 @@ type Config struct {
 	Key     []byte
 
 	// Contact is where push services find the operator: mailto: and one address, or an
-	// https: URL, RFC 8292 section 2.1. Its domain is one of the public internet, as
-	// Apple's service refuses all pushes of those who name another.
+	// https: URL, RFC 8292 section 2.1. Its domain must be one of the public internet,
+	// because Apple's service refuses all pushes of operators who name another.
 	Contact string
 
-	AllowHTTP    bool // accept http endpoints, as of distributors in a home network
+	AllowHTTP    bool // accept http endpoints, such as those of distributors in a home network
 	AllowPrivate bool // accept hosts of private networks, for test networks
 
 	Timeout  time.Duration // of one attempt, all in all; 0 is attempt.DefaultTimeout
@@ -137,7 +137,7 @@ func (p *Provider) Check(addr pushext.Address) error {
 		return errors.New("the webpush key p256dh is not an uncompressed point on P-256 of 65 bytes")
 	}
 	if len(addr.Keys[1]) != authSize {
-		return fmt.Errorf("the webpush key auth has not %d bytes", authSize)
+		return fmt.Errorf("the webpush key auth has %d bytes, want %d", len(addr.Keys[1]), authSize)
 	}
 	return nil
 }

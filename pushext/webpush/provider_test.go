@@ -146,7 +146,7 @@ func TestCheck(t *testing.T) {
 	keys := n.Address.Keys
 	require.ErrorContains(t, p.Check(pushext.Address{Token: n.Address.Token}), "two keys")
 	require.ErrorContains(t, p.Check(pushext.Address{Token: n.Address.Token, Keys: [][]byte{make([]byte, 65), keys[1]}}), "point on P-256")
-	require.ErrorContains(t, p.Check(pushext.Address{Token: n.Address.Token, Keys: [][]byte{keys[0], keys[1][:15]}}), "16 bytes")
+	require.ErrorContains(t, p.Check(pushext.Address{Token: n.Address.Token, Keys: [][]byte{keys[0], keys[1][:15]}}), "15 bytes, want 16")
 	require.ErrorContains(t, p.Check(pushext.Address{Token: "http" + n.Address.Token[5:], Keys: keys}), "https")
 	key, err := webpush.NewKey()
 	require.NoError(t, err)

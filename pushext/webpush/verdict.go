@@ -12,12 +12,12 @@ import (
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	reason := "webpush " + attempt.Status(a.Status)
 	switch {
-	case a.Status >= 200 && a.Status < 300: // 201, and what services make of it
+	case a.Status >= 200 && a.Status < 300: // 201, and what services answer in its place
 		return pushext.Verdict{Class: pushext.Delivered, Reason: reason}
 	case a.Status == http.StatusNotFound, a.Status == http.StatusGone:
 		return pushext.Verdict{Class: pushext.TokenDead, Reason: reason}
 	case a.Status == http.StatusTooManyRequests, a.Status == http.StatusNotAcceptable:
-		// Of this subscription, as UnifiedPush says. 406 is how Windows' service says it.
+		// It concerns this subscription, as UnifiedPush says. Windows' service says it by 406.
 		return a.LaterHere(now, reason)
 	case a.Status >= 500:
 		return a.LaterHost(now, reason)
