@@ -13,3 +13,4 @@ export { decodeValue, encodeValue } from './device/values.js';
 export { BackupError, type BackupErrorCode, maxBackup, minPassphrase, openBackup, sealBackup } from './backup.js';
 export * from './group/index.js';
 export * from './servers/index.js';
+export * from './inbox/index.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 import { hex, hex0x, utf8 } from '../src/bytes.js';
-import { Device, DeviceError, MemoryStore, newGroup } from '../src/device/index.js';
+import { chatId, Device, DeviceError, MemoryStore, newGroup } from '../src/device/index.js';
 import * as push from '../src/push/index.js';
 import { Envelope, newPrivateKey, publicKeyOf, seal } from '../src/whisper/index.js';
 import { family, registration, texts, work, World } from './device-support.js';
@@ -40,7 +40,7 @@ test('a device registers, confirms, is woken, fetches and shows', async () => {
 	assert.deepEqual([event.seq, event.gap, event.more, event.missing], [1n, false, false, []]);
 	const hash = hex0x(envelope.hash);
 	assert.deepEqual(event.previews, [{
-		chat: 'family', topic: hex0x(family.topic), sender: hex0x(publicKeyOf(alice)), payload: utf8('Dinner is at\nseven.'),
+		chat: 'family', chatId: chatId(family), read: false, topic: hex0x(family.topic), sender: hex0x(publicKeyOf(alice)), payload: utf8('Dinner is at\nseven.'),
 		text: 'Dinner is at seven.', sent: new Date(1_800_000_000_000), claimed: true, profile: undefined, hash, message: hex0x(envelope.message()),
 		link: `whisper:${hex0x(family.topic)}/${hash}`,
 	}]);

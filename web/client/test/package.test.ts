@@ -16,7 +16,7 @@ function reached(entry: string): Set<string> {
 			return;
 		}
 		all.add(name);
-		for (const [, target] of readFileSync(url, 'utf8').matchAll(/^(?:import|export)[^'"]*['"]([^'"]+)['"]/gm)) {
+		for (const [, target] of readFileSync(url, 'utf8').matchAll(/^(?:import|export)[^'";]*['"]([^'"]+)['"]/gm)) {
 			target!.startsWith('.') ? follow(new URL(target!, url)) : all.add(target!);
 		}
 	};

@@ -1,8 +1,9 @@
-import { equal, hex0x, text } from '../bytes.js';
+import { keccak_256 } from '@noble/hashes/sha3.js';
+import { concat, equal, hex, hex0x, text, utf8 } from '../bytes.js';
 import { isProtocolError } from '../errors.js';
 import { type Channel, Mode } from '../push/parts.js';
 import { type Envelope } from '../whisper/envelope.js';
-import { passwordKey, type PrivateKey, type SymmetricKey } from '../whisper/keys.js';
+import { keyFromPassword, passwordKey, type PrivateKey, publicKeyOf, type SymmetricKey } from '../whisper/keys.js';
 import { type Message, openAsymmetric, openSymmetric } from '../whisper/message.js';
 import { formatTopic, type Topic, topicFor } from '../whisper/topic.js';
 import { type Profile, profileOf, sentBy } from './compose.js';
@@ -21,9 +22,35 @@ export interface Chat {
 	readonly mode?: Mode | undefined;
 	/** Silent up to then. */
 	readonly mutedUntil?: Date | undefined;
+	/** What {@link chatId} returned of the key, where `key` cannot be read out; undefined: it is not known. */
+	readonly id?: string | undefined;
 	/** The server is not told of the topic: nothing there wakes the device, and what comes there the history brings. */
 	readonly unlisted?: boolean | undefined;
 }
+
+/**
+ * Names a chat among all others, also those of the same topic, and is the same for everybody who has its
+ * key: the topic, and 8 bytes of the Keccak-256 of what opens the chat, such as
+ * 0x5a4ea131.1f2e3d4c5b6a7988. Throws a TypeError for a chat with a key that cannot be read out and without an `id`.
+ */
+export function chatId(chat: Pick<Chat, 'name' | 'topic' | 'key' | 'identity' | 'id'>): string {
+	const id = idOf(chat);
+	if (id === undefined) {
+		throw new TypeError(`the key of chat "${chat.name}" cannot be read out: give the chat the id that chatId returned before`);
+	}
+	return id;
+}
+
+function idOf({ topic, key, identity, id }: Pick<Chat, 'topic' | 'key' | 'identity' | 'id'>): string | undefined {
+	const opener = identity ? publicKeyOf(identity) : key instanceof Uint8Array ? key : undefined;
+	if (!opener) {
+		return id;
+	}
+	const sum = keccak_256(concat(utf8('whisperpush/2 chat'), topic, opener));
+	return `${formatTopic(topic)}.${hex(sum.subarray(0, chatTagSize))}`;
+}
+
+const chatTagSize = 8;
 
 /**
  * Makes a chat whose members share a password, on the topic of its name unless another is
@@ -33,6 +60,7 @@ export const passwordChat = async (name: string, password: string, topic: Topic 
 	name,
 	topic,
 	key: await passwordKey(password),
+	id: chatId({ name, topic, key: await keyFromPassword(password) }),
 });
 
 /** What a notification shows. */
@@ -41,6 +69,8 @@ export interface Preview {
 	readonly chat: string;
 	/** The topic of the chat, in hexadecimal with 0x. */
 	readonly topic: string;
+	/** Which chat it is, see {@link chatId}; undefined: it has a key that cannot be read out, and no id. */
+	readonly chatId: string | undefined;
 	/** Who signed the message: a compressed public key in hexadecimal with 0x; undefined: nobody did. */
 	readonly sender: string | undefined;
 	/** The message as sent. */
@@ -61,6 +91,8 @@ export interface Preview {
 	 * comes in several envelopes keeps the hash of the first.
 	 */
 	readonly hash: string;
+	/** It was read on another of the user's devices; see `DeviceConfig.complete`. */
+	readonly read: boolean;
 	/** Names what was encrypted, whatever envelope it comes in; in hexadecimal with 0x. */
 	readonly message: string;
 	/** An address for the tap on a notification to open the right message, such as whisper:0x5a4ea131/0x8f…. */
@@ -105,6 +137,8 @@ function previewOf(chat: Chat, envelope: Envelope, m: Message, hash: Uint8Array)
 	return {
 		chat: chat.name,
 		topic,
+		chatId: idOf(chat),
+		read: false,
 		sender: m.signer && hex0x(m.signer),
 		// A copy, so that the preview does not keep the whole answer it came in.
 		payload: m.payload.slice(),

@@ -11,7 +11,7 @@ import { type Asker, type AskOptions, type Exchange } from './ask.js';
 import { type Chat, openWith, type Preview, renamed, topicsOf } from './chat.js';
 import { collect, type MailKey } from './collect.js';
 import { DeviceError, isRefused, refusalOf } from './errors.js';
-import { maxDismissed, maxWaiting, raise } from './state.js';
+import { Inbox, maxDismissed, maxWaiting, raise, type State } from './state.js';
 
 /** How much older than the device's first start an envelope may be and still belong to its history, in seconds: the longest usual lifetime, and what a server lets a clock be off. */
 const historySlack = 600;
@@ -19,6 +19,14 @@ const historySlack = 600;
 const maxFirstHistory = 7 * 24 * 3600;
 /** How many envelopes are asked for at once. */
 const historyPage = 256;
+
+/** A further envelope of a message. In hexadecimal with 0x. */
+export interface Copy {
+	/** Of the envelope. */
+	readonly hash: string;
+	/** As `Preview.message`. */
+	readonly message: string;
+}
 
 /** What a push meant, or what was found without one. */
 export interface DeviceEvent {
@@ -30,6 +38,10 @@ export interface DeviceEvent {
 	readonly previews: readonly Preview[];
 	/** Envelopes whose notification is to be removed, for they were read on another device. In hexadecimal with 0x. */
 	readonly dismissed: readonly string[];
+	/** Envelopes of the device's topics that none of its chats can open, as of a chat whose key comes later; only with `DeviceConfig.complete`. */
+	readonly unopened: readonly Envelope[];
+	/** Further envelopes of messages that the app has or waits for; only with `DeviceConfig.complete`. */
+	readonly copies: readonly Copy[];
 	/** Envelopes that the push named and the server no longer has. */
 	readonly missing: readonly string[];
 	/** Pushes before this one were lost; what they told of is among the previews all the same. */
@@ -46,6 +58,8 @@ export class Draft {
 	readonly seq: bigint;
 	readonly previews = new Map<string, Preview>();
 	readonly dismissed: string[] = [];
+	readonly unopened = new Map<string, Envelope>();
+	readonly copies: Copy[] = [];
 	readonly missing: string[] = [];
 	gap = false;
 	more = false;
@@ -74,6 +88,8 @@ export interface DeliveryParts {
 	readonly asker: Asker;
 	readonly mailKey: (() => Promise<MailKey>) | undefined;
 	readonly chats: () => readonly Chat[];
+	/** See `DeviceConfig.complete`. */
+	readonly complete: boolean;
 }
 
 const outOfRoom = new DeviceError('too-much', 'too many messages wait for the app to say that it has them');
@@ -94,13 +110,16 @@ export class Delivery {
 		for (const { hash } of previews) {
 			this.#given.add(hash.slice(2));
 		}
+		for (const hash of draft.unopened.keys()) {
+			this.#given.add(hash.slice(2));
+		}
 		if (this.#given.size > 2 * maxWaiting) {
 			// Another tab says for the app that it has what is given here.
 			const waiting = new Set(await this.#parts.account.read((s) => s.waiting.map((w) => hex(w.hash))));
 			this.#given.forEach((hash) => waiting.has(hash) || this.#given.delete(hash));
 		}
-		const { kind, seq, dismissed, missing, gap, more, error } = draft;
-		return { kind, seq, previews, dismissed, missing, gap, more, error };
+		const { kind, seq, dismissed, copies, missing, gap, more, error } = draft;
+		return { kind, seq, previews, dismissed, unopened: [...draft.unopened.values()], copies, missing, gap, more, error };
 	}
 
 	/** Takes messages for shown, or read elsewhere. */
@@ -109,15 +128,28 @@ export class Delivery {
 		hashes.forEach((hash) => this.#given.delete(hex(hash)));
 	}
 
+	/** Which of these envelopes were read on another device, as far as the device was told. */
+	async readElsewhere(hashes: readonly Uint8Array[]): Promise<Uint8Array[]> {
+		const { elsewhere, known } = await this.#parts.account.read(({ elsewhere, known }) => ({ elsewhere, known }));
+		const marks = new Inbox({ known, elsewhere } as State);
+		return hashes.filter((hash) => marks.wasRead(hash));
+	}
+
 	/** Adds to an event what was read on another device, whether a push or a reply says so. What the event shows of it is not shown. */
 	async dismiss(hashes: readonly Uint8Array[], event: Draft): Promise<void> {
-		await this.shown(hashes);
+		const { account, complete } = this.#parts;
+		await (complete ? account.inbox((inbox) => hashes.forEach((hash) => inbox.readElsewhere(hash))) : this.shown(hashes));
 		await this.#parts.account.change((s) => {
 			const came = s.dismissed ?? [];
 			s.dismissed = [...came, ...hashes.filter((hash) => !came.some((h) => equal(h, hash)))].slice(-maxDismissed);
 		});
 		for (const hash of hashes.map(hex0x)) {
-			event.previews.delete(hash);
+			const held = event.previews.get(hash);
+			if (held && complete) {
+				event.previews.set(hash, { ...held, read: true });
+			} else {
+				event.previews.delete(hash);
+			}
 			if (!event.dismissed.includes(hash)) {
 				event.dismissed.push(hash);
 			}
@@ -288,6 +320,9 @@ export class Delivery {
 		}
 		const fresh: Uint8Array[] = [];
 		const found: Preview[] = [];
+		const closed: Envelope[] = [];
+		const copies: Copy[] = [];
+		const { complete } = this.#parts;
 		const fits = await this.#parts.account.inbox((inbox, s) => {
 			if (cursor) {
 				if (!inbox.fits(envelopes.length, this.#given)) {
@@ -296,13 +331,21 @@ export class Delivery {
 				s.cursor = encodeCursor(cursor);
 			}
 			for (const [e, message, preview] of opened) {
-				if (!preview) {
+				if (!preview && !complete) {
 					inbox.drop(e.hash);
 					continue;
 				}
 				const hash = inbox.arrived(e.hash, message);
-				if (hash && !event.previews.has(hex0x(hash))) {
-					found.push(renamed(preview, hex0x(hash)));
+				const copy = !hash || !equal(hash, e.hash);
+				if (complete && preview && copy) {
+					copies.push({ hash: hex0x(e.hash), message: hex0x(message) });
+				}
+				if (hash && !event.previews.has(hex0x(hash)) && !event.unopened.has(hex0x(hash)) && (preview || !copy)) {
+					if (preview) {
+						found.push({ ...renamed(preview, hex0x(hash)), read: inbox.wasRead(hash) || inbox.wasRead(e.hash) });
+					} else {
+						closed.push(e);
+					}
 					if (!this.#given.has(hex(hash))) {
 						fresh.push(hash);
 					}
@@ -313,6 +356,8 @@ export class Delivery {
 		if (!fits) {
 			throw outOfRoom;
 		}
+		closed.forEach((e) => event.unopened.set(hex0x(e.hash), e));
+		event.copies.push(...copies);
 		found.forEach((preview) => event.previews.has(preview.hash) || event.previews.set(preview.hash, preview));
 		return fresh;
 	}
@@ -320,7 +365,7 @@ export class Delivery {
 	// What the app was not handed in this run, and waits from before: it was fetched, or
 	// about to be, when the app ended or the link broke.
 	#leftOver(waiting: readonly { hash: Uint8Array }[], event: Draft): Uint8Array[] {
-		return waiting.map((w) => w.hash).filter((hash) => !this.#given.has(hex(hash)) && !event.previews.has(hex0x(hash)));
+		return waiting.map((w) => w.hash).filter((hash) => !this.#given.has(hex(hash)) && !event.previews.has(hex0x(hash)) && !event.unopened.has(hex0x(hash)));
 	}
 
 	// Adds to an event what was left over from before. It asks as a push would or, if the
@@ -344,7 +389,7 @@ export class Delivery {
 				});
 				// The server does not have the others any more.
 				await account.inbox((inbox) =>
-					part.filter((hash) => !event.previews.has(hex0x(hash))).forEach((hash) => inbox.drop(hash)),
+					part.filter((hash) => !event.previews.has(hex0x(hash)) && !event.unopened.has(hex0x(hash))).forEach((hash) => inbox.drop(hash)),
 				);
 			}
 		}

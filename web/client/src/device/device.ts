@@ -43,6 +43,12 @@ export interface DeviceConfig {
 	readonly chats?: readonly Chat[] | undefined;
 	/** Who opens requests of history: the mailserver's password, or the key of its node (`nodeKeyOf`). */
 	readonly mail?: { readonly password: string } | { readonly nodeKey: PublicKey } | undefined;
+	/**
+	 * Hands the app also what a notification does not need: envelopes that no chat can open
+	 * (`DeviceEvent.unopened`), further envelopes of messages (`copies`), and messages that were read on
+	 * another device (`Preview.read`), which it otherwise does not give. An `Inbox` needs it.
+	 */
+	readonly complete?: boolean | undefined;
 	/** Who does the proof of work; undefined: the thread of the device, a few milliseconds at a time. */
 	readonly miner?: Miner | undefined;
 	/** The time, for tests. */
@@ -142,7 +148,7 @@ export class Device {
 			learn: (change) => account.change(change),
 			goOn: (path) => account.goOn(path),
 		});
-		this.#delivery = new Delivery({ account, asker: this.#asker, mailKey: mailKeyOf(config), chats: () => this.#chats });
+		this.#delivery = new Delivery({ account, asker: this.#asker, mailKey: mailKeyOf(config), chats: () => this.#chats, complete: config.complete ?? false });
 	}
 
 	/**
@@ -332,9 +338,9 @@ export class Device {
 	 * taken over.
 	 */
 	async inherit(from: Device): Promise<void> {
-		const { known, since } = await from.#account.read((s) => ({ known: s.known, since: Math.max(s.since, (s.heard ?? 0) - inheritBack) }));
+		const { known, elsewhere, since } = await from.#account.read((s) => ({ known: s.known, elsewhere: s.elsewhere, since: Math.max(s.since, (s.heard ?? 0) - inheritBack) }));
 		await this.#account.inbox((inbox, s) => {
-			inbox.add(known);
+			inbox.add(known, elsewhere);
 			if (since < s.since && isZeroCursor(decodeCursor(s.cursor))) {
 				[s.since, s.begin] = [since, 0];
 			}
@@ -347,6 +353,11 @@ export class Device {
 	 */
 	async shown(hashes: readonly string[]): Promise<void> {
 		await this.#delivery.shown(hashes.map(hashOf));
+	}
+
+	/** Tells which of these envelopes were read on another of the user's devices, as far as a push or a reply has said so; see `DeviceConfig.complete`. */
+	async readElsewhere(hashes: readonly string[]): Promise<string[]> {
+		return (await this.#delivery.readElsewhere(hashes.map(hashOf))).map(hex0x);
 	}
 
 	/**

@@ -6,10 +6,10 @@
  */
 export { type AskOptions } from './ask.js';
 export { bodyOf } from './body.js';
-export { type Chat, passwordChat, type Preview, previewLength } from './chat.js';
+export { type Chat, chatId, passwordChat, type Preview, previewLength } from './chat.js';
 export { type Clock, systemClock } from './clock.js';
 export { compose, maxName, type Profile } from './compose.js';
-export { type DeviceEvent } from './delivery.js';
+export { type Copy, type DeviceEvent } from './delivery.js';
 export { Device, type DeviceConfig, type DeviceStatus, type ListenOptions, newGroup, type Registration } from './device.js';
 export { type DoorOptions, DoorTransport } from './door.js';
 export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';

@@ -76,6 +76,8 @@ export interface State {
 	dismissed?: Uint8Array[];
 	/** The registration is in a group, so that the server may owe the device dismissals. */
 	grouped?: boolean;
+	/** Marks of envelopes that were read elsewhere, of a device that gives them all the same, as `known`; missing: there are none. */
+	elsewhere?: Uint8Array;
 	/** The latest answer by the device's own clock, Unix seconds; missing: there was none. */
 	heard?: number;
 }
@@ -134,6 +136,7 @@ export function readState(held: unknown): State {
 		Array.isArray(state.waiting) &&
 		(state.pushKey === undefined || state.pushKey.length === pushKeySize) &&
 		(state.formerKeys === undefined || Array.isArray(state.formerKeys)) &&
+		(state.elsewhere === undefined || (state.elsewhere instanceof Uint8Array && state.elsewhere.length % markSize === 0)) &&
 		(state.heard === undefined || typeof state.heard === 'number') &&
 		(state.dismissed === undefined || Array.isArray(state.dismissed));
 	if (!whole) {
@@ -163,24 +166,20 @@ export function raise(s: State, field: 'version' | 'seq', value: bigint): void {
 export class Inbox {
 	readonly #state: State;
 	readonly #marks: Set<bigint>;
+	readonly #elsewhere: Set<bigint>;
 
 	constructor(state: State) {
 		this.#state = state;
-		const view = new DataView(state.known.buffer, state.known.byteOffset, state.known.byteLength);
-		this.#marks = new Set();
-		for (let at = 0; at < state.known.length; at += markSize) {
-			this.#marks.add(view.getBigUint64(at));
-		}
+		this.#marks = marksIn(state.known);
+		this.#elsewhere = marksIn(state.elsewhere ?? new Uint8Array(0));
 	}
 
 	/** Writes what changed back to the state. It is called last. */
 	close(): void {
-		// A set keeps the order in which its elements came.
-		const excess = Math.max(0, this.#marks.size - maxShown);
-		const marks = [...this.#marks].slice(excess);
-		const view = new DataView(new ArrayBuffer(marks.length * markSize));
-		marks.forEach((mark, i) => view.setBigUint64(i * markSize, mark));
-		this.#state.known = new Uint8Array(view.buffer);
+		this.#state.known = bytesOf(this.#marks);
+		if (this.#elsewhere.size > 0) {
+			this.#state.elsewhere = bytesOf(this.#elsewhere);
+		}
 	}
 
 	get waiting(): readonly Waiting[] {
@@ -262,10 +261,19 @@ export class Inbox {
 	}
 
 	/** Remembers what another device's marks say. */
-	add(known: Uint8Array): void {
-		for (let at = 0; at + markSize <= known.length; at += markSize) {
-			this.#marks.add(number(known.subarray(at, at + markSize)));
-		}
+	add(known: Uint8Array, elsewhere: Uint8Array = new Uint8Array(0)): void {
+		marksIn(known).forEach((mark) => this.#marks.add(mark));
+		marksIn(elsewhere).forEach((mark) => this.#elsewhere.add(mark));
+	}
+
+	/** Whether an envelope was read elsewhere, of a device that gives it all the same. */
+	wasRead(hash: Uint8Array): boolean {
+		return this.#elsewhere.has(number(hash));
+	}
+
+	/** Remembers that an envelope was read elsewhere, and is given all the same. */
+	readElsewhere(hash: Uint8Array): void {
+		this.#elsewhere.add(number(hash));
 	}
 
 	/** Remembers that the app has a message, or that it was read elsewhere. */
@@ -273,6 +281,23 @@ export class Inbox {
 		this.#marks.add(number(this.find(hash)?.message ?? hash));
 		this.drop(hash);
 	}
+}
+
+function marksIn(bytes: Uint8Array): Set<bigint> {
+	const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+	const marks = new Set<bigint>();
+	for (let at = 0; at < bytes.length; at += markSize) {
+		marks.add(view.getBigUint64(at));
+	}
+	return marks;
+}
+
+function bytesOf(all: ReadonlySet<bigint>): Uint8Array {
+	// A set keeps the order in which its elements came.
+	const marks = [...all].slice(Math.max(0, all.size - maxShown));
+	const view = new DataView(new ArrayBuffer(marks.length * markSize));
+	marks.forEach((mark, i) => view.setBigUint64(i * markSize, mark));
+	return new Uint8Array(view.buffer);
 }
 
 function number(mark: Uint8Array): bigint {

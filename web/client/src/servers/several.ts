@@ -1,3 +1,4 @@
+import { hex0x } from '../bytes.js';
 import { type AskOptions } from '../device/ask.js';
 import { type Chat } from '../device/chat.js';
 import { limited } from '../device/clock.js';
@@ -149,9 +150,11 @@ export class Several {
 		if (event.error === undefined) {
 			from.watch.answered();
 		}
+		const copies = [...event.copies];
 		const previews = event.previews.filter((p) => {
 			const owner = this.#given.get(p.message);
 			if (owner && owner !== from) {
+				copies.push({ hash: p.hash, message: p.message });
 				return false;
 			}
 			if (this.#given.size >= maxGiven) {
@@ -160,7 +163,7 @@ export class Several {
 			this.#given.set(p.message, from);
 			return true;
 		});
-		return { ...event, previews };
+		return { ...event, previews, copies };
 	}
 
 	/** Hands a push to the device that can open it. One that a server sent before it was left is a reason to ask for the history. */
@@ -223,6 +226,27 @@ export class Several {
 			await a.device.inherit(b.device);
 			await b.device.inherit(a.device);
 		}
+	}
+
+	/** What any of the servers has told. */
+	async readElsewhere(hashes: readonly string[]): Promise<string[]> {
+		const told = await Promise.all(this.#places.map(({ device }) => device.readElsewhere(hashes)));
+		return [...new Set(told.flat())];
+	}
+
+	/** Asks one server after the other for what is missing. */
+	async fetch(hashes: readonly string[]): Promise<DeviceEvent> {
+		let event: DeviceEvent | undefined;
+		let missing = hashes;
+		for (const place of this.#places) {
+			const has = this.#take(place, await place.device.fetch(missing, this.#patient()));
+			event = event ? { ...joined({ ...event, missing: [] }, has), missing: has.missing } : has;
+			missing = has.missing;
+			if (missing.length === 0 && has.error === undefined) {
+				break;
+			}
+		}
+		return event!;
 	}
 
 	/** Tells all servers, and fails if none of them was told. */
@@ -312,6 +336,7 @@ function joined(event: DeviceEvent, more: DeviceEvent): DeviceEvent {
 	const both = (a: readonly string[], b: readonly string[]): string[] => [...new Set([...a, ...b])];
 	return {
 		kind: event.kind, seq: event.seq, previews, dismissed: both(event.dismissed, more.dismissed), missing: both(event.missing, more.missing),
+		unopened: [...new Map([...event.unopened, ...more.unopened].map((e) => [hex0x(e.hash), e])).values()], copies: [...event.copies, ...more.copies],
 		gap: event.gap || more.gap, more: event.more || more.more, error: event.error ?? more.error,
 	};
 }
