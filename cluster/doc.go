@@ -10,7 +10,8 @@
 // beat; who joins, leaves or dies changes how many shards each is to have, and shards
 // move (keeper.go). A core wakes nobody while its node does not know that the lease
 // holds, and its writes carry the term of the lease, so that one which was paused and
-// wakes up late changes nothing.
+// wakes up late changes nothing. The same goes for a node whose clock was set to a wrong
+// time: it would end registrations, and let wake-ups expire, which have not (postgres/clock.go).
 //
 // # Requests
 //

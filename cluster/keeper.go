@@ -202,7 +202,7 @@ func (s *Server) hold(c *core) error {
 		switch {
 		case closed(c.ended):
 			return errEnded
-		case left > 0 && l.Owners[c.shard].Node == s.shards.Node():
+		case left > 0 && l.Owners[c.shard].Node == s.shards.Node() && s.shards.Right():
 			return nil
 		}
 		select {

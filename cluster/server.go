@@ -75,8 +75,9 @@ type Server struct {
 
 	mu      sync.Mutex // guards the following fields
 	leases  postgres.Leases
-	held    map[string]bool // providers that the operator wants no attempt through
-	changed chan struct{}   // closed and replaced when leases or cores have changed
+	wrong   *postgres.ClockError // why this node is to have no shards; nil: the clock is right
+	held    map[string]bool      // providers that the operator wants no attempt through
+	changed chan struct{}        // closed and replaced when leases or cores have changed
 }
 
 // New builds a server and listens; nothing is asked of the database before Start.
@@ -129,7 +130,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return fmt.Errorf("start push: %w", err)
 	}
 	leases, err := s.beatOnce(ctx)
-	if err != nil {
+	if !s.aside(err) && err != nil {
 		return fmt.Errorf("start push: %w", err)
 	}
 	var run, beat context.Context
@@ -188,7 +189,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 func (s *Server) beat(ctx context.Context) {
 	tick := time.NewTicker(postgres.BeatEvery)
 	defer tick.Stop()
-	failing := false
+	failing, left, off := false, false, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -197,10 +198,22 @@ func (s *Server) beat(ctx context.Context) {
 		case <-s.soon:
 		}
 		leases, err := s.beatOnce(ctx)
+		aside := s.aside(err)
 		switch {
 		case ctx.Err() != nil:
 			return
+		case aside:
+			s.learn(leases)
+			if !left && len(s.cores()) == 0 {
+				left = s.shards.Leave(ctx) == nil // else its leases end by themselves
+			}
 		case err == nil:
+			left = false
+			if before := off; leases.Ahead.Abs() > postgres.MostSkew != before {
+				off = !before
+				s.log.Warn("the clocks of this computer and of the database server are apart, or agree again; it was the database server's that was set, or nobody is there to tell which is right, so this node goes on",
+					"ahead", leases.Ahead.Round(time.Second), "apart", off)
+			}
 			if failing {
 				s.log.Info("this node's leases of shards are renewed again")
 			}
@@ -213,6 +226,25 @@ func (s *Server) beat(ctx context.Context) {
 	}
 }
 
+// aside notes whether the clock lets this node have shards, and tells whether it does not.
+func (s *Server) aside(err error) bool {
+	var wrong *postgres.ClockError
+	errors.As(err, &wrong)
+	s.mu.Lock()
+	before := s.wrong
+	if err == nil || wrong != nil { // else nothing is known of the clock
+		s.wrong = wrong
+	}
+	s.mu.Unlock()
+	switch {
+	case wrong != nil && before == nil:
+		s.log.Error("this node gives its shards up", "err", wrong)
+	case err == nil && before != nil:
+		s.log.Info("this computer's clock is right again; this node takes shards")
+	}
+	return wrong != nil
+}
+
 // learn notes who has which shard.
 func (s *Server) learn(l postgres.Leases) {
 	s.mu.Lock()
@@ -220,6 +252,7 @@ func (s *Server) learn(l postgres.Leases) {
 	s.leases = l
 	s.wakeLocked()
 	s.mu.Unlock()
+	s.m.ahead.Set(l.Ahead.Seconds())
 	if moved {
 		mine := l.Mine(s.shards.Node())
 		s.log.Info("shards of the registrations", "own", len(mine), "part", l.Part)
@@ -262,8 +295,15 @@ func (s *Server) cores() (list []*core) {
 	return list
 }
 
-// Probe tells whether the shards of this node take what they are given.
+// Probe tells whether the shards of this node take what they are given. The error is a
+// *postgres.ClockError if it is to have none.
 func (s *Server) Probe() error {
+	s.mu.Lock()
+	wrong := s.wrong
+	s.mu.Unlock()
+	if wrong != nil {
+		return wrong
+	}
 	for _, c := range s.cores() {
 		if err := c.server.Probe(); err != nil {
 			return fmt.Errorf("shard %d: %w", c.shard, err)
@@ -317,6 +357,7 @@ func (s *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
 // metrics of a Server.
 type metrics struct {
 	owned    prometheus.Gauge
+	ahead    prometheus.Gauge
 	requests *prometheus.CounterVec // by where: own, other, nowhere
 }
 
@@ -324,6 +365,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		owned: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "whisperpush_cluster_shards", Help: "Shards of the registrations that this node has.",
+		}),
+		ahead: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "whisperpush_cluster_clock_ahead_seconds",
+			Help: "By how much this computer's clock is ahead of the database server's, at least. Beyond 30 s either way a node whose clock was set has no shards.",
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "whisperpush_cluster_requests_total",
@@ -334,7 +379,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		m.requests.WithLabelValues(where)
 	}
 	if r != nil {
-		r.MustRegister(m.owned, m.requests)
+		r.MustRegister(m.owned, m.ahead, m.requests)
 	}
 	return m
 }
@@ -342,6 +387,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 func (m *metrics) unregister(r prometheus.Registerer) {
 	if r != nil {
 		r.Unregister(m.owned)
+		r.Unregister(m.ahead)
 		r.Unregister(m.requests)
 	}
 }

@@ -48,6 +48,9 @@ type Shards struct {
 	keys  []byte
 	until time.Time // of the latest Leases
 	terms uint64    // counts how often the leases have ended before they were renewed
+	clock clock
+	wrong bool   // the clock was found to be wrong, and not right since
+	epoch uint64 // counts how often that was so
 }
 
 // Owner is the node that has a shard.
@@ -59,8 +62,18 @@ type Owner struct {
 // Leases is who has which shard, as of one beat.
 type Leases struct {
 	Owners [ShardCount]Owner
-	Part   int       // how many shards the node is to have
-	Until  time.Time // by this computer's clock: then the node has none any more, unless it was heard of meanwhile
+	Part   int           // how many shards the node is to have
+	Until  time.Time     // by this computer's clock: then the node has none any more, unless it was heard of meanwhile
+	Ahead  time.Duration // by how much this computer's clock is ahead of the database's
+}
+
+// note records who has a shard.
+func (l *Leases) note(shard int, owner Owner) error {
+	if shard < 0 || shard >= ShardCount {
+		return fmt.Errorf("%w: there is a shard %d", ErrForeign, shard)
+	}
+	l.Owners[shard] = owner
+	return nil
 }
 
 // Mine returns which shards a node has.
@@ -77,7 +90,7 @@ func (l Leases) Mine(node int64) (list []int) {
 // at the address. keys are the same for all nodes that may share registrations, and for
 // no others; they are stored as they are.
 func (d *DB) Shards(address string, keys []byte) *Shards {
-	return &Shards{db: d, node: newTerm(), address: address, keys: notNil(keys)}
+	return &Shards{db: d, node: newTerm(), address: address, keys: notNil(keys), clock: newClock()}
 }
 
 // Node is the number of this node.
@@ -98,25 +111,26 @@ func (s *Shards) Check(ctx context.Context) error {
 
 // Beat renews the node's leases and gives it free shards up to its part. The node is to
 // Release what it has above its part. The error wraps ErrOtherKeys or is one of this
-// package's; the leases then go on until they end.
+// package's; the leases then go on until they end. It is a *ClockError if the node is to take
+// no part: then the leases tell what others have, and the node is to Leave.
 func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 	ctx, cancel := context.WithTimeout(ctx, LeaseLife)
 	defer cancel()
+	if l, err := s.agree(ctx); err != nil {
+		return l, err
+	}
 	started := time.Now()
-	rows, err := s.db.pool.Query(ctx, "SELECT a_shard, a_node, an_address, part FROM "+Schema+".shards_beat($1, $2, $3, $4)",
+	rows, err := s.db.pool.Query(ctx, "SELECT a_shard, a_node, an_address, part, "+clockSQL+" FROM "+Schema+".shards_beat($1, $2, $3, $4)",
 		s.node, s.address, s.mark(), LeaseLife.Milliseconds())
 	if err != nil {
 		return l, s.db.fault(err)
 	}
 	var shard, seen int
 	var owner Owner
-	_, err = pgx.ForEachRow(rows, []any{&shard, &owner.Node, &owner.Address, &l.Part}, func() error {
-		if shard < 0 || shard >= ShardCount {
-			return fmt.Errorf("%w: there is a shard %d", ErrForeign, shard)
-		}
-		l.Owners[shard] = owner
+	var at int64
+	_, err = pgx.ForEachRow(rows, []any{&shard, &owner.Node, &owner.Address, &l.Part, &at}, func() error {
 		seen++
-		return nil
+		return l.note(shard, owner)
 	})
 	switch {
 	case err != nil:
@@ -124,9 +138,20 @@ func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 	case seen == 0:
 		return l, ErrOtherKeys
 	}
-	l.Until = started.Add(LeaseLife - leaseMargin)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	l.Ahead = s.clock.measure(at, started)
+	if !s.clock.right() { // it was set meanwhile
+		s.wrongLocked()
+		l.Part = 0
+		return l, &ClockError{l.Ahead}
+	}
+	allowed := time.Duration(0)
+	if l.Ahead.Abs() > MostSkew { // the database's was
+		allowed = l.Ahead
+	}
+	s.clock.note(l.Ahead, allowed)
+	l.Until = started.Add(LeaseLife - leaseMargin)
 	if time.Now().After(s.until) {
 		s.terms++ // others may have had its shards meanwhile
 	}
@@ -141,7 +166,7 @@ func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 func (s *Shards) holds() (term uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.terms, time.Now().Before(s.until)
+	return s.terms, time.Now().Before(s.until) && s.clock.right()
 }
 
 // Release gives a shard back, whose store is closed.
@@ -162,6 +187,7 @@ func shardName(shard int) string { return fmt.Sprintf("push_%02d", shard) }
 // Open opens the store of a shard that the node has the lease of, and keeps every owner
 // before from writing to it. durable.ErrLocked says that the node has no lease of it.
 func (s *Shards) Open(ctx context.Context, shard int) (*Store, error) {
+	epoch, _ := s.era()
 	store, err := s.db.open(ctx, shardName(shard), func(ctx context.Context, store *Store) error {
 		var writes *int64
 		err := s.db.pool.QueryRow(ctx, "SELECT "+Schema+".shards_take($1, $2, $3)", shard, s.node, store.term).Scan(&writes)
@@ -176,7 +202,7 @@ func (s *Shards) Open(ctx context.Context, shard int) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open shard %d in %s: %w", shard, s.db, err)
 	}
-	store.holds = s.holds
+	store.holds, store.era, store.epoch = s.holds, s.era, epoch
 	return store, nil
 }
 

@@ -38,6 +38,9 @@ type Store struct {
 	// holds is Shards.holds; nil: nothing says whether others write as well, and nothing is remembered.
 	holds func() (term uint64, ok bool)
 	cache *cache
+	// era is Shards.era, and epoch what it was when the store was opened; nil: nothing that is written is decided by the clock.
+	era   func() (epoch uint64, right bool)
+	epoch uint64
 
 	ctx    context.Context // until Close
 	cancel context.CancelFunc
@@ -50,12 +53,18 @@ type Store struct {
 	unsure bool  // an attempt failed, and may be committed yet
 
 	mu     sync.Mutex // guards the following fields
-	fenced bool       // another owner has it
+	fenced error      // why nothing is written any more: another owner has it, or what is to be written was decided by a wrong clock
 	closed bool
 	scans  map[*storeScan]struct{}
 }
 
 var _ durable.Store = (*Store)(nil)
+
+// Why a store is not written to any more.
+var (
+	errTaken = fmt.Errorf("it was taken over by another node: %w", durable.ErrLocked)
+	errSet   = errors.New("this computer's clock was set to a wrong time, and what was decided by it is not written")
+)
 
 // storeWrite is a batch that waits to be written.
 type storeWrite struct {
@@ -127,8 +136,8 @@ func (s *Store) usable() error {
 	switch {
 	case s.closed:
 		return durable.ErrClosed
-	case s.fenced:
-		return fmt.Errorf("store %s in %s was taken over by another node: %w", s.name, s.db, durable.ErrLocked)
+	case s.fenced != nil:
+		return fmt.Errorf("store %s in %s: %w", s.name, s.db, s.fenced)
 	}
 	return nil
 }
@@ -293,6 +302,12 @@ func (s *Store) apply(c changes) error {
 		}
 	}
 	var answer string
+	if s.era != nil {
+		if epoch, right := s.era(); !right || epoch != s.epoch {
+			s.lost(errSet)
+			return errors.Join(durable.ErrWrite, s.usable())
+		}
+	}
 	err := s.settle()
 	if err == nil {
 		s.cache.write(c.values)
@@ -308,7 +323,7 @@ func (s *Store) apply(c changes) error {
 		s.cache.wrote(c.values)
 		return nil
 	case answer == "fenced":
-		s.lost()
+		s.lost(errTaken)
 		return errors.Join(durable.ErrWrite, s.usable())
 	default:
 		s.unsure = true
@@ -330,7 +345,7 @@ func (s *Store) settle() error {
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		// Ours may have been set by an attempt that failed before: then it is not next.
-		s.lost()
+		s.lost(errTaken)
 		return s.usable()
 	case err != nil:
 		return err
@@ -340,20 +355,20 @@ func (s *Store) settle() error {
 	return nil
 }
 
-// lost notes that another owner has the store.
-func (s *Store) lost() {
+// lost notes why nothing more is to be written.
+func (s *Store) lost(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.fenced {
-		s.db.log.Error("another node has taken over the store; this one writes no more", "store", s.name)
+	if s.fenced != nil {
+		return
 	}
-	if !s.fenced {
-		close(s.gone)
-	}
-	s.fenced = true
+	s.db.log.Error("nothing more is written to a store", "store", s.name, "err", why)
+	s.fenced = why
+	close(s.gone)
 }
 
-// Lost is closed when another owner has the store: then nothing more can be written.
+// Lost is closed when another owner has the store, or the clock was set to a wrong time: then
+// nothing more can be written.
 func (s *Store) Lost() <-chan struct{} { return s.gone }
 
 // Close implements durable.Store. It waits for what is being written.
