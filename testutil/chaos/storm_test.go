@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"whisperpush/testutil/genuinepostgres"
+	"whisperpush/testutil/wallclock"
 )
 
 // fault is one kind of thing that the storm breaks.
@@ -26,8 +28,16 @@ const (
 	reset                     // a node's connections to the database are reset
 	fullDatabase              // the disk of the primary or of the standby is full
 	fullNode                  // a node's data directory is full, also when it starts
+	wrongClock                // a node's clock is set
 	faults                    // how many there are
 )
+
+// jumps are by how much clocks are set: a little more than what Whisper bears, and what takes
+// messages, wake-ups and registrations to seem too old, or not to have been yet.
+var jumps = []time.Duration{
+	25 * time.Second, -25 * time.Second, 10 * time.Minute, -10 * time.Minute, 5 * time.Hour, -5 * time.Hour,
+	49 * time.Hour, -49 * time.Hour, 45 * 24 * time.Hour, -45 * 24 * time.Hour,
+}
 
 const (
 	// biting is how long a disk is full at most until somebody notices.
@@ -88,6 +98,8 @@ func (w *world) breakThing(what fault, n *node, length time.Duration, choice int
 		w.fillDatabase(length, choice%2 == 1, choice/2%2 == 1)
 	case fullNode:
 		w.fillNode(n, length, choice%2 == 1)
+	case wrongClock:
+		w.setClock(n, length, jumps[choice%len(jumps)])
 	}
 }
 
@@ -227,4 +239,21 @@ func (w *world) fillNode(n *node, length time.Duration, restart bool) {
 	if restart {
 		require.NoError(w.t, n.start(w.password))
 	}
+}
+
+// setClock sets the clock of a node wrong for a while. What an earlier version does then is
+// not this one's to answer for.
+func (w *world) setClock(n *node, length, by time.Duration) {
+	for i := 0; n.earlier != "" && i < len(w.nodes); i++ {
+		n = w.nodes[i]
+	}
+	err := wallclock.Shift(n.pid(), by)
+	if errors.Is(err, wallclock.ErrUnsupported) {
+		fmt.Printf("cluster: the clock of %s is not set: %v\n", n.name, err)
+		return
+	}
+	require.NoError(w.t, err)
+	fmt.Printf("cluster: the clock of %s is wrong by %v, for %v\n", n.name, by, length)
+	pause(w.t.Context(), length)
+	require.NoError(w.t, wallclock.Shift(n.pid(), 0))
 }
