@@ -50,7 +50,7 @@ func TestVerdicts(t *testing.T) {
 			{Says: status(401), Class: retry, Reason: "webpush 401", Scope: pushext.ScopeAddress},
 			{Says: status(403), Class: retry, Reason: "webpush 403", Scope: pushext.ScopeAddress},
 
-			// This message, or what is no push service: redirects are not followed.
+			// This message, or something that is not a push service: redirects are not followed.
 			{Says: status(400), Class: bad, Reason: "webpush 400"},
 			{Says: status(405), Class: bad, Reason: "webpush 405"},
 			{Says: status(413), Class: bad, Reason: "webpush 413"},

@@ -105,8 +105,8 @@ func TestFanOutIsCapped(t *testing.T) {
 	})
 }
 
-// A crash before a crowd is dealt with costs nobody his wake-up, and the cursor
-// does not pass what waits.
+// A crash before a crowd is dealt with costs no device its wake-up, and the cursor
+// does not pass envelopes that wait.
 func TestCrowdSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &scripted{name: "fcm"}

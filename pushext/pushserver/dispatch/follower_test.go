@@ -114,8 +114,8 @@ func TestFollowerOfAnArchiveThatWasReplaced(t *testing.T) {
 	})
 }
 
-// After a recovery the archive has again, under new sequences, what was matched
-// before: it wakes nobody, what was not matched does, and so does what comes.
+// After a recovery the archive has envelopes that were matched before under new
+// sequences: they wake nobody. Those that were not matched do, and so do new ones.
 func TestFollowerPassesOverWhatWasArchivedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &scripted{name: "fcm"}
@@ -177,7 +177,7 @@ func TestFollowerPassesOverWhatWasArchivedAgain(t *testing.T) {
 }
 
 // An envelope that everybody listens to takes several batches, and a crash
-// between them costs nobody his wake-up.
+// between them costs no device its wake-up.
 func TestFanOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const devices = handedOver + 100

@@ -153,9 +153,9 @@ type wired struct{ *scripted }
 
 func (wired) Heard(pushext.Address, pushext.Link) bool { return false }
 
-// A link that was rung does not survive the server: who has not fetched by then is
-// tried through his next route as soon as without the restart, not half a minute
-// later.
+// A link that was rung does not survive the server: a device that has not fetched by
+// then is woken through its next route as soon as without the restart, not half a
+// minute later.
 func TestLadderFromALinkGoesOnAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link, service := wired{&scripted{name: "direct"}}, &scripted{name: "fcm"}

@@ -41,7 +41,7 @@ func within(t *testing.T, p pushext.Budget, pushes []push) {
 	}
 }
 
-// After an outage a push service sees what waits at its rate and not at once;
+// After an outage a push service sees the waiting wake-ups at its rate, not at once;
 // nothing is lost or sent twice, and the order is that of arrival.
 func TestRateAfterAnOutage(t *testing.T) {
 	token := func(i int) string { return fmt.Sprintf("token-%d", i) }

@@ -73,8 +73,8 @@ func TestBreaker(t *testing.T) {
 	require.Zero(t, b.capacity(now))
 	require.False(t, b.failure(now, 100, time.Time{}), "sent before the pause")
 
-	// While what waits can still be in time it is tried every second, and then ever
-	// more seldom.
+	// While waiting wake-ups can still be in time, one is tried every second, and then
+	// less and less often.
 	opened, want := now, time.Second
 	for range 30 {
 		pause := b.until.Sub(now)

@@ -29,8 +29,8 @@ func (o *Outbox) head(t *testing.T, q pushwire.LedgerQuery) (Ledger, bool) {
 	return l, ok
 }
 
-// A head is of what is on disk, and of a moment in which the chain had nothing behind the
-// place up to which all is matched, as it has while a crowd is told.
+// A head covers what is on disk, at a moment when the chain held nothing after the
+// sequence up to which everything is matched, as it does while a crowd is told.
 func TestHeadIsOfWhatIsOnDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := opened(t)

@@ -191,7 +191,7 @@ func (b *small) do(s step) error {
 	return b.Sweep(b.now)
 }
 
-// refusedOnly fails the test for an error that is no refusal.
+// refusedOnly fails the test for an error that is not a refusal.
 func refusedOnly(t require.TestingT, err error) {
 	if _, refused := errors.AsType[*registration.Refusal](err); err != nil && !refused {
 		require.NoError(t, err)
