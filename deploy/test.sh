@@ -24,6 +24,8 @@ need zsh zsh
 need fish fish
 need ansible-playbook ansible-core
 need ansible-lint ansible-lint
+need podman podman
+need crun crun
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -66,6 +68,26 @@ grep '^inbox' "$work/fish" >/dev/null && grep -e '^--datadir' "$work/fish" >/dev
 
 say "the Ansible role"
 deploy/ansible/test.sh "$binary"
+
+# booted PLACE COMMAND… boots systemd in a copy of this system, in which PLACE is /packages; where that cannot be, it says so.
+booted() {
+	local code=0
+	cp -r deploy "$1/deploy"
+	deploy/system.sh "$@" || code=$?
+	[ $code = 77 ] || return $code
+	[ -z "${WHISPERPUSH_TEST_BOOT:-}" ] || return $code # whoever knows that it can be says so
+}
+
+say "the Ansible role, with the service under systemd"
+mkdir "$work/service"
+cp "$binary" "$work/service/wnode"
+booted "$work/service" /packages/deploy/ansible/service.sh
+
+say "the container image's root file system, its entry point and health check"
+mkdir -p "$work/container" "$work/out"
+(eval "$(sed -n "s|^RUN \(go build .*\)|\1|p" deploy/Containerfile | sed "s|/out|$work/out|g")")
+deploy/rootfs.sh "$work/out" "$work/container/image"
+booted "$work/container" /packages/deploy/container.sh
 
 say "the releaser's signature"
 ssh-keygen -q -t ed25519 -N '' -C releases@example.org -f "$work/releaser"
