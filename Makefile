@@ -71,8 +71,8 @@ BEFORE = $(shell git rev-parse -q --verify HEAD~1 >/dev/null 2>&1 && echo -clust
 cluster-short: ## three nodes on PostgreSQL and its standby, broken for 75 s (needs Debian's postgresql)
 	$(GO) test -v -count=1 -timeout 10m ./testutil/chaos -cluster.time 75s -cluster.devices 60 $(BEFORE) $(CLUSTER)
 
-bench-cluster: ## measure one to three nodes on PostgreSQL beside bare loops on the same server, some minutes (needs Debian's postgresql)
-	$(GO) run ./bench -cluster
+bench-cluster: ## measure one to three nodes on PostgreSQL beside bare loops on the same server, some minutes (needs Debian's postgresql); RIVAL=DIRECTORY: also beside XMTP's notification server, of which you bring a checkout
+	$(GO) run ./bench -cluster $(if $(RIVAL),-rival $(RIVAL))
 
 cluster: ## the same with 1,000 devices for a quarter of an hour; CLUSTER=-cluster.seed=N repeats a run
 	$(GO) test -v -count=1 -timeout 1h ./testutil/chaos -cluster.time 15m -cluster.devices 1000 -cluster.every 40ms $(BEFORE) $(CLUSTER)
@@ -83,6 +83,7 @@ lint: ## gofmt, vet, staticcheck
 	cd testutil/genuine && $(GO) vet ./...
 	cd testutil/genuinegorush/server && $(GO) vet ./...
 	cd testutil/genuinestatus/server && $(GO) vet ./...
+	cd testutil/rival/node && $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
 vuln: ## known vulnerabilities in what we call (needs the Internet)

@@ -26,6 +26,7 @@ var clusterBenchmarks = []benchmark{
 	{[]string{"cluster_ring_p50_vs_floor", "cluster_ring_late"}, (*suite).clusterRing},
 	{[]string{"cluster_wakeups_ratio"}, (*suite).clusterWakeups},
 	{[]string{"cluster_memory", "cluster_move_stopped", "cluster_move_killed"}, (*suite).clusterMillion},
+	{[]string{rivalTenth, rivalAll}, (*suite).clusterRival},
 }
 
 // severalNodes is how many nodes there are where it is not said.

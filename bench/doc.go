@@ -6,6 +6,8 @@
 //	go run ./bench                                short sizes, some minutes
 //	go run ./bench -full                          the sizes of docs/performance.md
 //	go run ./bench -cluster                       nodes that share a PostgreSQL server
+//	go run ./bench -cluster -rival DIRECTORY      also beside XMTP's notification server, of which
+//	                                              DIRECTORY is a checkout that you bring
 //	go run ./bench -only wire_ingest_ratio,ring   some of it; names may be cut short
 //
 // It prints a table for people and for each number a line for machines:

@@ -67,6 +67,7 @@ type suite struct {
 	seed     int64
 	dir      string    // all files of the run
 	wnode    string    // our executable
+	rival    string    // checkout of XMTP's notification server; empty: not measured
 	wakeups  string    // file for each wake-up of ring; empty: none
 	progress io.Writer // says what is going on
 	report   *report
@@ -109,6 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	full := flags.Bool("full", false, "the large sizes instead of the short ones")
 	only := flags.String("only", "", "measure only these `NAMES`, comma-separated; a beginning of a name is enough")
 	seed := flags.Int64("seed", 1, "of all envelopes and keys that are made")
+	rivals := flags.String("rival", "", "with -cluster, measure also beside XMTP's notification server, of which this `DIRECTORY` is a checkout")
 	tmp := flags.String("tmp", "", "`DIRECTORY` for the databases, on the disk to be measured (default: the system's)")
 	docs := flags.String("docs", "", "also write the results into performance.md and performance.svg, or cluster.md, in this `DIRECTORY`")
 	note := flags.String("note", "", "a `SENTENCE` about this run, for the documents")
@@ -122,6 +124,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("there is no argument %q; name benchmarks with -only", flags.Arg(0))
+	}
+	if *rivals != "" && !*several {
+		return errors.New("-rival needs -cluster: the rival is measured beside nodes on PostgreSQL")
 	}
 	if *full {
 		size = fullSizes
@@ -149,7 +154,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		defer pprof.StopCPUProfile()
 	}
 
-	s := &suite{sizes: size, seed: *seed, wnode: *wnode, wakeups: *samples, progress: stderr, loads: make(map[genuinenode.Load]string)}
+	s := &suite{sizes: size, seed: *seed, wnode: *wnode, rival: *rivals, wakeups: *samples, progress: stderr, loads: make(map[genuinenode.Load]string)}
 	if s.dir, err = os.MkdirTemp(*tmp, "whisperpush-bench-"); err != nil {
 		return err
 	}
@@ -183,6 +188,8 @@ func command(flags *flag.FlagSet) string {
 			target = "make bench-cluster"
 			rest += " -cluster"
 		case "docs", "note", "tmp", "wnode", "samples", "cpuprofile": // no influence on what is measured
+		case "rival":
+			rest += " -rival DIRECTORY"
 		case "full":
 			target = "make bench-full"
 			fallthrough

@@ -65,6 +65,9 @@ var targets = map[string]target{
 	"cluster_move_stopped":      {"s", 5, true, "one of three nodes with 1 M channels is stopped: until all that is sent then is matched again"},
 	"cluster_move_killed":       {"s", 8, true, "the same when it is killed (3 s of it until it counts as dead)"},
 	"cluster_memory":            {"MiB", 1024, true, "a node's memory with a third of 10 M channels, by calculation"},
+
+	rivalTenth: {"ratio", 3, false, "one of ten envelopes is for a device: envelopes/s until all are told of, ours ÷ XMTP's notification server on the same PostgreSQL"},
+	rivalAll:   {"ratio", 2, false, "the same when every envelope is for another device"},
 }
 
 // met tells whether a value reaches its target.
@@ -107,6 +110,7 @@ type report struct {
 	full    bool // the full sizes
 	cluster bool // of nodes on PostgreSQL
 	results []result
+	left    []string // sentences about what was not measured
 }
 
 func newReport(seed int64, note, command string) *report {
@@ -159,6 +163,9 @@ func (r *report) print(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(w)
+	for _, sentence := range r.left {
+		fmt.Fprintf(w, "%s\n\n", sentence)
+	}
 	for _, res := range r.results {
 		fmt.Fprintf(w, "bench %s %s %s\n", res.name, number(res.value), targets[res.name].unit)
 	}
@@ -189,10 +196,13 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// The results stand between these lines of performance.md, or of cluster.md.
+// The results stand between these lines of performance.md, or of cluster.md, and those of the
+// rival, for which somebody has to bring it, between lines of their own.
 const (
 	resultsBegin = "<!-- results: written by go run ./bench -docs docs -->\n"
 	resultsEnd   = "<!-- end of results -->\n"
+	rivalBegin   = "<!-- results: written by go run ./bench -cluster -rival DIRECTORY -docs docs -->\n"
+	rivalEnd     = "<!-- end of the rival's results -->\n"
 )
 
 // document replaces the results in performance.md and draws performance.svg, or replaces
@@ -206,27 +216,38 @@ func (r *report) document(dir string) error {
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(text), resultsBegin)
-	_, after, ok2 := strings.Cut(rest, resultsEnd)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the results: it needs the lines %q and %q", path, resultsBegin, resultsEnd)
+	beside, own := rivalResults(r.results)
+	page := string(text)
+	for _, part := range []struct {
+		begin, end string
+		results    []result
+	}{{resultsBegin, resultsEnd, own}, {rivalBegin, rivalEnd, beside}} {
+		if len(part.results) == 0 {
+			continue // what is there was measured another time
+		}
+		before, rest, ok := strings.Cut(page, part.begin)
+		_, after, ok2 := strings.Cut(rest, part.end)
+		if !ok || !ok2 {
+			return fmt.Errorf("%s has no place for the results: it needs the lines %q and %q", path, part.begin, part.end)
+		}
+		page = before + part.begin + r.markdown(part.results) + part.end + after
 	}
 	if !r.cluster {
 		if err := r.plot(filepath.Join(dir, "performance.svg")); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(path, []byte(before+resultsBegin+r.markdown()+resultsEnd+after), 0o644)
+	return os.WriteFile(path, []byte(page), 0o644)
 }
 
-func (r *report) markdown() string {
+func (r *report) markdown(results []result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s, `%s`, seed %d. %s. Load average at the end: %s.", r.started.Format(time.DateOnly), r.command, r.seed, r.machine, load())
 	if r.note != "" {
 		b.WriteString(" " + r.note)
 	}
 	b.WriteString("\n\n| name | what | value | target | | behind it |\n|---|---|---|---|---|---|\n")
-	for _, res := range r.results {
+	for _, res := range results {
 		t := r.target(res.name)
 		verdict := "met"
 		if !t.met(res.value) {
