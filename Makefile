@@ -25,6 +25,7 @@ demo-web: build ## a server on this computer alone, with a messenger for browser
 
 test: ## all tests with the race detector, the genuine node and the genuine gorush included
 	$(GO) test -race -shuffle=on -count=1 -timeout 15m ./...
+	cd testutil/rival/node && $(GO) test -race -count=1 ./...
 
 model: ## seeded histories of up to three phones, 20,000 with a modelled server and 2,000 with the real one: crashes, lost and repeated pushes, restored backups; about two minutes
 	GOGC=800 $(GO) test -v -count=1 -timeout 30m -run '^TestModel$$' ./pushext/client/inbox -model.histories 20000 -model.served 2000
