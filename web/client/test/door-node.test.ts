@@ -5,6 +5,8 @@ import { hex0x, utf8 } from '../src/bytes.js';
 import { Device, DoorTransport, isRefused, MemoryStore, nodeKeyOf, passwordChat, providerInfo, applicationServerKey } from '../src/device/index.js';
 import { Code, PayloadKind } from '../src/push/index.js';
 import { DeviceError } from '../src/device/index.js';
+import { type LedgerState, newestOf } from '../src/device/ledger.js';
+import { type State } from '../src/device/state.js';
 import { Town } from './wnode.js';
 
 let town: Town;
@@ -90,6 +92,48 @@ test('a device that is online is rung over its stream, also after the node was a
 	phone.close();
 	friend.close();
 	await assert.rejects(listening, (error) => error instanceof DeviceError && error.code === 'closed');
+});
+
+test('an honest server\'s ledger has what its archive has, and convicts it of nothing', async () => {
+	const doubts: number[] = [];
+	let kept: LedgerState | undefined;
+	class Watched extends MemoryStore {
+		override update(name: string, change: (held: unknown) => unknown): Promise<void> {
+			return super.update(name, (held) => {
+				const next = change(held);
+				const ledger = (next as State | undefined)?.ledger;
+				if (ledger) {
+					kept = structuredClone(ledger);
+					doubts.push(ledger.doubts.length);
+				}
+				return next;
+			});
+		}
+	}
+	const { pushKey, enode, door } = town;
+	const phone = await Device.open({ pushKey, transport: new DoorTransport(door), store: new Watched(), chats: [chat], mail: { nodeKey: nodeKeyOf(enode) } });
+	await phone.register({ routes: [phone.directRoute()] });
+	await phone.status();
+	const friend = await open('friend');
+	const hashes: string[] = [];
+	for (const text of ['owed', 'owed too']) {
+		hashes.push(await write(friend, text));
+		const event = await phone.history();
+		assert.equal(event.error, undefined);
+		assert.ok(event.previews.some((p) => p.text === text));
+		await phone.shown(event.previews.map((p) => p.hash));
+		await phone.status();
+	}
+	assert.ok(kept && kept.heads.length > 0 && newestOf(kept).count >= 2n);
+	assert.ok(Math.max(...doubts) > 0, 'what the history brought was held against the ledger');
+	assert.equal(kept.doubts.length, 0);
+	assert.equal(kept.topics.length, 1);
+	assert.deepEqual([await phone.evidence(), await phone.unproved()], [undefined, 0]);
+	const told = kept.hashes.map(hex0x);
+	assert.ok(kept.base !== undefined || hashes.every((h) => told.includes(h)));
+	await phone.unregister();
+	phone.close();
+	friend.close();
 });
 
 test('a device that is not registered is told so when it listens', async () => {

@@ -2,8 +2,8 @@ import { equal, hex, isZero, text } from '../bytes.js';
 import { isProtocolError } from '../errors.js';
 import { defaultPow, maxFetch } from '../push/limits.js';
 import { type Limits } from '../push/parts.js';
-import { Code, type Reply, type Standing, State as Registration } from '../push/reply.js';
-import { encodeRequest, newRequest, type RequestBody } from '../push/request.js';
+import { Code, type Ledger, type Reply, type Standing, State as Registration } from '../push/reply.js';
+import { encodeRequest, type LedgerQuery, newRequest, type RequestBody } from '../push/request.js';
 import { follow, type Succession } from '../push/succession.js';
 import { openReply, pushTopic, sealRequest } from '../push/sealing.js';
 import { type Envelope } from '../whisper/envelope.js';
@@ -55,6 +55,10 @@ export interface AskerConfig {
 	readonly learn: (change: (s: State) => void) => Promise<void>;
 	/** Keeps that the server goes on with another push key, and returns the one that the device's state has. */
 	readonly goOn: (path: readonly Succession[]) => Promise<PublicKey>;
+	/** What requests ask of the server's ledger; undefined: nothing. */
+	readonly ledger?: (() => Promise<LedgerQuery>) | undefined;
+	/** Takes a head of the ledger that a reply carries, from the server with a push key. */
+	readonly takeHead?: ((s: State, told: Ledger, pushKey: PublicKey) => void) | undefined;
 }
 
 /** Sends a device's requests, and knows what the replies of this run told of the server. */
@@ -162,7 +166,8 @@ export class Asker {
 
 	async #once(body: RequestBody, wanted: readonly Uint8Array[], signal: AbortSignal): Promise<Exchange> {
 		const { registrationKey, miner } = this.config;
-		const request = newRequest(body, this.now());
+		const ledger = await this.config.ledger?.();
+		const request = { ...newRequest(body, this.now()), ...(ledger ? { ledger } : {}) };
 		const sealed = await sealRequest(request, registrationKey, this.pushKey, { pow: this.pow, miner, signal, now: this.now() });
 		const missing = new Set(wanted.map(hex));
 		const envelopes: Envelope[] = [];
@@ -308,6 +313,9 @@ export class Asker {
 			this.#standing(told, told.limits);
 		}
 		await this.config.learn((s) => {
+			if (reply.ledger) {
+				this.config.takeHead?.(s, reply.ledger, this.pushKey);
+			}
 			s.heard = Math.max(s.heard ?? 0, Math.floor(this.config.clock.now() / 1000));
 			if (told) {
 				if (told.epoch !== 0n && told.epoch !== s.epoch) {

@@ -1,6 +1,6 @@
 import { equal, hex, isZero } from '../bytes.js';
 import { isProtocolError } from '../errors.js';
-import { type Complete, decodeComplete, refusalWord, retryAfter } from '../mail/complete.js';
+import { type Complete, decodeComplete, type Proof, refusalWord, retryAfter } from '../mail/complete.js';
 import { type Cursor, isZeroCursor, sameCursor } from '../mail/cursor.js';
 import { encodeMailRequest, type MailRequest, maxClockSkew } from '../mail/request.js';
 import { pushPadding, symmetricPadding } from '../push/limits.js';
@@ -27,6 +27,8 @@ export type MailKey = { readonly key: SymmetricKey } | { readonly to: PublicKey 
 interface Page {
 	readonly envelopes: readonly Envelope[];
 	readonly cursor: Cursor;
+	/** Makes the page a statement of the mailserver; undefined: it was not asked for one, or gave none. */
+	readonly proof: Proof | undefined;
 }
 
 /**
@@ -90,7 +92,7 @@ async function ask(asker: Asker, mailKey: MailKey, request: MailRequest, signal:
 				const end = completeOf(frame.bytes);
 				if (end && equal(end.id, envelope.hash)) {
 					await checkEnd(asker, end, last, signal);
-					return { envelopes, cursor: end.cursor };
+					return { envelopes, cursor: end.cursor, proof: end.proof };
 				}
 				continue;
 			}

@@ -1,4 +1,5 @@
 import { equal, fromHex, hex, hex0x } from '../bytes.js';
+import { type Proof } from '../mail/complete.js';
 import { type Cursor, decodeCursor, encodeCursor, isZeroCursor, zeroCursor } from '../mail/cursor.js';
 import { everythingSince, exactly, maxMailHashes, maxTopics } from '../mail/request.js';
 import { type Payload, PayloadKind } from '../push/payload.js';
@@ -11,6 +12,8 @@ import { type Asker, type AskOptions, type Exchange } from './ask.js';
 import { type Chat, openWith, type Preview, renamed, topicsOf } from './chat.js';
 import { collect, type MailKey } from './collect.js';
 import { DeviceError, isRefused, refusalOf } from './errors.js';
+import { isPageSigned } from './evidence.js';
+import { doubt } from './ledger.js';
 import { Inbox, maxDismissed, maxWaiting, raise, type State } from './state.js';
 
 /** How much older than the device's first start an envelope may be and still belong to its history, in seconds: the longest usual lifetime, and what a server lets a clock be off. */
@@ -251,10 +254,12 @@ export class Delivery {
 		}
 		await this.#recover(event, options);
 		const { cursor, lower } = await this.#place(options);
+		const proved = await account.read((s) => s.ledger !== undefined);
 		const request = {
 			...everythingSince(cursor),
 			lower,
 			limit: historyPage,
+			...(proved ? { prove: true as const } : {}),
 			// One cursor serves one question: with very many topics it is for whatever the
 			// filter of them covers, which is some traffic more.
 			...(topics.length > maxTopics ? { bloom: mergeBlooms(topics.map(topicBloom)) } : { topics }),
@@ -263,6 +268,7 @@ export class Delivery {
 		try {
 			await collect(asker, await mailKey(), request, options, async (page) => {
 				fresh.push(...(await this.deliver(page.envelopes, event, page.cursor)));
+				await this.#answered(page.envelopes, page.cursor, page.proof);
 			});
 			await account.change((s) => (s.behind = false));
 		} catch (error) {
@@ -276,6 +282,18 @@ export class Delivery {
 			if (active && (fresh.length > 0 || (grouped && event.seq === 0n))) {
 				await new Draft().attempt(() => this.#receipt(fresh, event, options)); // else the next push names them, and fetching them is the receipt
 			}
+		}
+	}
+
+	// Takes note of what the mailserver has by its own word, which its ledger has to have as well.
+	async #answered(envelopes: readonly Envelope[], { log, seq }: Cursor, proof: Proof | undefined): Promise<void> {
+		const { account, asker } = this.#parts;
+		if (!proof || envelopes.length === 0) {
+			return;
+		}
+		const page = { log: log.slice(), after: proof.after, upTo: seq, at: proof.at, hashes: envelopes.map((e) => e.hash.slice()), signature: proof.signature };
+		if (isPageSigned(page, (by) => by(asker.pushKey))) {
+			await account.change((s) => s.ledger && doubt(s.ledger, page, envelopes));
 		}
 	}
 

@@ -1,12 +1,13 @@
-import { fromHex, hex0x, random } from '../bytes.js';
+import { equal, fromHex, hex0x, random } from '../bytes.js';
 import { malformed, ProtocolError } from '../errors.js';
 import { decodeCursor, isZeroCursor } from '../mail/cursor.js';
 import { chainStart } from '../push/chain.js';
 import { sealPublicKey } from '../push/hpke.js';
 import { hashSize, maxGroup } from '../push/limits.js';
 import { namesBoth, openPayload, type Payload, PayloadKind } from '../push/payload.js';
+import { isHeadSigned, ledgerId } from '../push/ledger.js';
 import { type Capability, confirmation, notification } from '../push/proofs.js';
-import { Code, type StatusReply } from '../push/reply.js';
+import { Code, type Ledger, type StatusReply } from '../push/reply.js';
 import { encodeRequest, newRequest, type NotifyType, type Preferences, type RequestBody, type Route } from '../push/request.js';
 import { keyFromPassword, newPrivateKey, parsePublicKey, type PublicKey, publicKeyOf } from '../whisper/keys.js';
 import { mineHere, type Miner } from '../whisper/miner.js';
@@ -20,6 +21,8 @@ import { type Clock, limited, systemClock, until } from './clock.js';
 import { type MailKey } from './collect.js';
 import { Delivery, type DeviceEvent, Draft } from './delivery.js';
 import { DeviceError, isRefused, refusalOf } from './errors.js';
+import { type Evidence } from './evidence.js';
+import { newestOf, takeHead } from './ledger.js';
 import { nextVersion, type State } from './state.js';
 import { MemoryStore, type Store } from './store.js';
 import { type Transport } from './transport.js';
@@ -147,6 +150,8 @@ export class Device {
 			life: this.#life.signal,
 			learn: (change) => account.change(change),
 			goOn: (path) => account.goOn(path),
+			ledger: () => account.read(({ ledger }) => ({ secret: ledger?.secret ?? new Uint8Array(0), count: ledger ? newestOf(ledger).count : 0n })),
+			takeHead: (s, told, key) => this.#takeHead(s, told, key),
 		});
 		this.#delivery = new Delivery({ account, asker: this.#asker, mailKey: mailKeyOf(config), chats: () => this.#chats, complete: config.complete ?? false });
 	}
@@ -382,7 +387,7 @@ export class Device {
 	 */
 	async notify(by: Capability, hash: string, type: NotifyType, options: AskOptions = {}): Promise<void> {
 		const body = notification(by, hashOf(hash), type, this.pushKey);
-		const stranger = new Asker({ ...this.#asker.config, pushKey: this.pushKey, registrationKey: newPrivateKey(), learn: () => Promise.resolve() });
+		const stranger = new Asker({ ...this.#asker.config, pushKey: this.pushKey, registrationKey: newPrivateKey(), learn: () => Promise.resolve(), ledger: undefined });
 		[stranger.offset, stranger.pow] = [this.#asker.offset, this.#asker.pow];
 		await this.#inTurn(options, async (o) => accepted('notify', await stranger.ask(body, o)));
 	}
@@ -477,6 +482,38 @@ export class Device {
 				await clock.sleep(pause / 2 + (Math.random() * pause) / 2, signal);
 			}
 		});
+	}
+
+	/**
+	 * What convicts the server of having withheld a wake-up, for everybody to verify (`encodeEvidence`);
+	 * undefined: there is none. The newest is kept with the account. A device finds it by itself: a history brings what it
+	 * was not woken for, and the heads of the server's ledger, which replies carry, either have that or not.
+	 */
+	evidence(): Promise<Evidence | undefined> {
+		return this.#account.read((s) => s.evidence);
+	}
+
+	/**
+	 * Counts the envelopes that a history brought, that the server's ledger did not have, and of which that ended
+	 * before it had to. An honest server does so now and then; one that withholds and will not be convicted has to do it
+	 * each time.
+	 */
+	unproved(): Promise<number> {
+		return this.#account.read((s) => s.unproved ?? 0);
+	}
+
+	#takeHead(s: State, told: Ledger, pushKey: PublicKey): void {
+		if (!isHeadSigned(told, ledgerId(told.secret), pushKey, told.signature)) {
+			return; // the server has not signed it
+		}
+		const cursor = decodeCursor(s.cursor);
+		const read = equal(cursor.log, told.log) ? cursor.seq : 0n;
+		const { state, unproved, evidence } = takeHead(s.ledger, told, this.#chats, pushKey, read);
+		s.ledger = state;
+		s.unproved = (s.unproved ?? 0) + unproved;
+		if (evidence) {
+			s.evidence = evidence;
+		}
 	}
 
 	/** Ends what is under way, which rejects with a DeviceError, `closed`, and every later call. The registration stays. */

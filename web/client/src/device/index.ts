@@ -13,6 +13,7 @@ export { type Copy, type DeviceEvent } from './delivery.js';
 export { Device, type DeviceConfig, type DeviceStatus, type ListenOptions, newGroup, type Registration } from './device.js';
 export { type DoorOptions, DoorTransport } from './door.js';
 export { DeviceError, type DeviceErrorCode, isRefused } from './errors.js';
+export { decodeEvidence, encodeEvidence, type Evidence, type SignedHead, type SignedPage, whyUnproved } from './evidence.js';
 export { applicationServerKey, type DiscoveredServer, providerInfo, readOffer } from './offers.js';
 export { nodeKeyOf, tokenRoute, webPushRoute, type WebPushSubscription } from './routes.js';
 export { SealedStore } from './sealed-store.js';

@@ -4,6 +4,8 @@ import { newSealKey } from '../push/hpke.js';
 import { pushKeySize } from '../push/limits.js';
 import { newPrivateKey } from '../whisper/keys.js';
 import { DeviceError } from './errors.js';
+import { type Evidence } from './evidence.js';
+import { isSound, type LedgerState } from './ledger.js';
 
 /**
  * How many messages wait at most for the app to say that it has them. It is more than a
@@ -78,6 +80,12 @@ export interface State {
 	grouped?: boolean;
 	/** Marks of envelopes that were read elsewhere, of a device that gives them all the same, as `known`; missing: there are none. */
 	elsewhere?: Uint8Array;
+	/** What the server has signed of what it owes the device; missing: nothing. */
+	ledger?: LedgerState;
+	/** The newest that convicts the server; missing: there is none. */
+	evidence?: Evidence;
+	/** Envelopes that could have convicted it, and whose ledger ended before. */
+	unproved?: number;
 	/** The latest answer by the device's own clock, Unix seconds; missing: there was none. */
 	heard?: number;
 }
@@ -137,6 +145,7 @@ export function readState(held: unknown): State {
 		(state.pushKey === undefined || state.pushKey.length === pushKeySize) &&
 		(state.formerKeys === undefined || Array.isArray(state.formerKeys)) &&
 		(state.elsewhere === undefined || (state.elsewhere instanceof Uint8Array && state.elsewhere.length % markSize === 0)) &&
+		(state.ledger === undefined || isSound(state.ledger)) &&
 		(state.heard === undefined || typeof state.heard === 'number') &&
 		(state.dismissed === undefined || Array.isArray(state.dismissed));
 	if (!whole) {

@@ -34,7 +34,7 @@ export interface Complete {
 
 /**
  * Makes an end mark a statement that the mailserver cannot deny: what it sent is in its
- * log, behind `after` and not behind the mark's cursor. Nothing here checks it.
+ * log, behind `after` and not behind the mark's cursor. `isStatementSigned` checks it.
  */
 export interface Proof {
 	/** The receive sequence behind which the answer begins. */

@@ -31,3 +31,4 @@ export {
 	maxMailPayload,
 	maxTopics,
 } from './request.js';
+export { isStatementSigned, type Statement } from './statement.js';

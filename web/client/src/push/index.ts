@@ -59,3 +59,4 @@ export {
 } from './request.js';
 export { openReply, openRequest, pushTopic, sealReply, sealRequest, type SealRequestOptions } from './sealing.js';
 export { follow, newSuccession, type Succession, verifySuccession } from './succession.js';
+export { chainNext, type Head, isHeadSigned, ledgerId, ledgerTopics, topicLeaf, topicLeaves, topicSalt } from './ledger.js';

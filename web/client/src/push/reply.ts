@@ -245,7 +245,7 @@ export type ReplyBody = RegisterReply | StatusReply | FetchReply | ClockReply | 
 
 /**
  * A signed head of what the server has matched for the registration, and the end of its
- * chain. docs/protocol.md tells how the signature is checked; this package does not.
+ * chain. `isHeadSigned` checks the signature.
  */
 export interface Ledger {
 	/** 16 bytes. */

@@ -80,17 +80,22 @@ export function follow(pushKey: PublicKey, listed: readonly Succession[]): Succe
 const fields = (s: Succession): Uint8Array =>
 	rlp.list([rlp.string(s.former), rlp.string(s.next), rlp.uint(s.begun), rlp.uint(s.until), rlp.string(s.signature), rlp.string(s.consent)]);
 
+/** Returns a succession alone, as it is in a reply. */
+export const encodeSuccession = fields;
+
+/** Undoes {@link encodeSuccession}. It checks no signature. Throws a ProtocolError. */
+export const decodeSuccession = (bytes: Uint8Array): Succession => readFields(Reader.open(bytes, 'succession', false));
+
 export const encodeSuccessions = (all: readonly Succession[]): Uint8Array => rlp.list(all.map(fields));
 
 export const readSuccessions = (reader: Reader): Succession[] =>
-	reader.items('successions', maxSuccessions, (list) => {
-		const r = list.list('succession');
-		return {
-			former: r.fixed('former push key', pushKeySize),
-			next: r.fixed('next push key', pushKeySize),
-			begun: r.uint('begin of a push key'),
-			until: r.uint('end of a push key'),
-			signature: r.fixed('signature', signatureSize),
-			consent: r.fixed('consent', signatureSize),
-		};
-	});
+	reader.items('successions', maxSuccessions, (list) => readFields(list.list('succession')));
+
+const readFields = (r: Reader): Succession => ({
+	former: r.fixed('former push key', pushKeySize),
+	next: r.fixed('next push key', pushKeySize),
+	begun: r.uint('begin of a push key'),
+	until: r.uint('end of a push key'),
+	signature: r.fixed('signature', signatureSize),
+	consent: r.fixed('consent', signatureSize),
+});
