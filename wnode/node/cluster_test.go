@@ -26,11 +26,17 @@ import (
 // connected to no other.
 func newClusterOf(t *testing.T, n int, providers ...config.Provider) []*world {
 	t.Helper()
+	return newClusterWith(t, n, func(cfg *config.Config) { cfg.Push.Provider = append(cfg.Push.Provider, providers...) })
+}
+
+// newClusterWith is newClusterOf of nodes with settings that set changes.
+func newClusterWith(t *testing.T, n int, set func(*config.Config)) []*world {
+	t.Helper()
 	_, store, passwordFile, _ := onDatabase(t)
 	var nodes []*world
 	for i := range n {
 		w := newWorld(t)
-		w.cfg.Push.Provider = append(w.cfg.Push.Provider, providers...)
+		set(&w.cfg)
 		if i > 0 {
 			w.fcm, w.cfg.Push.Provider = nodes[0].fcm, nodes[0].cfg.Push.Provider
 			for _, name := range []string{"pushkey", "push.disk.key"} {
