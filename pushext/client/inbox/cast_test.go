@@ -49,7 +49,7 @@ var castOnce = sync.OnceValue(func() *cast {
 	for _, chat := range []client.Chat{c.family, c.work, c.decoy, c.late, c.sync, c.bell} {
 		chatIDs[chat.Name] = chat.ID()
 	}
-	for n := range 51 {
+	for n := range 53 {
 		of := []client.Chat{c.family, c.work, c.late, c.family}[n%4]
 		if n >= 48 {
 			of = c.bell

@@ -96,8 +96,8 @@ func (h *history) own(e *whisper.Envelope) bool {
 }
 
 // ringsOnce is what letters lead to when nothing is open: one push to each phone, and when
-// one is read one to each of the others; none for the same letter once more; none to who
-// has muted its chat; and nothing behind that.
+// one is read one to each of the others; none for the same letter once more, nor for what a
+// history has brought; none to who has muted its chat; and nothing behind that.
 func (h *history) ringsOnce() {
 	ctx := context.Background()
 	others := func(n int) []int { // n for each phone but phone 0
@@ -109,7 +109,10 @@ func (h *history) ringsOnce() {
 	h.quiet()
 	letter := h.writes(h.last[1])
 	require.Equal(h.t, all, h.delivered(), "pushes of one letter")
-	h.writes(h.last[1])
+	copied, err := whisper.Renew(ctx, h.last[1], whisper.Draft{TTL: 300})
+	require.NoError(h.t, err)
+	require.NotEqual(h.t, letter.Hash(), copied.Hash())
+	h.side.post(copied)
 	require.Zero(h.t, h.onTheWay(), "pushes of the same letter once more")
 	h.quiet()
 	h.maybe[h.messageIn(letter)] = true
@@ -117,6 +120,15 @@ func (h *history) ringsOnce() {
 	h.read[h.messageIn(letter)] = true
 	require.NoError(h.t, h.phones[0].inbox.Flush(ctx))
 	require.Equal(h.t, others(1), h.delivered(), "pushes of a letter that was read on phone 0")
+	h.quiet()
+	h.writes(h.last[3])
+	h.lose()
+	for _, p := range h.phones {
+		require.NoError(h.t, p.inbox.History(ctx))
+	}
+	h.quiet()
+	h.writes(h.last[4])
+	require.Equal(h.t, all, h.delivered(), "letters in pushes behind a history")
 	h.quiet()
 	require.NoError(h.t, h.phones[0].inbox.Mute(ctx, h.bell.ID(), time.Now().Add(24*time.Hour)))
 	require.NoError(h.t, h.phones[0].inbox.Flush(ctx))
@@ -149,6 +161,14 @@ func (h *history) onTheWay() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.pushes)
+}
+
+// lose loses all pushes.
+func (h *history) lose() {
+	h.rest()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pushes = nil
 }
 
 // delivered delivers all pushes and counts the hashes that were named to each phone.

@@ -45,6 +45,7 @@ type realServer struct {
 	stays   bool      // it stays down
 	offered []*whisper.Envelope
 	waiting []*whisper.Envelope // on the network, for when the server is up
+	wrong   string              // what a push must not say
 	over    bool
 	wg      sync.WaitGroup
 }
@@ -201,8 +202,15 @@ func (w *realServer) owes() bool { return true }
 
 func (w *realServer) rest() { synctest.Wait() }
 
+func (w *realServer) saidWrong() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wrong
+}
+
 func (w *realServer) calm() {
 	w.rest()
+	require.Empty(w.h.t, w.saidWrong())
 	w.mu.Lock()
 	w.stays = false
 	w.mu.Unlock()
@@ -267,14 +275,15 @@ type realDevice struct {
 	w     *realServer
 	p     *phone
 	token string
-	text  []byte // of its store
+	text  []byte                   // of its store
+	said  map[uint64][]common.Hash // what the push of each number names
 
 	now       *client.Device // nil: no process
 	transport *http.Transport
 }
 
 func (w *realServer) join(p *phone) {
-	d := &realDevice{w: w, p: p, token: fmt.Sprintf("token-%d:%0130d", p.id, p.id)}
+	d := &realDevice{w: w, p: p, token: fmt.Sprintf("token-%d:%0130d", p.id, p.id), said: make(map[uint64][]common.Hash)}
 	w.devices = append(w.devices, d)
 	device, err := w.device(p)
 	require.NoError(w.h.t, err)
@@ -354,6 +363,16 @@ func (d *realDevice) pushed(body []byte, name string) push {
 	}
 	for _, account := range store.Accounts {
 		if payload, err := pushwire.OpenPayload(body, account.SealKey); err == nil {
+			if payload.Kind == pushwire.Messages {
+				before, again := d.said[payload.Seq]
+				fresh := slices.ContainsFunc(payload.Hashes, func(hash common.Hash) bool { return !slices.Contains(before, hash) })
+				if again && fresh && !payload.More { // one that is repeated may name less, what was fetched meanwhile
+					d.w.mu.Lock()
+					d.w.wrong = fmt.Sprintf("phone %d: number %d is of two pushes, and the second one names more", d.p.id, payload.Seq)
+					d.w.mu.Unlock()
+				}
+				d.said[payload.Seq] = payload.Hashes
+			}
 			p.what, p.hashes = fmt.Sprintf("%v %d, of %d", payload.Kind, payload.Seq, len(payload.Hashes)), len(payload.Hashes)
 		}
 	}
