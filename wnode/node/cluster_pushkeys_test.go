@@ -384,3 +384,22 @@ func TestPushKeyIsNotExchangedBesideAFormerProgram(t *testing.T) {
 	nodes[0].restart(t, true)
 	requireShared(t, nodes...)
 }
+
+// Two nodes that are asked at the same time exchange the key once, and one of them says that it was not it.
+func TestTwoNodesAreAskedForAnotherPushKey(t *testing.T) {
+	t.Parallel()
+	nodes := newClusterOf(t, 2)
+	failed := make(chan error, len(nodes))
+	for _, w := range nodes {
+		go func() {
+			_, err := (&Admin{node: w.Node}).RotatePushKey(t.Context(), false)
+			failed <- err
+		}()
+	}
+	first, second := <-failed, <-failed
+	require.True(t, (first == nil) != (second == nil), "%v, %v", first, second)
+	requireKeyEverywhere(t, &nodes[0].sharedKeys().Current.PublicKey, nodes...)
+	for _, w := range nodes {
+		require.Len(t, w.sharedKeys().Former, 1)
+	}
+}

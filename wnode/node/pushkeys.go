@@ -185,7 +185,11 @@ func (a *Admin) RotatePushKey(ctx context.Context, now bool) (PushKeyReport, err
 	if err != nil {
 		return PushKeyReport{}, err
 	}
-	return a.PushKey(ctx)
+	report, err := a.PushKey(ctx)
+	if err != nil {
+		err = fmt.Errorf("the push key is exchanged; how far devices are, wnode keys tells: %w", err)
+	}
+	return report, err
 }
 
 // errOverlap says that the next push key is not made yet.
