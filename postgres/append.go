@@ -2,10 +2,13 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/jackc/pgx/v5"
 
 	"whisperpush/durable"
 	"whisperpush/mailserver/archive"
@@ -17,7 +20,7 @@ const (
 	// appendBytes is after how many bytes a transaction takes no further submission.
 	appendBytes = 2 << 20
 	// appendRows is after how many envelopes.
-	appendRows = 1000
+	appendRows = 2000
 )
 
 // appended is what archive_append answers.
@@ -103,23 +106,108 @@ func (a *Archive) commit(group []engine.Submission) {
 	a.queue.End(group, err)
 }
 
-// append archives envs, which differ, in one transaction. It may be repeated.
-func (a *Archive) append(ctx context.Context, envs []*whisper.Envelope) (done appended, err error) {
+// rows are envelopes as the database takes them, and what they come to.
+type rows struct {
+	hashes, topics, raws [][]byte
+	sents, expiries      []int64
+	bytes                int64 // of the raws
+}
+
+func rowsOf(envs []*whisper.Envelope) rows {
 	n := len(envs)
-	hashes, topics, raws := make([][]byte, n), make([][]byte, n), make([][]byte, n)
-	sents, expiries := make([]int64, n), make([]int64, n)
-	bytes := 0
+	r := rows{
+		hashes: make([][]byte, n), topics: make([][]byte, n), raws: make([][]byte, n),
+		sents: make([]int64, n), expiries: make([]int64, n),
+	}
 	for i, e := range envs {
 		hash := e.Hash()
-		hashes[i], topics[i], raws[i] = hash[:], e.Topic[:], e.Raw()
-		sents[i], expiries[i] = int64(e.Sent()), int64(e.Expiry)
-		bytes += len(e.Raw())
+		r.hashes[i], r.topics[i], r.raws[i] = hash[:], e.Topic[:], e.Raw()
+		r.sents[i], r.expiries[i] = int64(e.Sent()), int64(e.Expiry)
+		r.bytes += int64(len(e.Raw()))
 	}
-	err = a.db.pool.QueryRow(ctx, "SELECT newest, added, part, total FROM "+Schema+".archive_append($1, $2, $3, $4, $5, $6, $7)",
-		a.o.width.Milliseconds(), a.o.MaxBytes/sizedParts, hashes, topics, sents, expiries, raws).
-		Scan(&done.newest, &done.added, &done.part, &done.total)
-	if err == nil && n > 0 && done.added > 0 {
-		a.metrics.Bytes.Add(float64(bytes) * float64(done.added) / float64(n))
+	return r
+}
+
+// append archives envs, which differ, in one transaction. It may be repeated.
+func (a *Archive) append(ctx context.Context, envs []*whisper.Envelope) (done appended, err error) {
+	r := rowsOf(envs)
+	n := int64(len(envs))
+	if n > 0 && !a.doubtful.Load() {
+		done, err = a.appendNew(ctx, r)
+	}
+	if err == nil && done.added == 0 {
+		err = a.db.pool.QueryRow(ctx, "SELECT newest, added, part, total FROM "+Schema+".archive_append($1, $2, $3, $4, $5, $6, $7)",
+			a.o.width.Milliseconds(), a.partBytes(), r.hashes, r.topics, r.sents, r.expiries, r.raws).
+			Scan(&done.newest, &done.added, &done.part, &done.total)
+		if err == nil && n > 0 {
+			a.doubtful.Store(done.added < n)
+		}
+	}
+	if err == nil && done.added > 0 {
+		a.metrics.Bytes.Add(float64(r.bytes) * float64(done.added) / float64(n))
+	}
+	return done, err
+}
+
+// partBytes is how large a part becomes, 0 if that is not bounded.
+func (a *Archive) partBytes() int64 { return a.o.MaxBytes / sizedParts }
+
+// clockSkew is by how many seconds a node's clock may be behind, as archive_append has it.
+const clockSkew = 600
+
+// appendNew does what archive_append does, in the same order and in one transaction too, for
+// envelopes of which none is archived yet and which go into the part that is known to be
+// written to: the head is locked by a statement of its own, and the next one, which sees what
+// others have committed before, looks for the hashes and inserts all rows or none. It takes a
+// third less time, as it neither tells new from known nor adds up what it has inserted.
+// If it archives nothing, added is 0: archive_append finds out why.
+func (a *Archive) appendNew(ctx context.Context, r rows) (done appended, err error) {
+	s := a.known()
+	part := s.parts[len(s.parts)-1]
+	others := []int64{}
+	known := "EXISTS (SELECT FROM " + part.table() + " WHERE hash = ANY ($1::bytea[]))"
+	for _, p := range s.parts[:len(s.parts)-1] {
+		if p.expiry >= time.Now().Unix()-2*clockSkew { // the database tells what it is by its own clock
+			others = append(others, int64(p.first))
+			known += " OR EXISTS (SELECT FROM " + p.table() + " WHERE hash = ANY ($1::bytea[]))"
+		}
+	}
+	n := int64(len(r.hashes))
+	var b pgx.Batch // all of which is one transaction
+	// A plan that was made while the part was small is kept, and must not be one that reads it
+	// all; as other tables have to be read so, the plan looks dear, and is not to be compiled.
+	b.Queue(`SELECT seq, set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+		CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', true) END
+		FROM ` + Schema + `.head FOR UPDATE`)
+	b.Queue(`WITH place AS MATERIALIZED (
+			SELECT h.seq, h.part, clock.ms FROM `+Schema+`.head h JOIN `+Schema+`.parts p ON p.first = h.part
+			CROSS JOIN (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms OFFSET 0) AS clock
+			WHERE h.part = $5 AND (p.last < p.first OR clock.ms < p.begun + $6 AND ($7 = 0 OR p.bytes < $7))
+			AND NOT EXISTS (SELECT FROM `+Schema+`.parts o WHERE o.first <> h.part AND o.expiry >= clock.ms / 1000 - $8 AND o.first <> ALL ($9::bigint[]))
+			AND NOT (`+known+`)),
+		inserted AS (INSERT INTO `+part.table()+` (seq, received, sent, topic, hash, raw)
+			SELECT place.seq + o.at, place.ms, o.sent, o.topic, o.hash, o.raw
+			FROM place CROSS JOIN unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bytea[]) WITH ORDINALITY AS o (hash, topic, sent, raw, at)),
+		summed AS (UPDATE `+Schema+`.parts p SET last = place.seq + $10, received = place.ms,
+			begun = CASE WHEN p.last < p.first THEN place.ms ELSE p.begun END, expiry = greatest(p.expiry, $11),
+			sent_from = least(p.sent_from, $12), sent_to = greatest(p.sent_to, $13), bytes = p.bytes + $14
+			FROM place WHERE p.first = place.part)
+		UPDATE `+Schema+`.head h SET seq = place.seq + $10 FROM place
+		RETURNING h.seq, $10::bigint, h.part, (SELECT sum(bytes) FROM `+Schema+`.parts)::bigint + $14`,
+		r.hashes, r.topics, r.sents, r.raws, int64(part.first), a.o.width.Milliseconds(), a.partBytes(), int64(clockSkew), others,
+		n, slices.Max(r.expiries), slices.Min(r.sents), slices.Max(r.sents), r.bytes+n*rowBytes).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&done.newest, &done.added, &done.part, &done.total)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			}
+			return err
+		})
+	if err = a.db.pool.SendBatch(ctx, &b).Close(); err != nil {
+		done = appended{}
+	}
+	if a.dropped(err) {
+		err = nil // one of the parts is not there any more
 	}
 	return done, err
 }

@@ -58,10 +58,11 @@ type Archive struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	queue *engine.Queue
-	full  atomic.Bool   // MaxBytes is reached
-	kick  chan struct{} // holds one: look at retention and size now
-	told  chan struct{} // holds one: others are to hear of what was archived
+	queue    *engine.Queue
+	full     atomic.Bool   // MaxBytes is reached
+	doubtful atomic.Bool   // of the last envelopes some were archived already
+	kick     chan struct{} // holds one: look at retention and size now
+	told     chan struct{} // holds one: others are to hear of what was archived
 
 	mu    sync.Mutex // guards the following field
 	state *logState

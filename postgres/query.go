@@ -3,6 +3,8 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -33,6 +35,8 @@ type collector struct {
 	scanned int
 	reached uint64 // the sequence looked at last
 	full    bool
+	known   *logState // whose parts are looked at
+	sure    bool      // known is not older than the query, or was found to be as good
 }
 
 // Query returns a page. It reads what was archived when it was called, by whichever
@@ -57,36 +61,27 @@ func (a *Archive) Query(ctx context.Context, q archive.Query) (archive.Page, err
 	if q.Lower > q.Upper {
 		return archive.Page{}, nil
 	}
-	var s *logState
-	err := a.db.again(ctx, func(ctx context.Context) (err error) {
-		s, err = a.refresh(ctx)
-		return err
-	})
+	// What is known of the parts is almost always how they are. A query without a bloom filter
+	// finds out with its first statement; else it begins again with what the database says.
+	c := newCollector(a, q)
+	err := error(errOutdated)
+	if q.Bloom == nil {
+		err = c.collect(ctx, a.known())
+	}
+	if errors.Is(err, errOutdated) {
+		var s *logState
+		err = a.db.again(ctx, func(ctx context.Context) (err error) {
+			s, err = a.refresh(ctx)
+			return err
+		})
+		if err == nil {
+			c = newCollector(a, q)
+			c.sure = true
+			err = c.collect(ctx, s)
+		}
+	}
 	if err != nil {
 		return archive.Page{}, a.readFailed(caller, err)
-	}
-	c := &collector{a: a, q: q, after: min(q.After, math.MaxInt64-1), before: s.last + 1}
-	if q.Before != 0 {
-		c.before = min(q.Before, c.before)
-	}
-	for _, t := range q.Topics {
-		c.topics = append(c.topics, bytes.Clone(t[:]))
-	}
-	slices.SortFunc(c.topics, bytes.Compare)
-	c.topics = slices.CompactFunc(c.topics, bytes.Equal)
-	parts := slices.DeleteFunc(slices.Clone(s.parts), func(p logPart) bool {
-		return p.first > p.last || p.last <= c.after || p.first >= c.before || p.sentFrom > int64(q.Upper) || p.sentTo < int64(q.Lower)
-	})
-	if q.Descending {
-		slices.Reverse(parts)
-	}
-	for i, p := range parts {
-		if err := c.part(ctx, p, i+1 < len(parts)); err != nil && !a.dropped(err) {
-			return archive.Page{}, a.readFailed(caller, err)
-		}
-		if c.full {
-			break
-		}
 	}
 	if c.full {
 		c.page.Next = c.reached
@@ -94,17 +89,61 @@ func (a *Archive) Query(ctx context.Context, q archive.Query) (archive.Page, err
 	return c.page, nil
 }
 
+// errOutdated says that the log is not what was known of it.
+var errOutdated = errors.New("the log has other parts than were known")
+
+func newCollector(a *Archive, q archive.Query) *collector {
+	c := &collector{a: a, q: q, after: min(q.After, math.MaxInt64-1)}
+	for _, t := range q.Topics {
+		c.topics = append(c.topics, bytes.Clone(t[:]))
+	}
+	slices.SortFunc(c.topics, bytes.Compare)
+	c.topics = slices.CompactFunc(c.topics, bytes.Equal)
+	return c
+}
+
+// collect gathers the page from the parts of s. If s is not sure to be new, its last part
+// may have more by now, and there may be others; the latter is errOutdated.
+func (c *collector) collect(ctx context.Context, s *logState) error {
+	c.known = s
+	c.before = s.last + 1
+	if !c.sure {
+		c.before = math.MaxInt64
+	}
+	if c.q.Before != 0 {
+		c.before = min(c.q.Before, c.before)
+	}
+	parts := slices.Clone(s.parts)
+	if newest := &parts[len(parts)-1]; !c.sure {
+		newest.last, newest.sentFrom, newest.sentTo = math.MaxInt64-1, 0, math.MaxInt64
+	}
+	parts = slices.DeleteFunc(parts, func(p logPart) bool {
+		return p.first > p.last || p.last <= c.after || p.first >= c.before || p.sentFrom > int64(c.q.Upper) || p.sentTo < int64(c.q.Lower)
+	})
+	if c.q.Descending {
+		slices.Reverse(parts)
+	}
+	for i, p := range parts {
+		switch err := c.part(ctx, p, i+1 < len(parts)); {
+		case c.a.dropped(err) && !c.sure:
+			return errOutdated
+		case err != nil && !c.a.dropped(err):
+			return err
+		}
+		if c.full {
+			break
+		}
+	}
+	return nil
+}
+
 // part takes what is wanted from one part. more says that there are others after it.
 func (c *collector) part(ctx context.Context, p logPart, more bool) error {
 	from, to := max(c.after, p.first-1), min(c.before, p.last+1) // both exclusive
 	for look := max(firstLook, min(c.q.MaxRows+1, longestLook)); ; look = min(2*look, longestLook) {
 		look = min(look, max(c.q.MaxScan-c.scanned, 1))
-		looked, edge, wanted, err := c.look(ctx, p, from, to, look)
-		if err != nil {
-			return err
-		}
-		c.scanned += looked
-		if err := c.take(ctx, p, wanted); err != nil || c.full {
+		looked, edge, err := c.next(ctx, p, from, to, look)
+		if err != nil || c.full {
 			return err
 		}
 		over := looked < look
@@ -125,35 +164,100 @@ func (c *collector) part(ctx context.Context, p logPart, more bool) error {
 	}
 }
 
-// look returns which sequences among the next entries, as many as limit, match; how many
-// entries there were, and the last of them.
-func (c *collector) look(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, wanted []uint64, err error) {
-	order, last := "ASC", "max"
+// next takes what is wanted among the next entries, as many as limit, until the page is
+// full. It returns how many entries there were, and the last of them.
+func (c *collector) next(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, err error) {
+	if c.q.Bloom == nil {
+		return c.fetch(ctx, p, from, to, limit)
+	}
+	looked, edge, wanted, err := c.look(ctx, p, from, to, limit)
+	if err == nil {
+		c.scanned += looked
+		err = c.take(ctx, p, wanted)
+	}
+	return looked, edge, err
+}
+
+// entries is a query of some columns of the next entries of the index, seq among them, and
+// its arguments: the first three are from, to and limit. order is that of the query.
+func (c *collector) entries(columns string, p logPart, from, to uint64, limit int, more ...any) (query, order string, args []any) {
+	order = "ASC"
 	if c.q.Descending {
-		order, last = "DESC", "min"
+		order = "DESC"
 	}
-	entries := "SELECT seq, sent, topic FROM " + p.table() + " WHERE seq > $1 AND seq < $2 ORDER BY seq " + order + " LIMIT $3"
-	args := []any{int64(from), int64(to), limit, int64(c.q.Lower), int64(c.q.Upper)}
-	if len(c.topics) > 0 {
-		entries = `SELECT e.seq, e.sent, e.topic FROM unnest($6::bytea[]) AS t (topic) CROSS JOIN LATERAL
-			(SELECT seq, sent, l.topic FROM ` + p.table() + ` l WHERE l.topic = t.topic AND seq > $1 AND seq < $2 ORDER BY seq ` + order + ` LIMIT $3) e
-			ORDER BY e.seq ` + order + ` LIMIT $3`
-		args = append(args, c.topics)
+	args = append([]any{int64(from), int64(to), limit}, more...)
+	if len(c.topics) == 0 {
+		return "SELECT " + columns + " FROM " + p.table() + " WHERE seq > $1 AND seq < $2 ORDER BY seq " + order + " LIMIT $3", order, args
 	}
-	topics := "NULL::bytea[]"
-	if c.q.Bloom != nil {
-		topics = "array_agg(topic ORDER BY seq " + order + ") FILTER (WHERE sent BETWEEN $4 AND $5)"
+	args = append(args, c.topics)
+	return fmt.Sprintf(`SELECT e.* FROM unnest($%d::bytea[]) AS t (wanted) CROSS JOIN LATERAL
+		(SELECT %s FROM %s WHERE topic = t.wanted AND seq > $1 AND seq < $2 ORDER BY seq %s LIMIT $3) e
+		ORDER BY seq %[4]s LIMIT $3`, len(args), columns, p.table(), order), order, args
+}
+
+// edgeOf is the aggregate that finds the last entry.
+func (c *collector) edgeOf() string {
+	if c.q.Descending {
+		return "min"
 	}
+	return "max"
+}
+
+// fetch does so with one statement, for a query whose entries tell whether they match. It
+// tells besides how far the log has come.
+func (c *collector) fetch(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, err error) {
+	room := c.q.MaxRows - len(c.page.Records)
+	entries, order, args := c.entries("seq, sent, received, hash, raw", p, from, to, limit, int64(c.q.Lower), int64(c.q.Upper), room, c.q.MaxBytes-c.bytes, len(c.page.Records) == 0)
+	statement := `WITH entries AS MATERIALIZED (` + entries + `),
+		wanted AS (SELECT * FROM entries WHERE sent BETWEEN $4 AND $5 ORDER BY seq ` + order + ` LIMIT $6),
+		sized AS (SELECT *, sum(octet_length(raw)) OVER (ORDER BY seq ` + order + `) AS total FROM wanted),
+		page AS (SELECT seq, received, hash, raw FROM sized WHERE total <= $7 OR $8 AND total = octet_length(raw) ORDER BY seq ` + order + `)
+		SELECT h.log, h.seq, h.part, e.looked, e.edge, e.matching, r.seqs, r.received, r.hashes, r.raws FROM ` + Schema + `.head h
+		CROSS JOIN (SELECT count(*) AS looked, coalesce(` + c.edgeOf() + `(seq), 0) AS edge, count(*) FILTER (WHERE sent BETWEEN $4 AND $5) AS matching FROM entries) e
+		CROSS JOIN (SELECT array_agg(seq) AS seqs, array_agg(received) AS received, array_agg(hash) AS hashes, array_agg(raw) AS raws FROM page) r`
+	var id []byte
+	var newest, part, last int64
+	var matching int
+	var seqs, received []int64
+	var hashes, raws [][]byte
+	err = c.a.db.again(ctx, func(ctx context.Context) error {
+		return c.a.db.pool.QueryRow(ctx, statement, args...).Scan(&id, &newest, &part, &looked, &last, &matching, &seqs, &received, &hashes, &raws)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	if !c.sure && (!bytes.Equal(id, c.known.id[:]) || uint64(newest) < c.known.last || uint64(part) != c.known.parts[len(c.known.parts)-1].first) {
+		return 0, 0, errOutdated
+	}
+	c.sure = true
+	c.scanned += looked
+	for i, seq := range seqs {
+		r, err := record(seq, received[i], hashes[i], raws[i])
+		if err != nil {
+			return 0, 0, err
+		}
+		c.page.Records = append(c.page.Records, r)
+		c.bytes += len(raws[i])
+		c.reached = r.Seq
+	}
+	c.full = len(seqs) < matching
+	return looked, uint64(last), nil
+}
+
+// look returns which sequences among the next entries, as many as limit, match, the bloom
+// filter included; how many entries there were, and the last of them.
+func (c *collector) look(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, wanted []uint64, err error) {
+	entries, order, args := c.entries("seq, sent, topic", p, from, to, limit, int64(c.q.Lower), int64(c.q.Upper))
 	var seqs []int64
 	var topicOf [][]byte
 	var end int64
 	err = c.a.db.again(ctx, func(ctx context.Context) error {
-		return c.a.db.pool.QueryRow(ctx, "SELECT count(*), coalesce("+last+"(seq), 0), array_agg(seq ORDER BY seq "+order+") FILTER (WHERE sent BETWEEN $4 AND $5), "+topics+
-			" FROM ("+entries+") AS entries", args...).Scan(&looked, &end, &seqs, &topicOf)
+		return c.a.db.pool.QueryRow(ctx, "SELECT count(*), coalesce("+c.edgeOf()+"(seq), 0), array_agg(seq ORDER BY seq "+order+") FILTER (WHERE sent BETWEEN $4 AND $5), array_agg(topic ORDER BY seq "+order+
+			") FILTER (WHERE sent BETWEEN $4 AND $5) FROM ("+entries+") AS entries", args...).Scan(&looked, &end, &seqs, &topicOf)
 	})
 	for i, seq := range seqs {
 		// The filters of the field are not what the specification says, see whisper.Topic.Bloom.
-		if c.q.Bloom == nil || len(topicOf[i]) == whisper.TopicSize && c.q.Bloom.Covers(whisper.Topic(topicOf[i]).Bloom()) {
+		if len(topicOf[i]) == whisper.TopicSize && c.q.Bloom.Covers(whisper.Topic(topicOf[i]).Bloom()) {
 			wanted = append(wanted, uint64(seq))
 		}
 	}

@@ -92,3 +92,23 @@ func TestQueryPages(t *testing.T) {
 		require.Equal(t, matching(list, q), pages(t, a, q, total), name)
 	}
 }
+
+// What another node has archived, each in a part of its own, is found at once, from either end.
+func TestQuerySeesPartsOfOthers(t *testing.T) {
+	address := database(t)
+	ours := opensArchive(t, opened(t, address, Options{}), EachItsPart())
+	other := opensArchive(t, opened(t, address, Options{}), EachItsPart())
+	for n := range uint64(20) {
+		e := numbered(n)
+		require.NoError(t, archived(other, e))
+		for _, q := range []archive.Query{
+			{Upper: math.MaxUint32},
+			{Upper: math.MaxUint32, Descending: true},
+			{Lower: e.Sent(), Upper: e.Sent(), Topics: []whisper.Topic{e.Topic}},
+		} {
+			page, err := ours.Query(t.Context(), q)
+			require.NoError(t, err)
+			require.True(t, slices.ContainsFunc(page.Records, func(r archive.Record) bool { return r.Hash == e.Hash() }), "envelope %d of another node is not found by %+v", n, q)
+		}
+	}
+}
