@@ -40,6 +40,6 @@
 // # Goroutines
 //
 // Server owns: the beat, one keeper a shard, the gate's desk, the reader of the log, what
-// settles claims and what tells Seens, the listener with two goroutines for each connection, and one for each connection to
-// another node. Stop waits for all.
+// settles claims, what tells Seens, and what tells other nodes of new envelopes, with one goroutine for each of them (herald.go);
+// the listener with two goroutines for each connection, and one for each connection to another node. Stop waits for all.
 package cluster

@@ -128,14 +128,10 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 func (s *Server) spread(ctx context.Context, but int, in asking, body *pushwire.Notify) {
 	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
 	defer cancel()
-	wraps, err := s.shards.Others(ctx, -1, pushserver.KeyWrap, 1)
+	wrap, err := s.wrapped(ctx)
 	if err != nil {
 		s.log.Error("a notification failed", "err", err)
 		return
-	}
-	var wrap []byte
-	if len(wraps) > 0 {
-		wrap = wraps[0].Value
 	}
 	prefix, err := pushserver.HandleKey(s.cfg.Push.DiskKey, wrap, body.Handle[:])
 	if err != nil {
@@ -152,6 +148,26 @@ func (s *Server) spread(ctx context.Context, but int, in asking, body *pushwire.
 			s.log.Warn("a notification found nobody who has the shard of its receiver", "shard", e.Shard, "err", err)
 		}
 	}
+}
+
+// wrapped returns the record at pushserver.KeyWrap of any shard, nil if there is none. It is read
+// once: what it says is the key of fingerprints, which stays as long as there are registrations,
+// and whether there is one changes with an exchange of the disk key alone. Nodes that share
+// registrations refuse that, and a move, which copies it, is made while none runs.
+func (s *Server) wrapped(ctx context.Context) ([]byte, error) {
+	if wrap := s.wrap.Load(); wrap != nil {
+		return *wrap, nil
+	}
+	wraps, err := s.shards.Others(ctx, -1, pushserver.KeyWrap, 1)
+	if err != nil {
+		return nil, err
+	}
+	var wrap []byte
+	if len(wraps) > 0 {
+		wrap = wraps[0].Value
+	}
+	s.wrap.Store(&wrap)
+	return wrap, nil
 }
 
 // call is a request on its way to the owner of its shard.

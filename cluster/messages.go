@@ -26,6 +26,7 @@ const (
 	kindYield           // shard 1, claim; answered with a later claim or nothing
 	kindAnswered        // id 32: nothing more comes for a caller's request
 	kindHeard           // push key 33; answered with how many registrations were heard with it 8, of how many 8. Nothing is answered with nothing: the node knows push keys that nodes share
+	kindArchived        // sequence 8, part 8: the newest envelope that the node has archived; not answered
 )
 
 // Flags of a call.
@@ -148,6 +149,11 @@ func (p *peer) vouch(id desk.ID, proved bool) {
 // answered tells the other node that nothing more comes for a caller's request. It does not wait.
 func (p *peer) answered(id desk.ID) { p.write(kindAnswered, 0, id[:]) }
 
+// archived tells the other node what is new in the log. It does not wait.
+func (p *peer) archived(newest, part uint64) error {
+	return p.write(kindArchived, 0, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, newest), part))
+}
+
 // seen tells the owner of a shard what a device of a group has seen.
 func (p *peer) seen(ctx context.Context, shard int, group []byte, hashes []common.Hash) error {
 	b := append([]byte{byte(shard), byte(len(group))}, group...)
@@ -214,6 +220,11 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 	case kindAnswered:
 		if from := p.s.present.caller(r.id()); from != nil {
 			from.Answered()
+		}
+	case kindArchived:
+		newest, part := binary.BigEndian.Uint64(r.take(8)), binary.BigEndian.Uint64(r.take(8))
+		if r.err == nil && p.s.cfg.Archive != nil {
+			p.s.cfg.Archive.Hear(newest, part)
 		}
 	case kindSeen:
 		shard := r.shard()

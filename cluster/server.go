@@ -26,6 +26,9 @@ import (
 type Config struct {
 	// DB holds the registrations. It is not closed.
 	DB *postgres.DB
+	// Archive is what Push.Log shows, for nodes to tell each other what comes into it; if it is
+	// nil they hear of that by the database alone, some ten milliseconds later.
+	Archive *postgres.Archive
 	// Listen is the address of this node, as host:port, at which it listens for the
 	// others and where they find it. Port 0 is any free one.
 	Listen string
@@ -57,6 +60,8 @@ type Server struct {
 	claimed  chan struct{} // holds one: there is a claim to settle
 	seen     chan struct{} // holds one: there is something to tell other shards
 	rekeyed  chan struct{} // holds one: the node is to be told of push keys
+	herald   herald
+	wrap     atomic.Pointer[[]byte] // see wrapped
 	present  present
 	peers    peers
 	topic    whisper.Topic
@@ -102,6 +107,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Push.Logger, tail: newTail(cfg.Push.Log, cfg.Push.Logger),
 		opening: make(chan struct{}, openAtOnce), opened: make(chan error, postgres.ShardCount),
 		soon: make(chan struct{}, 1), claimed: make(chan struct{}, 1), seen: make(chan struct{}, 1), moved: make(chan struct{}, 1), changed: make(chan struct{}), rekeyed: make(chan struct{}, 1), topic: pushwire.Topic(),
+		herald: herald{wake: make(chan struct{}, 1)},
 	}
 	s.limits.Store(&limits)
 	s.ring.Store(ring)
@@ -141,6 +147,10 @@ func (s *Server) Start(ctx context.Context) error {
 	s.wg.Go(func() { s.settleClaims(run) })
 	s.wg.Go(func() { s.tellSeen(run) })
 	s.wg.Go(func() { s.tellKeys(run) })
+	if s.cfg.Archive != nil {
+		s.wg.Go(func() { s.tellArchived(run) })
+		s.cfg.Archive.Tell(s.herald.archived)
+	}
 	for _, k := range s.keepers {
 		s.wg.Go(func() { k.run(run) })
 	}

@@ -27,6 +27,7 @@ const (
 type appended struct {
 	newest, added, part int64
 	total               int64 // bytes of all parts
+	at                  int64 // when, in milliseconds of Unix time; 0 is not known
 }
 
 // writer commits what is queued, one transaction at a time, until the queue is empty
@@ -94,7 +95,13 @@ func (a *Archive) commit(group []engine.Submission) {
 		a.metrics.Duplicates.Add(float64(int64(offered) - done.added))
 		if len(envs) > 0 {
 			a.metrics.CommitSeconds.Observe(time.Since(start).Seconds())
+			if done.at > 0 && done.added == int64(len(envs)) {
+				a.recent.add(uint64(done.newest), time.UnixMilli(done.at), envs)
+			}
 			a.grown(uint64(done.newest), uint64(done.part))
+			if tell := a.tell.Load(); tell != nil && done.added > 0 {
+				(*tell)(uint64(done.newest), uint64(done.part))
+			}
 		}
 		if done.added > 0 {
 			engine.Signal(a.told)
@@ -193,11 +200,11 @@ func (a *Archive) appendNew(ctx context.Context, r rows) (done appended, err err
 			sent_from = least(p.sent_from, $12), sent_to = greatest(p.sent_to, $13), bytes = p.bytes + $14
 			FROM place WHERE p.first = place.part)
 		UPDATE `+Schema+`.head h SET seq = place.seq + $10 FROM place
-		RETURNING h.seq, $10::bigint, h.part, (SELECT sum(bytes) FROM `+Schema+`.parts)::bigint + $14`,
+		RETURNING h.seq, $10::bigint, h.part, (SELECT sum(bytes) FROM `+Schema+`.parts)::bigint + $14, place.ms`,
 		r.hashes, r.topics, r.sents, r.raws, int64(part.first), a.o.width.Milliseconds(), a.partBytes(), int64(clockSkew), others,
 		n, slices.Max(r.expiries), slices.Min(r.sents), slices.Max(r.sents), r.bytes+n*rowBytes).
 		QueryRow(func(row pgx.Row) error {
-			err := row.Scan(&done.newest, &done.added, &done.part, &done.total)
+			err := row.Scan(&done.newest, &done.added, &done.part, &done.total, &done.at)
 			if errors.Is(err, pgx.ErrNoRows) {
 				return nil
 			}

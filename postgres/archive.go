@@ -64,6 +64,9 @@ type Archive struct {
 	kick     chan struct{} // holds one: look at retention and size now
 	told     chan struct{} // holds one: others are to hear of what was archived
 
+	recent recent
+	tell   atomic.Pointer[func(newest, part uint64)] // see Tell
+
 	mu    sync.Mutex // guards the following field
 	state *logState
 }
@@ -114,6 +117,20 @@ func (d *DB) Archive(ctx context.Context, o ArchiveOptions) (*Archive, error) {
 // blocks while the queue is full; done must not block.
 func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
 	a.queue.Offer(ctx, envs, done)
+}
+
+// Tell has fn called after each commit by which envelopes were archived here, with the newest
+// sequence and the part it is in: what Hear of another node's archive takes. fn must not block.
+func (a *Archive) Tell(fn func(newest, part uint64)) { a.tell.Store(&fn) }
+
+// Hear learns what another node's Tell has told, so that who follows need not wait until the
+// database says it. What it does not know yet, or says of a part that this node does not know,
+// is found out soon anyway.
+func (a *Archive) Hear(newest, part uint64) {
+	s := a.known()
+	if newest > s.last && part == s.parts[len(s.parts)-1].first {
+		a.grown(newest, part)
+	}
 }
 
 // First returns the oldest sequence that is kept. It is Last()+1 when nothing is.

@@ -135,6 +135,42 @@ func TestFollowOtherNodes(t *testing.T) {
 	}
 }
 
+// A node that is told by another one follows without waiting for the database, and what both
+// have archived in turns it follows whole: its own from memory, the other's from the database.
+func TestHearOfOtherNodes(t *testing.T) {
+	address := database(t)
+	ours := opensArchive(t, opened(t, address, Options{}), ArchiveOptions{Retention: -1})
+	other := opensArchive(t, opened(t, address, Options{}), ArchiveOptions{Retention: -1})
+	other.Tell(ours.Hear)
+	const total = 400
+	var want []common.Hash
+	for n := range uint64(total) {
+		e, by := numbered(n), ours
+		if n%5 < 2 {
+			by = other
+		}
+		require.NoError(t, archived(by, e))
+		require.Equal(t, n+1, ours.known().last)
+		want = append(want, e.Hash())
+	}
+	var got []common.Hash
+	err := ours.Follow(t.Context(), 0, func(records []archive.Record) error {
+		for _, r := range records {
+			require.Equal(t, uint64(len(got)+1), r.Seq)
+			got = append(got, r.Hash)
+			at, ok := other.HashAt(r.Seq)
+			require.True(t, ok)
+			require.Equal(t, at, r.Hash)
+		}
+		if len(got) == total {
+			return errEnough
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, errEnough)
+	require.Equal(t, want, got)
+}
+
 // While the server is killed and comes back nothing that was acknowledged is lost and
 // nothing is archived twice, though it is unknown what became of some attempts.
 func TestServerIsKilledWhileArchiving(t *testing.T) {

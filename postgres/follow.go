@@ -56,9 +56,12 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]archive.Re
 			after = end // no envelope has them
 			continue
 		}
-		records, err := a.read(ctx, s, after)
-		if err != nil {
-			return a.readFailed(caller, err)
+		records := a.recent.after(after, s.last)
+		if len(records) == 0 {
+			var err error
+			if records, err = a.read(ctx, s, after); err != nil {
+				return a.readFailed(caller, err)
+			}
 		}
 		if len(records) == 0 {
 			// Another part was begun since, or this one dropped.

@@ -128,6 +128,7 @@ func (a *Archive) learn(before, s *logState) *logState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s.last < before.last || s.id != before.id {
+		a.recent.forget()
 		a.log.Error("the archive's log is not the one it was: the database was restored, or its standby had not everything when it took over", "end", s.last, "was", before.last)
 	} else if s.last < a.state.last {
 		return a.state // asked for before that

@@ -100,7 +100,11 @@ func retention(cfg config.Config) time.Duration {
 
 // newCluster builds this node's part in the registrations of a database.
 func newCluster(cfg config.Config, db *postgres.DB, push pushserver.Config, taken func(pushserver.Keys)) (pushServer, error) {
-	server, err := cluster.New(cluster.Config{DB: db, Listen: cfg.Node.ClusterAddr, Push: push, Taken: taken})
+	var shared *postgres.Archive
+	if log, ok := push.Log.(*pushLog); ok {
+		shared, _ = log.Archive.(*postgres.Archive)
+	}
+	server, err := cluster.New(cluster.Config{DB: db, Archive: shared, Listen: cfg.Node.ClusterAddr, Push: push, Taken: taken})
 	if err != nil {
 		return nil, err // not a nil *cluster.Server in an interface
 	}

@@ -17,21 +17,25 @@ func (o *Outbox) Run(ctx context.Context) {
 	delay := time.NewTimer(time.Hour)
 	delay.Stop()
 	defer delay.Stop()
-	soon := o.soon
+	soon, later := o.soon, o.later
 	for {
 		select {
 		case <-ctx.Done():
 			o.finish()
 			return
 		case <-soon:
-			soon = nil // further changes join the same commit
+			soon, later = nil, nil // further changes join the same commit
 			delay.Reset(commitDelay)
+			continue
+		case <-later:
+			later = nil
+			delay.Reset(cursorDelay)
 			continue
 		case <-delay.C:
 		case <-o.now:
 			delay.Stop()
 		}
-		soon = o.soon
+		soon, later = o.soon, o.later
 		o.commit(ctx)
 	}
 }

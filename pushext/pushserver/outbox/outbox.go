@@ -33,6 +33,9 @@ const (
 	// commitDelay groups the outbox's writes into one fsync. Nothing waits for it; after a
 	// crash, what was not written yet is read again from the log.
 	commitDelay = 20 * time.Millisecond
+	// cursorDelay does so where nothing but the cursor moved, as nobody listens to what came: to
+	// read that again costs little, and in a cluster each of sixteen shards sees all that comes.
+	cursorDelay = time.Second
 	// maxUncommitted is how many matches may be ahead of the disk before the
 	// follower waits: the memory it costs, and the wake-ups a crash may repeat.
 	maxUncommitted = 16384
@@ -122,6 +125,7 @@ type Outbox struct {
 	record []byte
 
 	soon  chan struct{} // capacity 1: commit after commitDelay
+	later chan struct{} // capacity 1: commit after cursorDelay
 	now   chan struct{} // capacity 1: commit at once
 	moved chan struct{} // capacity 1: the cursor may have moved, and its matches have rung
 }
@@ -138,6 +142,7 @@ func New(s *vault.Vault, d Options) (o *Outbox, started bool, err error) {
 		starts:    make(map[registration.ID]newStart),
 		committed: make(chan struct{}),
 		soon:      make(chan struct{}, 1),
+		later:     make(chan struct{}, 1),
 		now:       make(chan struct{}, 1),
 		moved:     make(chan struct{}, 1),
 	}
@@ -362,7 +367,11 @@ func (o *Outbox) Match(ctx context.Context, matches []Match, cursor uint64, now 
 	}
 	if cursor > o.cursor {
 		o.cursor, o.cursorDirty = cursor, true
-		signal(o.soon)
+		if len(o.dirty) > 0 || len(o.twins.fresh) > 0 {
+			signal(o.soon)
+		} else {
+			signal(o.later)
+		}
 	}
 	return nil
 }
