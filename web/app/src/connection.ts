@@ -4,7 +4,7 @@ import { Watch } from './client.js';
 import { button, element, make, words } from './dom.js';
 import { type WentOn } from './home.js';
 import { changes, type Messenger } from './messenger.js';
-import { subscribe, tidy } from './subscriptions.js';
+import { isGranted, isSubscribed, subscribe, tidy } from './subscriptions.js';
 
 /** How long it takes until the server is tried again, and the longest that this grows to, in milliseconds. */
 const firstPause = 3_000;
@@ -169,6 +169,12 @@ export class Connection {
 		const wentOn = await home.wentOn();
 		if (wentOn) {
 			optional.push(wordsOf(wentOn));
+		}
+		if (home.pushes && isGranted() && !(await isSubscribed(home))) {
+			told.push('Notifications are on, and the browser has no push subscription for the server, or it has expired. While no window is open, nothing tells you of messages. It is tried again with every connection.');
+		}
+		if (await home.evidence()) {
+			told.push(`The server${home.origin === location.origin ? '' : ` at ${host(home.origin)}`} has withheld a message from you, and signed the contrary. Settings have the proof, and other servers to move to.`);
 		}
 		if (home.pushes && window.Notification?.permission === 'denied') {
 			optional.push('The browser was told to show no notifications of this app. While no window is open, nothing tells you of messages. The settings of the browser can change that.');

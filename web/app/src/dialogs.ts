@@ -1,7 +1,7 @@
 // What is told and changed of a chat, a person and oneself.
 import { exported, restore } from './backup.js';
 import { type GroupInfo, maxBackup } from './client.js';
-import { attempt, button, dialog, element, input, make, onSubmit, status } from './dom.js';
+import { attempt, button, dialog, element, input, make, onSubmit, save, status } from './dom.js';
 import { type Messenger } from './messenger.js';
 import { isMuted, printableName, shortKey, titleOf } from './names.js';
 import { drawQr } from './qr.js';
@@ -222,9 +222,7 @@ async function removeAll(): Promise<void> {
 async function exportAll(): Promise<void> {
 	const { file, without } = await exported(page.messenger, input('export-passphrase').value);
 	input('export-passphrase').value = '';
-	const url = URL.createObjectURL(new Blob([file as BlobPart], { type: 'application/octet-stream' }));
-	make('a', { href: url, download: `messages-${new Date().toISOString().slice(0, 10)}.backup` }).click();
-	setTimeout(() => URL.revokeObjectURL(url), 60_000);
+	save(`messages-${new Date().toISOString().slice(0, 10)}.backup`, file as BlobPart, 'application/octet-stream');
 	if (without.length > 0) {
 		throw new Error(`not in the file, as their keys were not kept when you joined: ${without.join(', ')}. Leave and join them again to have them in it`);
 	}

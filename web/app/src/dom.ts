@@ -44,6 +44,13 @@ export async function attempt(what: string, task: () => Promise<void>): Promise<
 
 export const dialog = (id: string): HTMLDialogElement => element<HTMLDialogElement>(id);
 
+/** Gives the person a file. */
+export function save(name: string, content: BlobPart, type: string): void {
+	const url = URL.createObjectURL(new Blob([content], { type }));
+	make('a', { href: url, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 /** Has a form do something in place of being sent. */
 export function onSubmit(id: string, act: () => void): void {
 	element(id).addEventListener('submit', (event) => {

@@ -1,6 +1,6 @@
 // Which server has the account, which others the person added, and the way from one to the next.
 import {
-	applicationServerKey, type Candidate, type Device, ServerList, Several, State, type Route, webPushRoute,
+	applicationServerKey, type Candidate, type Device, type Evidence, ServerList, Several, State, type Route, webPushRoute,
 } from './client.js';
 import { lasts } from './parts.js';
 import { isSameServer, measureServer, type MetServer, type Server, serverOf } from './server.js';
@@ -158,7 +158,7 @@ export class Home {
 	}
 
 	/** Moves to another server: both wake this browser until that one does. The one in use ends a move that is under way. */
-	async move(to: Candidate, subscribe: Subscribe): Promise<void> {
+	async move(to: Candidate, subscribe: Subscribe, eager = false): Promise<void> {
 		const { store, device, origin } = this.#config;
 		if (this.#next) {
 			this.#next = undefined;
@@ -168,16 +168,25 @@ export class Home {
 		if (this.isUsed(to)) {
 			return;
 		}
-		const server = serverOf(to);
+		let server = serverOf(to);
 		const next = await device(server, server.origin ?? origin);
-		const routes = routesTo(server, next, await subscribe(server).catch((error: unknown) => (console.warn('no push subscription', error), null)));
+		const subscribed = (s: Server): Promise<PushSubscription | null> => subscribe(s).catch((error: unknown) => (console.warn('no push subscription', error), null));
+		let made = await subscribed(server);
+		if (!made && eager) {
+			// A service worker is installed from the page's server, which may be the one that is gone: then
+			// that of the page, whose subscription is for nothing now, is the next server's.
+			const { scope: _, ...here } = server;
+			made = await subscribed(here);
+			server = made ? here : server;
+		}
+		const routes = routesTo(server, next, made);
 		if (routes.length === 0) {
 			throw new Error('this server has no way to wake this browser');
 		}
 		await store.setAll({ next: server }); // also if the window is closed meanwhile
 		this.#next = server;
 		try {
-			await this.several.move(next, { routes });
+			await this.several.move(next, { routes }, { eager });
 		} catch (error) {
 			this.#next = undefined;
 			await store.setAll({ next: undefined });
@@ -200,7 +209,7 @@ export class Home {
 			}
 			try {
 				const wentOn = { from: this.origin, to: candidate.origin };
-				await this.move(await this.measure(candidate.origin), subscribe);
+				await this.move(await this.measure(candidate.origin), subscribe, true);
 				await this.#config.store.setAll({ wentOn });
 				return wentOn;
 			} catch (error) {
@@ -208,6 +217,11 @@ export class Home {
 			}
 		}
 		return undefined;
+	}
+
+	/** What convicts the server in use of having withheld a message; undefined: nothing does. */
+	evidence(): Promise<Evidence | undefined> {
+		return this.several.device.evidence();
 	}
 
 	/** That the app went on with another server, until the person has read it. */

@@ -1,6 +1,6 @@
 // The server in use, and others that it can be compared with and left for.
-import { type Candidate, hexOf } from './client.js';
-import { attempt, button, element, input, make, onSubmit, status, words } from './dom.js';
+import { type Candidate, encodeEvidence, hexOf } from './client.js';
+import { attempt, button, element, input, make, onSubmit, save, status, words } from './dom.js';
 import { type Home } from './home.js';
 import { describe, originOf } from './server.js';
 import { subscribe } from './subscriptions.js';
@@ -23,6 +23,12 @@ export function setUpServers(of: Surroundings): void {
 		input('server-address').value = '';
 		await drawList();
 	}));
+	element('save-evidence').addEventListener('click', () => void attempt('Saving the proof', async () => {
+		const evidence = await around.home.evidence();
+		if (evidence) {
+			save('evidence.json', encodeEvidence(evidence), 'application/json');
+		}
+	}));
 	element('measure-servers').addEventListener('click', () => void attempt('Asking the servers', async () => {
 		for (const { origin } of await around.home.candidates()) {
 			await around.home.measure(origin).catch((error: unknown) => console.warn('the server at', origin, error));
@@ -40,6 +46,7 @@ export async function drawServers(): Promise<void> {
 	use.hidden = true;
 	element('server').replaceChildren();
 	await drawList();
+	element('save-evidence').hidden = (await home.evidence()) === undefined;
 	try {
 		const met = await home.meet();
 		element('server').replaceChildren(...rows(describe(met, home.origin)));

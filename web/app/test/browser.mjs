@@ -158,6 +158,7 @@ export async function* bodies(pushes, token, signal) {
  */
 export async function person(world, { subscription, another, viewport = { width: 1100, height: 720 }, dark = false, path = '', permissions = ['notifications'] } = {}) {
 	const context = await world.browser.createBrowserContext();
+	subscription = subscription === undefined ? await world.subscribe() : subscription;
 	await context.overridePermissions(world.url, permissions);
 	const page = await context.newPage();
 	page.problems = [];
@@ -167,7 +168,8 @@ export async function person(world, { subscription, another, viewport = { width:
 	await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }]);
 	// The browser's own push service is on the internet. In its place is the emulated one; the
 	// pushes that come to it are handed to the service worker by the debugging protocol.
-	await page.evaluateOnNewDocument((made, another) => {
+	/** Does the same with another window of the person's. */
+	page.subscribes = (window) => window.evaluateOnNewDocument((made, another) => {
 		if (!window.ServiceWorkerRegistration) {
 			return; // an empty page
 		}
@@ -199,7 +201,8 @@ export async function person(world, { subscription, another, viewport = { width:
 			localStorage.setItem(name(this), 'yes');
 			return of(this);
 		};
-	}, subscription ?? null, another ?? null);
+	}, subscription, another ?? subscription);
+	await page.subscribes(page);
 	await page.goto(world.url + path);
 	if (path === '') {
 		await page.waitForSelector('body[data-ready=yes]', { timeout: 30_000 });

@@ -69,6 +69,7 @@ test('a second window says that it is one, and takes over', { timeout: 120_000 }
 	await join_(alice, 'windows', 'our secret');
 	await join_(bob, 'windows', 'our secret');
 	const second = await alice.browserContext().newPage();
+	await alice.subscribes(second);
 	await second.goto(alice.url());
 	await told(second, 'open in another window too');
 	await alice.close();
@@ -101,6 +102,21 @@ test('a denied permission and a wrong clock are told in words', { timeout: 120_0
 	for (const page of [alice, bob]) {
 		await page.browserContext().close();
 	}
+});
+
+test('a subscription that is missing is told, and that it is back', { timeout: 120_000 }, async () => {
+	const alice = await person(world, { subscription: null });
+	await told(alice, 'the browser has no push subscription');
+	const made = await world.subscribe();
+	await alice.evaluate((made) => {
+		const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+		let held = null;
+		PushManager.prototype.getSubscription = async () => held;
+		PushManager.prototype.subscribe = async () => (held = { endpoint: made.address, expirationTime: null, getKey: (name) => bytes(made.keys[name === 'p256dh' ? 0 : 1]) });
+		window.dispatchEvent(new Event('online'));
+	}, made);
+	await quiet(alice);
+	await alice.browserContext().close();
 });
 
 test('another subscription is registered by the service worker', { timeout: 120_000 }, async () => {

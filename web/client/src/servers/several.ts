@@ -46,6 +46,8 @@ export class Several {
 	readonly #moved: SeveralConfig['moved'];
 	/** The first is the one that posts. */
 	#places: Place[];
+	/** One route that works is enough for the next server to take over. */
+	#eager = false;
 	#given = new Map<string, Place>();
 	/** A server was left in this run, whose last pushes may be under way. */
 	#left = false;
@@ -76,13 +78,14 @@ export class Several {
 		return this.device.chats;
 	}
 
-	/** Registers with the next server, whose device was opened with the same chats, and which takes over as soon as it wakes it. Rejects, and changes nothing, if that one does not take the registration. */
-	async move(next: Device, registration: Registration): Promise<void> {
+	/** Registers with the next server, whose device was opened with the same chats, and which takes over as soon as it wakes it. Rejects, and changes nothing, if that one does not take the registration. With `eager` one route that works is enough, as where the former server is dead. */
+	async move(next: Device, registration: Registration, { eager = false } = {}): Promise<void> {
 		if (this.next) {
 			throw new Error('a move to another server is under way already');
 		}
 		await next.inherit(this.device);
 		await next.register(registration, { attempts: 2 });
+		this.#eager = eager;
 		this.#set([this.#places[0]!, { device: next, watch: new Watch() }]);
 	}
 
@@ -119,7 +122,7 @@ export class Several {
 
 	async #settle(): Promise<DeviceEvent | undefined> {
 		const [former, next] = this.#places;
-		if (!former || !next || !(await wakes(next.device))) {
+		if (!former || !next || !(await (this.#eager ? next.device.active() : wakes(next.device)))) {
 			return undefined;
 		}
 		const has = this.#take(next, await next.device.history());
