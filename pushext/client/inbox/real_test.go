@@ -131,8 +131,9 @@ func (w *realServer) trouble(a, b int) string {
 		return w.did("its power is cut")
 	case a < 6 && up:
 		n := 1 + b%12
+		left := n
 		w.disk.OnSync(func(int) {
-			if n--; n == 0 {
+			if left--; left == 0 {
 				w.crash(b)
 			}
 		})
@@ -159,12 +160,13 @@ func (w *realServer) trouble(a, b int) string {
 		return w.did("the push service keeps all: %t", b%2 == 0)
 	case a < 11 && up:
 		n := 1 + b%8
-		var mu sync.Mutex
+		left := n
+		var mu sync.Mutex // guards left
 		w.disk.SetFault(func(op faultstore.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if (op.Kind == faultstore.Write || op.Kind == faultstore.Sync) && n > 0 {
-				n--
+			if (op.Kind == faultstore.Write || op.Kind == faultstore.Sync) && left > 0 {
+				left--
 				return syscall.ENOSPC
 			}
 			return nil
@@ -275,11 +277,25 @@ type realDevice struct {
 	w     *realServer
 	p     *phone
 	token string
-	text  []byte                   // of its store
 	said  map[uint64][]common.Hash // what the push of each number names
 
 	now       *client.Device // nil: no process
 	transport *http.Transport
+
+	mu   sync.Mutex // guards text, which a push looks into while the process saves it
+	text []byte     // of its store
+}
+
+func (d *realDevice) stored() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text
+}
+
+func (d *realDevice) store(text []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.text = text
 }
 
 func (w *realServer) join(p *phone) {
@@ -334,19 +350,19 @@ func (w *realServer) ended(p *phone) {
 	}
 }
 
-func (w *realServer) backUp(p *phone) any { return w.devices[p.id].text }
+func (w *realServer) backUp(p *phone) any { return w.devices[p.id].stored() }
 
-func (w *realServer) putBack(p *phone, kept any) { w.devices[p.id].text = kept.([]byte) }
+func (w *realServer) putBack(p *phone, kept any) { w.devices[p.id].store(kept.([]byte)) }
 
 // Load implements client.Store.
-func (d *realDevice) Load(context.Context) ([]byte, error) { return d.text, nil }
+func (d *realDevice) Load(context.Context) ([]byte, error) { return d.stored(), nil }
 
 // Save implements client.Store. The process may end before it or behind it.
 func (d *realDevice) Save(_ context.Context, text []byte) error {
 	if err := d.p.step(); err != nil {
 		return err
 	}
-	d.text = slices.Clone(text)
+	d.store(slices.Clone(text))
 	return d.p.step()
 }
 
@@ -358,7 +374,7 @@ func (d *realDevice) pushed(body []byte, name string) push {
 		} `json:"accounts"`
 	}
 	p := push{to: d.p.id, body: body, what: "unreadable", name: name}
-	if err := json.Unmarshal(d.text, &store); err != nil {
+	if err := json.Unmarshal(d.stored(), &store); err != nil {
 		p.what = err.Error()
 	}
 	for _, account := range store.Accounts {
