@@ -14,22 +14,23 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// Config of a Server. Fields without a stated zero are required.
+// Config configures a Server. Fields without a stated zero value are required.
 type Config struct {
-	// Dir is the directory of the push database, which is created.
+	// Dir is the directory of the push database. It is created if it does not exist.
 	Dir string
 
-	// Store is the push database in place of one in Dir, open. It belongs to the
-	// Server, which closes it when it stops, and to New, which does if it fails. nil:
-	// there is one in Dir.
+	// Store, if not nil, is an open push database that replaces the one in Dir. It
+	// belongs to the Server, which closes it when it stops, and to New, which closes
+	// it if it fails. nil: the database is in Dir.
 	Store durable.Store
 
 	// PushKey is the server's key for registrations: requests are encrypted to
-	// it and replies signed by it. Never the node key.
+	// it, and replies are signed with it. It must never be the node key.
 	PushKey *ecdsa.PrivateKey
 
-	// FormerKeys are those that it had before, oldest first: the last is answered to as well
-	// until its time, and requests to all others are refused with what to do. May be empty.
+	// FormerKeys are the server's earlier push keys, oldest first. The last one is still
+	// answered until its time. Requests to all others are refused with a text that says what
+	// to do. May be empty.
 	FormerKeys []FormerKey
 
 	// DiskKey, of DiskKeySize bytes, seals addresses and keys in the database.
@@ -40,18 +41,18 @@ type Config struct {
 	Envelopes Envelopes
 	Sender    Sender
 
-	// Providers are the ways to wake devices, by their names. May be empty:
-	// then no registration is accepted.
+	// Providers are the ways to wake devices, each with its own name. May
+	// be empty: then no registration is accepted.
 	Providers []pushext.Provider
 
 	// SkipChallenge names providers whose addresses are believed without a
 	// challenge: for test networks only, as it lets anybody wake anything.
 	SkipChallenge []string
 
-	// Admission says what has to be paid for; nil: nothing. Vouchers is one.
+	// Admission says what has to be paid for; nil: nothing. Vouchers is an implementation.
 	Admission Admission
 
-	// Shard is set if other servers hold the other registrations.
+	// Shard is set if other servers hold part of the registrations.
 	Shard *Shard
 
 	Limits   Limits   // zero fields mean defaults
@@ -63,7 +64,7 @@ type Config struct {
 	storage durable.Storage // replaces the files in Dir, in tests
 }
 
-// check returns c complete, or what is wrong with it.
+// check returns c with its defaults filled in, or an error that says what is wrong with it.
 func (c Config) check() (Config, error) {
 	switch {
 	case c.Dir == "" && c.storage == nil && c.Store == nil:
@@ -94,7 +95,7 @@ func (c Config) check() (Config, error) {
 	return c, err
 }
 
-// What New's caller has to know of the database.
+// What the caller of New has to know about the database.
 const DiskKeySize = vault.DiskKeySize // of Config.DiskKey, in bytes
 
 var (
@@ -104,6 +105,6 @@ var (
 	ErrFormat = vault.ErrFormat
 )
 
-// landTimeout is how long Stop lets attempts in flight end by themselves; the
-// rest of its ten seconds is for writing down what they brought.
+// landTimeout is how long Stop lets attempts in flight end by themselves. The
+// rest of its ten seconds is for writing their results to disk.
 const landTimeout = 8 * time.Second

@@ -1,11 +1,11 @@
 // Package pushserver wakes devices when the archive takes an envelope for them. A
-// device registers how it is to be woken and for which topics; the server follows the
+// device registers how it is to be woken and for which topics. The server follows the
 // archive's log and asks a push provider to wake each device that listens. It reads no
-// payload and knows nothing of mail delivery; the command joins it with the archive.
+// payload and knows nothing of mail delivery; the command connects it to the archive.
 //
-// Below it are its parts, which nobody else imports:
+// Its parts are the packages below it, which no other package imports:
 //
-//	registration  values: what the parts call one device's registration, and its limits
+//	registration  values: how the parts describe one device's registration, and its limits
 //	registry      registrations: checked, written, found
 //	topics        the index that an envelope is looked up in
 //	vault         sealed records on disk, and keyed fingerprints
@@ -22,7 +22,7 @@
 // answer by packet 127) → registry (on disk, fsynced, then in the index of topics) →
 // dispatch (the challenge that proves an address).
 //
-// Ringing: the archive's Log → follow (from a durable cursor on) → topics (topic to
+// Waking: the archive's Log → follow (from a durable cursor on) → topics (topic to
 // registrations) → outbox (what each device has not fetched yet) → dispatch (when, and
 // through which route) → a lane → Provider → verdict.
 //
@@ -31,44 +31,47 @@
 //
 // # Promises
 //
-// A match ends in one of few ways, each counted with its reason: fetched, seen,
-// expired, dead, gone, overflow, undeliverable. Until then, a wake-up for it is
-// accepted by a provider at least once, or is still being tried. A crash repeats
-// at most one wake-up per device, with the collapse id of the first: a start
-// matches what was archived before it sends anything. Push sequence numbers are
-// never used for two contents. A ladder of routes goes on after a restart;
-// challenges on their way do not, nor do dismissals, which the device is owed until it says
-// that it was told of them: the reply to its next Fetch names them.
+// A match ends in one of few ways, each counted with its reason: fetched, seen, expired,
+// dead, gone, overflow, undeliverable. Until then, either a provider has accepted at least
+// one wake-up for it, or the server keeps trying. A crash repeats at most one wake-up per
+// device, with the collapse id of the first, because a start matches everything archived so
+// far before it sends anything. A push sequence number is never used for two contents. A
+// ladder of routes continues after a restart. Challenges on their way do not, and neither
+// do dismissals: the server owes them to the device, and names them in the reply to its
+// next Fetch, until the device says that it was told of them.
 //
-// Memory runs ahead of the disk by 20 ms at most while the disk works; the
-// outbox and the cursor are written in one synced batch, and what a crash
-// takes is read from the log again. Registrations are synced before they are
+// Memory is at most 20 ms ahead of the disk while the disk works, or 1 s if only the
+// cursor moved. The outbox and the cursor are written in one synced batch, and what a
+// crash loses is read from the log again. Registrations are synced before they are
 // answered.
 //
 // # Disk
 //
 // One durable.Store: a goleveldb database in Config.Dir, or Config.Store. The
-// first byte of a key says whose it is:
+// first byte of a key says which part owns it:
 //
-//	m  format, key check and wrapped key (vault); cursor, run, breaks, generation and how far shards had come that it was made of (outbox); next id, record of the snapshot (registry)
-//	d  outbox: what a registration has not fetched; numbers reserved; its ledger
+//	m  format, key check and wrapped key (vault); cursor, run, breaks, moved ranges, generation and, in a store made of shards, how far each shard had come (outbox); next id, record of the snapshot (registry); the record of Probe
+//	d  outbox: what a registration has not fetched; reserved numbers; its ledger
 //	t  outbox: what other shards are to be told
 //	w  outbox: keyed fingerprints of the messages that devices were woken for
+//	c  starts of chains, sealed: written by the registry, deleted by the outbox after the first wake-up
 //	r l  registry: registrations and their channels, sealed
-//	k a g h s e q y  registry: secondary keys, by keyed fingerprints
+//	k a g h s e q v y  registry: secondary keys, all but e by keyed fingerprints
 //
-// Beside goleveldb's files there is index.snapshot from a clean stop until the first
-// change of a registration after it: the index in memory, which spares the next
-// start reading all registrations.
+// Between a clean stop and the first change of a registration after it,
+// index.snapshot lies beside goleveldb's files: the index in memory, which spares
+// the next start from reading all registrations.
 //
-// What holds an address, a key or the topics of a registration is sealed with
-// XChaCha20-Poly1305 under Config.DiskKey, which is kept outside the database;
-// the snapshot with AES-256-GCM under a key of its own, which is in its record.
+// Values that hold an address, a key or the topics of a registration are sealed
+// with XChaCha20-Poly1305 under Config.DiskKey, which is kept outside the
+// database. The snapshot is sealed with AES-256-GCM under a key of its own,
+// which is in its record.
 //
 // # Goroutines
 //
-// Server owns: the follower, the outbox's writer, the sweeper, the desk of the
-// requests and what retries their notifications; the dispatcher starts one goroutine an
-// attempt, at most Delivery.MaxInFlight, and a few more that look registrations up.
-// Everything else is driven by timers. Stop waits for all.
+// Server owns the follower, the outbox's writer, the sweeper, the goroutine that
+// reseals after an exchange of the disk key, the desk of the requests and the goroutine
+// that retries their notifications. The dispatcher starts one goroutine per attempt, at
+// most Delivery.MaxInFlight, and a few more that look registrations up. Everything else
+// is driven by timers. Stop waits for all of them.
 package pushserver

@@ -10,11 +10,11 @@ import (
 	"whisperpush/pushext/pushserver/registry"
 )
 
-// What an operator is told and asks for, by the names of the parts that know it.
+// What an operator sees and asks for, under the names of the parts that know it.
 type (
-	// Summary is what an operator is told of a registration. No address, key or topic is in it.
+	// Summary is what an operator sees of a registration. It holds no address, key or topic.
 	Summary = registry.Summary
-	// RegistrationID numbers a registration on this server. It is shown to nobody as it is.
+	// RegistrationID numbers a registration on this server. It is never shown as it is.
 	RegistrationID = registration.ID
 	// RegistrationState is where a registration is in its life.
 	RegistrationState = registration.State
@@ -29,29 +29,29 @@ const (
 	StateTerminated = registration.Terminated
 )
 
-// Standing is what an operator is told of one registration.
+// Standing is what an operator sees of one registration and its wake-ups.
 type Standing struct {
 	Summary
 	Unread   int      // envelopes that its device was to be woken for and has not fetched
-	Pending  int      // of those, covered by no wake-up that was accepted
-	Lost     uint32   // matches that ended without a wake-up that was accepted, ever
-	LostTo   string   // why the latest of those did; empty if none
+	Pending  int      // of those, not covered by an accepted wake-up
+	Lost     uint32   // matches that ever ended without an accepted wake-up
+	LostTo   string   // why the latest of those did; empty: there are none
 	Hindered []string // why its device is not woken, in plain words; empty: nothing is in the way
 }
 
-// Use is how much there is of something that has a limit.
+// Use is how much of a limited resource is in use.
 type Use struct {
 	What       string
 	Used, Most int
 }
 
-// Registrations lists the registrations above an id, ascending, at most limit of them. next is the id to go on from, 0
-// if there are no more.
+// Registrations lists at most limit registrations with ids above after, in ascending order. next is the id to continue
+// from, or 0 if there are no more.
 func (x *Server) Registrations(after RegistrationID, limit int, now time.Time) (all []Summary, next RegistrationID, err error) {
 	return x.registry.List(after, limit, now)
 }
 
-// Registration tells about one registration, and why its device is not woken; false if there is none.
+// Registration describes one registration and says why its device is not woken; false if there is none.
 func (x *Server) Registration(id RegistrationID, now time.Time) (s Standing, ok bool, err error) {
 	if s.Summary, ok, err = x.registry.Summary(id, now); err != nil || !ok {
 		return Standing{}, false, err
@@ -69,7 +69,7 @@ func (x *Server) Registration(id RegistrationID, now time.Time) (s Standing, ok 
 	return s, true, nil
 }
 
-// hindrances are why a device is not woken.
+// hindrances returns why a device is not woken.
 func (x *Server) hindrances(s *Standing, silenced bool, now time.Time) (why []string) {
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
 	switch s.State {
@@ -133,7 +133,7 @@ func (x *Server) hindrances(s *Standing, silenced bool, now time.Time) (why []st
 	return why
 }
 
-// waits says in plain words what a device's wake-up waits for.
+// waits says in plain words what a device's wake-up is waiting for.
 func waits(w dispatch.Waiting) string {
 	text := map[string]string{
 		"budget": "it has had as many wake-ups as a device may have for now (Push.Delivery.Burst and Every)",
@@ -154,13 +154,13 @@ func waits(w dispatch.Waiting) string {
 	return ""
 }
 
-// Revoke ends a registration. Its device learns of it with its next request, and may register again. It reports whether
-// there was one.
+// Revoke ends a registration. Its device learns of it with its next request, and may register again. Revoke reports
+// whether there was one.
 func (x *Server) Revoke(id RegistrationID, now time.Time) (bool, error) {
 	return x.registry.Revoke(id, now)
 }
 
-// Usage is how much there is of what strangers can grow, and how much there may be.
+// Usage returns the use and the limit of everything that strangers can grow.
 func (x *Server) Usage() []Use {
 	n, limits := x.registry.Counts(), x.registry.Limits()
 	return []Use{
@@ -171,13 +171,13 @@ func (x *Server) Usage() []Use {
 	}
 }
 
-// HoldProvider starts no attempt through a provider until ReleaseProvider; what waits for it stays.
+// HoldProvider stops new attempts through a provider until ReleaseProvider; what waits for the provider stays.
 func (x *Server) HoldProvider(name string) error { return x.dispatcher.Hold(name) }
 
 // ReleaseProvider ends HoldProvider.
 func (x *Server) ReleaseProvider(name string) error { return x.dispatcher.Release(name) }
 
-// DrainProvider is HoldProvider, and returns when no attempt is under way, or ctx ends.
+// DrainProvider is HoldProvider, but returns only when no attempt is under way or ctx ends.
 func (x *Server) DrainProvider(ctx context.Context, name string) error {
 	return x.dispatcher.Drain(ctx, name)
 }

@@ -9,8 +9,8 @@ import (
 	"whisperpush/pushext/pushserver/requests"
 )
 
-// What New's caller says and gives belongs to the parts that use it. Only this package
-// imports those, so here are the names for everybody else.
+// The types that a caller of New uses belong to the parts. Only this package imports
+// those, so it names the types for everybody else.
 type (
 	// Limits bound everything about registrations and requests that a stranger can grow.
 	Limits = registration.Limits
@@ -24,21 +24,21 @@ type (
 	Caller = requests.Caller
 	// Keys are the push keys of a server.
 	Keys = requests.Keys
-	// FormerKey is a push key that a server had.
+	// FormerKey is a push key that a server had before.
 	FormerKey = requests.FormerKey
-	// KeyRecord is what is written down of Keys.
+	// KeyRecord is the written form of Keys.
 	KeyRecord = requests.KeyRecord
-	// FormerKeyRecord is what is written down of a FormerKey.
+	// FormerKeyRecord is the written form of a FormerKey.
 	FormerKeyRecord = requests.FormerKeyRecord
-	// Peer is the Caller that is a peer of devp2p.
+	// Peer is the Caller for a devp2p peer.
 	Peer = requests.Peer
-	// Shard says which part of all registrations a server holds, if it is not all.
+	// Shard says which part of the registrations a server holds, if it does not hold all.
 	Shard = registration.Shard
 	// Others are the shards that hold the other registrations.
 	Others = registration.Others
-	// Claim is an address that a registration of a shard has proved.
+	// Claim is an address that a registration in a shard has proved.
 	Claim = registration.Claim
-	// Telling is what other shards are to be told.
+	// Telling is a message to the other shards.
 	Telling = outbox.Telling
 	// Admission says what a registration has to be paid for.
 	Admission = registry.Admission
@@ -52,6 +52,6 @@ type (
 // MaxFormerKeys is how many former push keys a server knows.
 const MaxFormerKeys = requests.MaxFormerKeys
 
-// PromisedLatency is how soon after its envelope was archived a wake-up is to be accepted
-// by the device's provider.
+// PromisedLatency is how soon after an envelope was archived the device's provider is to
+// have accepted a wake-up for it.
 const PromisedLatency = measure.PromisedLatency

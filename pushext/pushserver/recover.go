@@ -13,18 +13,18 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// skippedIDs is how many registration ids a recovery leaves out that has lost the
-// place to go on from: more than can have been given to registrations that are
-// lost themselves.
+// skippedIDs is how many registration ids a recovery skips when it has lost the
+// next id to give out. No more can have been given to registrations that are lost
+// themselves.
 const skippedIDs = 1 << 32
 
-// Recover checks the push database in dir and, if it is damaged, salvages it as
-// durable.Recover does and completes it, so that New can open it again. sound
-// says that there was nothing to do. Registrations that are lost find out with
-// their next request and register again. If the place in the archive is lost,
-// all that is still archived and younger than Delivery.TTL is matched again:
-// devices may then be woken a second time for it. The error wraps ErrDiskKey or
-// one of durable's.
+// Recover checks the push database in dir. If it is damaged, Recover salvages
+// it as durable.Recover does and completes it, so that New can open it again.
+// sound says that there was nothing to do. The devices of lost registrations
+// find out with their next request and register again. If the place in the
+// archive is lost, everything that is still archived and younger than
+// Delivery.TTL is matched again: devices may then be woken a second time for
+// it. The error wraps ErrDiskKey or one of durable's.
 func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done, total int64)) (r durable.Recovery, sound bool, err error) {
 	switch _, err := durable.Check(ctx, dir, progress); {
 	case errors.Is(err, durable.ErrCorrupted):
@@ -45,22 +45,23 @@ func Recover(ctx context.Context, dir string, diskKey []byte, progress func(done
 		return r, sound, err
 	}
 	s.DB = db
-	if sound = sound && !lost(s, vault.KeyFormat); !sound { // the latter if completing it was interrupted
+	if sound = sound && !lost(s, vault.KeyFormat); !sound { // lost: completing it was interrupted
 		err = complete(s, db)
 	}
 	return r, sound, errors.Join(err, s.DB.Close())
 }
 
-// lost reports whether a record that every database has is not there.
+// lost reports whether a record that every database has is missing.
 func lost(s *vault.Vault, key []byte) bool {
 	_, err := s.Get(key)
 	return errors.Is(err, durable.ErrNotFound)
 }
 
-// complete writes what a salvaged database must have and has lost.
+// complete writes the records that every database must have and the salvaged one
+// has lost.
 func complete(s *vault.Vault, db *durable.DB) error {
 	var b durable.Batch
-	b.Delete(registry.KeySnapshot) // of what was salvaged there is none
+	b.Delete(registry.KeySnapshot) // a salvaged database has none
 	outbox.EndLedgers(&b, time.Now())
 	if lost(s, vault.KeyFormat) || lost(s, vault.KeyCheck) {
 		if err := opensSomething(s); err != nil {
@@ -88,7 +89,8 @@ func complete(s *vault.Vault, db *durable.DB) error {
 	return s.Write(&b)
 }
 
-// opensSomething proves the disk key by the sealed records that are left.
+// opensSomething proves the disk key by opening one of the sealed records that
+// are left.
 func opensSomething(s *vault.Vault) error {
 	it := s.Scan(registry.PrefixRecord)
 	defer it.Release()

@@ -7,29 +7,29 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// terms are what a server may be given anew while it runs, as far as it keeps them itself.
+// terms are the settings that Server keeps itself and that may change while it runs.
 type terms struct {
-	limits pushwire.Limits // that clients are told
+	limits pushwire.Limits // as clients are told
 	ttl    time.Duration
 }
 
-// sweepEvery is how often the outbox is looked through.
+// sweepEvery is the interval between two sweeps of the outbox.
 func (t *terms) sweepEvery() time.Duration {
 	return min(max(t.ttl/outboxSweeps, time.Minute), time.Hour)
 }
 
-// Settings are what a running Server can be given anew. As in Config, zero fields mean defaults.
+// Settings are what can be changed in a running Server. As in Config, zero fields mean defaults.
 type Settings struct {
 	Limits   Limits
 	Delivery Delivery
-	// Providers are all that there are from now on; one that stays may be the same instance. What waits for one that is
-	// not among them goes through the next route of its device, and where there is none ends as undeliverable.
+	// Providers replace all providers; one that stays may be the same instance. What waits for a provider that is no
+	// longer among them goes through the next route of its device, or ends as undeliverable if there is none.
 	Providers []pushext.Provider
 }
 
-// Prepare checks settings for a server that runs. The error says what is wrong with them, or why they need a new
-// Server, and nothing has changed then. apply, which is called once or never, cannot fail: no request, match or attempt
-// is lost or done twice by it, and an attempt that is under way ends with the provider that it began with. Limits on
+// Prepare checks settings for a running server. The error says what is wrong with them, or why they need a new Server,
+// and then nothing has changed. apply, which is called once or never, cannot fail. It loses no request, match or
+// attempt and does none twice, and an attempt that is under way ends with the provider that it began with. Limits on
 // what waits in memory, on codes and on rates of requests stay those of New.
 func (x *Server) Prepare(s Settings) (apply func(), err error) {
 	limits := s.Limits.WithDefaults()

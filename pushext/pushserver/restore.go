@@ -13,13 +13,13 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// Snapshot calls each with every record of the push database as it is at one moment, as it is on disk: sealed. The slices
-// are good during the call. Nothing waits for it.
+// Snapshot calls each with every record of the push database, all as of one moment and sealed as they are on disk. The
+// slices are valid during the call only. Snapshot blocks no other work.
 func (x *Server) Snapshot(each func(key, value []byte) error) error {
 	return copyRecords(x.store.DB, each)
 }
 
-// SnapshotDir is Snapshot of the push database in dir, which nobody has open.
+// SnapshotDir is Snapshot of the push database in dir, which nobody else has open.
 func SnapshotDir(dir string, each func(key, value []byte) error) error {
 	db, err := durable.Open(dir, vault.Options(durable.Options{ReadOnly: true}))
 	if err != nil {
@@ -45,7 +45,7 @@ func copyRecords(db durable.Store, each func(key, value []byte) error) error {
 	return nil
 }
 
-// CursorOf is the place in the archive's log, if a record of a Snapshot is that of the place.
+// CursorOf returns the place in the archive's log, if this record of a Snapshot holds it.
 func CursorOf(key, value []byte) (cursor uint64, ok bool) {
 	if !bytes.Equal(key, outbox.KeyCursor) || len(value) != 8 {
 		return 0, false
@@ -53,7 +53,8 @@ func CursorOf(key, value []byte) (cursor uint64, ok bool) {
 	return binary.BigEndian.Uint64(value), true
 }
 
-// Restoration puts records of a Snapshot into a database of their own. Nothing of it counts before Close has returned nil.
+// Restoration puts records of a Snapshot into a database of their own. The database is valid only once Close has returned
+// nil.
 type Restoration struct {
 	s     *vault.Vault
 	batch durable.Batch
@@ -63,7 +64,7 @@ type Restoration struct {
 // restoreBatch is how many bytes are written at a time.
 const restoreBatch = 1 << 20
 
-// Restore begins a push database in dir, where there is none. The records must have been sealed with diskKey.
+// Restore begins a push database in dir, where there must be none. The records must have been sealed with diskKey.
 func Restore(dir string, diskKey []byte) (*Restoration, error) {
 	s, err := vault.New(diskKey)
 	if err != nil {
@@ -80,7 +81,7 @@ func Restore(dir string, diskKey []byte) (*Restoration, error) {
 // Put adds a record. The error wraps ErrDiskKey if it is sealed and does not open.
 func (r *Restoration) Put(key, value []byte) error {
 	if bytes.Equal(key, registry.KeySnapshot) {
-		return nil // of an index that is not copied
+		return nil // the index it belongs to is not copied
 	}
 	if len(key) > 0 && (key[0] == registry.PrefixRecord || key[0] == registry.PrefixListening) || bytes.Equal(key, vault.KeyCheck) {
 		if _, err := r.s.Open(key, value); err != nil {
@@ -101,8 +102,8 @@ func (r *Restoration) flush() error {
 	return err
 }
 
-// Close completes the database. What a server that goes on from an old state must not use again it leaves out: numbers of
-// registrations, and numbers and keys of wake-ups.
+// Close completes the database. It skips what a server that continues from an old state must not use again: registration
+// ids, and the numbers and keys of wake-ups.
 func (r *Restoration) Close(now time.Time) error {
 	err := r.complete(now)
 	return errors.Join(err, r.s.Close())
@@ -133,5 +134,5 @@ func (r *Restoration) complete(now time.Time) error {
 	}
 }
 
-// Abort gives the database up.
+// Abort abandons the database.
 func (r *Restoration) Abort() { r.s.Close() }

@@ -16,12 +16,12 @@ import (
 // ErrRotating means that an exchange of the disk key is not complete.
 var ErrRotating = vault.ErrRotating
 
-// resealPause is how long the sealing anew waits when it fails, for the disk.
+// resealPause is how long resealing pauses after a failure of the disk.
 const resealPause = 5 * time.Second
 
-// RotateDiskKey exchanges the disk key of a server that runs. When it returns nil the database opens with the new key alone,
-// so that key must be on disk before, and the records are sealed anew in the background; see Rotating. The error wraps
-// ErrRotating or ErrDiskKey, or is the disk's, and nothing has changed then.
+// RotateDiskKey exchanges the disk key of a running server. When it returns nil, the database opens with the new key only,
+// so that key must be on disk before the call. The records are resealed in the background; see Rotating. The error wraps
+// ErrRotating or ErrDiskKey, or comes from the disk; then nothing has changed.
 func (x *Server) RotateDiskKey(former, diskKey []byte) error {
 	if x.cancel == nil {
 		return errors.New("the push server does not run")
@@ -37,20 +37,21 @@ func (x *Server) RotateDiskKey(former, diskKey []byte) error {
 	return nil
 }
 
-// SetKeys has requests that come from now on be answered with other push keys. Registrations are
-// kept by the keys of devices, so none is lost by it.
+// SetKeys makes the server answer requests with other push keys from now on. Registrations are
+// stored under the keys of devices, so none is lost by it.
 func (x *Server) SetKeys(k Keys) { x.protocol.SetKeys(k) }
 
-// HeardWith counts the registrations that there are, and those of them whose device asked for
-// something with a push key that was not the server's first. It reads all of them.
+// HeardWith returns how many registrations there are, and for how many of them the device has
+// asked for something with pushKey, which must not be the server's first. It reads all of
+// them.
 func (x *Server) HeardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard, all int, err error) {
 	return x.registry.CountHeard(ctx, registry.KeyMarkOf([33]byte(crypto.CompressPubkey(pushKey))))
 }
 
-// Rotating reports whether there are records that are sealed with a former disk key.
+// Rotating reports whether some records are still sealed with a former disk key.
 func (x *Server) Rotating() bool { return x.store.Rotating() }
 
-// reseal seals anew what is sealed with a former key, each time the disk key was exchanged, until ctx ends.
+// reseal seals records again that are sealed with a former key, after each exchange of the disk key, until ctx ends.
 func (x *Server) reseal(ctx context.Context) {
 	for {
 		for x.store.Rotating() {
@@ -78,8 +79,8 @@ func (x *Server) reseal(ctx context.Context) {
 	}
 }
 
-// resealAll goes through the records until a pass finds none that is sealed with a former key: what was being written when
-// the key was exchanged may be.
+// resealAll repeats its pass through the records until one finds none that is sealed with a former key: records that were
+// being written while the key was exchanged may be.
 func (x *Server) resealAll(ctx context.Context) error {
 	for {
 		registrations, err := x.registry.Reseal(ctx)

@@ -24,9 +24,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// Server is the push server of a mailserver: it takes registrations, and
-// wakes devices for what the archive takes. Create it with New, then Start and
-// Stop it once.
+// Server is the push server of a mailserver: it takes registrations and wakes
+// devices for what the archive takes. Create it with New, then call Start once
+// and Stop once.
 type Server struct {
 	sender     Sender
 	log        *slog.Logger
@@ -43,15 +43,15 @@ type Server struct {
 	whole      bool          // it holds all registrations, and may have been made of shards
 
 	cancel context.CancelFunc // of the goroutines below; nil before Start
-	wg     sync.WaitGroup     // of follower and sweeper
-	writer sync.WaitGroup     // of the outbox's writer, which goes last
+	wg     sync.WaitGroup     // of all goroutines but the outbox's writer
+	writer sync.WaitGroup     // of the outbox's writer, which stops last
 	halt   context.CancelFunc // of the writer
 	once   sync.Once
 }
 
-// New opens the push database and builds the server; nothing runs, and neither
-// log, envelopes nor sender are asked for anything before Start. The error wraps
-// ErrDiskKey, ErrFormat, or durable's errors, and says what to do.
+// New opens the push database and builds the server. Nothing runs, and log,
+// envelopes and sender are not used, before Start. The error wraps ErrDiskKey,
+// ErrFormat or one of durable's errors, and says what to do.
 func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.check()
 	if err != nil {
@@ -121,7 +121,7 @@ func build(cfg Config, s *vault.Vault) (*Server, error) {
 	return x, nil
 }
 
-// endings ends everywhere what ended in the registry.
+// endings passes each end of a registration on to the outbox and the dispatcher.
 type endings struct {
 	box        *outbox.Outbox
 	dispatcher *dispatch.Dispatcher
@@ -148,11 +148,11 @@ func (e *endings) Gone(id registration.ID, reason string) {
 	}
 }
 
-// Limits are what the server tells clients that it allows.
+// Limits are the limits that the server states to clients.
 func (x *Server) Limits() pushwire.Limits { return x.terms.Load().limits }
 
 // Start begins to follow the archive, to wake devices and to answer requests.
-// ctx bounds the start alone.
+// ctx bounds only the start itself.
 func (x *Server) Start(ctx context.Context) error {
 	if x.cancel != nil {
 		return errors.New("push server was started before")
@@ -192,9 +192,9 @@ func (x *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends everything and closes the database: it takes no more requests,
-// lets attempts in flight end, records what they brought and the index for the next
-// start, and returns within ten seconds, or soon after ctx ends. What was not sent
+// Stop ends everything and closes the database. It takes no more requests, lets
+// attempts in flight end, and records their results and the index for the next
+// start. It returns within ten seconds, or soon after ctx ends. What was not sent
 // is sent after the next Start. Further calls do nothing.
 func (x *Server) Stop(ctx context.Context) (err error) {
 	x.once.Do(func() {
@@ -217,7 +217,7 @@ func (x *Server) Stop(ctx context.Context) (err error) {
 	return err
 }
 
-// HandleRequest takes the payload of a packet 126 that a peer sent; see
+// HandleRequest takes the payload of a packet 126 from a peer; see
 // whisper.RequestHandler. It does not block.
 func (x *Server) HandleRequest(peer enode.ID, payload []byte) {
 	env, err := whisper.DecodeEnvelope(payload)
@@ -229,19 +229,19 @@ func (x *Server) HandleRequest(peer enode.ID, payload []byte) {
 	x.HandleEnvelope(peer, env)
 }
 
-// HandleEnvelope is HandleRequest for a payload that was decoded.
+// HandleEnvelope is HandleRequest for a decoded payload.
 func (x *Server) HandleEnvelope(peer enode.ID, env *whisper.Envelope) {
 	x.protocol.Handle(requests.Peer{Sender: x.sender, Node: peer}, env)
 }
 
 const (
-	// registrySweep is how often registrations are looked through for those that ended.
+	// registrySweep is the interval between two searches for registrations that ended.
 	registrySweep = time.Minute
-	// outboxSweeps is how often in a TTL the outbox is looked through.
+	// outboxSweeps is how many times per TTL the outbox is swept.
 	outboxSweeps = 8
 )
 
-// sweep ends what is too old, from time to time.
+// sweep periodically ends what is too old.
 func (x *Server) sweep(ctx context.Context) {
 	registrations := time.NewTicker(registrySweep)
 	defer registrations.Stop()
@@ -266,6 +266,6 @@ func (x *Server) sweep(ctx context.Context) {
 	}
 }
 
-// saveTimeout is how long a stop writes at a snapshot before it gives up: that is
-// some ten million channels. The next start then reads all registrations.
+// saveTimeout is how long Stop writes a snapshot before it gives up: enough for
+// some ten million channels. After that the next start reads all registrations.
 const saveTimeout = 1500 * time.Millisecond

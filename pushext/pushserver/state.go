@@ -15,8 +15,8 @@ import (
 // keyProbe is the record that Probe writes.
 var keyProbe = []byte{vault.Meta, 'p'}
 
-// Probe writes a record with an fsync and reads it back: it tells whether the push
-// database takes what it is given. It may be called at any time before Stop.
+// Probe writes a record with an fsync and reads it back, to tell whether the push
+// database accepts writes. It may be called at any time before Stop.
 func (x *Server) Probe() error {
 	value := make([]byte, 16)
 	rand.Read(value) // never fails
@@ -35,8 +35,8 @@ func (x *Server) Probe() error {
 	return nil
 }
 
-// Position is the receive sequence up to which the archive was matched.
+// Position is the receive sequence up to which the archive has been matched.
 func (x *Server) Position() uint64 { return x.outbox.Position() }
 
-// Providers are the states of all providers at now, by name.
+// Providers returns the states of all providers at now, by name.
 func (x *Server) Providers(now time.Time) []dispatch.State { return x.dispatcher.States(now) }

@@ -12,13 +12,13 @@ import (
 
 // Vouchers is the Admission of a server whose registrations are paid for by vouchers.
 type Vouchers struct {
-	// Keys are those whose vouchers are taken, one at least.
+	// Keys are the keys whose vouchers are accepted, at least one.
 	Keys []*voucher.PublicKey
-	// Term is for how long a voucher pays, from when it is first used, or from the end
-	// of what was paid for before.
+	// Term is how long a voucher pays for, from its first use or from the end of the
+	// time that was paid for before.
 	Term time.Duration
-	// FreeChannels is how many channels a registration may have without one. 0: there
-	// are no registrations without one.
+	// FreeChannels is how many channels a registration may have without a voucher. 0:
+	// registrations need one.
 	FreeChannels int
 }
 
