@@ -12,7 +12,7 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// fetchAtOnce is how many envelopes of a Fetch are held in memory.
+// fetchAtOnce is how many envelopes of a Fetch are held in memory at a time.
 const fetchAtOnce = 8
 
 func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [33]byte, body *pushwire.Fetch) answer {
@@ -33,7 +33,7 @@ func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [3
 	}
 	turn.Take()
 	p.m.fetched.Add(float64(len(f.Sent)))
-	// What is missing will not come back: no more wake-ups for it either.
+	// What is missing will not come back, so it needs no more wake-ups either.
 	if err := p.box.Fetched(rec.ID, slices.Concat(f.Sent, f.Missing), len(rec.Group) > 0, unique(body.Received)...); err != nil {
 		return p.failed(rec, err)
 	}
@@ -48,7 +48,7 @@ func (p *Server) fetch(ctx context.Context, turn *desk.Turn, from Caller, key [3
 	return answer{rec: rec, body: &f.FetchReply, unread: f.unsent != nil}
 }
 
-// owed is what a device is owed besides envelopes.
+// owed returns what the server owes a device besides envelopes.
 func (p *Server) owed(rec *registry.Record, q *pushwire.OwedQuery) (*pushwire.Owed, error) {
 	owed, err := p.box.Owed(rec.ID, unique(q.Dismissed))
 	if err != nil {
@@ -57,7 +57,7 @@ func (p *Server) owed(rec *registry.Record, q *pushwire.OwedQuery) (*pushwire.Ow
 	return &pushwire.Owed{Dismissed: owed.Dismissed}, nil
 }
 
-// pickup is a Fetch being answered.
+// pickup is a Fetch that is being answered.
 type pickup struct {
 	pushwire.FetchReply
 	p      *Server
@@ -68,10 +68,11 @@ type pickup struct {
 	unsent error // the peer did not take one
 }
 
-// send sends those of the envelopes that there are, and notes what became of each.
+// send sends those of the envelopes that are archived, and notes what became of
+// each.
 func (f *pickup) send(ctx context.Context, hashes []common.Hash) {
 	if f.failed != nil || f.unsent != nil || f.room <= 0 {
-		f.Later = append(f.Later, hashes...) // it may be missing; the next Fetch tells
+		f.Later = append(f.Later, hashes...) // it may be missing; the next Fetch will show
 		return
 	}
 	found, missing, err := f.p.envelopes.ByHash(ctx, hashes)
@@ -82,7 +83,7 @@ func (f *pickup) send(ctx context.Context, hashes []common.Hash) {
 	f.Missing = append(f.Missing, missing...)
 	for _, env := range found {
 		size := len(env.Raw())
-		// The first one goes whatever its size, else it could never be fetched.
+		// The first one is sent whatever its size, or it could never be fetched.
 		if fits := size <= f.room || len(f.Sent) == 0; fits && f.unsent == nil {
 			if f.unsent = f.p.hand(ctx, f.turn, f.from, env); f.unsent == nil {
 				f.room -= size
@@ -126,7 +127,7 @@ func (p *Server) seen(ctx context.Context, turn *desk.Turn, key [33]byte, body *
 	for id, hashes := range shown {
 		p.disp.Dismiss(id, hashes)
 	}
-	if err == nil && (len(others) > 0 || p.shard != nil && len(rec.Group) > 0) { // what is owed to them outlives a crash
+	if err == nil && (len(others) > 0 || p.shard != nil && len(rec.Group) > 0) { // what the server owes them must outlive a crash
 		err = turn.Lend(ctx, p.box.Synced)
 		turn.Take()
 	}

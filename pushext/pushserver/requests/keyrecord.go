@@ -13,23 +13,23 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// KeyRecord is what is written down of Keys, as JSON. It is as secret as they are.
+// KeyRecord is the written form of Keys, as JSON. It is as secret as they are.
 type KeyRecord struct {
 	Current string            `json:"current,omitempty"` // secret, in hexadecimal
 	Next    string            `json:"next,omitempty"`    // the same
 	Former  []FormerKeyRecord `json:"former"`            // oldest first
 }
 
-// FormerKeyRecord is a push key that the server had.
+// FormerKeyRecord is the written form of a FormerKey.
 type FormerKeyRecord struct {
 	Key   string    `json:"key"`   // secret, in hexadecimal
-	Next  string    `json:"next"`  // the public key behind it, compressed, in hexadecimal
+	Next  string    `json:"next"`  // the public key that followed it, compressed, in hexadecimal
 	Until time.Time `json:"until"` // when its overlap ends, or ended
-	// Succession is as pushwire.EncodeSuccession has it; empty: the key may be known to others.
+	// Succession is in the form of pushwire.EncodeSuccession; empty: others may know the key.
 	Succession hexutil.Bytes `json:"succession,omitempty"`
 }
 
-// Record is what is written down of keys.
+// Record returns the written form of k.
 func (k Keys) Record() (KeyRecord, error) {
 	r := KeyRecord{Current: secretHex(k.Current), Former: []FormerKeyRecord{}}
 	if k.Next != nil {
@@ -52,7 +52,7 @@ func (k Keys) Record() (KeyRecord, error) {
 	return r, nil
 }
 
-// Keys reverses Record, and takes only what is whole.
+// Keys reverses Record. It accepts only a complete record.
 func (r KeyRecord) Keys() (k Keys, err error) {
 	if len(r.Former) > MaxFormerKeys {
 		return Keys{}, fmt.Errorf("there are %d former push keys, at most %d", len(r.Former), MaxFormerKeys)
@@ -85,12 +85,12 @@ func (r KeyRecord) Keys() (k Keys, err error) {
 	return k, nil
 }
 
-// LeadsTo reports whether a key is the one behind the last of the former ones.
+// LeadsTo reports whether key is the one that followed the last of the former keys.
 func (r KeyRecord) LeadsTo(key *ecdsa.PrivateKey) bool {
 	return len(r.Former) > 0 && r.Former[len(r.Former)-1].Next == PublicHex(key)
 }
 
-// PublicHex is the public half of a push key, compressed, in hexadecimal.
+// PublicHex returns the public half of a push key, compressed, in hexadecimal.
 func PublicHex(key *ecdsa.PrivateKey) string {
 	return hex.EncodeToString(crypto.CompressPubkey(&key.PublicKey))
 }

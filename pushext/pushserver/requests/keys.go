@@ -12,16 +12,16 @@ import (
 	"whisperpush/whisper"
 )
 
-// MaxFormerKeys is how many former push keys a server knows. A request for none of its keys is
-// tried with each of them.
+// MaxFormerKeys is how many former push keys a server knows. A request that opens with none of
+// its keys is tried with each of them.
 const MaxFormerKeys = pushwire.MaxSuccessions
 
 // FormerKey is a push key that a server had.
 type FormerKey struct {
 	Key   *ecdsa.PrivateKey
-	Until time.Time // when its overlap ended, or will; from then on its requests are refused
-	// Succession leads to the key behind it. nil: the key may be known to others, and
-	// nothing that it signs is to be believed.
+	Until time.Time // when its overlap ended, or will end; requests to it are refused from then on
+	// Succession leads to the key after it. nil: others may know the key, and nothing
+	// that it signs is to be believed.
 	Succession *pushwire.Succession
 }
 
@@ -29,14 +29,14 @@ type FormerKey struct {
 type Keys struct {
 	Current *ecdsa.PrivateKey
 	Former  []FormerKey // oldest first, at most MaxFormerKeys
-	// Next is about to take the place of Current, and has at another server of the same cluster,
-	// perhaps: requests to it are answered, and nobody is told of it. nil: there is none.
+	// Next is about to replace Current, and may have done so at another server of the same
+	// cluster. Requests to it are answered, but nobody is told of it. nil: there is none.
 	Next *ecdsa.PrivateKey
 }
 
-// Succeed returns the keys with another one that is current from a time on. The one before it is
-// answered to besides for as long as overlap says; 0: it is refused at once, and nothing that it
-// signs leads to the next one, as others may know it.
+// Succeed returns the keys with next as the current one from at on. The key before it is still
+// answered for the length of overlap. 0: it is refused at once, and nothing that it signs leads
+// to the next one, as others may know it.
 func (k Keys) Succeed(next *ecdsa.PrivateKey, at time.Time, overlap time.Duration) (Keys, error) {
 	former := FormerKey{Key: k.Current, Until: at.Add(overlap).UTC().Round(0)}
 	if overlap > 0 {
@@ -50,8 +50,8 @@ func (k Keys) Succeed(next *ecdsa.PrivateKey, at time.Time, overlap time.Duratio
 	return Keys{Current: next, Former: list[max(len(list)-MaxFormerKeys, 0):]}, nil
 }
 
-// EndOverlap returns the keys with the key before the current one refused from a time on, and
-// nothing that leads from it to the current one. There is such a key.
+// EndOverlap returns the keys with the key before the current one refused from at on, and
+// with nothing that leads from it to the current one. There must be such a key.
 func (k Keys) EndOverlap(at time.Time) Keys {
 	k.Former = slices.Clone(k.Former)
 	last := &k.Former[len(k.Former)-1]
@@ -59,8 +59,8 @@ func (k Keys) EndOverlap(at time.Time) Keys {
 	return k
 }
 
-// Open opens a request with the one of the keys that it is encrypted to, and returns that. The
-// signer is nil if there is nobody to answer.
+// Open opens a request with the key that it is encrypted to, and returns that key. The signer
+// is nil if there is nobody to answer.
 func (k Keys) Open(env *whisper.Envelope) (req pushwire.Request, signer *ecdsa.PublicKey, key *ecdsa.PrivateKey, err error) {
 	for _, key = range k.private() {
 		if req, signer, err = pushwire.OpenRequest(env, key); !errors.Is(err, whisper.ErrCannotOpen) {
@@ -70,8 +70,8 @@ func (k Keys) Open(env *whisper.Envelope) (req pushwire.Request, signer *ecdsa.P
 	return req, nil, nil, err
 }
 
-// private are all of them in the order in which they are tried: the current one, those before it,
-// and the next one last.
+// private returns all keys in the order in which they are tried: the current one, those before it
+// from the newest on, and the next one last.
 func (k Keys) private() []*ecdsa.PrivateKey {
 	list := []*ecdsa.PrivateKey{k.Current}
 	for i := len(k.Former) - 1; i >= 0 && len(list) <= MaxFormerKeys; i-- {
@@ -83,7 +83,7 @@ func (k Keys) private() []*ecdsa.PrivateKey {
 	return list
 }
 
-// Overlap reports whether the key before the current one is still answered to, and until when.
+// Overlap reports whether the key before the current one is still answered, and until when.
 func (k Keys) Overlap(now time.Time) (until time.Time, ok bool) {
 	if len(k.Former) == 0 {
 		return time.Time{}, false
@@ -92,8 +92,8 @@ func (k Keys) Overlap(now time.Time) (until time.Time, ok bool) {
 	return last.Until, last.Succession != nil && now.Before(last.Until)
 }
 
-// Announced is the key that everybody knows who knows one that is answered to: during an overlap
-// the former one, with the succession behind it.
+// Announced returns the key that is known to everybody who knows any key that is answered:
+// during an overlap the former one, with the succession that follows it.
 func (k Keys) Announced(now time.Time) (key *ecdsa.PrivateKey, successions []pushwire.Succession) {
 	if _, ok := k.Overlap(now); !ok {
 		return k.Current, nil
@@ -108,10 +108,10 @@ type ownKey struct {
 	public     [33]byte // compressed
 	until      time.Time
 	succession *pushwire.Succession
-	next       bool // it is not the current one yet
+	next       bool // it is not current yet
 }
 
-// keyring is Keys, the current one first, then those before it, and the next one last.
+// keyring is Keys as a list: the current one first, then those before it, and the next one last.
 type keyring struct {
 	Keys
 	own []ownKey
@@ -130,7 +130,7 @@ func newKeyring(k Keys) *keyring {
 	return r
 }
 
-// open opens a request with the key that it is encrypted to, and returns its number.
+// open opens a request with the key that it is encrypted to, and returns that key's index.
 func (r *keyring) open(env *whisper.Envelope) (req pushwire.Request, signer *ecdsa.PublicKey, at int, err error) {
 	req, signer, key, err := r.Open(env)
 	for at := range r.own {
@@ -141,7 +141,7 @@ func (r *keyring) open(env *whisper.Envelope) (req pushwire.Request, signer *ecd
 	return req, signer, 0, err
 }
 
-// of is the key with a public half; the current one if there is none.
+// of returns the key with a public half, or the current one if there is none.
 func (r *keyring) of(public [33]byte) *ownKey {
 	for at := range r.own {
 		if r.own[at].public == public {
@@ -151,14 +151,14 @@ func (r *keyring) of(public [33]byte) *ownKey {
 	return &r.own[0]
 }
 
-// refuses reports whether the key with a number is not answered to any more.
+// refuses reports whether the key at an index is no longer answered.
 func (r *keyring) refuses(at int, now time.Time) bool {
 	return at > 0 && !r.own[at].next && (at > 1 || !now.Before(r.own[at].until) || r.own[at].succession == nil)
 }
 
-// path leads from the key with a number to the current one: none if that is the current one, or
-// if a key on the way may be known to others. While there is an overlap who has the current key
-// is told of it too: what was signed by the former one is the same server's.
+// path returns the successions from the key at an index to the current one: none if that is the
+// current one, or if others may know a key on the way. During an overlap, a device that has the
+// current key gets the last succession too: what the former key signed is the same server's.
 func (r *keyring) path(at int, now time.Time) (path []pushwire.Succession) {
 	if r.own[at].next {
 		return nil
@@ -175,8 +175,8 @@ func (r *keyring) path(at int, now time.Time) (path []pushwire.Succession) {
 	return path
 }
 
-// any reports whether something holds of one of the keys. What names a server by a key that it
-// had names no other.
+// any reports whether holds is true for one of the keys. What names a server by one of its
+// former keys names no other server.
 func (r *keyring) any(holds func(public [33]byte) bool) bool {
 	for i := range r.own {
 		if holds(r.own[i].public) {

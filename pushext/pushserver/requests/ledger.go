@@ -12,17 +12,17 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// ledger is the signed head of what a registration was matched for; nil if there is none
-// now. Where the one that it had is over, it is given another one, which the next request
-// is answered with. key is the push key that the device asks with.
+// ledger returns the signed head of what a registration was matched for, or nil if there
+// is none now. If its ledger is over, the registration is given another one, and the
+// answer to its next request has it. key is the push key that the device asks with.
 func (p *Server) ledger(ctx context.Context, turn *desk.Turn, key *ecdsa.PrivateKey, rec *registry.Record, q *pushwire.LedgerQuery) *pushwire.Ledger {
 	own, begun, ok, err := p.box.Ledger(rec.ID, q)
 	if err != nil {
 		p.log.Error("the ledger of a registration cannot be read", "registration", uint64(rec.ID), "err", err)
 		return nil
 	}
-	// As the index follows the disk, everything up to the head was matched by what is on
-	// disk now, if that is what the ledger was begun for.
+	// The index follows the disk, so everything up to the head was matched by what is on
+	// disk now, provided the ledger was begun for that.
 	now := time.Now()
 	held, err := p.registry.Lookup(rec.Key)
 	if err != nil || held == nil || held.ID != rec.ID || len(held.Duties()) == 0 || !held.Expires.After(now) {
@@ -49,7 +49,7 @@ func (p *Server) ledger(ctx context.Context, turn *desk.Turn, key *ecdsa.Private
 	return l
 }
 
-// beginLedger gives a registration a ledger from the end of the log on.
+// beginLedger gives a registration a ledger that begins at the end of the log.
 func (p *Server) beginLedger(ctx context.Context, turn *desk.Turn, held *registry.Record, log []byte, now time.Time) error {
 	t := outbox.Terms{Secret: pushwire.NewLedgerSecret(), Log: bytes.Clone(log), Breaks: p.box.Breaks(), Duty: held.Duty, Begun: now}
 	err := turn.Lend(ctx, p.registry.Indexed)
@@ -57,7 +57,7 @@ func (p *Server) beginLedger(ctx context.Context, turn *desk.Turn, held *registr
 	if err != nil {
 		return err
 	}
-	t.Since = p.last() // what comes behind it is matched by what is held, or by what follows that
+	t.Since = p.last() // later entries are matched by what is held, or by what replaces it
 	t.Topics = pushwire.LedgerTopics(pushwire.TopicLeaves(t.Secret, held.Duties()))
 	return p.box.BeginLedger(held.ID, t)
 }

@@ -12,8 +12,8 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// callerLink is the connection of a device that asked for something, on which a ring is
-// a reply that nobody asked for.
+// callerLink is the connection of a device that has sent a request. A ring on it is a
+// reply without a request.
 type callerLink struct {
 	to   Caller
 	from *ecdsa.PrivateKey // the push key that the device asks with
@@ -39,9 +39,9 @@ func (l callerLink) Ring(ctx context.Context, body []byte) error {
 	return l.to.Send(ctx, env)
 }
 
-// heard notes through which connection a device is there, if it wants to be rung so.
-// What it has not fetched by then is rung at once: it was away, and nobody else
-// may have told it.
+// heard notes the connection through which a device can be reached, if one of its
+// routes is such a link. What it has not fetched by then is rung at once: the device
+// was away, and nobody else may have told it.
 func (p *Server) heard(from Caller, key *ownKey, rec *registry.Record) {
 	if rec == nil || rec.State != registration.Active || !from.Stays() {
 		return

@@ -7,11 +7,11 @@ import (
 	"whisperpush/pushext/pushserver/measure"
 )
 
-// metrics are those of the requests.
+// metrics are the metrics of the requests.
 type metrics struct {
 	meter         measure.Meter
 	requests      *prometheus.CounterVec // kind as pushwire.RequestKind, code as pushwire.Code
-	dropped       *prometheus.CounterVec // reason: rate, queue (both if no refusal was sent), malformed, topic, size, work, sealed, reply
+	dropped       *prometheus.CounterVec // reason: rate, queue (both if no refusal was sent), malformed, topic, size, work, sealed, gone, reply
 	notifications *prometheus.CounterVec // outcome: rung, muted, revoked, missing, gone, overflow
 	fetched       prometheus.Counter
 	panics        prometheus.Counter
@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 }
 
-// watch has the requests at a desk told.
+// watch adds gauges for the requests at a desk.
 func (m *metrics) watch(d *desk.Desk[incoming]) {
 	m.meter.GaugeFunc("requests_queued", "Requests that wait.", func() float64 { return float64(d.Waiting()) })
 	m.meter.GaugeFunc("requests_stalled", "Requests that wait for their peers to read, without a worker.", func() float64 { return float64(d.Stalled()) })

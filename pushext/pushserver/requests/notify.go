@@ -15,15 +15,16 @@ import (
 )
 
 const (
-	// maxNotifies bounds the notifications that wait for their envelope: in all, of
-	// those from one source, and of those for one registration.
+	// maxNotifies, maxSourceNotifies and maxReceiverNotifies bound the
+	// notifications that wait for their envelope: in all, from one source, and for
+	// one registration.
 	maxNotifies         = 1024
 	maxSourceNotifies   = 128
 	maxReceiverNotifies = 64
-	// notifyPatience is how long one waits: a sender may be faster than the
-	// network that carries the envelope.
+	// notifyPatience is how long a notification waits: a sender may be
+	// faster than the network that carries the envelope.
 	notifyPatience = 30 * time.Second
-	// notifyRetry is how often the archive is asked for those that wait.
+	// notifyRetry is the interval at which the archive is asked for their envelopes.
 	notifyRetry = time.Second
 )
 
@@ -38,15 +39,16 @@ type notification struct {
 	until  time.Time
 }
 
-// notifies are the notifications that wait, the oldest first. Where there is no more
-// room, the newest of the source with the most gives way to that of a source with
-// less.
+// notifies are the notifications that wait, the oldest first. When there is no room
+// left, the newest one of the source with the most gives way to one of a source with
+// fewer.
 type notifies struct {
 	mu      sync.Mutex
 	waiting []*notification
 }
 
-// add makes one wait. It returns the one that does not wait any more, or not at all.
+// add makes one wait. It returns the notification that no longer waits, or never
+// did.
 func (n *notifies) add(one *notification) (out *notification) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -84,14 +86,14 @@ func (n *notifies) add(one *notification) (out *notification) {
 	return one
 }
 
-// all returns those that wait.
+// all returns the notifications that wait.
 func (n *notifies) all() []*notification {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.waiting)
 }
 
-// remove ends the waiting of one, and reports whether it waited.
+// remove stops one from waiting, and reports whether it waited.
 func (n *notifies) remove(one *notification) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -102,9 +104,10 @@ func (n *notifies) remove(one *notification) bool {
 	return i >= 0
 }
 
-// notify rings whoever minted the capability. The reply is the same and comes
-// first, so that neither its content nor its time tells the sender whether they
-// were revoked or muted, or anybody is there.
+// notify rings the devices that minted the capability. The reply is always the
+// same and is sent first, so that neither its content nor its timing tells the
+// sender whether the capability is revoked or muted, or whether anybody is
+// there.
 func (p *Server) notify(source whisper.Source, body *pushwire.Notify, now time.Time) answer {
 	keys := p.keys.Load()
 	return answer{after: func(ctx context.Context) {
@@ -140,7 +143,7 @@ func (p *Server) deliver(ctx context.Context, n *notification) bool {
 	if err != nil || len(found) == 0 {
 		return false
 	}
-	p.notifies.remove(n) // whatever comes of it
+	p.notifies.remove(n) // whatever the outcome
 	rec, err := p.registry.Lookup(n.key)
 	if err != nil || rec == nil || rec.ID != n.id || !rec.Listens() {
 		p.m.notified("gone")
@@ -158,7 +161,7 @@ func (p *Server) deliver(ctx context.Context, n *notification) bool {
 	return true
 }
 
-// retryNotifies looks for the envelopes of those that wait, until ctx ends.
+// retryNotifies retries the notifications that wait, until ctx ends.
 func (p *Server) retryNotifies(ctx context.Context) {
 	tick := time.NewTicker(notifyRetry)
 	defer tick.Stop()
@@ -176,7 +179,8 @@ func (p *Server) retryNotifies(ctx context.Context) {
 	}
 }
 
-// retry looks for the envelope of one that waits, and ends its waiting in time.
+// retry looks for the envelope of a notification that waits, and drops it when its
+// time is over.
 func (p *Server) retry(ctx context.Context, n *notification) {
 	late := time.Now().After(n.until)
 	if !p.deliver(ctx, n) && late && p.notifies.remove(n) {

@@ -10,7 +10,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// registered is the answer to what changes a registration, or does not.
+// registered is the answer to a request to change a registration, granted or not.
 func (p *Server) registered(rec *registry.Record, err error) answer {
 	a := answer{rec: rec}
 	if err != nil {
@@ -42,7 +42,7 @@ func (p *Server) register(in incoming, key [33]byte, body *pushwire.Register, no
 		return a
 	}
 	for _, e := range errands {
-		e.Server = in.key.public // as the device knows it
+		e.Server = in.key.public // the key that the device uses
 		p.disp.Challenge(e)
 	}
 	a.body.(*pushwire.RegisterReply).Challenged = len(errands) > 0
@@ -52,9 +52,9 @@ func (p *Server) register(in incoming, key [33]byte, body *pushwire.Register, no
 	return a
 }
 
-// work is the proof of work asked of a new registration: it grows with what waits
-// from its source, or with the number of sources, so that a flood pays for it and
-// neither others nor those who are registered.
+// work is the proof of work asked of a new registration. It grows with what waits
+// from its source, or with the number of sources, so that the source of a flood
+// pays for it, and neither other sources nor existing registrations do.
 func (p *Server) work(source whisper.Source) float64 {
 	return p.limits.Load().PoW * math.Exp2(workGrowth*p.desk.Load(source))
 }
@@ -69,8 +69,8 @@ func (p *Server) confirm(key [33]byte, body *pushwire.Confirm, now time.Time) an
 	return p.registered(rec, err)
 }
 
-// wake says that a device has shown itself and can be reached: what waits for
-// it is sent.
+// wake says that a device has shown itself and can be reached, so that what
+// waits for it is sent.
 func (p *Server) wake(id registration.ID) {
 	if err := p.box.Renewed(id); err != nil {
 		p.log.Error("the outbox of a registration cannot be read", "registration", uint64(id), "err", err)

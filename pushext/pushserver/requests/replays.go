@@ -7,9 +7,9 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// replays remembers the latest requests. When it is full the oldest one is
-// forgotten: a request that changes something is then still refused for its
-// version, and any other does no harm when it is repeated.
+// replays remembers the latest requests. When it is full, the oldest one is
+// forgotten. A repeat of that one is still refused for its version if it
+// changes something, and does no harm otherwise.
 type replays struct {
 	mu   sync.Mutex
 	max  int
@@ -20,7 +20,7 @@ type replays struct {
 
 type replay [16]byte
 
-// first reports whether a request was not seen before, and remembers it.
+// first reports whether a request is new, and remembers it.
 func (r *replays) first(key [33]byte, id [pushwire.IDSize]byte) bool {
 	sum := sha256.Sum256(append(key[:], id[:]...))
 	it := replay(sum[:16])

@@ -8,9 +8,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// Envelopes finds archived envelopes, to answer a Fetch.
+// Envelopes finds archived envelopes to answer a Fetch.
 type Envelopes interface {
-	// ByHash returns those that are archived, in no particular order, and the
-	// hashes of those that are not.
+	// ByHash returns the envelopes that are archived, in no particular order,
+	// and the hashes of those that are not.
 	ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error)
 }

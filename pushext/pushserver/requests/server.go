@@ -1,6 +1,6 @@
-// Package requests answers what devices ask: it opens a request, judges it, has the
-// registry, the outbox or the archive do what it asks, and seals the reply. What a request
-// is to have done to devices it asks of Errands. A request comes from a Caller, and nothing
+// Package requests answers the requests of devices. It opens a request, checks it, has the
+// registry, the outbox or the archive do what it asks, and seals the reply. For everything
+// that is to happen to a device it uses Errands. A request comes from a Caller, and nothing
 // here can tell whether that is a peer of devp2p.
 package requests
 
@@ -30,24 +30,23 @@ import (
 )
 
 const (
-	// sendTimeout ends what is sent to a peer that does not read: a reply, or one
-	// envelope.
+	// sendTimeout limits the sending of a reply, or of one envelope, to a peer
+	// that does not read.
 	sendTimeout = 15 * time.Second
-	// answerTimeout is the longest time that a request is answered: what a slow link
-	// has not taken of a Fetch by then is asked for again.
+	// answerTimeout limits the answer to one request. The device asks again for what
+	// a slow link has not taken of a Fetch by then.
 	answerTimeout = 2 * time.Minute
-	// lentTurns is how many requests may wait for peers to read, beside those that
-	// are worked on. Each holds a reply, or some envelopes of a Fetch.
+	// lentTurns is how many requests may wait for peers to read, besides those
+	// being worked on. Each holds a reply, or some envelopes of a Fetch.
 	lentTurns = 64
-	// workGrowth is how many times the work asked of a new registration is
-	// doubled while the queue of requests fills up.
+	// workGrowth is how many times the work asked of a new registration
+	// doubles while the queue of requests fills up.
 	workGrowth = 8
 )
 
-// Server answers requests. Cheap checks are made at once (Handle), on the
-// goroutine of the caller; what is left waits at a desk for its turn to be decrypted,
-// judged and answered. What changes a registration is on disk before its reply is
-// sent.
+// Server answers requests. Handle makes cheap checks at once, on the goroutine of the
+// caller. What passes them waits at a desk for its turn to be decrypted, checked and
+// answered. A change of a registration is on disk before the reply is sent.
 type Server struct {
 	keys      atomic.Pointer[keyring]
 	logID     func() []byte // of the archive's log
@@ -86,31 +85,31 @@ type Options struct {
 	Registerer prometheus.Registerer
 }
 
-// Errands are what requests have the dispatcher do, and ask of it.
+// Errands are what requests have the dispatcher do, and what they ask it.
 type Errands interface {
 	// Challenge sends a code to an address.
 	Challenge(e *registration.Errand)
-	// Dismiss has a device remove the notifications of envelopes.
+	// Dismiss makes a device remove the notifications of envelopes.
 	Dismiss(id registration.ID, hashes []common.Hash)
-	// Reach says that a device came through a link of its own.
+	// Reach says that a device has come over a link of its own.
 	Reach(id registration.ID)
-	// Test sends a test push through every route in use, and reports whether it does.
+	// Test sends a test push through every route in use, and reports whether it may.
 	Test(reg registration.Registration) bool
-	// Trials tells of each route how its latest test push went and what is left of its
-	// budget, and how often test pushes may be asked for now.
+	// Trials returns for each route how its latest test push went and what is left of
+	// its budget, and how many test pushes may be asked for now.
 	Trials(reg registration.Registration) (routes []registration.Trial, left int)
-	// Doubts tells of each route whether its address is called dead, nil if none is.
+	// Doubts returns for each route since when its address is called dead; nil if none is.
 	Doubts(reg registration.Registration) []registration.Doubt
 }
 
-// SetLimits has requests that come from now on keep other limits, which are complete: but those on what waits, on
-// rates and on what is remembered stay as they were.
+// SetLimits sets the limits, which must be complete, for requests that come from now on. The limits on what
+// waits, on rates and on what is remembered stay as they were.
 func (p *Server) SetLimits(l registration.Limits) { p.limits.Store(&l) }
 
-// SetKeys has requests that come from now on be answered with other push keys.
+// SetKeys makes the server answer requests that come from now on with other push keys.
 func (p *Server) SetKeys(k Keys) { p.keys.Store(newKeyring(k)) }
 
-// New builds a server, which answers from Start on.
+// New builds a server. It answers requests once Start is called.
 func New(o Options) *Server {
 	if o.LogID == nil {
 		o.LogID = func() []byte { return nil }
@@ -141,12 +140,12 @@ func New(o Options) *Server {
 // incoming is a request that passed the cheap checks.
 type incoming struct {
 	from   Caller
-	source whisper.Source // of the caller while it was connected
+	source whisper.Source // of the caller, taken while it was connected
 	env    *whisper.Envelope
-	key    *ownKey // that it was opened with; nil: it was not yet
+	key    *ownKey // the key that it was opened with; nil: not opened yet
 }
 
-// Start begins to answer. It ends with Stop.
+// Start begins to answer requests, until Stop.
 func (p *Server) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
@@ -154,14 +153,14 @@ func (p *Server) Start() {
 	p.wg.Go(func() { p.retryNotifies(ctx) })
 }
 
-// Stop ends the answers; requests that wait are dropped, and their devices
+// Stop ends the answering. Requests that wait are dropped; their devices
 // repeat them.
 func (p *Server) Stop() {
 	p.cancel()
 	p.wg.Wait()
 }
 
-// Malformed counts what came in the place of a request and is no envelope.
+// Malformed counts a payload that came in place of a request and is no envelope.
 func (p *Server) Malformed() { p.m.drop("malformed") }
 
 // Handle takes the envelope of a request. It never blocks.
@@ -184,7 +183,7 @@ func (p *Server) Handle(from Caller, env *whisper.Envelope) {
 	from.Answered()
 }
 
-// dropReason is the label of what was dropped for want of a place.
+// dropReason is the metric label of a request that was dropped for lack of room.
 func dropReason(why *desk.Busy) string {
 	if why.Limit == desk.LimitRate {
 		return "rate"
@@ -192,17 +191,17 @@ func dropReason(why *desk.Busy) string {
 	return "queue"
 }
 
-// answer is what a request ends with.
+// answer is the outcome of a request.
 type answer struct {
 	code  pushwire.Code
 	text  string
-	rec   *registry.Record // of the asker, may be nil
+	rec   *registry.Record // of the device that asks, may be nil
 	body  pushwire.ReplyBody
 	after func(context.Context) // to be done once the reply is sent, may be nil
-	// unread is set if the peer did not take what belongs before the reply.
+	// unread is set if the peer did not take what must come before the reply.
 	unread bool
 	ledger *pushwire.LedgerQuery // nil: it was not asked for
-	path   []pushwire.Succession // to the push key of now
+	path   []pushwire.Succession // to the current push key
 }
 
 // serve opens one request and answers it.
@@ -256,10 +255,10 @@ func (p *Server) serve(ctx context.Context, turn *desk.Turn, in incoming) {
 	p.moved(keys, at, a.rec)
 }
 
-// retired is told to who asks with a push key that is not answered to any more.
+// retired is the answer to a request with a push key that is no longer answered.
 const retired = "this server has another push key, and is not asked with this one any more; use the one that it announces, or that who runs it gives you"
 
-// moved notes that a registration was heard with the current push key, once for each key.
+// moved notes that a registration was heard with the current push key, once per key.
 func (p *Server) moved(keys *keyring, at int, rec *registry.Record) {
 	if at > 0 || len(keys.Former) == 0 || rec == nil || !rec.Live() {
 		return
@@ -269,16 +268,17 @@ func (p *Server) moved(keys *keyring, at int, rec *registry.Record) {
 	}
 }
 
-// Idle tells whether there is no use in answering a request, because it changes nothing but for its answer and whoever
-// sent it has left. When many come back at once, answers to those who gave up would keep the others waiting until they
+// Idle reports whether answering a request is pointless, because it has no effect but its answer and its sender has
+// left. When many devices come back at once, answers to those that gave up would keep the others waiting until they
 // give up too.
 func Idle(req pushwire.Request, from Caller) bool {
 	_, fetch := req.Body.(*pushwire.Fetch)
 	return fetch && !from.Up()
 }
 
-// vouch tells what an answer shows of who asked: a registration that
-// proved an address took an address, and a request that was granted is of use.
+// vouch records what an answer shows about the caller: a registration that
+// proved an address cost somebody an address, and a request that was granted
+// is useful.
 func (p *Server) vouch(turn *desk.Turn, from Caller, a answer) {
 	if a.rec != nil && a.rec.Live() && a.rec.Proved {
 		turn.Vouch(strconv.FormatUint(uint64(a.rec.ID), 10))
@@ -288,7 +288,7 @@ func (p *Server) vouch(turn *desk.Turn, from Caller, a answer) {
 	}
 }
 
-// reply sends the answer to the caller.
+// reply seals the answer and sends it to the caller.
 func (p *Server) reply(ctx context.Context, turn *desk.Turn, from Caller, key *ownKey, to *ecdsa.PublicKey, id [pushwire.IDSize]byte, a answer) {
 	rep := pushwire.Reply{ID: id, Code: a.code, Text: a.text, Body: a.body, Successions: a.path}
 	if a.rec != nil {
@@ -315,7 +315,7 @@ func (p *Server) hand(ctx context.Context, turn *desk.Turn, from Caller, env *wh
 	return turn.Lend(ctx, func(ctx context.Context) error { return from.Send(ctx, env) })
 }
 
-// refuse tells a caller that there is no place for its request.
+// refuse tells a caller that there is no room for its request.
 func (p *Server) refuse(ctx context.Context, _ desk.ID, in incoming, why *desk.Busy) error {
 	defer in.from.Answered()
 	keys := p.keys.Load()
@@ -336,16 +336,15 @@ func (p *Server) refuse(ctx context.Context, _ desk.ID, in incoming, why *desk.B
 	return in.from.Send(ctx, env)
 }
 
-// panicked reports a mistake in the handling of one request, which costs that
-// request alone.
+// panicked reports a bug in the handling of one request. Only that request is
+// lost.
 func (p *Server) panicked(cause any) {
 	p.m.panics.Inc()
 	// The value may quote the request; the stack does not.
 	p.log.Error("a request panicked, please report", "type", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 }
 
-// guard does something for one request, and reports whether that ended without a
-// panic.
+// guard runs do for one request, and reports whether it ended without a panic.
 func (p *Server) guard(do func()) (ok bool) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -356,7 +355,7 @@ func (p *Server) guard(do func()) (ok bool) {
 	return true
 }
 
-// judge decides on a request that could be read. A panic below it is answered.
+// judge decides on a request that could be read. A panic below it is still answered.
 func (p *Server) judge(ctx context.Context, turn *desk.Turn, in incoming, req pushwire.Request, key [33]byte, now time.Time) answer {
 	a := internal()
 	p.guard(func() { a = p.decide(ctx, turn, in, req, key, now) })
@@ -397,7 +396,7 @@ func internal() answer {
 	return answer{code: pushwire.Internal, text: "the server could not do this now; repeat later"}
 }
 
-// failed is the answer to what ended with an error.
+// failed is the answer to a request that ended with an error.
 func (p *Server) failed(rec *registry.Record, err error) answer {
 	var refused *registration.Refusal
 	if errors.As(err, &refused) {
@@ -411,8 +410,8 @@ func (p *Server) failed(rec *registry.Record, err error) answer {
 
 var errNotRegistered = registration.Refuse(pushwire.NotRegistered, "there is no registration under this key")
 
-// known returns the registration that asks, if it ever proved an address or is
-// there over its link.
+// known returns the registration that signed the request, provided that it
+// once proved an address or is active over its link.
 func (p *Server) known(key [33]byte) (*registry.Record, error) {
 	rec, err := p.registry.Lookup(key)
 	switch {

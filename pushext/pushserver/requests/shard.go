@@ -8,8 +8,8 @@ import (
 	"whisperpush/pushext/pushserver/registration"
 )
 
-// SeenElsewhere is a Seen of a device of a group that is in another shard. When it returns
-// nil, what is owed for it is on disk.
+// SeenElsewhere handles a Seen from a device in another shard, for the devices of its
+// group here. When it returns nil, what the server owes them is on disk.
 func (p *Server) SeenElsewhere(ctx context.Context, group []byte, hashes []common.Hash) error {
 	here, err := p.registry.Grouped(group)
 	if err != nil {
@@ -18,7 +18,7 @@ func (p *Server) SeenElsewhere(ctx context.Context, group []byte, hashes []commo
 	return p.SeenBy(ctx, here, hashes)
 }
 
-// SeenBy is SeenElsewhere for the registrations of the group that are named.
+// SeenBy is SeenElsewhere for the given registrations of the group.
 func (p *Server) SeenBy(ctx context.Context, here []registration.ID, hashes []common.Hash) error {
 	shown, err := p.box.SeenElsewhere(here, hashes)
 	for id, hashes := range shown {
@@ -30,8 +30,8 @@ func (p *Server) SeenBy(ctx context.Context, here []registration.ID, hashes []co
 	return p.box.Synced(ctx)
 }
 
-// Heard says that the device of a registration is there through a caller, which asked
-// another server of the same cluster for something, with a push key of this one, compressed.
+// Heard says that the device of a registration can be reached through a caller, which asked
+// another server of the same cluster, with a push key of this server (compressed).
 func (p *Server) Heard(from Caller, key, pushKey [33]byte) error {
 	rec, err := p.registry.Lookup(key)
 	if err == nil && rec != nil {

@@ -12,20 +12,21 @@ import (
 // Sender sends envelopes to one peer of devp2p as packets 127. *whisper.Node is one.
 type Sender interface {
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
-	// Connected tells whether there is a link to the peer.
+	// Connected reports whether there is a link to the peer.
 	Connected(peer enode.ID) bool
-	// Source tells whom a limit on strangers counts for a peer that is connected:
+	// Source is the unit that a limit on strangers counts for a connected peer:
 	// the network it comes from, as node keys are free.
 	Source(peer enode.ID) whisper.Source
-	// Useful is told of each peer whose request was granted, and Proved of each
-	// that sent one signed by a registration which proved an address once.
+	// Useful is called for each peer whose request was granted. Proved is
+	// called for each peer whose request was signed by a registration that once
+	// proved an address.
 	Useful(peer enode.ID)
 	Proved(peer enode.ID)
-	// Answered is told of each request that nothing more comes for.
+	// Answered is called for each request when nothing more will be sent for it.
 	Answered(peer enode.ID)
 }
 
-// Peer is the Caller that is a peer of devp2p, whose requests are packets 126.
+// Peer is the Caller for a peer of devp2p, whose requests are packets 126.
 type Peer struct {
 	Sender Sender
 	Node   enode.ID

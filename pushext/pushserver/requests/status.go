@@ -9,7 +9,8 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// standing is what tells a device where it and the server are.
+// standing tells a device the server's time and log, and the
+// epoch of its registration.
 func (p *Server) standing(rec *registry.Record) pushwire.Standing {
 	s := pushwire.Standing{Now: registration.Millis(time.Now()), Log: p.logID()}
 	if rec != nil && rec.Live() {
@@ -59,7 +60,7 @@ func (p *Server) status(in incoming, key [33]byte, detail *pushwire.StatusDetail
 				return p.failed(rec, registration.Refuse(pushwire.Disabled, registry.SealedOnly))
 			}
 			if detail.Test {
-				p.heard(in.from, in.key, rec) // so that its own link is tested as well
+				p.heard(in.from, in.key, rec) // so that its own link is tested too
 			}
 			if detail.Test && rec.State == registration.Active && !p.disp.Test(rec.Registration) {
 				return p.failed(rec, registration.Refuse(pushwire.Limit, "test pushes were asked for too often; wait ten minutes"))
@@ -79,7 +80,7 @@ func (p *Server) status(in incoming, key [33]byte, detail *pushwire.StatusDetail
 	return answer{rec: &told, body: body}
 }
 
-// delivery is how wake-ups get through to a device.
+// delivery describes how well wake-ups reach a device.
 func (p *Server) delivery(rec *registry.Record, box outbox.Status) *pushwire.Delivery {
 	seconds := func(at time.Time) uint64 {
 		if at.IsZero() {
