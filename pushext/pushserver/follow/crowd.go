@@ -14,25 +14,26 @@ import (
 )
 
 const (
-	// crowdSize is how many registrations an envelope may wake in the order of
-	// the log. A topic with more is a crowd: it is matched beside the log, so that
-	// nobody who listens to something else waits for it.
+	// crowdSize is how many registrations an envelope may wake in the order of the
+	// log. A topic with more is a crowd. It is matched beside the log, so that no
+	// listener of another topic waits for it.
 	crowdSize = 256
-	// crowdChunk is how many matches of a crowd are recorded at a time.
+	// crowdChunk is about how many matches of a crowd are recorded at a time.
 	crowdChunk = 1024
-	// crowdEvery is the least time between two rounds through a crowd: however
-	// much is posted there, it costs one round a second.
+	// crowdEvery is the shortest time between two rounds through a crowd:
+	// however much is posted there, it costs one round a second.
 	crowdEvery = time.Second
 	// crowdBacklog is how many envelopes of a crowd wait for the next round.
-	// A wake-up names no more; of those before, it says that there are more.
+	// A wake-up names no more; if there were earlier ones, it says that
+	// there are more.
 	crowdBacklog = pushwire.MaxHashes
 )
 
-// crowds are the topics that very many registrations listen to, as far as
-// something was archived there lately. In rounds, each topic in its turn, the
-// envelopes that came meanwhile are given to the outbox for every registration.
-// The zero value is ready. The durable cursor stays before what waits here, so
-// that a crash loses none of it.
+// crowds are the topics that very many registrations listen to and on which
+// something was archived lately. In rounds, each topic in its turn, the
+// envelopes archived meanwhile are given to the outbox for every registration.
+// The zero value is ready. The durable cursor stays before everything that
+// waits here, so that a crash loses none of it.
 type crowds struct {
 	mu    sync.Mutex // guards the following, and the crowds
 	on    map[whisper.Topic]*crowd
@@ -43,14 +44,14 @@ type crowds struct {
 // crowd is one such topic.
 type crowd struct {
 	topic   whisper.Topic
-	entries []pushext.Entry // that wait, oldest first, at most crowdBacklog
-	left    uint32          // how many before them were left out
-	oldest  uint64          // sequence from which on matching is not done, 0 = nothing waits
+	entries []pushext.Entry // waiting, oldest first, at most crowdBacklog
+	left    uint32          // how many before them were dropped
+	oldest  uint64          // first sequence that is not matched yet, 0 = nothing waits
 	newest  uint64          // sequence of the latest entry
 	due     time.Time       // of the next round
 }
 
-// add takes an entry if its topic is known for a crowd, or is one now.
+// add takes an entry if its topic is already a crowd, or if is says that it is one now.
 func (c *crowds) add(e pushext.Entry, is bool, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +86,7 @@ func (c *crowds) add(e pushext.Entry, is bool, now time.Time) bool {
 	return true
 }
 
-// has reports whether a topic is known for a crowd.
+// has reports whether a topic is a crowd.
 func (c *crowds) has(t whisper.Topic) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,8 +100,8 @@ func (c *crowds) woken() chan struct{} {
 	return c.wake
 }
 
-// limit is the cursor up to which matching is done if the log was read up to
-// one.
+// limit is the cursor up to which matching is complete, if the log was read
+// up to read.
 func (c *crowds) limit(read uint64) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,14 +113,14 @@ func (c *crowds) limit(read uint64) uint64 {
 	return read
 }
 
-// round is what a crowd is to be told.
+// round is what the registrations of one crowd are to be told.
 type round struct {
 	*crowd
 	entries []pushext.Entry
 	left    uint32
 }
 
-// next returns the round that is due first, nil if ctx ends before.
+// next waits for a round that is due and returns it, or nil if ctx ends first.
 func (c *crowds) next(ctx context.Context) *round {
 	for {
 		now := time.Now()
@@ -134,7 +135,7 @@ func (c *crowds) next(ctx context.Context) *round {
 				pause = min(pause, wait)
 				continue
 			case len(x.entries) > 0:
-				c.turns = append(append(c.turns[:i], c.turns[i+1:]...), x) // the others first, next time
+				c.turns = append(append(c.turns[:i], c.turns[i+1:]...), x) // next time the others come first
 				r := &round{crowd: x, entries: x.entries, left: x.left}
 				x.entries, x.left, x.due = nil, 0, now.Add(crowdEvery)
 				c.mu.Unlock()
@@ -158,13 +159,13 @@ func (c *crowds) next(ctx context.Context) *round {
 	}
 }
 
-// done says that a round is recorded.
+// done notes that a round is recorded.
 func (c *crowds) done(r *round) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.oldest = 0
 	if len(r.crowd.entries) > 0 {
-		r.oldest = r.crowd.entries[0].Seq // those left out before are in the round to come
+		r.oldest = r.crowd.entries[0].Seq // the dropped ones are counted in the next round
 	}
 }
 
@@ -198,7 +199,8 @@ func (f *Follower) fanOut(ctx context.Context) {
 	}
 }
 
-// matches is how many envelopes of the round are to wake each registration, if it may.
+// matches is how many envelopes of the round are to wake each registration, if they
+// may.
 func (r *round) matches() int {
 	n := int(r.left)
 	for _, e := range r.entries {
@@ -209,8 +211,9 @@ func (r *round) matches() int {
 	return n
 }
 
-// capped bounds the registrations that one envelope wakes; who is left out is
-// drawn by lot, so that it is not always the same. It ends with ctx's error, if any.
+// capped limits the registrations that one envelope wakes. The ones left out are
+// drawn by lot, so that they are not always the same. It fails only with ctx's
+// error.
 func (f *Follower) capped(ctx context.Context, ids []registration.ID, matches int) ([]registration.ID, error) {
 	limit := int(f.limit.Load())
 	if limit == 0 || len(ids) <= limit {
@@ -221,12 +224,12 @@ func (f *Follower) capped(ctx context.Context, ids []registration.ID, matches in
 	return ids[:limit], err
 }
 
-// give records matches of a crowd; it tries until it succeeds, or ctx ends.
+// give records matches of a crowd. It retries until it succeeds or ctx ends.
 func (f *Follower) give(ctx context.Context, chunk []outbox.Match) bool {
 	return f.persist(ctx, "record the matches of a crowded topic", func() error { return f.box.Match(ctx, chunk, 0, time.Now()) }) == nil
 }
 
-// persist does something until it succeeds, or ctx ends.
+// persist retries do until it succeeds or ctx ends.
 func (f *Follower) persist(ctx context.Context, what string, do func() error) error {
 	for failed := 1; ; failed++ {
 		err := do()
@@ -243,7 +246,7 @@ func (f *Follower) persist(ctx context.Context, what string, do func() error) er
 	}
 }
 
-// advance moves the durable cursor up to what is matched.
+// advance moves the durable cursor up to what has been matched.
 func (f *Follower) advance(ctx context.Context) {
-	_ = f.box.Match(ctx, nil, f.crowds.limit(f.read.Load()), time.Now()) // else with the next entry
+	_ = f.box.Match(ctx, nil, f.crowds.limit(f.read.Load()), time.Now()) // on failure, the next entry does it
 }

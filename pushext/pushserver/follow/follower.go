@@ -1,6 +1,6 @@
-// Package follow reads an archive's log from a durable cursor on, finds who listens to each
-// envelope, and hands the matches to the outbox. A topic with very many listeners is
-// matched beside the log (crowd.go), so that nobody else waits for it.
+// Package follow reads an archive's log from a durable cursor on, finds the registrations
+// that listen to each envelope, and hands the matches to the outbox. A topic with very many
+// listeners is matched beside the log (crowd.go), so that no other listener waits for it.
 package follow
 
 import (
@@ -24,18 +24,18 @@ import (
 const (
 	// maxFanOut bounds the matches given to the outbox at once.
 	maxFanOut = 4096
-	// catchUpLimit bounds how long a start waits with its first wake-up until what
-	// was archived before is matched. It is milliseconds after a crash; if the
+	// catchUpLimit bounds how long a start delays its first wake-up until everything
+	// archived before is matched. After a crash that takes milliseconds. If the
 	// archive cannot be read, two thirds of PromisedLatency are left for what comes.
 	catchUpLimit = 5 * time.Second
 )
 
-// followBackoff spaces the attempts while the log, or the disk, fails.
+// followBackoff spaces the attempts while the log or the disk fails.
 var followBackoff = spacing.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}
 
-// Matcher finds who listens to a topic.
+// Matcher finds the registrations that listen to a topic.
 type Matcher interface {
-	// Match calls fn, which does not call back, for each registration to be woken.
+	// Match calls fn, which must not call back, for each registration to be woken.
 	Match(t whisper.Topic, now time.Time, fn func(registration.ID))
 }
 
@@ -44,12 +44,12 @@ type Follower struct {
 	source pushext.Log
 	who    Matcher
 	box    *outbox.Outbox
-	limit  atomic.Int64 // registrations woken for one envelope at most, 0 = no bound
+	limit  atomic.Int64 // most registrations of a crowd woken for one envelope, 0 = no bound
 	log    *slog.Logger
 	m      *metrics
 
 	crowds crowds
-	read   atomic.Uint64 // receive sequence up to which the log was read; what of it waits is in crowds
+	read   atomic.Uint64 // receive sequence up to which the log was read; some of it may still wait in crowds
 
 	batch  []outbox.Match // owned by run
 	passed uint64         // sequence up to which gaps were counted; owned by run
@@ -61,26 +61,27 @@ type Options struct {
 	Log        pushext.Log
 	Matcher    Matcher
 	Outbox     *outbox.Outbox
-	FanOut     int // registrations woken for one envelope at most; 0 is no bound
+	FanOut     int // most registrations woken for one envelope on a topic with more than crowdSize; 0 is no bound
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-// New builds a follower, which does nothing before Run.
+// New builds a follower. It does nothing before Run.
 func New(o Options) *Follower {
 	f := &Follower{source: o.Log, who: o.Matcher, box: o.Outbox, log: o.Logger, m: newMetrics(o.Registerer)}
 	f.SetFanOut(o.FanOut)
 	return f
 }
 
-// SetFanOut changes how many registrations are woken at most for an envelope that is matched from now on; 0 is no bound.
+// SetFanOut changes how many registrations of a crowd an envelope that is matched from now on may wake; 0 is no bound.
 func (f *Follower) SetFanOut(limit int) { f.limit.Store(int64(limit)) }
 
 // End is the newest sequence of the log.
 func (f *Follower) End() uint64 { return f.source.Last() }
 
-// Begin sets the cursor of a server that never followed the log: at its end.
-// Nobody is to be woken for what was archived before push was switched on.
+// Begin sets the cursor of a server that never followed the log to the log's
+// end. Nobody is to be woken for what was archived before push was switched
+// on.
 func (f *Follower) Begin() error {
 	last := f.source.Last()
 	if err := f.box.SetCursor(last); err != nil {
@@ -90,7 +91,7 @@ func (f *Follower) Begin() error {
 	return nil
 }
 
-// Run follows until ctx ends.
+// Run follows the log until ctx ends.
 func (f *Follower) Run(ctx context.Context) {
 	var fans sync.WaitGroup
 	fans.Go(func() { f.fanOut(ctx) })
@@ -120,10 +121,10 @@ func (f *Follower) Run(ctx context.Context) {
 	}
 }
 
-// CatchUp waits, for catchUpLimit at most, until the log is matched up to goal,
-// which was its end at the start, and reports whether ctx goes on. What a crash took from
-// the outbox's last moments is then there again, and one wake-up covers all of
-// it: to wake a device before that would be to wake it twice.
+// CatchUp waits, for catchUpLimit at most, until the log is matched up to goal, which was
+// its end at the start. It reports whether ctx is still alive. What a crash took from the
+// outbox's last moments is then there again, and one wake-up covers all of it: a wake-up
+// before that would wake the device twice.
 func (f *Follower) CatchUp(ctx context.Context, goal uint64) bool {
 	limit := time.NewTimer(catchUpLimit)
 	defer limit.Stop()
@@ -141,15 +142,15 @@ func (f *Follower) CatchUp(ctx context.Context, goal uint64) bool {
 	return ctx.Err() == nil
 }
 
-// mend moves a cursor that does not fit the log: entries after it are gone, or
-// the log is another one.
+// mend moves a cursor that does not fit the log, because entries after it are
+// gone or the log is another one.
 func (f *Follower) mend() error {
 	cursor, first, last := f.box.Position(), f.source.First(), f.source.Last()
 	switch {
 	case cursor > last:
-		// What the new log holds was archived under the old one's eyes, or before
-		// this program started; nobody can tell. Waking everybody for all of it
-		// would be worse than for none.
+		// What the new log holds was archived while the old one was in use, or
+		// before this program started; there is no way to tell. Waking everybody
+		// for all of it would be worse than waking nobody.
 		f.m.gaps.Inc()
 		f.passed = 0
 		f.log.Error("the archive ends before the place where matching left off: it was replaced; going on at its end", "cursor", cursor, "last", last)
@@ -215,7 +216,7 @@ func (f *Follower) take(ctx context.Context, entries []pushext.Entry) error {
 		}
 		e.Data = nil // a crowd keeps the entry
 		if crowded && !f.crowds.add(e, false, now) {
-			f.match(e, now) // it went quiet in this moment
+			f.match(e, now) // it went quiet at this moment
 		}
 		if len(f.batch)-before > crowdSize {
 			f.batch = f.batch[:before]

@@ -6,7 +6,7 @@ import (
 	"whisperpush/pushext/pushserver/measure"
 )
 
-// metrics are those of the follower.
+// metrics are the metrics of the follower.
 type metrics struct {
 	cursor   prometheus.Gauge
 	followed prometheus.Counter
