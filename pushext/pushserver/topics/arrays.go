@@ -14,7 +14,7 @@ import (
 type posting struct {
 	next  uint32 // of the same topic, or of the free chain
 	slot  uint32
-	muted uint32 // it is silent until then, in Unix seconds
+	muted uint32 // Unix seconds until which it is silent
 }
 
 type postings []byte
@@ -46,8 +46,8 @@ func (a postings) setNext(i, next uint32) {
 // link is the rest of a posting's place in the chains, which only changes need.
 type link struct {
 	first  bool   // of its topic
-	before uint32 // of the same topic; of the first the topic
-	mate   uint32 // next of the same registration
+	before uint32 // the one before it in its topic; for the first, the topic
+	mate   uint32 // the next one of the same registration
 }
 
 type links []byte

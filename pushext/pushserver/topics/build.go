@@ -19,10 +19,10 @@ type Part struct {
 	byRegion [regions][][]dealt
 }
 
-// dealt is a channel waiting to be put into the index.
+// dealt is a channel that waits to be put into the index.
 type dealt struct {
 	key   uint32 // its topic
-	slot  uint32 // counts from the first of these listeners
+	slot  uint32 // counted within its Part
 	muted uint32
 }
 
@@ -40,7 +40,7 @@ func NewParts(parts int) []Part {
 	return l
 }
 
-// Add is set of an index that holds nothing under id yet.
+// Add is Index.Set for a registration that the index does not hold yet.
 func (l *Part) Add(id registration.ID, end time.Time, channels []registration.Channel) {
 	at := uint32(l.slots.len())
 	l.slots = append(l.slots, make([]byte, SlotSize)...)
@@ -61,9 +61,9 @@ func (l *Part) Add(id registration.ID, end time.Time, channels []registration.Ch
 	}
 }
 
-// Build returns the index of all parts, which NewParts made: the one
-// that set would have made of them in order. As many goroutines as there are
-// parts each set a range of the regions.
+// Build returns the index of all parts, which NewParts made: the same index
+// that Set would have made of them in order. As many goroutines as there are
+// parts each fill a range of the regions.
 func Build(parts []Part) *Index {
 	x := New()
 	if len(parts) == 0 {
@@ -122,14 +122,15 @@ func Build(parts []Part) *Index {
 	for at := range uint32(x.used) {
 		x.join(at+1, x.postings.get(at+1).slot)
 	}
-	x.heads.reserve(x.heads.used) // many may listen to one topic
+	x.heads.reserve(x.heads.used) // there may be fewer topics than channels
 	return x
 }
 
 // buildRegions puts what waits in the regions from ≤ r < to into postings, from
-// number at on, and into the table, and touches nothing else of it. Those whose
-// place lies beyond are late: they are left out of the table and have their key as
-// next. fresh is how many topics were new to the table.
+// number at on, and into the table, and touches nothing else of the index.
+// Channels whose place in the table lies beyond are late: they are left out of the
+// table and have their key as next. fresh is how many topics were new to the
+// table.
 func (x *Index) buildRegions(parts []Part, firsts []uint32, at, from, to int) (late []uint32, fresh int) {
 	end := x.heads.size() * to / regions
 	for r := from; r < to; r++ {
@@ -156,7 +157,8 @@ func (x *Index) buildRegions(parts []Part, firsts []uint32, at, from, to int) (l
 	return late, fresh
 }
 
-// chain puts a posting before the one that was the first of its topic, 0 for none.
+// chain puts a posting before the former first one of its topic, next; 0: there is
+// none.
 func (x *Index) chain(at, key, next uint32) {
 	x.postings.setNext(at, next)
 	x.links.setFirst(at, key)
@@ -165,7 +167,7 @@ func (x *Index) chain(at, key, next uint32) {
 	}
 }
 
-// IndexSlots fills byID, which is empty.
+// IndexSlots fills byID, which must be empty.
 func (x *Index) IndexSlots() {
 	x.byID = make(map[registration.ID]uint32, x.slots.len())
 	for at := range uint32(x.slots.len()) {

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// errImage means that an image is not that of an index.
+// errImage means that an image does not describe an index.
 var errImage = errors.New("not an index")
 
 // Image describes the memory of an index, so that it can be kept in a file: four
@@ -19,7 +19,7 @@ type Image struct {
 	Free, Spare uint32 // the first unused posting and slot
 }
 
-// Image describes x as it is.
+// Image describes x in its current state.
 func (x *Index) Image() Image {
 	return Image{
 		Slots: uint64(len(x.slots)), Words: uint64(len(x.heads.words)), Postings: uint64(len(x.postings)), Links: uint64(len(x.links)),
@@ -36,7 +36,7 @@ func (m Image) Sizes() [4]int64 {
 	return [...]int64{int64(m.Slots), int64(m.Words), int64(m.Postings), int64(m.Links)}
 }
 
-// Check reports whether m is the image of an index, or errImage.
+// Check returns errImage if m is not the image of an index.
 func (m Image) Check() error {
 	slots, words, postings := m.Slots/SlotSize, m.Words/WordSize, m.Postings/PostingSize
 	if m.Slots%SlotSize != 0 || m.Words%WordSize != 0 || m.Postings%PostingSize != 0 || m.Links != postings*linkSize ||
@@ -47,8 +47,9 @@ func (m Image) Check() error {
 	return nil
 }
 
-// Blank is an index with room for what m, which passed check, describes. The caller
-// fills its arrays, and calls indexSlots as soon as the first of them is filled.
+// Blank returns an index with room for what m describes. m must have passed Check.
+// The caller fills the arrays, and calls IndexSlots as soon as the first of them is
+// filled.
 func (m Image) Blank() *Index {
 	x := &Index{
 		heads: table{mul: m.Multiplier, used: int(m.Topics)}, postings: newArray(int(m.Postings)),

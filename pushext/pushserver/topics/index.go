@@ -1,5 +1,5 @@
 // Package topics finds the registrations that listen to a topic. Nine look-ups in ten
-// find nobody, and touch one cache line for it.
+// find none, and touch only one cache line.
 //
 // An Index is filled one registration at a time by Set, or at once from Parts by Build,
 // or from an Image of an earlier one. Its memory is four arrays without pointers
@@ -17,7 +17,7 @@ import (
 )
 
 // Index finds the registrations that listen to a topic. A million channels have to
-// fit in some tens of megabytes; every archived envelope is looked up, and nine times
+// fit in some tens of megabytes. Every archived envelope is looked up, and nine times
 // in ten nobody listens. So a topic maps to the number of its first posting, and all
 // postings lie in one arena, chained by topic. Data that a look-up does not need is
 // kept apart: the links back in that chain, and a chain of the postings of each
@@ -51,7 +51,7 @@ func New() *Index {
 }
 
 // Match calls fn for every registration to be woken for an envelope on topic t
-// archived at now. fn must not call back into the registry.
+// that was archived at now. fn must not call back into the index.
 func (x *Index) Match(t whisper.Topic, now time.Time, fn func(registration.ID)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -6,10 +6,11 @@ import (
 	"math/rand/v2"
 )
 
-// table maps topics to postings: open addressing with linear probing, key and
-// value in one word, so that asking for a topic nobody listens to, the usual
-// case, touches one cache line. A Go map does the same in twice the time.
-// Strangers choose the keys, hence the random multiplier. Values are not 0.
+// table maps topics to postings. It uses open addressing with linear probing
+// and keeps key and value in one word, so that looking up a topic nobody
+// listens to, the usual case, touches one cache line. A Go map takes twice
+// the time. Strangers choose the keys, hence the random multiplier. Values
+// are never 0.
 type table struct {
 	words []byte // WordSize each, little-endian: key << 32 | value; 0 is free. Their number is a power of two
 	used  int
@@ -62,7 +63,7 @@ func (t *table) get(key uint32) uint32 {
 	}
 }
 
-// set gives a key a value, which is not 0.
+// set gives a key a value, which must not be 0.
 func (t *table) set(key, value uint32) {
 	i := t.find(key)
 	if t.word(i) == 0 {
@@ -96,7 +97,7 @@ func (t *table) remove(key uint32) {
 	}
 }
 
-// swap is set; it returns the value before, 0 if there was none.
+// swap is set, and returns the former value, or 0 if there was none.
 func (t *table) swap(key, value uint32) uint32 {
 	i := t.find(key)
 	if old := uint32(t.word(i)); old != 0 {
@@ -107,7 +108,8 @@ func (t *table) swap(key, value uint32) uint32 {
 	return 0
 }
 
-// reserve makes the table as large as n keys need, and all that it holds.
+// reserve gives the table the size that n keys need, or all that it holds if that is
+// more.
 func (t *table) reserve(n int) {
 	size := tableMin
 	for n = max(n, t.used); n*4 > size*3; {
@@ -118,9 +120,10 @@ func (t *table) reserve(n int) {
 	}
 }
 
-// swapBelow is swap in a table that has room for the key, looking at no word from
-// end on and not counting the key as used. ok is false if that is not enough to
-// tell its place; it is then the same for the same key until something is removed.
+// swapBelow is swap for a table that has room for the key, but it looks at no word
+// from end on and does not count the key as used. ok is false if that is not
+// enough to find the key's place; it is then false for the same key until
+// something is removed.
 func (t *table) swapBelow(end int, key, value uint32) (old uint32, ok bool) {
 	for i := t.home(key); i < end; i++ {
 		if word := t.word(i); word == 0 || uint32(word>>32) == key {
@@ -131,7 +134,7 @@ func (t *table) swapBelow(end int, key, value uint32) (old uint32, ok bool) {
 	return 0, false
 }
 
-// regions is into how many parts region divides a table.
+// regions is the number of parts into which region divides a table.
 const regions = 256
 
 // region is the part of a table with this multiplier in which a key is at home:

@@ -8,9 +8,10 @@ import (
 // errUnsound means that an index contradicts itself.
 var errUnsound = errors.New("index of topics is unsound")
 
-// Verify checks that every posting is in the chain of its topic, which is linked
-// both ways, and in that of its registration, and that there are no others. It holds
-// the index for as long as that takes: it is for tests. The error wraps errUnsound.
+// Verify checks that every posting is in the chain of its topic, which must be
+// linked both ways, and in the chain of its registration, and that there are no
+// others. It locks the index while it runs, so it is for tests. The error wraps
+// errUnsound.
 func (x *Index) Verify() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
