@@ -10,20 +10,20 @@ import (
 	"whisperpush/durable"
 )
 
-// A disk key is exchanged while the database is used. One batch seals KeyCheck with the new key, which opens the database
-// from then on, and KeyWrap: the key of the fingerprints, which stays, as what many of them are of is not kept; and the
-// former seal key, which opens records until all are sealed anew. Then KeyWrap is written without it, and the former disk
-// key opens nothing.
+// A disk key is exchanged while the database is in use. One batch seals two records with the new key: KeyCheck, so that
+// the new key opens the database from then on, and KeyWrap. KeyWrap holds the fingerprint key, which stays, since the
+// inputs of many fingerprints are not kept; and the former seal key, which opens records until all are resealed. Then
+// KeyWrap is written again without the former seal key, and the former disk key opens nothing.
 
 // ErrRotating means that an exchange of the disk key is not complete.
 var ErrRotating = errors.New("the disk key is being exchanged: not all records are sealed with the new one yet")
 
-// wrapVersion is the first byte of the record at KeyWrap; the key of fingerprints follows, and the former seal key if
-// there is one.
+// wrapVersion is the first byte of the record at KeyWrap. The fingerprint key follows, and then the former seal key
+// if there is one.
 const wrapVersion = 1
 
-// Rotate exchanges the disk key. Whoever keeps records seals them anew then, and calls Rotated. The error wraps ErrRotating
-// if an exchange is not complete, and nothing has changed then.
+// Rotate exchanges the disk key. Afterwards the owners of records reseal them and call Rotated. The error wraps ErrRotating
+// if an earlier exchange is not complete; then nothing has changed.
 func (s *Vault) Rotate(former, diskKey []byte) error {
 	if s.Rotating() {
 		return ErrRotating
@@ -59,13 +59,13 @@ func (s *Vault) Rotate(former, diskKey []byte) error {
 // Rotating reports whether records may be sealed with a former key.
 func (s *Vault) Rotating() bool { return s.keys.Load().former != nil }
 
-// Current reports whether a record is sealed with the disk key of now.
+// Current reports whether a record is sealed with the current disk key.
 func (s *Vault) Current(key, sealed []byte) bool {
 	_, err := open(s.keys.Load().aead, nil, key, sealed)
 	return err == nil
 }
 
-// Rotated completes an exchange: nothing is sealed with the former key any more.
+// Rotated completes an exchange, when nothing is sealed with the former key any more.
 func (s *Vault) Rotated() error {
 	k := s.keys.Load()
 	var b durable.Batch
@@ -77,11 +77,11 @@ func (s *Vault) Rotated() error {
 	return nil
 }
 
-// unwrap reads what an exchange of the disk key has left.
+// unwrap reads what an exchange of the disk key has left, if there was one.
 func (s *Vault) unwrap() error {
 	sealed, err := s.DB.Get(KeyWrap)
 	if errors.Is(err, durable.ErrNotFound) {
-		return nil // there was none
+		return nil // there was no exchange
 	}
 	if err != nil {
 		return fmt.Errorf("read the wrapped key of push database: %w", err)
@@ -89,7 +89,8 @@ func (s *Vault) unwrap() error {
 	return s.Wrapped(sealed)
 }
 
-// Wrapped has a vault that is not in use yet make the fingerprints of a database whose record at KeyWrap is sealed.
+// Wrapped makes a vault that is not in use yet use the fingerprint key of a database. sealed is the database's record at
+// KeyWrap.
 func (s *Vault) Wrapped(sealed []byte) error {
 	plain, err := s.Open(KeyWrap, sealed)
 	if err != nil {
@@ -110,7 +111,7 @@ func (s *Vault) Wrapped(sealed []byte) error {
 	return nil
 }
 
-// WrapsFormer reports whether a record at KeyWrap has a former key, which there is until all records are sealed anew.
+// WrapsFormer reports whether a record at KeyWrap holds a former key, which it does until all records are resealed.
 func WrapsFormer(sealed []byte) bool {
 	return len(sealed) > 1+chacha20poly1305.NonceSizeX+1+sha256.Size+chacha20poly1305.Overhead
 }

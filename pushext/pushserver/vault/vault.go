@@ -1,6 +1,6 @@
 // Package vault keeps the records of a push server, sealed under a key that is not in
-// the database, and makes the keyed fingerprints by which secrets are found without
-// being kept. What the records hold is the business of whoever writes them.
+// the database. It also makes the keyed fingerprints by which secrets are found
+// without being kept. The packages that write the records decide what they hold.
 package vault
 
 import (
@@ -21,9 +21,9 @@ import (
 	"whisperpush/durable"
 )
 
-// Meta is the first byte of keys of single records. Who keeps records under another
-// first byte, or another second one after Meta, declares and documents it; the key of
-// every record names its owner, as all share one database.
+// Meta is the first byte of the keys of single records. A package that keeps records
+// under another first byte, or under another second byte after Meta, declares and
+// documents it. The key of every record shows its owner, as all share one database.
 const Meta = 'm'
 
 // DiskKeySize is the length of Config.DiskKey in bytes.
@@ -32,19 +32,19 @@ const DiskKeySize = 32
 var (
 	// ErrDiskKey means that the database was written with another DiskKey.
 	ErrDiskKey = errors.New("push database was sealed with another disk key")
-	// ErrFormat means that a later version of this program wrote the database.
+	// ErrFormat means that this program does not know the format of the database: a later version wrote it, or its format
+	// record is missing or damaged.
 	ErrFormat = errors.New("push database has an unknown format")
-	// ErrNoFormat means that nothing was ever kept in a store.
+	// ErrNoFormat means that a store was never used.
 	ErrNoFormat = fmt.Errorf("%w: its format record is missing", ErrFormat)
 	// ErrSealed means that one record does not open: it was damaged or moved.
 	ErrSealed = errors.New("sealed record does not open")
 )
 
-// StoreFormat is the layout of the whole database; a record that changes
-// alone has a version byte of its own.
+// StoreFormat is the layout of the whole database. A record whose layout changes alone has a version byte of its own.
 //
-// A database of an earlier format is taken over when it is opened, and refused by the programs of before from then on: they
-// would take records that they cannot read for damaged ones. Format 2 came with ledgers in the records of the outbox.
+// A database of an earlier format is converted when it is opened. Earlier programs refuse it from then on, as they would
+// take records that they cannot read for damaged ones. Format 2 came with ledgers in the records of the outbox.
 const StoreFormat = 2
 
 var (
@@ -53,14 +53,15 @@ var (
 	KeyWrap   = []byte{Meta, 'd'} // after an exchange of the disk key; see rotate.go
 )
 
-// Vault is the one database of the push server: registrations, what they
-// have not fetched, and the place in the log. One database, so that one synced
-// batch moves them together. Records that hold an address, a provider or seal
-// key, or the topics of a registration are sealed under a key that is kept
-// outside the database; the rest (local ids, public hashes, counters) is not.
+// Vault is the push server's one database: registrations, what their devices
+// have not fetched, and the place in the log. It is one database so that one
+// synced batch moves them together. Records that hold an address, a provider
+// or seal key, or the topics of a registration are sealed under a key that is
+// kept outside the database. The rest (local ids, public hashes, counters) is
+// not sealed.
 type Vault struct {
 	DB   durable.Store
-	Dir  string // holds its files, and others beside them; empty if it has none of its own
+	Dir  string // holds its files, and others beside them; empty for a store from elsewhere
 	keys atomic.Pointer[keys]
 	mac  []byte    // the fingerprint key
 	macs sync.Pool // of hash.Hash: HMAC-SHA-256 under mac
@@ -69,7 +70,7 @@ type Vault struct {
 // keys seal and open.
 type keys struct {
 	aead   cipher.AEAD // XChaCha20-Poly1305: random nonces stay safe for any number of records
-	former cipher.AEAD // opens what is not sealed anew yet; nil: all is
+	former cipher.AEAD // opens what is not resealed yet; nil: everything is
 }
 
 // Open opens or creates the database. The error wraps ErrDiskKey,
@@ -90,8 +91,8 @@ func Open(dir string, diskKey []byte, o durable.Options) (*Vault, error) {
 	return s, nil
 }
 
-// On is Open for a store that is open already. It belongs to the vault, and is closed
-// if there is an error.
+// On is Open for a store that is already open. The store belongs to the vault, and is
+// closed if On fails.
 func On(db durable.Store, diskKey []byte) (*Vault, error) {
 	s, err := New(diskKey)
 	if err != nil {
@@ -104,8 +105,9 @@ func On(db durable.Store, diskKey []byte) (*Vault, error) {
 	return s, nil
 }
 
-// Peek is On for a store that is to stay as it is: nothing is written to it, and an empty one is no push database,
-// ErrFormat. An exchange of the disk key must be complete: ErrRotating. The store stays the caller's.
+// Peek is On for a store that must stay as it is: nothing is written to it. An empty store is no push database and
+// fails with ErrNoFormat. An incomplete exchange of the disk key fails with ErrRotating. The store stays the
+// caller's.
 func Peek(db durable.Store, diskKey []byte) (*Vault, error) {
 	s, err := New(diskKey)
 	if err != nil {
@@ -128,14 +130,14 @@ func Peek(db durable.Store, diskKey []byte) (*Vault, error) {
 	return s, nil
 }
 
-// Options are o with what a push database always has: most look-ups are of keys that
-// are not there, and nearly all that it holds is sealed, or hashes.
+// Options returns o with what every push database needs: most look-ups are of keys
+// that do not exist, and nearly all that it holds is sealed, or hashes.
 func Options(o durable.Options) durable.Options {
 	o.Name, o.KeyFilter, o.NoCompression = "push", true, true
 	return o
 }
 
-// New derives the keys of a store that is not open yet.
+// New derives the keys for a store that is not open yet.
 func New(diskKey []byte) (*Vault, error) {
 	if len(diskKey) != DiskKeySize {
 		return nil, fmt.Errorf("disk key has %d bytes, want %d", len(diskKey), DiskKeySize)
@@ -154,12 +156,12 @@ func New(diskKey []byte) (*Vault, error) {
 	return s, nil
 }
 
-// fingerprintUnder sets the fingerprint key. The vault is not in use yet.
+// fingerprintUnder sets the fingerprint key. The vault must not be in use yet.
 func (s *Vault) fingerprintUnder(key []byte) {
 	s.mac, s.macs = key, sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
 }
 
-// sealer derives what seals from a disk key, and its key.
+// sealer derives the seal key from a disk key, and returns its cipher and the key.
 func sealer(diskKey []byte) (cipher.AEAD, []byte, error) {
 	sealKey, err := hkdf.Key(sha256.New, diskKey, nil, "whisperpush disk seal 1", chacha20poly1305.KeySize)
 	if err != nil {
@@ -172,7 +174,7 @@ func sealer(diskKey []byte) (cipher.AEAD, []byte, error) {
 	return aead, sealKey, nil
 }
 
-// check proves that this program and this key fit the database, and marks a new one.
+// check proves that this program and this key fit the database, and initializes a new one.
 func (s *Vault) check() error {
 	format, err := s.DB.Get(KeyFormat)
 	if errors.Is(err, durable.ErrNotFound) {
@@ -215,7 +217,7 @@ func (s *Vault) fits(format []byte) error {
 	return s.unwrap()
 }
 
-// Readable tells whether a record at KeyFormat is of this format or an earlier one.
+// Readable reports whether a record at KeyFormat is of this format or an earlier one.
 func Readable(format []byte) bool {
 	return len(format) == 1 && format[0] >= 1 && format[0] <= StoreFormat
 }
@@ -236,10 +238,10 @@ func seal(aead cipher.AEAD, key, plain []byte) []byte {
 	return aead.Seal(out, nonce, plain, key)
 }
 
-// Open reverses seal. The error wraps ErrSealed.
+// Open reverses Seal. The error wraps ErrSealed.
 func (s *Vault) Open(key, sealed []byte) ([]byte, error) { return s.OpenInto(nil, key, sealed) }
 
-// OpenInto is open in the room of buf, as far as that is enough.
+// OpenInto is Open, and uses the memory of buf as far as it is large enough.
 func (s *Vault) OpenInto(buf, key, sealed []byte) ([]byte, error) {
 	k := s.keys.Load()
 	plain, err := open(k.aead, buf, key, sealed)
@@ -261,9 +263,9 @@ func open(aead cipher.AEAD, buf, key, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// Fingerprint is a keyed hash by which secrets (addresses) can be compared and
-// indexed without being kept: useless without the disk key. It is that of the parts
-// one after the other.
+// Fingerprint is a keyed hash of the parts, one after the other. Secrets
+// (addresses) can be compared and indexed by it without being kept. It is useless
+// without the disk key.
 func (s *Vault) Fingerprint(parts ...[]byte) (f [16]byte) {
 	h := s.macs.Get().(hash.Hash)
 	defer s.macs.Put(h)
@@ -276,7 +278,7 @@ func (s *Vault) Fingerprint(parts ...[]byte) (f [16]byte) {
 	return f
 }
 
-// Get reads one record; absent is durable.ErrNotFound.
+// Get reads one record. A record that does not exist fails with durable.ErrNotFound.
 func (s *Vault) Get(key []byte) ([]byte, error) { return s.DB.Get(key) }
 
 // Write commits b with an fsync. The error wraps durable.ErrWrite; the same
@@ -288,8 +290,8 @@ func (s *Vault) Scan(prefix ...byte) durable.Iterator {
 	return s.DB.Scan(durable.Prefix(prefix))
 }
 
-// ScanOnce is a scan from one key to another of much that is read once: it leaves a
-// cache, if there is one, as it is.
+// ScanOnce scans the keys from one key to another, for large reads that happen
+// once: it leaves the cache, if there is one, unchanged.
 func (s *Vault) ScanOnce(from, to []byte) durable.Iterator {
 	if db, ok := s.DB.(*durable.DB); ok {
 		return db.ScanOnce(from, to)
@@ -297,7 +299,7 @@ func (s *Vault) ScanOnce(from, to []byte) durable.Iterator {
 	return s.DB.Scan(from, to)
 }
 
-// ScanFrom is Scan from a key on.
+// ScanFrom is Scan from a given key on.
 func (s *Vault) ScanFrom(prefix, from []byte) durable.Iterator {
 	start, to := durable.Prefix(prefix)
 	if bytes.Compare(from, start) > 0 {
