@@ -1,5 +1,5 @@
-// Package measure makes the metrics of a push server's parts, with one prefix, one set of
-// histogram buckets and a bound on what a label may hold.
+// Package measure makes the metrics of a push server's parts. It gives them one prefix
+// and one set of histogram buckets, and bounds the values of a label.
 package measure
 
 import (
@@ -14,11 +14,11 @@ import (
 // be accepted by the device's provider. Later ones are counted with the cause.
 const PromisedLatency = 15 * time.Second
 
-// latencyBuckets are the seconds that histograms tell apart, from a fast disk to a day
-// for which a device was away.
+// latencyBuckets are the bounds of histogram buckets in seconds, from a fast disk to a
+// day for which a device was away.
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30, 60, 300, 3600, 86400}
 
-// Meter makes metrics whose names begin as those of all parts of the push server do.
+// Meter makes metrics whose names have the prefix of the push server.
 type Meter struct{ factory promauto.Factory }
 
 // New returns a Meter that registers what it makes; r may be nil.
@@ -74,7 +74,7 @@ type Reasons struct {
 	seen map[string]bool
 }
 
-// Label returns the reason, or "other" if it is one too many, or too long.
+// Label returns the reason, or "other" if there are too many reasons or it is too long.
 func (r *Reasons) Label(reason string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
