@@ -9,9 +9,9 @@ import (
 // PrefixChain is the first byte of ChainKey.
 const PrefixChain = 'c'
 
-// ChainKey is the key of the record that holds, sealed, the start of the chain that a
-// Register of a version gave: from then until the first wake-up under the chain is
-// recorded, which deletes it.
+// ChainKey is the key of a sealed record with the start of the chain that the
+// Register of a version gave. The record exists until the first wake-up under the
+// chain is recorded, which deletes it.
 func ChainKey(id ID, version uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{PrefixChain}, uint64(id)), version)
 }

@@ -2,8 +2,8 @@ package registration
 
 import "time"
 
-// Doubt is that a push service calls an address dead and is not believed yet.
+// Doubt means that a push service calls an address dead and is not believed yet.
 type Doubt struct {
-	Since  time.Time // zero: it does not
+	Since  time.Time // zero: there is no doubt
 	Reason string
 }

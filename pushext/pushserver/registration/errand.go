@@ -19,14 +19,14 @@ type Errand struct {
 	Until    time.Time // when the code expires
 	Fare     Fare
 	// Server is the push key, compressed, that the challenge names: the one that the device
-	// asks with.
+	// uses.
 	Server [pushwire.PushKeySize]byte
 }
 
 // Fare is the part of the limits on challenges that an errand uses until it is over.
 type Fare struct {
 	Lane    Lane
-	Source  whisper.Source // of who asked for it
+	Source  whisper.Source // of whoever asked for it
 	Address [16]byte       // fingerprint of the address
 	Cost    time.Duration  // its cost to the source's budget, set when it is held
 }

@@ -8,43 +8,44 @@ import (
 )
 
 // Limits bound everything about registrations and requests that a stranger can
-// grow. Zero means the default named at the field.
+// grow. Zero means the default given at the field.
 type Limits struct {
 	// Of one registration.
 	Routes   int           // 4, at most pushwire.MaxRoutes
 	Channels int           // 1000, at most pushwire.MaxHeldChannels
-	Revoked  int           // 256 revoked holders, those of earlier requests counted, at most pushwire.MaxHeldRevoked
-	Lifetime time.Duration // 30 days, the longest until it has to be renewed
-	// SealedOnly refuses the form that shows hashes to push services: nothing is sent in it,
-	// whoever registered for it before.
+	Revoked  int           // 256 revoked holders, including those of earlier requests, at most pushwire.MaxHeldRevoked
+	Lifetime time.Duration // 30 days, the longest time until it has to be renewed
+	// SealedOnly refuses the form that shows hashes to push services. Nothing is sent in it,
+	// not even for registrations that asked for it earlier.
 	SealedOnly bool
 
 	// Of all registrations.
-	Registrations int // 1,000,000, of one source no more than are free
-	AllChannels   int // 20,000,000, of one source no more than are free; an indexed one takes about 45 bytes of memory
+	Registrations int // 1,000,000, from one source no more than are free
+	AllChannels   int // 20,000,000, from one source no more than are free; an indexed one takes about 45 bytes of memory
 	PerAddress    int // 8 that claim one address, of which at most one owns it
 	PerGroup      int // 16 that share a group id
 	PerHandle     int // 4 that share a handle and its root
-	// Unconfirmed (10,000) is how many may be held that never proved an address,
-	// UnconfirmedPerSource (256) how many of those from one source: beyond, those of
-	// the source with the most give way. PerSource (4096) is how many may have come
-	// from one source in all. A source is a network: behind one of a mobile carrier
-	// are thousands of devices.
+	// Unconfirmed (10,000) is how many registrations that never proved an address
+	// may be held, and UnconfirmedPerSource (256) how many of those from one source.
+	// Beyond that, those of the source with the most give way. PerSource (4096) is
+	// how many in all may have come from one source. A source is a network:
+	// thousands of devices may share one of a mobile carrier.
 	Unconfirmed          int
 	UnconfirmedPerSource int
 	PerSource            int
 
-	// Challenges: a code proves an address for ChallengeLife (5 minutes); one
-	// address gets at most Challenges (3) in 24 hours.
+	// Challenges: a code proves an address for ChallengeLife (5 minutes), and
+	// one address gets at most Challenges (3) in 24 hours.
 	Challenges    int
 	ChallengeLife time.Duration
-	// Challenged (1,000,000) is how many addresses' challenges of the past 24 hours
-	// are remembered, and ChallengedPerSource (4096) how many addresses of them one
-	// source may name, an eighth of them at once. A dead one counts sixteenfold.
+	// Challenged (1,000,000) is how many addresses that were challenged in the past
+	// 24 hours are remembered. ChallengedPerSource (4096) is how many of them one
+	// source may name, an eighth of them at once. A dead address counts
+	// sixteenfold.
 	Challenged          int
 	ChallengedPerSource int
-	// Tombstone is for how long (30 days) the key and version of an ended
-	// registration are kept; Tombstones is how many (100,000).
+	// Tombstone (30 days) is how long the key and version of an ended
+	// registration are kept; Tombstones (100,000) is how many are kept.
 	Tombstone  time.Duration
 	Tombstones int
 
@@ -54,12 +55,12 @@ type Limits struct {
 	Fetch      int           // 64 hashes in a Fetch or Seen, at most pushwire.MaxFetch
 	FetchBytes int           // 4 MiB of envelopes in answer to one Fetch
 	PoW        float64       // pushwire.DefaultPoW asked of a request's envelope; negative: none
-	Queue      int           // 1024 requests that wait; the peer with the most makes room
+	Queue      int           // 1024 waiting requests; the peer with the most makes room
 	Workers    int           // 4 requests at a time
 	PeerRate   float64       // 20 requests a second from one peer, with a burst of PeerBurst (80)
 	PeerBurst  int
-	// PeerQueue (16) and SourceQueue (128) are how many requests of a peer and of a
-	// source wait.
+	// PeerQueue (16) and SourceQueue (128) are how many requests of one peer and of
+	// one source may wait.
 	PeerQueue, SourceQueue int
 }
 
@@ -103,7 +104,7 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// Wire returns the limits as a client is told them.
+// Wire returns the limits in the form that clients get.
 func (l Limits) Wire() pushwire.Limits {
 	return pushwire.Limits{
 		Routes:   uint64(l.Routes),

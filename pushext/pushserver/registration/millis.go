@@ -2,7 +2,7 @@ package registration
 
 import "time"
 
-// Millis returns a time in the form that all records keep: Unix milliseconds.
+// Millis returns a time in the form of all records: Unix milliseconds.
 func Millis(t time.Time) uint64 { return uint64(max(0, t.UnixMilli())) }
 
 // FromMillis reverses Millis.

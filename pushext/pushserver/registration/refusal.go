@@ -6,7 +6,7 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// Refusal is an answer to a request that is not OK.
+// Refusal answers a request with a code other than OK.
 type Refusal struct {
 	Code pushwire.Code
 	Text string
@@ -15,7 +15,7 @@ type Refusal struct {
 // Error is the text.
 func (r *Refusal) Error() string { return r.Text }
 
-// Refuse is a *Refusal with a code and a text.
+// Refuse returns a *Refusal with a code and a text.
 func Refuse(code pushwire.Code, format string, args ...any) error {
 	return &Refusal{code, fmt.Sprintf(format, args...)}
 }

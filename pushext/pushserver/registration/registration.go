@@ -1,7 +1,7 @@
-// Package registration has the types that the parts of a push server share about a
-// device's registration: its ID, routes, channels and state, the Errand that proves an
-// address, the Limits on what strangers register, and the Refusal of requests that
-// exceed them. It does nothing.
+// Package registration has the types that the parts of a push server share to describe
+// a device's registration: its ID, routes, channels and state, the Errand that proves
+// an address, the Limits on what strangers register, and the Refusal of requests that
+// exceed them. It has no behaviour of its own.
 package registration
 
 import (
@@ -14,9 +14,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// ID is a small local number of a registration. It never leaves
-// the server, is never a label or logged beside anything that names its owner,
-// and is never given to another registration.
+// ID is a small local number of a registration. It never leaves the server, is
+// never a label or logged beside anything that names its owner, and is never
+// given to another registration.
 type ID uint64
 
 // State is where a registration is in its life.
@@ -25,17 +25,17 @@ type State uint8
 const (
 	Waiting    State = iota // gets its challenge and nothing else
 	Active                  // is woken
-	Dead                    // its provider said that its addresses are gone; the reason tells
+	Dead                    // its addresses are gone, or another registration confirmed them; Reason says which
 	Expired                 // its lifetime ended: a tombstone
-	Terminated              // the device ended it: a tombstone
+	Terminated              // the device or the operator ended it: a tombstone
 )
 
 // Route is one way to wake a device.
 type Route struct {
 	Provider string
 	Address  pushext.Address
-	// Proven says that the device confirmed the address. Until then nothing
-	// but the challenge may be sent to it.
+	// Proven says that the device confirmed the address. Until then only
+	// the challenge may be sent to it.
 	Proven bool
 }
 
@@ -46,14 +46,14 @@ type Registration struct {
 	Version    uint64   // of the latest Register
 	State      State
 	Reason     string    // why it is no longer confirmed
-	Registered time.Time // latest accepted Register, which proves the addresses current
+	Registered time.Time // latest accepted Register, which shows that the addresses are current
 	Expires    time.Time
 	Routes     []Route // in ladder order
 	SealKey    []byte  // X25519 public key; empty if plain
 	Chain      uint64  // version of the Register that started the chain of its wake-ups' keys; 0: there is none
 	Plain      bool
 	Group      []byte // devices that share read state; may be empty
-	Collapse   string // constant, random: what push services see is derived from it, see package dispatch
+	Collapse   string // random and constant; what push services see is derived from it, see package dispatch
 }
 
 // Mode of a channel, as on the wire.
@@ -69,16 +69,16 @@ type Channel struct {
 	Muted uint32 // Unix seconds until which it is silent
 }
 
-// Equal reports whether two routes are written alike: provider, token and keys.
+// Equal reports whether two routes have the same provider, token and keys.
 func (r *Route) Equal(o *Route) bool {
 	return r.Provider == o.Provider && r.Address.Token == o.Address.Token &&
 		slices.EqualFunc(r.Address.Keys, o.Address.Keys, bytes.Equal)
 }
 
-// overhead is what a registration takes in memory besides its addresses and keys, in bytes.
+// overhead is how many bytes a registration takes in memory besides its addresses and keys.
 const overhead = 400
 
-// Weight is about how many bytes a registration takes in memory.
+// Weight is roughly how many bytes a registration takes in memory.
 func (r *Registration) Weight() int {
 	n := overhead + len(r.SealKey) + len(r.Group) + len(r.Collapse)
 	for i := range r.Routes {
@@ -90,12 +90,12 @@ func (r *Registration) Weight() int {
 	return n
 }
 
-// LeadsTo reports whether two routes have one address.
+// LeadsTo reports whether two routes have the same address.
 func (r *Route) LeadsTo(o Route) bool {
 	return r.Provider == o.Provider && r.Address.Token == o.Address.Token
 }
 
-// Wire is a state as a device is told.
+// Wire returns a state in the form that devices get.
 func (s State) Wire() pushwire.State {
 	switch s {
 	case Waiting:

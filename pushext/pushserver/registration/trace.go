@@ -5,12 +5,12 @@ import (
 	"log/slog"
 )
 
-// Traced tells whether a log has the steps that Trace logs.
+// Traced reports whether a log records the steps that Trace logs.
 func Traced(log *slog.Logger) bool { return log.Enabled(context.Background(), slog.LevelDebug) }
 
 // Trace logs, at debug level, a step in the handling of a registration or of one of its
-// wake-ups. The number is this server's own; nothing else in the line names the device,
-// its address or what it listens to. what is "wake-up" or "registration".
+// wake-ups. The number is local to this server; nothing else in the line names the
+// device, its address or its topics. what is "wake-up" or "registration".
 func Trace(log *slog.Logger, what string, id ID, step string, attrs ...slog.Attr) {
 	if !Traced(log) {
 		return

@@ -10,6 +10,6 @@ import (
 type Trial struct {
 	Asked   time.Time // zero: there was none lately
 	Outcome pushwire.Outcome
-	Reason  string // where it was not accepted
-	Budget  int    // wake-ups that may go through the route at once, now
+	Reason  string // if it was not accepted
+	Budget  int    // wake-ups that may go through the route now
 }
