@@ -17,13 +17,13 @@ import (
 
 // Plan says how Divide divides.
 type Plan struct {
-	Shards int                                    // how many there are, at most 16
+	Shards int                                    // unused: Divide makes UnionShards
 	Of     func(key [33]byte) int                 // the shard of a registration key
-	Begun  time.Time                              // the same for each attempt at one move
+	Begun  time.Time                              // the same for each attempt at one transfer
 	Topic  func(seq uint64) (whisper.Topic, bool) // of the envelope with a sequence; false: it is not archived
 }
 
-// place is where a registration goes.
+// place is the new place of a registration.
 type place struct {
 	shard int
 	id    registration.ID
@@ -37,13 +37,13 @@ type divider struct {
 	meta   meta
 	places map[registration.ID]place
 	next   []registration.ID // the next id of each shard
-	payers map[[16]byte]int  // shards of those who may have paid
+	payers map[[16]byte]int  // shards of registrations that may have paid
 	hear   map[whisper.Topic]uint16
-	twins  []uint64 // how many of the generation that is written each shard has
+	twins  []uint64 // fingerprints of the current generation in each shard
 }
 
-// Divide calls put with the records that the shards are to have of what is in src, which stays as it is. The same src gives
-// the same records each time, but for the nonces of what is sealed. The error wraps vault's, ErrUnknown or ErrUnsettled.
+// Divide reads src, which stays as it is, and calls put with the records that the shards are to have. The same src gives
+// the same records each time, except for the nonces of what is sealed. The error wraps vault's, ErrUnknown or ErrUnsettled.
 func Divide(ctx context.Context, src durable.Store, diskKey []byte, plan Plan, put Put) (r Report, err error) {
 	d := &divider{
 		counter: counter{&r, put}, plan: plan, places: map[registration.ID]place{}, payers: map[[16]byte]int{},
@@ -74,7 +74,7 @@ func Divide(ctx context.Context, src durable.Store, diskKey []byte, plan Plan, p
 	return r, d.finish()
 }
 
-// lay gives each registration its place: ids are given out in the order of the old ones.
+// lay gives each registration its place. New ids are given out in the order of the old ones.
 func (d *divider) lay(ctx context.Context) error {
 	for shard := range d.next {
 		if d.next[shard] = registration.ID(shard); shard == 0 {
@@ -103,10 +103,10 @@ func (d *divider) lay(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// take puts a record where it goes.
+// take puts a record into its shard.
 func (d *divider) take(key, value []byte) error {
 	if key[0] == vault.Meta {
-		return nil // metaOf has them
+		return nil // metaOf reads these
 	}
 	switch registry.KindOf(key) {
 	case registry.Sealed:
@@ -114,7 +114,7 @@ func (d *divider) take(key, value []byte) error {
 	case registry.Filed:
 		to, ok := d.places[filedUnder(key)]
 		if !ok {
-			return nil // of a registration that is damaged
+			return nil // the registration is damaged
 		}
 		return d.add(to.shard, binary.BigEndian.AppendUint64(bytes.Clone(key[:len(key)-8]), uint64(to.id)), value)
 	case registry.Named:
@@ -128,14 +128,14 @@ func (d *divider) take(key, value []byte) error {
 		}
 		return d.add(to.shard, key, binary.BigEndian.AppendUint64(nil, uint64(to.id)))
 	case registry.Challenged:
-		return d.add(int(key[1])%registration.UnionShards, key, value) // it is counted over all shards
+		return d.add(int(key[1])%registration.UnionShards, key, value) // challenges are counted over all shards
 	case registry.Spent:
 		if len(value) >= 16 {
 			if shard, ok := d.payers[[16]byte(value)]; ok {
 				return d.add(shard, key, value)
 			}
 		}
-		return d.all(key, value) // it is for whoever paid once, whose key is not known
+		return d.all(key, value) // a former payer's, whose key is not known
 	case registry.Claimed:
 		return ErrUnsettled
 	}
@@ -161,7 +161,7 @@ func (d *divider) take(key, value []byte) error {
 	return fmt.Errorf("%w: its key begins with %x and has %d bytes", ErrUnknown, key[:1], len(key))
 }
 
-// sealed puts a record that is sealed under its key, in which the id is behind the prefix.
+// sealed puts a record that is sealed under its key. In that key the id follows the prefix.
 func (d *divider) sealed(key, value []byte) error {
 	to, ok := d.places[idBehind(key)]
 	if !ok {
@@ -196,8 +196,8 @@ func (d *divider) all(key, value []byte) error {
 	return nil
 }
 
-// twin puts the fingerprint of a message where somebody listens to its topic, and if that is not known, everywhere: a shard
-// wakes nobody for a message that it knows.
+// twin puts the fingerprint of a message into the shards with a listener of its topic, or into all if the topic is not
+// known. A shard wakes nobody for a message that it knows.
 func (d *divider) twin(key, value []byte) error {
 	generation, _, seq, err := outbox.Twin(key, value)
 	if err != nil {
@@ -205,7 +205,7 @@ func (d *divider) twin(key, value []byte) error {
 	}
 	now, _, _, err := d.generation()
 	if err != nil || generation+1 < now {
-		return err // nobody looks for those of before
+		return err // earlier generations are never looked up
 	}
 	shards := ^uint16(0)
 	if topic, ok := d.plan.Topic(seq); ok {
@@ -232,7 +232,7 @@ func (d *divider) generation() (generation uint32, since, count uint64, err erro
 	return 0, 0, 0, nil
 }
 
-// finish puts the single records of the shards.
+// finish puts the single records of each shard.
 func (d *divider) finish() error {
 	cursor, followed, err := d.meta.cursor()
 	if err != nil {
@@ -277,7 +277,7 @@ func (d *divider) finish() error {
 	return nil
 }
 
-// batch puts what is in a batch.
+// batch puts the records of a batch.
 func (c counter) batch(shard int, b *durable.Batch) (err error) {
 	b.Replay(func(key, value []byte) {
 		if err == nil {

@@ -1,16 +1,17 @@
-// Package transfer takes all that a push server keeps from one store to the shards of a cluster, and from those to one store.
+// Package transfer copies everything that a push server keeps from one store to the shards of a cluster, and from those to
+// one store.
 //
-// An id of a registration is congruent to the number of its shard, modulo how many there are, and the shard follows from the
-// registration key. So what [Unite] brings together keeps its ids, and what [Divide] parts has other ones: nothing outside of
-// a push database refers to an id. Whatever has the id in its key is sealed anew under that, as seals are bound to keys.
-// Fingerprints stay, for what they are of is not kept, and so does the key that they are made with.
+// The id of a registration is congruent to the number of its shard, modulo the number of shards, and the registration key
+// determines the shard. So registrations keep their ids when [Unite] brings them together, and get new ones when [Divide]
+// parts them: nothing outside a push database refers to an id. Records with the id in their key are resealed under the new
+// key, as seals are bound to keys. Fingerprints stay, because their inputs are not kept, and so does the fingerprint key.
 //
-// The place in the log belongs to a store. Shards have one each: where they differ the one store goes on at the first of
-// them, and notes how far each had come (outbox.KeyAhead). What shards still had to tell each other, a claim to an address
-// or what was seen, is settled when the one store is opened (Server.Start). Ledgers end, as they do when a server was away
-// for more than a minute: a device is given another one with its next request.
+// Each store has its own place in the log. If the shards' places differ, the one store continues at the earliest of them and
+// notes how far each shard had come (outbox.KeyAhead). What shards still had to tell each other, a claim to an address or
+// what was seen, is settled when the one store is opened (Server.Start). Ledgers end, as they do when a server was away for
+// more than a minute: a device is given another one with its next request.
 //
-// What is written is counted and added up, and compared with what is read back ([Sums]).
+// Everything written is counted and summed, and compared with what is read back ([Sums]).
 package transfer
 
 import (
@@ -27,24 +28,24 @@ import (
 )
 
 var (
-	// ErrUnknown says that there is a record that this version does not know.
+	// ErrUnknown means that there is a record that this version does not know.
 	ErrUnknown = errors.New("there is a record that this version of the program does not know")
-	// ErrUnsettled says that a store that was made of shards was never opened since.
+	// ErrUnsettled means that a store that was made of shards has not been opened since.
 	ErrUnsettled = errors.New("the registrations were brought together and no server has run with them since; start it once, and stop it")
-	// ErrDiffer says that what was read back is not what was written.
+	// ErrDiffer means that what was read back differs from what was written.
 	ErrDiffer = errors.New("the copy of the registrations is not what it should be")
 )
 
-// Put takes a record of a shard, or of shard 0 if there is one store. It must copy what it keeps.
+// Put takes a record of a shard, or of shard 0 if there is only one store. It must copy what it keeps.
 type Put func(shard int, key, value []byte) error
 
-// Report is what was taken.
+// Report says what was copied.
 type Report struct {
-	Registrations int      // with those that ended and are remembered
+	Registrations int      // including remembered ones that ended
 	Outboxes      int      // devices that the outbox knows
 	Waiting       int      // envelopes in it that their devices have not fetched
-	Records       int      // that were written, of any kind
-	Damaged       int      // records that cannot be read, and are left out
+	Records       int      // written, of any kind
+	Damaged       int      // unreadable records, which are left out
 	Cursors       []uint64 // of each store that was written; none: the log was never followed
 }
 
@@ -84,10 +85,10 @@ func metaOf(s durable.Store) (meta, error) {
 	return m, nil
 }
 
-// get is a record by its key.
+// get returns a record by its key.
 func (m meta) get(key []byte) []byte { return m[key[1]] }
 
-// cursor is the place in the log.
+// cursor returns the place in the log.
 func (m meta) cursor() (at uint64, ok bool, err error) {
 	value := m.get(outbox.KeyCursor)
 	if value == nil {
@@ -99,15 +100,15 @@ func (m meta) cursor() (at uint64, ok bool, err error) {
 	return binary.BigEndian.Uint64(value), true, nil
 }
 
-// filedUnder is the id that a key ends with.
+// filedUnder returns the id that a key ends with.
 func filedUnder(key []byte) registration.ID {
 	return registration.ID(binary.BigEndian.Uint64(key[len(key)-8:]))
 }
 
-// idBehind is the id that follows the prefix of a key.
+// idBehind returns the id that follows the prefix of a key.
 func idBehind(key []byte) registration.ID { return registration.ID(binary.BigEndian.Uint64(key[1:])) }
 
-// plainOf is what a record says, the same each time it is sealed.
+// plainOf returns the content of a record without its seal, which differs each time.
 func plainOf(v *vault.Vault, key, value []byte) ([]byte, error) {
 	switch {
 	case registry.KindOf(key) == registry.Sealed, outbox.KindOf(key) == outbox.OfChain,

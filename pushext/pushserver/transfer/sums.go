@@ -14,8 +14,8 @@ import (
 	"whisperpush/pushext/pushserver/vault"
 )
 
-// Sums tell whether two stores have the same records, in whatever order they came: for each first byte of keys how many there
-// are, and the sum of their hashes. The zero value is that of an empty store.
+// Sums tell whether two stores have the same records, in whatever order they came. They hold, for each first byte of keys,
+// the number of records and the sum of their hashes. The zero value is that of an empty store.
 type Sums struct{ of [256]sum }
 
 type sum struct {
@@ -23,7 +23,7 @@ type sum struct {
 	hashes  [4]uint64
 }
 
-// Add adds a record, of what is under its seal.
+// Add adds a record. If it is sealed, what is under its seal counts.
 func (s *Sums) Add(v *vault.Vault, key, value []byte) error {
 	plain, err := plainOf(v, key, value)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Sums) Add(v *vault.Vault, key, value []byte) error {
 	return nil
 }
 
-// Compare says where another store differs: the error wraps ErrDiffer.
+// Compare says where another store differs. The error wraps ErrDiffer.
 func (s *Sums) Compare(other *Sums) error {
 	for first := range s.of {
 		switch a, b := s.of[first], other.of[first]; {
@@ -56,7 +56,7 @@ func (s *Sums) Compare(other *Sums) error {
 	return nil
 }
 
-// SumsOf reads a store. each is told of each record.
+// SumsOf reads a store. each is called for each record.
 func SumsOf(ctx context.Context, s durable.Store, v *vault.Vault, each func()) (*Sums, error) {
 	sums := new(Sums)
 	it := s.Scan(nil, nil)
@@ -79,7 +79,7 @@ func SumsOf(ctx context.Context, s durable.Store, v *vault.Vault, each func()) (
 	return sums, nil
 }
 
-// counter counts what is put, and says what of it is of a kind.
+// counter counts what is put, in all and by kind.
 type counter struct {
 	report *Report
 	put    Put

@@ -19,7 +19,7 @@ import (
 // uniter is one Unite.
 type uniter struct {
 	counter
-	shards     []durable.Store // those that were ever opened; nil: never
+	shards     []durable.Store // nil: it was never opened
 	metas      []meta
 	v          *vault.Vault
 	challenged map[string][][]byte
@@ -27,8 +27,9 @@ type uniter struct {
 	contests   map[string]*registry.Contest
 }
 
-// Unite calls put with the records that one store is to have of what is in the shards, which stay as they are. The same
-// shards give the same records each time, but for the nonces of what is sealed. The error wraps vault's or ErrUnknown.
+// Unite reads the shards, which stay as they are, and calls put with the records that the one store is to have. The
+// same shards give the same records each time, except for the nonces of what is sealed. The error wraps vault's or
+// ErrUnknown.
 func Unite(ctx context.Context, shards []durable.Store, diskKey []byte, begun time.Time, put Put) (r Report, err error) {
 	if len(shards) != registration.UnionShards {
 		return r, fmt.Errorf("registrations are in %d shards, and not in %d", registration.UnionShards, len(shards))
@@ -57,7 +58,7 @@ func Unite(ctx context.Context, shards []durable.Store, diskKey []byte, begun ti
 	return r, u.finish(ctx, begun)
 }
 
-// open reads the single records of the shards, and sees to it that all are of one kind.
+// open reads the single records of the shards, and checks that all shards share one fingerprint key.
 func (u *uniter) open(diskKey []byte) (err error) {
 	var wrap []byte
 	for shard, s := range u.shards {
@@ -86,7 +87,7 @@ func (u *uniter) open(diskKey []byte) (err error) {
 	return nil
 }
 
-// take puts a record, or keeps it for finish if shards may have one each.
+// take puts a record, or keeps it for finish if several shards may have one.
 func (u *uniter) take(shard int, key, value []byte) error {
 	if key[0] == vault.Meta {
 		return nil
@@ -107,7 +108,7 @@ func (u *uniter) take(shard int, key, value []byte) error {
 		return nil
 	case registry.Spent:
 		if old := u.spent[string(key)]; old == nil || len(old) == len(value) && bytes.Compare(old, value) < 0 {
-			u.spent[string(key)] = bytes.Clone(value) // of one payer: until later
+			u.spent[string(key)] = bytes.Clone(value) // of one payer the later end
 		}
 		return nil
 	case registry.Claimed:
@@ -122,14 +123,15 @@ func (u *uniter) take(shard int, key, value []byte) error {
 	case outbox.OfDevice, outbox.OfChain:
 		return u.own(shard, idBehind(key), key, value)
 	case outbox.OfTwin:
-		return nil // finish has them
+		return nil // finish does these
 	case outbox.OfTelling:
 		return u.add(0, outbox.TellingIn(shard, len(u.shards), key), value)
 	}
 	return fmt.Errorf("%w: its key begins with %x and has %d bytes", ErrUnknown, key[:1], len(key))
 }
 
-// own puts a record of a registration, as it is: the ids of shards differ. One that cannot be read is left out.
+// own puts a record of a registration unchanged, as ids differ between shards. It leaves out a record that cannot be
+// read.
 func (u *uniter) own(shard int, id registration.ID, key, value []byte) error {
 	if int(uint64(id)%uint64(len(u.shards))) != shard {
 		return fmt.Errorf("%w: a registration is not in its shard", ErrUnknown)
@@ -141,7 +143,7 @@ func (u *uniter) own(shard int, id registration.ID, key, value []byte) error {
 	return u.add(0, key, value)
 }
 
-// finish puts what is made of the records of several shards.
+// finish puts the records that are made of those of several shards.
 func (u *uniter) finish(ctx context.Context, begun time.Time) error {
 	for key, values := range u.challenged {
 		if err := u.add(0, []byte(key), registry.Ease(values)); err != nil {
@@ -218,12 +220,12 @@ func (u *uniter) finish(ctx context.Context, begun time.Time) error {
 	return u.batch(0, &b)
 }
 
-// unifyTwins brings the fingerprints of messages together: each shard counts generations of its own, and its latest two
-// count. They become generations 1 and 0.
+// unifyTwins merges the fingerprints of messages. Each shard counts its own generations, of which the latest two count.
+// They become generations 1 and 0.
 func (u *uniter) unifyTwins(ctx context.Context, b *durable.Batch) error {
 	var since, count uint64
 	some := false
-	var lists [2][]*twins // of the generation before, and of now
+	var lists [2][]*twins // of the former generation and the current one
 	defer func() {
 		for _, list := range lists {
 			for _, t := range list {
@@ -258,7 +260,7 @@ func (u *uniter) unifyTwins(ctx context.Context, b *durable.Batch) error {
 	return nil
 }
 
-// twins are those of a generation of a shard.
+// twins iterates over the fingerprints of one generation in one shard.
 type twins struct {
 	it   durable.Iterator
 	id   [16]byte
@@ -274,7 +276,8 @@ func (t *twins) next() (err error) {
 	return err
 }
 
-// merge puts what is in any of the lists, and the first sequence of what is in several. It returns how many that are.
+// merge puts everything in any of the lists, once each, with the first sequence if several have it. It returns how many
+// that are.
 func (u *uniter) merge(ctx context.Context, generation uint32, list []*twins) (n uint64, err error) {
 	for _, t := range list {
 		if err := t.next(); err != nil {
