@@ -12,18 +12,18 @@ import (
 const (
 	// ChainSize is the length in bytes of a chain's start and of each of its keys.
 	ChainSize = chacha20poly1305.KeySize
-	// MaxChain is how many keys a chain has: a device makes all before the one it
-	// needs, which takes a phone some milliseconds at the most.
+	// MaxChain is how many keys a chain has. A device makes all keys before the
+	// one it needs, which takes a phone some milliseconds at most.
 	MaxChain = 1 << 14
 
 	chainInfo = "whisperpush/2 chain"
-	chainKey  = 1 // labels of what is made of a link
+	chainKey  = 1 // labels of what is made from a link
 	chainNext = 2
 )
 
 // ChainStart makes the start of the chain that a device gives to its server in the
-// Register of a version. The device keeps nothing of it: whoever has the private seal
-// key can make it again.
+// Register of a version. The device need not keep it: the private seal key is enough
+// to make it again.
 func ChainStart(sealPrivate []byte, version uint64) ([ChainSize]byte, error) {
 	info := binary.BigEndian.AppendUint64([]byte(chainInfo), version)
 	key, err := hkdf.Key(sha256.New, sealPrivate, nil, string(info), ChainSize)
@@ -33,16 +33,16 @@ func ChainStart(sealPrivate []byte, version uint64) ([ChainSize]byte, error) {
 	return [ChainSize]byte(key), nil
 }
 
-// Chain makes keys to seal wake-ups under, without agreeing on one with the device
-// each time: that takes fifty times as long as to seal. Device and server agreed on
-// its start when the device registered. It goes forward only: of what a Chain holds,
-// no key that it has made before can be made again, so whoever takes a server cannot
-// open what it has sent. With L the chain's value, which is the start at first, a key
-// and the value that follows are
+// Chain makes keys to seal wake-ups under without agreeing on a key with the device
+// each time, which takes fifty times as long as sealing. Device and server agreed on
+// the chain's start when the device registered. A Chain goes forward only: the keys
+// that it made before cannot be made again from what it holds, so whoever takes over
+// a server cannot open what it has sent. With L the chain's value, which at first is
+// the start, a key and the value that follows are
 //
 //	key = SHA-256(L | 0x01)    L' = SHA-256(L | 0x02)
 //
-// L always has ChainSize bytes. A Chain is a value; copies go on by themselves.
+// L always has ChainSize bytes. A Chain is a value, and copies advance independently.
 type Chain struct {
 	Version uint64 // of the Register that started it
 	Next    uint64 // number of the key that comes next, from 0
@@ -60,7 +60,7 @@ func NewChain(version uint64, start [ChainSize]byte) Chain {
 	return Chain{Version: version, Link: start}
 }
 
-// Take returns the next key and forgets it. ok is false if the chain is at its end,
+// Take returns the next key and forgets it. ok is false if the chain is used up,
 // until the device registers again.
 func (c *Chain) Take() (key ChainKey, ok bool) {
 	if c.Next >= MaxChain {
@@ -71,7 +71,7 @@ func (c *Chain) Take() (key ChainKey, ok bool) {
 	return key, true
 }
 
-// Skip leaves out n keys, which nobody can make of c any more.
+// Skip skips n keys, which can then no longer be made from c.
 func (c *Chain) Skip(n uint64) {
 	for range min(n, MaxChain-min(c.Next, MaxChain)) {
 		c.Link = hashLink(c.Link, chainNext)
@@ -86,10 +86,10 @@ func hashLink(link [ChainSize]byte, label byte) [ChainSize]byte {
 	return sha256.Sum256(b[:])
 }
 
-// SealChained seals a wake-up under a key of a chain. The body cannot be told from one
-// that a Sealer made by who does not know the public seal key: where that has the
-// encapsulated key stand the version and the number of the key, 8 bytes each,
-// big-endian, and 16 zeros, masked in the same way.
+// SealChained seals a wake-up under a key of a chain. Without the public seal key, the
+// body cannot be told from one that a Sealer made. In place of the encapsulated key it
+// has the version and the number of the key, 8 bytes each, big-endian, and 16 zeros,
+// masked in the same way.
 func SealChained(p Payload, sealKey []byte, key ChainKey) ([]byte, error) {
 	s := Sealer{}
 	var err error
@@ -104,12 +104,12 @@ func SealChained(p Payload, sealKey []byte, key ChainKey) ([]byte, error) {
 	return s.Seal(p)
 }
 
-// chained returns the key that stands for an encapsulated key, ok is false if it is
-// one. The error wraps ErrCannotOpen.
+// chained returns the key that an encapsulated key stands for. ok is false if it
+// really is an encapsulated key. The error wraps ErrCannotOpen.
 func chained(encapsulated, sealPrivate []byte) (key []byte, ok bool, err error) {
 	for _, b := range encapsulated[16:] {
 		if b != 0 {
-			return nil, false, nil // of no curve's points in 2^128
+			return nil, false, nil // fewer than one curve point in 2^128 ends like this
 		}
 	}
 	version, number := binary.BigEndian.Uint64(encapsulated), binary.BigEndian.Uint64(encapsulated[8:])

@@ -12,28 +12,28 @@ const confirmInfo = "whisperpush/2 confirm"
 // Confirm proves that the device received the challenge sent to its address:
 // [code, proof].
 //
-// The code itself would serve whoever it is told to: a server that a device trusts
-// could have another server's challenge answered to itself, and pass the code on. So
-// a device sends the proof, which means something to one server and for one
-// registration only, and zeros for the code:
+// The code alone would serve anybody who learns it: a server that a device trusts
+// could have the device answer another server's challenge, and pass the code on. So
+// a device sends the proof, which is valid for one server and one registration only,
+// and zeros for the code:
 //
 //	HMAC-SHA256(code, "whisperpush/2 confirm" ‖ push key 33 ‖ registration key 33)
 //
-// Devices of before 2027 send the code and no proof.
+// Devices from before 2027 send the code and no proof.
 type Confirm struct {
 	Code  [CodeSize]byte
 	Proof []byte // ProofSize bytes, or empty
 }
 
-// NewConfirm answers a challenge of the server with a push key for the
-// registration under a registration key, both compressed.
+// NewConfirm answers a challenge of the server with pushKey for the
+// registration under registrationKey, both compressed.
 func NewConfirm(code [CodeSize]byte, pushKey, registrationKey [PushKeySize]byte) *Confirm {
 	proof := proveCode(code, pushKey, registrationKey)
 	return &Confirm{Proof: proof[:]}
 }
 
-// Proves reports whether the device knows a code, in the same time for every
-// wrong one.
+// Proves reports whether the device knows the code. It takes the same time
+// for every wrong code.
 func (c *Confirm) Proves(code [CodeSize]byte, pushKey, registrationKey [PushKeySize]byte) bool {
 	if len(c.Proof) == 0 {
 		return subtle.ConstantTimeCompare(c.Code[:], code[:]) == 1

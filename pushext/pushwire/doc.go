@@ -8,7 +8,7 @@
 //	  | --- Register ------------------- packet 126 --> |  routes, seal key, channels
 //	  | <-- RegisterReply (unconfirmed) - packet 127 --- |
 //	  | <-- Challenge --------------- push service --- |  Payload: a code, proves the address
-//	  | --- Confirm {code} ------------- packet 126 --> |
+//	  | --- Confirm {proof} ------------ packet 126 --> |
 //	  | <-- RegisterReply (confirmed) --- packet 127 --- |
 //	  :                                                 :  an envelope is archived
 //	  | <-- Messages ---------------- push service --- |  Payload: sealed hashes
@@ -27,10 +27,10 @@
 //
 // # Growth
 //
-// Every list may get elements at its end: a decoder reads what it knows and
-// ignores the rest, and an element that an older sender left out is its zero
-// value. A request of a kind that is not known is ErrUnsupported, one of
+// Every list may get new elements at its end. A decoder reads what it knows
+// and ignores the rest, and an element that an older sender left out reads as
+// its zero value. A request of an unknown kind is ErrUnsupported, and one of
 // another version ErrVersion; both still yield the request's ID, so that the
-// refusal can name it. docs/protocol.md is the same for other languages, with
-// the vectors of testdata.
+// refusal can name it. docs/protocol.md describes the same for other
+// languages, with the vectors of testdata.
 package pushwire

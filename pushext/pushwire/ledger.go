@@ -16,19 +16,19 @@ import (
 )
 
 // A server can be asked for a ledger of a registration: a hash chain over the envelopes
-// that it matched for it, and a signed head of that chain with each reply. A head says: of
-// the archive's log, every envelope behind sequence Since and up to Through, on one of the
-// topics that Topics commits to, is in the chain. So a server that does not tell of an
-// envelope has either lied in a head, which somebody who has its word that the envelope is
-// in its archive can show to anybody, or must end the ledger and begin another one, which
-// shows in Since.
+// that it matched for it, and a signed head of that chain with each reply. A head says
+// that every envelope in the archive's log after sequence Since and up to Through, on one
+// of the topics that Topics commits to, is in the chain. So a server that keeps quiet
+// about an envelope has two ways. Either it lied in a head; then everybody who has its
+// word that the envelope is in its archive can prove the lie to anybody. Or it must end
+// the ledger and begin another one, which shows in Since.
 
 const (
 	// LedgerSecretSize is the length of a ledger's secret, in bytes.
 	LedgerSecretSize = 16
 	// SignatureSize is the length of a signature r ‖ s, in bytes.
 	SignatureSize = 64
-	// MaxTold is how many hashes a Ledger tells at most.
+	// MaxTold is the largest number of hashes that a Ledger tells.
 	MaxTold = MaxFetch
 )
 
@@ -39,9 +39,9 @@ const (
 
 // LedgerQuery asks for a registration's ledger: [secret, count].
 type LedgerQuery struct {
-	// Secret is that of the ledger of which the device has a head; empty: it has none.
+	// Secret is the secret of the ledger of which the device has a head; empty: it has none.
 	Secret []byte
-	// Count is that head's: what the chain has up to it is not told again.
+	// Count is that head's count. The hashes of the chain up to it are not told again.
 	Count uint64
 }
 
@@ -56,16 +56,17 @@ func readLedgerQuery(r *reader) (q LedgerQuery) {
 	return q
 }
 
-// Head is what a server signs of a ledger. It names neither the registration nor a topic.
+// Head is the part of a ledger that a server signs. It names neither the registration nor a
+// topic.
 type Head struct {
 	Log     []byte      // identity of the archive's log, at most MaxLogID bytes
-	Since   uint64      // receive sequence behind which the ledger begins
-	Begun   uint64      // when it was begun, Unix milliseconds
-	Topics  common.Hash // LedgerTopics of what it is about
-	Through uint64      // receive sequence up to which everything is in the chain, and nothing behind it
+	Since   uint64      // receive sequence after which the ledger begins
+	Begun   uint64      // when the ledger was begun, Unix milliseconds
+	Topics  common.Hash // LedgerTopics of the registration's topics
+	Through uint64      // receive sequence up to which everything is in the chain, and nothing after it
 	At      uint64      // when the head was made, Unix milliseconds
 	Count   uint64      // hashes in the chain
-	Chain   common.Hash // its value behind them
+	Chain   common.Hash // its value after them
 }
 
 func (h *Head) encode(w writer) {
@@ -90,7 +91,7 @@ func (h *Head) decode(r *reader) {
 	r.fixed("chain", h.Chain[:])
 }
 
-// digest is what the signature is over, of the ledger with an ID: Keccak-256("whisperpush/2
+// digest is what the signature covers, for the ledger with an ID: Keccak-256("whisperpush/2
 // ledger" ‖ RLP [id, log, since, begun, topics, through, at, count, chain]).
 func (h *Head) digest(id common.Hash) []byte {
 	b, err := encode(func(w writer) {
@@ -103,20 +104,20 @@ func (h *Head) digest(id common.Hash) []byte {
 	return crypto.Keccak256([]byte(domainLedger), b)
 }
 
-// Ledger is a signed head, and what the chain has at its end:
-// [secret, log, since, begun, topics, through, at, count, chain, signature, [hash, …]].
-// In place of a hash that the reply's body names is its number there: most of what a Fetch
-// is told it asked for.
+// Ledger is a signed head and the last hashes of the chain: [secret, log, since, begun,
+// topics, through, at, count, chain, signature, [hash, …]]. A hash that the reply's body
+// also names is replaced by its number there, as a Fetch is mostly told of envelopes that
+// it asked for.
 type Ledger struct {
 	Secret [LedgerSecretSize]byte
 	Head
 	Signature [SignatureSize]byte
-	// Told are the last hashes of the chain, in its order, at most MaxTold: those behind
+	// Told are the last hashes of the chain, in its order, at most MaxTold: those after
 	// the count of the query, or as many of them as the server still knows.
 	Told []common.Hash
 }
 
-// named are the hashes of a body that a ledger refers to by their number.
+// named returns the hashes of a body that a ledger refers to by their number.
 func named(body ReplyBody) []common.Hash {
 	if b, ok := body.(*FetchReply); ok {
 		return slices.Concat(b.Sent, b.Missing, b.Later)
@@ -140,7 +141,7 @@ func (l *Ledger) encode(w writer, body ReplyBody) {
 	})
 }
 
-// readLedger reads a ledger behind a body.
+// readLedger reads a ledger after a body.
 func readLedger(r *reader, body ReplyBody) (l Ledger) {
 	r.fixed("secret of a ledger", l.Secret[:])
 	l.Head.decode(r)
@@ -172,8 +173,8 @@ func readLedger(r *reader, body ReplyBody) (l Ledger) {
 	return l
 }
 
-// absent reports whether it is all zeros: it stands where a reply has none and goes on behind
-// it.
+// absent reports whether l is all zeros: such a ledger stands in a reply that has no ledger
+// but later elements.
 func (l *Ledger) absent() bool {
 	return l.Secret == [LedgerSecretSize]byte{} && l.Signature == [SignatureSize]byte{}
 }
@@ -188,7 +189,7 @@ func (l *Ledger) Sign(pushKey *ecdsa.PrivateKey) error {
 	return nil
 }
 
-// SignedBy reports whether the push key, compressed, signed the head, of the ledger with an
+// SignedBy reports whether the push key (compressed) signed the head of the ledger with an
 // ID.
 func (h *Head) SignedBy(pushKey []byte, id common.Hash, signature [SignatureSize]byte) bool {
 	return crypto.VerifySignature(pushKey, h.digest(id), signature[:])
@@ -208,13 +209,13 @@ func LedgerID(secret [LedgerSecretSize]byte) common.Hash {
 // ChainBegin is the value of a ledger's chain before its first hash: the ledger's ID.
 func ChainBegin(id common.Hash) common.Hash { return id }
 
-// ChainNext is the value of a ledger's chain behind a hash: SHA-256(value ‖ hash).
+// ChainNext is the value of a ledger's chain after a hash: SHA-256(value ‖ hash).
 func ChainNext(value, hash common.Hash) common.Hash {
 	return sha256.Sum256(append(value[:], hash[:]...))
 }
 
-// TopicSalt is what hides a topic in a ledger's commitment from everybody who does not
-// know its secret: HMAC-SHA256(key = secret, topic).
+// TopicSalt hides a topic in a ledger's commitment from everybody who does not know
+// the ledger's secret: HMAC-SHA256(key = secret, topic).
 func TopicSalt(secret [LedgerSecretSize]byte, t whisper.Topic) (salt common.Hash) {
 	mac := hmac.New(sha256.New, secret[:])
 	mac.Write(t[:])
@@ -227,7 +228,7 @@ func TopicLeaf(salt common.Hash, t whisper.Topic) common.Hash {
 	return sha256.Sum256(append(salt[:], t[:]...))
 }
 
-// TopicLeaves are those of topics, ascending.
+// TopicLeaves returns the leaves of topics in ascending order.
 func TopicLeaves(secret [LedgerSecretSize]byte, topics []whisper.Topic) []common.Hash {
 	leaves := make([]common.Hash, len(topics))
 	for i, t := range topics {

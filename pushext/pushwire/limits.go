@@ -15,7 +15,7 @@ const (
 	CodeSize    = 16          // a challenge's code
 	SealKeySize = 32          // an X25519 public or private key
 	RootSize    = 32          // the root of a receiver's capabilities
-	HandleSize  = 16          // finds a registration for Notify, chosen by the receiver
+	HandleSize  = 16          // names a registration in Notify, chosen by the receiver
 	ProofSize   = sha256.Size // a capability, and a proof made with it
 	PushKeySize = 33          // a compressed secp256k1 public key
 	hashSize    = common.HashLength
@@ -32,8 +32,8 @@ const (
 	MaxGroup        = 32   // bytes of a group id
 	MaxChannels     = 4096 // channels in one message
 	MaxRevoked      = 64   // revoked holders in one request
-	MaxHeldChannels = 3700 // channels of a registration, all of which a StatusReply names beside MaxHeldRevoked holders
-	MaxHeldRevoked  = 256  // revoked holders of a registration, all of which a StatusReply names
+	MaxHeldChannels = 3700 // channels of a registration; a StatusReply names them all, besides MaxHeldRevoked holders
+	MaxHeldRevoked  = 256  // revoked holders of a registration; a StatusReply names them all
 	MaxVoucher      = 512  // bytes of a voucher
 	MaxHolder       = 64   // bytes of a holder's name
 	MaxFetch        = 64   // hashes in Fetch, Seen and FetchReply

@@ -8,28 +8,28 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// NotifyKind says why somebody is to be rung.
+// NotifyKind says why a receiver is to be rung.
 type NotifyKind uint8
 
 // Kinds of Notify.
 const (
-	NotifyMessage NotifyKind = 1 // for an envelope on a topic that the receiver does not register
+	NotifyMessage NotifyKind = 1 // for an envelope on a topic that the receiver need not register
 	NotifyMention NotifyKind = 2 // the receiver is mentioned
 )
 
 // Notify rings a receiver for an envelope:
 // [handle, holder, hash, kind, proof].
 //
-// The sender holds a capability, which the receiver minted for them from the
-// root of the registration and gave to them in private, with the handle. It is
-// HMAC-SHA256(root, holder), and the proof is HMAC-SHA256(capability, hash ‖
-// kind ‖ push key 33), so that it rings at the server it is made for and at no
-// other. Senders of before 2027 leave out the push key. Any key may sign the
-// request. The reply is OK whether or not anybody is rung: a sender cannot find out
-// that they were muted or revoked.
+// The sender holds a capability. The receiver minted it for them from the root of
+// the registration and gave it to them in private, with the handle. It is
+// HMAC-SHA256(root, holder), and the proof is HMAC-SHA256(capability, hash ‖ kind ‖
+// push key 33), so that it rings at the server it is made for and at no other.
+// Senders from before 2027 leave out the push key. Any key may sign the request.
+// The reply is OK whether or not anybody is rung, so a sender cannot find out that
+// they were muted or revoked.
 type Notify struct {
 	Handle [HandleSize]byte
-	Holder string // 1 to MaxHolder bytes, a name that means something to the receiver alone
+	Holder string // 1 to MaxHolder bytes, a name that means something only to the receiver
 	Hash   common.Hash
 	Type   NotifyKind
 	Proof  [ProofSize]byte
@@ -43,16 +43,16 @@ func Capability(root []byte, holder string) [ProofSize]byte {
 }
 
 // NewNotify makes the request of a sender who holds a capability, for the
-// server with a push key, compressed.
+// server with pushKey (compressed).
 func NewNotify(capability [ProofSize]byte, handle [HandleSize]byte, holder string, hash common.Hash, kind NotifyKind, pushKey [PushKeySize]byte) *Notify {
 	n := &Notify{Handle: handle, Holder: holder, Hash: hash, Type: kind}
 	n.Proof = n.prove(capability, pushKey[:])
 	return n
 }
 
-// Verify says whether the proof was made with the capability that the holder
-// has from root, for the server with that push key or, as senders of before 2027
-// do, for none. It takes the same time for every wrong proof.
+// Verify reports whether the proof was made with the capability that the holder
+// has from root, for the server with pushKey or, as senders from before 2027 do,
+// for no server. It takes the same time for every wrong proof.
 func (n *Notify) Verify(root []byte, pushKey [PushKeySize]byte) bool {
 	capability := Capability(root, n.Holder)
 	bound, unbound := n.prove(capability, pushKey[:]), n.prove(capability, nil)

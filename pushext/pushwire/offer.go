@@ -18,7 +18,7 @@ const offerName = "whisperpush/2/offer"
 // OfferTopic is the discovery topic, on which servers announce themselves.
 func OfferTopic() whisper.Topic { return whisper.TopicFor(offerName) }
 
-// offerKey is public: it is there because a Whisper message needs a key.
+// offerKey is public; it exists because a Whisper message needs a key.
 func offerKey() []byte { return crypto.Keccak256([]byte(offerName)) }
 
 // OfferFilter subscribes to offers.
@@ -26,10 +26,10 @@ func OfferFilter() whisper.Filter {
 	return whisper.Filter{Topics: []whisper.Topic{OfferTopic()}, Key: offerKey()}
 }
 
-// Offer is how a server announces itself: a Whisper message on OfferTopic,
-// symmetric with the key Keccak-256("whisperpush/2/offer"), signed by the push
-// key, whose payload is
-// RLP [version, issued, expires, enode, providers, limits, price, successions].
+// Offer is a server's announcement: a Whisper message on OfferTopic, encrypted
+// with the symmetric key Keccak-256("whisperpush/2/offer") and signed by the
+// push key. Its payload is RLP [version, issued, expires, enode, providers,
+// limits, price, successions].
 type Offer struct {
 	Issued    uint64 // Unix seconds
 	Expires   uint64 // Unix seconds; do not trust the offer any longer
@@ -38,13 +38,13 @@ type Offer struct {
 	Limits    Limits
 	Price     string // a sentence; empty: free
 
-	// Successions lead from the push key that signed the offer to the one that the server
-	// goes on with; see PushKey. Empty: it goes on with that one.
+	// Successions lead from the push key that signed the offer to the server's current
+	// one; see PushKey. Empty: the signing key is the current one.
 	Successions []Succession `json:",omitzero"`
 }
 
-// PushKey is the push key, compressed, that the server of an offer goes on with: that of who
-// signed it, or the one that follows it. The error wraps ErrSuccession.
+// PushKey returns the current push key (compressed) of the server that made the offer: the
+// signer's, or the one that follows it. The error wraps ErrSuccession.
 func (o *Offer) PushKey(signer *ecdsa.PublicKey) ([]byte, error) {
 	key := crypto.CompressPubkey(signer)
 	path, err := Follow(key, o.Successions)
@@ -54,7 +54,7 @@ func (o *Offer) PushKey(signer *ecdsa.PublicKey) ([]byte, error) {
 	return key, err
 }
 
-// ProviderOffer tells of a provider: [name, info].
+// ProviderOffer describes a provider: [name, info].
 type ProviderOffer struct {
 	Name string // for Route.Provider
 	Info string // what an app needs to get an address, such as the FCM sender id or the VAPID key
@@ -138,7 +138,7 @@ func SealOffer(ctx context.Context, o Offer, pushKey *ecdsa.PrivateKey, ttl time
 }
 
 // OpenOffer reads an offer and returns the push key that signed it. Anybody can
-// make offers: that of a server you know is the one signed by its key.
+// make offers; the offer of a server you know is the one signed by its key.
 func OpenOffer(env *whisper.Envelope) (Offer, *ecdsa.PublicKey, error) {
 	m, err := env.OpenSymmetric(offerKey())
 	if err != nil {

@@ -18,9 +18,9 @@ type Kind uint8
 // Kinds of a Payload.
 const (
 	Messages  Kind = 1 // envelopes wait to be fetched
-	Challenge Kind = 2 // Code is to be sent back with Confirm
+	Challenge Kind = 2 // Code proves the address: answer with NewConfirm
 	Dismiss   Kind = 3 // Hashes were seen on another device: remove their notifications
-	Canary    Kind = 4 // a test of the way; nothing to do
+	Canary    Kind = 4 // a test push; nothing to do
 )
 
 var kinds = [...]string{Messages: "messages", Challenge: "challenge", Dismiss: "dismiss", Canary: "canary"}
@@ -38,9 +38,9 @@ func (k Kind) String() string {
 type Payload struct {
 	Kind Kind
 	// Seq counts the wake-ups of kind Messages of a registration, from 1; it is
-	// 0 in the others. One that is tried again keeps its number. A device that
-	// finds a number missing has missed a wake-up; the next one that arrives
-	// repeats its hashes, and More tells whether some did not fit.
+	// 0 for other kinds. A wake-up that is tried again keeps its number. A
+	// device that finds a number missing has missed a wake-up. The next one
+	// that arrives repeats its hashes, and More tells whether some did not fit.
 	Seq uint64
 	// More says that more envelopes wait than Hashes holds: ask for everything
 	// since the cursor.
@@ -48,20 +48,20 @@ type Payload struct {
 	// Hashes are all envelopes not yet fetched, the newest first: at most
 	// MaxHashes.
 	Hashes []common.Hash
-	// Code is the challenge's, CodeSize bytes, and empty in other kinds.
+	// Code is the challenge's code, CodeSize bytes; it is empty for other kinds.
 	Code []byte
-	// Server and Account are whose challenge it is and for whom: push key and
-	// registration key, PushKeySize bytes each. A device answers no other. They are
-	// empty in other kinds, and from servers of before 2027.
+	// Server and Account say whose challenge it is and for whom: push key and
+	// registration key, PushKeySize bytes each. A device answers no other
+	// challenge. They are empty for other kinds, and from servers from before 2027.
 	Server, Account []byte
 }
 
-// Binding is the push key and the registration key that a challenge must name
-// for a device to answer it, both compressed.
+// Binding holds the push key and the registration key, both compressed, that
+// a challenge must name for a device to answer it.
 type Binding struct{ Server, Account [PushKeySize]byte }
 
-// Names reports whether a challenge is of that server and for that account. One
-// that names nobody is not.
+// Names reports whether a challenge is from that server and for that account.
+// It is false for a challenge that names nobody.
 func (p *Payload) Names(b Binding) bool {
 	return bytes.Equal(p.Server, b.Server[:]) && bytes.Equal(p.Account, b.Account[:])
 }
@@ -76,12 +76,12 @@ const (
 	PlainSize = SealedSize - sealNonce - encapsulatedSize - sealTag
 	// BodySize is the length of every body that SealPayload returns.
 	BodySize = len(`{"v":2,"p":""}`) + (SealedSize+2)/3*4
-	// maxBody is the most that a push service carries.
+	// maxBody is the largest body that a push service carries.
 	maxBody = 4096
 )
 
-// encode lays out [version, kind, seq, more, hashes, code, server, account] in
-// plain, which has PlainSize bytes and is zeros.
+// encode writes [version, kind, seq, more, hashes, code, server, account] into
+// plain, which has PlainSize bytes, all zero.
 func (p *Payload) encode(plain []byte) error {
 	if err := p.check(); err != nil {
 		return err
@@ -145,7 +145,7 @@ func decodePayload(b []byte) (Payload, error) {
 }
 
 // body is a wake-up as JSON. Services that carry only strings may turn every
-// value into one, so each can be read from a string as well.
+// value into a string, so each can also be read from one.
 type body struct {
 	Version number `json:"v"`
 	Sealed  string `json:"p,omitempty"`
@@ -154,16 +154,16 @@ type body struct {
 	Seq    number `json:"s,omitempty"`
 	More   number `json:"m,omitempty"` // 0 or 1
 	Hashes hashes `json:"h,omitempty"` // "0x…"
-	Code   string `json:"c,omitempty"` // hexadecimal, as the two below
+	Code   string `json:"c,omitempty"` // hexadecimal, like the two below
 
 	Server  string `json:"b,omitempty"`
 	Account string `json:"a,omitempty"`
 }
 
-// PlainPayload returns the body for a registration that asked for the plain
-// form, {"v":2,"k":1,"s":7,"m":1,"h":["0x…"],"c":"…"}: kind, sequence, more,
-// hashes, code, and of a challenge "b", the server, and "a", the account; what is
-// zero is left out.
+// PlainPayload returns the body for a registration that asked for the plain form,
+// {"v":2,"k":1,"s":7,"m":1,"h":["0x…"],"c":"…"}: kind, sequence, more, hashes,
+// code, and for a challenge "b", the server, and "a", the account. Zero values
+// are left out.
 func PlainPayload(p Payload) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -177,8 +177,8 @@ func PlainPayload(p Payload) ([]byte, error) {
 }
 
 // OpenPayload reads the body of a wake-up. With the device's private seal key
-// it takes the sealed form only, which nobody can make who does not know the
-// public one; without a key, nil, it takes the plain form only. It never
+// it accepts only the sealed form, which cannot be made without the public
+// seal key. Without a key (nil) it accepts only the plain form. It never
 // panics, and an error wraps ErrCannotOpen, ErrMalformed, ErrVersion or
 // ErrTooLarge.
 func OpenPayload(raw []byte, sealPrivate []byte) (Payload, error) {
@@ -232,7 +232,7 @@ func (b *body) plain() (Payload, error) {
 	return p, nil
 }
 
-// number is a JSON number, or the same in a string.
+// number is a JSON number, or a string that holds one.
 type number uint64
 
 func (n *number) UnmarshalJSON(b []byte) error {
@@ -242,7 +242,7 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// hashes is a JSON list of hashes, or the same in a string.
+// hashes is a JSON list of hashes, or a string that holds one.
 type hashes []common.Hash
 
 func (h *hashes) UnmarshalJSON(b []byte) error {

@@ -2,17 +2,18 @@ package pushwire
 
 import "whisperpush/whisper"
 
-// Register creates or replaces a registration:
-// [version, routes, sealKey, plain, channels, lifetime, group, preferences, chain],
-// where chain may be missing.
+// Register creates or replaces a registration: [version, routes, sealKey, plain,
+// channels, lifetime, group, preferences, chain, voucher], where chain and voucher
+// may be missing.
 //
 // The registration belongs to the key that signed the request. A route that was
-// confirmed before, with the same provider, address and keys, stays confirmed;
-// every other one is challenged.
+// confirmed before, with the same provider, address and keys, stays confirmed.
+// Every other route is challenged.
 type Register struct {
-	// Version is greater than that of any change before. The same version with
-	// the same content is answered as the first time, so a device that missed
-	// the reply may ask again. A clock in milliseconds will do.
+	// Version is greater than that of any earlier change. The same version
+	// with the same content gets the same answer as the first time, so a
+	// device that missed the reply may ask again. A clock in milliseconds will
+	// do.
 	Version uint64
 	// Routes are the ways to wake the device, the preferred one first: 1 to
 	// MaxRoutes.
@@ -21,13 +22,14 @@ type Register struct {
 	// empty when Plain is set.
 	SealKey []byte
 	// Plain asks for wake-ups that show the envelopes' hashes to the push
-	// service, who can then tell which topics the device listens to.
+	// service, which can then tell which topics the device listens to.
 	Plain bool
-	// Channels are what the device wants to be woken for: at most MaxChannels,
-	// no topic twice.
+	// Channels are the topics that wake the device: at most MaxChannels, no
+	// topic twice.
 	Channels []Channel
-	// Lifetime is after how many seconds the registration ends unless it is
-	// renewed. The server may shorten it; 0 is the longest it allows.
+	// Lifetime is the number of seconds after which the registration ends
+	// unless it is renewed. The server may shorten it; 0 is the longest it
+	// allows.
 	Lifetime uint64
 	// Group is a secret of at most MaxGroup bytes that the devices of one user
 	// share: what one of them has seen, the others need not show. It may be
@@ -36,12 +38,12 @@ type Register struct {
 
 	Preferences Preferences
 
-	// Chain starts the keys that messages' wake-ups are sealed under from now on:
-	// ChainStart of Version, ChainSize bytes. If it is empty, the server agrees on a
-	// key by SealKey for each.
+	// Chain is the start of the keys that wake-ups for messages are sealed under
+	// from now on: ChainStart of Version, ChainSize bytes. If it is empty, the
+	// server agrees on a key with SealKey for each wake-up.
 	Chain []byte
 
-	// Voucher pays for the registration where the server asks for that: at most
+	// Voucher pays for the registration if the server requires that: at most
 	// MaxVoucher bytes, empty for none. See package voucher.
 	Voucher []byte
 }
@@ -49,13 +51,14 @@ type Register struct {
 // Preferences are the optional part of a registration:
 // [root, handle, revoked].
 type Preferences struct {
-	// Root lets others ring by Notify: the server derives each holder's
-	// capability from it. RootSize bytes, or empty for nobody.
+	// Root lets others ring the device with Notify: the server derives
+	// each holder's capability from it. It has RootSize bytes, or is
+	// empty if nobody may.
 	Root []byte
-	// Handle is how Notify names the registration. HandleSize random bytes,
-	// given together with Root.
+	// Handle names the registration in Notify. It has HandleSize random
+	// bytes and is given together with Root.
 	Handle []byte
-	// Revoked are holders whose capability is void: at most MaxRevoked.
+	// Revoked are the holders whose capabilities are void: at most MaxRevoked.
 	Revoked []string
 }
 
@@ -63,7 +66,7 @@ type Preferences struct {
 type Route struct {
 	Provider string   // name as in the server's Offer, such as "fcm"
 	Address  []byte   // device token or URL, 1 to MaxToken bytes
-	Keys     [][]byte // what the provider needs besides, such as p256dh and auth of Web Push
+	Keys     [][]byte // what else the provider needs, such as p256dh and auth for Web Push
 }
 
 // Mode says when a channel wakes the device.
@@ -92,13 +95,13 @@ func (m Mode) String() string {
 type Channel struct {
 	Topic whisper.Topic
 	Mode  Mode
-	// MutedUntil silences the channel up to a time, Unix seconds, whatever its
-	// mode, which holds again afterwards.
+	// MutedUntil (Unix seconds) silences the channel up to a time, whatever
+	// its mode. The mode applies again afterwards.
 	MutedUntil uint64
 }
 
-// Channels changes some of a registration's channels and leaves the others as
-// they are: [version, channels, revoked].
+// Channels changes some of a registration's channels and leaves the others
+// unchanged: [version, channels, revoked].
 type Channels struct {
 	Version  uint64    // as in Register
 	Channels []Channel // new, changed, or Removed; at most MaxChannels, no topic twice

@@ -10,8 +10,8 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// Code is the result of a request. A code that a client does not know is a
-// refusal.
+// Code is the result of a request. A client treats a code that it does not
+// know as a refusal.
 type Code uint8
 
 // Codes of a reply.
@@ -20,10 +20,10 @@ const (
 	Malformed       Code = 1  // the bytes cannot be read; do not repeat them
 	BadVersion      Code = 2  // another version of the protocol
 	Unsupported     Code = 3  // a kind of request that this server does not know
-	Clock           Code = 4  // issued too far from the server's time, which ClockReply tells
+	Clock           Code = 4  // issued too far from the server's time, which is in ClockReply
 	Replayed        Code = 5  // the ID was used before; ask again with a new one
-	Stale           Code = 6  // the version is not greater than the one held, which RegisterReply tells
-	Unconfirmed     Code = 7  // only after Confirm
+	Stale           Code = 6  // the version is not greater than the held one, which is in RegisterReply
+	Unconfirmed     Code = 7  // allowed only after Confirm
 	WrongCode       Code = 8  // the code is wrong or too old; register again for a new one
 	UnknownProvider Code = 9  // the server has no provider of that name
 	BadAddress      Code = 10 // the provider refuses the form of an address or its keys
@@ -34,8 +34,8 @@ const (
 	Internal        Code = 15 // the server's fault, for instance a full disk; repeat later, with a new ID
 	Work            Code = 16 // more proof of work is needed, see Limits
 	WrongServer     Code = 17 // the request names another server's push key
-	Unpaid          Code = 18 // only with a voucher that is good, see Text and the server's Offer
-	Retired         Code = 19 // the server has another push key, see Reply.Successions, or ask who runs it if there are none
+	Unpaid          Code = 18 // a valid voucher is needed, see Text and the server's Offer
+	Retired         Code = 19 // the server has another push key, see Reply.Successions, or ask its operator if there are none
 )
 
 var codes = [...]string{
@@ -52,8 +52,8 @@ func (c Code) String() string {
 	return "code_" + strconv.Itoa(int(c))
 }
 
-// CodeFor returns the code to refuse a request with that DecodeRequest or
-// OpenRequest returned err for.
+// CodeFor returns the code that refuses a request for which DecodeRequest
+// or OpenRequest returned err.
 func CodeFor(err error) Code {
 	switch {
 	case err == nil:
@@ -80,7 +80,7 @@ const (
 	Active     State = 2 // confirmed: it is woken
 	Dead       State = 3 // every route was given up, Reply.Reason says why; register again
 	Expired    State = 4 // its lifetime is over; register again
-	Terminated State = 5 // unregistered by the device
+	Terminated State = 5 // ended by the device or the operator
 )
 
 var states = [...]string{"none", "waiting", "active", "dead", "expired", "terminated"}
@@ -100,30 +100,30 @@ type Reply struct {
 	Code Code
 	Text string // a sentence for people, if Code is not OK
 
-	// State is that of the asker's registration, in every reply, so that a
-	// device learns at its next request that it is not woken any more, and by
-	// Reason why.
+	// State is the state of the requesting device's registration. Every reply
+	// has it, so that a device learns with its next request that it is no
+	// longer woken, and from Reason why.
 	State  State
 	Reason string
 
 	Body ReplyBody // may be nil
 
-	// To is the registration key that the reply is for, PushKeySize bytes: nothing
-	// that a server said to one account means anything to another. SealReply
-	// fills it in. It is empty from servers of before 2027.
+	// To is the registration key that the reply is for, PushKeySize bytes, so that
+	// a reply to one account means nothing to another. SealReply fills it in. It
+	// is empty from servers from before 2027.
 	To []byte
 
 	// Ledger answers Request.Ledger; nil: it was not asked for, or there is none now. The
-	// device checks its signature.
+	// device must check its signature.
 	Ledger *Ledger
 
-	// Successions lead from the push key that the request was made for, or one before it, to
-	// the one that the server has now, oldest first, while the server answers to a former
-	// one; see Follow. A device goes on with the last.
+	// Successions are set while the server answers a former push key. They lead from the
+	// push key that the request was made for, or one before it, to the current one, oldest
+	// first; see Follow. The device continues with the last key.
 	Successions []Succession `json:",omitzero"`
 }
 
-// Error is the refusal as a Go error, nil if the code is OK.
+// Error returns the refusal as a Go error, or nil if the code is OK.
 func (r *Reply) Error() error {
 	if r.Code == OK {
 		return nil
@@ -186,7 +186,7 @@ func EncodeReply(rep Reply) ([]byte, error) {
 		w.tail(rep.Ledger != nil || more, func() {
 			ledger := rep.Ledger
 			if ledger == nil {
-				ledger = new(Ledger) // devices from before there were successions read no empty list here
+				ledger = new(Ledger) // devices from before successions existed cannot read an empty list here
 			}
 			w.list(func() { ledger.encode(w, rep.Body) })
 		})
@@ -202,8 +202,8 @@ func clip(s string) string {
 }
 
 // DecodeReply reads the payload of a reply's message. An error wraps
-// ErrMalformed, ErrVersion or ErrTooLarge. A body of a kind that is not known
-// here is left out. The reply aliases b.
+// ErrMalformed, ErrVersion or ErrTooLarge. A body of an unknown kind is left
+// out. The reply aliases b.
 func DecodeReply(b []byte) (Reply, error) {
 	var rep Reply
 	if len(b) > MaxPayload {
@@ -236,22 +236,22 @@ func DecodeReply(b []byte) (Reply, error) {
 	return rep, nil
 }
 
-// Standing tells a device where it and the server are: [now, epoch, log], the
-// last elements of a RegisterReply and a StatusReply. It is zero from servers of
-// before 2027.
+// Standing tells a device about its registration and the server: [now, epoch,
+// log], the last elements of a RegisterReply and a StatusReply. It is zero from
+// servers from before 2027.
 type Standing struct {
-	// Now is the server's time, Unix milliseconds: by it a device begins its
-	// history, whatever its own clock says.
+	// Now is the server's time in Unix milliseconds. A device begins its
+	// history at it, whatever its own clock says.
 	Now uint64
 	// Epoch names the registration's sequence of wake-ups. A new registration under
-	// the same key counts from the beginning, and has another epoch.
+	// the same key counts from the beginning and has another epoch.
 	Epoch uint64
-	// Log is the identity of the archive's log, at most MaxLogID bytes: cursors of
-	// another log mean nothing to it. Empty: not known.
+	// Log is the identity of the archive's log, at most MaxLogID bytes. Cursors of
+	// another log are meaningless. Empty: not known.
 	Log []byte
 }
 
-// encode writes it if it says something, or if more is to follow.
+// encode writes s if it is not zero, or if more elements follow.
 func (s *Standing) encode(w writer, more bool) {
 	w.tail(more || s.Now != 0 || s.Epoch != 0 || len(s.Log) > 0, func() {
 		w.WriteUint64(s.Now)
@@ -303,11 +303,11 @@ func readLimits(r *reader) Limits {
 	})(r)
 }
 
-// RegisterReply answers Register, Confirm, Channels and Unregister, and goes
-// with refusals for which it is of use: kind 1,
-// [version, expires, challenged, limits, now, epoch, log].
+// RegisterReply answers Register, Confirm, Channels and Unregister, and
+// comes with refusals that it helps to understand: kind 1, [version,
+// expires, challenged, limits, now, epoch, log].
 type RegisterReply struct {
-	Version    uint64 // that the server holds now
+	Version    uint64 // the version that the server holds now
 	Expires    uint64 // when the registration ends, Unix seconds
 	Challenged bool   // a challenge is on its way to at least one address
 	Limits     Limits
@@ -332,14 +332,15 @@ func (b *RegisterReply) decode(r *reader) {
 	b.Standing.decode(r)
 }
 
-// RouteStatus is what the server holds about a route: [provider, state, reason,
+// RouteStatus is what the server knows about a route: [provider, state, reason,
 // doubt]. It does not repeat the address.
 type RouteStatus struct {
 	Provider string
 	State    State  // Waiting, Active or Dead
 	Reason   string // why it is dead, or in doubt
-	// Doubt is since when the push service says that the address is gone and
-	// the server does not yet believe it, Unix seconds; 0: it does not say so.
+	// Doubt is the time, in Unix seconds, since when the push service says
+	// that the address is gone while the server does not believe it yet; 0:
+	// the push service does not say so.
 	Doubt uint64
 }
 
@@ -358,27 +359,28 @@ type StatusReply struct {
 	Delivery *Delivery // answers Status.Detail; nil: it was not asked for, or the server does not know it
 }
 
-// Delivery is how wake-ups get through: [fetched, silenced, unread, pending, tests, routes].
+// Delivery describes how well wake-ups get through: [fetched, silenced, unread, pending, tests,
+// routes].
 type Delivery struct {
-	Fetched  uint64 // when the device last fetched, Unix seconds; 0: not that the server remembers
-	Silenced bool   // left alone until it fetches or registers
-	Unread   uint64 // envelopes that it has not fetched
-	Pending  uint64 // of those, covered by no wake-up that was accepted
-	Tests    uint64 // how often it may ask for test pushes now
+	Fetched  uint64 // when the device last fetched, Unix seconds; 0: never, as far as the server remembers
+	Silenced bool   // not woken until it shows a sign of life: it fetches, says what was seen, registers or connects
+	Unread   uint64 // envelopes that the device has not fetched
+	Pending  uint64 // of those, not covered by an accepted wake-up
+	Tests    uint64 // how many test pushes it may ask for now
 	// Routes are in the order of StatusReply.Routes.
 	Routes []RouteDelivery
 }
 
-// RouteDelivery is how wake-ups get through by one route:
-// [accepted, budget, tested, outcome, reason].
+// RouteDelivery describes how well wake-ups get through on one route: [accepted, budget,
+// tested, outcome, reason].
 type RouteDelivery struct {
 	// Accepted is when the push service of the route last accepted a wake-up for the
-	// device, Unix seconds; 0: not that the server remembers.
+	// device, Unix seconds; 0: never, as far as the server remembers.
 	Accepted uint64
-	Budget   uint64  // wake-ups that may go at once
+	Budget   uint64  // wake-ups that may be sent now
 	Tested   uint64  // when the latest test push was asked for, Unix seconds; 0: none was lately
 	Outcome  Outcome // of that
-	Reason   string  // of the push service or the server, where it did not accept it
+	Reason   string  // the push service's or the server's, if the push was not accepted
 }
 
 // Outcome is what became of a test push.
@@ -490,15 +492,15 @@ func (b *StatusReply) decode(r *reader) {
 type FetchReply struct {
 	Sent    []common.Hash // delivered just before
 	Missing []common.Hash // not in the archive, never or no longer
-	Later   []common.Hash // more than one answer carries: ask again, and learn whether they are there
+	Later   []common.Hash // did not fit this answer: ask again; they may be missing too
 	Owed    *Owed         // answers Fetch.Owed; nil: it was not asked for, or the server does not know it
 }
 
 // Owed is what a server owes a device besides envelopes: [dismissed].
 type Owed struct {
-	// Dismissed are envelopes whose notifications are to be removed, as they were seen on
-	// another device, the oldest first; at most MaxFetch. They are repeated until an
-	// OwedQuery names them.
+	// Dismissed are envelopes whose notifications are to be removed because they were
+	// seen on another device, the oldest first; at most MaxFetch. They are repeated until
+	// an OwedQuery names them.
 	Dismissed []common.Hash
 }
 
@@ -523,7 +525,7 @@ func (b *FetchReply) decode(r *reader) {
 	})(r)
 }
 
-// ClockReply goes with the code Clock: kind 4, [now].
+// ClockReply comes with the code Clock: kind 4, [now].
 type ClockReply struct {
 	Now uint64 // the server's time, Unix milliseconds
 }

@@ -47,22 +47,22 @@ type Request struct {
 	Body   RequestBody
 
 	// Server is the push key that the request is made for, PushKeySize bytes, so
-	// that no server can hand it on to another. SealRequest fills it in. It is
-	// empty from devices of before 2027.
+	// that no server can pass the request on to another. SealRequest fills it
+	// in. It is empty from devices from before 2027.
 	Server []byte
 
-	// Ledger asks for the registration's ledger in the reply, whatever the request is;
-	// nil: it does not. Servers of before 2027 do not look at it.
+	// Ledger asks for the registration's ledger in the reply, whatever the request;
+	// nil: it does not. Servers from before 2027 ignore it.
 	Ledger *LedgerQuery
 }
 
-// For reports whether a request may be answered by the server with that push
-// key: it names no other.
+// For reports whether the server with that push key may answer a request,
+// that is, whether the request names no other key.
 func (r *Request) For(pushKey *ecdsa.PublicKey) bool {
 	return len(r.Server) == 0 || bytes.Equal(r.Server, crypto.CompressPubkey(pushKey))
 }
 
-// NewRequest gives a body a random ID and the time.
+// NewRequest gives a body a random ID and the time now.
 func NewRequest(body RequestBody, now time.Time) Request {
 	r := Request{Issued: uint64(now.UnixMilli()), Body: body}
 	rand.Read(r.ID[:])
@@ -72,7 +72,7 @@ func NewRequest(body RequestBody, now time.Time) Request {
 // RequestBody is *Register, *Confirm, *Channels, *Unregister, *Status, *Fetch,
 // *Seen or *Notify.
 type RequestBody interface {
-	// Kind says which of them it is.
+	// Kind says which of them the body is.
 	Kind() RequestKind
 
 	encode(writer)
@@ -101,8 +101,8 @@ func newBody(kind RequestKind) RequestBody {
 	return nil
 }
 
-// EncodeRequest returns the payload of a request's message. What exceeds a
-// limit is an error that wraps ErrTooLarge or ErrMalformed, so that nothing is
+// EncodeRequest returns the payload of a request's message. It fails with
+// ErrTooLarge or ErrMalformed if something exceeds a limit, so that nothing is
 // sent that the other end would refuse.
 func EncodeRequest(req Request) ([]byte, error) {
 	if req.Body == nil {
@@ -127,7 +127,7 @@ func EncodeRequest(req Request) ([]byte, error) {
 }
 
 // DecodeRequest reads the payload of a request's message. An error wraps
-// ErrMalformed, ErrVersion, ErrUnsupported or ErrTooLarge; the request then
+// ErrMalformed, ErrVersion, ErrUnsupported or ErrTooLarge. The request then
 // still has its ID if that could be read, so that the refusal can name it. The
 // request aliases b.
 func DecodeRequest(b []byte) (Request, error) {
@@ -166,10 +166,11 @@ func DecodeRequest(b []byte) (Request, error) {
 	return req, nil
 }
 
-// Unregister ends a registration: [version]. The server forgets all but the
-// key and the version, which keeps an older Register from coming back.
+// Unregister ends a registration: [version]. The server forgets everything
+// but the key and the version, which keep an older Register from coming
+// back.
 type Unregister struct {
-	Version uint64 // greater than that of any change before
+	Version uint64 // greater than that of any earlier change
 }
 
 // Kind is KindUnregister.
@@ -178,13 +179,13 @@ func (*Unregister) Kind() RequestKind { return KindUnregister }
 func (u *Unregister) encode(w writer)  { w.WriteUint64(u.Version) }
 func (u *Unregister) decode(r *reader) { u.Version = r.uint("version") }
 
-// Status asks what the server holds about the registration: [detail].
+// Status asks what the server knows about the registration: [detail].
 type Status struct {
-	// Detail asks how wake-ups get through. nil: the device does not ask.
+	// Detail asks how well wake-ups get through; nil: the device does not ask.
 	Detail *StatusDetail
 }
 
-// StatusDetail asks how wake-ups get through: [test].
+// StatusDetail asks how well wake-ups get through: [test].
 type StatusDetail struct {
 	// Test asks for a test push, of kind Canary, on every route in use.
 	Test bool
@@ -207,22 +208,22 @@ func (s *Status) decode(r *reader) {
 }
 
 // Fetch asks for exactly these envelopes: [hashes, received, owed]. Each comes in a direct
-// message of its own, before the FetchReply. It is also the receipt for the
-// wake-ups that told of them.
+// message of its own, before the FetchReply. Fetch is also the receipt for the wake-ups
+// that named them.
 type Fetch struct {
 	Hashes []common.Hash // at most MaxFetch
-	// Received are envelopes that the device has by another way, a request for mail:
-	// they are not sent, and no wake-up is needed for them any more. At most MaxFetch.
-	// Servers of before 2027 do not look at them.
+	// Received are envelopes that the device has from elsewhere, a request for mail.
+	// They are not sent and need no more wake-ups. At most MaxFetch. Servers from
+	// before 2027 ignore them.
 	Received []common.Hash
-	// Owed asks what else the server owes the device. nil: the device does not ask.
+	// Owed asks what else the server owes the device; nil: the device does not ask.
 	Owed *OwedQuery
 }
 
 // OwedQuery asks what a server owes a device besides envelopes: [dismissed].
 type OwedQuery struct {
-	// Dismissed are dismissals that the device was told of, by a push or by FetchReply:
-	// they are not told again. At most MaxFetch.
+	// Dismissed are dismissals that the device was told of, by a push or by FetchReply,
+	// and need not be told again. At most MaxFetch.
 	Dismissed []common.Hash
 }
 
@@ -246,9 +247,10 @@ func (f *Fetch) decode(r *reader) {
 	})(r)
 }
 
-// Seen says that these envelopes need no wake-up any more, for they were read
-// on, or sent by, this device: [hashes]. It holds for every device of the
-// group; those that were woken already are told to remove the notification.
+// Seen says that these envelopes need no wake-up any more, because they were
+// read on this device or sent by it: [hashes]. It holds for every device of
+// the group; those that were already woken are told to remove the
+// notification.
 type Seen struct {
 	Hashes []common.Hash // at most MaxFetch
 }

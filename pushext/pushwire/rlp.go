@@ -9,33 +9,33 @@ import (
 
 // Errors of the decoders. CodeFor turns them into the code of a refusal.
 var (
-	// ErrMalformed says that bytes are not a message of this protocol.
+	// ErrMalformed means that bytes are not a message of this protocol.
 	ErrMalformed = errors.New("pushwire: malformed message")
-	// ErrVersion says that a message is of another version of the protocol.
+	// ErrVersion means that a message has another version of the protocol.
 	ErrVersion = errors.New("pushwire: protocol version is not supported")
-	// ErrUnsupported says that a message is of a kind that is not known here.
+	// ErrUnsupported means that a message is of an unknown kind.
 	ErrUnsupported = errors.New("pushwire: kind of message is not supported")
-	// ErrTooLarge says that a message does not fit a limit of this package.
+	// ErrTooLarge means that a message exceeds a limit of this package.
 	ErrTooLarge = errors.New("pushwire: message exceeds a limit")
-	// ErrSigner says that a message is not signed, or not by the key expected.
+	// ErrSigner means that a message is not signed, or not by the expected key.
 	ErrSigner = errors.New("pushwire: message is not signed by the expected key")
-	// ErrServer says that a request names the push key of another server.
+	// ErrServer means that a request names the push key of another server.
 	ErrServer = errors.New("pushwire: request is made for another server")
-	// ErrReceiver says that a reply or a challenge is for another account, or of
-	// another server, or does not say.
+	// ErrReceiver means that a reply or a challenge is for another account or
+	// from another server, or that a challenge does not say.
 	ErrReceiver = errors.New("pushwire: message is for another account")
 )
 
 // reader takes the elements of an RLP list one by one. The first error sticks,
-// so that a decoder checks once, at its end. An element that is not there reads
-// as zero; elements beyond those read are ignored. What it returns aliases the
+// so that a decoder checks once, at its end. A missing element reads as zero;
+// elements beyond those read are ignored. The values that it returns alias the
 // input.
 type reader struct {
 	rest []byte
 	err  error
 }
 
-// newReader opens the one list that b consists of.
+// newReader opens the single list that b consists of.
 func newReader(b []byte) *reader {
 	content, rest, err := rlp.SplitList(b)
 	r := &reader{rest: content}
@@ -134,7 +134,7 @@ func (r *reader) list(what string) *reader {
 	return &reader{rest: content}
 }
 
-// leave ends a list that was entered: its error becomes that of r.
+// leave ends a list that was entered, and passes its error on to r.
 func (r *reader) leave(inner *reader) {
 	if r.err == nil && inner.err != nil {
 		r.err, r.rest = inner.err, nil
@@ -166,7 +166,7 @@ func items[T any](r *reader, what string, max int, each func(*reader) T) []T {
 	return all
 }
 
-// sublist reads an element that is a list, with the fields that each reads.
+// sublist reads an element that is a list; each reads its fields.
 func sublist[T any](what string, each func(*reader) T) func(*reader) T {
 	return func(r *reader) T {
 		inner := r.list(what)
@@ -176,7 +176,7 @@ func sublist[T any](what string, each func(*reader) T) func(*reader) T {
 	}
 }
 
-// option reads an element that is a list, as sublist does; nil if it is not there.
+// option reads an element that is a list, as sublist does; nil if it is missing.
 func option[T any](what string, each func(*reader) T) func(*reader) *T {
 	return func(r *reader) *T {
 		if r.err != nil || len(r.rest) == 0 {
@@ -197,8 +197,9 @@ func (w writer) list(each func()) {
 	w.ListEnd(at)
 }
 
-// tail writes elements that were added to a list at its end. They are left out
-// where they say nothing, as an older sender leaves them out.
+// tail writes elements that were added at the end of a list in a later
+// version. They are left out if they say nothing, as an older sender leaves
+// them out.
 func (w writer) tail(some bool, each func()) {
 	if some {
 		each()

@@ -16,7 +16,7 @@ import (
 const topicName = "whisperpush/2"
 
 // DefaultPoW is the proof of work that a server asks of a request's envelope
-// unless it says otherwise; it takes a phone some milliseconds.
+// by default; it takes a phone some milliseconds.
 const DefaultPoW = 0.2
 
 // Topic is the well-known topic of requests and replies.
@@ -34,11 +34,11 @@ func SealRequest(ctx context.Context, req Request, registrationKey *ecdsa.Privat
 	return seal(ctx, payload, registrationKey, pushKey, pow)
 }
 
-// OpenRequest decrypts a request with the server's push key and returns who
-// signed it. The signer is nil if the envelope cannot be opened
-// (whisper.ErrCannotOpen) or is not signed (ErrSigner): there is nobody to
-// answer. Any other error is one of DecodeRequest, or ErrServer for a request that
-// names another server, and to be answered.
+// OpenRequest decrypts a request with the server's push key and returns its
+// signer. The signer is nil if there is nobody to answer: the envelope cannot be
+// opened (whisper.ErrCannotOpen), is too large (ErrTooLarge) or is not signed
+// (ErrSigner). An error with a signer is to be answered. It is one of
+// DecodeRequest's, or ErrServer for a request that names another server.
 func OpenRequest(env *whisper.Envelope, pushKey *ecdsa.PrivateKey) (Request, *ecdsa.PublicKey, error) {
 	m, err := open(env, pushKey)
 	if err != nil {
@@ -108,17 +108,17 @@ func open(env *whisper.Envelope, key *ecdsa.PrivateKey) (*whisper.Message, error
 	return m, nil
 }
 
-// Padding returns random bytes that bring a signed message with a payload of
-// so many bytes to the next of SizeClasses, and nothing beyond the last.
-// A mail request padded with it cannot be told from a registration.
+// Padding returns random bytes that pad a signed message with a payload of
+// the given length to the next of SizeClasses, and none beyond the last. A
+// mail request padded with it cannot be told from a registration.
 func Padding(payload int) []byte { return padding(payload, 0) }
 
 // SymmetricPadding is Padding for a message that is encrypted with a symmetric key,
-// such as a mail request with the mailserver's password: the data of its envelope is as
+// such as a mail request with the mailserver's password. The data of its envelope is as
 // long as that of a message to a public key.
 func SymmetricPadding(payload int) []byte { return padding(payload, eciesOverhead-symmetricOverhead) }
 
-// padding fills the next size class, and more besides.
+// padding fills the next size class and adds more bytes besides.
 func padding(payload, more int) []byte {
 	size := messageOverhead + payload
 	if payload < 1<<8 {

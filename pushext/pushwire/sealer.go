@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// sealInfo is the info string of HPKE, exportContext the exporter context of
-	// the key that payloads are sealed under, and maskInfo makes the key of the mask.
+	// sealInfo is the info string of HPKE, exportContext the exporter context for the
+	// key that payloads are sealed under, and maskInfo makes the key of the mask.
 	sealInfo      = "whisperpush/2"
 	exportContext = "payload"
 	maskInfo      = "whisperpush/2 mask"
@@ -30,23 +30,23 @@ const (
 	sealTag          = chacha20poly1305.Overhead
 )
 
-// ErrCannotOpen says that a body is not sealed to the key it was tried with.
+// ErrCannotOpen means that a body is not sealed to the given key.
 var ErrCannotOpen = errors.New("pushwire: push payload cannot be opened with this key")
 
-// Sealer seals wake-ups to one device. It agrees with the device on a key once,
-// with HPKE (RFC 9180, base mode): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
-// ChaCha20-Poly1305, whose secret export (section 5.3) the key is. That takes
-// fifty times as long as to seal with it, so that a device may give a Chain to its
-// server, and this is for what goes to the others, and for what is no message. Who
-// wakes a device often keeps its Sealer; but whoever reads it out of memory can open
-// what it sealed, so not for too long.
+// Sealer seals wake-ups to one device. It agrees on a key with the device once, with
+// HPKE (RFC 9180, base mode): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
+// ChaCha20-Poly1305. The key is the exported secret (section 5.3). The agreement
+// takes fifty times as long as sealing, so a device may give its server a Chain
+// instead. A Sealer is for devices that did not, and for wake-ups that are not
+// messages. A server keeps the Sealer of a device that it wakes often, but not for
+// too long: whoever reads it out of memory can open what it sealed.
 //
 // A sealed payload is
 //
 //	nonce 24 | encapsulated key 32, masked | XChaCha20-Poly1305 of PlainSize bytes
 //
-// and a device needs nothing but its private key to open any of them. The
-// encapsulated key would be the same in all; it is masked with XChaCha20 under the
+// and a device needs only its private key to open any of them. The encapsulated
+// key would be the same in all of them. It is masked with XChaCha20 under the
 // nonce and a key made of the public seal key, which only the device and its
 // server know, so that no two payloads have anything in common.
 //
@@ -71,23 +71,23 @@ func NewSealKey() (private, public []byte, err error) {
 	return key.Bytes(), key.PublicKey().Bytes(), nil
 }
 
-// CheckSealKey says whether a public seal key can be sealed to.
+// CheckSealKey returns an error if a public seal key cannot be sealed to.
 func CheckSealKey(public []byte) error {
 	kem, kdf, aead := suite()
 	key, err := kem.NewPublicKey(public)
 	if err != nil {
 		return fmt.Errorf("pushwire: seal key: %w", err)
 	}
-	// A point of small order is a key by its form, but agrees on no secret.
+	// A point of small order has the form of a key, but agrees on no secret.
 	if _, _, err := hpke.NewSender(key, kdf, aead, nil); err != nil {
 		return fmt.Errorf("pushwire: seal key: %w", err)
 	}
 	return nil
 }
 
-// NewSealer agrees on a key with the device whose public seal key it is. The key
-// agreement is circl's, which takes two thirds of the time of the standard library's; a
-// device opens with the standard library.
+// NewSealer agrees on a key with the device that has the public seal key sealKey. It
+// uses circl for the key agreement, which takes two thirds of the time of the standard
+// library's. A device opens with the standard library.
 func NewSealer(sealKey []byte) (*Sealer, error) {
 	suite := circl.NewSuite(circl.KEM_X25519_HKDF_SHA256, circl.KDF_HKDF_SHA256, circl.AEAD_ChaCha20Poly1305)
 	key, err := circl.KEM_X25519_HKDF_SHA256.Scheme().UnmarshalBinaryPublicKey(sealKey)
@@ -110,7 +110,7 @@ func NewSealer(sealKey []byte) (*Sealer, error) {
 	return s, err
 }
 
-// Seal returns the body of a wake-up, {"v":2,"p":"<base64>"}. Bodies are all of
+// Seal returns the body of a wake-up, {"v":2,"p":"<base64>"}. All bodies have
 // BodySize bytes, and no two have anything in common but this form.
 func (s *Sealer) Seal(p Payload) ([]byte, error) {
 	room := sealedRoom.Get().(*[SealedSize]byte)
@@ -136,11 +136,11 @@ func (s *Sealer) Seal(p Payload) ([]byte, error) {
 // sealedRoom holds memory for sealed payloads, *[SealedSize]byte.
 var sealedRoom = sync.Pool{New: func() any { return new([SealedSize]byte) }}
 
-// sealedHead is what comes before the sealed payload, a JSON string.
+// sealedHead comes before the sealed payload, a JSON string.
 const sealedHead = `{"v":2,"p":`
 
-// SealedPart returns the member "p" of a body that Seal made, a JSON string with its
-// quotes; it lies in body. ok is false for any other body.
+// SealedPart returns the member "p" of a body that Seal made: a JSON string with its
+// quotes, as a slice of body. ok is false for any other body.
 func SealedPart(body []byte) (p []byte, ok bool) {
 	if len(body) != BodySize || string(body[:len(sealedHead)]) != sealedHead || body[BodySize-1] != '}' {
 		return nil, false
@@ -163,7 +163,7 @@ func SealPayload(p Payload, sealKey []byte) ([]byte, error) {
 	return s.Seal(p)
 }
 
-// unseal undoes Seal and SealChained, of SealedSize bytes.
+// unseal reverses Seal and SealChained. sealed has SealedSize bytes.
 func unseal(sealed, sealPrivate []byte) (plain []byte, err error) {
 	kem, kdf, aead := suite()
 	key, err := kem.NewPrivateKey(sealPrivate)
@@ -202,7 +202,7 @@ func unseal(sealed, sealPrivate []byte) (plain []byte, err error) {
 	return plain, nil
 }
 
-// maskKey makes the key of the mask out of a public seal key.
+// maskKey derives the key of the mask from a public seal key.
 func maskKey(sealKey []byte) ([]byte, error) {
 	key, err := hkdf.Key(sha256.New, sealKey, nil, maskInfo, chacha20.KeySize)
 	if err != nil {
@@ -211,7 +211,7 @@ func maskKey(sealKey []byte) ([]byte, error) {
 	return key, nil
 }
 
-// maskWith masks an encapsulated key, or takes the mask off.
+// maskWith masks an encapsulated key, or removes the mask.
 func maskWith(key, nonce, to, from []byte) error {
 	stream, err := chacha20.NewUnauthenticatedCipher(key, nonce)
 	if err != nil {

@@ -10,29 +10,29 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// domainSuccession begins what a Succession's signatures are over.
+// domainSuccession begins the input of a Succession's signatures.
 const domainSuccession = "whisperpush/2 succession"
 
-// MaxSuccessions is how many successions a reply or an offer names: a device that was away
-// for longer than so many push keys lasted has to be told the key anew.
+// MaxSuccessions is how many successions a reply or an offer names. A device that was away
+// while more push keys than that came and went must be given the new key by other means.
 const MaxSuccessions = 3
 
-// ErrSuccession says that a succession is not signed by both of its keys.
+// ErrSuccession means that a succession is not signed by both of its keys.
 var ErrSuccession = errors.New("pushwire: succession is not signed by both push keys")
 
-// Succession says that a server goes on with another push key:
-// [former, next, begun, until, signature, consent]. The former key signs it, so that who
-// trusts that key may trust the next one, and so does the next, so that nobody can name a
-// key that is another server's.
+// Succession says that a server continues with another push key: [former, next, begun,
+// until, signature, consent]. The former key signs it, so that whoever trusts that key
+// may trust the next one. The next key signs it too, so that nobody can name a key that
+// belongs to another server.
 type Succession struct {
 	Former, Next [PushKeySize]byte // push keys, compressed
-	Begun        uint64            // since when there is the next key, Unix seconds
-	Until        uint64            // until when the server answers to the former one, Unix seconds
+	Begun        uint64            // since when the next key exists, Unix seconds
+	Until        uint64            // until when the server answers the former one, Unix seconds
 	Signature    [SignatureSize]byte
 	Consent      [SignatureSize]byte
 }
 
-// NewSuccession has both keys sign that one follows the other.
+// NewSuccession makes both keys sign that next follows former.
 func NewSuccession(former, next *ecdsa.PrivateKey, begun, until uint64) (Succession, error) {
 	s := Succession{
 		Former: [PushKeySize]byte(crypto.CompressPubkey(&former.PublicKey)), Next: [PushKeySize]byte(crypto.CompressPubkey(&next.PublicKey)),
@@ -51,7 +51,7 @@ func NewSuccession(former, next *ecdsa.PrivateKey, begun, until uint64) (Success
 	return s, nil
 }
 
-// digest is what both signatures are over: Keccak-256("whisperpush/2 succession" ‖ former 33 ‖
+// digest is what both signatures cover: Keccak-256("whisperpush/2 succession" ‖ former 33 ‖
 // next 33 ‖ begun 8 ‖ until 8), numbers big-endian.
 func (s *Succession) digest() []byte {
 	var times [16]byte
@@ -60,7 +60,8 @@ func (s *Succession) digest() []byte {
 	return crypto.Keccak256([]byte(domainSuccession), s.Former[:], s.Next[:], times[:])
 }
 
-// Verify returns nil if both keys signed the succession, and else wraps ErrSuccession.
+// Verify returns nil if both keys signed the succession, and otherwise an error that wraps
+// ErrSuccession.
 func (s *Succession) Verify() error {
 	switch digest := s.digest(); {
 	case s.Former == s.Next:
@@ -73,9 +74,9 @@ func (s *Succession) Verify() error {
 	return nil
 }
 
-// Follow goes from a push key, compressed, along successions that are listed oldest first, and
-// returns those that lead on from it; none if there are none for that key. The error wraps
-// ErrSuccession if one of them is not signed as it has to be.
+// Follow starts at a push key (compressed) and follows the listed successions, oldest first.
+// It returns those that lead on from the key; none if there are none for it. The error wraps
+// ErrSuccession if one of them is not signed properly.
 func Follow(pushKey []byte, listed []Succession) (path []Succession, err error) {
 	for i := range listed {
 		s := &listed[i]
@@ -122,13 +123,14 @@ func readSuccessions(r *reader) []Succession {
 	return items(r, "successions", MaxSuccessions, sublist("succession", readSuccession))
 }
 
-// EncodeSuccession returns a succession alone, as it is in a reply, to be kept.
+// EncodeSuccession returns a single succession, in the form that it has in a reply, to be
+// stored.
 func EncodeSuccession(s Succession) ([]byte, error) {
 	return encode(s.encode)
 }
 
-// DecodeSuccession undoes EncodeSuccession. It checks no signature. An error wraps
-// ErrMalformed or ErrTooLarge.
+// DecodeSuccession reverses EncodeSuccession. It checks no signature. An error
+// wraps ErrMalformed or ErrTooLarge.
 func DecodeSuccession(b []byte) (Succession, error) {
 	r := newReader(b)
 	s := readSuccession(r)
