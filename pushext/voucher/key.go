@@ -10,7 +10,7 @@ import (
 	"github.com/cloudflare/circl/blindsign/blindrsa"
 )
 
-// Key makes vouchers. Whoever has it can make as many as they like; a mailserver does
+// Key makes vouchers. Whoever has it can make any number of them. A mailserver does
 // not need it.
 type Key struct {
 	private *rsa.PrivateKey
@@ -53,10 +53,10 @@ func newKey(private *rsa.PrivateKey) (*Key, error) {
 	return &Key{private, public, blindrsa.NewSigner(private)}, nil
 }
 
-// Public is the key that knows the vouchers of k.
+// Public returns the key that verifies the vouchers of k.
 func (k *Key) Public() *PublicKey { return k.public }
 
-// PEM is what ParseKey reads. It is a secret.
+// PEM returns k in the form that ParseKey reads. It is secret.
 func (k *Key) PEM() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(k.private)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 // SecretSize is the length in bytes of an order's secret.
 const SecretSize = 32
 
-// Order is one voucher in the making. All of it is made of a secret and a public key, so
-// that an app that ended meanwhile goes on with the secret.
+// Order is a voucher in the making. All of it is derived from a secret and a public key,
+// so that an app that was restarted can continue with the secret.
 type Order struct {
 	public  *PublicKey
 	secret  [SecretSize]byte
@@ -22,14 +22,14 @@ type Order struct {
 	blinded []byte
 }
 
-// NewOrder begins an order at the shop of a key. The error wraps ErrKey.
+// NewOrder begins an order for a voucher of a key. The error wraps ErrKey.
 func NewOrder(k *PublicKey) (*Order, error) {
 	var secret [SecretSize]byte
 	rand.Read(secret[:]) // never fails
 	return ResumeOrder(k, secret)
 }
 
-// ResumeOrder goes on with the order of a secret, which Secret returned. The error wraps
+// ResumeOrder continues the order with a secret that Secret returned. The error wraps
 // ErrKey.
 func ResumeOrder(k *PublicKey, secret [SecretSize]byte) (*Order, error) {
 	o := &Order{public: k, secret: secret}
@@ -45,16 +45,16 @@ func ResumeOrder(k *PublicKey, secret [SecretSize]byte) (*Order, error) {
 	return o, nil
 }
 
-// Secret is what ResumeOrder goes on with. Whoever knows it can tell the voucher's
+// Secret returns what ResumeOrder needs. Whoever knows it knows the voucher's
 // request and serial.
 func (o *Order) Secret() [SecretSize]byte { return o.secret }
 
-// Blinded is the request to be signed, SignatureSize bytes. It tells nothing of the
-// voucher.
+// Blinded returns the request to be signed, SignatureSize bytes. It reveals nothing
+// about the voucher.
 func (o *Order) Blinded() []byte { return o.blinded }
 
-// Finish makes the voucher of the signature under the order's Blinded request. The error
-// wraps ErrInvalid if that is none of this key and request.
+// Finish makes the voucher from the signature of the order's Blinded request. The error
+// wraps ErrInvalid if the signature is not by this key for this request.
 func (o *Order) Finish(signature []byte) (voucher []byte, err error) {
 	if len(signature) != SignatureSize {
 		return nil, fmt.Errorf("%w: signature of %d bytes, want %d", ErrInvalid, len(signature), SignatureSize)

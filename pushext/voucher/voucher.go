@@ -16,7 +16,7 @@ const (
 	KeyBits = 2048
 	// IDSize is the length in bytes of a key's ID.
 	IDSize = 8
-	// SerialSize is the length in bytes of what makes a voucher one of its own.
+	// SerialSize is the length in bytes of a voucher's serial, which is unique.
 	SerialSize = 32
 	// SignatureSize is the length in bytes of a signature, and of a blinded request.
 	SignatureSize = KeyBits / 8
@@ -25,22 +25,23 @@ const (
 	Size = IDSize + SerialSize + SignatureSize
 
 	variant = blindrsa.SHA384PSSDeterministic
-	domain  = "whisperpush voucher 1" // before the serial in what is signed
+	domain  = "whisperpush voucher 1" // comes before the serial in what is signed
 
 	publicBlock  = "PUBLIC KEY"
 	privateBlock = "PRIVATE KEY"
 )
 
 var (
-	// ErrKey says that something is no key of this package.
+	// ErrKey means that something is not a key of this package.
 	ErrKey = errors.New("not a voucher key")
-	// ErrInvalid says that something is no voucher, or no part of one, that the key made.
+	// ErrInvalid means that something is not a voucher, or part of one, made with the
+	// key.
 	ErrInvalid = errors.New("invalid voucher")
-	// ErrUnknownKey says that a voucher was made with another key.
+	// ErrUnknownKey means that a voucher was made with another key.
 	ErrUnknownKey = errors.New("voucher of an unknown key")
 )
 
-// PublicKey tells vouchers that its Key made from others. It may be published.
+// PublicKey verifies the vouchers that its Key made. It may be published.
 type PublicKey struct {
 	key      *rsa.PublicKey
 	id       [IDSize]byte
@@ -81,7 +82,7 @@ func newPublicKey(key *rsa.PublicKey) (*PublicKey, error) {
 	return &PublicKey{key, idOf(key), verifier}, nil
 }
 
-// idOf is the beginning of the SHA-256 of a key as PKIX has it.
+// idOf returns the beginning of the SHA-256 of a key in PKIX form.
 func idOf(key *rsa.PublicKey) (id [IDSize]byte) {
 	der, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
@@ -95,7 +96,7 @@ func idOf(key *rsa.PublicKey) (id [IDSize]byte) {
 // ID tells keys apart.
 func (k *PublicKey) ID() [IDSize]byte { return k.id }
 
-// PEM is what ParsePublicKey reads.
+// PEM returns k in the form that ParsePublicKey reads.
 func (k *PublicKey) PEM() []byte {
 	der, err := x509.MarshalPKIXPublicKey(k.key)
 	if err != nil {
