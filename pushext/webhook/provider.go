@@ -1,14 +1,15 @@
-// Package webhook wakes devices by an HTTPS POST to a URL that the registrant
-// gave, signed as in the Standard Webhooks specification (standardwebhooks.com).
+// Package webhook wakes devices with an HTTPS POST to a URL that the device's
+// registration gave, signed as in the Standard Webhooks specification
+// (standardwebhooks.com).
 //
-// The flow of one Push: the body is signed with the registration's secret, posted
-// through a dialer that refuses addresses of private networks at connect time
-// (package dialguard), and the status becomes the verdict (verdict.go). The URL comes from a
-// stranger, so nothing is followed, proxied, decompressed or repeated, little is read, and
-// one host gets few connections.
+// Push signs the body with the registration's secret and posts it through a dialer that
+// refuses addresses of private networks at connect time (package dialguard). The status
+// becomes the verdict (verdict.go). The URL comes from a stranger, so redirects are not
+// followed, no proxy is used, nothing is decompressed or repeated, little is read, and one
+// host gets few connections.
 //
-// Besides the signature's headers a request carries TTL, Urgency and Topic with the
-// meaning of RFC 8030, for receivers that pass the wake-up on.
+// Besides the signature's headers, a request carries TTL, Urgency and Topic with
+// their meaning in RFC 8030, for receivers that pass the wake-up on.
 package webhook
 
 import (
@@ -30,26 +31,26 @@ import (
 )
 
 const (
-	// MinSecret and MaxSecret bound the signing secret in bytes, Standard
-	// Webhooks section "Signature scheme".
+	// MinSecret and MaxSecret bound the signing secret in bytes (Standard
+	// Webhooks, section "Signature scheme").
 	MinSecret = 24
 	MaxSecret = 64
 
-	// MaxConnsPerHost is the bulkhead: how many requests a host that never
-	// answers can hold.
+	// MaxConnsPerHost bounds how many requests a host that never answers
+	// can hold.
 	MaxConnsPerHost = 4
 )
 
 // Config configures a Provider.
 type Config struct {
-	Name string // route name; "" is "webhook"
+	Name string // route name; "" means "webhook"
 
 	AllowHTTP    bool // accept http URLs: the network sees endpoint and payload
 	AllowPrivate bool // accept hosts of private networks, for test networks
 
-	Timeout  time.Duration // of one attempt, all in all; 0 is attempt.DefaultTimeout
-	Resolver *net.Resolver // nil is the system's
-	TLS      *tls.Config   // nil is the system's roots
+	Timeout  time.Duration // of one attempt in all; 0 means attempt.DefaultTimeout
+	Resolver *net.Resolver // nil means the system's
+	TLS      *tls.Config   // nil means the system's roots
 }
 
 // Provider posts to webhooks.
@@ -66,7 +67,7 @@ var (
 	_ pushext.Canonicalizer = (*Provider)(nil)
 )
 
-// New makes a Provider. There is nothing in a Config that can be wrong.
+// New makes a Provider. No Config is invalid, so the error is always nil.
 func New(cfg Config) (*Provider, error) {
 	if cfg.Name == "" {
 		cfg.Name = "webhook"
@@ -83,8 +84,8 @@ func New(cfg Config) (*Provider, error) {
 	transport.MaxIdleConnsPerHost = MaxConnsPerHost
 	transport.MaxIdleConns = 1024
 	transport.IdleConnTimeout = 30 * time.Second
-	// One request a connection: with HTTP/2 a host that never answers would
-	// hold as many requests as it announces streams.
+	// One request per connection: with HTTP/2, a host that never answers
+	// would hold as many requests as it announces streams.
 	transport.ForceAttemptHTTP2 = false
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP1(true)
@@ -96,7 +97,7 @@ func New(cfg Config) (*Provider, error) {
 	}, nil
 }
 
-// Name is the route name.
+// Name returns the route name.
 func (p *Provider) Name() string { return p.name }
 
 // Check accepts a URL and one secret of MinSecret to MaxSecret bytes.
@@ -110,7 +111,7 @@ func (p *Provider) Check(addr pushext.Address) error {
 	return nil
 }
 
-// Lane is the host and port.
+// Lane returns the host and port.
 func (p *Provider) Lane(addr pushext.Address) string {
 	u, err := dialguard.CheckURL(addr.Token, p.policy)
 	if err != nil {
@@ -119,7 +120,7 @@ func (p *Provider) Lane(addr pushext.Address) string {
 	return u.Host
 }
 
-// Canonical writes the endpoint as dialguard.CheckURL does. The keys have one spelling.
+// Canonical writes the endpoint as dialguard.CheckURL does. The keys have only one spelling.
 func (p *Provider) Canonical(addr pushext.Address) pushext.Address {
 	if u, err := dialguard.CheckURL(addr.Token, p.policy); err == nil {
 		addr.Token = u.String()
@@ -133,7 +134,7 @@ func (p *Provider) Close() { p.client.CloseIdleConnections() }
 // Push posts one wake-up.
 func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Verdict {
 	u, err := dialguard.CheckURL(n.Address.Token, p.policy)
-	if err != nil || p.Check(n.Address) != nil { // the policy may be narrower than when it was registered
+	if err != nil || p.Check(n.Address) != nil { // the policy may be narrower than at registration
 		return pushext.Verdict{Class: pushext.MessageBad, Reason: "webhook bad address"}
 	}
 	ctx, cancel := attempt.Within(ctx, p.timeout)
@@ -166,7 +167,7 @@ func (p *Provider) Push(ctx context.Context, n pushext.Notification) pushext.Ver
 	return verdict(answer, now)
 }
 
-// sign is HMAC-SHA256 over "id.timestamp.body".
+// sign returns the HMAC-SHA256 of "id.timestamp.body".
 func sign(secret []byte, id, timestamp string, body []byte) []byte {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(id + "." + timestamp + "."))

@@ -8,10 +8,10 @@ import (
 	"whisperpush/pushext/attempt"
 )
 
-// verdict judges by the status alone: 2xx is delivered, 404 and 410 end the
+// verdict depends only on the status: 2xx is delivered, 404 and 410 end the
 // registration (Standard Webhooks: 410 Gone disables the endpoint), 408, 425, 429
-// and 5xx will pass, and everything else, redirects too, is the receiver's
-// refusal of this message.
+// and 5xx are temporary, and with any other status, redirects included, the
+// receiver refuses this message.
 func verdict(a attempt.Answer, now time.Time) pushext.Verdict {
 	reason := "webhook " + attempt.Status(a.Status)
 	switch {
