@@ -1,6 +1,6 @@
 // Package credentials reads what an operator gives to a push provider: URLs, and
-// the files of keys and secrets. An error names the setting, shows what it is and
-// says what to do, and repeats no secret.
+// files of keys and secrets. An error names the setting, shows its value and says
+// what to do, and repeats no secret.
 package credentials
 
 import (
@@ -20,11 +20,11 @@ import (
 // 2.4 KiB, a bundle of certificate authorities some 200 KiB.
 const MaxFile = 1 << 20
 
-// mark is the byte order mark that editors on Windows put before a text in UTF-8.
+// mark is the byte order mark that editors on Windows put at the start of a UTF-8 text.
 const mark = "\xef\xbb\xbf"
 
-// File reads the file at path, which setting named, without a byte order mark. What
-// is expected there is for error texts, such as "the service account's key file".
+// File reads the file at path, which setting named, and drops a byte order mark.
+// expected is used in error texts, such as "the service account's key file".
 func File(setting, path, expected string) ([]byte, error) {
 	if path == "" {
 		return nil, fmt.Errorf("%s is missing: name %s", setting, expected)
@@ -54,11 +54,11 @@ func File(setting, path, expected string) ([]byte, error) {
 	return Text(text), nil
 }
 
-// Text is a file's content without a byte order mark.
+// Text returns a file's content without a byte order mark.
 func Text(content []byte) []byte { return bytes.TrimPrefix(content, []byte(mark)) }
 
-// Line is the first line of the file at path, which setting named: a secret that is a
-// line of text. expected is what it is called.
+// Line returns the first line of the file at path, which setting named: a secret that
+// is a line of text. expected describes it in error texts.
 func Line(setting, path, expected string) (string, error) {
 	text, err := File(setting, path, "a file whose first line is "+expected)
 	if err != nil {
@@ -71,8 +71,9 @@ func Line(setting, path, expected string) (string, error) {
 	return line, nil
 }
 
-// URL judges the text of setting, which has to be an absolute URL of one of schemes
-// with a host and without a fragment. example is one that could stand there.
+// URL parses the text of setting, which must be an absolute URL with one of
+// schemes, with a host and without a fragment. example is a valid one for error
+// texts.
 func URL(setting, text, example string, schemes ...string) (*url.URL, error) {
 	wrong := func(why string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s %s %s: give one such as %s", setting, show(text), why, example)
@@ -103,8 +104,8 @@ func URL(setting, text, example string, schemes ...string) (*url.URL, error) {
 	return u, nil
 }
 
-// Base is URL for the base of an API, to which paths are appended: it has no query. A
-// slash at its end is dropped.
+// Base is URL for the base of an API, to which paths are appended: it must have no
+// query. A slash at its end is dropped.
 func Base(setting, text, example string, schemes ...string) (*url.URL, error) {
 	u, err := URL(setting, text, example, schemes...)
 	if err != nil {
@@ -117,8 +118,8 @@ func Base(setting, text, example string, schemes ...string) (*url.URL, error) {
 	return u, nil
 }
 
-// show quotes a URL without what may be secret in it: a password before the host, a
-// key in the query.
+// show quotes a URL without what may be secret in it: a password before the host,
+// and the query, which may hold a key.
 func show(text string) string {
 	if query := strings.IndexByte(text, '?'); query >= 0 {
 		text = text[:query] + "?…"
@@ -129,7 +130,7 @@ func show(text string) string {
 	return strconv.Quote(text)
 }
 
-// cause is err without the path that the message names already.
+// cause returns err without the path, which the message already names.
 func cause(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
