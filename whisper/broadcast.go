@@ -75,9 +75,9 @@ type writer struct {
 // listHeadRoom is left free before the envelopes of a packet.
 const listHeadRoom = 5
 
-// writeLoop is the only writer of the link after the handshake. It writes packets
-// for this peer only first, then newly accepted envelopes, then the pool. It
-// returns when the link ends.
+// writeLoop is the only writer of the link after the handshake. It first writes
+// packets that are for this peer only, then newly accepted envelopes, then the
+// pool. It returns when the link ends.
 func (p *peer) writeLoop() {
 	w := &writer{peer: p}
 	for {

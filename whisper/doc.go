@@ -11,9 +11,9 @@
 // check, pool, relay, archive, subscriptions. A receiver opens the envelopes of a
 // subscription with OpenSymmetric or OpenAsymmetric.
 //
-// Two packets do not follow this path. A request (126) is for the mailserver at
-// the other end of the link only. A direct message (127) is its answer: it is
-// taken from trusted peers only and never passed on.
+// Two packets do not follow this path. A request (126) is only for the
+// mailserver at the other end of the link. A direct message (127) is its
+// answer: it is accepted only from trusted peers and never passed on.
 //
 // # Hostile input
 //

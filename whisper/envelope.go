@@ -11,7 +11,7 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// ErrMalformed says that bytes are not what their packet code promises.
+// ErrMalformed means that bytes do not have the form that their packet code requires.
 var ErrMalformed = errors.New("whisper: malformed")
 
 func malformed(format string, args ...any) error {
@@ -89,8 +89,8 @@ func parseEnvelope(raw []byte) (*Envelope, error) {
 
 // DecodeEnvelopes reads the payload of a messages packet, a list of envelopes.
 // The envelopes keep parts of list, which must not be changed afterwards. An
-// element that is no envelope is left out and counted; an error, which wraps
-// ErrMalformed, says that the list itself cannot be read.
+// element that is not an envelope is skipped and counted. An error wraps
+// ErrMalformed and means that the list itself cannot be read.
 func DecodeEnvelopes(list []byte) (envelopes []*Envelope, bad int, err error) {
 	err = readEnvelopes(list, math.MaxInt, func(e []*Envelope, b int) { envelopes, bad = e, b })
 	if err != nil {
@@ -153,12 +153,12 @@ func (e *Envelope) Hash() common.Hash { return e.hash }
 
 // Message returns the Keccak-256 of Data, which names the encrypted message in
 // whatever envelope it arrives. Anybody who has seen an envelope can post its
-// message again with another expiry, lifetime, topic and nonce, and so with
-// another Hash.
+// message again with another expiry, lifetime, topic and nonce, and therefore
+// with another Hash.
 func (e *Envelope) Message() common.Hash { return keccak256(e.Data) }
 
 // Sent returns when the envelope claims to have been sent, in Unix seconds:
-// Expiry minus TTL, and 0 where TTL is the larger.
+// Expiry minus TTL, or 0 if TTL is the larger one.
 func (e *Envelope) Sent() uint32 {
 	if e.TTL > e.Expiry {
 		return 0

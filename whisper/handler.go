@@ -46,9 +46,9 @@ func (n *Node) packetHandlers() map[uint64]handler {
 	return handlers
 }
 
-// readLoop handles the packets of a peer until the link ends. Nothing a
-// peer sends makes us close the link: a relay cannot know what every other node will
-// object to, and a garbled packet says nothing of the next one.
+// readLoop handles the packets of a peer until the link ends. Nothing that a peer
+// sends makes the node close the link: a relay cannot know what every other node
+// will object to, and a garbled packet says nothing about the next one.
 func (p *peer) readLoop() error {
 	for {
 		packet, err := p.link.ReadPacket()
@@ -61,7 +61,7 @@ func (p *peer) readLoop() error {
 	}
 }
 
-// read handles one packet. An error says that the link is broken.
+// read handles one packet. An error means that the link is broken.
 func (p *peer) read(packet Packet) error {
 	defer packet.discard()
 	h, ok := p.node.handlers[packet.Code]
@@ -103,8 +103,8 @@ func (h handler) guarded(p *peer, payload []byte) (err error) {
 
 var errPanic = errors.New("whisper: a panic while handling a packet")
 
-// room returns the buffer to read a payload into: a new one if the handler keeps
-// the payload, else the peer's.
+// room returns the buffer for a payload: a new one if the handler keeps the
+// payload, otherwise the peer's.
 func (p *peer) room(size int, keep bool) []byte {
 	switch {
 	case keep || size > keptReadBuffer:
@@ -170,8 +170,8 @@ func (n *Node) handleRequestComplete(p *peer, payload []byte) error {
 }
 
 // handleDirect takes one envelope or, from status-go, a list of them. They come
-// from an archive, so neither expiry nor proof of work is checked, but the size
-// is. A subscription checks the message that it opens like any other.
+// from an archive, so their size is checked, but not their expiry or proof of
+// work. A subscription checks the message that it opens like any other.
 func (n *Node) handleDirect(p *peer, payload []byte) error {
 	if !p.trusted.Load() {
 		return errNotTrusted
@@ -188,8 +188,8 @@ func (n *Node) handleDirect(p *peer, payload []byte) error {
 	})
 }
 
-// Deliver hands subscriptions an envelope that did not come over the node's own links but from an archive, as if a trusted
-// peer had sent it as a direct message. The error is ErrTooLarge.
+// Deliver hands subscriptions an envelope that came from an archive rather than over the node's own links, as if a trusted
+// peer had sent it as a direct message. The only error is ErrTooLarge.
 func (n *Node) Deliver(e *Envelope) error {
 	if e.Size() > int(n.settings.Load().maxMessageSize) {
 		n.metrics.refuse(ErrTooLarge, 1)

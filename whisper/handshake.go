@@ -9,8 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// status is what the two ends of a link tell each other first (EIP-627,
-// "Status").
+// status is the first message that the two ends of a link send each
+// other (EIP-627, "Status").
 type status struct {
 	minPoW float64
 	bloom  Bloom
@@ -28,8 +28,7 @@ func (s status) encode() []byte {
 
 // decodeStatus reads a status packet. Only the version is mandatory; without a
 // bloom filter the peer wants every topic. Elements beyond the fourth belong to
-// extensions (status-go has one) and are not looked at. An error wraps
-// ErrHandshake.
+// extensions (status-go has one) and are ignored. An error wraps ErrHandshake.
 func decodeStatus(payload []byte) (status, error) {
 	s := status{bloom: FullBloom()}
 	content, _, err := rlp.SplitList(payload)

@@ -20,33 +20,32 @@ import (
 //   - a link that is new, as long as the links in use leave newcomers their share;
 //   - the link in use whose use ranks lowest.
 //
-// Links over which a request came that is not answered yet stay out of this, as far as
-// askShare goes: the earliest first, and of one source no more than half of them. When
-// very many devices come back at once, whoever waits for an answer gets it, and the rest
-// is turned away and comes again. Were the longest unused to give way to each newcomer,
-// nobody would be there any more when the answer is ready.
+// Links with a request that is not answered yet are exempt, as far as share and
+// askSource allow: the earliest first, and from one source at most half of them. When
+// very many devices come back at once, those that wait for an answer get it, and the
+// rest are turned away and come again. If each newcomer displaced the link that was
+// unused for longest, nobody would be left when the answers are ready.
 //
-// Among links of the same kind, it is one from the network with the most links
-// here, and of those the one unused for longest. Somebody with all links from one
-// network therefore displaces their own. Somebody with many networks displaces
-// others only as fast as they connect, and a link in use only while the links in
-// use leave newcomers less than their share.
+// Among links of the same kind, the one to close comes from the network with the
+// most links here, and of those it is the one unused for longest. So somebody
+// with all links from one network displaces only their own. Somebody with many
+// networks displaces others only as fast as they connect, and displaces a link in
+// use only while the links in use leave newcomers less than their share.
 const (
 	// linkGrace is how long a link is new: the time to show what it is for.
 	linkGrace = 15 * time.Second
-	// usefulHold is how long a link counts as used after it carried an envelope that
-	// was new, or a request that was answered. Both can be had for little.
+	// usefulHold is how long a link counts as used after it carried a new envelope,
+	// or a request that was answered. Both are cheap to get.
 	usefulHold = 2 * time.Minute
 	// provedHold is how long a link counts as used after its peer has shown that it is
-	// registered.
-	// A device that stays connected shows it every few minutes.
+	// registered. A device that stays connected shows it every few minutes.
 	provedHold = 15 * time.Minute
-	// askHold is how long a link is kept for a request that is not answered.
+	// askHold is how long a link is kept for an unanswered request.
 	askHold = 15 * time.Second
-	// askSource is the part of the links that wait for answers which one source may have.
+	// askSource is the divisor of the links kept for answers that gives one source's share.
 	askSource = 2
-	// newcomerShare is the share of the inbound links that is left to new ones: one
-	// in newcomerShare. Neither links in use nor links that wait for answers take it.
+	// newcomerShare is the divisor that gives the share of the inbound links left to
+	// new ones. Neither links in use nor links that wait for answers take it.
 	newcomerShare = 4
 )
 
@@ -64,8 +63,8 @@ const (
 // String is the value of the metrics' label.
 func (u use) String() string { return [uses]string{"idle", "new", "useful", "proved"}[u] }
 
-// seat is the place that a link takes among the inbound ones, with what decides
-// whether it keeps it.
+// seat is the place of a link among the inbound ones, with what decides whether
+// the link keeps it.
 type seat struct {
 	link   Link
 	id     enode.ID
@@ -79,11 +78,11 @@ type seat struct {
 	trusted bool // Node.Trust; guarded by Node.mu
 }
 
-// asks are the requests that came over a link and are not answered yet.
+// asks counts the requests that came over a link and are not answered yet.
 type asks struct {
 	mu    sync.Mutex // guards the following fields
 	open  int
-	since time.Time // when the first of them came
+	since time.Time // when the first came since none was open
 }
 
 // asked notes a request.
@@ -95,14 +94,15 @@ func (a *asks) asked(now time.Time) {
 	}
 }
 
-// answered notes that nothing more comes for a request.
+// answered notes that a request is finished.
 func (a *asks) answered() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open = max(a.open-1, 0)
 }
 
-// waits tells since when an answer has been awaited, if that is worth keeping the link for.
+// waits returns since when an answer has been awaited, and whether that is a reason to keep
+// the link.
 func (a *asks) waits(now time.Time) (since time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -186,7 +186,7 @@ func (s *seats) waiting(now time.Time) map[*seat]bool {
 }
 
 // excess returns the link to close and its use. It returns nil if there are not too
-// many, or if none of them may be closed.
+// many links, or if none of them may be closed.
 func (s *seats) excess(now time.Time) (*seat, use) {
 	if s.max == 0 || len(s.taken) <= s.max {
 		return nil, idle
@@ -223,7 +223,7 @@ func (s *seats) excess(now time.Time) (*seat, use) {
 	return nil, idle
 }
 
-// worse tells whether, of two links with the same use, a is closed before b.
+// worse reports whether, of two links with the same use, a is to be closed before b.
 func (s *seats) worse(a *seat, lastA time.Time, b *seat, lastB time.Time) bool {
 	if ofA, ofB := s.bySource[a.source], s.bySource[b.source]; ofA != ofB {
 		return ofA > ofB
@@ -247,10 +247,10 @@ func (n *Node) admit(one *seat, now time.Time) *seat {
 	return gone
 }
 
-// Useful notes that the link to a peer has just been of use, for instance that a
-// request of the peer was answered. It matters when there are more inbound links
-// than Config.MaxInbound: idle ones are closed first. The node itself notes links
-// that carry new envelopes.
+// Useful notes that the link to a peer has just been of use, for instance because
+// a request of the peer was answered. It matters when there are more inbound
+// links than Config.MaxInbound: idle ones are closed first. For links that carry
+// new envelopes the node notes it itself.
 func (n *Node) Useful(id enode.ID) {
 	if p := n.peer(id); p != nil {
 		p.seat.useful.Store(time.Now().UnixNano())
@@ -266,9 +266,9 @@ func (n *Node) Proved(id enode.ID) {
 	}
 }
 
-// Answered notes that nothing more comes for one request of a peer, packet 126: it was
-// answered, refused or dropped. Until then, and for a quarter of a minute at most, the
-// link is kept when there are more inbound links than Config.MaxInbound.
+// Answered notes that one request (packet 126) of a peer is finished: it was answered,
+// refused or dropped. Until then, and for 15 s at most, the link is kept when there
+// are more inbound links than Config.MaxInbound.
 func (n *Node) Answered(id enode.ID) {
 	if p := n.peer(id); p != nil {
 		p.seat.asks.answered()

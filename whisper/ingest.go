@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// ingest takes a batch that a peer sent: new and valid envelopes go into the
+// ingest takes a batch that a peer sent. New and valid envelopes go into the
 // pool, to the peers, to the subscriptions and into the archive. A duplicate
-// costs a look into the pool; the rest is charged to the peer. The envelopes may
-// alias a packet; those that are kept get bytes of their own, so that a
-// long-lived one does not hold on to a packet.
+// costs only a look into the pool; the rest is charged to the peer. The
+// envelopes may alias a packet. Those that are kept get bytes of their own, so
+// that a long-lived one does not hold on to a packet.
 //
-// While the archive is full, ingest blocks and so stops reading from the peer:
-// that is the backpressure on the link.
+// While the archive is full, ingest blocks and thereby stops reading from the
+// peer: that is the backpressure on the link.
 func (n *Node) ingest(p *peer, envelopes []*Envelope) {
 	now := time.Now()
 	p.known.add(envelopes, now)
@@ -45,8 +45,8 @@ func (n *Node) ingest(p *peer, envelopes []*Envelope) {
 	p.scratch = batch[:0]
 }
 
-// publish hands on the envelopes that are new in the pool. source is nil for an
-// envelope posted here; archived is called with the archive's result.
+// publish passes on the envelopes that are new in the pool. source is nil for
+// an envelope posted here; archived is called with the archive's result.
 func (n *Node) publish(ctx context.Context, batch []weighed, source *peer, now time.Time, archived func(error)) {
 	if len(batch) == 0 {
 		archived(nil)
@@ -93,13 +93,13 @@ func (n *Node) relay(batch []weighed, source *peer, now time.Time) {
 	}
 }
 
-// Post gives an envelope of the caller's to the network. The envelope is checked
+// Post gives an envelope of the caller to the network. The envelope is checked
 // as if a peer had sent it, except that it may lie outside the node's bloom
-// filter; then it is pooled and relayed and, if this node has an archive,
+// filter. Then it is pooled and relayed and, if this node has an archive,
 // archived before Post returns. An error wraps one of ErrKnown, ErrExpired,
 // ErrFuture, ErrLifetime, ErrTooLarge, ErrLowPoW, ErrPoolFull, ErrNotRunning, or
-// is the archive's or the context's; after the last two the envelope may have
-// been sent all the same. The envelope is shared from then on.
+// is the archive's or the context's. After the last two the envelope may have
+// been sent nevertheless. The envelope is shared from then on.
 func (n *Node) Post(ctx context.Context, e *Envelope) error {
 	if n.ctx.Err() != nil || !n.started.Load() {
 		return ErrNotRunning

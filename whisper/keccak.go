@@ -41,16 +41,16 @@ func keccak256(b []byte) common.Hash {
 }
 
 const (
-	// keccakRate is how many bytes Keccak-256 takes in between two permutations (FIPS 202, with the padding of before it).
+	// keccakRate is how many bytes Keccak-256 absorbs between two permutations (FIPS 202, but with the older padding).
 	keccakRate = 136
 	// lanes is how many hashes are computed at once.
 	lanes = 4
-	// longest is the size in bytes up to which an input is hashed beside others. Longer ones are so rare that they would go
-	// beside shorter ones, which saves nothing.
+	// longest is the size in bytes up to which an input is hashed beside others. Longer ones are so rare that they would be
+	// hashed beside shorter ones, which saves nothing.
 	longest = 2048
 )
 
-// abreast says whether the processor computes several hashes at once. Four take it then one and a half times as long as one.
+// abreast reports whether the processor computes several hashes at once. Four then take one and a half times as long as one.
 func abreast() bool { return keccakf1600.IsEnabledX4() }
 
 // quad computes the Keccak-256 of up to four inputs side by side in the processor's vector registers. Hashing is most of
@@ -70,7 +70,7 @@ var quads = sync.Pool{New: func() any {
 	return q
 }}
 
-// next returns the buffer of the next input, which add then completes. The quad has a free lane.
+// next returns the buffer for the next input, which add then completes. The quad must have a free lane.
 func (q *quad) next() []byte { return q.input[q.count][:0] }
 
 // add gives the quad an input that was appended to what next returned.
@@ -135,8 +135,8 @@ func workAll(envelopes []*Envelope) {
 		func(e *Envelope) { e.leading() })
 }
 
-// side does something by a hash for each envelope: where the processor can, for four at once, of those that fit; single
-// does it for one alone.
+// side computes a hash for each envelope and passes it to done. Where the processor can, it hashes four of those that
+// fit at once; single handles one envelope alone.
 func side(envelopes []*Envelope, fits func(*Envelope) bool, input func(*Envelope, []byte) []byte,
 	done func(*Envelope, common.Hash), single func(*Envelope)) {
 	if len(envelopes) < 2 || !abreast() {

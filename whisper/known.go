@@ -9,9 +9,9 @@ import (
 )
 
 // knownSet remembers which envelopes a peer has, in two generations of bounded
-// size and age: the older one is forgotten when the younger one is full or old.
-// It holds eight bytes of each hash. To match a given one takes an attacker 2^64
-// hashes, and only keeps one envelope from one peer.
+// size and age. The older one is forgotten when the younger one is full or old.
+// It holds eight bytes of each hash. An attacker needs 2^64 hashes to match a
+// given one, and that only keeps one envelope from one peer.
 type knownSet struct {
 	mu            sync.Mutex // guards the following fields
 	young, former map[uint64]struct{}

@@ -21,7 +21,7 @@ const (
 const (
 	maxStatusPacket          = 1 << 10 // 5 elements take some 90 bytes
 	maxSettingPacket         = 1 << 7  // 64 bytes of bloom filter and a head
-	maxRequestCompletePacket = 1 << 10 // 100 bytes, or an error text
+	maxRequestCompletePacket = 1 << 10 // 100 bytes, 180 with a proof, or an error text
 	// maxMessagesPacket is the most that RLPx carries: a genuine node sends its
 	// whole pool in one packet.
 	maxMessagesPacket = 1 << 24
@@ -53,8 +53,8 @@ const (
 	// resyncEvery is how often a peer can make the node walk its pool, by
 	// lowering its minimum PoW or widening its bloom filter.
 	resyncEvery = time.Second
-	// knownEnvelopes bounds each of the two generations of hashes a peer is
-	// known to have.
+	// knownEnvelopes bounds each of the two generations of hashes of the
+	// envelopes that a peer is known to have.
 	knownEnvelopes = 1 << 15
 	// knownLife is how long a generation collects: an envelope of the default
 	// TTL is remembered for its whole life.

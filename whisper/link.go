@@ -9,11 +9,12 @@ import (
 
 // Link is a connection to another node on which both ends speak shh/6. This
 // package does not depend on what carries it, go-ethereum's p2p.Server or a
-// program's own connection; so an app that only dials links no server.
+// program's own connection. So an app that only dials does not link a
+// server.
 //
-// One goroutine reads and one writes at a time; Disconnect may be called from
-// any and more than once. A link whose read or write failed has ended. Two links
-// are equal (==) only if they are the same.
+// One goroutine reads and one writes at a time. Disconnect may be called from
+// any goroutine and more than once. A link whose read or write failed has ended.
+// Two links are equal (==) only if they are the same.
 type Link interface {
 	// ID is the identity that the other end has proved.
 	ID() enode.ID
@@ -22,12 +23,12 @@ type Link interface {
 	// Inbound tells whether the other end opened the link. Such a link counts
 	// towards Config.MaxInbound and may be closed for another.
 	Inbound() bool
-	// ReadPacket returns the next packet of the other end. Its payload is read
-	// before the next call.
+	// ReadPacket returns the next packet from the other end. Its payload must
+	// be read before the next call.
 	ReadPacket() (Packet, error)
 	// WritePacket returns when the payload's bytes are no longer needed.
 	WritePacket(Packet) error
-	// Disconnect ends the link for a reason, and any read or write under way.
+	// Disconnect ends the link and any read or write under way. reason says why.
 	Disconnect(reason error)
 }
 

@@ -46,8 +46,8 @@ const (
 	eciesOverhead  = eciesPublicKey + aes.BlockSize + sha256.Size
 )
 
-// ErrCannotOpen says that an envelope is not for the key it was tried with, or
-// that its content is not a message. The two cannot be told apart with certainty.
+// ErrCannotOpen means that an envelope is not for the given key, or that its
+// content is not a message. The two cannot be told apart with certainty.
 var ErrCannotOpen = errors.New("whisper: envelope cannot be opened with this key")
 
 // Message is what was inside an envelope.
@@ -74,9 +74,9 @@ type Draft struct {
 	Now      time.Time     // when it is sent; zero: now
 }
 
-// Seal encrypts the draft and works until its envelope has the proof of work
-// asked for. It fails with ErrTooLarge, before any work, if the envelope is larger
-// than MaxSize, and with ErrWorkNotDone if the time is over first.
+// Seal encrypts the draft and works until its envelope has the required proof of
+// work. It fails with ErrTooLarge, before any work, if the envelope is larger than
+// MaxSize, and with ErrWorkNotDone if the time is over first.
 func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 	if (d.Key == nil) == (d.To == nil) {
 		return nil, errors.New("whisper: a message needs a symmetric key or a receiver's public key, and not both")
@@ -103,7 +103,7 @@ func Seal(ctx context.Context, d Draft) (*Envelope, error) {
 
 // Renew puts the message of an envelope into a new one. It uses only Now, TTL, PoW,
 // MaxSize and WorkTime of the draft. Topic, Data and Message stay the same, so
-// anybody who has one of the envelopes recognises the other. It is for a sender
+// anybody who has one of the envelopes recognizes the other. It is for a sender
 // that does not know whether the first one arrived.
 func Renew(ctx context.Context, e *Envelope, d Draft) (*Envelope, error) {
 	if size := e.Size(); d.MaxSize > 0 && size > int(d.MaxSize) {
@@ -176,7 +176,7 @@ func (d *Draft) plaintext() ([]byte, error) {
 	return plain, nil
 }
 
-// parseMessage undoes plaintext. The bytes come from anybody who knows a key.
+// parseMessage reverses plaintext. The bytes may come from anybody who knows a key.
 func parseMessage(plain []byte) (*Message, error) {
 	if len(plain) == 0 {
 		return nil, fmt.Errorf("%w: empty message", ErrCannotOpen)
@@ -259,7 +259,7 @@ func sealSymmetric(key, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The nonce goes behind the ciphertext, unlike the usual order.
+	// The nonce follows the ciphertext, unlike the usual order.
 	nonce := make([]byte, gcmNonceSize)
 	if _, err := io.ReadFull(rand.Reader, nonce); err != nil {
 		return nil, fmt.Errorf("whisper: random nonce: %w", err)

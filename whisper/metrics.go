@@ -10,7 +10,7 @@ import (
 // metrics of a node. Labels are bounded: packet is the name of a packet code or
 // "other", reason one of refusals.
 type metrics struct {
-	packets       *prometheus.CounterVec // packet, direction: in, out
+	packets       *prometheus.CounterVec // packet, direction: in or out
 	bytes         *prometheus.CounterVec // packet, direction
 	badPackets    *prometheus.CounterVec // packet
 	panics        *prometheus.CounterVec // packet

@@ -12,8 +12,8 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// minesBetweenChecks is how many nonces are tried between two looks at the
-// context: some milliseconds of work. It is a multiple of lanes.
+// minesBetweenChecks is how many nonces are tried between two checks of
+// the context: some milliseconds of work. It is a multiple of lanes.
 const minesBetweenChecks = 4096
 
 // mine finds the smallest nonce that gives the fields under proof of work the
@@ -37,7 +37,7 @@ func (e *Envelope) mine(ctx context.Context, fields []byte, target float64) erro
 	return nil
 }
 
-// mineSingly returns the smallest nonce that gives enough zeros behind proof, or how many were tried before ctx ended.
+// mineSingly returns the smallest nonce that gives enough zeros after proof, or how many were tried before ctx ended.
 //
 // All tries begin with the same bytes, so those are absorbed once: a try costs the last block of the sponge, not all of the
 // envelope.
@@ -61,7 +61,7 @@ func mineSingly(ctx context.Context, proof []byte, enough func(zeros int) bool) 
 	}
 }
 
-// mineAbreast is mineSingly for a processor that computes several hashes at once: a nonce in each lane.
+// mineAbreast is mineSingly for a processor that computes several hashes at once: it tries one nonce in each lane.
 func mineAbreast(ctx context.Context, proof []byte, enough func(zeros int) bool) (nonce, tries uint64, err error) {
 	q := quads.Get().(*quad)
 	defer quads.Put(q)
@@ -131,7 +131,7 @@ func (q *quad) zeros(lane int) (zeros int) {
 	return zeros
 }
 
-// keccakSponge is a hash whose state can be put back to an earlier one.
+// keccakSponge is a hash whose state can be set back to an earlier one.
 type keccakSponge struct{ crypto.KeccakState }
 
 func (k keccakSponge) save() []byte {

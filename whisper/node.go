@@ -17,9 +17,9 @@ import (
 
 // Archiver stores envelopes durably.
 //
-// Archive may block while its queue is full, which holds up the peer that sent
-// the envelopes, and returns early when ctx ends. It may store them in another
-// order; it does not keep the slice envs, but may keep the envelopes. It calls done
+// Archive may block while its queue is full, which holds up the peer that sent the
+// envelopes, and returns early when ctx ends. It may store them in another order.
+// It does not keep the slice envs, but may keep the envelopes. It calls done
 // exactly once, from any goroutine, after all of envs are fsynced (nil) or have
 // failed (err). On err the node forgets the hashes, so that it accepts another
 // peer's copy.
@@ -27,24 +27,24 @@ type Archiver interface {
 	Archive(ctx context.Context, envs []*Envelope, done func(error))
 }
 
-// RequestHandler gets the RLP payload of each packet 126, which it owns, on the
-// peer's read goroutine: it hands over to a bounded queue and does not block. Whoever
-// answers tells Node.Answered when that is done.
+// RequestHandler gets the RLP payload of each packet 126 and owns it. It is called on
+// the peer's read goroutine, so it passes the payload to a bounded queue and does not
+// block. When a request is finished, Node.Answered must be called for it.
 type RequestHandler interface {
 	HandleRequest(peer enode.ID, payload []byte)
 }
 
 // DirectHandler gets packets 127, from trusted peers only, and the content of
-// packets 125, on the peer's read goroutine. Direct envelopes were checked for
-// nothing but their form and size: not for expiry, work, topic or receiver.
+// packets 125, on the peer's read goroutine. Only the form and size of direct
+// envelopes were checked: not their expiry, work, topic or receiver.
 type DirectHandler interface {
 	HandleDirect(peer enode.ID, env *Envelope)
 	HandleRequestComplete(peer enode.ID, payload []byte)
 }
 
-// SyncHandler is a DirectHandler that also gets the RLP payload of each packet 124 of a trusted
-// peer, which it owns, on the peer's read goroutine. To nodes without one these packets are
-// unknown, and are ignored as such.
+// SyncHandler is a DirectHandler that also gets the RLP payload of each packet 124 from a
+// trusted peer, and owns it, on the peer's read goroutine. A node without a SyncHandler ignores
+// these packets like any unknown ones.
 type SyncHandler interface {
 	DirectHandler
 	HandleSyncResponse(peer enode.ID, payload []byte)
@@ -61,8 +61,8 @@ type Config struct {
 
 	PoolEnvelopes int   // most envelopes remembered; 0: DefaultPoolEnvelopes
 	PoolBytes     int64 // most memory of the pool, bytes; 0: DefaultPoolBytes
-	PeerBytes     int   // budget of a peer, payload bytes a second; 0: none. See DefaultPeerBytes
-	PeerMessages  int   // budget of a peer, envelopes a second, duplicates apart; 0: none. See DefaultPeerMessages
+	PeerBytes     int   // budget of a peer, payload bytes a second; 0: no limit. See DefaultPeerBytes
+	PeerMessages  int   // budget of a peer, envelopes a second except duplicates; 0: no limit. See DefaultPeerMessages
 	MaxInbound    int   // most links opened by others; 0: as many as p2p.Server lets in. See inbound.go
 
 	Archiver Archiver       // nil: nothing is archived
@@ -78,8 +78,8 @@ type Config struct {
 }
 
 // Node is one end of shh/6. Run is called for each link: by package devp2p for
-// those of a p2p.Server, by package uplink for one that a program dials. It is
-// safe for concurrent use.
+// the links of a p2p.Server, by package uplink for one that a program dials.
+// Node is safe for concurrent use.
 //
 // Each peer has one goroutine that reads and one that writes, each subscription
 // has one that opens envelopes, and the node has one that expires envelopes. Stop
@@ -230,10 +230,10 @@ func (n *Node) Info() NodeInfo {
 	return NodeInfo{MinPoW: s.minPoW, MaxMessageSize: s.maxMessageSize, Light: n.light.Load()}
 }
 
-// Run speaks shh/6 on a link until it ends, and returns why it did: ErrNotRunning
-// before Start and after Stop, ErrConnected if there is a link to that peer, ErrFull
-// if there is no room for it, an error that wraps ErrHandshake, or what the link's
-// own methods return.
+// Run speaks shh/6 on a link until it ends, and returns the reason: ErrNotRunning
+// before Start and after Stop, ErrConnected if there is another link to that peer,
+// ErrFull if there is no room for it, an error that wraps ErrHandshake, or what the
+// link's own methods return.
 func (n *Node) Run(link Link) error {
 	at, err := n.enter(link)
 	if err != nil {
@@ -334,19 +334,19 @@ func (n *Node) peersChanged() {
 	n.changed = make(chan struct{})
 }
 
-// peer returns the peer with that ID, nil if its handshake is not complete.
+// peer returns the peer with that ID, or nil if its handshake is not complete.
 func (n *Node) peer(id enode.ID) *peer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.peers[id]
 }
 
-// Connected tells whether the handshake with a peer is complete and its link
-// stands.
+// Connected reports whether the handshake with a peer is complete and its
+// link is up.
 func (n *Node) Connected(id enode.ID) bool { return n.peer(id) != nil }
 
 // WaitPeer waits until the handshake with a peer is complete. It does not
-// connect to it.
+// connect to the peer.
 func (n *Node) WaitPeer(ctx context.Context, id enode.ID) error {
 	if err := n.waitPeer(ctx, id, true); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotConnected, err)
@@ -394,11 +394,11 @@ func (n *Node) Peers() []PeerInfo {
 	return infos
 }
 
-// Pool tells what the pool holds.
+// Pool describes what the pool holds.
 func (n *Node) Pool() PoolInfo { return n.pool.info() }
 
-// Trust makes the node take direct messages from a peer and exempts the peer from
-// its budget, now and whenever it connects.
+// Trust makes the node accept direct messages from a peer and exempts the peer
+// from its budget, now and whenever it connects.
 func (n *Node) Trust(id enode.ID) { n.trust(id, true) }
 
 // Distrust undoes Trust.

@@ -79,8 +79,8 @@ func newPeer(n *Node, ctx context.Context, at *seat, theirs status) *peer {
 }
 
 // accept replaces what the peer accepts. If it accepts more than before, the pool
-// is offered again at the node's next tick, so that a flood of changes walks the
-// pool once a second at most.
+// is offered again at the node's next tick, so that a flood of changes makes the
+// node walk the pool once a second at most.
 func (p *peer) accept(edit func(*wants)) {
 	former := p.wants.Load()
 	next := *former
@@ -177,7 +177,7 @@ func (q *relayQueue) add(batch []weighed, w *wants, since time.Time) (added, dro
 	return added, dropped
 }
 
-// take empties the queue. spare becomes its next array if there was something.
+// take empties the queue. If it held something, spare becomes its next array.
 func (q *relayQueue) take(spare []queued) []queued {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // relayed and archived once. It is bounded in number and in bytes: when it is
 // full, the envelope that expires last makes room for one that expires sooner.
 // While the pool stays full, an evicted envelope is refused when it comes again,
-// so none circles in the network.
+// so that none circles in the network.
 //
 // Envelopes are checked before they come here; calls hold the lock for a batch.
 type pool struct {
@@ -108,7 +108,7 @@ func (p *pool) reindex(e *Envelope, index int) {
 	p.envelopes[e.hash] = entry
 }
 
-// drop takes an envelope that has left the wheel out of the map.
+// drop removes an envelope that has left the wheel from the map.
 func (p *pool) drop(e *Envelope) {
 	delete(p.envelopes, e.hash)
 	p.bytes -= weight(e)
@@ -131,8 +131,8 @@ func (p *pool) expire(now uint32) {
 }
 
 // after returns some of the envelopes that expire after a second, in order, and
-// the second to continue after; none when there are no more. ownOnly leaves out
-// received envelopes.
+// the second to continue from; it returns none when there are no more. ownOnly
+// skips received envelopes.
 func (p *pool) after(second uint32, ownOnly bool) (envelopes []*Envelope, next uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,7 +154,7 @@ func (p *pool) after(second uint32, ownOnly bool) (envelopes []*Envelope, next u
 	}
 }
 
-// PoolInfo tells what the pool holds.
+// PoolInfo describes what the pool holds.
 type PoolInfo struct {
 	Envelopes int   `json:"envelopes"`
 	Bytes     int64 `json:"bytes"` // memory, the bookkeeping included

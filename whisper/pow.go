@@ -12,8 +12,8 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// ErrWorkNotDone says that mining ended before the envelope had the proof of
-// work asked for.
+// ErrWorkNotDone means that mining ended before the envelope had the
+// required proof of work.
 var ErrWorkNotDone = errors.New("whisper: proof of work not reached")
 
 // PoW returns the proof of work of the envelope as a node sees it at now

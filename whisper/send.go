@@ -8,11 +8,11 @@ import (
 )
 
 // The Send methods write packets for one peer only, in the order of the calls,
-// and return when they are written. They fail with ErrNotConnected, also when
-// the link ends meanwhile, or with the context's error.
+// and return when they are written. They fail with the context's error, or
+// with ErrNotConnected, which also means that the link ended meanwhile.
 
 // SendDirect sends envelopes to one peer, each in a packet 127, and returns when
-// all are written. The peer takes them only if it trusts this node.
+// all are written. The peer accepts them only if it trusts this node.
 func (n *Node) SendDirect(ctx context.Context, id enode.ID, envs ...*Envelope) error {
 	packets := make([][]byte, len(envs))
 	for i, e := range envs {
@@ -22,20 +22,21 @@ func (n *Node) SendDirect(ctx context.Context, id enode.ID, envs ...*Envelope) e
 }
 
 // SendDirectBatch sends envelopes to one peer in lists, an extension of
-// status-go: as few packets 127 as keep each below 512 KiB.
+// status-go. It uses as few packets 127 as possible with at most 128
+// KiB of envelopes each, unless a single envelope is larger.
 func (n *Node) SendDirectBatch(ctx context.Context, id enode.ID, envs []*Envelope) error {
 	return n.send(ctx, id, DirectPacket, packLists(envs)...)
 }
 
-// SendMessages sends envelopes to one peer for it to accept and relay, and
-// returns when they are written. This node neither checks nor keeps them; Post
-// is for a node that stays in the network.
+// SendMessages sends envelopes to one peer, which is to accept and relay them,
+// and returns when they are written. This node neither checks nor keeps them;
+// a node that stays in the network uses Post.
 func (n *Node) SendMessages(ctx context.Context, id enode.ID, envs ...*Envelope) error {
 	return n.send(ctx, id, MessagesPacket, packLists(envs)...)
 }
 
-// packLists makes lists of envelopes, each below relayPacket unless a single
-// envelope is larger.
+// packLists makes lists of envelopes, each at most relayPacket long unless a
+// single envelope is larger.
 func packLists(envs []*Envelope) [][]byte {
 	var packets [][]byte
 	for len(envs) > 0 {
@@ -78,7 +79,8 @@ func (n *Node) SendRequestPayload(ctx context.Context, id enode.ID, payload rlp.
 	return n.send(ctx, id, RequestPacket, payload)
 }
 
-// SendSyncRequest asks a mailserver as another mailserver does, an extension of status-go.
+// SendSyncRequest asks a mailserver for envelopes as another mailserver does, an extension
+// of status-go.
 func (n *Node) SendSyncRequest(ctx context.Context, id enode.ID, payload rlp.RawValue) error {
 	return n.send(ctx, id, SyncRequestPacket, payload)
 }

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// settings is what a node accepts at one time. It is never changed, only replaced.
+// settings are what a node accepts at one time. They are never changed, only replaced.
 type settings struct {
 	maxMessageSize uint32
 	minPoW         float64
 	bloom          Bloom
 
 	// The values before the last change, and until when they are honoured: peers
-	// send by them until they have heard of the change.
+	// still use them until they have heard of the change.
 	formerMinPoW float64
 	formerBloom  Bloom
 	graceUntil   time.Time
 }
 
-// change returns the settings after edit, with the present ones as the former.
+// change returns the settings after edit, with the present ones as the former ones.
 func (s *settings) change(now time.Time, edit func(*settings)) *settings {
 	next := *s
 	edit(&next)
@@ -38,7 +38,7 @@ type weighed struct {
 	pow float64
 }
 
-// checkTime tells whether the envelope is alive at now.
+// checkTime returns an error unless the envelope is alive at now.
 func checkTime(e *Envelope, now time.Time) error {
 	second := now.Unix()
 	switch {
@@ -52,8 +52,8 @@ func checkTime(e *Envelope, now time.Time) error {
 	return nil
 }
 
-// check tells whether the envelope may enter the pool. own envelopes need not be
-// inside the bloom filter.
+// check returns an error unless the envelope may enter the pool. Envelopes
+// posted here (own) need not be inside the bloom filter.
 func (s *settings) check(e *Envelope, now time.Time, own bool) (pow float64, err error) {
 	if err := checkTime(e, now); err != nil {
 		return 0, err

@@ -10,7 +10,7 @@ import (
 )
 
 // Filter says which messages a subscriber wants. Exactly one of Key and Identity
-// is given.
+// must be given.
 type Filter struct {
 	Topics      []Topic           // empty: every topic
 	Key         []byte            // symmetric key of 32 bytes that opens the messages
@@ -30,7 +30,7 @@ type Received struct {
 
 // Subscription opens envelopes in a goroutine of its own, so that neither a
 // costly key nor a slow subscriber holds up the network. When it cannot keep up,
-// it drops the oldest and counts them.
+// it drops the oldest envelopes or messages and counts them.
 type Subscription struct {
 	filter   Filter
 	registry *subscriptions

@@ -11,8 +11,9 @@ import (
 // TopicSize is the length of a topic in bytes (EIP-627, "Topics").
 const TopicSize = 4
 
-// Topic is a probabilistic hint, visible to everybody, at who an envelope is
-// for: a receiver tries to open only the envelopes with their topics.
+// Topic is a probabilistic hint, visible to everybody, about the receiver of
+// an envelope: a receiver tries to open only the envelopes with their
+// topics.
 type Topic [TopicSize]byte
 
 // TopicFor returns the topic commonly used for a name: the first four bytes of

@@ -9,8 +9,8 @@ import (
 // six levels of 64 slots cover the 32 bits of an expiry. A slot of level n is
 // 64^n seconds wide, and an envelope lies at the level of the highest digit (to
 // the base 64) in which its expiry differs from the cursor. Adding, removing,
-// expiring and finding what expires last take constant time each, however a
-// stranger spreads their expiries.
+// expiring and finding what expires last each take constant time, however a
+// stranger spreads the expiries.
 type wheel struct {
 	cursor uint32 // no envelope in the wheel is due before this second
 	levels [wheelLevels]wheelLevel
@@ -50,8 +50,8 @@ func (w *wheel) add(e *Envelope) int {
 	return len(l.slots[slot]) - 1
 }
 
-// remove takes out the envelope with that expiry and index in its slot. The
-// envelope that took its index is returned, nil if none did.
+// remove takes out the envelope with that expiry and index in its slot. It
+// returns the envelope that took the index, or nil if none did.
 func (w *wheel) remove(expiry uint32, index int) (moved *Envelope) {
 	level, slot := w.position(expiry)
 	l := &w.levels[level]
@@ -75,9 +75,9 @@ func (l *wheelLevel) take(slot int) []*Envelope {
 	return envelopes
 }
 
-// advance moves the cursor to now, and calls expired for the envelopes due before
-// now and moved for those that got a new index. If the clock has gone back, it does
-// nothing until the clock has caught up.
+// advance moves the cursor to now. It calls expired for the envelopes due before
+// now, and moved for those that got a new index. If the clock has gone back, it
+// does nothing until the clock has caught up.
 func (w *wheel) advance(now uint32, expired func(*Envelope), moved func(e *Envelope, index int)) {
 	if now <= w.cursor {
 		return
@@ -108,9 +108,9 @@ func (w *wheel) advance(now uint32, expired func(*Envelope), moved func(e *Envel
 	}
 }
 
-// after returns a copy of the first slot that holds envelopes which expire after
-// that second, without the others in it, and the last second of the slot. The
-// copy is empty when there is nothing left.
+// after returns the last second of the first slot with envelopes that expire
+// after the given second, and a copy of the slot with only those envelopes. The
+// copy is empty when nothing is left.
 func (w *wheel) after(second uint32) (envelopes []*Envelope, last uint32) {
 	for level := range w.levels {
 		l := &w.levels[level]
@@ -139,7 +139,7 @@ func (w *wheel) lastSecond(level, slot int) uint32 {
 	return uint32(min(uint64(w.cursor)/turn*turn+uint64(slot+1)*width-1, math.MaxUint32))
 }
 
-// latest returns an envelope of the last slot in use, nil if the wheel is empty.
+// latest returns an envelope of the last slot in use, or nil if the wheel is empty.
 func (w *wheel) latest() *Envelope {
 	for level := wheelLevels - 1; level >= 0; level-- {
 		if l := &w.levels[level]; l.used != 0 {
@@ -150,7 +150,7 @@ func (w *wheel) latest() *Envelope {
 	return nil
 }
 
-// sooner tells whether a lies in an earlier slot than b.
+// sooner reports whether a lies in an earlier slot than b.
 func (w *wheel) sooner(a, b *Envelope) bool {
 	levelA, slotA := w.position(a.Expiry)
 	levelB, slotB := w.position(b.Expiry)

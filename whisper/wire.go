@@ -9,14 +9,14 @@ const (
 
 // Packet codes (EIP-627, "Packet Codes"; 123 to 125 are extensions of status-go).
 //
-// After the status exchange either side sends any other packet at any time.
-// Codes that a node does not know are ignored and the link is kept.
+// After the status exchange, either side may send any other packet at any
+// time. A node ignores codes that it does not know and keeps the link.
 const (
 	StatusPacket          = 0   // list [version, float64bits(minimum PoW), bloom 64 bytes, light node]
 	MessagesPacket        = 1   // list of envelopes
 	PoWPacket             = 2   // uint: float64bits(minimum PoW)
 	BloomPacket           = 3   // bytes, exactly BloomSize
-	SyncRequestPacket     = 123 // what a mailserver asks another one for (list)
+	SyncRequestPacket     = 123 // what one mailserver asks of another (list)
 	SyncResponsePacket    = 124 // a part of the answer (list), from a trusted peer
 	RequestCompletePacket = 125 // bytes: end of the answer to a mail request
 	RequestPacket         = 126 // one envelope for a mailserver, or a plain mail request (list)
@@ -25,7 +25,7 @@ const (
 
 // Sizes and times of EIP-627 and of the nodes in the field.
 const (
-	// EnvelopeHeaderSize is what an envelope counts for, in bytes, beside its
+	// EnvelopeHeaderSize is how many bytes an envelope counts for besides its
 	// data: 4 (expiry) + 4 (TTL) + 4 (topic) + 8 (nonce).
 	EnvelopeHeaderSize = 20
 	// MaxMessageSizeLimit is the largest Size an envelope may have, in bytes,

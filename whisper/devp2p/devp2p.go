@@ -53,8 +53,9 @@ func (l *link) WritePacket(p whisper.Packet) error {
 	return l.rw.WriteMsg(p2p.Msg{Code: p.Code, Size: p.Size, Payload: p.Payload})
 }
 
-// reason turns what ended a link into what the peer is told, where there is a
-// word for it. The rest devp2p calls a mistake of the protocol.
+// reason turns what ended a link into the disconnect reason for the peer, if
+// devp2p has one. devp2p reports everything else as an error of the
+// subprotocol.
 func reason(err error) error {
 	switch {
 	case errors.Is(err, whisper.ErrNotRunning):

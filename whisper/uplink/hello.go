@@ -13,8 +13,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// The base protocol of devp2p. The codes from baseLength on are those of the
-// protocol that both ends have: shh/6, as we offer no other.
+// The base protocol of devp2p. The codes from baseLength on belong to the
+// protocol that both ends have: shh/6, as this end offers no other.
 const (
 	helloMessage      = 0x00
 	disconnectMessage = 0x01
@@ -28,7 +28,7 @@ const (
 
 var emptyList = rlp.EmptyList // payload of ping and pong
 
-// hello is how the two ends introduce themselves.
+// hello is the message in which each end introduces itself.
 type hello struct {
 	Version    uint64
 	Name       string
@@ -58,7 +58,7 @@ func (l *Link) handshake(key *ecdsa.PrivateKey, name string) error {
 		return err
 	}
 	_, writeErr := l.rlpx.Write(helloMessage, ours)
-	theirs, err := l.readHello() // also if the write failed: perhaps it says why
+	theirs, err := l.readHello() // even if the write failed: it may say why
 	if err == nil && writeErr != nil {
 		err = broken(writeErr)
 	}
@@ -73,7 +73,7 @@ func (l *Link) handshake(key *ecdsa.PrivateKey, name string) error {
 	return nil
 }
 
-// readHello reads what the other end says first.
+// readHello reads the first message of the other end.
 func (l *Link) readHello() (hello, error) {
 	code, payload, err := l.read(handshakeTimeout)
 	switch {
@@ -100,12 +100,12 @@ func decodeHello(payload []byte) (h hello, err error) {
 	return h, nil
 }
 
-// Disconnected is the word with which the other end hung up.
+// Disconnected is the reason with which the other end hung up.
 type Disconnected uint8
 
-// Words that a caller may want to tell apart.
+// Reasons that a caller may want to distinguish.
 const (
-	TooManyPeers     Disconnected = 0x04 // it has no room; later it may
+	TooManyPeers     Disconnected = 0x04 // it has no room now, but may have later
 	AlreadyConnected Disconnected = 0x05 // there is a link with the same identity
 	Quitting         Disconnected = 0x08 // it stops
 
@@ -145,8 +145,8 @@ func encodeDisconnect(word Disconnected) []byte {
 	return b
 }
 
-// decodeDisconnect reads a list of the reason or, from some old nodes, the reason
-// alone.
+// decodeDisconnect reads a list with the reason or, from some old nodes, the bare
+// reason.
 func decodeDisconnect(payload []byte) Disconnected {
 	if content, _, err := rlp.SplitList(payload); err == nil {
 		payload = content

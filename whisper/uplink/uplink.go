@@ -1,10 +1,9 @@
 // Package uplink is one outgoing connection of a whisper.Node, for programs that
 // dial a node and serve nobody, such as apps.
 //
-// It speaks RLPx and the base protocol of devp2p, version 5, so what only a
-// server needs stays out of the program: listening, discovery, the passage
-// through routers and a database of nodes. On Android some of that does not even
-// link.
+// It speaks RLPx and version 5 of the base protocol of devp2p, so the program
+// does not contain what only a server needs: listening, discovery, NAT traversal
+// and a database of nodes. On Android some of that does not even link.
 //
 //	node, err := whisper.NewNode(whisper.Config{LightNode: true, Bloom: new(whisper.Bloom)})
 //	err = node.Start()
@@ -35,32 +34,32 @@ import (
 )
 
 const (
-	// handshakeTimeout bounds what comes before shh/6: the exchange of keys and of
+	// handshakeTimeout bounds everything before shh/6: the exchange of keys and of
 	// hellos.
 	handshakeTimeout = 10 * time.Second
-	// pingEvery is how often the other end hears from us, as in go-ethereum.
+	// pingEvery is the interval at which this end sends a ping, as in go-ethereum.
 	pingEvery = 15 * time.Second
-	// readTimeout ends a link on which nothing came; the other end pings every 15 s.
+	// readTimeout ends a link on which nothing arrives; the other end pings every 15 s.
 	readTimeout = 30 * time.Second
-	// writeTimeout ends a link that takes nothing.
+	// writeTimeout ends a link that accepts nothing.
 	writeTimeout = 20 * time.Second
-	// goodbyeTimeout bounds what is said last.
+	// goodbyeTimeout bounds the sending of the last message.
 	goodbyeTimeout = time.Second
 )
 
 var (
-	// ErrBroken says that the connection broke without a word of the other end.
+	// ErrBroken means that the connection broke without a reason from the other end.
 	ErrBroken = errors.New("the connection broke")
-	// ErrClosed says that Close was called.
+	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("the connection was closed")
-	// ErrNoWhisper says that the other end is a node without shh/6.
+	// ErrNoWhisper means that the other end is a node without shh/6.
 	ErrNoWhisper = errors.New("the node does not speak shh/6")
 
 	errNoAddress = errors.New("the enode URL has no address to dial")
 	errCode      = errors.New("a message of no protocol")
 )
 
-// Config says who is dialled.
+// Config says which server to dial, and as whom.
 type Config struct {
 	Node   *whisper.Node     // has been started
 	Server *enode.Node       // with an address, or a host name, and a TCP port
@@ -68,13 +67,13 @@ type Config struct {
 	Name   string            // what the program calls itself
 }
 
-// Link is a connection on which the handshake of shh/6 is complete. It stands
+// Link is a connection on which the handshake of shh/6 is complete. It lasts
 // until it is closed, the node stops, or it breaks; it is not dialled again.
 type Link struct {
 	server  *enode.Node
 	tcp     net.Conn
 	rlpx    *rlpx.Conn
-	writing chan struct{} // holds one while somebody writes to rlpx
+	writing chan struct{} // holds one element while somebody writes to rlpx
 
 	life context.Context // ends with the connection; its cause is why
 	end  context.CancelCauseFunc
@@ -86,7 +85,7 @@ var _ whisper.Link = (*Link)(nil)
 
 // Dial connects cfg.Node to cfg.Server and returns when the handshake of shh/6 is
 // complete. An error says what failed, but names neither the server nor its
-// address. It is a Disconnected if the server hung up with a word for it.
+// address. It is a Disconnected if the server hung up and gave a reason.
 func Dial(ctx context.Context, cfg Config) (*Link, error) {
 	if cfg.Node.Connected(cfg.Server.ID()) {
 		return nil, whisper.ErrConnected
@@ -102,7 +101,7 @@ func Dial(ctx context.Context, cfg Config) (*Link, error) {
 	return connect(ctx, tcp, cfg)
 }
 
-// connect makes a connection a link. It owns tcp.
+// connect turns a connection into a link. It owns tcp.
 func connect(ctx context.Context, tcp net.Conn, cfg Config) (*Link, error) {
 	key := cfg.Key
 	if key == nil {
@@ -128,7 +127,7 @@ func connect(ctx context.Context, tcp net.Conn, cfg Config) (*Link, error) {
 	return l, nil
 }
 
-// address is where to dial a node.
+// address returns the address to dial for a node.
 func address(node *enode.Node) (string, error) {
 	if host := node.Hostname(); host != "" && node.TCP() != 0 {
 		return net.JoinHostPort(host, strconv.Itoa(node.TCP())), nil
@@ -140,7 +139,7 @@ func address(node *enode.Node) (string, error) {
 	return endpoint.String(), nil
 }
 
-// orCause is why ctx ended, or err while it has not.
+// orCause returns why ctx ended, or err if it has not ended.
 func orCause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -148,7 +147,7 @@ func orCause(ctx context.Context, err error) error {
 	return err
 }
 
-// bare is an error of the network without addresses and names of system calls.
+// bare returns a network error without addresses and names of system calls.
 func bare(err error) error {
 	if op := new(net.OpError); errors.As(err, &op) {
 		err = op.Err
@@ -162,10 +161,10 @@ func bare(err error) error {
 	return err
 }
 
-// broken is what an error of the connection means.
+// broken wraps an error of the connection in ErrBroken.
 func broken(err error) error { return fmt.Errorf("%w: %w", ErrBroken, bare(err)) }
 
-// run has the node speak on the link until it ends.
+// run lets the node speak on the link until it ends.
 func (l *Link) run(node *whisper.Node) {
 	defer close(l.over)
 	var pinging sync.WaitGroup
@@ -225,7 +224,7 @@ func (l *Link) RemoteAddr() net.Addr { return l.tcp.RemoteAddr() }
 // Inbound implements whisper.Link.
 func (l *Link) Inbound() bool { return false }
 
-// ReadPacket implements whisper.Link. It answers what devp2p itself asks.
+// ReadPacket implements whisper.Link. It answers pings and other messages of devp2p itself.
 func (l *Link) ReadPacket() (whisper.Packet, error) {
 	for {
 		code, payload, err := l.read(readTimeout)
@@ -271,7 +270,7 @@ func (l *Link) read(within time.Duration) (code uint64, payload []byte, err erro
 func (l *Link) write(code uint64, payload []byte) error {
 	l.writing <- struct{}{}
 	l.tcp.SetWriteDeadline(time.Now().Add(writeTimeout))
-	err := l.life.Err() // looked at behind the deadline: Disconnect sets them the other way round
+	err := l.life.Err() // checked after the deadline is set: Disconnect sets them in the opposite order
 	if err == nil {
 		_, err = l.rlpx.Write(code, payload)
 	}
@@ -283,7 +282,7 @@ func (l *Link) write(code uint64, payload []byte) error {
 	return nil
 }
 
-// Disconnect implements whisper.Link. The first reason counts.
+// Disconnect implements whisper.Link. Only the first reason counts.
 func (l *Link) Disconnect(reason error) {
 	l.once.Do(func() {
 		l.end(reason)
@@ -292,8 +291,9 @@ func (l *Link) Disconnect(reason error) {
 	})
 }
 
-// sayGoodbye tells the other end why, unless that has hung up itself. Who is
-// writing, perhaps to a peer that takes nothing, has until then to end.
+// sayGoodbye tells the other end why, unless that end has hung up itself. A
+// write under way, perhaps to a peer that accepts nothing, must end by the
+// deadline.
 func (l *Link) sayGoodbye(reason error) {
 	word := subprotocolError
 	switch {
