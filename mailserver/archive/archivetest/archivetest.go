@@ -1,4 +1,4 @@
-// Package archivetest is what every archive of envelopes must do, as a test suite:
+// Package archivetest is a test suite for what every archive of envelopes must do:
 //
 //	func TestArchive(t *testing.T) {
 //		archivetest.Exercise(t, func(t *testing.T) func() (node.Archive, error) {
@@ -9,8 +9,8 @@
 //
 // The suite keeps everything, so an archive under test must have no retention that a
 // test's envelopes could outlive. What a power cut, a full disk or damage leaves, and
-// what retention drops, is for each archive's own tests to say. It is imported only
-// by tests.
+// what retention drops, is left to each archive's own tests. Only tests import this
+// package.
 package archivetest
 
 import (
@@ -36,8 +36,8 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// Exercise runs the suite. place is called once a test: it returns a function that
-// opens an archive of that test's own, which is empty at first and is opened again
+// Exercise runs the suite. place is called once per test. It returns a function
+// that opens the test's own archive, which is empty at first and is opened again
 // after it was closed.
 func Exercise(t *testing.T, place func(t *testing.T) func() (node.Archive, error)) {
 	for name, test := range map[string]func(t *testing.T, open opener){
@@ -69,7 +69,7 @@ func (open opener) must(t *testing.T) node.Archive {
 	return a
 }
 
-// with opens the archive, to be closed when the test ends.
+// with opens the archive, and closes it when the test ends.
 func (open opener) with(t *testing.T) node.Archive {
 	t.Helper()
 	a := open.must(t)
@@ -77,7 +77,7 @@ func (open opener) with(t *testing.T) node.Archive {
 	return a
 }
 
-// envelope makes one whose data are size bytes, at least 8, that are unique for n.
+// envelope makes an envelope with size bytes of data, at least 8, that are unique for n.
 func envelope(n uint64, topic whisper.Topic, sent uint32, size int) *whisper.Envelope {
 	const ttl = 50
 	data := make([]byte, size)
@@ -93,11 +93,12 @@ func envelope(n uint64, topic whisper.Topic, sent uint32, size int) *whisper.Env
 	return e
 }
 
-// unexpired is when envelopes were sent that are alive for as long as a test may take,
-// in Unix seconds: of those that have expired an archive may take another copy.
+// unexpired is the sent time, in Unix seconds, of envelopes that stay alive for as
+// long as a test may take. An archive may take another copy of an envelope that has
+// expired.
 const unexpired = 4_000_000_000
 
-// numbered makes the n-th of many envelopes, which is the same each time.
+// numbered makes the n-th of many envelopes, the same each time.
 func numbered(n int) *whisper.Envelope {
 	return envelope(uint64(n), topicOf(n%7), unexpired, 64)
 }
@@ -114,7 +115,7 @@ func topicOf(n int) (t whisper.Topic) {
 	return t
 }
 
-// put archives envs and waits. done must be called once.
+// put archives envs and waits. done must be called only once.
 func put(ctx context.Context, a node.Archive, envs ...*whisper.Envelope) error {
 	done := make(chan error, 2)
 	a.Archive(ctx, envs, func(err error) { done <- err })
@@ -171,8 +172,9 @@ func empty(t *testing.T, open opener) {
 	require.Zero(t, a.Last())
 }
 
-// Many archive at one time, single envelopes and several, across a close: the
-// sequences are 1, 2, 3 …, and each submission's are in its order.
+// Many goroutines archive at the same time, one envelope or several, across a
+// close. The sequences must be 1, 2, 3 …, and those of each submission in its
+// order.
 func numberedWithoutGaps(t *testing.T, open opener) {
 	const writers, rounds = 6, 20
 	total := 0
@@ -217,8 +219,8 @@ func numberedWithoutGaps(t *testing.T, open opener) {
 	}
 }
 
-// Whoever was told that an envelope is archived finds it at once, in every way, and
-// after a close.
+// Whoever was told that an envelope is archived finds it at once, by every kind of
+// read, and after a close.
 func archivedIsReadable(t *testing.T, open opener) {
 	a := open.must(t)
 	const writers, each = 4, 50
@@ -249,7 +251,7 @@ func archivedIsReadable(t *testing.T, open opener) {
 	}
 }
 
-// readable says in which way an archived envelope is not found.
+// readable says by which kind of read an archived envelope is not found.
 func readable(a node.Archive, e *whisper.Envelope) error {
 	found, missing, err := a.ByHash(context.Background(), []common.Hash{e.Hash()})
 	if err != nil || len(found) != 1 || len(missing) != 0 || found[0].Hash != e.Hash() {
@@ -280,8 +282,8 @@ func readable(a node.Archive, e *whisper.Envelope) error {
 	return nil
 }
 
-// An envelope that comes again is not stored again, and whoever brings it is told
-// that it is archived.
+// An envelope that comes again is not stored again, and its sender is told that
+// it is archived.
 func storedOnce(t *testing.T, open opener) {
 	a := open.must(t)
 	e := numbered(1)
@@ -298,7 +300,7 @@ func storedOnce(t *testing.T, open opener) {
 	require.Equal(t, hashesOf(numberedFrom(1, 3)), hashes(all(t, a)))
 }
 
-// What was not archived may be offered again, until it is: in the end each envelope
+// What was not archived may be offered again until it is. In the end each envelope
 // is there once.
 func offeredAgain(t *testing.T, open opener) {
 	a := open.must(t)
@@ -329,8 +331,8 @@ func offeredAgain(t *testing.T, open opener) {
 	require.EqualValues(t, n+1, a.Last())
 }
 
-// A record has every byte of the envelope, whatever its size, and the time when it
-// came.
+// A record has every byte of the envelope, whatever its size, and the time of its
+// receipt.
 func asItWas(t *testing.T, open opener) {
 	a := open.must(t)
 	var envs []*whisper.Envelope
@@ -367,7 +369,7 @@ func asItWas(t *testing.T, open opener) {
 	require.NoError(t, a.Close())
 }
 
-// collect follows from after until it has n records.
+// collect follows the log from after on until it has n records.
 func collect(t *testing.T, a node.Archive, after uint64, n int) (records []archive.Record) {
 	t.Helper()
 	enough := errors.New("enough")
@@ -383,8 +385,8 @@ func collect(t *testing.T, a node.Archive, after uint64, n int) (records []archi
 	return records
 }
 
-// Followers that begin anywhere, while others archive, are given every record above
-// their cursor once and in order.
+// Followers that begin anywhere, while others archive, get every record above their
+// cursor once and in order.
 func follow(t *testing.T, open opener) {
 	a := open.with(t)
 	const begun, total = 100, 400
@@ -462,7 +464,7 @@ func followEnds(t *testing.T, open opener) {
 	require.ErrorIs(t, <-ended, archive.ErrClosed)
 }
 
-// A follower that keeps its cursor is given everything once, however often the
+// A follower that keeps its cursor gets everything once, however often the
 // archive is closed in between.
 func followAcrossReopen(t *testing.T, open opener) {
 	var cursor uint64
@@ -500,7 +502,7 @@ func followAcrossReopen(t *testing.T, open opener) {
 	require.Len(t, given, n)
 }
 
-// queries compares every kind of query with a walk over a plain list.
+// queries compares every kind of query with a scan of a plain list.
 func queries(t *testing.T, open opener) {
 	a := open.must(t)
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -568,7 +570,7 @@ func queries(t *testing.T, open opener) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// checkPage holds a page against the bounds of its query.
+// checkPage checks a page against the bounds of its query.
 func checkPage(t *rapid.T, q archive.Query, page archive.Page) {
 	if q.MaxRows > 0 {
 		require.LessOrEqual(t, len(page.Records), q.MaxRows)
@@ -580,7 +582,7 @@ func checkPage(t *rapid.T, q archive.Query, page archive.Page) {
 	require.True(t, q.MaxBytes == 0 || len(page.Records) <= 1 || size <= q.MaxBytes, "%d records of %d bytes", len(page.Records), size)
 }
 
-// matching is what a query asks for, without bounds.
+// matching returns what a query asks for, without its bounds.
 func matching(list []archive.Record, q archive.Query) []common.Hash {
 	out := []common.Hash{}
 	for _, r := range list {
@@ -595,7 +597,7 @@ func matching(list []archive.Record, q archive.Query) []common.Hash {
 	return out
 }
 
-// Found and missing are in the order in which they were asked for.
+// Found and missing are in the order of the request.
 func byHash(t *testing.T, open opener) {
 	a := open.with(t)
 	envs := numberedFrom(0, 100)
@@ -618,7 +620,7 @@ func byHash(t *testing.T, open opener) {
 	require.False(t, ok)
 }
 
-// The identity of a log is the same for as long as it goes on, and no other log has it.
+// The identity of a log stays the same as long as the log continues, and no other log has it.
 func identity(t *testing.T, open, another opener) {
 	a := open.must(t)
 	id := a.ID()
@@ -634,7 +636,7 @@ func closed(t *testing.T, open opener) {
 	a := open.must(t)
 	envs := numberedFrom(0, 3)
 	require.NoError(t, put(t.Context(), a, envs...))
-	// What was offered before the close is archived by it, or its owner is told.
+	// What was offered before the close is archived by it, or its sender gets an error.
 	late := numberedFrom(3, 20)
 	told := make(chan error, len(late))
 	for _, e := range late {
@@ -657,8 +659,8 @@ func closed(t *testing.T, open opener) {
 	require.Len(t, all(t, open.with(t)), want)
 }
 
-// OneAtATime is for archives that one process at a time has open: the second is told
-// durable.ErrLocked. place is as for Exercise.
+// OneAtATime is for archives that only one process at a time may open: the second
+// one gets durable.ErrLocked. place is as for Exercise.
 func OneAtATime(t *testing.T, place func(t *testing.T) func() (node.Archive, error)) {
 	var open opener = place(t)
 	a := open.must(t)

@@ -15,14 +15,14 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// Place is where an archive of a test may lie, which is empty at first: it is built as a copy, opened, and read.
+// Place is a place for a test's archive, empty at first. The archive is built there as a copy, opened, and read.
 type Place struct {
 	Build func(archive.Origin) (archive.Copy, error)
 	Open  func() (node.Archive, error)
 	Read  func() (archive.Source, error)
 }
 
-// Copies is the suite of what a copy of an archive must do: see archive.Copy. Parts of the log are to be of a minute.
+// Copies is the suite for what a copy of an archive must do: see archive.Copy. Parts of the log must cover a minute each.
 func Copies(t *testing.T, place func(t *testing.T) Place) {
 	for name, test := range map[string]func(t *testing.T, p Place){
 		"GoesOn":       goesOn,
@@ -36,8 +36,8 @@ func Copies(t *testing.T, place func(t *testing.T) Place) {
 	}
 }
 
-// copied are records behind sequence 41: over several minutes, with sequences that no envelope has, and one envelope that
-// came again after it had expired.
+// copied returns records after sequence 41: over several minutes, with sequences that no envelope has, and with one
+// envelope that came again after it had expired.
 func copied() (list []archive.Record) {
 	at := time.Now().Add(-time.Hour).Truncate(time.Millisecond)
 	seq := uint64(41)
@@ -72,7 +72,7 @@ func build(t *testing.T, p Place, records []archive.Record, last uint64) {
 	c.Abort()
 }
 
-// goesOn: whoever has a sequence, a hash or the identity of the log asks the copy with it, and is answered as before.
+// goesOn: whoever has a sequence, a hash or the identity of the log gets the same answers from the copy as before.
 func goesOn(t *testing.T, p Place) {
 	records := copied()
 	end := records[len(records)-1].Seq + 100 // of which nothing is left
@@ -109,7 +109,7 @@ func goesOn(t *testing.T, p Place) {
 		lost, sure := a.Lost(records[248].Seq, records[250].Seq)
 		require.EqualValues(t, 1, lost, "one envelope, and the sequences that nobody had")
 		require.True(t, sure)
-		// What is archived next has the next sequence, and what is there already has none.
+		// What is archived next gets the next sequence, and what is already there gets none.
 		require.NoError(t, put(t.Context(), a, records[len(records)-2].Envelope, numbered(1000+int(end))))
 		end++
 		hash, ok := a.HashAt(end)
@@ -124,7 +124,7 @@ func goesOn(t *testing.T, p Place) {
 	}
 }
 
-// behind are the records whose sequences are above one.
+// behind returns the records whose sequences are above after.
 func behind(records []archive.Record, after uint64) (list []archive.Record) {
 	for _, r := range records {
 		if r.Seq > after {
@@ -134,7 +134,7 @@ func behind(records []archive.Record, after uint64) (list []archive.Record) {
 	return list
 }
 
-// followed is what a follower is given up to the end of the records that there are.
+// followed returns what a follower gets up to the last existing record.
 func followed(t *testing.T, a node.Archive, after, end uint64) (list []archive.Record) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -150,7 +150,7 @@ func followed(t *testing.T, a node.Archive, after, end uint64) (list []archive.R
 	return list
 }
 
-// nothingKept: retention has dropped all that there was, and the sequences go on.
+// nothingKept: retention has dropped everything, and the sequences continue.
 func nothingKept(t *testing.T, p Place) {
 	build(t, p, nil, 41)
 	a, err := p.Open()
@@ -178,7 +178,7 @@ func nothingAtAll(t *testing.T, p Place) {
 	require.NoError(t, a.Close())
 }
 
-// interrupted: a copy that was given up goes on where it was, however often.
+// interrupted: a copy that was aborted continues where it was, however often.
 func interrupted(t *testing.T, p Place) {
 	records := copied()
 	end := records[len(records)-1].Seq
@@ -203,7 +203,7 @@ func interrupted(t *testing.T, p Place) {
 		break
 	}
 	require.Equal(t, records, read(t, p, 41))
-	// It is whole, and to be continued all the same: the end may not have been noted by whoever made it.
+	// It is complete, but must be able to continue: its maker may not have noted the end.
 	from := origin
 	from.Continue = true
 	c, err := p.Build(from)
@@ -219,7 +219,7 @@ func interrupted(t *testing.T, p Place) {
 	require.NoError(t, a.Close())
 }
 
-// refused: nothing is built over an archive, and records have an order.
+// refused: nothing is built over an archive, and records must be in order.
 func refused(t *testing.T, p Place) {
 	records := copied()
 	c, err := p.Build(origin)
@@ -249,7 +249,7 @@ func read(t *testing.T, p Place, after uint64) (list []archive.Record) {
 	return list
 }
 
-// readAsItIs: a source is read from anywhere, ends when it is told to, and a copy of it is the same.
+// readAsItIs: a source can be read from anywhere, ends when told to, and a copy of it is the same.
 func readAsItIs(t *testing.T, p, other Place) {
 	a, err := p.Open()
 	require.NoError(t, err)
