@@ -8,7 +8,7 @@ import (
 
 const namespace, subsystem = "whisperpush", "mailserver"
 
-// Metrics are those that every engine has, by the same names.
+// Metrics are the metrics that every engine has, under the same names.
 type Metrics struct {
 	Archived      prometheus.Counter
 	Bytes         prometheus.Counter
@@ -24,11 +24,11 @@ type Metrics struct {
 	all        []prometheus.Collector
 }
 
-// Texts are the help texts of what engines count a little differently.
+// Texts are the help texts for what engines count in slightly different ways.
 type Texts struct{ Archived, Bytes, DiskBytes, Commit string }
 
-// NewMetrics makes the metrics of an archive whose newest sequence last tells. An engine
-// adds its own, and then calls Register.
+// NewMetrics makes the metrics of an archive; last returns its newest sequence. An
+// engine adds its own metrics and then calls Register.
 func NewMetrics(t Texts, last func() uint64) *Metrics {
 	m := &Metrics{}
 	m.Archived = m.Counter("archived_envelopes_total", t.Archived)
@@ -52,14 +52,14 @@ func NewMetrics(t Texts, last func() uint64) *Metrics {
 	return m
 }
 
-// Counter adds a counter of an engine's own.
+// Counter adds a counter for the engine.
 func (m *Metrics) Counter(name, help string) prometheus.Counter {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
 	m.all = append(m.all, c)
 	return c
 }
 
-// Histogram adds a histogram of seconds of an engine's own.
+// Histogram adds a histogram of seconds for the engine.
 func (m *Metrics) Histogram(name, help string) prometheus.Histogram {
 	h := prometheus.NewHistogram(histogram(name, help))
 	m.all = append(m.all, h)
@@ -73,7 +73,7 @@ func histogram(name, help string) prometheus.HistogramOpts {
 	}
 }
 
-// Register registers all of them, or none and returns why. r may be nil.
+// Register registers all metrics, or none and returns the reason. r may be nil.
 func (m *Metrics) Register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
@@ -90,7 +90,8 @@ func (m *Metrics) Register(r prometheus.Registerer) error {
 	return nil
 }
 
-// Unregister takes the metrics out of the registry, for an archive opened again.
+// Unregister removes the metrics from the registry, so that an archive can be opened
+// again.
 func (m *Metrics) Unregister() {
 	if m.registerer == nil {
 		return

@@ -1,5 +1,5 @@
-// Package engine has what the engines of an archive do in the same way, whatever they
-// keep envelopes in: the queue in front of the writer, how much time a partition covers,
+// Package engine has what all engines of an archive do in the same way, whatever they
+// keep envelopes in: the queue in front of the writer, the time that a partition covers,
 // and the metrics. It knows neither disk nor database.
 package engine
 
@@ -16,10 +16,10 @@ import (
 // envelopeOverhead is what an envelope weighs in the queue besides its bytes.
 const envelopeOverhead = 256
 
-// Submission is one call of an archive's Archive that waits.
+// Submission is one waiting call of an archive's Archive.
 type Submission struct {
 	Envelopes []*whisper.Envelope
-	Weight    int64 // bytes of the queue, which End gives back
+	Weight    int64 // bytes of the queue, which End frees
 	Done      func(error)
 }
 
@@ -27,15 +27,15 @@ type Submission struct {
 type Queue struct {
 	bytes  int64
 	room   *semaphore.Weighted
-	closed error         // what is told to submissions after Stop
-	wake   chan struct{} // holds one: there may be something to take, or it stops
+	closed error         // the error for submissions after Stop
+	wake   chan struct{} // holds one element: there may be something to take, or the queue stops
 
 	mu       sync.Mutex // guards the following fields
 	waiting  []Submission
 	stopping bool
 }
 
-// NewQueue returns a queue for as many bytes. What comes after Stop is told closed.
+// NewQueue returns a queue for that many bytes. Submissions after Stop end with closed.
 func NewQueue(bytes int64, closed error) *Queue {
 	return &Queue{bytes: bytes, room: semaphore.NewWeighted(bytes), closed: closed, wake: make(chan struct{}, 1)}
 }
@@ -58,8 +58,8 @@ func (q *Queue) Offer(ctx context.Context, envs []*whisper.Envelope, done func(e
 	}
 }
 
-// Nudge has the writer take something that holds no envelope, so that it does what is
-// due between two groups.
+// Nudge gives the writer an empty submission, so that it does what is due between two
+// groups.
 func (q *Queue) Nudge() { q.put(Submission{Done: func(error) {}}) }
 
 // put hands s to the writer, unless the queue was stopped.
@@ -74,8 +74,8 @@ func (q *Queue) put(s Submission) bool {
 	return true
 }
 
-// Take takes the submissions from the front on that fits, which is asked in order, does
-// not refuse; nil takes all. stopping says that no more will come than there are.
+// Take takes submissions from the front, in order, until fits refuses one; a nil fits
+// takes all. stopping says that no more will come.
 func (q *Queue) Take(fits func(Submission) bool) (taken []Submission, stopping bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,7 +94,7 @@ func (q *Queue) Take(fits func(Submission) bool) (taken []Submission, stopping b
 // Wake receives when there may be something to take, or the queue was stopped.
 func (q *Queue) Wake() <-chan struct{} { return q.wake }
 
-// Stop refuses what comes from now on. It reports whether it was stopped before.
+// Stop refuses submissions from now on. It reports whether the queue was stopped before.
 func (q *Queue) Stop() (before bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,7 +103,7 @@ func (q *Queue) Stop() (before bool) {
 	return before
 }
 
-// End tells submissions that were taken what became of them, and gives their room back.
+// End tells taken submissions their result, and frees their room.
 func (q *Queue) End(submissions []Submission, err error) {
 	weight := int64(0)
 	for _, s := range submissions {

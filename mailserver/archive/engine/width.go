@@ -3,7 +3,7 @@ package engine
 import "time"
 
 const (
-	// partitions is into how many the retention time is divided.
+	// partitions is the number of parts that the retention time is divided into.
 	partitions = 32
 	// A partition covers at least minWidth and at most maxWidth.
 	minWidth = time.Minute
