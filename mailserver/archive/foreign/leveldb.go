@@ -1,5 +1,5 @@
-// Package foreign reads the archives of other mailservers, and writes one that they read: the LevelDB database of
-// go-ethereum's (v1.9.20 and before) and of status-go's, in both forms of its keys.
+// Package foreign reads the archives of other mailservers, and writes one that they can read: the LevelDB
+// databases of go-ethereum (v1.9.20 and before) and of status-go, with both forms of its keys.
 //
 //	sent time(4, big-endian) hash(32)            value: the envelope's RLP
 //	sent time(4, big-endian) hash(32) topic(4)   the same
@@ -28,11 +28,11 @@ const (
 	longKey  = shortKey + whisper.TopicSize
 )
 
-// ErrNotArchive means that a directory has no database, or one of something else.
+// ErrNotArchive means that a directory has no database, or the database of something else.
 var ErrNotArchive = errors.New("no archive of a mailserver")
 
-// Check tells whether an envelope is that of its key: its hash, the time when it was sent, and the topic if the key has
-// one. The error says what differs.
+// Check returns an error unless an envelope fits its key: its hash, its sent time, and its topic if the key has one.
+// The error says what differs.
 func Check(key, raw []byte) error {
 	if len(key) != shortKey && len(key) != longKey {
 		return fmt.Errorf("a key of %d bytes, not %d or %d", len(key), shortKey, longKey)
@@ -54,7 +54,7 @@ func Check(key, raw []byte) error {
 }
 
 // ReadLevelDB calls each with every entry of the database in dir whose key is above after, which may be nil, in order. The
-// slices are good during the call. The mailserver must not run. Nothing is written to the database.
+// slices are valid during the call only. The mailserver must not be running. Nothing is written to the database.
 func ReadLevelDB(ctx context.Context, dir string, after []byte, each func(key, raw []byte) error) (err error) {
 	if _, err := os.Stat(filepath.Join(dir, "CURRENT")); err != nil {
 		return fmt.Errorf("%w: there is no LevelDB database in %s", ErrNotArchive, dir)
@@ -84,7 +84,7 @@ func ReadLevelDB(ctx context.Context, dir string, after []byte, each func(key, r
 	return it.Release()
 }
 
-// LevelDB is an archive that go-ethereum's mailserver opens. Close it.
+// LevelDB is an archive that go-ethereum's mailserver can open. It must be closed.
 type LevelDB struct {
 	dir   string
 	db    *durable.DB
@@ -95,7 +95,7 @@ type LevelDB struct {
 // writeBatch is how many bytes are written at a time.
 const writeBatch = 1 << 20
 
-// CreateLevelDB begins an archive in dir, where there is nothing.
+// CreateLevelDB begins an archive in dir, which must be empty or missing.
 func CreateLevelDB(dir string) (*LevelDB, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +111,7 @@ func CreateLevelDB(dir string) (*LevelDB, error) {
 	return &LevelDB{dir: dir, db: db}, nil
 }
 
-// Put adds an envelope, by go-ethereum's form of key.
+// Put adds an envelope, under go-ethereum's form of key.
 func (l *LevelDB) Put(env *whisper.Envelope) error {
 	key := binary.BigEndian.AppendUint32(make([]byte, 0, shortKey), env.Sent())
 	hash := env.Hash()
