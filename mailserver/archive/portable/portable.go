@@ -1,13 +1,14 @@
-// Package portable is archived envelopes as a stream of bytes, for a file, a pipe or another computer: what
-// `wnode archive export` writes and a backup holds.
+// Package portable encodes archived envelopes as a stream of bytes, for a file, a pipe or another computer:
+// what `wnode archive export` writes and a backup holds.
 //
 //	"wparch1\n"
 //	'r' length(uvarint) sequence(8) received(8) RLP of the envelope
 //	…
 //	'z' count(8) SHA-256 of all before it(32)
 //
-// Numbers are big-endian, received is in Unix milliseconds, length is that of what follows it. A stream that was cut off,
-// changed in any bit, or that goes on behind its end is told, and nothing of it is to be used before its end was read.
+// Numbers are big-endian, received is in Unix milliseconds, and length is the length of what follows it. The reader
+// detects a stream that was cut off, changed in any bit, or continues after its end. Nothing of a stream may be used
+// before its end was read.
 package portable
 
 import (
@@ -27,7 +28,7 @@ import (
 
 const (
 	magic = "wparch1\n"
-	// maxRecord bounds a record: the largest envelope of shh/6, and what is around it.
+	// maxRecord bounds a record: the largest envelope of shh/6 and what surrounds it.
 	maxRecord = 10<<20 + 1<<10
 
 	kindRecord = 'r'
@@ -35,12 +36,12 @@ const (
 	header     = 8 + 8
 )
 
-// ErrDamaged means that a stream is not as it was written, or not whole.
+// ErrDamaged means that a stream is not as it was written, or is incomplete.
 var ErrDamaged = errors.New("the stream of envelopes is damaged or was cut off")
 
 // Writer writes a stream.
 type Writer struct {
-	w     io.Writer // and sum
+	w     io.Writer // writes to plain and to sum
 	plain io.Writer
 	sum   hash.Hash
 	count uint64
@@ -55,7 +56,7 @@ func NewWriter(w io.Writer) (*Writer, error) {
 	return p, err
 }
 
-// Write adds a record, of which sequence, time of receipt and envelope are kept.
+// Write adds a record. Its sequence, time of receipt and envelope are kept.
 func (p *Writer) Write(r archive.Record) error {
 	raw := r.Envelope.Raw()
 	p.buf = append(p.buf[:0], kindRecord)
@@ -68,7 +69,7 @@ func (p *Writer) Write(r archive.Record) error {
 	return err
 }
 
-// Close ends the stream, and not what it was written to.
+// Close ends the stream. It does not close the underlying writer.
 func (p *Writer) Close() error {
 	if _, err := p.w.Write(binary.BigEndian.AppendUint64([]byte{kindEnd}, p.count)); err != nil {
 		return err
@@ -96,7 +97,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return p, nil
 }
 
-// Next returns the next record, and io.EOF when there are no more and all before was as it was written.
+// Next returns the next record, or io.EOF when there are no more and everything before was as it was written.
 func (p *Reader) Next() (archive.Record, error) {
 	if p.done {
 		return archive.Record{}, io.EOF
@@ -137,7 +138,7 @@ func (p *Reader) record() (r archive.Record, err error) {
 	}, nil
 }
 
-// summed reads bytes into the sum.
+// summed reads bytes and adds them to the sum.
 type summed struct{ *Reader }
 
 func (s summed) ReadByte() (byte, error) {
@@ -148,7 +149,7 @@ func (s summed) ReadByte() (byte, error) {
 	return b, err
 }
 
-// end checks what is behind the records.
+// end checks what follows the records.
 func (p *Reader) end() error {
 	var tail [8 + sha256.Size]byte
 	if _, err := io.ReadFull(p.r, tail[:]); err != nil {
