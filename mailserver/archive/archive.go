@@ -33,15 +33,16 @@ var (
 // Options of Open. The zero value is usable.
 type Options struct {
 	// Retention is how long envelopes are kept after they were received; 0 means
-	// DefaultRetention, negative for ever. They are dropped by partitions of a 32nd
-	// of it, and never before they expire (but see expiryHold).
+	// DefaultRetention, and a negative value means forever. They are dropped in
+	// partitions of a 32nd of it (at least a minute, at most a day), and not before they
+	// expire (but see expiryHold).
 	Retention time.Duration
 	// MaxBytes bounds the disk space, checked as data is written; 0 means no limit.
-	// Above it the oldest expired partitions go before their retention ends, and if
-	// there are none envelopes are refused with ErrFull.
+	// Above it the oldest expired partitions are dropped before their retention
+	// ends. If there are none, envelopes are refused with ErrFull.
 	MaxBytes int64
-	// QueueBytes bounds the envelopes that wait to be written; Archive blocks while
-	// they are more. 0 means DefaultQueueBytes.
+	// QueueBytes bounds the envelopes that wait to be written. Archive blocks while
+	// there are more. 0 means DefaultQueueBytes.
 	QueueBytes int64
 	// Logger and Registerer may be nil.
 	Logger     *slog.Logger
@@ -73,15 +74,15 @@ type Archive struct {
 	full   atomic.Bool   // MaxBytes is reached
 	keep   atomic.Pointer[bounds]
 
-	// kick holds one: look at retention and size now.
+	// kick holds one element: check retention and size now.
 	kick chan struct{}
-	// prune is for the keeper.
+	// prune passes calls of Prune to the keeper.
 	prune chan pruning
 
-	// w is the writer goroutine's own.
+	// w belongs to the writer goroutine.
 	w writerState
 
-	mu       sync.RWMutex // guards the following fields and partition.state
+	mu       sync.RWMutex // guards the following fields, and some of each partition
 	parts    []*partition // ascending; the last one is written to
 	run      *memoryRun   // the end of the last partition
 	frozen   *memoryRun   // being written as a run, or nil
@@ -89,13 +90,13 @@ type Archive struct {
 	closed   bool
 	damage   []Damage
 	aside    []string      // directories that wait for Recover
-	flushMe  chan struct{} // holds one: frozen or unsealed was set
+	flushMe  chan struct{} // holds one element: frozen or unsealed was set
 }
 
-// Open opens the archive in dir, creating it if it does not exist. A
-// damaged partition is set aside, reported by Damage, logged and counted; the
-// archive then goes on with the others, and its sequences are not given again.
-// The error is durable.ErrLocked when another process has the archive open.
+// Open opens the archive in dir, creating it if it does not exist. A damaged
+// partition is set aside, reported by Damage, logged and counted. The archive
+// then continues with the others and does not give their sequences again. The
+// error is durable.ErrLocked when another process has the archive open.
 func Open(dir string, o Options) (*Archive, error) {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
@@ -148,8 +149,8 @@ func Open(dir string, o Options) (*Archive, error) {
 }
 
 // Archive stores envs and calls done exactly once, from any goroutine: with nil
-// after all of them are on disk and can be read, or with the error if any is not.
-// An envelope that is archived already is not stored again. Archive blocks while
+// after all of them are on disk and can be read, or with an error if any is not.
+// An envelope that is already archived is not stored again. Archive blocks while
 // the queue is full; done must not block.
 func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
 	a.queue.Offer(ctx, envs, done)
@@ -162,13 +163,13 @@ func (a *Archive) First() uint64 {
 	return a.parts[0].first
 }
 
-// Last returns the newest sequence that was given to an envelope that is on disk,
-// 0 if there never was one.
+// Last returns the newest sequence that was given to an envelope on disk, or 0 if
+// there never was one.
 func (a *Archive) Last() uint64 { return a.last.Load() }
 
-// Close writes what is queued, stops the goroutines and closes the files. Calls
-// of Archive that come later fail with ErrClosed, and so do reads. It may
-// be called twice.
+// Close writes what is queued, stops the goroutines and closes the files. Later
+// calls of Archive fail with ErrClosed, and so do reads. It may be called
+// twice.
 func (a *Archive) Close() error {
 	if a.queue.Stop() {
 		a.wg.Wait()
@@ -199,6 +200,6 @@ func (a *Archive) closePartitions() (err error) {
 	return err
 }
 
-// now is the wall clock at Open moved on by the time since: retention does
-// not believe a clock that jumps.
+// now is the wall clock at Open plus the time since then, so that a clock
+// that jumps does not affect retention.
 func (a *Archive) now() time.Time { return a.opened.Add(time.Since(a.opened)) }

@@ -12,21 +12,21 @@ import (
 	"whisperpush/whisper"
 )
 
-// ErrOrder says that a record's sequence is not above that of the record before it.
+// ErrOrder means that a record's sequence is not above that of the record before it.
 var ErrOrder = errors.New("archive: records out of order")
 
-// Builder writes an archive anew from the records of another, with their sequences and times: a copy that can be opened
-// in its place. The log has an identity of its own, as what is archived in the copy has sequences that the other one
-// may give to something else. Nothing of it counts before Close has returned nil.
+// Builder writes a new archive from the records of another, with their sequences and times: a copy that can be opened
+// in its place. Its log gets a new identity, because the other archive may give the sequences of what is archived in
+// the copy to something else. The archive is valid only once Close has returned nil.
 type Builder struct {
 	a    *Archive // as far as it opens partitions
 	part *partition
 	run  *memoryRun
 	prev uint64 // last sequence of the run before run, 0 if there is none
-	from bool   // the first record is not the beginning of the log: what lies between last and it is a gap
+	from bool   // the log began before the first record: sequences between last and it are a gap
 
 	last     uint64 // sequence
-	first    uint64 // of the block that is being filled
+	first    uint64 // first sequence of the block that is being filled
 	received time.Time
 	envs     []*whisper.Envelope
 	size     int // bytes of envs
@@ -37,7 +37,7 @@ type Builder struct {
 // buildBatch is how many bytes are written at a time.
 const buildBatch = 4 << 20
 
-// Build begins an archive in dir, where there may be nothing yet. Of the options it takes Retention, for the width of
+// Build begins an archive in dir, which must be empty or missing. Of the options it uses Retention, for the width of
 // partitions, and Logger.
 func Build(dir string, o Options) (*Builder, error) {
 	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
@@ -46,9 +46,9 @@ func Build(dir string, o Options) (*Builder, error) {
 	return newBuilder(dir, o)
 }
 
-// Rebuild begins an archive in dir, where there may be nothing yet, that goes on where another one ends which is given up:
-// it has that one's identity, and its sequences follow origin.After. With origin.Continue it goes on with what an earlier
-// Rebuild of the same origin has left there, whatever ended it: Last says from where.
+// Rebuild begins an archive in dir, which must be empty or missing. The archive continues another one that is given up: it
+// has that one's identity, and its sequences follow origin.After. With origin.Continue, Rebuild continues what an earlier
+// Rebuild of the same origin has left in dir, whatever ended it; Last says from where.
 func Rebuild(dir string, o Options, origin Origin) (_ *Builder, err error) {
 	var b *Builder
 	if origin.Continue {
@@ -85,7 +85,7 @@ func newBuilder(dir string, o Options) (*Builder, error) {
 	return &Builder{a: a}, nil
 }
 
-// resume takes up the partitions that are there. The newest may not be whole, and is made again.
+// resume reads the partitions that exist. The newest may be incomplete, so it is removed and made again.
 func (b *Builder) resume() error {
 	names, err := b.a.vol.list()
 	if err != nil {
@@ -115,7 +115,7 @@ func (b *Builder) resume() error {
 	return nil
 }
 
-// lastOf is the newest sequence of a partition that nobody has open, first-1 if nothing is in it.
+// lastOf returns the newest sequence of a partition that nobody has open, or first-1 if the partition is empty.
 func (a *Archive) lastOf(first uint64) (uint64, error) {
 	p := &partition{name: partitionName(first), first: first}
 	var err error
@@ -132,10 +132,10 @@ func (a *Archive) lastOf(first uint64) (uint64, error) {
 	return block.last(), nil
 }
 
-// Last is the sequence after which the next record is to be.
+// Last returns the sequence after which the next record must come.
 func (b *Builder) Last() uint64 { return b.last }
 
-// Add adds a record, whose sequence is above those before it.
+// Add adds a record. Its sequence must be above those before it.
 func (b *Builder) Add(r Record) error {
 	if r.Seq <= b.last {
 		return fmt.Errorf("%w: %d follows %d", ErrOrder, r.Seq, b.last)
@@ -147,7 +147,7 @@ func (b *Builder) Add(r Record) error {
 		}
 	}
 	if gap {
-		b.a.book.add(seqSpan{From: b.last + 1, To: r.Seq - 1}) // nothing is missing of what there was to copy
+		b.a.book.add(seqSpan{From: b.last + 1, To: r.Seq - 1}) // nothing that was to be copied is missing
 	}
 	if b.part == nil {
 		if err := b.beginPartition(r); err != nil {
@@ -171,7 +171,7 @@ func (b *Builder) Add(r Record) error {
 }
 
 func (b *Builder) beginPartition(r Record) (err error) {
-	if err := b.a.vol.sync(); err != nil { // of the names before it: where the next one is they are whole
+	if err := b.a.vol.sync(); err != nil { // syncs the earlier names: if the next partition exists, they are complete
 		return err
 	}
 	b.part = &partition{name: partitionName(r.Seq), first: r.Seq, started: r.Received}
@@ -180,7 +180,7 @@ func (b *Builder) beginPartition(r Record) (err error) {
 	return err
 }
 
-// endBlock puts the block into the batch, and what the index has of it when there is enough.
+// endBlock puts the block into the batch, and ends the run of the index when it is long enough.
 func (b *Builder) endBlock() error {
 	if len(b.envs) == 0 {
 		return nil
@@ -234,8 +234,8 @@ func (b *Builder) endPartition() error {
 	return err
 }
 
-// End ends an archive that Rebuild began: sequences up to last, which no record had, are not given to anything. It is on
-// disk when End returns nil. Further calls do nothing.
+// End ends an archive that Rebuild began. Sequences up to last that no record had are never given to anything. The
+// archive is on disk when End returns nil. Further calls do nothing.
 func (b *Builder) End(last uint64) error {
 	if b.a == nil {
 		return nil
@@ -247,7 +247,7 @@ func (b *Builder) End(last uint64) error {
 		b.a.book.add(seqSpan{From: b.last + 1, To: last})
 		b.last = last
 	}
-	// What comes next has a partition, which tells where the sequences go on.
+	// What follows gets a partition whose name tells where the sequences continue.
 	db, err := b.a.openDB(partitionName(b.last+1), false, false)
 	if err == nil {
 		err = errors.Join(db.Close(), b.a.vol.sync(), b.a.book.save(b.last+1, b.last, true))
@@ -274,7 +274,7 @@ func (b *Builder) Close() error {
 	return err
 }
 
-// Abort ends a Builder whose archive is not wanted. It may be called after Close, and then does nothing.
+// Abort abandons the archive. It may be called after Close, and then does nothing.
 func (b *Builder) Abort() {
 	if b.a == nil {
 		return

@@ -10,39 +10,41 @@ import (
 	"whisperpush/durable"
 )
 
-// A log may leave one place for another, as from a directory to a database: a Source is read there, and a Copy is written
-// here, which has the same envelopes under the same sequences, the same identity, and goes on behind them. What a client
-// knows of the log, such as a cursor, is true of the copy. Package archivetest tells whether others do so too.
+// A log may move from one place to another, for example from a directory to a database. A Source reads it in its old
+// place, and a Copy writes it in the new one. The copy has the same envelopes under the same sequences and the same
+// identity, and continues after them. What a client knows about the log, such as a cursor, stays valid. Package
+// archivetest tests whether other archives do so too.
 
-// Source is a log that is read where it lies. Nothing of it is changed, and nobody else may.
+// Source is a log that is read in place. It is not changed, and nobody else may change it.
 type Source interface {
 	// ID, First and Last are those of the archive: see Archive.
 	ID() [IDSize]byte
 	First() uint64
 	Last() uint64
-	// Each calls fn with all records whose sequences are above after, in their order. It ends with ctx's error, fn's, or
-	// one of what cannot be read. The slice is good during the call.
+	// Each calls fn with all records whose sequences are above after, in order. It ends with ctx's error, with fn's, or
+	// with an error of a failed read. The slice is valid during the call only.
 	Each(ctx context.Context, after uint64, fn func([]Record) error) error
 	Close() error
 }
 
-// Copy is a log that is being written. Nothing of it counts before End has returned nil.
+// Copy is a log that is being written. It is valid only once End has returned nil.
 type Copy interface {
-	// Last is the sequence after which the next record is to be. What is up to it is written, and stays whatever happens.
+	// Last is the sequence after which the next record must come. Everything up to it is written, and stays whatever
+	// happens.
 	Last() uint64
-	// Add adds a record, whose sequence is above those before it.
+	// Add adds a record. Its sequence must be above those before it.
 	Add(r Record) error
-	// End ends the log. Sequences up to last that no record had are not given to anything.
+	// End ends the log. Sequences up to last that no record had are never given to anything.
 	End(last uint64) error
-	// Abort gives up what is not written. It may be called after End, and then does nothing.
+	// Abort abandons what is not written. It may be called after End, and then does nothing.
 	Abort()
 }
 
-// Origin is what a Copy takes over beside the records.
+// Origin is what a Copy takes over besides the records.
 type Origin struct {
 	ID    [IDSize]byte
 	After uint64 // the sequence before the oldest that is kept
-	// Continue goes on with a Copy of the same origin that was not ended. Without it there may be nothing.
+	// Continue continues a Copy of the same origin that was not ended. Without it the place must be empty.
 	Continue bool
 }
 
@@ -51,18 +53,18 @@ var (
 	_ Copy   = (*Builder)(nil)
 )
 
-// ErrUnfit says that an archive cannot be read as it lies, and what is to be done before.
+// ErrUnfit means that an archive cannot be read as it is. Its text says what to do first.
 var ErrUnfit = errors.New("the archive cannot be copied as it is")
 
 // Reader is the Source of an archive in a directory.
 type Reader struct {
 	a      *Archive // as far as it opens partitions
-	firsts []uint64 // of the partitions that there are
+	firsts []uint64 // first sequences of the existing partitions
 	last   uint64
 }
 
-// Read opens the archive in dir for reading. The error wraps ErrUnfit, or is durable.ErrLocked when another process has it
-// open.
+// Read opens the archive in dir for reading. The error wraps ErrUnfit, or is durable.ErrLocked when another process has
+// the archive open.
 func Read(dir string) (*Reader, error) {
 	vol, err := openDirectory(dir)
 	if err != nil {
@@ -147,7 +149,7 @@ func (r *Reader) Each(ctx context.Context, after uint64, fn func([]Record) error
 	return nil
 }
 
-// partition is Each of one partition.
+// partition is Each for one partition.
 func (r *Reader) partition(ctx context.Context, first, after uint64, fn func([]Record) error) (err error) {
 	p := &partition{name: partitionName(first), first: first}
 	if p.db, err = r.a.openDB(p.name, true, true); err != nil {

@@ -17,7 +17,7 @@ const (
 // filterMemory bounds the hash filters of all partitions, in bytes.
 const filterMemory = 64 << 20
 
-// filter is a bloom filter of hashes. Hashes are uniform already, so their own
+// filter is a bloom filter of hashes. Hashes are already uniform, so their own
 // bytes are the probes.
 type filter []byte
 

@@ -57,7 +57,7 @@ func (a *Archive) freezeLast() bool {
 	return true
 }
 
-// flush writes one run and replaces the index in memory by it.
+// flush writes one run, which replaces the index in memory.
 func (a *Archive) flush(frozen *memoryRun) error {
 	start := time.Now()
 	p := frozen.part

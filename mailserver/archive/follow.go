@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// followBytes is how much of the log a follower is given at a time.
+// followBytes is how much of the log a follower gets at a time.
 const followBytes = 256 << 10
 
-// GapError says that a follower's cursor is no longer in the log: retention has
-// dropped the records between it and Oldest.
+// GapError means that a follower's cursor is no longer in the log: retention
+// has dropped the records between it and Oldest.
 type GapError struct {
 	After  uint64 // the cursor
 	Oldest uint64 // the oldest sequence there is
@@ -19,8 +19,8 @@ func (e *GapError) Error() string {
 	return fmt.Sprintf("archive: records after %d are gone, the oldest is %d", e.After, e.Oldest)
 }
 
-// AheadError says that a follower's cursor is above the newest sequence: it comes
-// from another archive, or from this one before it was restored or emptied.
+// AheadError means that a follower's cursor is above the newest sequence: it
+// comes from another archive, or from this one before it was restored or emptied.
 type AheadError struct {
 	After  uint64 // the cursor
 	Newest uint64 // the newest sequence there is
@@ -31,11 +31,11 @@ func (e *AheadError) Error() string {
 }
 
 // Follow calls fn with every record whose sequence is above after, in order and
-// without repeating or leaving out any, and continues as new ones are archived. fn
-// owns the slice. Sequences are not consecutive where a damaged partition is
-// missing. Follow returns ctx's error, the error of fn, a *GapError or *AheadError
-// for a cursor outside the log, ErrClosed, or an error of the disk; it may then be
-// called again with the last sequence fn has seen.
+// exactly once, and continues as new ones are archived. fn owns the slice.
+// Sequences are not consecutive where a damaged partition is missing. Follow
+// returns ctx's error, the error of fn, a *GapError or *AheadError for a cursor
+// outside the log, ErrClosed, or an error of the disk. It may then be called again
+// with the last sequence that fn has seen.
 func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]Record) error) error {
 	if last := a.Last(); after > last {
 		return &AheadError{After: after, Newest: last}
@@ -77,7 +77,8 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]Record) er
 			}
 		}
 		if len(records) == 0 {
-			// The rest of the partition that held it is gone: look at the next one.
+			// The rest of the partition that held it is gone: continue with the next
+			// one.
 			if after, ok = a.skip(after); !ok {
 				return a.readFailed(fmt.Errorf("no record after %d", after))
 			}
@@ -90,8 +91,8 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]Record) er
 	}
 }
 
-// read returns the records from sequence from on, about limit bytes of them, out
-// of one partition.
+// read returns the records from sequence from on, about limit bytes of them,
+// from one partition.
 func (a *Archive) read(from uint64, limit int) (records []Record, err error) {
 	p := a.holding(from)
 	if p == nil {
@@ -118,7 +119,7 @@ func (a *Archive) read(from uint64, limit int) (records []Record, err error) {
 	return records, nil
 }
 
-// holding returns the partition in whose range seq is, acquired, or nil.
+// holding returns the partition whose range includes seq, acquired, or nil.
 func (a *Archive) holding(seq uint64) *partition {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

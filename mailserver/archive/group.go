@@ -9,8 +9,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// group is the envelopes that are committed with one fsync. The writer uses two of
-// them in turn.
+// group holds the envelopes that are committed with one fsync. The writer uses two
+// of them in turn.
 type group struct {
 	submissions []engine.Submission
 	weight      int64 // of the submissions
@@ -19,8 +19,8 @@ type group struct {
 	blockSize   int // bytes of the envelopes in the last block
 	bytes       int // of all finished blocks
 	batch       durable.Batch
-	partition   *partition // it is written to
-	started     time.Time  // when it went to the disk
+	partition   *partition // the partition that the group is written to
+	started     time.Time  // when it was handed to the disk
 }
 
 // newBlock is a block that is being committed.
@@ -44,7 +44,7 @@ func (g *group) add(seq uint64, e *whisper.Envelope) (at uint8) {
 	return uint8(len(b.envs) - 1)
 }
 
-// envelopes returns how many g has.
+// envelopes returns how many envelopes g has.
 func (g *group) envelopes() (n int) {
 	for _, b := range g.blocks {
 		n += len(b.envs)
@@ -71,7 +71,7 @@ func (g *group) finish(p *partition) {
 	g.partition, g.started = p, time.Now()
 }
 
-// unindex removes the envelopes of g from run, of which they are the last.
+// unindex removes the envelopes of g from run, where they must be the last.
 func (g *group) unindex(run *memoryRun) {
 	for _, b := range slices.Backward(g.blocks) {
 		run.removeLast(b.envs)

@@ -36,11 +36,11 @@ const (
 )
 
 const (
-	// blockBytes is how much of the log is stored under one key. Larger ones are
-	// written faster; reading one envelope reads a whole one.
+	// blockBytes is how much of the log is stored under one key. Larger blocks
+	// are written faster, but reading one envelope reads a whole block.
 	blockBytes = 8 << 10
-	// blockRecords is how many envelopes a block holds at most: a position fits
-	// into a byte.
+	// blockRecords is the largest number of envelopes in a block: a position
+	// fits into a byte.
 	blockRecords = 255
 	// blockVersion is the first byte of a block.
 	blockVersion = 1
@@ -76,8 +76,8 @@ func blockSum(first uint64, body []byte) uint32 {
 }
 
 // appendBlock appends the block that holds envs as the sequences from first on:
-// the header, for each envelope its length (uvarint) and sent time (4 bytes),
-// then their RLPs, and the checksum.
+// the header, then for each envelope its length (uvarint) and sent time (4
+// bytes), then the RLPs, and the checksum.
 func appendBlock(b []byte, first uint64, received time.Time, envs []*whisper.Envelope) []byte {
 	start := len(b)
 	b = append(b, blockVersion)
@@ -138,7 +138,7 @@ func openBlock(first uint64, value []byte) (block, error) {
 	return b, nil
 }
 
-// last is the sequence of the last record.
+// last returns the sequence of the last record.
 func (b block) last() uint64 { return b.first + uint64(b.n) - 1 }
 
 // each calls fn for each record in order until it returns false.

@@ -23,12 +23,12 @@ const IDSize = 16
 // logID is the identity of a log. It is never zero.
 type logID [IDSize]byte
 
-// logState is what the archive keeps beside its partitions about the log as a
-// whole. It is one file, log.json, written when the archive is opened or closed
-// and when a partition is begun.
+// logState is what the archive keeps about the log as a whole, besides its
+// partitions. It is one file, log.json, written when the archive is opened or
+// closed and when a partition is begun.
 type logState struct {
 	Version int `json:"version"`
-	// ID tells this log from every other: the same sequence names different
+	// ID distinguishes this log from every other: the same sequence names different
 	// envelopes in two logs. It is drawn at random when the archive is created, and
 	// again when the log turns out to end before the sequence that this file names.
 	ID string `json:"id"`
@@ -38,7 +38,7 @@ type logState struct {
 	// nothing was archived after it.
 	Last   uint64 `json:"last"`
 	Closed bool   `json:"closed"`
-	// Spans are ascending and apart.
+	// Spans are ascending and do not touch each other.
 	Spans []seqSpan `json:"spans,omitempty"`
 }
 
@@ -47,7 +47,7 @@ type seqSpan struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
 	// Unsure says that some of them may have been assigned to envelopes that are
-	// lost: the end of the log was damaged, and it is not known how far it reached.
+	// lost: the end of the log was damaged, and nobody knows how far it reached.
 	// Otherwise nothing is missing: they were never assigned, or their envelopes
 	// were archived again.
 	Unsure bool `json:"unsure,omitempty"`
@@ -103,8 +103,8 @@ func (l *logBook) load(newest uint64) (fresh bool, cause error) {
 	return fresh, cause
 }
 
-// check gives the log a new identity if it now ends, at sequence last, before it did
-// when the state was written. The error says so.
+// check gives the log a new identity if it now ends, at sequence last, earlier than
+// it did when the state was written. The error says so.
 func (l *logBook) check(last uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,7 +124,7 @@ func (l *logBook) renew() {
 	l.state = logState{Version: logStateVersion, ID: hex.EncodeToString(l.id[:])}
 }
 
-// identify gives the log an identity that another one had.
+// identify gives the log the identity of another one.
 func (l *logBook) identify(id logID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,7 +156,7 @@ func (l *logBook) save(partition, last uint64, closed bool) error {
 	return nil
 }
 
-// verify reports whether the state can be read and is that of this log.
+// verify returns an error unless the state can be read and belongs to this log.
 func (l *logBook) verify() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -180,7 +180,7 @@ func (l *logBook) pending() bool {
 }
 
 // add notes that no envelope has the sequences of a span. It replaces earlier notes
-// about any of them.
+// about them.
 func (l *logBook) add(s seqSpan) {
 	if s.From > s.To {
 		return
@@ -246,7 +246,8 @@ func addSpan(spans []seqSpan, s seqSpan) []seqSpan {
 }
 
 // lost returns how many of the sequences between after and before, both exclusive,
-// are in no span, and whether none of the others may have been an envelope's.
+// are in no span, and whether it is sure that none of the others was an
+// envelope's.
 func (l *logBook) lost(after, before uint64) (n uint64, sure bool) {
 	if before <= after || before-after == 1 {
 		return 0, true
@@ -266,7 +267,7 @@ func (l *logBook) lost(after, before uint64) (n uint64, sure bool) {
 }
 
 // used returns the newest sequence up to seq that may have been assigned to an
-// envelope that was not archived again under another.
+// envelope that was not archived again under another one.
 func (l *logBook) used(seq uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -279,7 +280,7 @@ func (l *logBook) used(seq uint64) uint64 {
 }
 
 // openBook reads the record of the log. firsts are the first sequences of the
-// partitions, and asides those of the partitions that were ever set aside.
+// partitions, and asides those of all partitions that were ever set aside.
 func (a *Archive) openBook(firsts, asides []uint64) {
 	fresh, err := a.book.load(slices.Max(slices.Concat([]uint64{0}, firsts, asides)))
 	if err != nil {
@@ -301,11 +302,11 @@ func (a *Archive) logRenewed(cause error) {
 	a.log.Warn("the archive's log is not the one it was; clients ask for everything anew", "cause", cause)
 }
 
-// ID returns the identity of the log, which tells its sequences from those of
-// another archive. It is never zero. It stays the same when a damaged part is set
-// aside or salvaged. It changes when the archive is begun again: because its
-// directory is new, or because the end of the log, or the file that holds the
-// identity, was removed.
+// ID returns the identity of the log, which distinguishes its sequences from
+// those of another archive. It is never zero. It stays the same when a damaged
+// part is set aside or salvaged. It changes when the archive is begun again:
+// because its directory is new, or because the end of the log, or the file that
+// holds the identity, was removed.
 func (a *Archive) ID() [IDSize]byte {
 	a.book.mu.Lock()
 	defer a.book.mu.Unlock()
@@ -314,10 +315,9 @@ func (a *Archive) ID() [IDSize]byte {
 
 // Lost returns how many envelopes a follower missed that got no record between the
 // sequences after and before, because the archive no longer has them. sure is false
-// if there may have been more: after a crash it is not known where a damaged
-// partition ended. Sequences that were never assigned, which follow a damaged
-// partition, do not count, nor those whose envelopes were archived again under
-// others.
+// if there may have been more: after a crash nobody knows where a damaged partition
+// ended. Sequences that were never assigned, which follow a damaged partition, do
+// not count, and neither do those whose envelopes were archived again under others.
 func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) { return a.book.lost(after, before) }
 
 // Probe checks that the archive's disk can be written and read: it writes the record
@@ -329,8 +329,8 @@ func (a *Archive) Probe() error {
 	return a.book.verify()
 }
 
-// saveBook writes down how far the log has come. A failure is only logged: without
-// the record, clients may have to begin again.
+// saveBook writes how far the log has come. A failure is only logged: without the
+// record, clients may have to begin again.
 func (a *Archive) saveBook(closed bool) {
 	if err := a.book.save(a.active().first, a.Last(), closed); err != nil {
 		a.log.Warn("the archive's record of its log was not written; clients may ask for everything anew after the next start", "err", err)

@@ -12,7 +12,7 @@ import (
 	"whisperpush/mailserver/archive/engine"
 )
 
-// openDB opens a partition's database for writing, or sealed.
+// openDB opens a partition's database, for writing or as a sealed one.
 func (a *Archive) openDB(name string, sealed, readOnly bool) (*durable.DB, error) {
 	dir, s, err := a.vol.open(name)
 	if err != nil {
@@ -40,7 +40,7 @@ func (a *Archive) openPartitions() error {
 		return err
 	}
 	var firsts []uint64
-	var asides []uint64 // first sequences of the partitions that were set aside, ever
+	var asides []uint64 // first sequences of all partitions that were ever set aside
 	for _, name := range names {
 		if first, ok := parsePartition(name); ok {
 			firsts = append(firsts, first)
@@ -100,7 +100,7 @@ func (a *Archive) openPartitions() error {
 		a.logRenewed(err)
 	}
 	if n := len(a.parts); n == 0 || a.parts[n-1].sealed || next != last+1 {
-		if n > 0 && !a.parts[n-1].sealed { // cannot go on: the sequences after it are lost
+		if n > 0 && !a.parts[n-1].sealed { // it cannot continue: the sequences after it are lost
 			a.parts[n-1].sealed = true
 			a.unsealed = append(a.unsealed, a.parts[n-1])
 			a.frozen = a.run
@@ -120,8 +120,8 @@ func (a *Archive) openPartitions() error {
 	return nil
 }
 
-// dropUnborn removes the partitions that a crash or a full disk kept from being begun.
-// Nothing is in them.
+// dropUnborn removes the empty partitions that a crash or a full disk kept from being
+// begun.
 func (a *Archive) dropUnborn(firsts []uint64) (born []uint64, err error) {
 	for _, first := range firsts {
 		name := partitionName(first)
@@ -143,9 +143,9 @@ func (a *Archive) dropUnborn(firsts []uint64) (born []uint64, err error) {
 	return born, nil
 }
 
-// openPartition opens one partition. newer is how many there are after it: only the
-// newest is still written to, and the one before it may not have been sealed yet.
-// The run covers the end of its log and is empty for a sealed one.
+// openPartition opens one partition. newer is how many partitions follow it: only
+// the newest is still written to, and the one before it may not have been sealed
+// yet. The run covers the end of its log and is empty for a sealed partition.
 func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *memoryRun, err error) {
 	p := &partition{name: partitionName(first), first: first, sealed: newer > 0}
 	p.onClose = a.partitionClosed
@@ -158,7 +158,7 @@ func (a *Archive) openPartition(first uint64, newer int) (_ *partition, run *mem
 	}()
 	if p.db, err = a.openDB(p.name, p.sealed, newer > 1); err != nil {
 		if newer > 1 && errors.Is(err, fs.ErrNotExist) {
-			// A sealed database is not made again.
+			// A sealed database is not created again.
 			err = fmt.Errorf("%w: %w", durable.ErrCorrupted, err)
 		}
 		return nil, nil, err

@@ -25,11 +25,11 @@ const (
 	// levelSize and l0Trigger make compactions rare; they only move tables.
 	levelSize = 1 << 40
 	l0Trigger = 6
-	// shortRuns is how many runs shorter than half of the full length are kept at the
+	// shortRuns is how many runs shorter than half the full length are kept at the
 	// end of a partition that is still written to.
 	shortRuns = 4
 	// maxPartitionRecords bounds a partition's sequences, so that the sequences
-	// after a lost one are known not to have been used.
+	// after a lost partition are known to be unused.
 	maxPartitionRecords = 1 << 32
 )
 
@@ -43,17 +43,17 @@ type partition struct {
 	mu sync.RWMutex
 	db *durable.DB // nil once closed
 
-	// refs counts the readers, and one for the archive's list. The last one closes
-	// the database and, if dropped is set, deletes it.
+	// refs counts the readers, plus one for the archive's list. The last one
+	// closes the database and deletes it if it was dropped.
 	refs    atomic.Int64
 	onClose func(*partition)
 
-	// state is the archive's, under Archive.mu.
+	// The following fields belong to the archive and are guarded by Archive.mu.
 	runs     []*diskRun // ascending
 	received time.Time  // when the newest record came, zero if none
 	started  time.Time  // when the first record came, zero if none
 	sealed   bool
-	bytes    int64 // about what it takes on disk
+	bytes    int64 // its approximate size on disk
 }
 
 func (p *partition) acquire() { p.refs.Add(1) }
@@ -64,7 +64,7 @@ func (p *partition) release() {
 	}
 }
 
-// database returns the open database; the caller unlocks p.mu if err is nil.
+// database returns the open database. The caller must unlock p.mu if err is nil.
 func (p *partition) database() (*durable.DB, error) {
 	p.mu.RLock()
 	if p.db == nil {
@@ -140,8 +140,8 @@ func (p *partition) blocks(from uint64, fn func(block, []byte) bool) error {
 	return it.Release()
 }
 
-// blockKey returns the key of the block that holds from: it begins with it, or is
-// the last before it. nil if there is none before it.
+// blockKey returns the key of the block that holds from: the one that begins with
+// it, or the last one before it. It returns nil if there is neither.
 func blockKey(db *durable.DB, from uint64) (key []byte, err error) {
 	it := db.Backward(nil, append(logKey(from), 0))
 	defer it.Release()
@@ -183,10 +183,10 @@ func (p *partition) end() (newest runHeader, last block, err error) {
 	return newest, last, it.Release()
 }
 
-// load reads the headers and filters of the runs, the newest of which is newest.
-// Each clean stop leaves a run of less than short records. When there are more than
-// shortRuns of them at the end, they are left out, to be written again as one run
-// with the records that follow them.
+// load reads the headers and filters of the runs up to newest. Each clean stop
+// leaves a run of fewer than short records. If there are more than shortRuns of
+// them at the end, load skips them, and they are written again as one run with the
+// records that follow them.
 func (p *partition) load(newest runHeader, short int, budget *filterBudget) error {
 	headers, err := p.headers(newest)
 	if err != nil {
@@ -247,7 +247,7 @@ func (p *partition) headers(newest runHeader) (headers []runHeader, err error) {
 	return headers, nil
 }
 
-// indexed is the last sequence that the runs on disk cover.
+// indexed returns the last sequence that the runs on disk cover.
 func (p *partition) indexed() uint64 {
 	if n := len(p.runs); n > 0 {
 		return p.runs[n-1].last
@@ -294,7 +294,7 @@ func (p *partition) readInto(run *memoryRun) error {
 	return errors.Join(err, decodeErr)
 }
 
-// size is the bytes of its tables.
+// size returns the bytes of its tables.
 func (p *partition) size() int64 {
 	db, err := p.database()
 	if err != nil {

@@ -15,14 +15,14 @@ type place struct {
 	at  uint8
 }
 
-// pick names the records wanted from one block, ascending. If at is nil, it means
-// all that were sent in the query's time.
+// pick names the records wanted from one block, ascending. A nil at means all
+// that were sent in the query's time.
 type pick struct {
 	first uint64
 	at    []uint8
 }
 
-// span is a block as the directory knows it.
+// span is a block as the directory describes it.
 type span struct {
 	first            uint64
 	minSent, maxSent uint32
@@ -32,7 +32,7 @@ type span struct {
 type segment interface {
 	// bounds returns the sequences it covers; first > last if it is empty.
 	bounds() (first, last uint64)
-	// sentRange is the range of sent times in it.
+	// sentRange returns the range of sent times in it.
 	sentRange() (lower, upper uint32)
 	// find returns the picks that match m, ascending, and how many entries of the
 	// index were looked at.

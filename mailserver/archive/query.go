@@ -31,9 +31,9 @@ const (
 	DefaultMaxScan  = 1 << 20
 )
 
-// Query asks for the envelopes that were sent in a stretch of time and match the
-// topics and the bloom filter, in the order they were received. Everything is
-// optional but Upper: the zero value asks for what was sent in 1970.
+// Query asks for the envelopes that were sent in a range of time and match the
+// topics and the bloom filter, in the order of receipt. Everything but Upper is
+// optional: the zero value asks for what was sent in 1970.
 type Query struct {
 	Lower, Upper uint32          // sent time in Unix seconds, both inclusive; nothing matches if Lower > Upper
 	Topics       []whisper.Topic // one of these; empty means any
@@ -43,17 +43,17 @@ type Query struct {
 	Descending   bool            // newest first
 
 	// Limits of a page; 0 means the default: records, bytes of their RLPs (a page
-	// holds at least one record, however large) and entries of index and log looked
-	// at (this one may leave a page empty, and is exceeded by less than one run of
-	// the index).
+	// holds at least one record, however large), and entries of index and log that
+	// are examined (MaxScan may leave a page empty, and is exceeded by less than
+	// one run of the index).
 	MaxRows, MaxBytes, MaxScan int
 }
 
 // Page is a part of the answer to a Query.
 type Page struct {
 	Records []Record
-	// Next continues the query: its After, or Before if it is descending. 0 says
-	// that there is nothing more for now.
+	// Next continues the query: as After or, if it is descending, as Before. 0
+	// means that there is nothing more for now.
 	Next uint64
 }
 
@@ -302,7 +302,7 @@ func (a *Archive) find(segments []segment, h common.Hash, last uint64) (Record, 
 	return Record{}, false, nil
 }
 
-// segments returns the index as of now, ascending, and keeps its partitions until
+// segments returns the current index, ascending, and keeps its partitions until
 // release is called.
 func (a *Archive) segments() (out []segment, release func(), err error) {
 	a.mu.RLock()
@@ -338,7 +338,7 @@ func (a *Archive) block(p *partition, first uint64) (block, error) {
 	return p.block(first)
 }
 
-// readFailed counts an error of a read and makes damage loud.
+// readFailed counts a read error, and logs an error if it is damage.
 func (a *Archive) readFailed(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err

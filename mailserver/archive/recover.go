@@ -17,7 +17,7 @@ import (
 // recoveredSuffix marks a partition that was set aside and has been salvaged since.
 const recoveredSuffix = ".recovered"
 
-// Recovered is what Recover did with one partition that had been set aside.
+// Recovered describes what Recover did with one partition that had been set aside.
 type Recovered struct {
 	Partition string // the name of its directory before
 	Kept      string // the directory that still holds the damaged files
@@ -27,8 +27,8 @@ type Recovered struct {
 }
 
 // Recover reads the whole archive in dir and sets damaged partitions aside. It
-// salvages the envelopes that can be read in them, and in those set aside before,
-// and archives them again with new sequences, like envelopes that arrive late, so
+// salvages the envelopes that can be read in them, and in those set aside before.
+// It archives them again with new sequences, like envelopes that arrive late, so
 // that clients with a cursor see them. As soon as they are on disk, it calls moved:
 // the envelopes with the sequences old now have those from first on. If moved
 // returns an error, the recovery ends and may be begun again. The damaged files are
@@ -59,8 +59,8 @@ func Recover(ctx context.Context, dir string, o Options, moved func(old []uint64
 	return out, nil
 }
 
-// setDamagedAside looks through every partition: Open reads no more of them
-// than it needs.
+// setDamagedAside checks every partition completely: Open reads no more of
+// them than it needs.
 func setDamagedAside(ctx context.Context, dir string, progress func(done, total int64)) (err error) {
 	vol, err := openDirectory(dir)
 	if err != nil {
@@ -162,7 +162,7 @@ func (a *Archive) archiveAgain(ctx context.Context, db *durable.DB, moved func([
 			return end, err
 		}
 		// Nothing else archives meanwhile, so they are numbered in their order, unless
-		// one of them was left out.
+		// one of them was skipped.
 		if moved != nil && len(old) > 0 && a.Last()-before == uint64(len(old)) {
 			if err := moved(old, before+1); err != nil {
 				return end, err

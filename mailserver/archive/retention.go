@@ -8,20 +8,21 @@ import (
 )
 
 const (
-	// keepInterval is how often retention is looked at.
+	// keepInterval is the interval at which retention is checked.
 	keepInterval = time.Minute
-	// expiryHold is how long beyond its retention a partition is kept for an envelope
-	// in it that has not expired, or the retention again if that is longer. Without a
-	// bound one envelope with a TTL of a century would keep its partition for ever.
+	// expiryHold bounds how long after its receipt a partition is kept for an
+	// envelope that has not expired; the retention counts instead if it is longer.
+	// Without a bound, one envelope with a TTL of a century would keep its partition
+	// forever.
 	expiryHold = 30 * 24 * time.Hour
 	// wipeDelay is how long after the start everything is kept if all of it, the
 	// newest included, seems to be past retention: more likely the clock is wrong.
 	wipeDelay = time.Hour
 )
 
-// bounds are until when, and how much, is kept.
+// bounds are how long, and how much, is kept.
 type bounds struct {
-	retention time.Duration // negative: for ever
+	retention time.Duration // negative: forever
 	maxBytes  int64         // 0: no limit
 }
 
@@ -29,8 +30,8 @@ func (a *Archive) retention() time.Duration { return a.keep.Load().retention }
 
 func (a *Archive) maxBytes() int64 { return a.keep.Load().maxBytes }
 
-// SetBounds changes how long and how much is kept, as in Options, from now on: what is due by it is dropped soon. How
-// much time a partition spans stays as it was opened.
+// SetBounds changes how long and how much is kept, as in Options, from now on; what is due then is dropped soon. The
+// time that a partition covers stays as it was at Open.
 func (a *Archive) SetBounds(retention time.Duration, maxBytes int64) {
 	if retention == 0 {
 		retention = DefaultRetention
@@ -38,7 +39,7 @@ func (a *Archive) SetBounds(retention time.Duration, maxBytes int64) {
 	a.keep.Store(&bounds{retention, maxBytes})
 	select {
 	case a.kick <- struct{}{}:
-	default: // it will look anyway
+	default: // it is about to check anyway
 	}
 }
 
@@ -55,7 +56,7 @@ func (a *Archive) keeper() {
 			if a.book.pending() {
 				a.saveBook(false)
 			}
-			// An idle archive has nobody else to begin the next partition.
+			// In an idle archive, nothing else begins the next partition.
 			a.queue.Nudge()
 		case <-a.kick:
 		case p := <-a.prune:
@@ -143,9 +144,9 @@ func (a *Archive) pastRetention(p *partition, now time.Time) bool {
 	return true
 }
 
-// drop takes the oldest partition out and deletes it when its last reader is done.
+// drop removes the oldest partition and deletes it when its last reader is done.
 func (a *Archive) drop(p *partition, reason string) error {
-	// Renamed first: whatever happens now, the next start deletes the rest of it.
+	// Renamed first: whatever happens now, the next start deletes the rest.
 	if err := a.vol.rename(p.name, p.name+droppedSuffix); err != nil {
 		return fmt.Errorf("drop partition %s: %w", p.name, err)
 	}

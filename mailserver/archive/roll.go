@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// sizedPartitions is into how many MaxBytes is divided at least.
+	// sizedPartitions is the least number of partitions that MaxBytes is divided into.
 	sizedPartitions = 8
 )
 
@@ -23,7 +23,8 @@ func (a *Archive) begin(first uint64) error {
 		}
 	}
 	if err != nil {
-		// The next one may have another name, if the one before it goes on meanwhile.
+		// The next partition may get another name, if the one before it continues
+		// meanwhile.
 		return errors.Join(err, a.vol.remove(p.name))
 	}
 	p.db = db
@@ -50,7 +51,7 @@ func (a *Archive) rollDue() bool {
 func (a *Archive) roll() error {
 	a.freeze()
 	if a.run.count() > 0 {
-		return nil // an index is being written; this is tried again
+		return nil // an index is still being written; roll is tried again
 	}
 	p := a.active()
 	if err := a.begin(a.Last() + 1); err != nil {
@@ -66,7 +67,7 @@ func (a *Archive) roll() error {
 	return nil
 }
 
-// finish writes the rest of a partition's index and opens it for reading only.
+// finish writes the rest of a partition's index and opens the partition read-only.
 func (a *Archive) finish(p *partition, run *memoryRun) error {
 	if run.count() > 0 {
 		prev := uint64(0)
@@ -96,10 +97,10 @@ func (a *Archive) finish(p *partition, run *memoryRun) error {
 	return a.reopen(p, true)
 }
 
-// seal makes a partition that is not written to any more cheap to keep.
+// seal makes a partition that is no longer written to cheap to keep.
 func (a *Archive) seal(p *partition) error {
-	// The first open moves the journal into a table, the second has none to keep in
-	// memory.
+	// The first open moves the journal into a table; the second has no journal to
+	// keep in memory.
 	if err := errors.Join(a.reopen(p, false), a.reopen(p, true)); err != nil {
 		return err
 	}
@@ -108,12 +109,12 @@ func (a *Archive) seal(p *partition) error {
 	p.bytes, p.sealed = size, true
 	a.unsealed = slices.DeleteFunc(a.unsealed, func(q *partition) bool { return q == p })
 	a.mu.Unlock()
-	engine.Signal(a.kick) // it may be dropped now, and an archive at its limit waits for that
+	engine.Signal(a.kick) // it may be dropped now, which an archive at its limit waits for
 	return nil
 }
 
 // reopen closes a sealed partition's database and opens it again. If it cannot be
-// opened for writing, on a full disk for instance, reads go on.
+// opened for writing, on a full disk for instance, reads continue.
 func (a *Archive) reopen(p *partition, readOnly bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,7 +20,7 @@ const (
 	entrySize = 12
 )
 
-// bucketBits is how many bits name a bucket if n entries are spread over buckets.
+// bucketBits is how many bits name a bucket for n entries.
 func bucketBits(n int) uint8 {
 	return uint8(min(bits.Len(uint(n/bucketEntries)), 16))
 }
@@ -30,7 +30,7 @@ func hashBucket(h common.Hash, bits uint8) uint32 {
 }
 
 func topicBucket(t whisper.Topic, bits uint8) uint32 {
-	// Topics are chosen by senders; the multiplication spreads topics that are
+	// Senders choose topics; the multiplication spreads topics that are
 	// numbered consecutively.
 	return binary.BigEndian.Uint32(t[:]) * 0x9e3779b1 >> (32 - uint32(bits))
 }

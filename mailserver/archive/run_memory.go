@@ -12,7 +12,8 @@ import (
 
 const (
 	// runRecords is how many envelopes one run of the index covers. A topic query
-	// reads one bucket of each run; a crash costs reading one run's log again.
+	// reads one bucket of each run; after a crash, one run's log must be read
+	// again.
 	runRecords = 1 << 16
 	// maxRunRecords bounds the index in memory when it cannot be written.
 	maxRunRecords = 2 * runRecords
@@ -112,8 +113,8 @@ func (r *memoryRun) add(e *whisper.Envelope, at uint8) {
 	r.topics[e.Topic] = entryIndex(len(r.entries))
 }
 
-// removeLast removes envs, which are the last whole blocks. The range of times
-// stays as wide as they made it.
+// removeLast removes envs, which must be the last whole blocks. The range of
+// sent times stays as wide as they made it.
 func (r *memoryRun) removeLast(envs []*whisper.Envelope) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +133,7 @@ func (r *memoryRun) removeLast(envs []*whisper.Envelope) {
 	}
 }
 
-// place returns where the entry with index i is.
+// place returns the place of the entry with index i.
 func (r *memoryRun) place(i uint32) place {
 	return place{r.first + uint64(i), r.entries[i].at}
 }

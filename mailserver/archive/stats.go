@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Stats are what the archive holds.
+// Stats describe what the archive holds.
 type Stats struct {
 	First, Last uint64    // sequences; First is Last+1 if there are none
 	Partitions  int       // directories that the log is divided into
-	Bytes       int64     // about what it takes on disk
+	Bytes       int64     // approximate size on disk
 	Oldest      time.Time // when the oldest envelope was archived; zero if there is none
-	Newest      time.Time // when the newest was; zero if there is none
-	Damaged     []string  // parts that are set aside and not salvaged yet
+	Newest      time.Time // when the newest envelope was archived; zero if there is none
+	Damaged     []string  // parts that were set aside and are not salvaged yet
 }
 
-// Stats counts, without reading the disk.
+// Stats counts without reading the disk.
 func (a *Archive) Stats() Stats {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -33,7 +33,7 @@ func (a *Archive) Stats() Stats {
 	return s
 }
 
-// ErrUnsealed says that the archive is busy with the partition before the one that is written to.
+// ErrUnsealed means that the archive is still closing the partition before the one that is written to.
 var ErrUnsealed = errors.New("archive is still closing a partition; prune it again in a moment")
 
 // pruning is a call of Prune.
@@ -48,9 +48,9 @@ type pruned struct {
 	err        error
 }
 
-// Prune drops the partitions whose envelopes all were archived before a time and have expired, oldest first, and returns
-// how many and about how many bytes. What is left of a partition that spans the time stays, and so does the one that is
-// written to.
+// Prune drops the partitions whose envelopes were all archived before a time and have all expired, oldest first. It
+// returns how many it dropped, and about how many bytes. A partition that spans the time stays whole, and so does the
+// one that is written to.
 func (a *Archive) Prune(before time.Time) (partitions int, bytes int64, err error) {
 	p := pruning{before, make(chan pruned, 1)}
 	select {

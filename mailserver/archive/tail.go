@@ -34,8 +34,8 @@ func (t *tail) reset(last uint64) {
 	t.more = make(chan struct{})
 }
 
-// push appends blocks, calls published while followers are locked out, and wakes
-// them.
+// push appends blocks, calls published while followers are locked out, and then
+// wakes the followers.
 func (t *tail) push(blocks []newBlock, published func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,7 +81,7 @@ func (t *tail) block(first uint64) []byte {
 
 // from returns blocks from the one that holds seq on, at most limit bytes of them
 // but at least one. ok is false if the tail does not reach back to seq. If there
-// are none yet, more is closed when there are.
+// are no such blocks yet, more is closed when there are.
 func (t *tail) from(seq uint64, limit int) (blocks []tailBlock, more <-chan struct{}, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

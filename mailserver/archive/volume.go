@@ -53,25 +53,25 @@ func quarantineName(name string, now time.Time) string {
 	return name + quarantineSuffix + now.UTC().Format(quarantineTime)
 }
 
-// volume is where the partitions' directories are. Tests inject faults into it.
+// volume holds the partitions' directories. Tests inject faults into it.
 type volume interface {
 	// list returns the names of all directories.
 	list() ([]string, error)
-	// open returns what to open the partition's database with: its directory, or a
+	// open returns what a partition's database is opened with: its directory, or a
 	// storage in its place. It is created if it does not exist; sync makes it durable.
 	open(name string) (dir string, s durable.Storage, err error)
 	rename(from, to string) error
 	remove(name string) error
 	// sync makes the names durable.
 	sync() error
-	// readState returns what writeState last wrote durably, nil if it never did.
+	// readState returns what writeState last wrote durably, or nil if it never did.
 	readState() ([]byte, error)
 	writeState(b []byte) error
 	// close releases the volume.
 	close() error
 }
 
-// directory is the volume in production.
+// directory is the volume used in production.
 type directory struct {
 	path   string
 	unlock func()

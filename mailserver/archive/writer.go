@@ -11,15 +11,14 @@ import (
 	"whisperpush/whisper"
 )
 
-// groupBytes is how much is committed with one fsync at most.
+// groupBytes is the most that is committed with one fsync.
 const groupBytes = 2 << 20
 
-// smallGroup is up to how many bytes a group is small: a few envelopes.
+// smallGroup is the size up to which a group counts as small: a few envelopes.
 const smallGroup = 4 << 10
 
-// duplicateRuns is how many runs that were on disk at the start, if they are full,
-// are searched for envelopes that come again because a restart made the node
-// forget them.
+// duplicateRuns is how many full runs that were on disk at the start are searched
+// for envelopes that come again because a restart made the node forget them.
 const duplicateRuns = 4
 
 // writerState belongs to the writer goroutine.
@@ -29,26 +28,26 @@ type writerState struct {
 	atDisk  *group              // being written, or nil
 	recent  []*diskRun          // may hold envelopes that are still alive, from before the start
 	before  uint64              // the last sequence from before the start
-	missing bool                // recent lacks what was indexed in memory at the start and has been frozen since
-	resync  bool                // a write failed: what of it is on disk must be read first
-	unseen  int64               // bytes written since the size was looked at
+	missing bool                // recent still lacks the run that was indexed in memory at the start
+	resync  bool                // a write failed: the part of it that is on disk must be read first
+	unseen  int64               // bytes written since the size was last checked
 	pace    engine.Pace
 }
 
 // writer commits the queue until it is empty and the archive is closing. It is a
 // pipeline: while the disk goroutine writes one group and waits for its fsync, the
-// next one is built out of what has been queued.
+// next group is built from what has been queued.
 //
 //	queue → fill: number, index, make blocks → disk: write, fsync → settle: publish, tell
 //
-// A small group that nothing follows yet is written by the writer itself: to hand it on
-// and back would cost more than to build the next one late. At a busy time the writer waits
-// a little for more to join it (engine.Pace).
+// The writer itself writes a small group that nothing follows yet: handing it to the disk
+// goroutine and back would cost more than building the next one late. At a busy time the
+// writer waits a little for more envelopes to join it (engine.Pace).
 //
-// One group at most is at the disk, so they settle in their order. What is indexed
-// but not settled has sequences above Last, which readers pass over; if its write
-// fails it is taken out of the index again. Upkeep, which replaces what the next
-// group is built on, waits until everything has settled.
+// At most one group is at the disk, so groups settle in order. Envelopes that are
+// indexed but not settled have sequences above Last, which readers skip; if their
+// write fails, they are removed from the index again. Upkeep, which replaces what
+// the next group is built on, waits until everything has settled.
 func (a *Archive) writer() {
 	defer a.cancel()
 	toDisk, written := make(chan *group), make(chan error)
@@ -66,7 +65,7 @@ func (a *Archive) writer() {
 		if g := w.atDisk; g != nil {
 			w.atDisk, spare = nil, g
 			a.settle(g, <-written)
-			a.fill() // with what came meanwhile
+			a.fill() // with what came in the meantime
 		}
 		switch g := w.next; {
 		case len(g.blocks) > 0:
@@ -80,7 +79,7 @@ func (a *Archive) writer() {
 			}
 			w.atDisk = g
 			toDisk <- g
-		case len(g.submissions) > 0: // all of it is archived already
+		case len(g.submissions) > 0: // everything in it is archived already
 			a.settle(g, nil)
 		case !a.await():
 			return
@@ -88,8 +87,8 @@ func (a *Archive) writer() {
 	}
 }
 
-// paced waits for more envelopes to join g, if that is worth it. It reports whether they
-// come at a rate at which it is.
+// paced waits for more envelopes to join g, if that is worth it, and reports whether it
+// waited.
 func (a *Archive) paced(g *group) bool {
 	now, had := time.Now(), g.envelopes()
 	wait := time.Duration(0)
@@ -134,7 +133,7 @@ func (a *Archive) fill() {
 	if len(w.next.submissions) == 0 {
 		due := a.upkeepDue()
 		if due && w.atDisk != nil {
-			return // once that has settled
+			return // fill again when that has settled
 		}
 		var err error
 		if due {
@@ -160,7 +159,8 @@ func (a *Archive) fill() {
 	}
 }
 
-// build adds a submission to the next group, without what is archived already.
+// build adds a submission to the next group, without the envelopes that are already
+// archived.
 func (a *Archive) build(s engine.Submission) {
 	// Only this goroutine sets frozen; the flusher clears it when the run is on disk.
 	a.mu.RLock()
@@ -187,8 +187,8 @@ func (a *Archive) build(s engine.Submission) {
 	}
 }
 
-// notOnDisk returns envs without those that are in the runs that were on disk at
-// the start. It looks there while something in them is alive: beyond that the node
+// notOnDisk returns envs without those in the runs that were on disk at the start.
+// It searches these runs while something in them is alive; after that the node
 // itself knows what it has seen.
 func (a *Archive) notOnDisk(envs []*whisper.Envelope) ([]*whisper.Envelope, error) {
 	w := &a.w
@@ -219,7 +219,7 @@ func alive(runs []*diskRun, now time.Time) []*diskRun {
 	return runs
 }
 
-// settle ends a group whose write returned err.
+// settle finishes a group whose write returned err.
 func (a *Archive) settle(g *group, err error) {
 	w := &a.w
 	if err == nil {
@@ -269,7 +269,7 @@ func (a *Archive) stamp(p *partition, bytes int64) {
 	}
 }
 
-// tell ends submissions: their room is free again, and who made them hears of it.
+// tell ends submissions: their room is free again, and their callers learn the result.
 func (a *Archive) tell(submissions []engine.Submission, err error) {
 	envelopes := 0
 	for _, s := range submissions {
@@ -288,7 +288,7 @@ func (a *Archive) upkeepDue() bool {
 	return a.w.resync || n >= maxRunRecords || !a.flushing() && (n >= a.o.runRecords || a.rollDue())
 }
 
-// upkeep does between two groups what needs the index and the disk to agree.
+// upkeep does, between two groups, what requires the index and the disk to agree.
 func (a *Archive) upkeep() error {
 	if err := a.resync(); err != nil {
 		return err
@@ -307,8 +307,8 @@ func (a *Archive) upkeep() error {
 	return nil
 }
 
-// resync finds out what became of a write that failed: its outcome is unknown. A
-// database that turns out to be damaged is set aside and another one begun.
+// resync finds out the result of a failed write, which is unknown. A database
+// that turns out to be damaged is set aside and another one begun.
 func (a *Archive) resync() error {
 	if !a.w.resync {
 		return nil
