@@ -2,10 +2,10 @@
 // answers.
 //
 // A mailserver is a trusted peer: the node passes its packets 127 to the client
-// unchecked. So the client checks them: it listens only to a peer with a request
-// open, and takes only envelopes that it asked for, each once, and no more bytes
-// than its limits allow. The end of an answer counts only with the id of its
-// request.
+// unchecked, so the client checks them. It listens only to a peer with an open
+// request, takes only envelopes that it asked for, each once, and takes no more
+// bytes than its limits allow. The end of an answer counts only with the id of
+// its request.
 //
 //	client := mailclient.New(mailclient.Config{})
 //	node, err := whisper.NewNode(whisper.Config{Direct: client})
@@ -13,8 +13,8 @@
 //	node.Trust(server.ID)                       // or its answers are dropped
 //	cursor, err = client.Collect(ctx, server, mailclient.Since(cursor), handle)
 //
-// It holds no keys and opens no envelopes; it returns them as the network sent
-// them.
+// The client holds no keys and opens no envelopes; it returns them as the
+// network sent them.
 package mailclient
 
 import (
@@ -45,14 +45,15 @@ const (
 )
 
 var (
-	// ErrTimeout says that a mailserver did not answer, or stopped halfway.
+	// ErrTimeout means that a mailserver did not answer, or stopped halfway.
 	ErrTimeout = errors.New("mailclient: no answer in time")
-	// ErrIncomplete says that the mailserver ended its answer, and its last
-	// envelope did not arrive. Most often the node does not trust the peer.
+	// ErrIncomplete means that the mailserver ended its answer, but its
+	// last envelope did not arrive. Most often the node does not trust the
+	// peer.
 	ErrIncomplete = errors.New("mailclient: the end of the answer came without its last envelope; is the mailserver a trusted peer?")
-	// ErrTooMuch says that a mailserver sent more than Config allows.
+	// ErrTooMuch means that a mailserver sent more than Config allows.
 	ErrTooMuch = errors.New("mailclient: more was sent than is taken for one request")
-	// ErrNoProgress says that a mailserver keeps repeating a cursor.
+	// ErrNoProgress means that a mailserver keeps repeating a cursor.
 	ErrNoProgress = errors.New("mailclient: the cursor of the answer is the one that was asked for")
 )
 
@@ -91,22 +92,22 @@ type Config struct {
 	// better than its own clock does. The mailserver refuses a request from a clock
 	// that is off by more than mailwire.MaxClockSkew. nil: time.Now.
 	Now func() time.Time
-	// Timeout is the longest time without any progress of an answer that has an
-	// end mark; 0: DefaultTimeout.
+	// Timeout is the longest time without progress in an answer that has an end
+	// mark; 0: DefaultTimeout.
 	Timeout time.Duration
-	// Quiet is how long nothing must come for an answer without an end mark to be
-	// over; 0: DefaultQuiet.
+	// Quiet is how long nothing must arrive before an answer without an end mark
+	// counts as complete; 0: DefaultQuiet.
 	Quiet time.Duration
 	// MaxBytes and MaxRows bound one answer; 0: the defaults.
 	MaxBytes, MaxRows int
-	// Retries is how often Collect asks again, in a row, a mailserver that is
-	// busy or silent; 0: DefaultRetries.
+	// Retries is how many times in a row Collect asks a busy or silent
+	// mailserver again; 0: DefaultRetries.
 	Retries int
 	Logger  *slog.Logger // nil: nothing is logged
 }
 
 // Client asks mailservers. It implements whisper.DirectHandler and is safe for
-// concurrent use. It has one request at a time open with a mailserver.
+// concurrent use. It has only one open request at a time with a mailserver.
 type Client struct {
 	cfg Config
 
@@ -151,14 +152,15 @@ func New(cfg Config) *Client {
 	return &Client{cfg: cfg, open: make(map[enode.ID]*collection), syncs: make(map[enode.ID]*syncing), turns: make(map[enode.ID]*turn)}
 }
 
-// Attach gives the client the node to send with, before the first question.
+// Attach gives the client the node to send with. It must be called before the first
+// request.
 func (c *Client) Attach(node Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.node = node
 }
 
-// Ignored returns how many envelopes and end marks came that nobody had asked for.
+// Ignored returns how many envelopes and end marks came that were not asked for.
 func (c *Client) Ignored() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,8 +170,8 @@ func (c *Client) Ignored() uint64 {
 // Since returns the request for everything that a mailserver of this project
 // committed after a cursor, whatever its sent time; the zero cursor means everything
 // it has. Topics, if any are given, select exactly. The cursor is the one that
-// Collect returned the last time; on another mailserver, or on one whose archive was
-// begun again, it means everything too.
+// Collect last returned. On another mailserver, or on one whose archive was begun
+// again, it means everything too.
 func Since(cursor mailwire.Cursor, topics ...whisper.Topic) mailwire.Request {
 	return mailwire.Request{
 		Form: mailwire.List, Upper: math.MaxUint32, Topics: topics, Batch: true,
@@ -177,8 +179,8 @@ func Since(cursor mailwire.Cursor, topics ...whisper.Topic) mailwire.Request {
 	}
 }
 
-// Hashes returns the request for exactly these envelopes of a mailserver of this
-// project.
+// Hashes returns the request for exactly these envelopes, to a mailserver of
+// this project.
 func Hashes(hashes ...common.Hash) mailwire.Request {
 	return mailwire.Request{Form: mailwire.List, Upper: math.MaxUint32, Hashes: hashes, Batch: true}
 }
@@ -187,12 +189,12 @@ func Hashes(hashes ...common.Hash) mailwire.Request {
 type Answer struct {
 	Envelopes []*whisper.Envelope // in the order sent
 	Cursor    mailwire.Cursor     // where to continue; see mailwire.Complete
-	Marked    bool                // the mailserver said that this is the end
+	Marked    bool                // the mailserver marked the end
 	Ignored   int                 // envelopes that were not asked for
-	Proof     *mailwire.Proof     // answers mailwire.Request.Prove, and is not checked here; nil: there is none
+	Proof     *mailwire.Proof     // answers mailwire.Request.Prove; not checked here; nil: there is none
 }
 
-// More tells whether the cursor leads to more envelopes now.
+// More reports whether the cursor leads to more envelopes now.
 func (a Answer) More() bool { return !a.Cursor.IsZero() && !a.Cursor.Complete }
 
 // Ask sends one request and collects its answer. It waits while another request to

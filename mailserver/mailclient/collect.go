@@ -15,20 +15,20 @@ const (
 	maxBackoff   = 5 * time.Minute
 )
 
-// Collect asks, and continues with the cursor of each answer until there is no more.
-// It hands over the envelopes of each answer and asks for more only after handle
-// returned nil. So the cursor it returns, even with an error, is never past an
-// envelope that was not handled: asking from there misses nothing and repeats at
-// most a page.
+// Collect sends the request, and continues with the cursor of each answer until
+// there is no more. It hands over the envelopes of each answer and asks for more
+// only after handle has returned nil. So the cursor it returns, even with an error,
+// is never past an envelope that was not handled: asking from there misses nothing
+// and repeats at most a page.
 //
 // Collect asks a busy or silent mailserver again, after longer pauses each time, up
-// to Config.Retries times in a row. It asks again for the whole of an answer that
-// broke off.
+// to Config.Retries times in a row. If an answer breaks off, it asks for the whole
+// answer again.
 func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
 	return c.CollectAnswers(ctx, server, r, func(a Answer) error { return handle(a.Envelopes) })
 }
 
-// CollectAnswers is Collect that hands over the answers that have envelopes.
+// CollectAnswers is Collect, but hands over whole answers, those that have envelopes.
 func (c *Client) CollectAnswers(ctx context.Context, server Server, r mailwire.Request, handle func(Answer) error) (mailwire.Cursor, error) {
 	for failures := 0; ; {
 		a, err := c.Ask(ctx, server, r)
@@ -59,7 +59,7 @@ func (c *Client) CollectAnswers(ctx context.Context, server Server, r mailwire.R
 	}
 }
 
-// retry tells whether a request that failed with err should be sent again, and
+// retry reports whether a request that failed with err should be sent again, and
 // after what time: not before the mailserver allows it, and longer each time, with
 // jitter, so that the clients of a mailserver that was down do not all come back at
 // once.

@@ -22,7 +22,7 @@ type collection struct {
 
 	envelopes []*whisper.Envelope
 	have      map[common.Hash]bool
-	last      common.Hash // of the last envelope that came, wanted or not
+	last      common.Hash // of the last envelope that arrived, wanted or not
 	ignored   int
 	mark      *mailwire.Complete
 	err       error
@@ -56,7 +56,7 @@ func newCollection(id common.Hash, r mailwire.Request, cfg Config) *collection {
 	return k
 }
 
-// wants tells whether the envelope was asked for.
+// wants reports whether the envelope was asked for.
 func (k *collection) wants(env *whisper.Envelope) bool {
 	r := k.request
 	switch {
@@ -69,7 +69,7 @@ func (k *collection) wants(env *whisper.Envelope) bool {
 	}
 	lower := int64(r.Lower)
 	if r.Cursor.Ascending {
-		// The mailserver counts by its own clock; see mailwire.MaxClockSkew.
+		// The mailserver uses its own clock; see mailwire.MaxClockSkew.
 		lower -= int64(mailwire.MaxClockSkew / time.Second)
 	}
 	endless := r.Upper == 0 && r.Form == mailwire.List
@@ -159,7 +159,7 @@ func (k *collection) wait(ctx context.Context, cfg Config) error {
 	}
 }
 
-// answer returns the answer so far. Nothing is added to it later.
+// answer returns the answer so far and ends it, so that nothing is added later.
 func (k *collection) answer() Answer {
 	a := Answer{Envelopes: k.envelopes, Ignored: k.ignored}
 	if k.mark != nil {

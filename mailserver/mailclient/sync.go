@@ -15,7 +15,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// SyncNode is a Node that sends what Sync asks for. A whisper.Node is one.
+// SyncNode is a Node that sends the requests of Sync. A whisper.Node is one.
 type SyncNode interface {
 	Node
 	SendSyncRequest(ctx context.Context, peer enode.ID, payload rlp.RawValue) error
@@ -25,11 +25,11 @@ type SyncNode interface {
 type Page struct {
 	Envelopes []*whisper.Envelope // in the order sent, each once
 	Ignored   int                 // envelopes that were not asked for, or came twice
-	Damaged   int                 // what came in the place of an envelope, and was none
+	Damaged   int                 // elements in place of an envelope that were none
 	Cursor    []byte              // where to continue; empty: there is no more
 }
 
-// syncing is such an answer under way. Client.mu guards its fields except the channels.
+// syncing is an answer to a SyncRequest under way. Client.mu guards its fields except the channels.
 type syncing struct {
 	request mailwire.SyncRequest
 	bytes   int // still taken
@@ -42,12 +42,12 @@ type syncing struct {
 	ended bool
 }
 
-// Sync asks a mailserver of status-go as another mailserver does, a page after the other until there
-// is no more. It hands over each page, and asks for the next one only after handle returned nil, so
-// what was handled may be gone on from with the cursor of the last page. It takes no more
+// Sync asks a mailserver of status-go as another mailserver does, page after page, until there is no
+// more. It hands over each page and asks for the next one only after handle has returned nil, so a
+// caller can continue after what it handled with the cursor of the last page. It takes no more
 // envelopes of a page than the request asks for, only those of its times and topics, and each once.
-// What does not come in time is asked for again, like by Collect. A refusal is a *RefusedError,
-// with which such a mailserver ends the link.
+// Like Collect, it asks again for what does not come in time. A refusal is a *RefusedError; after a
+// refusal such a mailserver closes the link.
 func (c *Client) Sync(ctx context.Context, server enode.ID, r mailwire.SyncRequest, handle func(Page) error) error {
 	for failures := 0; ; {
 		page, err := c.askSync(ctx, server, r)
@@ -131,7 +131,7 @@ func (c *Client) HandleSyncResponse(peer enode.ID, payload []byte) {
 	}
 	c.mu.Unlock()
 	if !asked {
-		return // and nothing is decoded
+		return // without decoding anything
 	}
 	s, err := mailwire.DecodeSyncResponse(payload)
 	c.mu.Lock()
@@ -154,7 +154,7 @@ func (k *syncing) take(s mailwire.SyncResponse, size int, err error) {
 	progress := false
 	for _, e := range s.Envelopes {
 		if k.have[e.Hash()] || !k.wants(e) {
-			k.page.Ignored++ // it is no progress: a peer could keep a request open with it
+			k.page.Ignored++ // does not count as progress: a peer could keep a request open with it
 			continue
 		}
 		if uint32(len(k.page.Envelopes)) == k.request.Limit {
@@ -180,7 +180,7 @@ func (k *syncing) take(s mailwire.SyncResponse, size int, err error) {
 	}
 }
 
-// wants tells whether an envelope was asked for.
+// wants reports whether an envelope was asked for.
 func (k *syncing) wants(e *whisper.Envelope) bool {
 	r := k.request
 	return e.Sent() >= r.Lower && e.Sent() <= r.Upper && (r.Bloom == nil || r.Bloom.Covers(e.Topic.Bloom()))
