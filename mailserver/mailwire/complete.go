@@ -14,8 +14,8 @@ import (
 // errorMark begins the content of a packet 125 that is a refusal.
 const errorMark = "ERROR="
 
-// MaxRefusalText is the longest text of a refusal, in bytes. A longer one is cut
-// off when it is read or written.
+// MaxRefusalText is the longest text of a refusal, in bytes. A longer text is
+// cut when it is read or written.
 const MaxRefusalText = 256
 
 // Complete is the end mark of an answer: the content of the byte string in a
@@ -68,7 +68,7 @@ func DecodeComplete(b []byte) (Complete, error) {
 			return Complete{}, err
 		}
 		if cursor.IsZero() {
-			proof = nil // of no place
+			proof = nil // it proves no place in the log
 		}
 		return Complete{
 			ID:     common.Hash(b[:common.HashLength]),
@@ -80,8 +80,8 @@ func DecodeComplete(b []byte) (Complete, error) {
 	return Complete{}, malformed("end mark of %d bytes", len(b))
 }
 
-// Refusal is why a request was not answered: a word for programs, a colon and a
-// sentence for people. Other mailservers send only a sentence.
+// Refusal is the reason why a request was not answered: a word for programs, a
+// colon and a sentence for people. Other mailservers send only a sentence.
 type Refusal string
 
 // Words that begin a refusal.
@@ -104,8 +104,8 @@ func RefuseBusy(after time.Duration, sentence string) Refusal {
 	return Refuse(RefusedBusy, fmt.Sprintf("%s%d s: %s", retryAfter, max(seconds, 1), sentence))
 }
 
-// Word returns what the refusal begins with, or "" if that is not a word of this
-// package.
+// Word returns the word that the refusal begins with, or "" if it is not a word
+// of this package.
 func (r Refusal) Word() string {
 	word, _, _ := strings.Cut(string(r), ":")
 	switch word {
@@ -116,7 +116,7 @@ func (r Refusal) Word() string {
 }
 
 // RetryAfter returns how long a busy mailserver asks to be left alone, at most a
-// day; 0 if it does not say.
+// day, or 0 if it does not say.
 func (r Refusal) RetryAfter() time.Duration {
 	rest, ok := strings.CutPrefix(string(r), RefusedBusy+": "+retryAfter)
 	if !ok {

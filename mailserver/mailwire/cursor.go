@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// CursorSize is the length of a cursor in bytes, which is the room for it in
+	// CursorSize is the length of a cursor in bytes: the room for it in
 	// status-go's fixed form.
 	CursorSize = 36
 	// longCursorSize is the length of the database keys of late status-go
@@ -54,14 +54,15 @@ type Cursor struct {
 	// Until, if not 0, is a further upper bound on the range of the request, in Unix
 	// seconds, inclusive.
 	Until uint32
-	// Mark identifies the envelope at Seq: a log that was restored to an earlier
-	// state keeps its identity and assigns its sequences again. Zero: unknown.
+	// Mark identifies the envelope at Seq, because a log that was restored to an
+	// earlier state keeps its identity and assigns its sequences again. Zero:
+	// unknown.
 	Mark CursorMark
 	// Log is the log that Seq belongs to. A mailserver with another log begins
 	// again. If Log is zero, the mailserver takes Seq as a sequence of its own log.
 	Log LogID
-	// foreign is the encoding of another mailserver's cursor, to be sent back
-	// unchanged.
+	// foreign is the encoding of another mailserver's cursor, which is sent
+	// back unchanged.
 	foreign string
 }
 
@@ -70,15 +71,15 @@ type Cursor struct {
 func Since(seq uint64) Cursor { return Cursor{Seq: seq, Ascending: true} }
 
 // Resume returns the cursor that asks for everything committed after the place of
-// c, oldest first, whatever order c came from. A mailserver that c does not belong
-// to sends everything it has.
+// c, oldest first, whatever order c came from. A mailserver whose log c does not
+// belong to sends everything it has.
 func (c Cursor) Resume() Cursor {
 	return Cursor{Seq: c.Seq, Ascending: true, Log: c.Log, Mark: c.Mark}
 }
 
-// In returns the cursor as the log with that identity must read it. If it belongs
-// to another log, neither its sequence nor its time bound says what the client
-// has, so only the order is kept.
+// In returns the cursor as the log with that identity must read it. If the cursor
+// belongs to another log, neither its sequence nor its time bound says what the
+// client has, so only the order is kept.
 func (c Cursor) In(log LogID) Cursor {
 	if c.Log == (LogID{}) || c.Log == log {
 		return c
@@ -86,7 +87,7 @@ func (c Cursor) In(log LogID) Cursor {
 	return Cursor{Ascending: c.Ascending}
 }
 
-// IsZero tells whether the cursor is empty, which is encoded as no bytes.
+// IsZero reports whether the cursor is empty. An empty cursor is encoded as no bytes.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
 // Bytes returns the encoding: CursorSize bytes, or none for the zero value. A

@@ -64,10 +64,10 @@
 // cursor, and so does the last one (its Complete flag is set); the client keeps it
 // for its next request.
 //
-// In that order the lower bound of the range goes by the mailserver's clock: it is
-// lowered by as much as the client's clock is ahead, which the time of the
+// In that order the lower bound of the range is measured by the mailserver's clock.
+// It is lowered by as much as the client's clock is ahead, which the time of the
 // request's envelope shows, and by MaxClockSkew if it is in the future even so. The
-// cursor passes over envelopes below the bound for good.
+// cursor skips envelopes below the bound for good.
 //
 // # Refusals
 //

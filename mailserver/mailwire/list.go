@@ -10,8 +10,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// reader takes the elements off an RLP list. After the first error, which names
-// the element, it returns zero values; nothing is copied.
+// reader takes elements off an RLP list. After the first error, which names the
+// element, it returns zero values. Nothing is copied.
 type reader struct {
 	rest []byte
 	err  error
@@ -59,7 +59,7 @@ func (r *reader) bool(name string) bool {
 	return v == 1
 }
 
-// bytes returns a string, a part of what is read.
+// bytes returns a string, as a slice of the input.
 func (r *reader) bytes(name string) []byte {
 	if r.err != nil {
 		return nil
@@ -98,8 +98,8 @@ func (r *reader) cursor() Cursor {
 	return c
 }
 
-// strings reads a list of strings of size bytes each, at most limit of them.
-// It returns their bytes one after the other.
+// strings reads a list of at most limit strings of size bytes each. It
+// returns their bytes one after the other.
 func (r *reader) strings(name string, size, limit int) []byte {
 	if r.err != nil {
 		return nil
@@ -130,7 +130,7 @@ func (r *reader) strings(name string, size, limit int) []byte {
 	return all
 }
 
-// isList tells whether b is one RLP list and nothing else.
+// isList reports whether b is one RLP list and nothing else.
 func isList(b []byte) bool {
 	_, rest, err := rlp.SplitList(b)
 	return err == nil && len(rest) == 0
@@ -204,7 +204,7 @@ func (r Request) encodeList() ([]byte, error) {
 	return finish(w), nil
 }
 
-// DecodePlain reads a packet 126 that is a request itself. It keeps nothing of
+// DecodePlain reads a packet 126 that is itself a request. It keeps nothing of
 // the packet. An error wraps ErrMalformed.
 func DecodePlain(packet []byte) (Request, error) {
 	if len(packet) > MaxPayload {

@@ -20,7 +20,7 @@ const (
 	// its encryption and its envelope, generously.
 	MaxPacket = 32 << 10
 	// MaxTopics is how many topics one request may name. A client with more
-	// asks more than once.
+	// topics sends several requests.
 	MaxTopics = 256
 	// MaxHashes is how many envelopes one request may name.
 	MaxHashes = 64
@@ -28,19 +28,19 @@ const (
 	// for a request to be answered. In the order of the log, the lower bound of a
 	// range is corrected by as much as the client's clock is ahead, up to this.
 	MaxClockSkew = 24 * time.Hour
-	// MaxLimit is the most envelopes a request asks for in one answer: the limit
-	// that mailservers of status-go apply.
+	// MaxLimit is the largest number of envelopes that a request asks for in one
+	// answer: the limit of status-go's mailservers.
 	MaxLimit = 2000
 )
 
-// ErrMalformed says that bytes are not a request, end mark or cursor.
+// ErrMalformed means that bytes are not a request, end mark or cursor.
 var ErrMalformed = errors.New("mailwire: malformed")
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
 }
 
-// Form is how a request is written; it decides how it is answered.
+// Form is how a request is encoded; it decides how the request is answered.
 type Form uint8
 
 // Forms, see the package comment.
@@ -66,19 +66,19 @@ func (f Form) String() string {
 	return "unknown"
 }
 
-// EndMark tells whether the answer to a request of this form ends with a
-// Complete, and so whether it can be refused.
+// EndMark reports whether the answer to a request of this form ends with
+// a Complete, and so whether it can be refused.
 func (f Form) EndMark() bool { return f != Classic }
 
 // Request asks a mailserver for archived envelopes.
 type Request struct {
 	Form Form
-	// ID names a Plain request; the id of the others is the hash of their
-	// envelope, and the field is not used.
+	// ID names a Plain request. The id of the other forms is the hash of
+	// their envelope, and the field is not used.
 	ID common.Hash
 
 	Lower, Upper uint32          // sent time, Unix seconds, inclusive; Upper 0 in a List: to the end
-	Bloom        *whisper.Bloom  // what the topics must be covered by; nil: every topic
+	Bloom        *whisper.Bloom  // filter that must cover the topics; nil: every topic
 	Topics       []whisper.Topic // exactly these topics; empty: see Bloom. List only
 	Hashes       []common.Hash   // exactly these envelopes, whatever the other fields say. List only
 	Limit        uint32          // most envelopes to send; 0: as many as the mailserver likes
@@ -86,7 +86,7 @@ type Request struct {
 	Batch        bool            // answer with lists of envelopes. List only; always so for Plain
 
 	// Prove asks for a Proof in the end mark of an answer in ascending order. List only. A
-	// mailserver of before 2027 does not look at it.
+	// mailserver from before 2027 ignores it.
 	Prove bool `json:",omitzero"`
 }
 
@@ -99,8 +99,8 @@ const (
 )
 
 // DecodeRequest reads the payload of the message in a packet 126: every form but
-// Plain. It keeps nothing of the payload. An error wraps ErrMalformed; the Form
-// tells even then whether the client understands a refusal.
+// Plain. It keeps nothing of the payload. An error wraps ErrMalformed; even
+// then, the Form tells whether the client understands a refusal.
 func DecodeRequest(payload []byte) (Request, error) {
 	if len(payload) > MaxPayload {
 		return Request{}, malformed("request of %d bytes, at most %d", len(payload), MaxPayload)

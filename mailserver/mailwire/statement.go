@@ -15,9 +15,9 @@ const (
 )
 
 // Proof makes an end mark a statement that the mailserver cannot deny: what it sent is in its
-// log, behind After and not behind the mark's cursor. It says nothing of what was not sent.
+// log, after After and not after the mark's cursor. It says nothing about what was not sent.
 type Proof struct {
-	After     uint64 // receive sequence behind which the answer begins
+	After     uint64 // receive sequence after which the answer begins
 	At        uint64 // when it was signed, Unix milliseconds
 	Signature [SignatureSize]byte
 }
@@ -25,18 +25,19 @@ type Proof struct {
 // Statement is what a Proof signs.
 type Statement struct {
 	Log    LogID
-	After  uint64 // receive sequences, exclusive
-	UpTo   uint64 // and inclusive, between which all of Hashes are in the log
+	After  uint64 // receive sequence, exclusive
+	UpTo   uint64 // receive sequence, inclusive; all of Hashes are in the log between After and UpTo
 	At     uint64 // Unix milliseconds
 	Hashes []common.Hash
 }
 
-// StatementOf is what the proof of an end mark signs, if these were sent before it.
+// StatementOf returns what the proof of an end mark signs, if sent are the envelopes sent
+// before it.
 func StatementOf(end Cursor, p *Proof, sent []common.Hash) Statement {
 	return Statement{Log: end.Log, After: p.After, UpTo: end.Seq, At: p.At, Hashes: sent}
 }
 
-// Digest is what the signature is over: Keccak-256("whisperpush/2 mail" ‖ log 16 ‖ after 8 ‖
+// Digest is what the signature covers: Keccak-256("whisperpush/2 mail" ‖ log 16 ‖ after 8 ‖
 // up to 8 ‖ at 8 ‖ SHA-256(hash ‖ …)).
 func (s *Statement) Digest() []byte {
 	b := append([]byte("whisperpush/2 mail"), s.Log[:]...)
@@ -50,7 +51,7 @@ func (s *Statement) Digest() []byte {
 	return crypto.Keccak256(sent.Sum(b))
 }
 
-// SignedBy reports whether a key, compressed, signed the statement.
+// SignedBy reports whether a key (compressed) signed the statement.
 func (s *Statement) SignedBy(key []byte, signature [SignatureSize]byte) bool {
 	return crypto.VerifySignature(key, s.Digest(), signature[:])
 }

@@ -8,26 +8,26 @@ import (
 	"whisperpush/whisper"
 )
 
-// Limits on what mailservers of status-go say to each other, checked before anything is
-// allocated for it.
+// Limits on the messages between mailservers of status-go, checked before anything is
+// allocated for them.
 const (
-	// MaxSyncLimit is the most envelopes that a SyncRequest asks for: with more, such a mailserver
-	// ends the link.
+	// MaxSyncLimit is the largest number of envelopes that a SyncRequest asks for. If it asks for
+	// more, such a mailserver closes the link.
 	MaxSyncLimit = 1000
 	// MaxSyncCursor is the longest cursor of a SyncResponse, in bytes. Those of status-go have 36.
 	MaxSyncCursor = 256
 )
 
-// SyncRequest is what a mailserver of status-go asks another one for, the payload of a packet 123:
+// SyncRequest is what one mailserver of status-go asks another for, the payload of a packet 123:
 // [Lower, Upper, Bloom, Limit, Cursor].
 type SyncRequest struct {
-	Lower, Upper uint32         // of the sent times, Unix seconds; Lower is not above Upper
+	Lower, Upper uint32         // range of sent times, Unix seconds; Lower must not be above Upper
 	Bloom        *whisper.Bloom // nil: every topic
 	Limit        uint32         // 1 to MaxSyncLimit
-	Cursor       []byte         // of the answer before; empty: from the beginning
+	Cursor       []byte         // of the previous answer; empty: from the beginning
 }
 
-// Encode returns the payload of the packet. The error says what the other side would not take.
+// Encode returns the payload of the packet. The error says what the other side would reject.
 func (r SyncRequest) Encode() (rlp.RawValue, error) {
 	switch {
 	case r.Limit < 1 || r.Limit > MaxSyncLimit:
@@ -47,8 +47,8 @@ func (r SyncRequest) Encode() (rlp.RawValue, error) {
 // SyncResponse is a part of the answer to a SyncRequest, the payload of a packet 124:
 // [Envelopes, Cursor, Final, Error]. It does not say which request it answers.
 type SyncResponse struct {
-	Envelopes []*whisper.Envelope // with Damaged at most MaxSyncLimit
-	Damaged   int                 // what is in the place of an envelope, and is none
+	Envelopes []*whisper.Envelope // at most MaxSyncLimit together with Damaged
+	Damaged   int                 // elements in place of an envelope that are none
 	Cursor    []byte              // where to continue, if Final; empty: there is no more
 	Final     bool                // nothing follows for this request
 	Refusal   Refusal             // not empty: the request was refused, or failed halfway
