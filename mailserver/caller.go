@@ -9,12 +9,13 @@ import (
 	"whisperpush/whisper"
 )
 
-// Caller is where a request came from, and where its answer goes: a peer of devp2p, or
-// whatever else carries envelopes both ways.
+// Caller is where a request came from and where its answer goes: a peer of devp2p, or
+// any other transport that carries envelopes both ways.
 type Caller interface {
-	// ID names the connection. It takes turns at the desk as one.
+	// ID names the connection. At the desk it takes turns as one.
 	ID() desk.ID
-	// Source is whom a limit on strangers counts. It is asked once, when a request comes.
+	// Source is the unit that a limit on strangers counts. It is asked once, when a
+	// request comes.
 	Source() whisper.Source
 	// Send hands envelopes to the other side one by one, SendBatch in lists, and Complete
 	// the end mark of an answer. They return when the other side has taken them, and fail
@@ -22,17 +23,17 @@ type Caller interface {
 	Send(ctx context.Context, envs ...*whisper.Envelope) error
 	SendBatch(ctx context.Context, envs []*whisper.Envelope) error
 	Complete(ctx context.Context, mark []byte) error
-	// Useful is called when a request was answered, and Proved when one came that was made
-	// with a password which is not public.
+	// Useful is called when a request was answered. Proved is called when a request was
+	// made with a password that is not public.
 	Useful()
 	Proved()
-	// Answered is called once for each request that was handed in: nothing more comes for
-	// it, be it answered, refused or dropped. It is not called for what waits when the
-	// server stops.
+	// Answered is called once for each request that was handed in, when nothing more will
+	// be sent for it, whether it was answered, refused or dropped. It is not called for
+	// requests that wait when the server stops.
 	Answered()
 }
 
-// peer is the Caller that is a peer of devp2p.
+// peer is the Caller for a peer of devp2p.
 type peer struct {
 	sender Sender
 	node   enode.ID

@@ -17,10 +17,10 @@ import (
 	"whisperpush/whisper"
 )
 
-// errUndelivered says that a peer did not take an answer.
+// errUndelivered means that a peer did not take an answer.
 var errUndelivered = errors.New("mailserver: answer not delivered")
 
-// way is to whom an answer goes, while it is their turn.
+// way is the receiver of an answer, during its turn at the desk.
 type way struct {
 	*desk.Turn
 	Caller
@@ -55,8 +55,8 @@ func (s *Server) answer(ctx context.Context, to way, q question) (outcome, error
 	return answered, s.complete(ctx, to, end)
 }
 
-// place returns the place in the log that a cursor means: the beginning, if it is
-// of another log or of a state of this one that was undone.
+// place returns the place in the log that a cursor means. It is the beginning if
+// the cursor is of another log, or of a state of this log that was undone.
 func (s *Server) place(c mailwire.Cursor) mailwire.Cursor {
 	if c.Mark != (mailwire.CursorMark{}) {
 		if hash, ok := s.cfg.Store.HashAt(c.Seq); ok && c.Mark != mailwire.MarkOf(hash) {
@@ -66,10 +66,10 @@ func (s *Server) place(c mailwire.Cursor) mailwire.Cursor {
 	return c.In(s.cfg.Store.ID())
 }
 
-// stamp returns a cursor that says of which log it is.
+// stamp returns a cursor that names its log.
 func (s *Server) stamp(c mailwire.Cursor) mailwire.Cursor {
 	if c.Seq == 0 && !c.Ascending {
-		return c // it is a time, or the end
+		return c // it is a time bound, or the end
 	}
 	c.Log = s.cfg.Store.ID()
 	if hash, ok := s.cfg.Store.HashAt(c.Seq); ok && c.Ascending {
@@ -88,7 +88,7 @@ func (s *Server) answerClassic(ctx context.Context, to way, q question) (outcome
 		if err != nil {
 			return failed, err
 		}
-		// The order of the genuine mailserver, as far as a page reaches.
+		// The order of a genuine mailserver, within a page.
 		slices.SortFunc(page.Records, func(a, b archive.Record) int {
 			return cmp.Or(cmp.Compare(a.Sent, b.Sent), bytes.Compare(a.Hash[:], b.Hash[:]))
 		})
@@ -115,8 +115,8 @@ func (s *Server) answerDescending(ctx context.Context, to way, q question) (last
 			return last, cursor, err
 		}
 		if older > 0 && len(page.Records) == 0 && windows < maxWindows {
-			// Nothing in this window: rather than let the asker come back for
-			// each of them, go on with the one before.
+			// Nothing is in this window. Continue with the one before, so
+			// that the client need not come back for each of them.
 			query.Upper, query.Before = older, 0
 			continue
 		}
@@ -134,7 +134,7 @@ func (s *Server) answerDescending(ctx context.Context, to way, q question) (last
 }
 
 // window returns a page of at most Limits.Range of time before the query's upper
-// bound. If it is the last one there, and there is something before that time,
+// bound. If it is the last page of that time, and there is something earlier,
 // older is the upper bound of what is left.
 func (s *Server) window(ctx context.Context, query archive.Query) (page archive.Page, older uint32, err error) {
 	narrow, narrowed := s.limits.Load().narrow(query, time.Now())
@@ -150,11 +150,11 @@ func (s *Server) window(ctx context.Context, query archive.Query) (page archive.
 	return page, query.Upper, nil
 }
 
-// answerAscending sends one page in the order of the log, and returns its end mark. Its
-// cursor always says where to go on, now or when there is more.
+// answerAscending sends one page in the order of the log and returns its end mark. Its
+// cursor always says where to continue, now or when there is more.
 func (s *Server) answerAscending(ctx context.Context, to way, q question) (end mailwire.Complete, err error) {
 	q.Cursor = s.place(q.Cursor)
-	newest := s.cfg.Store.Last() // before the query, so that nothing falls between
+	newest := s.cfg.Store.Last() // read before the query, so that nothing is missed in between
 	query := q.query(*s.limits.Load(), newest)
 	query.Lower = q.since(time.Now(), s.limits.Load().ClockSkew)
 	page, err := s.cfg.Store.Query(ctx, query)
@@ -178,8 +178,8 @@ func (s *Server) answerAscending(ctx context.Context, to way, q question) (end m
 	return end, nil
 }
 
-// prove signs that records are in the log behind a sequence and not behind a cursor; nil if
-// there are none, or nothing is signed here.
+// prove signs that records are in the log after a sequence and not after a cursor. It
+// returns nil if there are no records, or if this server signs nothing.
 func (s *Server) prove(after uint64, end mailwire.Cursor, records []archive.Record) *mailwire.Proof {
 	if s.cfg.Sign == nil || len(records) == 0 {
 		return nil
@@ -199,7 +199,7 @@ func (s *Server) prove(after uint64, end mailwire.Cursor, records []archive.Reco
 	return proof
 }
 
-// answerHashes sends those of the named envelopes that there are.
+// answerHashes sends those of the named envelopes that are archived.
 func (s *Server) answerHashes(ctx context.Context, to way, q question) (last common.Hash, err error) {
 	for hashes := range slices.Chunk(q.Hashes, hashesAtOnce) {
 		found, _, err := s.cfg.Store.ByHash(ctx, hashes)
@@ -216,8 +216,8 @@ func (s *Server) answerHashes(ctx context.Context, to way, q question) (last com
 	return last, nil
 }
 
-// deliver hands the envelopes to the peer in small parts, each of which has its
-// time: so a slow peer is given up soon, and a steady one never.
+// deliver hands the envelopes to the peer in small parts, each with its own
+// timeout. So a slow peer is given up soon, and a steady one never.
 func (s *Server) deliver(ctx context.Context, to way, records []archive.Record, batch bool) error {
 	for len(records) > 0 {
 		var (
@@ -262,7 +262,7 @@ func (s *Server) complete(ctx context.Context, to way, c mailwire.Complete) erro
 	return to.Lend(ctx, func(ctx context.Context) error { return s.end(ctx, to, c) })
 }
 
-// end sends an end mark, whatever turn it is.
+// end sends an end mark, whoever's turn it is.
 func (s *Server) end(ctx context.Context, to Caller, c mailwire.Complete) error {
 	if err := to.Complete(ctx, c.Encode()); err != nil {
 		return fmt.Errorf("%w: end mark: %w", errUndelivered, err)

@@ -28,15 +28,15 @@ const (
 
 // Limits bounds what peers can ask of a Server. A zero field means its default.
 type Limits struct {
-	// Range is the longest time one page reaches back. An answer that is wider
-	// is continued by its cursor. It does not apply to classic requests, which
+	// Range is the longest time that one page reaches back. A wider answer is
+	// continued by its cursor. It does not apply to classic requests, which
 	// have no cursor, nor to answers in the order of the log.
 	Range time.Duration
 	// Rows and Bytes bound a page: the whole answer or, for a classic request,
 	// one read from the archive. Twice Workers times Bytes bounds the memory that
 	// answers take, except for single envelopes that are larger.
 	Rows, Bytes int
-	// Scan is how many archived envelopes are looked at for one page.
+	// Scan is how many archived envelopes are examined for one page.
 	Scan int
 	// ClassicRows and ClassicBytes bound the whole answer to a classic request,
 	// which is cut off there.
@@ -66,19 +66,21 @@ type Limits struct {
 
 const (
 	// sendBytes is how much is handed to a peer at a time, and the size of a
-	// batch: well below the least maximum message size in the field, 1 MiB. The
-	// buffers that devp2p keeps for each link grow to a few times this.
+	// batch. It is well below the smallest maximum message size in the field, 1
+	// MiB. The buffers that devp2p keeps for each link grow to a few times
+	// this.
 	sendBytes = 64 << 10
 	// hashesAtOnce is how many envelopes are read by hash at a time.
 	hashesAtOnce = 8
-	// maxWindows is how many stretches of Limits.Range without envelopes are
+	// maxWindows is how many periods of Limits.Range without envelopes are
 	// skipped for one page.
 	maxWindows = 32
-	// refusalTimeout is the longest time a refusal takes.
+	// refusalTimeout is the longest time that sending a refusal may take.
 	refusalTimeout = 2 * time.Second
 )
 
-// withDefaults replaces zeros by the defaults and refuses values that make no sense.
+// withDefaults replaces zeros by the defaults and returns an error for values that make
+// no sense.
 func (l Limits) withDefaults() (Limits, error) {
 	for _, f := range []struct {
 		name    string

@@ -6,11 +6,11 @@ import (
 	"whisperpush/desk"
 )
 
-// serverMetrics counts what the Server does.
+// serverMetrics count what the Server does.
 type serverMetrics struct {
 	// requests by form (classic, fixed, list, plain, unknown) and outcome.
 	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec // by form: from the worker's start to its end
+	seconds  *prometheus.HistogramVec // by form: from the start of serving a request to its end
 
 	attempts  prometheus.Counter // hand-overs of envelopes to a peer
 	failures  prometheus.Counter // of those, the ones that failed
@@ -19,7 +19,7 @@ type serverMetrics struct {
 	bytes     prometheus.Counter
 }
 
-// outcome is what became of a request. It is a label of a metric.
+// outcome is the result of a request. It is a label of a metric.
 type outcome string
 
 const (

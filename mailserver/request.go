@@ -18,10 +18,10 @@ type question struct {
 	mailwire.Request
 	id    common.Hash
 	known bool // Form is known, because the request was opened
-	// proves is whether the asker knows a password that is not public.
+	// proves says that the client knows a password that is not public.
 	proves bool
-	// ahead is by how many seconds the asker's clock is at least before ours: what
-	// it asks with was sent in our future.
+	// ahead is by how many seconds, at least, the client's clock is ahead of the
+	// server's: its request was sent in the server's future.
 	ahead int64
 }
 
@@ -33,10 +33,10 @@ func (q question) form() string {
 	return q.Form.String()
 }
 
-// refusable tells whether the asker understands a refusal.
+// refusable reports whether the client understands a refusal.
 func (q question) refusable() bool { return q.known && q.Form.EndMark() }
 
-// rejection is why a request is not answered.
+// rejection is the reason why a request is not answered.
 type rejection struct {
 	outcome outcome
 	refusal mailwire.Refusal // what the asker is told, if they can be told
@@ -49,7 +49,7 @@ func reject(o outcome, word, sentence string) error {
 }
 
 // open reads a packet 126. The question is filled in as far as it was
-// understood, also when there is an error, which is a *rejection.
+// understood, even if there is an error, which is a *rejection.
 func (s *Server) open(p packet, now time.Time) (question, error) {
 	env := p.env
 	if env == nil {
@@ -79,7 +79,7 @@ func (s *Server) open(p packet, now time.Time) (question, error) {
 	return q, q.check()
 }
 
-// openPlain reads a packet 126 that is no envelope.
+// openPlain reads a packet 126 that is not an envelope.
 func (s *Server) openPlain(packet []byte) (question, error) {
 	r, err := mailwire.DecodePlain(packet)
 	q := question{Request: r, id: r.ID, known: err == nil}
@@ -92,8 +92,8 @@ func (s *Server) openPlain(packet []byte) (question, error) {
 	return q, q.check()
 }
 
-// decrypt opens an envelope with whichever key of the mailserver fits, and tells
-// whether that was the password's.
+// decrypt opens an envelope with whichever key of the mailserver fits, and
+// reports whether that was the password's.
 func (s *Server) decrypt(env *whisper.Envelope) (msg *whisper.Message, password bool, err error) {
 	err = errors.New("no key")
 	if s.cfg.Key != nil {
@@ -107,9 +107,9 @@ func (s *Server) decrypt(env *whisper.Envelope) (msg *whisper.Message, password 
 	return msg, false, err
 }
 
-// check fills in what the asker left to the mailserver and refuses what makes no
-// sense. A classic request with its bounds in the wrong order is simply one that
-// nothing matches, as for the genuine mailserver.
+// check fills in what the client left to the mailserver and refuses what makes
+// no sense. A classic request with its bounds in the wrong order simply matches
+// nothing, as with a genuine mailserver.
 func (q *question) check() error {
 	if q.Upper == 0 && (q.Form == mailwire.List || q.Form == mailwire.Plain) {
 		q.Upper = math.MaxUint32
@@ -123,8 +123,8 @@ func (q *question) check() error {
 	return nil
 }
 
-// query returns what to ask the archive for, for a page from the beginning of
-// the cursor on; last is the newest sequence there is.
+// query returns the archive's query for a page from the cursor on. last is
+// the newest sequence there is.
 func (q question) query(l Limits, last uint64) archive.Query {
 	out := archive.Query{
 		Lower: q.Lower, Upper: q.Upper,
@@ -144,19 +144,20 @@ func (q question) query(l Limits, last uint64) archive.Query {
 	case q.Cursor.Seq <= last:
 		out.After = q.Cursor.Seq
 	default:
-		// The log is not the one that the cursor was made for, which does not say of
-		// which it was: this one is younger. Beginning anew misses nothing.
+		// The cursor does not name its log, and this log is not the one it was made
+		// for, but a younger one. Beginning again misses nothing.
 		out.After = 0
 	}
 	return out
 }
 
-// since returns the lower bound of a question in the order of the log, by our
-// clock. A client asks so once, for what was sent since it began, and its cursor
-// then passes over whatever it did not get: if its clock was ahead, that would be
-// all there is. So the bound comes down by as much as the clock is ahead. One that
-// is in our future even so comes from a clock that was set since: nobody can tell
-// by how much, and it comes down to as far as a clock may be wrong.
+// since returns the lower bound of a question in the order of the log, by the
+// server's clock. A client asks this once, for what was sent since it began, and
+// its cursor then skips what it did not get. If its clock was ahead, it would skip
+// everything. So the bound is lowered by as much as the clock is ahead. A bound
+// that is in the server's future even so comes from a clock that was set since.
+// Nobody can tell by how much, so the bound is lowered by as much as a clock may
+// be wrong.
 func (q question) since(now time.Time, skew time.Duration) uint32 {
 	lower := int64(q.Lower) - q.ahead
 	if at := now.Unix(); lower > at {
@@ -166,10 +167,10 @@ func (q question) since(now time.Time, skew time.Duration) uint32 {
 }
 
 // narrow raises the lower bound of a query so that its range is not wider than a
-// page may be, and tells whether it did.
+// page may be, and reports whether it did.
 func (l Limits) narrow(q archive.Query, now time.Time) (archive.Query, bool) {
-	// Nothing is from beyond a clock's error; without this bound, an upper bound
-	// of "for ever" would put the window into a future without envelopes.
+	// Nothing is from beyond a clock's error. Without this bound, an upper bound
+	// of "forever" would put the window into a future without envelopes.
 	end := min(int64(q.Upper), now.Add(l.ClockSkew).Unix())
 	floor := end - int64(l.Range/time.Second)
 	if int64(q.Lower) >= floor {

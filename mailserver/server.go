@@ -22,11 +22,11 @@ import (
 )
 
 // Store is what a Server reads. An archive.Archive is one. Its methods are called
-// concurrently and end soon after their context.
+// concurrently and return soon after their context ends.
 type Store interface {
 	// Query returns a page of what matches.
 	Query(ctx context.Context, q archive.Query) (archive.Page, error)
-	// ByHash returns the envelopes named, in that order, without the missing.
+	// ByHash returns the named envelopes in that order, without the missing ones.
 	ByHash(ctx context.Context, hashes []common.Hash) (found []archive.Record, missing []common.Hash, err error)
 	// Last returns the newest receive sequence, 0 if there is none.
 	Last() uint64
@@ -37,20 +37,20 @@ type Store interface {
 	ID() [mailwire.LogIDSize]byte
 }
 
-// Sender is how a Server answers peers of devp2p. A whisper.Node is one. Its methods block until
-// the peer's connection took the packets, and fail if the peer is gone or the
-// context ends.
+// Sender is how a Server answers peers of devp2p. A whisper.Node is one. Its Send methods block
+// until the peer's connection has taken the packets, and fail if the peer is gone or the context
+// ends.
 type Sender interface {
 	SendDirect(ctx context.Context, peer enode.ID, envs ...*whisper.Envelope) error
 	SendDirectBatch(ctx context.Context, peer enode.ID, envs []*whisper.Envelope) error
 	SendRequestComplete(ctx context.Context, peer enode.ID, payload []byte) error
-	// Useful is told of each peer whose request was answered, and Proved of each
-	// that knows a password which is not public.
+	// Useful is called for each peer whose request was answered, and Proved for
+	// each that knows a password that is not public.
 	Useful(peer enode.ID)
 	Proved(peer enode.ID)
-	// Answered is told of each request that nothing more comes for.
+	// Answered is called for each request when nothing more will be sent for it.
 	Answered(peer enode.ID)
-	// Source tells whom a limit on strangers counts for a peer that is connected.
+	// Source is the unit that a limit on strangers counts for a connected peer.
 	Source(peer enode.ID) whisper.Source
 }
 
@@ -64,17 +64,17 @@ type ServerConfig struct {
 	// whisper.KeyFromPassword. nil: there is no password.
 	Key []byte
 	// KeyIsSecret says that the password is not public, so that whoever knows it is
-	// no stranger: strangers do not take all the places that there are.
+	// not a stranger: strangers cannot take all the places.
 	KeyIsSecret bool
-	// Identity opens requests made for the mailserver's public key. nil: there
-	// is none. Clients know no other key than the node's, so it is the one that
-	// handshakes are encrypted to; what it decrypts is told to nobody unless it is
-	// a signed request.
+	// Identity opens requests made for the mailserver's public key. nil: there is
+	// none. Clients know no other key than the node's, so it is the one that
+	// handshakes are encrypted to. What it decrypts is disclosed to nobody unless
+	// it is a signed request.
 	Identity *ecdsa.PrivateKey
 	// Plain answers requests that are not in an envelope. It lets in everybody,
-	// also those who do not know the password.
+	// including those who do not know the password.
 	Plain bool
-	// Sign signs what a Proof says of an answer: r ‖ s ‖ v, or r ‖ s. nil: there are no
+	// Sign signs the statement of a Proof: r ‖ s ‖ v, or r ‖ s. nil: there are no
 	// proofs.
 	Sign func(digest []byte) ([]byte, error)
 	// MinPoW is the least proof of work of the envelope of a request; 0: none.
@@ -99,7 +99,7 @@ type Server struct {
 	done    sync.WaitGroup
 }
 
-// packet is the content of a packet 126, or of what is one by another door.
+// packet is the content of a packet 126, or of a request that came over another transport.
 type packet struct {
 	from  Caller
 	env   *whisper.Envelope
@@ -142,14 +142,14 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	return s, nil
 }
 
-// CanReset tells what makes no sense of limits.
+// CanReset returns an error if limits make no sense.
 func (s *Server) CanReset(l Limits) error {
 	_, err := l.withDefaults()
 	return err
 }
 
-// Reset has requests that are answered from now on keep other limits, which CanReset has passed. Workers and the
-// lengths of queues stay as they were.
+// Reset sets other limits for requests that are answered from now on. CanReset must have accepted them. Workers
+// and the lengths of queues stay as they were.
 func (s *Server) Reset(l Limits) {
 	l, err := l.withDefaults()
 	if err != nil {
@@ -160,7 +160,7 @@ func (s *Server) Reset(l Limits) {
 	s.desk.SetRate(of.Rate, of.Burst)
 }
 
-// Start begins to answer. A server is started once.
+// Start begins to answer. A server is started only once.
 func (s *Server) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +173,7 @@ func (s *Server) Start() {
 	s.done.Go(func() { s.desk.Run(ctx) })
 }
 
-// Stop ends the answers under way, forgets the requests that wait, and returns
+// Stop ends the answers under way, drops the requests that wait, and returns
 // when no goroutine of the server is left. It may be called more than once, and
 // without Start.
 func (s *Server) Stop() {
@@ -201,12 +201,12 @@ func (s *Server) HandleEnvelope(id enode.ID, env *whisper.Envelope) {
 	s.Handle(s.peer(id), env)
 }
 
-// Handle takes the envelope of a request by whatever door it came. It does not block.
+// Handle takes the envelope of a request, whatever transport it came over. It does not block.
 func (s *Server) Handle(from Caller, env *whisper.Envelope) {
 	s.offer(packet{from: from, env: env}, len(env.Raw()))
 }
 
-// HandlePlain is HandleRequest for a payload that is none.
+// HandlePlain is HandleRequest for a payload that is not an envelope.
 func (s *Server) HandlePlain(id enode.ID, payload []byte) {
 	s.offer(packet{from: s.peer(id), plain: payload}, len(payload))
 }
@@ -229,8 +229,8 @@ func (s *Server) offer(p packet, size int) {
 	p.from.Answered()
 }
 
-// refuse tells a peer that its request finds no place, if it asked in a form that
-// lets it know.
+// refuse tells a peer that there is no room for its request, if the form of the
+// request allows a refusal.
 func (s *Server) refuse(ctx context.Context, _ desk.ID, p packet, why *desk.Busy) error {
 	defer p.from.Answered()
 	q, _ := s.open(p, time.Now())
@@ -238,8 +238,8 @@ func (s *Server) refuse(ctx context.Context, _ desk.ID, p packet, why *desk.Busy
 	return s.tell(ctx, p.from, q, mailwire.RefuseBusy(why.After, why.Text()))
 }
 
-// tell sends a refusal if the form of the request can carry one. It is not
-// repeated.
+// tell sends a refusal if the form of the request can carry one. It does
+// not repeat it.
 func (s *Server) tell(ctx context.Context, to Caller, q question, text mailwire.Refusal) error {
 	if !q.refusable() {
 		return nil
@@ -253,7 +253,7 @@ func (s *Server) tell(ctx context.Context, to Caller, q question, text mailwire.
 	return err
 }
 
-// panicked reports a mistake in the handling of one request.
+// panicked reports a bug in the handling of one request.
 func (s *Server) panicked(cause any) {
 	s.count(question{}, panicked)
 	// The value may quote the request; the stack does not.
