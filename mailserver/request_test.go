@@ -234,8 +234,8 @@ func TestCraftedEnvelopes(t *testing.T) {
 
 // TestNodeKeyTellsNothing: mail requests may be made for the node's key, which RLPx
 // handshakes are encrypted to as well, by the same scheme. What somebody recorded of
-// another's handshake can be put into a request so that it does decrypt; but it is
-// never a request, and who sent it learns nothing, not even that.
+// another's handshake can be put into a request so that it does decrypt. But it is
+// never a request, and its sender learns nothing, not even that it was decrypted.
 func TestNodeKeyTellsNothing(t *testing.T) {
 	identity, err := crypto.GenerateKey()
 	require.NoError(t, err)

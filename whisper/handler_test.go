@@ -167,7 +167,8 @@ type syncInbox struct {
 
 func (i syncInbox) HandleSyncResponse(_ enode.ID, payload []byte) { i.syncs <- payload }
 
-// An answer to a sync request reaches who understands it, from a trusted peer alone.
+// An answer to a sync request reaches a node that understands it, from a trusted peer
+// only.
 func TestSyncPackets(t *testing.T) {
 	in := syncInbox{newInbox(), make(chan []byte, 100)}
 	n := startNode(t, Config{Direct: in})

@@ -13,7 +13,8 @@ import (
 )
 
 // TestInboundLinksGiveWay: over real links, the one that is of no use ends for a
-// newcomer, and who was of use, who was trusted and whom the node dialled stay.
+// newcomer. Links that were of use, trusted peers, and links that the node
+// dialled stay.
 func TestInboundLinksGiveWay(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	n := network.Start(t, network.Options{Whisper: whisper.Config{MaxInbound: 4, Registerer: registry}})

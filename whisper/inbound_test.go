@@ -118,9 +118,9 @@ func TestWhoGivesWay(t *testing.T) {
 	require.Nil(t, none, "without a limit")
 }
 
-// TestSeatsHold plays arrivals, uses and departures: there are never too many, and
-// who gives way was of no more use than anybody who stays, but for the share of the
-// newcomers.
+// TestSeatsHold plays arrivals, uses and departures: there are never too many
+// links, and a link that gives way was of no more use than any that stays, apart
+// from the newcomers' share.
 func TestSeatsHold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 12).Draw(t, "most")
@@ -235,8 +235,8 @@ func TestSeatsUnderAttack(t *testing.T) {
 	}
 }
 
-// TestSeatsWhenAllComeBack: more devices than there are links for come at once, and again until they were answered. An
-// answer takes longer than it takes as many newcomers to arrive as there are links; yet those who wait for theirs get it.
+// TestSeatsWhenAllComeBack: more devices than there are links come at once, and again until they are answered. An answer
+// takes longer than it takes as many newcomers to arrive as there are links; yet those who wait for their answer get it.
 func TestSeatsWhenAllComeBack(t *testing.T) {
 	const (
 		most    = 34

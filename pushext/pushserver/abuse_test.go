@@ -53,8 +53,8 @@ func TestTokenOfAnother(t *testing.T) {
 		require.Len(t, got, 1, "his own, once")
 		require.Equal(t, env.Hash(), got[0].Hashes[0])
 
-		// What an attacker may say under his own key ends, silences or moves
-		// nothing of the victim's.
+		// Nothing that attackers may say under their own keys ends, silences
+		// or moves anything of the victim's.
 		for _, a := range attackers {
 			a.refused(&pushwire.Confirm{Code: [pushwire.CodeSize]byte{1}}, pushwire.WrongCode)
 			a.refused(&pushwire.Fetch{Hashes: got[0].Hashes}, pushwire.Unconfirmed)
@@ -82,7 +82,7 @@ func TestTokenOfAnother(t *testing.T) {
 }
 
 // A capability, a group id or a handle that somebody guesses or shares does not
-// let him silence another.
+// let them silence somebody else.
 func TestGroupOfAnother(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		victim, thief := b.phone("victim"), b.phone("thief")
@@ -102,7 +102,7 @@ func TestGroupOfAnother(t *testing.T) {
 	})
 }
 
-// Hashes are in the clear for who asked for it, and for nobody else.
+// Hashes are in the clear for a device that asked for that, and for no other.
 func TestPlainOnlyWhenAsked(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		sealed, plain := b.phone("sealed"), b.phone("plain")
@@ -134,8 +134,8 @@ func TestPlainOnlyWhenAsked(t *testing.T) {
 	})
 }
 
-// Thousands of registrations from one source: few are taken, the disk
-// stays small, and who is registered notices nothing.
+// Thousands of registrations come from one source: few are accepted,
+// the disk usage stays small, and registered devices notice nothing.
 func TestRegistrationFlood(t *testing.T) {
 	const flood, sources = 10_000 / scale, 2000 / scale
 	bedTest(t, Limits{PeerRate: 1e9, PeerBurst: 1e9, Unconfirmed: sources/2 + 156}, func(b *bed) {
@@ -165,8 +165,8 @@ func TestRegistrationFlood(t *testing.T) {
 		require.Equal(t, 256, counts(b)[unconfirmed], "at a time")
 		require.Less(t, size()-before, 256*1024+taken*64)
 
-		// From as many sources as he likes: the room for the unproven is bounded,
-		// and they push out each other.
+		// From as many sources as the attacker likes: the room for the unproven
+		// is bounded, and they push each other out.
 		for i := range sources {
 			require.NoError(t, register(network(i), fmt.Sprint("other ", i)))
 			time.Sleep(time.Millisecond)

@@ -198,9 +198,9 @@ func (b *bed) enlist(routes []pushwire.Route) (topics []whisper.Topic) {
 	return topics
 }
 
-// Hosts that keep the server waiting keep nobody else waiting, however many names
-// they have: not who is woken through a service of the operator's, nor who has a
-// host of their own.
+// Hosts that keep the server waiting delay nobody else, however many names they
+// have: neither devices that are woken through a service of the operator nor
+// those with a host of their own.
 func TestAttackTarpitHosts(t *testing.T) {
 	const devices, hosts, honest, hooks = 5000, 2500, 200, 20
 	for name, row := range map[string]struct {

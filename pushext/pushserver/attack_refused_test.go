@@ -12,12 +12,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// Seen, Fetch and Notify that are forged, come twice, are old, or are made by somebody who is
-// not of the group are answered with a code of their own, and change nothing: neither what
-// waits for a device, nor what is owed to it, nor whom is rung. A Notify is answered with OK
-// whatever is wrong with it, as who may ring is not to be told, and rings nobody. What is made
-// for another server is in TestAttackRequestForAnotherServer; offers are in package client,
-// and messages of groups in package group.
+// Seen, Fetch and Notify that are forged, replayed, old, or made by somebody outside the group
+// are answered with a code of their own and change nothing: neither what waits for a device,
+// nor what is owed to it, nor which device is rung. A Notify is answered with OK whatever is
+// wrong with it, because nobody may learn who may ring, and it rings nobody. Requests made for
+// another server are in TestAttackRequestForAnotherServer; offers are in package client, and
+// messages of groups in package group.
 func TestAttackForgedReplayedStale(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		mobile, tablet := b.pair()

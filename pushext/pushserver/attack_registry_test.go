@@ -28,8 +28,8 @@ func post(token string) pushwire.Route {
 	return pushwire.Route{Provider: "post", Address: []byte(token)}
 }
 
-// Addresses that are dead prove nothing: who registers them is told so, and
-// takes no room but that of those who never proved anything.
+// Dead addresses prove nothing: a device that registers them is told so,
+// and takes room only from those that never proved anything.
 func TestAttackDeadChallengesFillTheServer(t *testing.T) {
 	attackTest(t, func(b *bed, _ *hosts) {
 		old := b.phone("old")
@@ -58,8 +58,9 @@ func TestAttackDeadChallengesFillTheServer(t *testing.T) {
 	})
 }
 
-// Who never proved anything, and whose address is dead, is told so. He may
-// neither fetch nor say what was seen, and nothing is matched for him.
+// A device that never proved anything, and whose address is dead, is told
+// so. It may neither fetch nor say what was seen, and nothing is matched
+// for it.
 func TestAttackDeadMayNotFetch(t *testing.T) {
 	attackTest(t, func(b *bed, _ *hosts) {
 		env := b.envelope(topicB)
@@ -196,7 +197,7 @@ func TestRenewalWithFullShares(t *testing.T) {
 	})
 }
 
-// An address that others claim who proved something else is its owner's still.
+// An address still belongs to its owner when others who proved something else claim it.
 func TestAttackClaimsKeepTheOwnerOut(t *testing.T) {
 	attackTest(t, func(b *bed, _ *hosts) {
 		var claimants []*phone
@@ -236,7 +237,7 @@ func TestAttackClaimsKeepTheOwnerOut(t *testing.T) {
 	})
 }
 
-// Registrations over links alone push out nobody who proves an address.
+// Registrations over links alone push out no device that proves an address.
 func TestAttackLinksPushOutProvers(t *testing.T) {
 	attackTest(t, func(b *bed, _ *hosts) {
 		linked := func(i int) ([33]byte, []pushwire.Route) {
@@ -264,7 +265,8 @@ func TestAttackLinksPushOutProvers(t *testing.T) {
 	})
 }
 
-// Who registers while a flood of others goes on has the time to confirm.
+// A device that registers during a flood of other registrations has the time to
+// confirm.
 func TestAttackFloodWhileOneRegisters(t *testing.T) {
 	for name, networks := range map[string]int{"of 400 networks": 400, "of as many networks as there is room": newcomerRoom} {
 		t.Run(name, func(t *testing.T) {
@@ -291,8 +293,8 @@ func TestAttackFloodWhileOneRegisters(t *testing.T) {
 	}
 }
 
-// Who was given a handle cannot keep its owner's devices from using it, and
-// does not hear what is meant for them.
+// Somebody who was given a handle cannot keep its owner's devices from
+// using it, and does not receive what is meant for them.
 func TestAttackHandleOfAnother(t *testing.T) {
 	attackTest(t, func(b *bed, _ *hosts) {
 		root, handle := make([]byte, pushwire.RootSize), [pushwire.HandleSize]byte{1}

@@ -13,8 +13,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// A request that was made for another server's push key, as somebody who received it
-// there could hand it on, is refused in words, whatever it asks, and changes nothing.
+// A request that was made for another server's push key, and that its receiver there
+// may have passed on, is refused with a text, whatever it asks, and changes nothing.
 func TestAttackRequestForAnotherServer(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		bob := b.phone("bob")

@@ -266,7 +266,8 @@ func TestWhatARequestProves(t *testing.T) {
 	})
 }
 
-// Who asks for more than there are places for is told so, and when to come back.
+// A device that sends more requests than there is room for is told so, and when to come
+// back.
 func TestRefusedInWords(t *testing.T) {
 	bedTest(t, Limits{Workers: 1}, func(b *bed) {
 		carol, bob := b.phone("carol"), b.phone("bob")

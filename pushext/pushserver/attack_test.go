@@ -184,8 +184,8 @@ func TestAttackChallengesOfAnotherAddress(t *testing.T) {
 	})
 }
 
-// A host that never answers keeps nobody else from being challenged, and who is
-// told to come back later has lost nothing by it.
+// A host that never answers keeps nobody else from being challenged, and a
+// device that is told to come back later has lost nothing by it.
 func TestAttackOneHostHoldsTheChallenges(t *testing.T) {
 	attackTest(t, func(b *bed, h *hosts) {
 		h.set(silent)
@@ -212,8 +212,8 @@ func TestAttackOneHostHoldsTheChallenges(t *testing.T) {
 		rep = other.ask(other.routed(hook(other.token)))
 		require.Equal(t, pushwire.OK, rep.Code, "at another host of the same provider: %s", rep.Text)
 
-		// Whoever shares the attacker's network is told to wait, and gets all his
-		// challenges when it is over.
+		// A device that shares the attacker's network is told to wait, and gets
+		// all its challenges when the attack is over.
 		for range 5 {
 			for !flood(1) {
 			}

@@ -14,12 +14,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// A guesser has all pushes and all envelopes with their times, and is to say
-// which of two tokens listens to which of two topics. When both topics have
-// traffic at the same times, there is nothing left but the pushes' contents: what
-// they make of them is right every other time, and the contents have one
-// distribution. A guesser who is shown the hash in one push of eight is found out,
-// so the test would notice a leak of that size.
+// A guesser has all pushes and all envelopes with their times, and must say which
+// of two tokens listens to which of two topics. When both topics have traffic at
+// the same times, only the contents of the pushes are left. A guess from them is
+// right every other time, and the contents have the same distribution. A guesser
+// that is shown the hash in one push of eight is detected, so the test would
+// notice a leak of that size.
 func TestGuesser(t *testing.T) {
 	const rounds, shown = 2400, 8
 	var sealed, leaking guesses

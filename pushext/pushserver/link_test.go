@@ -310,8 +310,8 @@ func TestLinkOfAnother(t *testing.T) {
 		g.Routes = []pushwire.Route{victim.directRoute()}
 		thief.refused(g, pushwire.BadAddress)
 
-		// Nor does a request that was seen before move the link, or one that is
-		// sent by somebody who has no key.
+		// Nor does a request that was seen before move the link, or one sent by
+		// somebody without the key.
 		req := pushwire.NewRequest(&pushwire.Status{}, time.Now())
 		require.Equal(t, pushwire.OK, victim.send(req).Code)
 		env, err := pushwire.SealRequest(t.Context(), req, victim.key, &b.cfg.PushKey.PublicKey, 0)

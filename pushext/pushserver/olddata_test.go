@@ -138,7 +138,7 @@ func openEarlier(t *testing.T, dir string, was *earlier) {
 	require.NotEmpty(t, all)
 	require.Equal(t, []common.Hash{last.Hash(), envs[2].Hash()}, all[len(all)-1].Hashes)
 
-	// Who comes over a link is rung for what was missed.
+	// A device that comes over a link is rung for what it missed.
 	phones["linked"].plug(7)
 	require.Equal(t, pushwire.OK, phones["linked"].ask(&pushwire.Status{}).Code)
 	rings := phones["linked"].rings()

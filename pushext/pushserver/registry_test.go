@@ -94,7 +94,8 @@ func TestAddressOwnership(t *testing.T) {
 		bob, mallory := b.phone("shared token"), b.phone("shared token")
 		bob.join(bob.registration(topicA))
 
-		// A claim alone changes nothing, for the owner and for what he gets.
+		// A claim alone changes nothing, neither for the owner nor for what the owner
+		// receives.
 		require.Equal(t, pushwire.OK, mallory.ask(mallory.registration(topicB)).Code)
 		code := mallory.code()
 		mallory.refused(&pushwire.Confirm{Code: [16]byte{1}}, pushwire.WrongCode)

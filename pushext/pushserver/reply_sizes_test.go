@@ -80,11 +80,11 @@ func widest(p *phone, providers []pushext.Provider) (routes []pushwire.Route) {
 	return routes
 }
 
-// Who watches the link sees of an answer the size class, and no more. Whether a request
-// was granted or refused, and why; whether it was a registration, a proof, a receipt, a
-// notification or a question how things stand; how many routes, and up to some eighty how
-// many channels there are: none of it shows. What docs/privacy.md says that does show
-// is asserted here as well, so that the page stays true.
+// An observer of the link sees the size class of an answer, and no more. Whether a
+// request was granted or refused, and why; whether it was a registration, a proof, a
+// receipt, a notification or a status request; how many routes and, up to some eighty,
+// how many channels there are: none of it shows. What docs/privacy.md says does show is
+// asserted here too, so that the page stays true.
 func TestLinkObserverOfReplies(t *testing.T) {
 	const small, medium, large = 1 << 10, 4 << 10, 16 << 10
 	var names []pushext.Provider
@@ -138,7 +138,7 @@ func TestLinkObserverOfReplies(t *testing.T) {
 		require.Equal(t, pushwire.Replayed, rep.Code)
 		s["replayed"] = class
 
-		// Notifications: to somebody, to nobody, and of who was revoked.
+		// Notifications: to somebody, to nobody, and from a holder who was revoked.
 		notify := func(handle byte) *pushwire.Notify {
 			return pushwire.NewNotify(pushwire.Capability(one.Preferences.Root, "eve"), [pushwire.HandleSize]byte{handle}, "eve", common.Hash{1}, pushwire.NotifyMessage, b.server())
 		}

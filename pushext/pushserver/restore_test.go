@@ -14,8 +14,9 @@ import (
 	"whisperpush/durable"
 )
 
-// A server that goes on from a copy knows the registrations of that moment and wakes their devices, under numbers that
-// the server has not used since the copy, and keys of no chain that it may have; who registered later is told so.
+// A server that continues from a copy knows the registrations of that moment and wakes their devices, under numbers
+// that the server has not used since the copy, and with keys of no chain that it may have. A device that registered
+// later is told so.
 func TestRestore(t *testing.T) {
 	bedTest(t, Limits{}, func(b *bed) {
 		bob, late := b.phone("bob"), b.phone("late")

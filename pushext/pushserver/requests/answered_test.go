@@ -95,7 +95,7 @@ func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 	})
 }
 
-// A fetch whose sender has left is not answered: it would keep those waiting who are there. Other requests change something.
+// A Fetch whose sender has left is not answered: it would keep waiting those who are there. Other requests change something.
 func TestWhoLeftIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall(t, registration.Limits{PoW: 1e-9})

@@ -76,7 +76,7 @@ func (a links) put(i uint32, l link) {
 // setFirst makes a posting the first of a topic.
 func (a links) setFirst(i, key uint32) { a.put(i, link{first: true, before: key, mate: a.get(i).mate}) }
 
-// setBefore puts a posting behind another of its topic.
+// setBefore puts a posting after another one of its topic.
 func (a links) setBefore(i, before uint32) { a.put(i, link{before: before, mate: a.get(i).mate}) }
 
 func (a links) setMate(i, mate uint32) {
