@@ -217,8 +217,8 @@ type Delivery struct {
 	// The same for a device that was rung over its own link (Type = "direct"): one that is there fetches at once.
 	// Above 10s its next route has too little left of the 15 seconds promised.
 	LinkDelay Duration
-	// Devices that are woken for one envelope at most. Who is left out, by lot, finds it with the next fetch, and
-	// it is counted. 0: no bound.
+	// Devices that are woken for one envelope at most, where more than 256 listen to its topic. Those left out are
+	// chosen by lot and counted; they find the envelope with their next fetch. 0: no bound.
 	FanOut int
 	// A wake-up waits for the next full Batch of the clock, when those of all devices leave, and then for a random
 	// part of Jitter, so that push services learn less from the time which envelope it was for. It costs half of

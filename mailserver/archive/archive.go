@@ -35,7 +35,7 @@ type Options struct {
 	// Retention is how long envelopes are kept after they were received; 0 means
 	// DefaultRetention, and a negative value means forever. They are dropped in
 	// partitions of a 32nd of it (at least a minute, at most a day), and not before they
-	// expire (but see expiryHold).
+	// expire, unless that is later than 30 days and the retention after their receipt.
 	Retention time.Duration
 	// MaxBytes bounds the disk space, checked as data is written; 0 means no limit.
 	// Above it the oldest expired partitions are dropped before their retention

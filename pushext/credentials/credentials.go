@@ -39,7 +39,11 @@ func File(setting, path, expected string) ([]byte, error) {
 		return nil, fmt.Errorf("%s names the file %q, which cannot be read: %w", setting, path, cause(err))
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || info.IsDir() {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("%s names the file %q, which cannot be read: %w", setting, path, cause(err))
+	}
+	if info.IsDir() {
 		return nil, fmt.Errorf("%s names %q, which is a directory: name %s", setting, path, expected)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, MaxFile+1))

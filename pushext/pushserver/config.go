@@ -101,7 +101,8 @@ const DiskKeySize = vault.DiskKeySize // of Config.DiskKey, in bytes
 var (
 	// ErrDiskKey means that the database was written with another DiskKey.
 	ErrDiskKey = vault.ErrDiskKey
-	// ErrFormat means that a later version of this program wrote the database.
+	// ErrFormat means that the database has no format that this program knows: a later
+	// version wrote it, or its format record is missing or damaged.
 	ErrFormat = vault.ErrFormat
 )
 

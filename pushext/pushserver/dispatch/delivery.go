@@ -40,8 +40,8 @@ type Delivery struct {
 	// less is no limit; above MaxRate is an error.
 	Rates map[string]float64
 
-	// FanOut is the largest number of registrations woken for one envelope. The ones left
-	// out are chosen by lot and counted; they find the envelope with their next fetch. 0 is
+	// FanOut is the largest number of registrations woken for one envelope, where more than
+	// 256 listen to its topic. The ones left out are chosen by lot and counted; they find the envelope with their next fetch. 0 is
 	// 100,000, negative no bound.
 	FanOut int
 
