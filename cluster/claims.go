@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// claimsAtOnce is how many claims of a shard are looked at at a time.
+	// claimsAtOnce is how many claims of a shard are read at a time.
 	claimsAtOnce = 256
-	// claimsEvery is how often it is looked for claims that nobody told of.
+	// claimsEvery is how often claims are looked for that were not signalled.
 	claimsEvery = 10 * time.Second
-	// claimsAgain is how soon it is tried again to settle what could not be.
+	// claimsAgain is the pause before claims that could not be settled are tried again.
 	claimsAgain = time.Second
-	// claimOwners bounds the entries read of each shard for an address: all claimants.
+	// claimOwners bounds the entries read of each shard for an address: all its claimants.
 	claimOwners = 64
 )
 
-// shardOf is what a core is told of the others.
+// shardOf is what a core is told about the other shards.
 func (s *Server) shardOf(c *core) *pushserver.Shard {
 	return &pushserver.Shard{
 		Number: c.shard, Count: postgres.ShardCount,
@@ -57,7 +57,7 @@ func (s *Server) ownerOf(ctx context.Context, shard int) (*peer, error) {
 	return s.peers.to(ctx, l.Owners[shard].Address)
 }
 
-// yieldHere has the core of a shard give up an address, if it is here.
+// yieldHere makes the core of a shard give up an address, if that core runs here.
 func (s *Server) yieldHere(shard int, c pushserver.Claim) (later *pushserver.Claim, err error) {
 	core := s.keepers[shard].current()
 	if core == nil {
@@ -106,7 +106,7 @@ func (s *Server) settleOf(ctx context.Context, c *core) error {
 	return nil
 }
 
-// settle has every other shard's owner of an address yield it.
+// settle makes every other shard that holds an address yield it.
 func (s *Server) settle(ctx context.Context, c *core, claim pushserver.Claim) error {
 	found, err := s.shards.Others(ctx, c.shard, pushserver.AddressKey(claim), claimOwners)
 	if err != nil {

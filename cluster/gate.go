@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// gateLent is how many requests may wait for the owner of their shard, beside those
-	// that are being opened.
+	// gateLent is how many requests may wait for the owner of their shard, in addition to those
+	// being opened.
 	gateLent = 256
 	// ownerPatience is how long a request waits while its shard moves.
 	ownerPatience = 6 * time.Second
-	// ownerLook is how often it is tried again meanwhile, if nothing is heard.
+	// ownerLook is the longest pause between two attempts to reach the owner.
 	ownerLook = 200 * time.Millisecond
 	// refuseTimeout is how long a refusal may take to be sent.
 	refuseTimeout = 5 * time.Second
-	// maxHandleEntries bounds what is read of each shard to learn for whom a Notify is.
+	// maxHandleEntries bounds the entries read of each shard to find those that a Notify is for.
 	maxHandleEntries = 1
 )
 
@@ -59,7 +59,7 @@ func (s *Server) newDesk() *desk.Desk[asking] {
 	})
 }
 
-// HandleCall takes a request on the push topic, from whatever carries envelopes both ways.
+// HandleCall takes a request on the push topic from any carrier of envelopes in both directions.
 // It does not block.
 func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
 	now := time.Now()
@@ -71,7 +71,7 @@ func (s *Server) HandleCall(from pushserver.Caller, env *whisper.Envelope) {
 	s.desk.Offer(from.ID(), source, asking{from, source, env}, now)
 }
 
-// serve opens a request and hands it to the owner of the shard of who signed it.
+// serve opens a request and hands it to the owner of its signer's shard.
 func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 	req, signer, pushKey, err := s.Keys().Open(in.env)
 	if signer == nil {
@@ -90,8 +90,8 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 	}
 	from := in.from
 	if !from.Stays() {
-		// A connection may ask more than one thing at a time, and each answer goes to its
-		// own caller.
+		// A connection may carry several requests at a time, and each answer goes to its own
+		// caller.
 		one := brief{Caller: from}
 		rand.Read(one.id[:])
 		from = one
@@ -100,8 +100,8 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 		return s.deliver(ctx, shard, call{from: from, source: in.source, env: in.env, key: key, pushKey: [33]byte(crypto.CompressPubkey(&pushKey.PublicKey))})
 	})
 	if notify != nil {
-		// Who signed it is answered by their own shard, as for anything, and whoever is
-		// to be rung may be in any.
+		// The signer is answered by their own shard, as for any request. The receivers of the
+		// Notify may be in any shard.
 		turn.Lend(ctx, func(ctx context.Context) error {
 			s.spread(ctx, shard, in, notify)
 			return nil
@@ -123,8 +123,8 @@ func (s *Server) serve(ctx context.Context, turn *desk.Turn, in asking) {
 	}
 }
 
-// spread hands a Notify to the shards that have registrations with its handle, but for
-// one, whose answers go nowhere.
+// spread hands a Notify to all shards that have registrations with its handle, except the shard
+// but. Their answers are dropped.
 func (s *Server) spread(ctx context.Context, but int, in asking, body *pushwire.Notify) {
 	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
 	defer cancel()
@@ -151,9 +151,9 @@ func (s *Server) spread(ctx context.Context, but int, in asking, body *pushwire.
 }
 
 // wrapped returns the record at pushserver.KeyWrap of any shard, nil if there is none. It is read
-// once: what it says is the key of fingerprints, which stays as long as there are registrations,
-// and whether there is one changes with an exchange of the disk key alone. Nodes that share
-// registrations refuse that, and a move, which copies it, is made while none runs.
+// once. It names the key of fingerprints, which stays as long as there are registrations. Whether
+// the record exists changes only when the disk key is exchanged. Nodes that share registrations
+// refuse that exchange, and a move, which copies the record, is made while no node runs.
 func (s *Server) wrapped(ctx context.Context) ([]byte, error) {
 	if wrap := s.wrap.Load(); wrap != nil {
 		return *wrap, nil
@@ -175,16 +175,16 @@ type call struct {
 	from   pushserver.Caller
 	source whisper.Source
 	env    *whisper.Envelope
-	key    [33]byte // who signed it
+	key    [33]byte // the signer
 	// pushKey is the key that it is encrypted to, compressed.
 	pushKey [33]byte
-	mute    bool // it is not to be answered
+	mute    bool // it gets no answer
 }
 
-// errNoOwner says that nobody had a shard in time.
+// errNoOwner says that no node had the shard in time.
 var errNoOwner = errors.New("no node has the shard")
 
-// deliver hands a call to the owner of its shard, whoever that is by then.
+// deliver hands a call to the owner of its shard, whichever node that is by then.
 func (s *Server) deliver(ctx context.Context, shard int, one call) error {
 	ctx, cancel := context.WithTimeout(ctx, ownerPatience)
 	defer cancel()

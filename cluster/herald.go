@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// herald is what this node has archived and the others are to hear of.
+// herald holds what this node has archived and the other nodes are to hear of.
 type herald struct {
 	wake chan struct{} // holds one: there is something new
 
@@ -13,7 +13,7 @@ type herald struct {
 	newest, part uint64
 }
 
-// archived notes what was archived here. It does not block.
+// archived notes the newest envelope archived here. It does not block.
 func (h *herald) archived(newest, part uint64) {
 	h.mu.Lock()
 	h.newest, h.part = newest, part
@@ -27,13 +27,14 @@ func (h *herald) latest() (newest, part uint64) {
 	return h.newest, h.part
 }
 
-// tellArchived tells the other nodes of what this one archives, until ctx ends. Each of them is
-// told by a goroutine of its own, the latest whenever it has taken what was told before, so that
-// one which does not read keeps nobody waiting. Who cannot be told hears it by the database.
+// tellArchived tells the other nodes what this one archives, until ctx ends. Each node is told by
+// a goroutine of its own, which sends the latest position once the one before is written, so a
+// node that does not read holds up nobody. A node that cannot be told learns it from the
+// database.
 func (s *Server) tellArchived(ctx context.Context) {
 	var telling sync.WaitGroup
 	defer telling.Wait()
-	told := map[string]chan struct{}{} // by address: wakes who tells it
+	told := map[string]chan struct{}{} // by address: wakes the goroutine that tells it
 	defer func() {
 		for _, wake := range told {
 			close(wake)
@@ -74,7 +75,7 @@ func (s *Server) tellArchived(ctx context.Context) {
 func (s *Server) tellNode(ctx context.Context, address string, wake <-chan struct{}) {
 	for range wake {
 		if to, err := s.peers.to(ctx, address); err == nil {
-			to.archived(s.herald.latest()) // if it fails the connection has ended, and another one is made
+			to.archived(s.herald.latest()) // a failure ends the connection, and another one is made
 		}
 	}
 }

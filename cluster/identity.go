@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// identity is what nodes with the same keys are known by to each other: a key that is derived
-// from one of them. Both ends of a connection prove that they have it.
+// identity is how nodes with the same keys recognize each other: a key derived from one of those
+// keys. Both ends of a connection prove that they have it.
 type identity struct {
 	public      ed25519.PublicKey
 	certificate tls.Certificate
@@ -41,14 +41,13 @@ func newIdentity(secret []byte, use string) (*identity, error) {
 
 var errStranger = errors.New("the other side has other keys")
 
-// tls is the configuration of either end of a connection. Whom it lets in is decided when they
-// shake hands.
+// tls is the configuration of either end of a connection. The handshake decides who is let in.
 func (s *Server) tls(ring *keyring) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		Certificates:       []tls.Certificate{ring.own.certificate},
 		ClientAuth:         tls.RequireAnyClientCert,
-		InsecureSkipVerify: true, // what counts is the key, below
+		InsecureSkipVerify: true, // the key is what counts, below
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
 			if len(raw) != 1 {
 				return errStranger
@@ -66,7 +65,7 @@ func (s *Server) tls(ring *keyring) *tls.Config {
 	}
 }
 
-// lets reports whether who has a key is let in.
+// lets reports whether the holder of a key is let in.
 func (r *keyring) lets(key ed25519.PublicKey) bool {
 	return slices.ContainsFunc(r.known, func(known ed25519.PublicKey) bool { return known.Equal(key) })
 }

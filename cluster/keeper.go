@@ -13,15 +13,15 @@ import (
 const (
 	// openAtOnce is how many shards are read into memory at a time.
 	openAtOnce = 4
-	// reopenPause is how long to wait after a shard could not be opened.
+	// reopenPause is the pause after a shard could not be opened.
 	reopenPause = time.Second
-	// stopTimeout is how long attempts in flight may take to end when a shard moves.
+	// stopTimeout is how long attempts in flight may take to finish when a shard moves.
 	stopTimeout = 2 * time.Second
-	// releaseTimeout bounds how long the database is asked to give a shard back.
+	// releaseTimeout bounds the attempt to give a shard back to the database.
 	releaseTimeout = 2 * time.Second
 )
 
-// errEnded is why a core may do nothing any more.
+// errEnded is why a core may not do anything any more.
 var errEnded = errors.New("the shard is another node's, or about to be")
 
 // core is the push server of one shard, while this node has it.
@@ -29,11 +29,11 @@ type core struct {
 	shard  int
 	server *pushserver.Server
 	scope  *scope
-	ended  chan struct{}   // closed when it is to do nothing any more
+	ended  chan struct{}   // closed when it must not do anything any more
 	lost   <-chan struct{} // closed when another owner has its store
 }
 
-// keeper runs the core of a shard whenever the shard is this node's.
+// keeper runs the core of a shard while the shard is this node's.
 type keeper struct {
 	s     *Server
 	shard int
@@ -61,8 +61,7 @@ func (k *keeper) set(c *core) {
 	signal(k.s.moved)
 }
 
-// wanted reports whether the shard is to be opened or kept here, and whether this node has
-// its lease.
+// wanted reports whether the shard should be open here, and whether this node has its lease.
 func (k *keeper) wanted() (wanted, leased bool) {
 	l, _ := k.s.state()
 	mine := l.Mine(k.s.shards.Node())
@@ -162,8 +161,8 @@ func (k *keeper) open(ctx context.Context) error {
 	k.set(c)
 	k.s.giveKeys(c)
 	k.s.holdHeld(c)
-	signal(k.s.claimed) // what a former owner has not settled
-	signal(k.s.seen)    // and what it has not told
+	signal(k.s.claimed) // claims that a former owner has not settled
+	signal(k.s.seen)    // and Seens that it has not told
 	return nil
 }
 
@@ -183,7 +182,7 @@ func (k *keeper) end(c *core) {
 	c.scope.drop()
 }
 
-// release gives the shard to a node that has less than its part.
+// release gives the shard up for a node that has fewer than its part.
 func (k *keeper) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
@@ -194,7 +193,7 @@ func (k *keeper) release() {
 	signal(k.s.soon)
 }
 
-// hold returns when it is certain that a core's shard is this node's, or errEnded.
+// hold returns nil once it is certain that a core's shard is this node's, or errEnded.
 func (s *Server) hold(c *core) error {
 	for {
 		l, changed := s.state()

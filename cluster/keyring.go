@@ -19,19 +19,18 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// markSize is that of what a node beats with, in bytes.
+// markSize is the size of the mark that a node beats with, in bytes.
 const markSize = 16
 
-// keyring is what nodes have in common that share registrations: their push keys, and by what
-// they know each other. There is one for each version of the push keys that is in the database;
-// version 0 is before they were exchanged for the first time, and the keys are those of each
-// node's files.
+// keyring is what nodes that share registrations have in common: their push keys, and the keys
+// by which they recognize each other. There is one for each version of the push keys in the
+// database. Version 0 is before the first exchange: its push keys are those in each node's
+// files.
 //
-// In version 0 nodes know each other by a key that is derived from the push key, as nodes of
-// programs do that exchange none. From version 1 on it is derived from the disk key, so that
-// who got hold of a former push key is nobody among nodes. A node of version 0 lets in who has
-// either; so do all while there is a next key, because until it is current one of them may be
-// of version 0.
+// In version 0 nodes recognize each other by a key derived from the push key, as programs that
+// know no exchange do. From version 1 on that key is derived from the disk key, so the holder
+// of a former push key cannot pose as a node. A node of version 0 lets in both. So do all nodes
+// while there is a next key, because until it is current one of them may be of version 0.
 type keyring struct {
 	version int64
 	keys    pushserver.Keys
@@ -40,7 +39,7 @@ type keyring struct {
 	known   []ed25519.PublicKey // what it lets in
 }
 
-// firstKeyring is that of version 0.
+// firstKeyring is the keyring of version 0.
 func firstKeyring(keys pushserver.Keys, diskKey []byte) (*keyring, error) {
 	secret := crypto.FromECDSA(keys.Current)
 	own, err := newIdentity(secret, "whisperpush cluster 1")
@@ -58,7 +57,8 @@ func firstKeyring(keys pushserver.Keys, diskKey []byte) (*keyring, error) {
 	return &keyring{keys: keys, mark: mark, own: own, known: []ed25519.PublicKey{own.public, later.public}}, nil
 }
 
-// keyringOf is that of a later version. before is what was known to nodes of the one before.
+// keyringOf is the keyring of a later version. before holds the keys that nodes of the version
+// before let in.
 func keyringOf(version int64, keys pushserver.Keys, diskKey []byte, before []ed25519.PublicKey) (*keyring, error) {
 	own, err := newIdentity(diskKey, "whisperpush cluster 2")
 	if err != nil {
@@ -160,8 +160,8 @@ func (s *Server) refresh(ctx context.Context) error {
 	return s.takeKeys(shared.Version, keys)
 }
 
-// takeKeys goes on with push keys of a version. What is of an earlier one than this node's is
-// passed over.
+// takeKeys adopts the push keys of a version. It ignores keys that are not later than this
+// node's.
 func (s *Server) takeKeys(version int64, keys pushserver.Keys) error {
 	s.taking.Lock()
 	defer s.taking.Unlock()
@@ -186,18 +186,17 @@ func (s *Server) takeKeys(version int64, keys pushserver.Keys) error {
 	return nil
 }
 
-// giveKeys gives a core the push keys of now, which may be others than those with which it was
-// made.
+// giveKeys gives a core the current push keys, which may have changed since the core was made.
 func (s *Server) giveKeys(c *core) {
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	c.server.SetKeys(s.ring.Load().keys)
 }
 
-// errOtherPushKey says that the files of this node have a key of another server.
+// errOtherPushKey says that the files of this node hold the push key of another server.
 var errOtherPushKey = fmt.Errorf("%w; the push key is none that they had lately", postgres.ErrOtherKeys)
 
-// has reports whether the current one of a node's keys is among those that nodes share.
+// has reports whether a node's own current key is among the shared keys.
 func has(shared, own pushserver.Keys) bool {
 	if own.Current.Equal(shared.Current) || shared.Next != nil && own.Current.Equal(shared.Next) {
 		return true
@@ -210,7 +209,8 @@ func has(shared, own pushserver.Keys) bool {
 	return false
 }
 
-// beatOnce beats, and takes the keys of now if that is refused for having others.
+// beatOnce beats. If that is refused because the keys differ, it takes the current keys and
+// beats again.
 func (s *Server) beatOnce(ctx context.Context) (postgres.Leases, error) {
 	l, err := s.shards.Beat(ctx)
 	if !errors.Is(err, postgres.ErrOtherKeys) {

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// minPerSource is the least that a shard grants a source of what is limited for each:
-	// registrations of one source are spread by chance.
+	// minPerSource is the least that a shard grants one source where a limit is per source: the
+	// registrations of a source are spread over the shards by chance.
 	minPerSource = 4
 	// minQueue is the least number of requests that may wait at a shard.
 	minQueue = 64
@@ -19,7 +19,7 @@ const (
 // share is a shard's part of a limit.
 func share(all int) int { return (all + postgres.ShardCount - 1) / postgres.ShardCount }
 
-// divideLimits returns the part of each shard in limits for all.
+// divideLimits returns each shard's part of the limits for all.
 func divideLimits(l pushserver.Limits) pushserver.Limits {
 	l = l.WithDefaults()
 	l.Registrations = share(l.Registrations)
@@ -38,7 +38,7 @@ func divideLimits(l pushserver.Limits) pushserver.Limits {
 	return l
 }
 
-// divideDelivery returns the part of each shard in what all may do at push services.
+// divideDelivery returns each shard's part of what all may do at push services.
 func divideDelivery(d pushserver.Delivery, providers []pushext.Provider) (pushserver.Delivery, error) {
 	silent, fanOut := d.SilentAfter, d.FanOut
 	d, err := d.WithDefaults()

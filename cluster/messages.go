@@ -13,29 +13,29 @@ import (
 	"whisperpush/whisper"
 )
 
-// Kinds of messages between nodes. Numbers are big-endian. A caller is its id (32) with
-// its source behind a length (1).
+// Kinds of messages between nodes. Numbers are big-endian. A caller is its id (32), then its
+// source with its length (1) before it.
 const (
 	kindAnswer   = iota // status 1, and what the kind says
 	kindCall            // shard 1, flags 1, caller, envelope: a request for the shard's owner
-	kindPresent         // shard 1, caller, registration key 33, push key 33: a device is there, which asks with that push key; none: the first
+	kindPresent         // shard 1, caller, registration key 33, push key 33: a device is connected, and used that push key; without one: the first
 	kindGone            // id 32: a caller is not connected any more
-	kindSend            // id 32, and each envelope behind a length 4: to be sent to a caller
+	kindSend            // id 32, and each envelope with its length (4) before it: to be sent to a caller
 	kindVouch           // id 32, proved 1: a caller is worth more than a stranger
-	kindSeen            // shard 1, the group's key behind a length 1, hashes 32 each
+	kindSeen            // shard 1, the group's key with its length (1) before it, hashes 32 each
 	kindYield           // shard 1, claim; answered with a later claim or nothing
 	kindAnswered        // id 32: nothing more comes for a caller's request
-	kindHeard           // push key 33; answered with how many registrations were heard with it 8, of how many 8. Nothing is answered with nothing: the node knows push keys that nodes share
+	kindHeard           // push key 33; answered with how many registrations were heard with it 8, of how many 8. An empty message is answered with an empty one: the node knows shared push keys
 	kindArchived        // sequence 8, part 8: the newest envelope that the node has archived; not answered
 )
 
 // Flags of a call.
 const (
-	flagMute  = 1 << iota // it is not to be answered
+	flagMute  = 1 << iota // it gets no answer
 	flagBrief             // the caller's connection ends with the answer
 )
 
-// claimSize is that of a claim: address 16, time 8, shard 1.
+// claimSize is the size of a claim: address 16, time 8, shard 1.
 const claimSize = 16 + 8 + 1
 
 // maxSeen is how many hashes a message carries.
@@ -112,7 +112,7 @@ func (p *peer) call(ctx context.Context, shard int, one call) error {
 	return err
 }
 
-// present says that a device is there.
+// present says that a device is connected.
 func (p *peer) present(ctx context.Context, d device) error {
 	b := appendCaller([]byte{byte(d.shard)}, d.from, d.from.Source())
 	_, err := p.ask(ctx, kindPresent, append(append(b, d.key[:]...), d.pushKey[:]...), replyTimeout)
@@ -121,7 +121,7 @@ func (p *peer) present(ctx context.Context, d device) error {
 
 // gone says that a caller has left.
 func (p *peer) gone(ctx context.Context, id desk.ID) {
-	p.ask(ctx, kindGone, id[:], replyTimeout) // if it fails the connection has ended, which says the same
+	p.ask(ctx, kindGone, id[:], replyTimeout) // a failure means that the connection has ended, which says the same
 }
 
 // send has the other node hand envelopes to a caller.
@@ -149,7 +149,7 @@ func (p *peer) vouch(id desk.ID, proved bool) {
 // answered tells the other node that nothing more comes for a caller's request. It does not wait.
 func (p *peer) answered(id desk.ID) { p.write(kindAnswered, 0, id[:]) }
 
-// archived tells the other node what is new in the log. It does not wait.
+// archived tells the other node what is new in the log. It does not wait for an answer.
 func (p *peer) archived(newest, part uint64) error {
 	return p.write(kindArchived, 0, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, newest), part))
 }
@@ -164,7 +164,7 @@ func (p *peer) seen(ctx context.Context, shard int, group []byte, hashes []commo
 	return err
 }
 
-// yield asks the owner of a shard to give up an address; see Server.yield.
+// yield asks the owner of a shard to give up an address; see Server.yieldHere.
 func (p *peer) yield(ctx context.Context, shard int, c pushserver.Claim) (later *pushserver.Claim, err error) {
 	b, err := p.ask(ctx, kindYield, appendClaim([]byte{byte(shard)}, c), replyTimeout)
 	if err != nil || len(b) == 0 {
@@ -175,7 +175,7 @@ func (p *peer) yield(ctx context.Context, shard int, c pushserver.Claim) (later 
 	return &found, r.err
 }
 
-// take does what a message says. The error ends the connection.
+// take carries out a message. The error ends the connection.
 func (p *peer) take(kind byte, seq uint32, body []byte) error {
 	r := reader{b: body}
 	switch kind {
@@ -189,7 +189,7 @@ func (p *peer) take(kind byte, seq uint32, body []byte) error {
 	case kindPresent:
 		shard, from, key := r.shard(), r.caller(p), r.take(33)
 		var pushKey [33]byte
-		if len(r.b) > 0 { // a node of before names none
+		if len(r.b) > 0 { // a node of an earlier version names none
 			pushKey = [33]byte(r.take(33))
 		}
 		if r.err != nil {

@@ -10,7 +10,7 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// Registrations lists those of the shards that this node has, as pushserver.Server does.
+// Registrations lists the registrations of this node's shards, as pushserver.Server does.
 func (s *Server) Registrations(after pushserver.RegistrationID, limit int, now time.Time) (all []pushserver.Summary, next pushserver.RegistrationID, err error) {
 	more := false
 	for _, c := range s.cores() {
@@ -30,7 +30,7 @@ func (s *Server) Registrations(after pushserver.RegistrationID, limit int, now t
 	return all, next, nil
 }
 
-// Registration tells about one of a shard that this node has.
+// Registration describes a registration in one of this node's shards.
 func (s *Server) Registration(id pushserver.RegistrationID, now time.Time) (pushserver.Standing, bool, error) {
 	for _, c := range s.cores() {
 		if standing, ok, err := c.server.Registration(id, now); ok || err != nil {
@@ -40,7 +40,7 @@ func (s *Server) Registration(id pushserver.RegistrationID, now time.Time) (push
 	return pushserver.Standing{}, false, nil
 }
 
-// Revoke ends one of a shard that this node has.
+// Revoke ends a registration in one of this node's shards.
 func (s *Server) Revoke(id pushserver.RegistrationID, now time.Time) (bool, error) {
 	for _, c := range s.cores() {
 		if ended, err := c.server.Revoke(id, now); ended || err != nil {
@@ -50,7 +50,7 @@ func (s *Server) Revoke(id pushserver.RegistrationID, now time.Time) (bool, erro
 	return false, nil
 }
 
-// Usage is that of the shards that this node has, together.
+// Usage is the usage of this node's shards, added up.
 func (s *Server) Usage() (all []pushserver.Use) {
 	for _, c := range s.cores() {
 		for i, use := range c.server.Usage() {
@@ -64,7 +64,8 @@ func (s *Server) Usage() (all []pushserver.Use) {
 	return all
 }
 
-// HoldProvider is pushserver.Server's, for this node alone, and for the shards that it takes over later too.
+// HoldProvider does what pushserver.Server's does, for this node only, including shards that it
+// takes over later.
 func (s *Server) HoldProvider(name string) error {
 	s.setHeld(name, true)
 	err := s.each(func(c *pushserver.Server) error { return c.HoldProvider(name) })
@@ -80,7 +81,8 @@ func (s *Server) ReleaseProvider(name string) error {
 	return s.each(func(c *pushserver.Server) error { return c.ReleaseProvider(name) })
 }
 
-// DrainProvider is HoldProvider, and returns when no attempt of this node is under way, or ctx ends.
+// DrainProvider does what HoldProvider does, and returns when no attempt of this node is under
+// way, or ctx ends.
 func (s *Server) DrainProvider(ctx context.Context, name string) error {
 	if err := s.HoldProvider(name); err != nil {
 		return err
@@ -95,7 +97,7 @@ func (s *Server) each(do func(*pushserver.Server) error) (err error) {
 	return err
 }
 
-// setHeld notes whether a provider is held, for cores that begin later.
+// setHeld notes whether a provider is held, for cores that start later.
 func (s *Server) setHeld(name string, held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +111,7 @@ func (s *Server) setHeld(name string, held bool) {
 	s.held[name] = true
 }
 
-// holdHeld holds what is held for a core that is not known yet, or was not when it began to be held.
+// holdHeld holds the held providers for a core that was not known yet when they began to be held.
 func (s *Server) holdHeld(c *core) {
 	s.mu.Lock()
 	names := make([]string, 0, len(s.held))
@@ -118,6 +120,6 @@ func (s *Server) holdHeld(c *core) {
 	}
 	s.mu.Unlock()
 	for _, name := range names {
-		c.server.HoldProvider(name) // which the others have too
+		c.server.HoldProvider(name) // the other cores have it too
 	}
 }

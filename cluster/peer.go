@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	// maxFrame bounds what one message between nodes takes: what a Fetch sends at once.
+	// maxFrame bounds one message between nodes: what a Fetch sends at once.
 	maxFrame = 16 << 20
-	// maxPeers bounds the connections that a node takes of others.
+	// maxPeers bounds a node's connections to and from others.
 	maxPeers = 256
-	// handshakeTimeout bounds how long a connection may take to be authenticated, and
-	// dialTimeout how long one may take to be made.
+	// handshakeTimeout bounds how long a connection may take to authenticate, dialTimeout how
+	// long one may take to be made.
 	handshakeTimeout = 3 * time.Second
 	dialTimeout      = 3 * time.Second
-	// dismissAfter is how long a connection to a node goes on that would not be let in any more.
+	// dismissAfter is how long a connection goes on to a node that would not be let in any more.
 	dismissAfter = 5 * time.Second
 	// redialPause is how long a node that could not be reached is left alone.
 	redialPause = 250 * time.Millisecond
-	// writeTimeout is how long a node may take nothing until its connection is ended.
+	// writeTimeout is how long a write may block before the connection is ended.
 	writeTimeout = 5 * time.Second
-	// replyTimeout is how long a node may take to say that it took something.
+	// replyTimeout is how long a node may take to confirm a message.
 	replyTimeout = 2 * time.Second
-	// sendTimeout is how long it may take to hand something to a device.
+	// sendTimeout is how long a node may take to hand envelopes to a device.
 	sendTimeout = 20 * time.Second
 	// handledAtOnce is how many messages of one node are worked on at a time.
 	handledAtOnce = 256
@@ -46,25 +46,25 @@ var (
 	errFrame   = errors.New("a message between nodes is malformed")
 )
 
-// peer is a connection to another node, whichever side dialled. Both send messages, and
-// answer each with a status. What they are is in messages.go.
+// peer is a connection to another node, whichever side dialled. Both sides send messages and
+// answer with a status. messages.go describes the messages.
 type peer struct {
 	s    *Server
 	conn net.Conn
 	done chan struct{} // closed when it has ended
-	busy chan struct{} // holds one for each message that is worked on
+	busy chan struct{} // holds one for each message being worked on
 	wg   sync.WaitGroup
-	as   ed25519.PublicKey // this node has shown, if it dialled
+	as   ed25519.PublicKey // the key this node has shown, if it dialled
 
 	writing sync.Mutex // held while a message is written
 
-	shown ed25519.PublicKey // by the other side, nil before the handshake; guarded by peers.mu
-	until time.Time         // it is dismissed then; guarded by peers.mu
+	shown ed25519.PublicKey // the key shown by the other side, nil before the handshake; guarded by peers.mu
+	until time.Time         // when it is dismissed; guarded by peers.mu
 
 	mu      sync.Mutex // guards the following fields
 	next    uint32
 	waiting map[uint32]chan answer
-	callers map[desk.ID]struct{} // of the other node, that are connected there
+	callers map[desk.ID]struct{} // of the other node, connected there
 	ended   bool
 }
 
@@ -111,7 +111,7 @@ func (p *peer) run() {
 	}
 }
 
-// close ends the connection, and all that wait for it.
+// close ends the connection and everything that waits for it.
 func (p *peer) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -153,13 +153,13 @@ func (p *peer) write(kind byte, seq uint32, body []byte) error {
 	p.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := p.conn.Write(frame)
 	if err != nil {
-		p.close() // half a message may be written
+		p.close() // half a message may have been written
 		return errClosed
 	}
 	return nil
 }
 
-// ask sends a message and waits until it was answered.
+// ask sends a message and waits for the answer.
 func (p *peer) ask(ctx context.Context, kind byte, body []byte, within time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -203,7 +203,7 @@ func (p *peer) answer(seq uint32, err error, body []byte) {
 	p.write(kindAnswer, seq, append([]byte{status}, body...))
 }
 
-// later works on a message apart from those that follow it, and answers it.
+// later works on a message in a goroutine of its own, and answers it.
 func (p *peer) later(seq uint32, work func(ctx context.Context) ([]byte, error)) {
 	select {
 	case p.busy <- struct{}{}:
@@ -252,7 +252,7 @@ func (p *peer) left(id desk.ID) {
 	delete(p.callers, id)
 }
 
-// peers are the connections between this node and others.
+// peers are the connections between this node and the others.
 type peers struct {
 	s *Server
 
@@ -263,13 +263,13 @@ type peers struct {
 	wg     sync.WaitGroup
 }
 
-// dialing is a connection that is made once for all who need it.
+// dialing is a connection made once for all that need it.
 type dialing struct {
 	done  chan struct{} // closed when the following are set
 	peer  *peer
 	err   error
 	at    time.Time // of the failure
-	again bool      // so did the one before fail; not to be told twice
+	again bool      // the one before failed too; the failure is not reported again
 }
 
 // to returns a connection to the node with an address.
@@ -328,7 +328,7 @@ func (ps *peers) dial(address string, d *dialing) {
 	ps.drop(d.peer)
 }
 
-// dialCause is err without the address, which belongs into no log.
+// dialCause is err without the address, which belongs in no log.
 func dialCause(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
@@ -355,8 +355,8 @@ func (ps *peers) drop(p *peer) {
 	delete(ps.taken, p)
 }
 
-// dismiss ends the connections whose other side is not let in any more, dismissAfter after it was
-// for the last time, so that what is under way comes to its end.
+// dismiss ends connections whose other side is not let in any more. It does so dismissAfter after
+// it first sees one, so that work under way can finish.
 func (ps *peers) dismiss(ring *keyring, now time.Time) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -371,8 +371,7 @@ func (ps *peers) dismiss(ring *keyring, now time.Time) {
 	}
 }
 
-// knows notes by which key the other side of a connection is known, and reports whether it is let
-// in.
+// knows notes the key of the other side of a connection, and reports whether it is let in.
 func (ps *peers) knows(p *peer, key ed25519.PublicKey) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -417,7 +416,7 @@ func (s *Server) accept(ctx context.Context) {
 	}
 }
 
-// welcome serves a connection that another node made, if it has the key.
+// welcome serves a connection made by another node, if that node has the key.
 func (s *Server) welcome(raw net.Conn) {
 	conn := tls.Server(raw, s.tls(s.ring.Load()))
 	p := newPeer(s, conn)

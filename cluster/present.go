@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// maxPresent bounds the registrations and the connections of callers that a node
-	// remembers: as many as there may be links to devices.
+	// maxPresent bounds the registrations and the callers' connections that a node remembers: as
+	// many as there may be links to devices.
 	maxPresent = 65_536
-	// tidyEvery is how often it is looked who left, and which shards have new owners.
+	// tidyEvery is how often callers that left and shards with new owners are looked for.
 	tidyEvery = 500 * time.Millisecond
 	// announceAtOnce is how many devices a new owner is told of at a time.
 	announceAtOnce = 16
@@ -24,26 +24,26 @@ const (
 	announceTimeout = 2 * time.Second
 )
 
-// present is which devices asked for something over connections to this node that still
-// stand. The owners of their shards know, and new ones are told.
+// present holds the devices that sent a request over a connection to this node that is still up.
+// The owners of their shards know of them, and new owners are told.
 type present struct {
 	mu      sync.Mutex                    // guards the following fields
 	devices map[[33]byte]*device          // by registration key
-	callers map[desk.ID]pushserver.Caller // those through which a device is there
+	callers map[desk.ID]pushserver.Caller // the callers of these devices, and of requests under way
 }
 
-// device is one that is there.
+// device is one that is connected.
 type device struct {
 	key     [33]byte
-	pushKey [33]byte // that it asked with, compressed
+	pushKey [33]byte // the one it used, compressed
 	from    pushserver.Caller
 	shard   int
-	// knows is who was told: the *core or the *peer of the owner, nil if nobody.
+	// knows is the owner that was told: its *core or *peer, nil if none.
 	knows any
 }
 
-// add notes that a device is there through a caller, and that the owner of its shard
-// knows. When there is no room it is forgotten: it is not rung over its link then.
+// add notes that a device is connected through a caller, and that the owner of its shard knows.
+// Without room for it, it is not remembered, and is not rung over its link.
 func (p *present) add(d device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,14 +63,14 @@ func (p *present) add(d device) {
 	p.devices[d.key] = &d
 }
 
-// caller returns the caller with an id that is there.
+// caller returns the connected caller with an id.
 func (p *present) caller(id desk.ID) pushserver.Caller {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.callers[id]
 }
 
-// leave forgets the callers that are gone, and returns which peers knew of them.
+// leave forgets the callers that have gone, and returns which peers knew of them.
 func (p *present) leave() map[*peer]map[desk.ID]struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *present) leave() map[*peer]map[desk.ID]struct{} {
 	return told
 }
 
-// stale returns the devices of a shard whose owner now does not know of them.
+// stale returns the devices of a shard that its present owner does not know of.
 func (p *present) stale(shard int, owner any) (list []device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +119,7 @@ func (p *present) told(d device, owner any) {
 	}
 }
 
-// has reports whether a device of the shard is there.
+// has reports whether a device of the shard is connected.
 func (p *present) has(shard int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -131,7 +131,7 @@ func (p *present) has(shard int) bool {
 	return false
 }
 
-// tidy forgets who left, and tells new owners who is there, until ctx ends.
+// tidy forgets callers that left, and tells new owners who is connected, until ctx ends.
 func (s *Server) tidy(ctx context.Context) {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
@@ -199,7 +199,8 @@ type remote struct {
 func (r remote) ID() desk.ID            { return r.id }
 func (r remote) Source() whisper.Source { return r.source }
 
-// Up implements pushserver.Caller. Of a connection that ends with its answer only the node that has it knows.
+// Up implements pushserver.Caller. Whether a connection that ends with its answer is up, only the
+// node that has it knows.
 func (r remote) Up() bool { return !r.stays || r.peer.holds(r.id) }
 
 func (r remote) Send(ctx context.Context, envs ...*whisper.Envelope) error {

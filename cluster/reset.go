@@ -4,9 +4,10 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// Prepare checks settings for a node that runs, as pushserver.Server.Prepare does for each of its shards. Nothing has changed when
-// the error is not nil. Otherwise apply or drop is to be called, one of them and once: no shard is opened until then, so that
-// none is with the former settings that the node takes over meanwhile. The other nodes have settings of their own.
+// Prepare checks settings for a running node, as pushserver.Server.Prepare does for each of its
+// shards. Nothing has changed when the error is not nil. Otherwise the caller must call either
+// apply or drop, once. No shard is opened until then, so a shard that the node takes over
+// meanwhile does not start with the former settings. The other nodes have settings of their own.
 func (s *Server) Prepare(next pushserver.Settings) (apply, drop func(), err error) {
 	delivery, err := divideDelivery(next.Delivery, next.Providers)
 	if err != nil {

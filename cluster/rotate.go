@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// takenPatience is how long an exchange waits until all nodes have taken what was written:
-	// one that has not by then is not heard of any more, and takes it before it is again.
+	// takenPatience is how long an exchange waits for all nodes to take what was written. A node
+	// that has not taken it by then is no longer counted as alive, and takes it before it is again.
 	takenPatience = 2 * postgres.LeaseLife
-	// takenLook is how often that is looked at.
+	// takenLook is how often that is checked.
 	takenLook = 50 * time.Millisecond
-	// exchangeTries is how often an exchange begins again because a node has joined.
+	// exchangeTries is how often an exchange is attempted when nodes keep joining.
 	exchangeTries = 5
 )
 
-// OverlapError says that the push key before the one in use is answered to.
+// OverlapError says that the push key before the current one is still answered to.
 type OverlapError struct{ Until time.Time }
 
 func (e *OverlapError) Error() string { return "the former push key is still answered to" }
 
-// RotatePushKey makes another push key for all nodes. The one before it is answered to besides for
-// as long as overlap says; 0: it is refused at once, as others may know it. During an overlap 0
-// ends that, and makes no key; anything else is an OverlapError.
+// RotatePushKey makes a new push key for all nodes. The key before it is still answered to for the
+// length of overlap; 0 refuses it at once, because others may know it. During an overlap, 0 ends
+// that overlap and makes no key; anything else is an OverlapError.
 //
-// It goes in two steps, each a write of the database that all nodes have taken when the next one
-// begins: they answer to the next key, and then it is the current one, so there is no moment in
-// which a device knows a key from one node that another one does not. Interrupted between them it
-// goes on where it was when it is called again, at whichever node. If a node is alive that knows no
-// such exchange nothing has changed, and the error says so.
+// The exchange takes two steps, each a write to the database that all nodes have taken before the
+// next one begins. First they answer to the next key; then it becomes the current one. So no device
+// ever learns a key from one node that another node does not know. After an interruption between
+// the steps, the next call goes on from there, at any node. If a node is alive whose program does
+// not know this exchange, nothing changes, and the error says so.
 func (s *Server) RotatePushKey(ctx context.Context, overlap time.Duration) error {
 	s.rotating.Lock()
 	defer s.rotating.Unlock()
@@ -61,7 +61,7 @@ func (s *Server) RotatePushKey(ctx context.Context, overlap time.Duration) error
 		}); err != nil {
 			return err
 		}
-	} else if err := s.awaitTaken(ctx); err != nil { // by who has joined since the attempt before
+	} else if err := s.awaitTaken(ctx); err != nil { // by nodes that have joined since the attempt before
 		return err
 	}
 	return s.change(ctx, func(k pushserver.Keys) (pushserver.Keys, error) {
@@ -120,7 +120,8 @@ func (s *Server) write(ctx context.Context, to func(pushserver.Keys) (pushserver
 	return s.takeKeys(version, keys)
 }
 
-// askMembers returns the nodes that are alive, all of which know exchanges of the push key.
+// askMembers returns the nodes that are alive. It fails unless all of them know exchanges of the
+// push key.
 func (s *Server) askMembers(ctx context.Context) (known map[int64]bool, err error) {
 	alive, err := s.cfg.DB.Members(ctx)
 	if err != nil {
@@ -146,14 +147,14 @@ func (s *Server) askMembers(ctx context.Context) (known map[int64]bool, err erro
 	return known, nil
 }
 
-// awaitTaken returns when no node is alive that has not taken the push keys of now.
+// awaitTaken returns when every node that is alive has taken the current push keys.
 func (s *Server) awaitTaken(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, takenPatience)
 	defer cancel()
 	mark := string(s.ring.Load().mark)
 	tick := time.NewTicker(takenLook)
 	defer tick.Stop()
-	signal(s.soon) // this node's row is one of those
+	signal(s.soon) // this node's row counts too
 	for {
 		alive, err := s.cfg.DB.Members(ctx)
 		if err == nil {
@@ -173,7 +174,7 @@ func (s *Server) awaitTaken(ctx context.Context) error {
 	}
 }
 
-// HeardWith is pushserver.Server's, over the shards of all nodes.
+// HeardWith does what pushserver.Server's does, over the shards of all nodes.
 func (s *Server) HeardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard, all int, err error) {
 	heard, all, err = s.heardHere(ctx, pushKey)
 	if err != nil {
@@ -199,7 +200,7 @@ func (s *Server) HeardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard
 	return heard, all, nil
 }
 
-// heardHere is HeardWith over the shards of this node.
+// heardHere is HeardWith over this node's shards.
 func (s *Server) heardHere(ctx context.Context, pushKey *ecdsa.PublicKey) (heard, all int, err error) {
 	for _, c := range s.cores() {
 		some, of, err := c.server.HeardWith(ctx, pushKey)
@@ -211,14 +212,14 @@ func (s *Server) heardHere(ctx context.Context, pushKey *ecdsa.PublicKey) (heard
 	return heard, all, nil
 }
 
-// knowsKeys returns nil if the other node takes push keys that nodes share, errRefused if its
-// program is of before that.
+// knowsKeys returns nil if the other node takes shared push keys, and errRefused if its program is
+// too old for them.
 func (p *peer) knowsKeys(ctx context.Context) error {
 	_, err := p.ask(ctx, kindHeard, nil, replyTimeout)
 	return err
 }
 
-// heardWith has the other node count its registrations.
+// heardWith makes the other node count its registrations.
 func (p *peer) heardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard, all int, err error) {
 	b, err := p.ask(ctx, kindHeard, crypto.CompressPubkey(pushKey), sendTimeout)
 	if err != nil {

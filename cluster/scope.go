@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scope registers the metrics of one core, under its shard, until they are dropped with it.
+// scope registers the metrics of one core with its shard as a label, until drop.
 type scope struct {
 	prometheus.Registerer
 
@@ -15,7 +15,7 @@ type scope struct {
 	all []prometheus.Collector
 }
 
-// newScope returns nil for no registerer.
+// newScope returns nil if r is nil.
 func newScope(r prometheus.Registerer, shard int) *scope {
 	if r == nil {
 		return nil
@@ -43,7 +43,7 @@ func (s *scope) MustRegister(all ...prometheus.Collector) {
 	}
 }
 
-// drop takes back what was registered.
+// drop unregisters what was registered.
 func (s *scope) drop() {
 	if s == nil {
 		return

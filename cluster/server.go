@@ -26,17 +26,18 @@ import (
 type Config struct {
 	// DB holds the registrations. It is not closed.
 	DB *postgres.DB
-	// Archive is what Push.Log shows, for nodes to tell each other what comes into it; if it is
-	// nil they hear of that by the database alone, some ten milliseconds later.
+	// Archive is the archive behind Push.Log, through which nodes tell each other about new
+	// envelopes. If it is nil, they learn of them from the database alone, some ten milliseconds
+	// later.
 	Archive *postgres.Archive
-	// Listen is the address of this node, as host:port, at which it listens for the
-	// others and where they find it. Port 0 is any free one.
+	// Listen is this node's address, as host:port: it listens there for the other nodes, and
+	// they connect to it. Port 0 is any free one.
 	Listen string
-	// Push is for each shard; its limits are those of all nodes together. Dir, Store and
+	// Push configures each shard; its limits are those of all nodes together. Dir, Store and
 	// Shard are not used.
 	Push pushserver.Config
-	// Taken is told of push keys that were exchanged, from one goroutine. The nodes have them in
-	// the database, which is what counts. nil: nobody is told.
+	// Taken is told of push keys that were exchanged, from one goroutine. The keys that count
+	// are those in the database. nil: nobody is told.
 	Taken func(pushserver.Keys)
 }
 
@@ -54,7 +55,7 @@ type Server struct {
 	desk     *desk.Desk[asking]
 	keepers  [postgres.ShardCount]*keeper
 	opening  chan struct{} // holds one for each shard that is being opened
-	opened   chan error    // what became of the shards of the first beat
+	opened   chan error    // the result of opening each shard of the first beat
 	soon     chan struct{} // holds one: beat now
 	moved    chan struct{} // holds one: a shard has a new owner
 	claimed  chan struct{} // holds one: there is a claim to settle
@@ -67,25 +68,26 @@ type Server struct {
 	topic    whisper.Topic
 
 	cancel context.CancelFunc // nil before Start
-	wg     sync.WaitGroup     // of all goroutines but the beat
-	beats  sync.WaitGroup     // of the beat, which goes last
+	wg     sync.WaitGroup     // of all goroutines except the beat
+	beats  sync.WaitGroup     // of the beat, which ends last
 	halt   context.CancelFunc // of the beat
 	once   sync.Once
 
 	rotating sync.Mutex // held during an exchange of the push key
 	taking   sync.Mutex // guards changes of ring, and of the cores' keys
 
-	// resetting guards what Prepare changes of cfg.Push. Who opens a shard reads it, until its core is known.
+	// resetting guards what Prepare changes of cfg.Push. Opening a shard holds it for reading
+	// until the core is known.
 	resetting sync.RWMutex
 
 	mu      sync.Mutex // guards the following fields
 	leases  postgres.Leases
-	wrong   *postgres.ClockError // why this node is to have no shards; nil: the clock is right
-	held    map[string]bool      // providers that the operator wants no attempt through
+	wrong   *postgres.ClockError // why this node must have no shards; nil: the clock is right
+	held    map[string]bool      // providers that the operator allows no attempt through
 	changed chan struct{}        // closed and replaced when leases or cores have changed
 }
 
-// New builds a server and listens; nothing is asked of the database before Start.
+// New builds a server and listens. It asks nothing of the database before Start.
 func New(cfg Config) (*Server, error) {
 	if cfg.DB == nil || cfg.Push.PushKey == nil || cfg.Push.Log == nil || cfg.Push.Envelopes == nil || cfg.Push.Sender == nil {
 		return nil, errors.New("a cluster's node needs a database, a push key, an archive and a sender")
@@ -125,9 +127,8 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Start joins the other nodes, opens the shards that are this one's, and begins to answer.
-// ctx bounds the start alone. The error wraps postgres.ErrOtherKeys, or one of
-// pushserver's.
+// Start joins the other nodes, opens this node's shards, and begins to answer. ctx bounds only
+// the start. The error wraps postgres.ErrOtherKeys or one of pushserver's errors.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.shards.Check(ctx); err != nil {
 		return fmt.Errorf("start push: %w", err)
@@ -171,8 +172,8 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the cores, gives the shards to the other nodes, and returns when nothing runs
-// any more. What was not sent is sent by them. Further calls do nothing.
+// Stop ends the cores, gives the shards to the other nodes, and returns when nothing runs any
+// more. The other nodes send what was not sent. Further calls do nothing.
 func (s *Server) Stop(ctx context.Context) (err error) {
 	s.once.Do(func() {
 		s.listener.Close()
@@ -189,7 +190,7 @@ func (s *Server) Stop(ctx context.Context) (err error) {
 	return err
 }
 
-// Limits are what the server tells clients that it allows.
+// Limits are the limits that the server tells clients.
 func (s *Server) Limits() pushwire.Limits { return s.limits.Load().Wire() }
 
 // Addr is where other nodes reach this one.
@@ -215,7 +216,7 @@ func (s *Server) beat(ctx context.Context) {
 		case aside:
 			s.learn(leases)
 			if !left && len(s.cores()) == 0 {
-				left = s.shards.Leave(ctx) == nil // else its leases end by themselves
+				left = s.shards.Leave(ctx) == nil // otherwise its leases end by themselves
 			}
 		case err == nil:
 			left = false
@@ -236,13 +237,14 @@ func (s *Server) beat(ctx context.Context) {
 	}
 }
 
-// aside notes whether the clock lets this node have shards, and tells whether it does not.
+// aside notes whether the clock allows this node to have shards, and returns true if it does
+// not.
 func (s *Server) aside(err error) bool {
 	var wrong *postgres.ClockError
 	errors.As(err, &wrong)
 	s.mu.Lock()
 	before := s.wrong
-	if err == nil || wrong != nil { // else nothing is known of the clock
+	if err == nil || wrong != nil { // otherwise nothing is known of the clock
 		s.wrong = wrong
 	}
 	s.mu.Unlock()
@@ -255,7 +257,7 @@ func (s *Server) aside(err error) bool {
 	return wrong != nil
 }
 
-// learn notes who has which shard.
+// learn notes which node has which shard.
 func (s *Server) learn(l postgres.Leases) {
 	s.mu.Lock()
 	moved := l.Owners != s.leases.Owners
@@ -274,13 +276,13 @@ func (s *Server) learn(l postgres.Leases) {
 	}
 }
 
-// wakeLocked wakes all that wait for a change. The caller holds mu.
+// wakeLocked wakes everything that waits for a change. The caller holds mu.
 func (s *Server) wakeLocked() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// state returns what is known of the leases, and what is closed when that changes.
+// state returns what is known of the leases, and a channel that is closed when that changes.
 func (s *Server) state() (postgres.Leases, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,7 +297,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// cores returns those that run.
+// cores returns the cores that run.
 func (s *Server) cores() (list []*core) {
 	for _, k := range s.keepers {
 		if c := k.current(); c != nil {
@@ -305,8 +307,8 @@ func (s *Server) cores() (list []*core) {
 	return list
 }
 
-// Probe tells whether the shards of this node take what they are given. The error is a
-// *postgres.ClockError if it is to have none.
+// Probe returns nil if the stores of this node's shards take writes. The error is a
+// *postgres.ClockError if the node must have no shards.
 func (s *Server) Probe() error {
 	s.mu.Lock()
 	wrong := s.wrong
@@ -322,8 +324,8 @@ func (s *Server) Probe() error {
 	return nil
 }
 
-// Position is the receive sequence up to which the archive was matched for all shards of
-// this node.
+// Position is the receive sequence up to which the archive was matched for all of this node's
+// shards.
 func (s *Server) Position() uint64 {
 	cores := s.cores()
 	if len(cores) == 0 {
@@ -336,8 +338,8 @@ func (s *Server) Position() uint64 {
 	return position
 }
 
-// Providers are the states of all providers at now, by name: failing or paused if they are
-// so for any shard.
+// Providers returns the states of all providers at now, by name. A provider is failing or paused
+// if it is so for any shard.
 func (s *Server) Providers(now time.Time) []pushserver.ProviderState {
 	all := map[string]*pushserver.ProviderState{}
 	for _, c := range s.cores() {

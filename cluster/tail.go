@@ -21,8 +21,8 @@ const (
 	tailPause = 500 * time.Millisecond
 )
 
-// tail is a pushext.Log that many follow and that is read once: the newest entries are in
-// memory, and who is further behind reads the log itself.
+// tail is a pushext.Log that has many followers and is read once. It keeps the newest entries in
+// memory; a follower that is further behind reads the log itself.
 type tail struct {
 	pushext.Log
 	logger *slog.Logger
@@ -64,7 +64,7 @@ func (t *tail) run(ctx context.Context) {
 	}
 }
 
-// forget empties the memory. Who follows reads the log itself meanwhile.
+// forget empties the memory. Followers read the log itself meanwhile.
 func (t *tail) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,18 +72,18 @@ func (t *tail) forget() {
 	t.wake()
 }
 
-// wake wakes all that wait for more. The caller holds mu.
+// wake wakes everything that waits for more. The caller holds mu.
 func (t *tail) wake() {
 	close(t.grown)
 	t.grown = make(chan struct{})
 }
 
-// add appends what the log has next. Each entry is copied once for all.
+// add appends the next entries of the log. Each entry is copied once for all followers.
 func (t *tail) add(entries []pushext.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n := len(t.entries); n > 0 && entries[0].Seq != t.entries[n-1].Seq+1 {
-		t.entries, t.bytes = nil, 0 // a damaged part: who follows is told by the log
+		t.entries, t.bytes = nil, 0 // a damaged part: followers are told by the log
 	}
 	for _, e := range entries {
 		e.Data = bytes.Clone(e.Data)
@@ -99,8 +99,8 @@ func (t *tail) add(entries []pushext.Entry) {
 	t.wake()
 }
 
-// after returns what is in memory after a sequence, and where to wait if that is nothing
-// yet; neither if the log has to be asked.
+// after returns the entries in memory after a sequence, or the channel to wait on if there are
+// none yet; neither if the log must be read.
 func (t *tail) after(seq uint64) (next []pushext.Entry, grown <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +115,7 @@ func (t *tail) after(seq uint64) (next []pushext.Entry, grown <-chan struct{}) {
 	return t.entries[at:end:end], nil
 }
 
-// errInMemory ends the reading of the log by one who has come to what is in memory.
+// errInMemory ends a follower's reading of the log once it has come to what is in memory.
 var errInMemory = errors.New("in memory from here")
 
 // Follow implements pushext.Log. fn may not change the data of entries.
@@ -124,7 +124,7 @@ func (t *tail) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry
 		next, grown := t.after(after)
 		switch {
 		case len(next) > 0:
-			// fn may change the entries, which are everybody's.
+			// fn may change the slice, and its entries are shared by all followers.
 			if err := fn(append([]pushext.Entry(nil), next...)); err != nil {
 				return err
 			}

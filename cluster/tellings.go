@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// seenTimeout bounds how long other shards are told of one Seen.
+	// seenTimeout bounds how long telling other shards of one Seen may take.
 	seenTimeout = 6 * time.Second
 	// seenAtOnce is how many Seens are told at a time.
 	seenAtOnce = 16
-	// seenAgain is how soon it is tried again to tell what could not be told, and
-	// seenEvery how often it is looked for what a former owner of a shard has not told.
+	// seenAgain is the pause before tellings that failed are tried again. seenEvery is how often
+	// tellings are looked for that a former owner of a shard left behind.
 	seenAgain = time.Second
 	seenEvery = 10 * time.Second
 )
@@ -59,7 +59,7 @@ func (s *Server) tellSeen(ctx context.Context) {
 	}
 }
 
-// tellOthers tells all shards but one that have devices of a group.
+// tellOthers tells all shards that have devices of a group, except the shard but.
 func (s *Server) tellOthers(ctx context.Context, but int, t pushserver.Telling) error {
 	ctx, cancel := context.WithTimeout(ctx, seenTimeout)
 	defer cancel()
@@ -82,7 +82,7 @@ func (s *Server) tellOthers(ctx context.Context, but int, t pushserver.Telling) 
 	return nil
 }
 
-// seenHere tells the core of a shard, if it is here.
+// seenHere tells the core of a shard, if that core runs here.
 func (s *Server) seenHere(ctx context.Context, shard int, group []byte, hashes []common.Hash) error {
 	core := s.keepers[shard].current()
 	if core == nil {
