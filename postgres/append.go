@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// appendBytes is after how many bytes a transaction takes no further submission.
+	// appendBytes is the size from which a transaction takes no further submission.
 	appendBytes = 2 << 20
-	// appendRows is after how many envelopes.
+	// appendRows is the same, in envelopes.
 	appendRows = 2000
 )
 
-// appended is what archive_append answers.
+// appended is the answer of archive_append.
 type appended struct {
 	newest, added, part int64
 	total               int64 // bytes of all parts
-	at                  int64 // when, in milliseconds of Unix time; 0 is not known
+	at                  int64 // when, in milliseconds of Unix time; 0 means not known
 }
 
 // writer commits what is queued, one transaction at a time, until the queue is empty
@@ -46,7 +46,7 @@ func (a *Archive) writer() {
 	}
 }
 
-// take takes a group out of the queue: what is committed together.
+// take takes from the queue a group that is committed together.
 func (a *Archive) take() (group []engine.Submission, closing bool) {
 	n, bytes, rows := 0, int64(0), 0
 	return a.queue.Take(func(s engine.Submission) bool {
@@ -56,7 +56,7 @@ func (a *Archive) take() (group []engine.Submission, closing bool) {
 	})
 }
 
-// commit archives a group and tells who offered it.
+// commit archives a group and tells its submitters.
 func (a *Archive) commit(group []engine.Submission) {
 	var envs []*whisper.Envelope
 	offered := 0
@@ -77,7 +77,7 @@ func (a *Archive) commit(group []engine.Submission) {
 	var done appended
 	start := time.Now()
 	if err == nil && len(envs) > 0 {
-		// Also while the archive is closing: what was queued is ended.
+		// This runs even while the archive is closing: what was queued is finished.
 		err = a.db.again(context.Background(), func(ctx context.Context) (err error) {
 			done, err = a.append(ctx, envs)
 			return err
@@ -113,7 +113,7 @@ func (a *Archive) commit(group []engine.Submission) {
 	a.queue.End(group, err)
 }
 
-// rows are envelopes as the database takes them, and what they come to.
+// rows are envelopes in the form the database takes, with their total size.
 type rows struct {
 	hashes, topics, raws [][]byte
 	sents, expiries      []int64
@@ -135,7 +135,7 @@ func rowsOf(envs []*whisper.Envelope) rows {
 	return r
 }
 
-// append archives envs, which differ, in one transaction. It may be repeated.
+// append archives envs, all of which differ, in one transaction. It may be repeated.
 func (a *Archive) append(ctx context.Context, envs []*whisper.Envelope) (done appended, err error) {
 	r := rowsOf(envs)
 	n := int64(len(envs))
@@ -156,33 +156,34 @@ func (a *Archive) append(ctx context.Context, envs []*whisper.Envelope) (done ap
 	return done, err
 }
 
-// partBytes is how large a part becomes, 0 if that is not bounded.
+// partBytes is the size that a part grows to, 0 if it has no bound.
 func (a *Archive) partBytes() int64 { return a.o.MaxBytes / sizedParts }
 
-// clockSkew is by how many seconds a node's clock may be behind, as archive_append has it.
+// clockSkew is how many seconds a node's clock may be behind, as in archive_append.
 const clockSkew = 600
 
-// appendNew does what archive_append does, in the same order and in one transaction too, for
-// envelopes of which none is archived yet and which go into the part that is known to be
-// written to: the head is locked by a statement of its own, and the next one, which sees what
-// others have committed before, looks for the hashes and inserts all rows or none. It takes a
-// third less time, as it neither tells new from known nor adds up what it has inserted.
-// If it archives nothing, added is 0: archive_append finds out why.
+// appendNew does what archive_append does, in the same order and also in one transaction, for
+// envelopes of which none is archived yet, and only into the part known to be the current one.
+// One statement locks the head. The next one sees what others committed before; it looks for
+// the hashes and inserts all rows or none. This takes a third less time than archive_append,
+// because it does not separate new envelopes from known ones and does not add up what it has
+// inserted. If it archives nothing, added is 0, and archive_append finds out why.
 func (a *Archive) appendNew(ctx context.Context, r rows) (done appended, err error) {
 	s := a.known()
 	part := s.parts[len(s.parts)-1]
 	others := []int64{}
 	known := "EXISTS (SELECT FROM " + part.table() + " WHERE hash = ANY ($1::bytea[]))"
 	for _, p := range s.parts[:len(s.parts)-1] {
-		if p.expiry >= time.Now().Unix()-2*clockSkew { // the database tells what it is by its own clock
+		if p.expiry >= time.Now().Unix()-2*clockSkew { // the database decides this by its own clock
 			others = append(others, int64(p.first))
 			known += " OR EXISTS (SELECT FROM " + p.table() + " WHERE hash = ANY ($1::bytea[]))"
 		}
 	}
 	n := int64(len(r.hashes))
-	var b pgx.Batch // all of which is one transaction
-	// A plan that was made while the part was small is kept, and must not be one that reads it
-	// all; as other tables have to be read so, the plan looks dear, and is not to be compiled.
+	var b pgx.Batch // one transaction in all
+	// A plan made while the part was small is kept, and must not be one that reads the whole
+	// part. The plan looks expensive because other tables have to be read in full, and must
+	// not be compiled for that.
 	b.Queue(`SELECT seq, set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
 		CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN set_config('synchronous_commit', 'on', true) END
 		FROM ` + Schema + `.head FOR UPDATE`)

@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	// sizedParts is into how many MaxBytes is divided at least.
+	// sizedParts is the least number of parts that MaxBytes is divided into.
 	sizedParts = 8
 	// freshPatience is how long Last, ID and HashAt, which have no context, wait for a
 	// database that is away.
 	freshPatience = 2 * time.Second
 )
 
-// ArchiveOptions of DB.Archive. The zero value is usable. All nodes of an archive are
-// to have the same: the shortest retention and the smallest size win.
+// ArchiveOptions of DB.Archive. The zero value is usable. All nodes of an archive should have
+// the same options: the shortest retention and the smallest size win.
 type ArchiveOptions struct {
 	// Retention is how long envelopes are kept after they were received; 0 means
-	// archive.DefaultRetention, negative for ever. They are dropped by parts of a 32nd
-	// of it, and not before they expire, unless that is much later.
+	// archive.DefaultRetention, negative means forever. They are dropped in parts of a 32nd
+	// of it. A part is not dropped before its envelopes expire, unless that is much later.
 	Retention time.Duration
-	// MaxBytes bounds what the envelopes take, by estimate; 0 means no limit. Above it
-	// the oldest expired parts go before their retention ends, and if there are none
+	// MaxBytes bounds the estimated size of the envelopes; 0 means no limit. Above it the
+	// oldest expired parts are dropped before their retention ends. If there are none,
 	// envelopes are refused with archive.ErrFull.
 	MaxBytes int64
-	// QueueBytes bounds the envelopes that wait to be written; Archive blocks while
-	// they are more. 0 means archive.DefaultQueueBytes.
+	// QueueBytes bounds the envelopes that wait to be written; Archive blocks while there are
+	// more. 0 means archive.DefaultQueueBytes.
 	QueueBytes int64
 	// Registerer may be nil.
 	Registerer prometheus.Registerer
@@ -60,9 +60,9 @@ type Archive struct {
 
 	queue    *engine.Queue
 	full     atomic.Bool   // MaxBytes is reached
-	doubtful atomic.Bool   // of the last envelopes some were archived already
+	doubtful atomic.Bool   // some of the last envelopes were archived already
 	kick     chan struct{} // holds one: look at retention and size now
-	told     chan struct{} // holds one: others are to hear of what was archived
+	told     chan struct{} // holds one: others should hear of what was archived
 
 	recent recent
 	tell   atomic.Pointer[func(newest, part uint64)] // see Tell
@@ -111,21 +111,22 @@ func (d *DB) Archive(ctx context.Context, o ArchiveOptions) (*Archive, error) {
 	return a, nil
 }
 
-// Archive stores envs and calls done exactly once, from any goroutine: with nil after
-// all of them are committed and can be read, or with the error if any is not. An
-// envelope that is archived already, by whichever node, is not stored again. Archive
-// blocks while the queue is full; done must not block.
+// Archive stores envs and calls done exactly once, from any goroutine: with nil once all of
+// them are committed and can be read, or with the error if any is not. An envelope that any
+// node has archived already is not stored again. Archive blocks while the queue is full; done
+// must not block.
 func (a *Archive) Archive(ctx context.Context, envs []*whisper.Envelope, done func(error)) {
 	a.queue.Offer(ctx, envs, done)
 }
 
-// Tell has fn called after each commit by which envelopes were archived here, with the newest
-// sequence and the part it is in: what Hear of another node's archive takes. fn must not block.
+// Tell makes the archive call fn after each commit that archived envelopes here, with the
+// newest sequence and the part it is in. Hear of another node's archive takes both. fn must
+// not block.
 func (a *Archive) Tell(fn func(newest, part uint64)) { a.tell.Store(&fn) }
 
-// Hear learns what another node's Tell has told, so that who follows need not wait until the
-// database says it. What it does not know yet, or says of a part that this node does not know,
-// is found out soon anyway.
+// Hear takes what another node's Tell has told, so that followers need not wait for the
+// database to say it. Hear ignores news of a part that this node does not know; the node
+// finds out soon anyway.
 func (a *Archive) Hear(newest, part uint64) {
 	s := a.known()
 	if newest > s.last && part == s.parts[len(s.parts)-1].first {
@@ -136,17 +137,17 @@ func (a *Archive) Hear(newest, part uint64) {
 // First returns the oldest sequence that is kept. It is Last()+1 when nothing is.
 func (a *Archive) First() uint64 { return a.fresh().first() }
 
-// Last returns the newest sequence that was given to an envelope, by whichever node, 0
-// if there never was one. It asks the database, and if that is away tells what it knew.
+// Last returns the newest sequence given to an envelope by any node, 0 if there never was
+// one. It asks the database; if that is away, it returns the last known value.
 func (a *Archive) Last() uint64 { return a.fresh().last }
 
-// ID returns the identity of the log: what tells its sequences from those of another
+// ID returns the identity of the log, which distinguishes its sequences from those of another
 // archive. It is never zero.
 func (a *Archive) ID() [archive.IDSize]byte { return a.known().id }
 
-// Lost tells a follower that was given no record between the sequences after and
-// before what it missed: n envelopes that the archive has no more. It is all of them, for
-// sure, but for those that no envelope ever had, see archive.Copy.
+// Lost returns how many envelopes a follower missed that was given no record between the
+// sequences after and before: n envelopes that the archive no longer has. The number is
+// certain. It leaves out sequences that no envelope ever had, see archive.Copy.
 func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) {
 	if before <= after {
 		return 0, true
@@ -166,8 +167,7 @@ func (a *Archive) Lost(after, before uint64) (n uint64, sure bool) {
 	return n, true
 }
 
-// Probe tells whether the database takes what is archived. It may be called at any
-// time.
+// Probe returns nil if the database accepts envelopes. It may be called at any time.
 func (a *Archive) Probe() error {
 	ctx, cancel := context.WithTimeout(a.ctx, freshPatience)
 	defer cancel()
@@ -199,8 +199,8 @@ func (a *Archive) HashAt(seq uint64) (h common.Hash, ok bool) {
 	return common.Hash(hash), true
 }
 
-// Close writes what is queued and stops. Calls of Archive that come later fail with
-// archive.ErrClosed, and so do reads. It may be called twice.
+// Close writes what is queued and stops. Later calls of Archive and later reads fail with
+// archive.ErrClosed. It may be called twice.
 func (a *Archive) Close() error {
 	a.queue.Stop()
 	a.wg.Wait()
@@ -208,7 +208,7 @@ func (a *Archive) Close() error {
 	return nil
 }
 
-// within returns ctx, which also ends when the archive is closed.
+// within returns a ctx that also ends when the archive is closed.
 func (a *Archive) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(a.ctx, cancel)
@@ -227,7 +227,7 @@ func (a *Archive) readFailed(ctx context.Context, err error) error {
 	return fmt.Errorf("archive: %w", a.db.fault(err))
 }
 
-// record makes one of a row, and sees to it that the row is what was archived.
+// record decodes a row, and checks that it is what was archived.
 func record(seq, received int64, hash, raw []byte) (archive.Record, error) {
 	e, err := whisper.DecodeEnvelope(raw)
 	if err != nil || common.Hash(hash) != e.Hash() {

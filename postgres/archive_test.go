@@ -48,7 +48,7 @@ func requireWhole(t *testing.T, a *Archive, n int) {
 }
 
 // Three nodes that are offered the same envelopes, as all nodes of a network are, archive
-// each once; each answers with what the others have acknowledged, and who follows at any
+// each once; each answers with what the others have acknowledged, and a follower at any
 // of them misses nothing.
 func TestNodesShareALog(t *testing.T) {
 	address := database(t)

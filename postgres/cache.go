@@ -7,29 +7,30 @@ import (
 )
 
 const (
-	// cacheBytes is what a store keeps of what it has read and written, in bytes.
+	// cacheBytes bounds what a store keeps of what it has read and written, in bytes.
 	cacheBytes = 4 << 20
-	// cacheOverhead is what an entry of a cache takes beside its key and value, in bytes, about.
+	// cacheOverhead is roughly what an entry of a cache takes besides its key and value, in
+	// bytes.
 	cacheOverhead = 200
 )
 
-// cache keeps what a store's owner has read and written lately, the latest of it, and also
-// that a key has no value. Nobody else writes to the store while the owner's lease holds, so
-// it need not be asked twice: an answer of the database takes a hundred times as long, and
-// whoever asks may hold a lock meanwhile. Once the lease has not held for a moment, all is
-// forgotten: another owner may have been there.
+// cache keeps what a store's owner has read and written most recently, including that a key
+// has no value. Nobody else writes to the store while the owner's lease holds, so the
+// database need not be asked twice: its answer takes a hundred times as long, and the caller
+// may hold a lock meanwhile. Once the lease has lapsed for a moment, the cache forgets
+// everything, because another owner may have written meanwhile.
 //
-// While a key is being written, and until the outcome is known, it is not kept. A read that
-// began before such a write has ended keeps nothing either, for it may have seen what was
-// there before.
+// A key is not kept while it is being written, until the outcome is known. A read that began
+// before such a write has ended keeps nothing either, because it may have seen the value
+// from before.
 type cache struct {
 	mu      sync.Mutex // guards the following fields
 	entries map[string]*list.Element
 	latest  list.List // of *cached, the latest first
 	bytes   int
-	term    uint64 // of the lease under which all that was learned
+	term    uint64 // of the lease under which all of it was learned
 	reading map[string]*cacheRead
-	written map[string]struct{} // keys of the write under way, and of those before whose outcome is not known
+	written map[string]struct{} // keys of the write under way, and of earlier ones whose outcome is not known
 }
 
 // cached is what is known of a key.
@@ -40,18 +41,19 @@ type cached struct {
 
 func (c *cached) size() int { return len(c.key) + len(c.value) + cacheOverhead }
 
-// cacheRead is what reads of a key are under way.
+// cacheRead holds the reads of a key that are under way.
 type cacheRead struct {
 	readers int
-	stale   bool // what they find may be what was there before a write
+	stale   bool // they may find the value from before a write
 }
 
 func newCache() *cache {
 	return &cache{entries: map[string]*list.Element{}, reading: map[string]*cacheRead{}, written: map[string]struct{}{}}
 }
 
-// get returns a key's value, nil if it has none. If that is not known, ok is false, and the
-// caller reads it and calls keep or giveUp. The lease holds, and has that term.
+// get returns a key's value, nil if it has none. If ok is false, it is not known, and the
+// caller must read it and call keep or giveUp. The caller's lease must hold and have that
+// term.
 func (c *cache) get(term uint64, key []byte) (value []byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +76,7 @@ func (c *cache) get(term uint64, key []byte) (value []byte, ok bool) {
 	return nil, false
 }
 
-// keep ends a read, which found value, nil if there is none.
+// keep ends a read that found value, nil if the key has none.
 func (c *cache) keep(key, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,14 +85,14 @@ func (c *cache) keep(key, value []byte) {
 	}
 }
 
-// giveUp ends a read that found nothing out.
+// giveUp ends a read that failed.
 func (c *cache) giveUp(key []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read(key)
 }
 
-// read ends a read, and tells whether it saw what is there now.
+// read ends a read, and reports whether it saw the present value.
 func (c *cache) read(key []byte) (good bool) {
 	r := c.reading[string(key)]
 	if r.readers--; r.readers == 0 {
@@ -114,7 +116,7 @@ func (c *cache) remove(key string) {
 	}
 }
 
-// write says that changes are about to be written.
+// write notes that changes are about to be written.
 func (c *cache) write(changes map[string][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,7 +129,7 @@ func (c *cache) write(changes map[string][]byte) {
 	}
 }
 
-// wrote says that they were. The cache keeps the values.
+// wrote notes that changes were written. The cache keeps the values.
 func (c *cache) wrote(changes map[string][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,8 +139,8 @@ func (c *cache) wrote(changes map[string][]byte) {
 	}
 }
 
-// settled says that the outcome of all writes is fixed, whatever it is. What was known
-// before is forgotten: another server may have taken over.
+// settled notes that no write can change its outcome any more. The cache forgets everything,
+// because another server may have taken over.
 func (c *cache) settled() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,18 +12,18 @@ import (
 const (
 	// MostSkew is how far a node's clock may be from the database's.
 	MostSkew = 30 * time.Second
-	// strangeWait is how long a node that finds its clock to be wrong at its start, and
-	// nobody else there, waits at least for somebody to come, and strangeMore how much
-	// longer at most: then the database's clock may as well be the wrong one.
+	// strangeWait is the least time that a node waits for others when it finds its clock
+	// wrong at its start and no other node there, and strangeMore bounds the random time
+	// added to it. After that the database's clock may just as well be the wrong one.
 	strangeWait = LeaseLife
 	strangeMore = 3 * LeaseLife
 )
 
 // ClockError says that a node takes no part in registrations because its clock is wrong.
-// They end, and wake-ups expire, by the clock of the node that has them: one that is months
-// ahead would end all that it has.
+// Registrations end, and wake-ups expire, by the clock of the node that has them: a clock
+// that is months ahead would end all of them.
 type ClockError struct {
-	Off time.Duration // by how much it is ahead of the database's
+	Off time.Duration // by how much the clock is ahead of the database's
 }
 
 // Error implements error.
@@ -32,33 +32,35 @@ func (e *ClockError) Error() string {
 		e.Off.Round(time.Second))
 }
 
-// clock is what a node knows of its clock and the database's. The clock of a computer may be
-// set while a program runs, but its monotonic clock is not: where the two part, it was this
-// computer's clock that was set. Where they do not, and the database's is another one than it
-// was, it was that. Its methods take no lock.
+// clock is what a node knows of its own clock and the database's. The wall clock of a
+// computer may be set while a program runs, but its monotonic clock cannot be. If the two
+// drift apart, this computer's clock was set. If they do not, and the database's clock has
+// moved, that one was set. Its methods take no lock.
 type clock struct {
 	wall func() time.Time // without a monotonic reading
 
-	known   bool          // the rest is
-	seen    time.Time     // when the database's clock was looked at last, with a monotonic reading
-	shown   time.Time     // what this computer's showed then, without one
-	off     time.Duration // by how much it was ahead of the database's
-	allowed time.Duration // by how much it may be, give or take MostSkew: the database's is wrong
-	stay    time.Time     // until when to wait for others, at the start; zero: there were some
+	known   bool          // the other fields are set
+	seen    time.Time     // when the database's clock was last read, with a monotonic reading
+	shown   time.Time     // what this computer's clock showed then, without one
+	off     time.Duration // by how much it was ahead of the database's clock
+	allowed time.Duration // by how much it may be ahead, give or take MostSkew: the database's is wrong
+	stay    time.Time     // until when to wait for others, at the start; zero: not waiting
 }
 
 func newClock() clock { return clock{wall: func() time.Time { return time.Now().Round(0) }} }
 
-// ahead is by how much this computer's clock is ahead now, as far as it tells by itself.
+// ahead is by how much this computer's clock is ahead now, judged without asking the
+// database.
 func (c *clock) ahead() time.Duration {
 	return c.off + c.wall().Sub(c.shown) - time.Since(c.seen)
 }
 
-// right tells whether this computer's clock has not been set to a wrong time.
+// right reports whether this computer's clock is known and was not set to a wrong time.
 func (c *clock) right() bool { return c.known && (c.ahead()-c.allowed).Abs() <= MostSkew }
 
-// measure is by how much this computer's clock is ahead of the database's, which showed at,
-// in Unix milliseconds, at some time since a question began. It is the least that may be so.
+// measure returns by how much this computer's clock is ahead of the database's, which showed
+// at, in Unix milliseconds, at some time after the query began. It returns the least possible
+// value.
 func (c *clock) measure(at int64, began time.Time) time.Duration {
 	most := c.wall().Sub(time.UnixMilli(at))
 	least := most - time.Since(began)
@@ -71,13 +73,13 @@ func (c *clock) measure(at int64, began time.Time) time.Duration {
 	return 0
 }
 
-// note records what was measured.
+// note records a measurement.
 func (c *clock) note(off, allowed time.Duration) {
 	c.known, c.off, c.allowed = true, off, allowed
 	c.seen, c.shown = time.Now(), c.wall()
 }
 
-// judge takes what was measured of a clock that may be wrong. others tells whether other
+// judge judges the measurement of a clock that may be wrong. others reports whether other
 // nodes are there.
 func (c *clock) judge(off time.Duration, others bool) error {
 	switch {
@@ -102,8 +104,8 @@ func (c *clock) judge(off time.Duration, others bool) error {
 	return nil
 }
 
-// agree looks at the clocks if this computer's may be wrong, before the node says that it is
-// there. If it is wrong the error is a *ClockError, and the leases are those of others.
+// agree compares the clocks if this computer's may be wrong, before the node beats. If it is
+// wrong the error is a *ClockError, and the leases are those of the other nodes.
 func (s *Shards) agree(ctx context.Context) (l Leases, err error) {
 	s.mu.Lock()
 	right := s.clock.right() && !s.wrong
@@ -140,8 +142,8 @@ func (s *Shards) agree(ctx context.Context) (l Leases, err error) {
 // clockSQL is the database's clock, in Unix milliseconds.
 const clockSQL = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-// wrongLocked notes that this computer's clock is wrong: what was decided by it is not to
-// be written, not even when it is right again. The caller holds mu.
+// wrongLocked notes that this computer's clock is wrong. What was decided by it must not be
+// written, even after it is right again. The caller holds mu.
 func (s *Shards) wrongLocked() {
 	if !s.wrong {
 		s.wrong = true
@@ -149,15 +151,15 @@ func (s *Shards) wrongLocked() {
 	}
 }
 
-// Right tells whether this computer's clock has not been set to a wrong time since the last
-// Beat, as far as it tells by itself.
+// Right reports whether this computer's clock was not set to a wrong time since the last
+// Beat, judged without asking the database.
 func (s *Shards) Right() bool {
 	_, right := s.era()
 	return right
 }
 
-// era is a number that is the same as long as this computer's clock was right all the time,
-// and whether it is.
+// era returns a number that stays the same as long as this computer's clock is right, and
+// whether it is right now.
 func (s *Shards) era() (epoch uint64, right bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,13 +14,14 @@ import (
 	"whisperpush/mailserver/archive/engine"
 )
 
-// ErrNotEmpty says that there is something where a copy was to be made.
+// ErrNotEmpty says that the place for a copy is not empty.
 var ErrNotEmpty = errors.New("there is something in it already")
 
-// rowBytes is what an envelope takes beside itself: as archive_append has it.
+// rowBytes is what an envelope takes besides itself, as in archive_append.
 const rowBytes = 250
 
-// uniqueViolation is PostgreSQL's code for a row that must differ from others and does not.
+// uniqueViolation is PostgreSQL's code for a row that duplicates another where that is not
+// allowed.
 const uniqueViolation = "23505"
 
 // Reader is the archive.Source of the archive in a database.
@@ -59,7 +60,7 @@ func (r *Reader) Last() uint64 { return r.s.last }
 // Each implements archive.Source.
 func (r *Reader) Each(ctx context.Context, after uint64, fn func([]archive.Record) error) error {
 	for i, p := range r.s.parts {
-		last := p.last // the newest one's may be old
+		last := p.last // the newest part's may be old
 		if i == len(r.s.parts)-1 {
 			last = r.s.last
 		}
@@ -83,13 +84,13 @@ func (r *Reader) Each(ctx context.Context, after uint64, fn func([]archive.Recor
 // Close implements archive.Source.
 func (r *Reader) Close() error { return nil }
 
-// Builder is an archive.Copy in a database. Nobody else may use the archive meanwhile.
+// Builder is an archive.Copy in a database. Nothing else may use the archive meanwhile.
 type Builder struct {
 	db    *DB
 	width int64 // of a part, in milliseconds
 	last  uint64
-	part  uint64 // the one that is written to
-	begun int64  // its first envelope's receipt in milliseconds, 0 if it is empty
+	part  uint64 // the part that is written to
+	begun int64  // the receipt of its first envelope in milliseconds, 0 if it is empty
 
 	records []archive.Record
 	hashes  map[common.Hash]struct{}
@@ -97,8 +98,9 @@ type Builder struct {
 	over    bool
 }
 
-// Build begins a copy in the database's archive, which is to be empty: ErrNotEmpty. Of the options it takes Retention. With
-// origin.Continue it goes on with a copy of that origin that was begun.
+// Build begins a copy in the database's archive, which must be empty, or the error is
+// ErrNotEmpty. Of the options it uses Retention. With origin.Continue it goes on with a copy
+// of that origin begun earlier.
 func (d *DB) Build(ctx context.Context, o ArchiveOptions, origin archive.Origin) (*Builder, error) {
 	if o.Retention == 0 {
 		o.Retention = archive.DefaultRetention
@@ -116,7 +118,7 @@ func (d *DB) Build(ctx context.Context, o ArchiveOptions, origin archive.Origin)
 	return b, nil
 }
 
-// begin reads how far the copy has come, or makes the log the origin's.
+// begin reads how far the copy has come, or gives the log the origin's identity.
 func (b *Builder) begin(ctx context.Context, tx pgx.Tx, origin archive.Origin) error {
 	var id []byte
 	if err := tx.QueryRow(ctx, "SELECT log, seq, part FROM "+Schema+".head FOR UPDATE").Scan(&id, &b.last, &b.part); err != nil {
@@ -133,7 +135,7 @@ func (b *Builder) begin(ctx context.Context, tx pgx.Tx, origin archive.Origin) e
 	if b.last > 0 {
 		return ErrNotEmpty
 	}
-	// Nothing was ever archived: there is one part, which is empty.
+	// Nothing was ever archived: there is one part, and it is empty.
 	if _, err := tx.Exec(ctx, "DELETE FROM "+Schema+".parts"); err != nil {
 		return err
 	}
@@ -184,15 +186,15 @@ func (b *Builder) Add(r archive.Record) error {
 	return nil
 }
 
-// roll begins the part that begins with a sequence. What was added is written.
+// roll begins the part whose first sequence is first. What was added must be written.
 func (b *Builder) roll(first uint64) error {
 	err := b.db.again(context.Background(), func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, b.db.pool, func(tx pgx.Tx) error {
 			var part int64
 			if err := tx.QueryRow(ctx, "SELECT part FROM "+Schema+".head FOR UPDATE").Scan(&part); err != nil || uint64(part) == first {
-				return err // or it was done by an attempt whose answer was lost
+				return err // or an attempt whose answer was lost has done it
 			}
-			if b.begun == 0 { // nothing is in the part: the new one takes its place
+			if b.begun == 0 { // the part is empty: the new one takes its place
 				if _, err := tx.Exec(ctx, "DELETE FROM "+Schema+".parts WHERE first = $1", int64(b.part)); err != nil {
 					return err
 				}
@@ -214,8 +216,8 @@ func (b *Builder) roll(first uint64) error {
 	return nil
 }
 
-// flush writes what was added. A hash that is in the part already is archived a second time, as it may be after it had
-// expired: in a part of its own.
+// flush writes what was added. A hash that is already in the part goes into a part of its own:
+// an envelope may be archived a second time after it has expired.
 func (b *Builder) flush() error {
 	if len(b.records) == 0 {
 		return nil
@@ -243,7 +245,7 @@ func (b *Builder) write(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, b.db.pool, func(tx pgx.Tx) error {
 		var at int64
 		if err := tx.QueryRow(ctx, "SELECT seq FROM "+Schema+".head FOR UPDATE").Scan(&at); err != nil || uint64(at) == last {
-			return err // or it was committed by an attempt whose answer was lost
+			return err // or an attempt whose answer was lost has committed it
 		}
 		rows := make([][]any, len(b.records))
 		var bytes, begun, received, expiry int64

@@ -14,10 +14,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Schema is the PostgreSQL schema that everything is in.
+// Schema is the PostgreSQL schema that holds everything.
 const Schema = "whisperpush"
 
-// MinVersion is the oldest PostgreSQL that is not refused, as server_version_num.
+// MinVersion is the oldest PostgreSQL that is accepted, as server_version_num.
 const MinVersion = 140000
 
 // Defaults of Options.
@@ -26,9 +26,9 @@ const (
 	DefaultConnections = 16
 )
 
-// What a session asks of the server, unless the URL says otherwise: a node that is
-// frozen while it holds a lock must not stop the others, and a connection that is cut
-// must not keep what it holds.
+// sessionSettings is what a session asks of the server, unless the URL says otherwise.
+// A node that is frozen while it holds a lock must not stop the others, and a
+// connection that is cut must not keep its locks.
 var sessionSettings = map[string]string{
 	"application_name":                    "wnode",
 	"statement_timeout":                   "30s",
@@ -44,28 +44,30 @@ const (
 	connectTimeout = 5 * time.Second
 	// pingPatience is how long Ping waits for an answer.
 	pingPatience = 2 * time.Second
-	// firstPause and longestPause are how long to wait before a failed attempt is
-	// repeated; it doubles.
+	// firstPause and longestPause are the first and the longest pause before a failed
+	// attempt is repeated; the pause doubles.
 	firstPause   = 10 * time.Millisecond
 	longestPause = time.Second
 )
 
 // Options of Open. The zero value is usable.
 type Options struct {
-	// Password is the role's, in place of one in the URL, in PGPASSWORD or in the file
-	// that PGPASSFILE names. Empty: one of those.
+	// Password is the role's. It takes precedence over one in the URL, in PGPASSWORD or
+	// in the file that PGPASSFILE names. Empty means one of those.
 	Password string
-	// Patience is how long what failed is tried again while the database is away. 0
+	// Patience is how long failed attempts are repeated while the database is away. 0
 	// means DefaultPatience.
 	Patience time.Duration
-	// Connections is how many there are at most, but for one a store or archive that
-	// is open. 0 means DefaultConnections.
+	// Connections bounds the connections of the pool. An open archive, each open store
+	// that is not a shard's, and each Presence have one more. 0 means
+	// DefaultConnections.
 	Connections int
 	// Logger may be nil.
 	Logger *slog.Logger
 }
 
-// DB is a database that was found fit. Its methods may be called concurrently.
+// DB is a database that was checked and can be used. Its methods may be called
+// concurrently.
 type DB struct {
 	pool     *pgxpool.Pool
 	config   *pgxpool.Config
@@ -81,7 +83,8 @@ func Open(ctx context.Context, address string, o Options) (*DB, error) {
 	return connect(ctx, address, o, func(ctx context.Context, d *DB) error { return d.migrate(ctx) })
 }
 
-// Check is Open without a change: it says whether Open would find a database fit.
+// Check is Open without changing anything: it says whether Open would accept the
+// database.
 func Check(ctx context.Context, address string, o Options) error {
 	d, err := connect(ctx, address, o, func(ctx context.Context, d *DB) error {
 		err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
@@ -102,7 +105,7 @@ func Check(ctx context.Context, address string, o Options) error {
 	return nil
 }
 
-// errUndo ends a transaction that was to change nothing.
+// errUndo ends a transaction that must change nothing.
 var errUndo = errors.New("undo")
 
 // connect opens a database and prepares it.
@@ -136,7 +139,7 @@ func connect(ctx context.Context, address string, o Options, prepare func(contex
 	return d, nil
 }
 
-// Ping says why the database cannot be used now.
+// Ping returns why the database cannot be used now, nil if it can.
 func (d *DB) Ping() error {
 	ctx, cancel := context.WithTimeout(context.Background(), pingPatience)
 	defer cancel()
@@ -151,7 +154,7 @@ func (d *DB) Ping() error {
 	return nil
 }
 
-// secretsOf lists the forms in which a password could get into a text.
+// secretsOf lists the forms in which a password could appear in a text.
 func secretsOf(password string) []string {
 	if password == "" {
 		return nil
@@ -193,7 +196,7 @@ func (d *DB) String() string {
 	return u.String()
 }
 
-// check refuses a server that cannot keep what it promises.
+// check refuses a server that cannot keep this package's promises.
 func (d *DB) check(ctx context.Context) error {
 	var version int
 	var name, encoding, readOnly, fsync, fullPages string
@@ -220,12 +223,12 @@ func (d *DB) check(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the connections. Stores and archives are to be closed before.
+// Close closes the connections. Stores and archives must be closed before.
 func (d *DB) Close() { d.pool.Close() }
 
-// again calls f until it succeeds, fails for good, or the database has been away for as
-// long as patience says. f must be fit to be repeated when it is unknown whether it was
-// done.
+// again calls f until it succeeds, fails for good, or the database has been away for
+// the length of patience. f must allow being repeated when it is unknown whether it
+// took effect.
 func (d *DB) again(ctx context.Context, f func(ctx context.Context) error) error {
 	within, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
@@ -233,7 +236,7 @@ func (d *DB) again(ctx context.Context, f func(ctx context.Context) error) error
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := d.fault(f(within))
 		if within.Err() != nil && before != nil {
-			err = before // says more than that time is up
+			err = before // says more than that the time is up
 		}
 		before = err
 		switch {
@@ -258,7 +261,7 @@ func (d *DB) again(ctx context.Context, f func(ctx context.Context) error) error
 	}
 }
 
-// session opens a connection that belongs to its caller, for what lasts: locks and
+// session opens a connection that belongs to its caller, for long uses: locks and
 // notifications.
 func (d *DB) session(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, d.config.ConnConfig.Copy())

@@ -14,18 +14,18 @@ import (
 )
 
 var (
-	// ErrAway says that the database cannot be reached or does not answer. It may come
-	// back, and what failed may be tried again.
+	// ErrAway says that the database cannot be reached or does not answer. It may come back,
+	// so a failed attempt may be repeated.
 	ErrAway = errors.New("the database does not answer")
-	// ErrReadOnly says that the server takes no writes: it is a standby, or set so.
+	// ErrReadOnly says that the server takes no writes: it is a standby, or configured so.
 	ErrReadOnly = errors.New("the database is read-only")
 	// ErrDiskFull says that the server's disk is full.
 	ErrDiskFull = errors.New("the database's disk is full")
-	// ErrRefused says that the server does not let this role in, or not do this.
+	// ErrRefused says that the server does not admit this role, or does not allow it this.
 	ErrRefused = errors.New("the database refuses this role")
-	// ErrServer says that the server is not one that can be used.
+	// ErrServer says that the server is of a kind that cannot be used.
 	ErrServer = errors.New("the database server cannot be used")
-	// ErrForeign says that what is in the schema is not ours.
+	// ErrForeign says that the schema holds something that is not ours.
 	ErrForeign = errors.New(`the schema "` + Schema + `" holds tables of something else`)
 	// ErrNewer says that a newer version of this program made the tables.
 	ErrNewer = errors.New("the tables are of a newer version of this program")
@@ -33,7 +33,7 @@ var (
 	ErrURL = errors.New("the PostgreSQL URL cannot be used")
 )
 
-// Codes of PostgreSQL's errors, by its manual's appendix A. Those of two letters are
+// Codes of PostgreSQL's errors, from appendix A of its manual. Two-character codes are
 // classes.
 var (
 	awayCodes = []string{
@@ -43,7 +43,7 @@ var (
 		"25P03",          // idle in transaction for too long
 		"53300", "53400", // connections or another limit of the server used up
 		"40001", "40P01", "40003", // serialization, deadlock, completion unknown
-		"55P03", // lock not had in time
+		"55P03", // lock not obtained in time
 		"55006", // object in use
 	}
 	fullCodes     = []string{"53100"}
@@ -51,14 +51,14 @@ var (
 	refusedCodes  = []string{"28", "42501", "3D000"}
 )
 
-// settled are the errors that fault has nothing to say of.
+// settled are the errors that fault leaves as they are.
 var settled = []error{
 	ErrServer, ErrForeign, ErrNewer, ErrOlder, ErrNewKeys, ErrInUse, ErrMoving, ErrNotEmpty, ErrURL, ErrReadOnly, ErrRefused,
 	durable.ErrClosed, durable.ErrLocked, durable.ErrCorrupted, pgx.ErrNoRows, context.Canceled,
 }
 
-// sentence is an error of PostgreSQL without what could be private: details and hints
-// quote values.
+// sentence is an error of PostgreSQL without its details and hints, which quote values that
+// could be private.
 type sentence struct {
 	kind error
 	text string
@@ -74,7 +74,7 @@ func (s *sentence) Error() string {
 
 func (s *sentence) Unwrap() error { return s.kind }
 
-// fault turns an error of pgx into one of ours. It keeps the ends of contexts.
+// fault turns an error of pgx into one of this package. A canceled context stays as it is.
 func (d *DB) fault(err error) error { return fault(err, d.secrets) }
 
 func fault(err error, secrets []string) error {
@@ -93,12 +93,12 @@ func fault(err error, secrets []string) error {
 			}
 		}
 		return s
-	default: // of the network, of TLS, or a time-out
+	default: // of the network, of TLS, or a timeout
 		return &sentence{kind: ErrAway, text: redact(err.Error(), secrets)}
 	}
 }
 
-// redact takes secrets out of a text that should have none of them, and line ends.
+// redact removes line ends, and secrets that should not be in a text.
 func redact(text string, secrets []string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	for _, s := range secrets {
@@ -107,11 +107,11 @@ func redact(text string, secrets []string) string {
 	return text
 }
 
-// hasCode tells whether an error is PostgreSQL's with that code.
+// hasCode reports whether an error is PostgreSQL's with that code.
 func hasCode(err error, code string) bool {
 	var s *sentence
 	return errors.As(err, &s) && s.code == code
 }
 
-// mayComeBack tells whether to try again what failed with err.
+// mayComeBack reports whether to try again after err.
 func mayComeBack(err error) bool { return errors.Is(err, ErrAway) || errors.Is(err, ErrReadOnly) }

@@ -10,20 +10,21 @@ import (
 	"whisperpush/mailserver/archive"
 )
 
-// What a follower is given at a time: not more envelopes, and not many more bytes.
+// followRows bounds the envelopes that a follower is given at a time, and followBytes roughly
+// their bytes.
 const (
 	followRows  = 1000
 	followBytes = 256 << 10
 )
 
-// lookAgain is how often in a row a follower looks for an envelope that should be there.
+// lookAgain is how many times in a row a follower looks for an envelope that should be there.
 const lookAgain = 5
 
-// Follow calls fn with every record whose sequence is above after, in order and without
-// repeating or leaving out any, and goes on as new ones are archived, by whichever node.
-// The slice is fn's. It returns ctx's error, the error of fn, an *archive.GapError or
-// *archive.AheadError for a cursor outside the log, archive.ErrClosed, or an error of
-// the database; Follow may then be called again with the last sequence fn has seen.
+// Follow calls fn with every record whose sequence is above after, in order, without repeating
+// or leaving out any, and goes on as any node archives new ones. The slice belongs to fn. It
+// returns ctx's error, the error of fn, an *archive.GapError or *archive.AheadError for a
+// cursor outside the log, archive.ErrClosed, or an error of the database. Follow may then be
+// called again with the last sequence fn has seen.
 func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]archive.Record) error) error {
 	caller := ctx
 	ctx, cancel := a.within(ctx)
@@ -53,7 +54,7 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]archive.Re
 			continue
 		}
 		if end, ok := s.hole(after + 1); ok {
-			after = end // no envelope has them
+			after = end // no envelope has these sequences
 			continue
 		}
 		records := a.recent.after(after, s.last)
@@ -64,7 +65,7 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]archive.Re
 			}
 		}
 		if len(records) == 0 {
-			// Another part was begun since, or this one dropped.
+			// Another part was begun since, or this one was dropped.
 			if missed++; missed > lookAgain {
 				return a.readFailed(caller, fmt.Errorf("%w: envelope %d is missing", durable.ErrCorrupted, after+1))
 			}
@@ -84,7 +85,7 @@ func (a *Archive) Follow(ctx context.Context, after uint64, fn func([]archive.Re
 	}
 }
 
-// read returns the records above a sequence that one part has, as many as a follower is
+// read returns the records of one part above a sequence, at most as many as a follower is
 // given at a time.
 func (a *Archive) read(ctx context.Context, s *logState, after uint64) (records []archive.Record, err error) {
 	table, ok := s.holding(after + 1)
@@ -98,7 +99,8 @@ func (a *Archive) read(ctx context.Context, s *logState, after uint64) (records 
 	return records, err
 }
 
-// readTable returns the records above a sequence that a table of the log has, as many as are read at a time.
+// readTable returns the records of one of the log's tables above a sequence, at most as many
+// as are read at a time.
 func (d *DB) readTable(ctx context.Context, table string, after, last uint64) (records []archive.Record, err error) {
 	err = d.again(ctx, func(ctx context.Context) error {
 		rows, err := d.pool.Query(ctx, `SELECT seq, received, hash, raw FROM (
@@ -114,7 +116,7 @@ func (d *DB) readTable(ctx context.Context, table string, after, last uint64) (r
 	return records, err
 }
 
-// collectRecords makes records of rows of (seq, received, hash, raw).
+// collectRecords turns rows of (seq, received, hash, raw) into records.
 func collectRecords(rows pgx.Rows) ([]archive.Record, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (archive.Record, error) {
 		var seq, received int64

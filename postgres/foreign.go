@@ -12,15 +12,18 @@ import (
 // foreignPage is how many envelopes are read at a time.
 const foreignPage = 500
 
-// undefinedTable is PostgreSQL's code for a table that there is not, and undefinedColumn for a column.
+// undefinedTable is PostgreSQL's code for a missing table, and undefinedColumn for a missing
+// column.
 const (
 	undefinedTable  = "42P01"
 	undefinedColumn = "42703"
 )
 
-// ReadStatusTable calls each with every row of the table "envelopes" of a mailserver of status-go's, whose id is above after,
-// which may be nil, in order: the id, which is a key as package foreign describes it, and the envelope's RLP. Nothing is
-// written, the mailserver may run, and rows that come meanwhile may be among them. The error wraps one of this package's.
+// ReadStatusTable calls each with every row, in order, of the table "envelopes" of a status-go
+// mailserver whose id is above after, which may be nil: the id, which is a key as package
+// foreign describes it, and the envelope's RLP. Nothing is written. The mailserver may be
+// running, and rows that it adds meanwhile may be included. The error wraps one of this
+// package's.
 func ReadStatusTable(ctx context.Context, address string, o Options, after []byte, each func(key, raw []byte) error) error {
 	config, err := parse(address, o)
 	if err != nil {
@@ -60,7 +63,7 @@ func ReadStatusTable(ctx context.Context, address string, o Options, after []byt
 	}
 }
 
-// foreignFault is an error of reading a table that is not ours.
+// foreignFault is the error of reading a table that is not ours.
 func (d *DB) foreignFault(err error) error {
 	if code, ok := errors.AsType[*pgconn.PgError](err); ok && (code.Code == undefinedTable || code.Code == undefinedColumn) {
 		return fmt.Errorf("%w: %s has no table \"envelopes\" of a status-go mailserver", ErrForeign, d)

@@ -20,7 +20,7 @@ import (
 func TestReadStatusTable(t *testing.T) {
 	address, err := url.Parse(database(t))
 	require.NoError(t, err)
-	url := server.Superuser(strings.TrimPrefix(address.Path, "/")) // who may make a table
+	url := server.Superuser(strings.TrimPrefix(address.Path, "/")) // may create a table
 	require.ErrorIs(t, ReadStatusTable(t.Context(), url, Options{}, nil, nil), ErrForeign)
 	conn, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)

@@ -10,30 +10,29 @@ import (
 	"whisperpush/durable"
 )
 
-// lockClass is the first half of the advisory locks of stores; the second is the
-// store's id.
+// lockClass is the first half of the advisory lock of a store; the second is the store's id.
 const lockClass = 0x77707573 // "wpus"
 
-// sessionLock is a lock that a session of its own holds. It tells a second process that
-// there is a first one, and no more: a lock whose connection is cut is free although its
-// holder does not know. Terms are what keeps them apart.
+// sessionLock is a lock held by a session of its own. It tells a second process that there is
+// a first one, and no more: when its connection is cut, the lock is free although its holder
+// does not know. Terms keep the two apart.
 type sessionLock struct {
 	db     *DB
 	class  int32
 	id     int
-	shared bool          // others may have it, if they have it so
-	gone   chan struct{} // closed when the lock's connection is lost, which then is not taken again; nil: it is
+	shared bool          // others may hold it too, if they take it shared
+	gone   chan struct{} // closed when the lock's connection is lost, after which the lock is not taken again; nil: it is taken again
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
 
-// lock takes the lock of a store, or says durable.ErrLocked.
+// lock takes the lock of a store, or returns durable.ErrLocked.
 func (d *DB) lock(ctx context.Context, id int) (*sessionLock, error) {
 	l := &sessionLock{db: d, class: lockClass, id: id}
 	return l, l.begin(ctx)
 }
 
-// begin takes the lock, or says durable.ErrLocked.
+// begin takes the lock, or returns durable.ErrLocked.
 func (l *sessionLock) begin(ctx context.Context) error {
 	var conn *pgx.Conn
 	err := l.db.again(ctx, func(ctx context.Context) (err error) {
@@ -69,12 +68,12 @@ func (l *sessionLock) take(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// keep holds the lock until ctx ends, and takes it again when its connection is lost.
-// While it is held by nobody or by somebody else the terms see to it that one writes.
+// keep holds the lock until ctx ends, and takes it again when its connection is lost. While
+// nobody or somebody else holds it, the terms ensure that only one writes.
 func (l *sessionLock) keep(ctx context.Context, conn *pgx.Conn) {
 	for {
 		if conn != nil {
-			_, err := conn.WaitForNotification(ctx) // none comes: until the connection ends
+			_, err := conn.WaitForNotification(ctx) // none comes: this returns when the connection ends
 			if ctx.Err() == nil {
 				l.db.log.Warn("a connection that holds a lock is lost", "err", l.db.fault(err))
 			} else {
@@ -102,12 +101,12 @@ func (l *sessionLock) keep(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// unlock returns when the lock is free: a server takes its time with a session that just
-// ends.
+// unlock returns when the lock is free: after a session just ends, the server may take a while
+// to free its locks.
 func unlock(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	conn.Exec(ctx, "SELECT pg_advisory_unlock_all()") // if it fails the session's end does it
+	conn.Exec(ctx, "SELECT pg_advisory_unlock_all()") // if it fails, the end of the session does it
 }
 
 // release gives the lock back.

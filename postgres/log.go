@@ -14,17 +14,15 @@ import (
 )
 
 const (
-	// channel is what nodes tell each other on that there is something new.
+	// channel is where nodes notify each other of something new.
 	channel = "whisperpush_log"
-	// notifyEvery is how often a node tells the others at most: a notification takes a
-	// lock of the whole server.
+	// notifyEvery is the shortest interval of a node's notifications: each takes a lock of the whole server.
 	notifyEvery = 50 * time.Millisecond
-	// pollEvery is how often a node looks whether there is something new that it was not
-	// told of.
+	// pollEvery is how often a node looks for something new that it was not told of.
 	pollEvery = time.Second
 )
 
-// logState is what is known of the log at one moment. It is not changed.
+// logState is what is known of the log at one moment. It is never changed.
 type logState struct {
 	id      [archive.IDSize]byte
 	last    uint64
@@ -41,13 +39,13 @@ type logPart struct {
 	begun, databaseMs int64
 }
 
-// table is where a part's envelopes are.
+// table is the table that holds a part's envelopes.
 func (p logPart) table() string { return Schema + ".log_" + strconv.FormatUint(p.first, 10) }
 
 // first returns the oldest sequence that is kept.
 func (s *logState) first() uint64 { return s.parts[0].first }
 
-// holding returns the table in which a sequence is, if there is one.
+// holding returns the table that holds a sequence, if there is one.
 func (s *logState) holding(seq uint64) (table string, ok bool) {
 	if seq < s.first() || seq > s.last {
 		return "", false
@@ -59,8 +57,8 @@ func (s *logState) holding(seq uint64) (table string, ok bool) {
 	}
 }
 
-// hole tells whether a sequence is one that no envelope ever had, as it was left out of the log that this one was copied
-// from, and the end of the run of them that it is in.
+// hole reports whether no envelope ever had a sequence, because it was left out of the log that this one was copied
+// from. It returns the end of the run of such sequences that it is in.
 func (s *logState) hole(seq uint64) (end uint64, ok bool) {
 	for i, p := range s.parts[:len(s.parts)-1] {
 		if next := s.parts[i+1].first; p.last < seq && seq < next {
@@ -70,7 +68,7 @@ func (s *logState) hole(seq uint64) (end uint64, ok bool) {
 	return 0, false
 }
 
-// nextHole is the first sequence behind seq at which a hole may begin.
+// nextHole is the first sequence after seq at which a hole may begin.
 func (s *logState) nextHole(seq uint64) uint64 {
 	for _, p := range s.parts[:len(s.parts)-1] {
 		if p.last >= seq {
@@ -80,7 +78,7 @@ func (s *logState) nextHole(seq uint64) uint64 {
 	return math.MaxUint64
 }
 
-// readLog asks the database for the state of the log.
+// readLog reads the state of the log from the database.
 func (d *DB) readLog(ctx context.Context) (*logState, error) {
 	rows, err := d.pool.Query(ctx, `SELECT h.log, h.seq, p.first, p.last, p.begun, p.received, p.expiry, p.sent_from, p.sent_to, p.bytes,
 		(extract(epoch FROM clock_timestamp()) * 1000)::bigint
@@ -105,14 +103,14 @@ func (d *DB) readLog(ctx context.Context) (*logState, error) {
 	return s, nil
 }
 
-// known returns the newest state that was heard of.
+// known returns the newest state that this node has learned.
 func (a *Archive) known() *logState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.state
 }
 
-// refresh asks the database for the state.
+// refresh reads the state from the database.
 func (a *Archive) refresh(ctx context.Context) (*logState, error) {
 	before := a.known()
 	s, err := a.db.readLog(ctx)
@@ -122,8 +120,8 @@ func (a *Archive) refresh(ctx context.Context) (*logState, error) {
 	return a.learn(before, s), nil
 }
 
-// learn takes s for the newest state, if it is, and returns what is. before was known
-// when s was asked for: a log that is shorter or another one than that was undone.
+// learn stores s if it is the newest state, and returns the newest. before was known when s was asked for: if s is
+// shorter, or is another log, the log was rolled back.
 func (a *Archive) learn(before, s *logState) *logState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -131,15 +129,14 @@ func (a *Archive) learn(before, s *logState) *logState {
 		a.recent.forget()
 		a.log.Error("the archive's log is not the one it was: the database was restored, or its standby had not everything when it took over", "end", s.last, "was", before.last)
 	} else if s.last < a.state.last {
-		return a.state // asked for before that
+		return a.state // asked for earlier
 	}
 	close(a.state.changed)
 	a.state = s
 	return s
 }
 
-// fresh is refresh for those who cannot wait long: if the database is away it is what
-// was known.
+// fresh is refresh for callers that cannot wait long: if the database is away, it returns what is known.
 func (a *Archive) fresh() *logState {
 	ctx, cancel := context.WithTimeout(a.ctx, freshPatience)
 	defer cancel()
@@ -150,7 +147,7 @@ func (a *Archive) fresh() *logState {
 	return s
 }
 
-// grown learns what this node has archived itself.
+// grown learns what was archived by this node, or by one that told it.
 func (a *Archive) grown(newest, part uint64) {
 	a.mu.Lock()
 	old := a.state
@@ -169,11 +166,10 @@ func (a *Archive) grown(newest, part uint64) {
 	a.mu.Unlock()
 	ctx, cancel := context.WithTimeout(a.ctx, freshPatience)
 	defer cancel()
-	a.refresh(ctx) // else the watcher does
+	a.refresh(ctx) // otherwise the watcher does it
 }
 
-// watch learns what other nodes archive, by their notifications and by looking now and
-// then.
+// watch learns what other nodes archive, from their notifications and by looking regularly.
 func (a *Archive) watch() {
 	var conn *pgx.Conn
 	defer func() {
@@ -195,7 +191,7 @@ func (a *Archive) watch() {
 	}
 }
 
-// listen opens a session that hears of what others archive, nil if that fails.
+// listen opens a session that listens for the notifications of other nodes, nil if that fails.
 func (a *Archive) listen() *pgx.Conn {
 	conn, err := a.db.session(a.ctx)
 	if err != nil {
@@ -208,7 +204,7 @@ func (a *Archive) listen() *pgx.Conn {
 	return conn
 }
 
-// hear waits until there may be something new. A connection that is lost becomes nil.
+// hear waits until there may be something new. It sets a lost connection to nil.
 func (a *Archive) hear(conn **pgx.Conn) {
 	ctx, cancel := context.WithTimeout(a.ctx, pollEvery)
 	defer cancel()
@@ -232,8 +228,7 @@ func (a *Archive) hear(conn **pgx.Conn) {
 	}
 }
 
-// notify tells other nodes of what this one archives, apart from the transactions that
-// do it.
+// notify tells other nodes what this one archives, outside the transactions that archive it.
 func (a *Archive) notify() {
 	for {
 		select {
@@ -255,7 +250,7 @@ func (a *Archive) notify() {
 	}
 }
 
-// dropped tells whether a read failed because retention dropped the part meanwhile.
+// dropped reports whether a read failed because retention dropped the part meanwhile.
 func (a *Archive) dropped(err error) bool {
 	return err != nil && !errors.Is(err, pgx.ErrNoRows) && hasCode(a.db.fault(err), "42P01")
 }

@@ -6,8 +6,7 @@ import (
 	"whisperpush/mailserver/archive/engine"
 )
 
-// newArchiveMetrics makes those of an archive in a directory, as far as there is the
-// same to count.
+// newArchiveMetrics makes the metrics of an archive in a directory, as far as they apply here.
 func newArchiveMetrics(r prometheus.Registerer, a *Archive) (*engine.Metrics, error) {
 	m := engine.NewMetrics(engine.Texts{
 		Archived:  "Envelopes archived: committed.",

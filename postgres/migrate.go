@@ -9,16 +9,16 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// migrations holds one file a version, in their order.
+// migrations holds one file for each version, in order.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationLock keeps two nodes that start together from migrating together.
+// migrationLock keeps two nodes that start at the same time from migrating at the same time.
 const migrationLock = 0x77686973706572 // "whisper"
 
-// Migrations returns the SQL that brings the tables from one version to the next: the
-// first from none to version 1.
+// Migrations returns the SQL scripts that bring the tables from one version to the next; the
+// first one creates version 1.
 func Migrations() []string {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -28,15 +28,15 @@ func Migrations() []string {
 	for i, name := range files {
 		text, err := migrations.ReadFile(name)
 		if err != nil {
-			panic(err) // it is part of the program
+			panic(err) // the file is part of the program
 		}
 		list[i] = string(text)
 	}
 	return list
 }
 
-// migrate brings the tables to the version that nodes begin with. What is behind that is not
-// needed before a node asks for it; see keysVersion.
+// migrate brings the tables to the version that nodes begin with. Later versions are not
+// needed before a node asks for them; see keysVersion.
 func (d *DB) migrate(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
@@ -46,7 +46,7 @@ func (d *DB) migrate(ctx context.Context) error {
 	})
 }
 
-// raise brings the tables to a version, if they are of one before. The caller holds migrationLock.
+// raise brings the tables to a version, if theirs is earlier. The caller holds migrationLock.
 func (d *DB) raise(ctx context.Context, tx pgx.Tx, to int) error {
 	version, err := d.version(ctx, tx)
 	if err != nil {
@@ -67,8 +67,8 @@ func (d *DB) raise(ctx context.Context, tx pgx.Tx, to int) error {
 	return nil
 }
 
-// version returns which one the tables have, 0 for none, after it has made sure that the
-// schema is ours and not of a newer version, and made it if there is none.
+// version returns the version of the tables, 0 for none. It makes sure that the schema is ours
+// and not of a newer version, and creates it if there is none.
 func (d *DB) version(ctx context.Context, tx pgx.Tx) (version int, err error) {
 	var schema, table, others bool
 	if err := tx.QueryRow(ctx, `SELECT to_regnamespace($1) IS NOT NULL, to_regclass($1 || '.schema_version') IS NOT NULL,

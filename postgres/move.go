@@ -12,32 +12,34 @@ import (
 )
 
 var (
-	// ErrInUse says that somebody uses the database who must not meanwhile.
+	// ErrInUse says that something uses the database that must not do so now.
 	ErrInUse = errors.New("the database is in use")
-	// ErrMoving says that what is in the database is not whole: a move into it was begun.
+	// ErrMoving says that the contents of the database are incomplete: a move into it was
+	// begun.
 	ErrMoving = errors.New("a move into this database was begun and is not finished; run wnode move again, or empty it with DROP SCHEMA " + Schema + " CASCADE")
-	// ErrOlder says that the tables are of an earlier version, or that there are none.
+	// ErrOlder says that the tables are of an earlier version, or are missing.
 	ErrOlder = errors.New("the database has no tables of this version")
 )
 
-// presenceClass is the first half of the advisory lock that nodes share while they use the database, and that a move has
-// alone. It is that of the database: the second half is 0.
+// presenceClass is the first half of the advisory lock that nodes share while they use the
+// database, and that a move holds alone. The second half is 0: there is one lock for each
+// database.
 const presenceClass = 0x77707570 // "wpup"
 
-// moveStore has one entry while a move into the database is not finished, under an empty key.
+// moveStore has one entry, under an empty key, while a move into the database is unfinished.
 const moveStore = "moving"
 
-// Presence is that of a node in a database, or of a move.
+// Presence is the presence of a node, or of a move, in a database.
 type Presence struct{ lock *sessionLock }
 
-// Lost is closed when the server took the presence away, if it is that of Alone.
+// Lost is closed when the server took the presence away, if it is one of Alone.
 func (p *Presence) Lost() <-chan struct{} { return p.lock.gone }
 
-// End ends it.
+// End ends the presence.
 func (p *Presence) End() { p.lock.release() }
 
-// Join says that a node uses the database from now on, which others may do as well. The error wraps ErrInUse while somebody
-// has it alone, or ErrMoving.
+// Join notes that a node uses the database from now on; other nodes may join as well. The
+// error wraps ErrInUse while somebody has the database alone, or ErrMoving.
 func (d *DB) Join(ctx context.Context) (*Presence, error) {
 	p := &Presence{&sessionLock{db: d, class: presenceClass, shared: true}}
 	if err := p.lock.begin(ctx); err != nil {
@@ -54,13 +56,15 @@ func (d *DB) Join(ctx context.Context) (*Presence, error) {
 	return p, nil
 }
 
-// Alone takes the database for this process, until End, or Lost. The error wraps ErrInUse, and says who uses it.
+// Alone takes the database for this process, until End or Lost. The error wraps ErrInUse, and
+// names the users of the database.
 func (d *DB) Alone(ctx context.Context) (*Presence, error) {
 	p := &Presence{&sessionLock{db: d, class: presenceClass, gone: make(chan struct{})}}
 	if err := p.lock.begin(ctx); err != nil {
 		return nil, d.occupied(ctx, err)
 	}
-	// A node of an earlier version takes no such lock, and is known by its leases if it does push.
+	// A node of an earlier version takes no such lock. It is found by its leases if it serves
+	// push.
 	var address string
 	err := d.pool.QueryRow(ctx, "SELECT address FROM "+Schema+".nodes WHERE until > extract(epoch FROM clock_timestamp()) * 1000 LIMIT 1").Scan(&address)
 	switch {
@@ -73,7 +77,7 @@ func (d *DB) Alone(ctx context.Context) (*Presence, error) {
 	return nil, d.fault(err)
 }
 
-// occupied is the error of a presence that could not be had.
+// occupied is the error of a presence that could not be obtained.
 func (d *DB) occupied(ctx context.Context, err error) error {
 	if !errors.Is(err, durable.ErrLocked) {
 		return fmt.Errorf("%s: %w", d, err)
@@ -95,7 +99,7 @@ func (d *DB) occupied(ctx context.Context, err error) error {
 	return fmt.Errorf("%s: %w by %s; stop that first", d, ErrInUse, strings.Join(who, " and "))
 }
 
-// MoveMark is what a move into the database that is not finished has noted, nil if there is none.
+// MoveMark returns the note of an unfinished move into the database, nil if there is none.
 func (d *DB) MoveMark(ctx context.Context) (mark []byte, err error) {
 	err = d.again(ctx, func(ctx context.Context) error {
 		err := d.pool.QueryRow(ctx, "SELECT e.value FROM "+Schema+".entries e JOIN "+Schema+".stores s ON s.id = e.store WHERE s.name = $1", moveStore).Scan(&mark)
@@ -107,8 +111,8 @@ func (d *DB) MoveMark(ctx context.Context) (mark []byte, err error) {
 	return mark, err
 }
 
-// SetMoveMark notes something of a move into the database, nil that it is finished. What was written before it is committed
-// for good when it returns.
+// SetMoveMark writes the note of a move into the database; nil means that the move is
+// finished. When it returns, everything written before it is committed for good.
 func (d *DB) SetMoveMark(ctx context.Context, mark []byte) error {
 	return d.change(ctx, func(tx pgx.Tx) error {
 		if mark == nil {
@@ -123,8 +127,8 @@ func (d *DB) SetMoveMark(ctx context.Context, mark []byte) error {
 	})
 }
 
-// change runs a transaction that is on the disk of the server, and of its synchronous standbys, when change returns. It may
-// be repeated.
+// change runs a transaction that is on the disk of the server, and of its synchronous
+// standbys, when change returns. The transaction may run more than once.
 func (d *DB) change(ctx context.Context, f func(pgx.Tx) error) error {
 	return d.again(ctx, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
@@ -136,8 +140,8 @@ func (d *DB) change(ctx context.Context, f func(pgx.Tx) error) error {
 	})
 }
 
-// Contents tells whether anything was ever archived in the database, and whether there are registrations. The error wraps
-// ErrUndivided if these are not in shards.
+// Contents reports whether anything was ever archived in the database, and whether there are
+// registrations. The error wraps ErrUndivided if the registrations are not in shards.
 func (d *DB) Contents(ctx context.Context) (archived, registered bool, err error) {
 	if err := d.Shards("", nil).Check(ctx); err != nil {
 		return false, true, err
@@ -151,7 +155,8 @@ func (d *DB) Contents(ctx context.Context) (archived, registered bool, err error
 // clearRows is how many entries are deleted in a transaction.
 const clearRows = 20000
 
-// ClearShards empties the stores of all shards. Whoever had one open before writes nothing to it any more.
+// ClearShards empties the stores of all shards. An owner that had one open before can no
+// longer write to it.
 func (d *DB) ClearShards(ctx context.Context) error {
 	err := d.change(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE "+Schema+".stores SET term = $1 WHERE id IN (SELECT store FROM "+Schema+".shards)", newTerm())
@@ -170,7 +175,8 @@ func (d *DB) ClearShards(ctx context.Context) error {
 	return nil
 }
 
-// Analyze has the server learn how much there is after very much was written, so that it finds its ways.
+// Analyze makes the server update its statistics after very much was written, so that it plans
+// its queries well.
 func (d *DB) Analyze(ctx context.Context) error {
 	return d.again(ctx, func(ctx context.Context) error {
 		_, err := d.pool.Exec(ctx, "ANALYZE "+Schema+".entries")
@@ -178,7 +184,8 @@ func (d *DB) Analyze(ctx context.Context) error {
 	})
 }
 
-// PutShards writes entries into stores of shards that nobody has open. An entry that is there is replaced.
+// PutShards writes entries into stores of shards that nobody has open. An existing entry is
+// replaced.
 func (d *DB) PutShards(ctx context.Context, entries []ShardEntry) error {
 	shards, keys, values := make([]int32, len(entries)), make([][]byte, len(entries)), make([][]byte, len(entries))
 	for i, e := range entries {
@@ -195,7 +202,8 @@ func (d *DB) PutShards(ctx context.Context, entries []ShardEntry) error {
 	return nil
 }
 
-// OpenAsIs is Open for a database that is to stay as it is. The error wraps ErrOlder if its tables are not of this version.
+// OpenAsIs is Open for a database that must stay as it is. The error wraps ErrOlder if its
+// tables are not of this version.
 func OpenAsIs(ctx context.Context, address string, o Options) (*DB, error) {
 	return connect(ctx, address, o, func(ctx context.Context, d *DB) error {
 		version := 0
@@ -217,13 +225,13 @@ func OpenAsIs(ctx context.Context, address string, o Options) (*DB, error) {
 	})
 }
 
-// shardReader is the store of a shard that is read as it lies, while nobody writes to it.
+// shardReader reads the store of a shard while nobody writes to it.
 type shardReader struct {
 	d     *DB
 	shard int
 }
 
-// ReadShard returns the store of a shard for reading: nobody may have it open. Writes fail.
+// ReadShard returns the store of a shard for reading. Nobody may have it open. Writes fail.
 func (d *DB) ReadShard(shard int) durable.Store { return &shardReader{d, shard} }
 
 const ofShard = "store = (SELECT store FROM " + Schema + ".shards WHERE shard = $1)"
@@ -260,7 +268,7 @@ type shardScan struct {
 	from, to []byte
 	entries  []entry
 	current  entry
-	whole    bool // everything is read
+	whole    bool // everything has been read
 	failed   error
 }
 

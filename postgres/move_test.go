@@ -10,7 +10,7 @@ import (
 	"whisperpush/durable"
 )
 
-// Nodes share a database, a move has it alone, and each is told who is in its way.
+// Nodes share a database, a move has it alone, and each is told what is in its way.
 func TestAlone(t *testing.T) {
 	url := database(t)
 	_, err := OpenAsIs(background, url, Options{})
@@ -88,8 +88,8 @@ func TestMoveMark(t *testing.T) {
 	p.End()
 }
 
-// What is written into shards that nobody has open is there for who opens them, and is read as it lies. Who had one open
-// before writes nothing to it any more.
+// Entries written into shards that nobody has open are there for the next owner, and for a reader. An owner that had one
+// open before can no longer write to it.
 func TestPutShards(t *testing.T) {
 	d := OpenForTest(t)
 	former, err := d.Store(background, shardName(3))

@@ -8,20 +8,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// keysVersion is the version of the tables that know push keys which nodes share. Nodes of a
-// program before it stay with the tables that they know until such keys are exchanged for the
-// first time, so it is that which brings the tables to it.
+// keysVersion is the first version of the tables that has shared push keys. Nodes of an earlier
+// program need the tables they know, so the tables are brought to this version only when push
+// keys are exchanged for the first time.
 const keysVersion = 4
 
-// ErrNewKeys says that somebody else has changed what nodes have in common, or that another
-// node has joined meanwhile.
+// ErrNewKeys says that another node has changed the shared push keys, or has joined meanwhile.
 var ErrNewKeys = errors.New("the push keys were exchanged by another node, or a node has joined")
 
 // SharedKeys are the push keys that nodes share.
 type SharedKeys struct {
-	Version int64  // one more with each change; 0: they were never exchanged, and are not in the database
-	Mark    []byte // what nodes beat with that have taken this version, stored as it is
-	Sealed  []byte // the keys, as whoever wrote them has sealed them
+	Version int64  // grows by one with each change; 0: they were never exchanged, and are not in the database
+	Mark    []byte // what nodes that have taken this version beat with, stored as it is
+	Sealed  []byte // the keys, sealed by the node that wrote them
 }
 
 // Member is a node that is alive.
@@ -31,7 +30,7 @@ type Member struct {
 	Mark    []byte // what it beats with
 }
 
-// Use has the node beat with another mark from now on.
+// Use makes the node beat with another mark from now on.
 func (s *Shards) Use(mark []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +44,7 @@ func (s *Shards) mark() []byte {
 	return s.keys
 }
 
-// Keys returns the push keys that nodes share, the zero value if they were never exchanged.
+// Keys returns the push keys that nodes share, or the zero value if they were never exchanged.
 func (d *DB) Keys(ctx context.Context) (k SharedKeys, err error) {
 	err = d.again(ctx, func(ctx context.Context) error {
 		var there bool
@@ -61,7 +60,7 @@ func (d *DB) Keys(ctx context.Context) (k SharedKeys, err error) {
 	return k, err
 }
 
-// Members returns the nodes that are alive, this one among them.
+// Members returns the nodes that are alive, including this one.
 func (d *DB) Members(ctx context.Context) (list []Member, err error) {
 	err = d.again(ctx, func(ctx context.Context) error {
 		list, err = members(ctx, d.pool)
@@ -81,9 +80,9 @@ func members(ctx context.Context, from interface {
 }
 
 // SetKeys replaces the push keys of the version before. From then on no node is heard that does
-// not beat with the new mark. known are the nodes that can do that: with another one, or if the
-// keys are not of the version before, nothing changes and the error wraps ErrNewKeys. It may be
-// repeated when it is unknown what became of it.
+// not beat with the new mark. known are the nodes that can do that. If another node is alive,
+// or the keys are not of the version before, nothing changes and the error wraps ErrNewKeys. It
+// may be repeated when its outcome is unknown.
 func (d *DB) SetKeys(ctx context.Context, k SharedKeys, known map[int64]bool) error {
 	return d.change(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
@@ -101,7 +100,7 @@ func (d *DB) SetKeys(ctx context.Context, k SharedKeys, known map[int64]bool) er
 			return err
 		}
 		if before.Version == k.Version && string(before.Sealed) == string(k.Sealed) {
-			return nil // an attempt before was committed
+			return nil // an earlier attempt was committed
 		}
 		if before.Version != k.Version-1 {
 			return ErrNewKeys

@@ -16,8 +16,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// Of how many entries of the index a statement tells at least and at most, for a start
-// and if few of them match.
+// firstLook is how many entries of the index a statement covers at first, and longestLook how
+// many at most, when few of them match.
 const (
 	firstLook   = 256
 	longestLook = 1 << 16
@@ -33,14 +33,13 @@ type collector struct {
 	page    archive.Page
 	bytes   int
 	scanned int
-	reached uint64 // the sequence looked at last
+	reached uint64 // the last sequence looked at
 	full    bool
 	known   *logState // whose parts are looked at
 	sure    bool      // known is not older than the query, or was found to be as good
 }
 
-// Query returns a page. It reads what was archived when it was called, by whichever
-// node.
+// Query returns a page. It sees everything that any node had archived when it was called.
 func (a *Archive) Query(ctx context.Context, q archive.Query) (archive.Page, error) {
 	defer a.metrics.Observe("query", time.Now())
 	caller := ctx
@@ -61,8 +60,9 @@ func (a *Archive) Query(ctx context.Context, q archive.Query) (archive.Page, err
 	if q.Lower > q.Upper {
 		return archive.Page{}, nil
 	}
-	// What is known of the parts is almost always how they are. A query without a bloom filter
-	// finds out with its first statement; else it begins again with what the database says.
+	// What is known of the parts is almost always current. A query without a bloom filter
+	// finds that out with its first statement. Otherwise the query starts over with what the
+	// database says.
 	c := newCollector(a, q)
 	err := error(errOutdated)
 	if q.Bloom == nil {
@@ -89,7 +89,7 @@ func (a *Archive) Query(ctx context.Context, q archive.Query) (archive.Page, err
 	return c.page, nil
 }
 
-// errOutdated says that the log is not what was known of it.
+// errOutdated says that the known state of the log is no longer current.
 var errOutdated = errors.New("the log has other parts than were known")
 
 func newCollector(a *Archive, q archive.Query) *collector {
@@ -102,8 +102,9 @@ func newCollector(a *Archive, q archive.Query) *collector {
 	return c
 }
 
-// collect gathers the page from the parts of s. If s is not sure to be new, its last part
-// may have more by now, and there may be others; the latter is errOutdated.
+// collect gathers the page from the parts of s. If s is not certain to be current, its last
+// part may have grown, and there may be other parts; in the latter case the error is
+// errOutdated.
 func (c *collector) collect(ctx context.Context, s *logState) error {
 	c.known = s
 	c.before = s.last + 1
@@ -137,7 +138,7 @@ func (c *collector) collect(ctx context.Context, s *logState) error {
 	return nil
 }
 
-// part takes what is wanted from one part. more says that there are others after it.
+// part takes the matches from one part. more says that other parts follow it.
 func (c *collector) part(ctx context.Context, p logPart, more bool) error {
 	from, to := max(c.after, p.first-1), min(c.before, p.last+1) // both exclusive
 	for look := max(firstLook, min(c.q.MaxRows+1, longestLook)); ; look = min(2*look, longestLook) {
@@ -164,7 +165,7 @@ func (c *collector) part(ctx context.Context, p logPart, more bool) error {
 	}
 }
 
-// next takes what is wanted among the next entries, as many as limit, until the page is
+// next takes the matches among the next entries, at most limit of them, until the page is
 // full. It returns how many entries there were, and the last of them.
 func (c *collector) next(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, err error) {
 	if c.q.Bloom == nil {
@@ -178,8 +179,8 @@ func (c *collector) next(ctx context.Context, p logPart, from, to uint64, limit 
 	return looked, edge, err
 }
 
-// entries is a query of some columns of the next entries of the index, seq among them, and
-// its arguments: the first three are from, to and limit. order is that of the query.
+// entries builds a query of some columns, including seq, of the next entries of the index, and
+// its arguments. The first three arguments are from, to and limit. order is that of the query.
 func (c *collector) entries(columns string, p logPart, from, to uint64, limit int, more ...any) (query, order string, args []any) {
 	order = "ASC"
 	if c.q.Descending {
@@ -203,8 +204,8 @@ func (c *collector) edgeOf() string {
 	return "max"
 }
 
-// fetch does so with one statement, for a query whose entries tell whether they match. It
-// tells besides how far the log has come.
+// fetch does what next does with one statement, for a query that needs no bloom filter. The
+// statement also tells how far the log has come.
 func (c *collector) fetch(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, err error) {
 	room := c.q.MaxRows - len(c.page.Records)
 	entries, order, args := c.entries("seq, sent, received, hash, raw", p, from, to, limit, int64(c.q.Lower), int64(c.q.Upper), room, c.q.MaxBytes-c.bytes, len(c.page.Records) == 0)
@@ -244,8 +245,8 @@ func (c *collector) fetch(ctx context.Context, p logPart, from, to uint64, limit
 	return looked, uint64(last), nil
 }
 
-// look returns which sequences among the next entries, as many as limit, match, the bloom
-// filter included; how many entries there were, and the last of them.
+// look returns which sequences among the next entries, at most limit of them, match, including
+// the bloom filter. It also returns how many entries there were, and the last of them.
 func (c *collector) look(ctx context.Context, p logPart, from, to uint64, limit int) (looked int, edge uint64, wanted []uint64, err error) {
 	entries, order, args := c.entries("seq, sent, topic", p, from, to, limit, int64(c.q.Lower), int64(c.q.Upper))
 	var seqs []int64
@@ -256,7 +257,8 @@ func (c *collector) look(ctx context.Context, p logPart, from, to uint64, limit 
 			") FILTER (WHERE sent BETWEEN $4 AND $5) FROM ("+entries+") AS entries", args...).Scan(&looked, &end, &seqs, &topicOf)
 	})
 	for i, seq := range seqs {
-		// The filters of the field are not what the specification says, see whisper.Topic.Bloom.
+		// The bloom filters in the field are not those of the specification, see
+		// whisper.Topic.Bloom.
 		if len(topicOf[i]) == whisper.TopicSize && c.q.Bloom.Covers(whisper.Topic(topicOf[i]).Bloom()) {
 			wanted = append(wanted, uint64(seq))
 		}
@@ -264,8 +266,7 @@ func (c *collector) look(ctx context.Context, p logPart, from, to uint64, limit 
 	return looked, uint64(end), wanted, err
 }
 
-// take reads the envelopes that are wanted, in the order of the query, until the page is
-// full.
+// take reads the wanted envelopes, in the order of the query, until the page is full.
 func (c *collector) take(ctx context.Context, p logPart, wanted []uint64) error {
 	if len(wanted) == 0 {
 		return nil
@@ -306,7 +307,7 @@ func (c *collector) take(ctx context.Context, p logPart, wanted []uint64) error 
 	return nil
 }
 
-// ByHash returns the archived envelopes among hashes, in their order, and the hashes
+// ByHash returns the archived envelopes among hashes, in the order of hashes, and the hashes
 // that are not archived.
 func (a *Archive) ByHash(ctx context.Context, hashes []common.Hash) (found []archive.Record, missing []common.Hash, err error) {
 	defer a.metrics.Observe("hash", time.Now())
@@ -340,7 +341,7 @@ func (a *Archive) ByHash(ctx context.Context, hashes []common.Hash) (found []arc
 	return found, missing, nil
 }
 
-// lookUp looks for envelopes in all parts at once.
+// lookUp looks for envelopes in all parts.
 func (a *Archive) lookUp(ctx context.Context, hashes [][]byte) (map[common.Hash]archive.Record, error) {
 	s, err := a.refresh(ctx)
 	if err != nil {

@@ -10,26 +10,26 @@ import (
 
 const (
 	// recentRows and recentBytes bound what an archive keeps in memory of what it has archived
-	// itself: what its followers have not taken yet, while they keep up.
+	// itself: what its followers have not read yet, while they keep up.
 	recentRows  = 4 * followRows
 	recentBytes = 4 << 20
 )
 
-// recent is the end of the log, as far as this node has archived it, without gaps: who follows
-// need not read from the database what came from here.
+// recent is the end of the log, as far as this node has archived it without gaps. Followers
+// need not read this node's own envelopes from the database.
 type recent struct {
 	mu      sync.Mutex // guards the following fields
 	records []archive.Record
 	bytes   int
 }
 
-// add appends envelopes that were archived in one go, the last of them under a sequence.
+// add appends envelopes archived in one commit; newest is the sequence of the last one.
 func (r *recent) add(newest uint64, at time.Time, envs []*whisper.Envelope) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seq := newest - uint64(len(envs)) + 1
 	if n := len(r.records); n > 0 && r.records[n-1].Seq+1 != seq {
-		r.records, r.bytes = nil, 0 // others have archived between
+		r.records, r.bytes = nil, 0 // others have archived in between
 	}
 	for i, e := range envs {
 		r.records = append(r.records, archive.Record{
@@ -45,8 +45,8 @@ func (r *recent) add(newest uint64, at time.Time, envs []*whisper.Envelope) {
 	r.records = r.records[drop:]
 }
 
-// after returns the records above a sequence up to last, as many as a follower is given at a
-// time; none if the next one is not in memory.
+// after returns the records above a sequence up to last, at most as many as a follower is
+// given at a time; none if the next one is not in memory.
 func (r *recent) after(after, last uint64) []archive.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,24 +10,25 @@ import (
 )
 
 const (
-	// keepInterval is how often retention is looked at.
+	// keepInterval is how often retention is checked.
 	keepInterval = time.Minute
-	// expiryHold is how long beyond its retention a part is kept for an envelope in it
-	// that has not expired, or the retention again if that is longer.
+	// expiryHold is how long a part past its retention is kept, from its newest
+	// envelope, because an envelope in it has not expired. If the retention is longer,
+	// it counts instead.
 	expiryHold = 30 * 24 * time.Hour
-	// wipeDelay is how long after the start everything is kept if all of it, the newest
-	// included, seems to be past retention: more likely a clock is wrong.
+	// wipeDelay is how long after the start everything is kept if all of it, even the
+	// newest part, seems to be past retention: it is more likely that a clock is wrong.
 	wipeDelay = time.Hour
-	// expirySlack is how much longer than it lives an envelope's part is kept: while it
-	// may be offered again it is looked for there.
+	// expirySlack is how long the part of an envelope is kept after the envelope
+	// expires: while it may be offered again, it is looked up there.
 	expirySlack = 20 * time.Minute
-	// dropWait is how long a drop waits for the readers of its part. Others queue up
-	// behind it meanwhile.
+	// dropWait is how long a drop waits for the readers of its part. Other statements
+	// queue up behind it meanwhile.
 	dropWait = "1s"
 )
 
-// keep drops what is past retention and watches the size. Each node does; the first one
-// to come is enough.
+// keep drops what is past retention and watches the size. Every node does this; the
+// first to act is enough.
 func (a *Archive) keep() {
 	ticker := time.NewTicker(keepInterval)
 	defer ticker.Stop()
@@ -46,7 +47,7 @@ func (a *Archive) keep() {
 
 // retain drops the parts that are due.
 func (a *Archive) retain(ctx context.Context) error {
-	if _, err := a.append(ctx, nil); err != nil { // the newest part ends when it is old enough
+	if _, err := a.append(ctx, nil); err != nil { // ends the newest part if it is old enough
 		return err
 	}
 	s, err := a.refresh(ctx)
@@ -85,21 +86,21 @@ func (a *Archive) retain(ctx context.Context) error {
 	return err
 }
 
-// age is how long ago, by the database's clock, the newest envelope of a part came.
+// age is how long ago the newest envelope of a part arrived, by the database's clock.
 func (p logPart) age() time.Duration {
 	return time.Duration(p.databaseMs-p.received) * time.Millisecond
 }
 
-// alive is how long a part holds an envelope that may be offered again.
+// alive is how much longer a part holds an envelope that may be offered again.
 func (p logPart) alive() time.Duration {
 	return time.Duration(p.expiry-p.databaseMs/1000)*time.Second + expirySlack
 }
 
-// due tells whether a part is past retention.
+// due reports whether a part is past retention.
 func (a *Archive) due(p logPart) bool { return a.o.Retention > 0 && p.age() > a.o.Retention }
 
-// expired tells whether retention may take a part: what is in it has expired, or will so
-// late that nobody may demand it.
+// expired reports whether retention may drop a part: its envelopes have expired, or
+// expire too late to be waited for.
 func (a *Archive) expired(p logPart) bool {
 	hold := max(expiryHold, a.o.Retention)
 	if a.o.Retention < 0 {
@@ -108,7 +109,7 @@ func (a *Archive) expired(p logPart) bool {
 	return p.alive() < 0 || p.age() > hold
 }
 
-// wholly tells whether everything seems to be past retention, and it is too early to
+// wholly reports whether everything seems to be past retention while it is too early to
 // believe that.
 func (a *Archive) wholly(s *logState) bool {
 	held := slices.DeleteFunc(slices.Clone(s.parts), func(p logPart) bool { return p.last < p.first })
@@ -119,7 +120,8 @@ func (a *Archive) wholly(s *logState) bool {
 	return true
 }
 
-// drop drops a part that is not written to any more. One that is gone already is fine.
+// drop drops a part that is no longer written to. It is fine if the part is already
+// gone.
 func (a *Archive) drop(ctx context.Context, p logPart) error {
 	return pgx.BeginFunc(ctx, a.db.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", dropWait); err != nil {

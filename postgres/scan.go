@@ -10,21 +10,21 @@ import (
 	"whisperpush/durable"
 )
 
-// scanRows is how many entries of a scan are asked for at a time. A scan of fewer holds
-// no connection.
+// scanRows is how many entries of a scan are read at a time. A smaller scan holds no
+// connection.
 const scanRows = 256
 
 type entry struct{ key, value []byte }
 
-// storeScan is a scan: what was read and, as long as there is more, the transaction in
-// which it goes on.
+// storeScan is a scan: the entries read and, while there are more, the transaction in which it
+// continues.
 type storeScan struct {
 	s       *Store
-	entries []entry // read, and not passed
+	entries []entry // read, and not yet returned
 	current entry
 
 	mu     sync.Mutex // guards the following fields against Close of the store
-	tx     pgx.Tx     // nil: everything is read
+	tx     pgx.Tx     // nil: everything has been read
 	failed error
 	over   bool // released
 }
@@ -63,7 +63,7 @@ func (it *storeScan) begin(ctx context.Context, from, to []byte) error {
 	if it.entries, err = collect(rows); err != nil || len(it.entries) < scanRows {
 		return err
 	}
-	// There is more than that: all of it as of one moment.
+	// There is more than that: read all of it as of one moment.
 	tx, err := it.s.db.pool.BeginTx(it.s.ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return err
@@ -94,8 +94,8 @@ func collect(rows pgx.Rows) ([]entry, error) {
 	})
 }
 
-// roll ends a transaction that has changed nothing, without waiting for a server that
-// is away.
+// roll ends a transaction that has changed nothing, and does not wait for a server that is
+// away.
 func roll(tx pgx.Tx) {
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
@@ -140,7 +140,7 @@ func (it *storeScan) Release() error {
 	return it.failed
 }
 
-// end gives the connection back. The scan's error is cause if it has none.
+// end gives the connection back. If the scan has no error yet, it gets cause.
 func (it *storeScan) end(cause error) {
 	it.mu.Lock()
 	defer it.mu.Unlock()

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// ShardCount is how many stores the registrations of a database are divided into.
-	// It is fixed: which registration is in which shard follows from it.
+	// ShardCount is how many stores the registrations of a database are divided into. It is
+	// fixed, because it decides which registration is in which shard.
 	ShardCount = 16
-	// LeaseLife is how long a node has its shards after it was heard of last.
+	// LeaseLife is how long a node has its shards after its last beat.
 	LeaseLife = 3 * time.Second
-	// BeatEvery is how often a node is to be heard of.
+	// BeatEvery is how often a node should beat.
 	BeatEvery = 500 * time.Millisecond
-	// leaseMargin is how much earlier a node stops to believe in its leases than the
+	// leaseMargin is how much earlier a node stops believing in its leases than the
 	// database ends them.
 	leaseMargin = 500 * time.Millisecond
 )
@@ -28,16 +28,16 @@ const (
 // ErrOtherKeys says that nodes with other keys share the database's registrations.
 var ErrOtherKeys = errors.New("the nodes that share this database's registrations have another push key or disk key; give this one copies of theirs")
 
-// ErrUndivided says that the registrations are as a version before shards kept them.
+// ErrUndivided says that the registrations are as a version without shards kept them.
 var ErrUndivided = errors.New("the registrations are in one store, as a version before kept them that knew no shards; this version does not divide them: use that version, or delete the rows of the store push in whisperpush.entries, and devices register again")
 
-// formerStore is where that version kept them.
+// formerStore is the store in which that version kept them.
 const formerStore = "push"
 
 // Shards is one node's part in registrations that several nodes share. They are divided
 // into ShardCount stores, each of which has one owner at a time: the node that has its
-// lease. A lease is renewed by Beat, and ends LeaseLife after the last one. An owner
-// opens the store with Open; from then on no former owner can write to it. Methods may be
+// lease. Beat renews a node's leases; they end LeaseLife after the last one. An owner opens
+// the store with Open, and from then on no former owner can write to it. Methods may be
 // called concurrently.
 type Shards struct {
 	db      *DB
@@ -47,27 +47,27 @@ type Shards struct {
 	mu    sync.Mutex // guards the following fields
 	keys  []byte
 	until time.Time // of the latest Leases
-	terms uint64    // counts how often the leases have ended before they were renewed
+	terms uint64    // counts how often the leases ended before they were renewed
 	clock clock
-	wrong bool   // the clock was found to be wrong, and not right since
-	epoch uint64 // counts how often that was so
+	wrong bool   // the clock was found wrong, and not right since
+	epoch uint64 // counts how often that happened
 }
 
 // Owner is the node that has a shard.
 type Owner struct {
-	Node    int64  // 0: nobody has it now
+	Node    int64  // 0: nobody has the shard now
 	Address string // where other nodes reach it
 }
 
-// Leases is who has which shard, as of one beat.
+// Leases says which node has which shard, as of one beat.
 type Leases struct {
 	Owners [ShardCount]Owner
-	Part   int           // how many shards the node is to have
-	Until  time.Time     // by this computer's clock: then the node has none any more, unless it was heard of meanwhile
+	Part   int           // how many shards the node should have
+	Until  time.Time     // by this computer's clock; after that the node has none, unless a later beat succeeded
 	Ahead  time.Duration // by how much this computer's clock is ahead of the database's
 }
 
-// note records who has a shard.
+// note records the owner of a shard.
 func (l *Leases) note(shard int, owner Owner) error {
 	if shard < 0 || shard >= ShardCount {
 		return fmt.Errorf("%w: there is a shard %d", ErrForeign, shard)
@@ -76,7 +76,7 @@ func (l *Leases) note(shard int, owner Owner) error {
 	return nil
 }
 
-// Mine returns which shards a node has.
+// Mine returns the shards that a node has.
 func (l Leases) Mine(node int64) (list []int) {
 	for shard, owner := range l.Owners {
 		if owner.Node == node {
@@ -86,9 +86,9 @@ func (l Leases) Mine(node int64) (list []int) {
 	return list
 }
 
-// Shards returns the part of a new node, which joins with its first Beat. Others reach it
-// at the address. keys are the same for all nodes that may share registrations, and for
-// no others; they are stored as they are.
+// Shards returns the part of a new node, which joins with its first Beat. Other nodes reach
+// it at the address. keys must be the same for all nodes that may share registrations, and
+// for no others; they are stored as they are.
 func (d *DB) Shards(address string, keys []byte) *Shards {
 	return &Shards{db: d, node: newTerm(), address: address, keys: notNil(keys), clock: newClock()}
 }
@@ -96,8 +96,8 @@ func (d *DB) Shards(address string, keys []byte) *Shards {
 // Node is the number of this node.
 func (s *Shards) Node() int64 { return s.node }
 
-// Check says whether the database has registrations that are not divided: then the error
-// wraps ErrUndivided.
+// Check returns an error that wraps ErrUndivided if the database has registrations that are
+// not divided.
 func (s *Shards) Check(ctx context.Context) error {
 	var undivided bool
 	err := s.db.again(ctx, func(ctx context.Context) error {
@@ -109,10 +109,10 @@ func (s *Shards) Check(ctx context.Context) error {
 	return err
 }
 
-// Beat renews the node's leases and gives it free shards up to its part. The node is to
-// Release what it has above its part. The error wraps ErrOtherKeys or is one of this
-// package's; the leases then go on until they end. It is a *ClockError if the node is to take
-// no part: then the leases tell what others have, and the node is to Leave.
+// Beat renews the node's leases and gives it free shards up to its part. The node must
+// Release what it has above its part. The error wraps ErrOtherKeys or is another of this
+// package's; the leases then go on until they end. If it is a *ClockError, the node must
+// take no part: the leases say what the others have, and the node must Leave.
 func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 	ctx, cancel := context.WithTimeout(ctx, LeaseLife)
 	defer cancel()
@@ -147,13 +147,13 @@ func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 		return l, &ClockError{l.Ahead}
 	}
 	allowed := time.Duration(0)
-	if l.Ahead.Abs() > MostSkew { // the database's was
+	if l.Ahead.Abs() > MostSkew { // the database's was set
 		allowed = l.Ahead
 	}
 	s.clock.note(l.Ahead, allowed)
 	l.Until = started.Add(LeaseLife - leaseMargin)
 	if time.Now().After(s.until) {
-		s.terms++ // others may have had its shards meanwhile
+		s.terms++ // others may have had these shards meanwhile
 	}
 	if l.Until.After(s.until) {
 		s.until = l.Until
@@ -161,31 +161,31 @@ func (s *Shards) Beat(ctx context.Context) (l Leases, err error) {
 	return l, nil
 }
 
-// holds tells whether the node's leases hold, so that nobody else writes to its shards, and
-// a number that is the same as long as they have held all the time.
+// holds reports whether the node's leases hold, so that nobody else writes to its shards.
+// term stays the same as long as they hold without a break.
 func (s *Shards) holds() (term uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.terms, time.Now().Before(s.until) && s.clock.right()
 }
 
-// Release gives a shard back, whose store is closed.
+// Release gives a shard back. Its store must be closed.
 func (s *Shards) Release(ctx context.Context, shard int) error {
 	_, err := s.db.pool.Exec(ctx, "UPDATE "+Schema+".shards SET node = NULL WHERE shard = $1 AND node = $2", shard, s.node)
 	return s.db.fault(err)
 }
 
-// Leave gives all shards back. A Beat after it joins again.
+// Leave gives all shards back. A later Beat joins again.
 func (s *Shards) Leave(ctx context.Context) error {
 	_, err := s.db.pool.Exec(ctx, "DELETE FROM "+Schema+".nodes WHERE node = $1", s.node)
 	return s.db.fault(err)
 }
 
-// shardName is what the store of a shard is called.
+// shardName is the name of the store of a shard.
 func shardName(shard int) string { return fmt.Sprintf("push_%02d", shard) }
 
-// Open opens the store of a shard that the node has the lease of, and keeps every owner
-// before from writing to it. durable.ErrLocked says that the node has no lease of it.
+// Open opens the store of a shard whose lease the node has, and keeps earlier owners from
+// writing to it. durable.ErrLocked means that the node does not have the lease.
 func (s *Shards) Open(ctx context.Context, shard int) (*Store, error) {
 	epoch, _ := s.era()
 	store, err := s.db.open(ctx, shardName(shard), func(ctx context.Context, store *Store) error {
@@ -212,8 +212,8 @@ type ShardEntry struct {
 	Key, Value []byte
 }
 
-// Others returns what shards other than one have committed under keys that begin with a
-// prefix, at most so many entries of each shard. A shard of -1 leaves none out.
+// Others returns what all shards except one have committed under keys with a prefix, at
+// most most entries of each shard. A shard of -1 leaves none out.
 func (s *Shards) Others(ctx context.Context, shard int, prefix []byte, most int) (found []ShardEntry, err error) {
 	from, to := durable.Prefix(prefix)
 	err = s.db.again(ctx, func(ctx context.Context) error {

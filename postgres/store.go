@@ -17,13 +17,13 @@ import (
 const (
 	// MaxKey is the longest key of a store, in bytes: PostgreSQL's index takes no more.
 	MaxKey = 2000
-	// groupBytes is after how many bytes a transaction takes no further batch.
+	// groupBytes is the size from which a transaction takes no further batch.
 	groupBytes = 4 << 20
-	// groupBatches is how many batches share a transaction at most.
+	// groupBatches is the most batches that share a transaction.
 	groupBatches = 512
 )
 
-// storeName is what a store may be called.
+// storeName matches the names that a store may have.
 var storeName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // Store is a durable.Store in a database. Batches that are written at the same time
@@ -32,13 +32,14 @@ type Store struct {
 	db   *DB
 	name string
 	id   int
-	lock *sessionLock  // nil: a lease says whose it is
-	gone chan struct{} // closed when it is fenced
+	lock *sessionLock  // nil: a lease decides who owns the store
+	gone chan struct{} // closed when the store is fenced
 
-	// holds is Shards.holds; nil: nothing says whether others write as well, and nothing is remembered.
+	// holds is Shards.holds; nil: others may write as well, so nothing is cached.
 	holds func() (term uint64, ok bool)
 	cache *cache
-	// era is Shards.era, and epoch what it was when the store was opened; nil: nothing that is written is decided by the clock.
+	// era is Shards.era, and epoch its value when the store was opened; nil: nothing that is
+	// written depends on the clock.
 	era   func() (epoch uint64, right bool)
 	epoch uint64
 
@@ -50,17 +51,17 @@ type Store struct {
 	// The writer's own.
 	term   int64
 	number int64 // of the last write
-	unsure bool  // an attempt failed, and may be committed yet
+	unsure bool  // an attempt failed, and may still be committed
 
 	mu     sync.Mutex // guards the following fields
-	fenced error      // why nothing is written any more: another owner has it, or what is to be written was decided by a wrong clock
+	fenced error      // why nothing is written any more: another owner has the store, or a wrong clock decided what is to be written
 	closed bool
 	scans  map[*storeScan]struct{}
 }
 
 var _ durable.Store = (*Store)(nil)
 
-// Why a store is not written to any more.
+// Reasons why a store is no longer written to.
 var (
 	errTaken = fmt.Errorf("it was taken over by another node: %w", durable.ErrLocked)
 	errSet   = errors.New("this computer's clock was set to a wrong time, and what was decided by it is not written")
@@ -72,9 +73,9 @@ type storeWrite struct {
 	done  chan error // holds one
 }
 
-// Store opens the store with that name, of at most 32 small letters, digits and
-// underscores, and makes it if there is none. durable.ErrLocked says that another
-// process has it open, or this one.
+// Store opens the store with that name, of at most 32 lowercase letters, digits and
+// underscores, and creates it if there is none. durable.ErrLocked means that another process
+// has it open, or this one.
 func (d *DB) Store(ctx context.Context, name string) (*Store, error) {
 	var lock *sessionLock
 	s, err := d.open(ctx, name, func(ctx context.Context, s *Store) (err error) {
@@ -97,7 +98,7 @@ func (d *DB) Store(ctx context.Context, name string) (*Store, error) {
 	return s, nil
 }
 
-// open opens a store, with take to make the store's term that in the database. take may be
+// open opens a store. It calls take to set the store's term in the database. take may be
 // repeated.
 func (d *DB) open(ctx context.Context, name string, take func(context.Context, *Store) error) (*Store, error) {
 	if !storeName.MatchString(name) {
@@ -122,14 +123,14 @@ func (d *DB) open(ctx context.Context, name string, take func(context.Context, *
 	return s, nil
 }
 
-// newTerm draws what an owner is told from the others by.
+// newTerm draws a number that distinguishes an owner from all others.
 func newTerm() int64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
 	return int64(binary.BigEndian.Uint64(b[:])>>1 | 1)
 }
 
-// usable returns why the store is not.
+// usable returns why the store cannot be used, nil if it can.
 func (s *Store) usable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +166,7 @@ func (s *Store) Get(key []byte) (value []byte, err error) {
 	return value, nil
 }
 
-// recall is read, but for what is remembered while the leases hold.
+// recall is read, except that it uses the cache while the leases hold.
 func (s *Store) recall(key []byte) ([]byte, error) {
 	if s.holds == nil {
 		return s.read(key)
@@ -201,7 +202,7 @@ func (s *Store) read(key []byte) (value []byte, err error) {
 	return notNil(value), nil
 }
 
-// notNil is b as PostgreSQL has it: nil would be NULL.
+// notNil returns an empty slice for nil, which would be NULL in PostgreSQL.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -226,7 +227,8 @@ func (s *Store) Write(b *durable.Batch) error {
 	}
 }
 
-// checkKeys refuses a batch that cannot be written, before it spoils those of others.
+// checkKeys refuses a batch that cannot be written, before it spoils the others in its
+// transaction.
 func checkKeys(b *durable.Batch) (err error) {
 	check := func(key []byte) {
 		if len(key) > MaxKey {
@@ -249,7 +251,7 @@ func (s *Store) writer() {
 	}
 }
 
-// changes is what a transaction does: the last change of each key. A nil value is a
+// changes is what a transaction does: the last change of each key. A nil value means
 // deletion.
 type changes struct {
 	values map[string][]byte
@@ -269,7 +271,7 @@ func (c *changes) add(b *durable.Batch) {
 	)
 }
 
-// commit writes first and what has queued up behind it.
+// commit writes first and what has queued up behind it, in one transaction.
 func (s *Store) commit(first *storeWrite) {
 	group := []*storeWrite{first}
 	c := changes{values: map[string][]byte{}}
@@ -290,8 +292,8 @@ gather:
 	}
 }
 
-// apply writes the changes. It tries again while the database is away, also after
-// Close: what was taken is ended.
+// apply writes the changes. It tries again while the database is away, even after Close:
+// accepted batches are finished.
 func (s *Store) apply(c changes) error {
 	deleted, put, contents := [][]byte{}, [][]byte{}, [][]byte{}
 	for key, value := range c.values {
@@ -332,8 +334,8 @@ func (s *Store) apply(c changes) error {
 	return fmt.Errorf("%w: store %s: %w", durable.ErrWrite, s.name, err)
 }
 
-// settle takes a new term after a write whose outcome is not known, so that it is
-// either committed by now or never will be.
+// settle takes a new term after a write whose outcome is unknown. From then on that write is
+// either committed or never will be.
 func (s *Store) settle() error {
 	if !s.unsure {
 		return nil
@@ -344,7 +346,7 @@ func (s *Store) settle() error {
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		// Ours may have been set by an attempt that failed before: then it is not next.
+		// The term may also be one that an earlier failed attempt of ours has set.
 		s.lost(errTaken)
 		return s.usable()
 	case err != nil:
@@ -355,7 +357,7 @@ func (s *Store) settle() error {
 	return nil
 }
 
-// lost notes why nothing more is to be written.
+// lost records why nothing more may be written.
 func (s *Store) lost(why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -367,11 +369,11 @@ func (s *Store) lost(why error) {
 	close(s.gone)
 }
 
-// Lost is closed when another owner has the store, or the clock was set to a wrong time: then
-// nothing more can be written.
+// Lost is closed when another owner has the store, or when the clock was set to a wrong time.
+// Nothing more can be written then.
 func (s *Store) Lost() <-chan struct{} { return s.gone }
 
-// Close implements durable.Store. It waits for what is being written.
+// Close implements durable.Store. It waits for the write under way.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	again := s.closed
