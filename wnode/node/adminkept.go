@@ -10,7 +10,7 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// kept is what the node keeps.
+// kept returns what the node keeps.
 func (a *Admin) kept() *kept {
 	k := &kept{settings: a.node.settings, archive: a.node.archive}
 	if server, ok := a.node.push.(*pushserver.Server); ok {
@@ -19,32 +19,32 @@ func (a *Admin) kept() *kept {
 	return k
 }
 
-// ArchiveStats tells what the archive holds.
+// ArchiveStats describes what the archive holds.
 func (a *Admin) ArchiveStats(context.Context) (ArchiveReport, error) { return a.kept().stats() }
 
-// PruneArchive drops what was archived before a time and has expired, by whole partitions.
+// PruneArchive drops whole partitions that were archived before a time and have expired.
 func (a *Admin) PruneArchive(_ context.Context, before time.Time) (PruneReport, error) {
 	return a.kept().prune(before)
 }
 
-// TakeEnvelopes archives envelopes that are not archived yet. Nobody is woken for one that had expired an hour ago.
+// TakeEnvelopes archives envelopes that are not archived yet. Nobody is woken for one that expired over an hour ago.
 func (a *Admin) TakeEnvelopes(ctx context.Context, raws [][]byte) (TakeReport, error) {
 	return a.kept().take(ctx, raws)
 }
 
-// StreamReport is a copy that was begun.
+// StreamReport is a copy that has begun.
 type StreamReport struct {
-	ID    string `json:"id"`    // to read it by
-	Bytes int64  `json:"bytes"` // about how many it will have, 0 if that is not known
+	ID    string `json:"id"`    // to read the copy by
+	Bytes int64  `json:"bytes"` // roughly how many bytes it will have, 0 if not known
 }
 
 // Chunk is a part of a copy.
 type Chunk struct {
 	Data []byte `json:"data"` // base64 in JSON
-	End  bool   `json:"end"`  // nothing is behind it
+	End  bool   `json:"end"`  // nothing follows
 }
 
-// OpenExport begins to copy the archive.
+// OpenExport starts copying the archive.
 func (a *Admin) OpenExport(context.Context) (StreamReport, error) {
 	k := a.kept()
 	if k.archive == nil {
@@ -53,11 +53,11 @@ func (a *Admin) OpenExport(context.Context) (StreamReport, error) {
 	return a.stream(k, k.export)
 }
 
-// OpenBackup begins to copy all that the node keeps.
+// OpenBackup starts copying everything that the node keeps.
 func (a *Admin) OpenBackup(_ context.Context, withKeys bool) (StreamReport, error) {
 	k := a.kept()
 	if WithStore(k.settings()) {
-		return StreamReport{}, k.backup(context.Background(), io.Discard, false) // which says why not
+		return StreamReport{}, k.backup(context.Background(), io.Discard, false) // returns why it cannot
 	}
 	return a.stream(k, func(ctx context.Context, w io.Writer) error { return k.backup(ctx, w, withKeys) })
 }
@@ -76,7 +76,7 @@ func (a *Admin) ReadStream(_ context.Context, id string) (Chunk, error) {
 	return Chunk{data, end}, err
 }
 
-// CloseStream gives a copy up.
+// CloseStream abandons a copy.
 func (a *Admin) CloseStream(_ context.Context, id string) (bool, error) {
 	a.streams.end(id)
 	return true, nil

@@ -18,29 +18,30 @@ import (
 const (
 	// announceEvery is how often a server announces itself.
 	announceEvery = 5 * time.Minute
-	// announceLife is how long an announcement is on the network, so that everyone who connects finds one in their
+	// announceLife is how long an announcement stays on the network, so that every client that connects finds one in its
 	// peer's pool.
 	announceLife = 2 * announceEvery
-	// offerLife is how long an offer stays valid, so clients with a list need not hear every announcement.
+	// offerLife is how long an offer stays valid, so clients with a list need not receive every announcement.
 	offerLife = 24 * time.Hour
 )
 
-// announcer makes the server's offers, and tells the network of them if it is run.
+// announcer makes the server's offers; while it runs, it also announces them to the network.
 type announcer struct {
-	keys      func() (*ecdsa.PrivateKey, []pushwire.Succession) // that sign an offer, and what leads on from them
+	keys      func() (*ecdsa.PrivateKey, []pushwire.Succession) // the key that signs an offer, and the successions from that key
 	providers func() []pushwire.ProviderOffer
 	limits    func() pushwire.Limits
-	self      func() *enode.Node // as peers reach it, which may become known late
+	self      func() *enode.Node // as peers reach the server, which may become known late
 	node      *whisper.Node
 	logger    *slog.Logger
 }
 
-// describeProviders is what apps are told of the providers: what the settings say, or the provider itself.
+// describeProviders is what apps are told about the providers: the info in the settings, or else from the provider
+// itself.
 func describeProviders(listed []config.Provider, providers []pushext.Provider) []pushwire.ProviderOffer {
 	var offers []pushwire.ProviderOffer
 	for i, provider := range providers {
 		info := listed[i].Info
-		if public, ok := provider.(interface{ PublicKey() string }); ok { // Web Push: without it nobody can subscribe
+		if public, ok := provider.(interface{ PublicKey() string }); ok { // Web Push: without its key nobody can subscribe
 			info = cmp.Or(info, public.PublicKey())
 		}
 		offers = append(offers, pushwire.ProviderOffer{Name: provider.Name(), Info: info})
@@ -73,7 +74,7 @@ func (a *announcer) post(ctx context.Context) error {
 	return a.node.Post(ctx, env)
 }
 
-// seal makes the announcement, with so much proof of work.
+// seal makes the announcement, with a proof of work of pow.
 func (a *announcer) seal(ctx context.Context, pow float64) (*whisper.Envelope, error) {
 	now := time.Now()
 	key, successions := a.keys()

@@ -18,26 +18,26 @@ import (
 )
 
 const (
-	// resolveTimeout ends a look-up of a node's name.
+	// resolveTimeout bounds the look-up of a node's name.
 	resolveTimeout = 5 * time.Second
 	// resolveEvery is how often a name that could not be resolved is tried again.
 	resolveEvery = time.Minute
 )
 
-// errNoUDP is why a node cannot help to find others.
+// errNoUDP is why a node cannot help to find other nodes.
 var errNoUDP = errors.New("has no UDP port (discport=0), so it can be a peer and cannot help to find others; give one without discport=0")
 
 // Lookup is net.Resolver's LookupNetIP.
 type Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-// Bootnode is a node of the settings that is to help to find others.
+// Bootnode is a node of the settings that should help to find other nodes.
 type Bootnode struct {
 	*enode.Node
 	number int   // its place in the settings, from 1
-	Err    error // why it cannot help; nil: it can. The sentence begins with the node.
+	Err    error // why it cannot help, nil if it can; the sentence begins with the node
 }
 
-// String names a bootnode so that an operator finds it in the settings, also in a log, which shows no URL.
+// String names a bootnode so that an operator can find it in the settings; it shows no URL and may be logged.
 func (b Bootnode) String() string {
 	name := fmt.Sprintf("bootnode number %d", b.number)
 	if key := b.Pubkey(); key != nil {
@@ -46,7 +46,7 @@ func (b Bootnode) String() string {
 	return name
 }
 
-// CheckBootnodes resolves the names of bootnodes, all at one time, and tells which cannot help.
+// CheckBootnodes resolves the names of bootnodes, all at the same time, and sets Err of those that cannot help.
 func CheckBootnodes(ctx context.Context, nodes []*enode.Node, look Lookup) []Bootnode {
 	list := make([]Bootnode, len(nodes))
 	var each sync.WaitGroup
@@ -64,7 +64,7 @@ func CheckBootnodes(ctx context.Context, nodes []*enode.Node, look Lookup) []Boo
 	return list
 }
 
-// ResolveNode puts the addresses into a node that is known by a host name.
+// ResolveNode sets the addresses of a node that is known by a host name.
 func ResolveNode(ctx context.Context, n *enode.Node, look Lookup) (*enode.Node, error) {
 	if n.Hostname() == "" {
 		return n, nil
@@ -80,7 +80,7 @@ func ResolveNode(ctx context.Context, n *enode.Node, look Lookup) (*enode.Node, 
 		return n, fmt.Errorf("has the name %q, which cannot be resolved: %s", n.Hostname(), why)
 	}
 	record := n.Record()
-	for _, ip := range found { // one of each family, the first
+	for _, ip := range found { // the first one of each family
 		switch ip = ip.Unmap(); {
 		case ip.Is4() && record.Load(new(enr.IPv4Addr)) != nil:
 			record.Set(enr.IPv4Addr(ip))
@@ -92,8 +92,8 @@ func ResolveNode(ctx context.Context, n *enode.Node, look Lookup) (*enode.Node, 
 	return enode.SignNull(record, n.ID()).WithHostname(n.Hostname()), nil
 }
 
-// sortBootnodes warns of those that cannot help, so that one of them does not keep the node from starting. Those that
-// are no more than peers are for the list of static nodes; the names of the late ones are to be tried again.
+// sortBootnodes warns of bootnodes that cannot help, so that none of them keeps the node from starting. peers can only
+// be peers and belong in the list of static nodes; the names of late are to be tried again.
 func sortBootnodes(all []Bootnode, logger *slog.Logger) (ready, peers []*enode.Node, late []Bootnode) {
 	for _, b := range all {
 		switch {
@@ -110,7 +110,7 @@ func sortBootnodes(all []Bootnode, logger *slog.Logger) (ready, peers []*enode.N
 	return ready, peers, late
 }
 
-// resolveLate tries the names of late bootnodes until each was resolved, which found is told, or ctx ends.
+// resolveLate tries the names of late bootnodes until each is resolved, or ctx ends. It calls found for each.
 func resolveLate(ctx context.Context, late []Bootnode, look Lookup, found func(Bootnode)) {
 	ticker := time.NewTicker(resolveEvery)
 	defer ticker.Stop()
@@ -132,21 +132,21 @@ func resolveLate(ctx context.Context, late []Bootnode, look Lookup, found func(B
 	}
 }
 
-// join introduces link to a bootnode that became known after the start: it is a peer, and to be asked for others. Once
-// it answers a ping it is in the table of those.
+// join introduces link to a bootnode that became known after the start. The bootnode becomes a peer and is asked for
+// other nodes. Once it answers a ping, it is in the discovery table.
 func join(link *p2p.Server, b Bootnode, logger *slog.Logger) {
 	logger.Info("the name of the " + b.String() + " is resolved")
 	link.AddPeer(b.Node)
 	if search := link.DiscoveryV4(); search != nil {
-		search.Ping(b.Node) // the table takes those that ping back
+		search.Ping(b.Node) // the table takes nodes that ping back
 	}
 	if search := link.DiscoveryV5(); search != nil {
 		search.AddKnownNode(b.Node)
 	}
 }
 
-// tellOwnIP has link tell the address that it listens on, until it learns a better one. p2p would say 127.0.0.1, which
-// is right for a node on every interface alone.
+// tellOwnIP makes link announce the address that it listens on until it learns a better one. p2p would announce
+// 127.0.0.1, which suits only a node that listens on every interface.
 func tellOwnIP(link *p2p.Server) {
 	listening, err := netip.ParseAddrPort(link.ListenAddr)
 	if err != nil || listening.Addr().IsUnspecified() {
@@ -154,7 +154,7 @@ func tellOwnIP(link *p2p.Server) {
 	}
 	ip := listening.Addr().Unmap().WithZone("")
 	if ip.Is6() {
-		link.LocalNode().SetFallbackIP(net.IPv4zero) // so that there is no other
+		link.LocalNode().SetFallbackIP(net.IPv4zero) // so that there is no IPv4 fallback
 	}
 	link.LocalNode().SetFallbackIP(ip.AsSlice())
 }

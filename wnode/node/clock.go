@@ -8,15 +8,15 @@ import (
 	"whisperpush/config"
 )
 
-// clockTimeout ends a question for the time.
+// clockTimeout bounds one question for the time.
 const clockTimeout = 15 * time.Second
 
-// serviceEndpoints are where the push services listen, for settings that name no Endpoint.
+// serviceEndpoints are the addresses of the push services, for settings without an Endpoint.
 var serviceEndpoints = map[string]string{
 	"fcm": "https://fcm.googleapis.com/", "hms": "https://push-api.cloud.huawei.com/", "pushy": "https://api.pushy.me/",
 }
 
-// ServiceClock is the time at the first of the providers' push services that tells it; users' hosts are not asked.
+// ServiceClock is the time at the first of the providers' push services that tells it. Hosts of users are not asked.
 func ServiceClock(ctx context.Context, providers []config.Provider) (time.Time, bool) {
 	for _, p := range providers {
 		url, _ := p.Option("Endpoint").(string)

@@ -10,24 +10,25 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// The collector runs more often the less garbage it may leave. While it runs it competes with
-// wake-ups for the processors, for tens of milliseconds on a small machine, and most wake-ups that the node itself makes
-// late are those it meets. So there may be half as much garbage as there is memory in use, or garbageShare of the
-// machine's memory but at most maxGarbage, whichever is more. Go's own rule is as much as is in use: too little for a node
-// that is busy, and too much for one that is flooded. GOMEMLIMIT holds all the same, and whoever sets GOGC has what they set.
+// The less garbage the collector may leave, the more often it runs. While it runs it competes with wake-ups for the
+// processors, for tens of milliseconds on a small machine, and it causes most of the wake-ups that the node itself
+// delays. So the garbage may be half of the memory in use, or garbageShare of the machine's memory but at most
+// maxGarbage, or startGarbage, whichever is most. Go's own rule allows as much garbage as there is memory in use: too
+// little for a busy node, and too much for a flooded one. GOMEMLIMIT still holds, and a GOGC in the environment turns
+// all of this off.
 const (
-	// startPercent is GOGC while a node starts, when nearly all that is allocated stays: to go over it again and again, as
+	// startPercent is GOGC while a node starts, when nearly everything allocated stays. Scanning it again and again, as
 	// Go's 100 would, takes a sixth of the time.
 	startPercent = 400
-	// garbageShare is the part of the memory, of the machine or of the control group, that may be garbage in any case.
+	// garbageShare is the part of the memory, of the machine or of the control group, that may always be garbage.
 	garbageShare = 16
-	// maxGarbage bounds that, in bytes.
+	// maxGarbage bounds that part, in bytes.
 	maxGarbage = 192 << 20
 )
 
 // collector sets how often the garbage collector runs.
 type collector struct {
-	garbage int64 // bytes that there may be in any case
+	garbage int64 // bytes that may always be garbage
 	percent int   // GOGC at the beginning
 	limit   int64 // the memory limit at the beginning
 
@@ -35,7 +36,7 @@ type collector struct {
 	ended bool
 }
 
-// newCollector begins with startPercent. It is nil, which does nothing, if the environment sets GOGC.
+// newCollector begins with startPercent. It returns nil, which does nothing, if the environment sets GOGC.
 func newCollector() *collector {
 	if os.Getenv("GOGC") != "" {
 		return nil
@@ -43,7 +44,7 @@ func newCollector() *collector {
 	return &collector{garbage: allowedGarbage(), percent: debug.SetGCPercent(startPercent), limit: debug.SetMemoryLimit(-1)}
 }
 
-// allowedGarbage is how much garbage there may be on this machine in any case.
+// allowedGarbage is how much garbage is always allowed on this machine.
 func allowedGarbage() int64 {
 	memory, err := memlimit.FromSystem()
 	if err != nil {
@@ -55,16 +56,16 @@ func allowedGarbage() int64 {
 	return int64(min(memory/garbageShare, maxGarbage))
 }
 
-// run takes over once a node has started. It is a limit to memory that decides, not GOGC, set again after each
-// collection: where much more is in use all of a sudden, a limit from before means collecting once too often, and a
-// percentage would mean memory without a bound.
+// run takes over once a node has started. A memory limit that is set again after each collection decides, not GOGC. When
+// memory in use suddenly grows, an old limit means collecting once too often, while a percentage would mean memory
+// without a bound.
 func (c *collector) run() {
 	if c == nil {
 		return
 	}
 	c.adapt()
 	debug.SetGCPercent(-1)
-	// A finalizer runs after the collection that finds its object unused; it asks for the next one.
+	// A finalizer runs after the collection that finds its object unused. It registers itself for the next one.
 	type sentinel struct{ _ *byte }
 	var collected func(*sentinel)
 	collected = func(s *sentinel) {
@@ -75,7 +76,7 @@ func (c *collector) run() {
 	runtime.SetFinalizer(new(sentinel), collected)
 }
 
-// adapt sets the limit by what is in use, and reports whether run goes on.
+// adapt sets the limit from the memory in use, and reports whether run goes on.
 func (c *collector) adapt() bool {
 	live, other := inUse()
 	c.mu.Lock()
@@ -87,8 +88,8 @@ func (c *collector) adapt() bool {
 	return true
 }
 
-// inUse is what of the heap was in use at the latest collection, and other memory that counts towards the limit:
-// stacks, the collector's own, and what is lost between objects. There may be more of it than garbage.
+// inUse returns the heap in use at the latest collection, and other memory that counts towards the limit: stacks, the
+// collector's own, and what is lost between objects. The latter may be more than the garbage.
 func inUse() (live, other int64) {
 	samples := []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"},
@@ -100,13 +101,13 @@ func inUse() (live, other int64) {
 	return bytes(0), bytes(1) - bytes(2) - bytes(3) - bytes(4)
 }
 
-// limitFor is what the heap may grow to when live bytes are in use, before garbage is collected.
+// limitFor is how far the heap may grow, with live bytes in use, before garbage is collected.
 func limitFor(garbage, live int64) int64 { return live + max(garbage, live/2, startGarbage) }
 
-// startGarbage is for a heap that is nearly empty.
+// startGarbage is for a nearly empty heap.
 const startGarbage = 16 << 20
 
-// stop puts back what was before.
+// stop restores the former settings.
 func (c *collector) stop() {
 	if c == nil {
 		return

@@ -11,13 +11,13 @@ import (
 	"syscall"
 )
 
-// ownEntries is what a node makes in its data directory; the socket goes when the node does.
+// ownEntries is what a node makes in its data directory. The socket is removed when the node stops.
 var ownEntries = []string{"LOCK", "nodekey", "nodes", "archive", "pushkey", "pushkey.former", "push.disk.key", "push"}
 
 // ownDirs are those of them that are directories.
 var ownDirs = []string{"nodes", "archive", "push"}
 
-// CheckDataDir refuses a directory that is another program's, before anything is written into it.
+// CheckDataDir refuses a directory of another program, before anything is written into it.
 func CheckDataDir(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -40,11 +40,11 @@ func CheckDataDir(dir string) error {
 		return ErrRestoring
 	case has(filepath.Join(movingDir, movedMark)):
 		return ErrMoveHalf
-	case has("CURRENT"): // of LevelDB; its LOCK has the name of ours
+	case has("CURRENT"): // of LevelDB, whose LOCK has the same name as ours
 		return fmt.Errorf("%s holds a LevelDB database of another program, or is one part of a data directory; choose another with --datadir", dir)
 	case has("log.json"):
 		return fmt.Errorf("%s is the archive in a data directory; choose the directory above it with --datadir", dir)
-	case slices.ContainsFunc(ownEntries[1:], has) && !has("chaindata"): // it is ours, whatever else is there
+	case slices.ContainsFunc(ownEntries[1:], has) && !has("chaindata"): // it is ours, whatever else it holds
 		return nil
 	case has("geth"), has("chaindata"), has("keystore"):
 		return fmt.Errorf("%s is a data directory of geth; choose another with --datadir", dir)
@@ -52,7 +52,7 @@ func CheckDataDir(dir string) error {
 	return nil
 }
 
-// diskFull reports whether err comes of a full disk. Some of goleveldb's errors have the cause in their text alone.
+// diskFull reports whether a full disk caused err. Some of goleveldb's errors have the cause only in their text.
 func diskFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }
@@ -70,7 +70,7 @@ func dataDirError(dir string, err error) error {
 	return fmt.Errorf("the data directory %s cannot be used: %w", dir, cause(err))
 }
 
-// startError puts a failed start down to the data directory, if that is what it is.
+// startError blames a failed start on the data directory, if that is the cause.
 func startError(dir string, err error) error {
 	var denied *fs.PathError
 	switch {
@@ -88,15 +88,15 @@ func within(path, dir string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// claim is a data directory that this process has to itself, and that it can leave as it was.
+// claim is a data directory that this process has to itself, and that it can leave as it found it.
 type claim struct {
 	dir    string
 	unlock func()
-	above  []string // directories that were made, the outermost first, dir the last
-	fresh  []string // what was not in dir of that which the node makes, LOCK first
+	above  []string // directories that were made, outermost first, dir last
+	fresh  []string // entries of the node that dir did not have, LOCK first
 }
 
-// claimDir makes dir if need be and takes it.
+// claimDir makes dir if it is missing, and takes it.
 func claimDir(dir string) (*claim, error) {
 	c := &claim{dir: dir}
 	for above := dir; absent(above); above = filepath.Dir(above) {
@@ -109,7 +109,7 @@ func claimDir(dir string) (*claim, error) {
 			}
 		}
 	}
-	note(ownEntries[0]) // which to take the directory makes; of the rest another node may make some until then
+	note(ownEntries[0]) // taking the directory makes it; another node may make some of the others until then
 	var err error
 	if c.unlock, err = LockDir(dir); err != nil {
 		c.removeAbove()
@@ -119,16 +119,16 @@ func claimDir(dir string) (*claim, error) {
 	return c, nil
 }
 
-// absent reports whether nothing is at path, for sure.
+// absent reports whether certainly nothing is at path.
 func absent(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// keep is called before anybody else can learn of what is in the directory: nothing is removed from then on.
+// keep is called before anybody else can learn what the directory holds. From then on nothing is removed.
 func (c *claim) keep() { c.above, c.fresh = nil, nil }
 
-// release gives the directory up, as it was when it was taken unless it is to be kept as it is.
+// release gives the directory up. Unless keep was called, it leaves it as it was when it was taken.
 func (c *claim) release() {
 	for _, path := range slices.Backward(c.fresh) { // LOCK last, while it is held
 		os.RemoveAll(path)
@@ -137,7 +137,7 @@ func (c *claim) release() {
 	c.unlock()
 }
 
-// removeAbove removes the directories that were made, as far as nothing is in them.
+// removeAbove removes the directories that were made, if they are empty.
 func (c *claim) removeAbove() {
 	for _, path := range slices.Backward(c.above) {
 		os.Remove(path)

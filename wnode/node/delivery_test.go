@@ -180,7 +180,7 @@ func TestCoalescingEndToEnd(t *testing.T) {
 	require.True(t, event.Gap, "the device knows that it missed one")
 }
 
-// On 2026-09-01 FCM called every token invalid for a while. Nobody is to lose his registration by that.
+// On 2026-09-01 FCM called every token invalid for a while. Nobody must lose their registration by that.
 func TestOutageDeletesNobody(t *testing.T) {
 	t.Parallel()
 	w := newTown(t, "fcm")

@@ -4,7 +4,7 @@ package node
 
 import "syscall"
 
-// FreeSpace is how many bytes this user may still write where dir is.
+// FreeSpace is how many bytes this user may still write on the disk of dir.
 func FreeSpace(dir string) (uint64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

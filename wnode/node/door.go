@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	// envelopeHead is more than the fields of an envelope take beside its data.
+	// envelopeHead is more than the fields of an envelope take besides its data.
 	envelopeHead = 64
-	// offerFresh is for how long the door hands out one offer.
+	// offerFresh is how long the door hands out the same offer.
 	offerFresh = 10 * time.Minute
-	// filesElsewhere is how many files are left to everything else when the door's connections are many.
+	// filesElsewhere is how many files are left for everything else when the door has many connections.
 	filesElsewhere = 1024
 )
 
-// rooms is what is behind the door.
+// rooms is what the door opens to.
 type rooms struct {
 	*requests
 	node   *whisper.Node
@@ -37,7 +37,7 @@ type rooms struct {
 	mu    sync.Mutex // guards the following
 	offer *whisper.Envelope
 	made  time.Time
-	by    *ecdsa.PrivateKey // who signed it
+	by    *ecdsa.PrivateKey // the key that signed it
 	next  []pushwire.Succession
 }
 
@@ -62,7 +62,7 @@ func (r *rooms) Offer(ctx context.Context) (*whisper.Envelope, error) {
 // Post implements door.Rooms.
 func (r *rooms) Post(ctx context.Context, env *whisper.Envelope) error {
 	err := r.node.Post(ctx, env)
-	if err == nil || errors.Is(err, whisper.ErrKnown) { // whoever posts again did not hear the answer
+	if err == nil || errors.Is(err, whisper.ErrKnown) { // a client that posts again missed the answer
 		return nil
 	}
 	for _, theirs := range []error{
@@ -75,13 +75,13 @@ func (r *rooms) Post(ctx context.Context, env *whisper.Envelope) error {
 	return errors.Join(door.ErrUnavailable, err)
 }
 
-// startDoor opens the door to rooms.
+// startDoor opens the door to behind.
 func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) error {
 	limits := doorLimits(cfg, logger)
 	d, err := door.New(door.Options{
 		App:   doorApp(cfg),
 		Rooms: behind, CertFile: cfg.Door.CertFile, KeyFile: cfg.Door.KeyFile, ForwardedFor: cfg.Door.ForwardedFor,
-		MaxRequest: pushwire.MaxData + envelopeHead, // requests for mail are shorter
+		MaxRequest: pushwire.MaxData + envelopeHead, // mail requests are shorter
 		MaxPost:    int(n.whisper.MaxMessageSize()) + envelopeHead,
 		Limits:     limits, Source: n.source, Logger: logger, Registerer: n.metrics,
 	})
@@ -114,7 +114,7 @@ func (n *Node) startDoor(cfg config.Config, behind *rooms, logger *slog.Logger) 
 	return nil
 }
 
-// doorApp is the messenger for browsers, nil if the settings have none.
+// doorApp is the messenger for browsers, nil if the settings turn it off.
 func doorApp(cfg config.Config) http.Handler {
 	if !cfg.Door.App {
 		return nil
@@ -122,7 +122,7 @@ func doorApp(cfg config.Config) http.Handler {
 	return app.Handler()
 }
 
-// doorLimits are those of the settings, as far as the system has files for them.
+// doorLimits are the limits of the settings, lowered if the system allows too few files for them.
 func doorLimits(cfg config.Config, logger *slog.Logger) door.Limits {
 	limits := door.Limits{Rings: cfg.Door.Rings, Connections: cfg.Door.Rings + cfg.Door.Rings/2}
 	if files := openFiles(); files > 0 && limits.Connections > files-filesElsewhere {

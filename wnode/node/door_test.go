@@ -209,7 +209,7 @@ func TestRingsStayWithTheStream(t *testing.T) {
 	}
 }
 
-// What is asked for what is off, or by nobody who can be answered, ends at once and without a frame.
+// A request for something that is off, or by a client that cannot be answered, ends at once and without a frame.
 func TestDoorWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -230,7 +230,7 @@ func TestDoorWithoutAnswer(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, response.StatusCode)
 }
 
-// Who watches a connection to the door sees the same sizes whatever a request is, and whether it is granted
+// An observer of a connection to the door sees the same sizes whatever a request is, and whether it is granted
 // or not.
 func TestDoorObserver(t *testing.T) {
 	t.Parallel()

@@ -11,20 +11,20 @@ import (
 	"whisperpush/whisper"
 )
 
-// archiveHealth remembers whether the archive took the newest envelopes, for /healthz: a node whose disk is full
-// or broken relays on, but is no mailserver.
+// archiveHealth remembers whether the archive took the newest envelopes, for /healthz: a node whose disk is full or
+// broken relays on, but is no longer a mailserver.
 type archiveHealth struct {
 	whisper.Archiver
-	failure atomic.Pointer[error] // of the newest attempt; nil: it went well
+	failure atomic.Pointer[error] // of the newest attempt; nil: it succeeded
 
-	// probe writes to the archive's disk, and parts lists what is set aside; nil in tests that need neither.
+	// probe writes to the archive's disk, and parts lists the parts set aside; nil in tests that need neither.
 	probe  func() error
 	parts  func() []string
 	probed atomic.Int64 // Unix nanoseconds of the latest probe
 }
 
-// probeEvery is how often a failed archive is tried without an envelope at hand. Without it a node that nobody
-// writes to would stay unwell long after there is room again.
+// probeEvery is how often a failed archive is probed without an envelope to store. Without probes, a node that receives
+// no mail would stay unhealthy long after there is room again.
 const probeEvery = 5 * time.Second
 
 // Archive implements whisper.Archiver.
@@ -33,24 +33,24 @@ func (h *archiveHealth) Archive(ctx context.Context, envs []*whisper.Envelope, d
 		switch {
 		case err == nil:
 			h.failure.Store(nil)
-		case !errors.Is(err, context.Canceled): // a peer that left, or a node that stops, says nothing of the disk
+		case !errors.Is(err, context.Canceled): // a peer that left, or a node that stops, says nothing about the disk
 			h.failure.Store(&err)
 		}
 		done(err)
 	})
 }
 
-// healthy returns what is wrong with the node. It does not return at all while the node hangs.
+// healthy returns what is wrong with the node. It never returns while the node hangs.
 func (n *Node) healthy() error {
 	n.whisper.Peers()
 	if n.store != nil {
-		return nil // a restart does not mend a database
+		return nil // a restart does not repair a database
 	}
 	return n.health.check()
 }
 
-// remark is what an operator should know of a node that is well: a part of the archive that is set aside does not
-// come back by a restart.
+// remark is what an operator should know of a healthy node: a restart does not bring back a part of the archive that is
+// set aside.
 func (n *Node) remark() string {
 	if n.health == nil || n.health.parts == nil {
 		return ""
@@ -58,7 +58,7 @@ func (n *Node) remark() string {
 	return AsideRemark(n.health.parts())
 }
 
-// AsideRemark says that parts of the archive are set aside and what to do; empty if none is.
+// AsideRemark says which parts of the archive are set aside and what to do; empty if none is.
 func AsideRemark(parts []string) string {
 	if len(parts) == 0 {
 		return ""
@@ -66,7 +66,7 @@ func AsideRemark(parts []string) string {
 	return fmt.Sprintf("damaged parts of the archive are set aside and their mail is not served (%s); stop the node and run wnode recover", strings.Join(parts, ", "))
 }
 
-// check returns what is wrong with the archive. There is nothing wrong with none.
+// check returns what is wrong with the archive, nil if there is no archive.
 func (h *archiveHealth) check() error {
 	if h == nil {
 		return nil

@@ -7,10 +7,10 @@ import (
 	"whisperpush/wnode/health"
 )
 
-// judge asks the parts of a node that runs whether they do their work.
+// judge makes the health checks of the parts of a running node.
 func (n *Node) judge() *health.Judge {
 	checks := []health.Check{{Name: "node", Live: true, Run: func(context.Context) error { return n.healthy() }}}
-	own := n.store == nil // a restart mends no database
+	own := n.store == nil // a restart does not repair a database
 	if !own {
 		checks = append(checks, health.Check{Name: "database", Run: func(context.Context) error { return n.store.Ping() }})
 	}
@@ -29,7 +29,7 @@ func (n *Node) judge() *health.Judge {
 	return health.New(Redact, n.notes, checks...)
 }
 
-// services are the push services; links to devices are none.
+// services are the push services; links to devices do not count.
 func (n *Node) services() []health.Provider {
 	var services []health.Provider
 	for _, p := range n.push.Providers(time.Now()) {

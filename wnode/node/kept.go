@@ -19,17 +19,17 @@ import (
 	"whisperpush/wnode/backup"
 )
 
-// kept is what a node keeps, for its operator: of a node that runs, or opened while none does.
+// kept is what a node keeps, for its operator: that of a running node, or opened while no node runs.
 type kept struct {
 	settings func() config.Config
-	archive  Archive                                        // nil: there is none
+	archive  Archive                                        // nil: there is no archive
 	push     func(each func(key, value []byte) error) error // reads the push database; nil: there is none here
 }
 
 // ArchiveReport is what the archive holds.
 type ArchiveReport struct {
 	First      uint64   `json:"first"` // sequence
-	Last       uint64   `json:"last"`  // sequence; below First: there is no envelope
+	Last       uint64   `json:"last"`  // sequence; below First if there is no envelope
 	Partitions int      `json:"partitions,omitempty"`
 	Bytes      int64    `json:"bytes,omitempty"`
 	Oldest     string   `json:"oldest,omitempty"` // when it was archived, RFC 3339
@@ -43,12 +43,12 @@ type PruneReport struct {
 	Bytes      int64 `json:"bytes"`
 }
 
-// TakeReport is what became of envelopes that were brought.
+// TakeReport is what happened to the envelopes of a call.
 type TakeReport struct {
 	Archived int `json:"archived"`
-	Known    int `json:"known"`   // were archived before
-	TooOld   int `json:"tooOld"`  // were sent longer ago than the node keeps mail
-	Refused  int `json:"refused"` // are no envelopes
+	Known    int `json:"known"`   // had been archived before
+	TooOld   int `json:"tooOld"`  // had been sent longer ago than the node keeps mail
+	Refused  int `json:"refused"` // are not envelopes
 }
 
 var (
@@ -68,7 +68,7 @@ func (k *kept) stats() (r ArchiveReport, err error) {
 	return r, nil
 }
 
-// moment is a time as reports have it; empty if there is none.
+// moment is a time in the form of reports; empty for the zero time.
 func moment(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -88,10 +88,10 @@ func (k *kept) prune(before time.Time) (r PruneReport, err error) {
 	return r, err
 }
 
-// maxTaken bounds the envelopes that are brought at once.
+// maxTaken bounds the envelopes of one call.
 const maxTaken = 4096
 
-// take archives envelopes that are not archived yet. Nobody is woken for one that had expired.
+// take archives envelopes that are not archived yet. Nobody is woken for one that expired over an hour ago.
 func (k *kept) take(ctx context.Context, raws [][]byte) (r TakeReport, err error) {
 	if k.archive == nil {
 		return r, errNoArchive
@@ -138,7 +138,7 @@ func (k *kept) take(ctx context.Context, raws [][]byte) (r TakeReport, err error
 	return r, nil
 }
 
-// export writes all that is archived now, as package portable has it.
+// export writes everything that is archived now, in the format of package portable.
 func (k *kept) export(ctx context.Context, w io.Writer) error {
 	if k.archive == nil {
 		return errNoArchive
@@ -153,7 +153,7 @@ func (k *kept) export(ctx context.Context, w io.Writer) error {
 	return out.Close()
 }
 
-// backup writes a backup of all of it.
+// backup writes a backup of everything.
 func (k *kept) backup(ctx context.Context, w io.Writer, withKeys bool) error {
 	cfg := k.settings()
 	if WithStore(cfg) {
@@ -182,7 +182,7 @@ const (
 	formerKeysName = pushKeyName + formerSuffix
 )
 
-// keyFiles are the contents of the key files that there are, by the names that they have in a data directory.
+// keyFiles returns the contents of the existing key files, by their names in a data directory.
 func keyFiles(cfg config.Config) (map[string][]byte, error) {
 	files := map[string][]byte{}
 	former := KeyFile{What: "file with the former push keys", named: FormerPushKeysPath(cfg)}
@@ -202,7 +202,7 @@ func keyFiles(cfg config.Config) (map[string][]byte, error) {
 	return files, nil
 }
 
-// size is about how many bytes a backup has, for a progress bar.
+// size is roughly how many bytes a backup has, for a progress bar.
 func (k *kept) size() int64 {
 	if own, ok := k.archive.(*archive.Archive); ok {
 		return own.Stats().Bytes

@@ -23,10 +23,10 @@ const secretSize = 32
 // KeyFile is the file of one of the node's own keys, which the node makes at its first start.
 type KeyFile struct {
 	What    string // for people: "node key"
-	setting string // that names another file
-	named   string // the file that it names; empty: none
-	ours    string // the file without it, in the data directory
-	curve   bool   // it is a secp256k1 key; otherwise any 32 bytes
+	setting string // the setting that names another file
+	named   string // the file that the setting names; empty: none
+	ours    string // the file in the data directory otherwise
+	curve   bool   // whether it is a secp256k1 key; otherwise any 32 bytes
 	loss    string // what happens to the registrations without it
 	push    string // the directory of the registrations
 }
@@ -58,8 +58,8 @@ func DiskKeyFile(cfg config.Config) KeyFile {
 // Path is where the key is or will be.
 func (k KeyFile) Path() string { return cmp.Or(k.named, k.ours) }
 
-// Missing says that the key is not there and may not be made: the operator names it, so that making one up would hide
-// that they misspelt it, or there are registrations that depend on it.
+// Missing says that the key is missing and must not be made: either the operator named its file, and making one would
+// hide a misspelt name, or there are registrations that depend on it.
 func (k KeyFile) Missing() error {
 	if _, err := os.Stat(k.Path()); !errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -73,7 +73,7 @@ func (k KeyFile) Missing() error {
 	return nil
 }
 
-// Read is the key, with an error that is fs.ErrNotExist if there is none.
+// Read reads the key. The error is fs.ErrNotExist if there is none.
 func (k KeyFile) Read() ([]byte, error) {
 	text, err := os.ReadFile(k.Path())
 	if err != nil {
@@ -119,11 +119,11 @@ func (k KeyFile) generate() ([]byte, error) {
 	return secret, nil
 }
 
-// cause is err without the path that a sentence names already.
+// cause is err without the path, which the sentence around it names already.
 func cause(err error) error { return cmp.Or(errors.Unwrap(err), err) }
 
-// writeSecret writes the file at path so that after a crash it is there whole or not at all. Only its owner may
-// read it. It never replaces a file.
+// writeSecret writes the file at path so that after a crash it is there in full or not at all. Only its owner can read
+// it. It never replaces a file.
 func writeSecret(path string, secret []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -148,7 +148,7 @@ func writeSecret(path string, secret []byte) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// ReadSecret reads the 32 bytes in hex in the file at path, which flag named.
+// ReadSecret reads the 32 bytes, in hex, of the file at path, which flag named.
 func ReadSecret(path, flag string) ([]byte, error) {
 	text, err := credentials.File(flag, path, fmt.Sprintf("one with %d hex digits", 2*secretSize))
 	if err != nil {
@@ -161,7 +161,7 @@ func ReadSecret(path, flag string) ([]byte, error) {
 	return secret, nil
 }
 
-// parseSecret reads 32 bytes in hex, with or without 0x, a line end or a byte order mark. The error ends a sentence
+// parseSecret reads 32 bytes in hex, with or without 0x, a line end or a byte order mark. The error continues a sentence
 // that begins with the file.
 func parseSecret(text []byte) ([]byte, error) {
 	digits := strings.TrimSpace(string(credentials.Text(text)))

@@ -1,23 +1,23 @@
 package node
 
-// linkLimits is how the most peers that the settings allow come about. A third is for those that the node dials itself,
-// as p2p.Server has it. Of the rest whisper decides who stays, when a newcomer is there already: so p2p.Server lets in
-// more, for the moment in which another link ends.
+// linkLimits is how the settings' maximum of peers is implemented. A third is for peers that the node dials itself, as
+// in p2p.Server. Of the rest, whisper decides which stay, once a newcomer is connected. So p2p.Server admits more of
+// them, for the moment until another link ends.
 type linkLimits struct {
 	peers     int // p2p.Config.MaxPeers
-	dialRatio int // p2p.Config.DialRatio: 1/dialRatio of peers is dialled
+	dialRatio int // 1/dialRatio of the peers is dialled; p2p.Config.DialRatio
 	pending   int // p2p.Config.MaxPendingPeers
-	inbound   int // whisper.Config.MaxInbound; 0: nobody is let in, and there is nothing to decide
+	inbound   int // whisper.Config.MaxInbound; 0: no peer is admitted, and there is nothing to decide
 }
 
 const (
-	// dialShare is the part of the peers that the node dials: one of so many.
+	// dialShare is the part of the peers that the node dials: one in so many.
 	dialShare = 3
-	// lobby is how many links more than may stay are let in for a moment. A link that ends usually takes
-	// milliseconds, but up to 20 s if its other end reads nothing.
+	// lobby is how many links above the limit are admitted for a moment. A link usually ends within milliseconds, but
+	// takes up to 20 s if its other end reads nothing.
 	lobby = 64
-	// morePending is how many connections for each peer may be in their first handshake at one time, within bounds. A
-	// stranger who says nothing holds one for 5 s.
+	// morePending is how many connections per peer may be in their first handshake at a time, within the bounds. A
+	// stranger that sends nothing holds one for 5 s.
 	morePending, minPending, maxPending = 4, 50, 1000
 )
 

@@ -14,10 +14,10 @@ import (
 	"whisperpush/wnode/rpc/push"
 )
 
-// localDevicesDir is the directory of the devices that local programs keep here.
+// localDevicesDir is the directory of the devices that local programs keep with this node.
 func localDevicesDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "devices") }
 
-// LocalKeyFile is the file of the key that local programs' devices are sealed with on disk.
+// LocalKeyFile is the file of the key that seals local programs' devices on disk.
 func LocalKeyFile(cfg config.Config) KeyFile {
 	return KeyFile{
 		What: "key of local devices", setting: "RPC.DeviceKeyFile", named: cfg.RPC.DeviceKeyFile, ours: filepath.Join(cfg.Node.DataDir, "devices.key"),
@@ -25,13 +25,13 @@ func LocalKeyFile(cfg config.Config) KeyFile {
 	}
 }
 
-// there tells whether there is a key yet.
+// there reports whether the key exists already.
 func (k KeyFile) there() bool {
 	_, err := os.Stat(k.Path())
 	return err == nil
 }
 
-// localDevices says where devices of local programs are kept, and how they reach this node.
+// localDevices configures where devices of local programs are kept, and how they reach this node.
 func (n *Node) localDevices(cfg config.Config, keys push.Keys, logger *slog.Logger) push.Config {
 	own := loopbackOf(n.link.ListenAddr)
 	return push.Config{
@@ -54,7 +54,7 @@ func (n *Node) localDevices(cfg config.Config, keys push.Keys, logger *slog.Logg
 	}
 }
 
-// loopbackOf is where this computer reaches a listener: on the loopback interface if it listens on all.
+// loopbackOf is the address at which this computer reaches a listener: the loopback interface if it listens on all.
 func loopbackOf(listen string) netip.AddrPort {
 	addr, err := netip.ParseAddrPort(listen)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// LockDir makes dir if need be and takes it for this process until unlock is called or the process ends, however
-// it ends: the kernel holds the lock, so a file left behind locks nobody out.
+// LockDir makes dir if it is missing, and takes it for this process until unlock is called or the process ends in any
+// way. The kernel holds the lock, so a leftover file locks nobody out.
 func LockDir(dir string) (unlock func(), _ error) {
 	path := filepath.Join(dir, "LOCK")
 	for {
@@ -31,7 +31,7 @@ func LockDir(dir string) (unlock func(), _ error) {
 			file.Close()
 			return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
 		}
-		// A start that fails removes the file that it made: a lock on that one keeps nobody out.
+		// A failed start removes the file that it made, and a lock on a removed file keeps nobody out.
 		if held, err := file.Stat(); err == nil {
 			if there, err := os.Stat(path); err == nil && os.SameFile(held, there) {
 				return func() { file.Close() }, nil

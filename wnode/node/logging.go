@@ -10,13 +10,13 @@ import (
 	"whisperpush/config"
 )
 
-// levels are the log levels of --verbosity 1 to 5; 0 logs nothing. geth's numbers and names.
+// levels are the log levels of --verbosity 1 to 5, with geth's numbers and names; 0 logs nothing.
 var levels = [...]slog.Level{1: ethlog.LevelError, 2: ethlog.LevelWarn, 3: ethlog.LevelInfo, 4: ethlog.LevelDebug, 5: ethlog.LevelTrace}
 
 // silent is above every level.
 const silent = slog.Level(1 << 20)
 
-// level is that of --verbosity 0 to 5.
+// level returns the level of --verbosity 0 to 5.
 func level(verbosity int) slog.Level {
 	if verbosity == 0 {
 		return silent
@@ -24,7 +24,7 @@ func level(verbosity int) slog.Level {
 	return levels[verbosity]
 }
 
-// NewLogger logs to w as settings say. Whatever passes through it is redacted: see Redact.
+// NewLogger logs to w according to settings. Everything logged is redacted: see Redact.
 func NewLogger(w io.Writer, settings config.Log) *slog.Logger {
 	return newLogger(w, settings.Format, level(settings.Verbosity))
 }
@@ -37,7 +37,7 @@ func newLogger(w io.Writer, format string, least slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// logSection is how much is logged.
+// logSection is the section of the log's verbosity.
 func logSection(least *slog.LevelVar) section {
 	return section{
 		keys: []string{"Log.Verbosity"},
@@ -47,7 +47,7 @@ func logSection(least *slog.LevelVar) section {
 	}
 }
 
-// logAttr names the levels that slog has no name for, and redacts the rest.
+// logAttr names the levels that slog has no names for, and redacts everything else.
 func logAttr(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 {
 		switch a.Key {
@@ -72,19 +72,19 @@ func levelName(level slog.Level) string {
 	return level.String()
 }
 
-// LogFailure logs as JSON, whatever the verbosity, why the node ends. It is not redacted: as a plain sentence on the same
-// standard error it would not be either, and it speaks of the operator's own settings and files.
+// LogFailure logs in JSON, at any verbosity, why the node ends. It does not redact: a plain sentence on the same
+// standard error would not be redacted either, and the error is about the operator's own settings and files.
 func LogFailure(w io.Writer, err error) {
 	slog.New(slog.NewJSONHandler(w, nil)).Error("the node does not run", "err", err.Error())
 }
 
-// ethLogger is logger for go-ethereum's p2p, but for its announcement of the node's own URL: we make one, and redaction
-// leaves nothing of p2p's.
+// ethLogger is logger for go-ethereum's p2p, without its announcement of the node's own URL: we print our own, and
+// redaction would leave nothing of p2p's.
 func ethLogger(logger *slog.Logger) ethlog.Logger {
 	return ethlog.NewLogger(withoutSelf{logger.Handler()})
 }
 
-// withoutSelf drops the record that p2p begins with.
+// withoutSelf drops the first record of p2p.
 type withoutSelf struct{ slog.Handler }
 
 // Handle implements slog.Handler.

@@ -178,8 +178,8 @@ func TestGenuineNodeRings(t *testing.T) {
 	require.True(t, p.Sender.Equal(&sender.PublicKey))
 }
 
-// Alice has the genuine node, which knows her mailserver alone; Bob's is another one, and
-// wakes him.
+// Alice has the genuine node, which knows only her mailserver. Bob's is another one, and wakes
+// his device.
 func TestGenuineNodeRingsAtAnotherServer(t *testing.T) {
 	t.Parallel()
 	alices := newWorld(t)
@@ -241,7 +241,7 @@ func TestPushOffAndOn(t *testing.T) {
 	}
 	w.post(t, "before push was ever on")
 
-	// Whoever asks for a push is not answered, and can fetch his mail.
+	// A device gets no answer about push, but can fetch its mail.
 	d := w.device(t, &newKey(t).PublicKey)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()

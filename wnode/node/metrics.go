@@ -13,7 +13,7 @@ import (
 	"whisperpush/wnode/rpc"
 )
 
-// newRegistry is where every package registers its metrics, with those of the process and the Go runtime in it.
+// newRegistry is where every package registers its metrics. It already has those of the process and the Go runtime.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -30,12 +30,12 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// listenMetrics serves /metrics for Prometheus, and what judge says of the node: /healthz and /readyz.
+// listenMetrics serves /metrics for Prometheus, and the verdicts of judge: /healthz and /readyz.
 func listenMetrics(settings config.Metrics, registry *prometheus.Registry, judge *health.Judge, logger *slog.Logger) (*rpc.Listener, error) {
 	mux := http.NewServeMux()
 	options := promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4}
 	plain := promhttp.HandlerFor(registry, options)
-	options.EnableOpenMetrics = true // the form that has exemplars
+	options.EnableOpenMetrics = true // the format that has exemplars
 	traced := promhttp.HandlerFor(registry, options)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		if logger.Enabled(r.Context(), slog.LevelDebug) {

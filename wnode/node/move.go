@@ -20,7 +20,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// Stages of a move, in their order.
+// Stages of a move, in order.
 const (
 	MoveArchive       = "envelopes"
 	CheckArchive      = "envelopes checked"
@@ -28,7 +28,7 @@ const (
 	CheckRegistered   = "registrations checked"
 )
 
-// MoveReport is what was moved, and compared with the original.
+// MoveReport is what was moved and compared with the original.
 type MoveReport struct {
 	From          string   `json:"from"`
 	To            string   `json:"to"`
@@ -37,21 +37,21 @@ type MoveReport struct {
 	Last          uint64   `json:"last"`          // sequence; below First: there is no envelope
 	Envelopes     uint64   `json:"envelopes"`     // compared hash by hash
 	Bytes         uint64   `json:"bytes"`         // of the envelopes
-	Registrations int      `json:"registrations"` // with those that ended and are remembered
-	Outboxes      int      `json:"outboxes"`      // devices that the outbox knows
+	Registrations int      `json:"registrations"` // including ended ones that are remembered
+	Outboxes      int      `json:"outboxes"`      // devices that the outbox has
 	Waiting       int      `json:"waiting"`       // envelopes in it that their devices have not fetched
 	Records       int      `json:"records"`       // of registrations and outbox, of any kind
-	Damaged       int      `json:"damaged"`       // records that could not be read before, and are left out
-	Cursors       []uint64 `json:"cursors"`       // sequences up to which the log was matched, of each store that was written
+	Damaged       int      `json:"damaged"`       // records that could not be read before the move, and are left out
+	Cursors       []uint64 `json:"cursors"`       // sequences up to which the log was matched, for each store that was written
 }
 
-// MoveProgress is told how far a stage has come: of how many records, 0 if that is not known.
+// MoveProgress is called with how many records of a stage are done; total is 0 if it is not known.
 type MoveProgress func(stage string, done, total uint64)
 
-// ErrSourceEmpty says that there is nothing to be moved.
+// ErrSourceEmpty says that there is nothing to move.
 var ErrSourceEmpty = errors.New("there is nothing to move")
 
-// moveMark is what is noted at the destination while a move is not finished.
+// moveMark is the note at the destination while a move is unfinished.
 type moveMark struct {
 	Version int       `json:"version"`
 	Log     string    `json:"log"`   // identity of the log; empty: there is none
@@ -67,20 +67,20 @@ type mover struct {
 	progress MoveProgress
 	diskKey  []byte // nil: there are no registrations
 	mark     moveMark
-	again    bool // it was begun before
+	again    bool // a move begun earlier continues
 
 	source archive.Source // nil: there is no archive
 	topics map[uint64]*topicPage
 	report MoveReport
 }
 
-// topicPage are the topics of so many envelopes whose sequences have the same upper bits: what a damaged part of the archive
-// has left of sequences may be very many of them that nobody has.
+// topicPage holds the topics of envelopes whose sequences share the same upper bits. Pages save memory: a damaged part
+// of the archive may leave very many sequences without an envelope.
 type topicPage [1 << topicBits]whisper.Topic
 
 const topicBits = 12
 
-// settle finds out whether an unfinished move is this one: text is what it has noted, nil if there is none.
+// settle finds out whether an unfinished move is this one. text is the note of that move, nil if there is none.
 func (m *mover) settle(text []byte, empty string) error {
 	if m.source != nil {
 		id := m.source.ID()
@@ -101,7 +101,7 @@ func (m *mover) settle(text []byte, empty string) error {
 	return nil
 }
 
-// encode is the mark as it is noted.
+// encode returns the mark in the form in which it is written.
 func (m *moveMark) encode() []byte {
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -110,12 +110,12 @@ func (m *moveMark) encode() []byte {
 	return text
 }
 
-// origin is what the copy of the log takes over.
+// origin is what the copy of the log inherits.
 func (m *mover) origin() archive.Origin {
 	return archive.Origin{ID: m.source.ID(), After: m.source.First() - 1, Continue: m.again}
 }
 
-// copyLog writes what a copy has not yet.
+// copyLog writes what a copy does not have yet.
 func (m *mover) copyLog(ctx context.Context, to archive.Copy) error {
 	defer to.Abort()
 	total := m.source.Last() + 1 - m.source.First()
@@ -140,7 +140,7 @@ func (m *mover) copyLog(ctx context.Context, to archive.Copy) error {
 	return to.End(m.source.Last())
 }
 
-// checkLog compares a copy with the original, envelope by envelope, and notes their topics.
+// checkLog compares a copy with the original, envelope by envelope, and records their topics.
 func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 	differs := func(seq uint64) error {
 		return fmt.Errorf("%s differs from the original at envelope %d; empty it and move again", m.report.To, seq)
@@ -211,10 +211,10 @@ func (m *mover) checkLog(ctx context.Context, copied archive.Source) error {
 	return err
 }
 
-// errShort says that a copy was read to its end, or as far as it could be.
+// errShort says that the copy ended, or could not be read further, before the original.
 var errShort = errors.New("the copy ends")
 
-// note remembers the topic of an envelope.
+// note records the topic of an envelope.
 func (m *mover) note(r archive.Record) {
 	page := m.topics[r.Seq>>topicBits]
 	if page == nil {
@@ -229,16 +229,16 @@ func (m *mover) topic(seq uint64) (t whisper.Topic, ok bool) {
 	if page := m.topics[seq>>topicBits]; page != nil {
 		t = page[seq&(1<<topicBits-1)]
 	}
-	return t, t != whisper.Topic{} // where there is none, or it is of zeros, nothing is known
+	return t, t != whisper.Topic{} // without an envelope, or with a topic of zeros, nothing is known
 }
 
-// took adds up what became of registrations.
+// took copies the results of the registrations into the report.
 func (m *mover) took(r pushserver.Transferred) {
 	m.report.Registrations, m.report.Outboxes, m.report.Waiting = r.Registrations, r.Outboxes, r.Waiting
 	m.report.Records, m.report.Damaged, m.report.Cursors = r.Records, r.Damaged, r.Cursors
 }
 
-// counted tells of every 128th record.
+// counted reports the progress at every 128th record.
 func (m *mover) counted(stage string, total int) func() {
 	done := uint64(0)
 	return func() {
@@ -248,7 +248,7 @@ func (m *mover) counted(stage string, total int) func() {
 	}
 }
 
-// readDiskKey reads the key that registrations are sealed with.
+// readDiskKey reads the key that seals the registrations.
 func (m *mover) readDiskKey() (err error) {
 	file := DiskKeyFile(m.cfg)
 	if err := file.Missing(); err != nil {
@@ -260,7 +260,7 @@ func (m *mover) readDiskKey() (err error) {
 	return nil
 }
 
-// pushError says what an operator is to do about registrations that cannot be read.
+// pushError adds what an operator must do about registrations that cannot be read.
 func (m *mover) pushError(err error) error {
 	switch {
 	case errors.Is(err, pushserver.ErrDiskKey):
@@ -273,7 +273,7 @@ func (m *mover) pushError(err error) error {
 	return err
 }
 
-// alone has ctx end when the database is not this process's any more. end gives it up.
+// alone takes the database for this process, and ends ctx when it loses it. end gives the database up.
 func alone(ctx context.Context, db *postgres.DB) (_ context.Context, end func(), err error) {
 	presence, err := db.Alone(ctx)
 	if err != nil {
@@ -296,7 +296,7 @@ func alone(ctx context.Context, db *postgres.DB) (_ context.Context, end func(),
 	}, nil
 }
 
-// endedBy is why a move ended early: the cause, if its context was ended by that.
+// endedBy is why a move ended early: the cause, if its context ended because of one.
 func endedBy(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -307,7 +307,7 @@ func endedBy(ctx context.Context, err error) error {
 	return err
 }
 
-// lockMoved takes a data directory as a node does.
+// lockMoved locks a data directory as a node does.
 func lockMoved(cfg config.Config) (unlock func(), err error) {
 	if _, err := os.Stat(cfg.Node.DataDir); err != nil {
 		return nil, fmt.Errorf("there is no data directory %s, in which the node's keys are; name it with --datadir", cfg.Node.DataDir)
@@ -318,14 +318,14 @@ func lockMoved(cfg config.Config) (unlock func(), err error) {
 	return LockDir(cfg.Node.DataDir)
 }
 
-// holds tells whether there is anything in a directory.
+// holds reports whether a directory contains anything.
 func holds(dir string) bool {
 	entries, _ := os.ReadDir(dir)
 	return len(entries) > 0
 }
 
-// MoveToStore takes archive and registrations of the data directory to the database of the settings, which is to be empty.
-// What is in the directory stays as it is. A move that was interrupted goes on when it is called again. No node may run.
+// MoveToStore moves archive and registrations from the data directory to the database of the settings, which must be
+// empty. The directory stays as it is. After an interruption, the next call goes on from there. No node may run.
 func MoveToStore(ctx context.Context, cfg config.Config, logger *slog.Logger, progress MoveProgress) (r MoveReport, err error) {
 	m := &mover{cfg: cfg, progress: progress}
 	m.report.From = cfg.Node.DataDir
@@ -431,10 +431,10 @@ func (m *mover) toStore(ctx context.Context, db *postgres.DB, push durable.Store
 	return db.SetMoveMark(ctx, nil)
 }
 
-// moveBatch is how many bytes of registrations are written at a time.
+// moveBatch is how many bytes of registrations are written at once.
 const moveBatch = 1 << 20
 
-// divide takes the registrations to the shards. An attempt before it leaves nothing there.
+// divide moves the registrations to the shards. It first removes what an earlier attempt left there.
 func (m *mover) divide(ctx context.Context, db *postgres.DB, push durable.Store) error {
 	if err := db.ClearShards(ctx); err != nil {
 		return err

@@ -21,25 +21,24 @@ import (
 )
 
 const (
-	// movingDir is where a move builds what it takes into the data directory when all of it is checked.
+	// movingDir is where a move builds what it puts into the data directory once everything is checked.
 	movingDir = ".moving"
-	// movingMark is the mark of the move there, and movedMark is there when all was checked.
+	// movingMark is the mark of the move there. movedMark exists once everything was checked.
 	movingMark = "move.json"
 	movedMark  = "whole"
 )
 
-// ErrMoveHalf means that a move into a data directory is not finished.
+// ErrMoveHalf means that a move into a data directory is unfinished.
 var ErrMoveHalf = errors.New("a move into this data directory is not finished; run wnode move again, or remove its subdirectory " + movingDir)
 
-// unfinished tells whether a move into the data directory of the settings is not finished.
+// unfinished reports whether a move into the data directory of the settings is unfinished.
 func unfinished(cfg config.Config) bool {
 	_, err := os.Lstat(filepath.Join(cfg.Node.DataDir, movingDir))
 	return err == nil
 }
 
-// MoveToDirectory takes archive and registrations of the database of the settings to the data directory, where there is
-// neither. What is in the database stays as it is. A move that was interrupted goes on when it is called again. No node may
-// run.
+// MoveToDirectory moves archive and registrations from the database of the settings to the data directory, which must
+// have neither. The database stays as it is. After an interruption, the next call goes on from there. No node may run.
 func MoveToDirectory(ctx context.Context, cfg config.Config, logger *slog.Logger, progress MoveProgress) (r MoveReport, err error) {
 	m := &mover{cfg: cfg, progress: progress}
 	m.report.To = cfg.Node.DataDir
@@ -131,7 +130,7 @@ func (m *mover) toDirectory(ctx context.Context, db *postgres.DB) error {
 		}
 	}
 	places := map[string]string{filepath.Join(next, "archive"): ArchiveDir(m.cfg), filepath.Join(next, "push"): pushDir(m.cfg)}
-	if whole == nil { // it was interrupted while what was checked got its place; it is checked again there
+	if whole == nil { // it was interrupted while it placed what was checked; that is checked again in its place
 		if err := m.place(next, places); err != nil {
 			return err
 		}
@@ -154,7 +153,7 @@ func (m *mover) toDirectory(ctx context.Context, db *postgres.DB) error {
 	return m.done(next)
 }
 
-// build writes the log to a directory, and compares it.
+// build writes the log to a directory, and compares it with the original.
 func (m *mover) build(ctx context.Context, dir string) error {
 	origin := m.origin()
 	if !m.again {
@@ -172,7 +171,7 @@ func (m *mover) build(ctx context.Context, dir string) error {
 	return m.checkBuilt(ctx, dir)
 }
 
-// checkBuilt compares the log in a directory.
+// checkBuilt compares the log in a directory with the original.
 func (m *mover) checkBuilt(ctx context.Context, dir string) error {
 	copied, err := archive.Read(dir)
 	if err != nil {
@@ -181,7 +180,8 @@ func (m *mover) checkBuilt(ctx context.Context, dir string) error {
 	return errors.Join(m.checkLog(ctx, copied), copied.Close())
 }
 
-// unite writes the registrations of all shards to a directory, and compares them. An attempt before it leaves nothing there.
+// unite writes the registrations of all shards to a directory, and compares them. It first removes what an earlier
+// attempt left there.
 func (m *mover) unite(ctx context.Context, shards []durable.Store, dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
@@ -218,7 +218,7 @@ func (m *mover) unite(ctx context.Context, shards []durable.Store, dir string) e
 	return errors.Join(err, to.Close())
 }
 
-// place gives what was checked its place.
+// place moves what was checked to its place.
 func (m *mover) place(next string, places map[string]string) error {
 	for from, to := range places {
 		if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
@@ -234,7 +234,7 @@ func (m *mover) place(next string, places map[string]string) error {
 	return durable.SyncDir(m.cfg.Node.DataDir)
 }
 
-// checkPlaced reports what has its place already.
+// checkPlaced checks and reports what is already in its place.
 func (m *mover) checkPlaced(ctx context.Context, shards []durable.Store, next string) error {
 	if err := m.checkBuilt(ctx, ArchiveDir(m.cfg)); err != nil {
 		return err
@@ -257,12 +257,13 @@ func (m *mover) checkPlaced(ctx context.Context, shards []durable.Store, next st
 	return m.done(next)
 }
 
-// done removes what is left of a move.
+// done removes the rest of a move.
 func (m *mover) done(next string) error {
 	return errors.Join(os.RemoveAll(next), durable.SyncDir(m.cfg.Node.DataDir))
 }
 
-// haveSharedKeys says what to do if the nodes of the database have exchanged their push key, and the file here is of before.
+// haveSharedKeys says what to do if the nodes of the database have exchanged their push key, and the file here still has
+// the former one.
 func (m *mover) haveSharedKeys(ctx context.Context, db *postgres.DB) error {
 	keys, ok, err := cluster.SharedKeys(ctx, db, m.diskKey)
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// sealedNames are what registrations are called before an operator. A name is the registration's number on this server,
-// sealed with a key that ends with the process: it tells nothing, is the same in each answer while the node runs,
-// and names nothing afterwards, so that two lists of different runs cannot be laid side by side.
+// sealedNames are the names of registrations that an operator sees. A name is the registration's number on this server,
+// sealed with a key that ends with the process. It reveals nothing, and stays the same while the node runs. Afterwards
+// it names nothing, so lists from different runs cannot be compared.
 type sealedNames struct{ block cipher.Block }
 
-// nameBytes is the size of a sealed name: one block of AES, of which the second half is zeros when it is opened.
+// nameBytes is the size of a sealed name: one block of AES, whose second half is zeros when opened.
 const nameBytes = aes.BlockSize
 
-// spelling has neither case nor padding.
+// spelling is base32 without padding; names ignore case.
 var spelling = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 func newNames() *sealedNames {
@@ -52,7 +52,7 @@ func (n *sealedNames) open(name string) (pushserver.RegistrationID, error) {
 	return 0, fmt.Errorf("%q is no name of a registration here; take one that wnode registrations list prints while this node runs: after a restart they are others", shorten(name))
 }
 
-// shorten bounds what is repeated of an operator's word.
+// shorten bounds how much of an operator's input is repeated.
 func shorten(word string) string {
 	const most = 40
 	if len(word) > most {

@@ -37,7 +37,7 @@ import (
 	"whisperpush/wnode/rpc/shhext"
 )
 
-// Node is a running node. Its methods may be called concurrently, but Stop by one goroutine alone.
+// Node is a running node. Its methods may be called concurrently, except Stop, which only one goroutine may call.
 type Node struct {
 	log      *slog.Logger
 	link     *p2p.Server
@@ -50,31 +50,31 @@ type Node struct {
 	metrics  prometheus.Registerer // where the parts register theirs: registry
 	vapid    []VAPIDKey            // of the Web Push providers
 	ipc      string                // path of the JSON-RPC socket; empty: none
-	door     string                // its URL; empty: it is off
+	door     string                // the door's URL; empty: it is off
 	paused   *pausedProviders      // nil: push is off
-	http     []*rpc.Listener       // JSON-RPC, and last the metrics, as far as they are on
+	http     []*rpc.Listener       // JSON-RPC, status page and metrics, in this order, as far as they are on
 
 	pushKeys  atomic.Pointer[pushserver.Keys]          // nil: push is off
-	cfg       atomic.Pointer[config.Config]            // which Reload replaces
-	again     atomic.Pointer[func() ([]string, error)] // reads the settings anew and takes them; nil: there is nowhere to read them
+	cfg       atomic.Pointer[config.Config]            // replaced by Reload
+	again     atomic.Pointer[func() ([]string, error)] // reads the settings again and adopts them; nil: Serve does not run the node, or not yet
 	instances []instance                               // of the providers; guarded by reloading
-	offers    atomic.Pointer[[]pushwire.ProviderOffer] // what apps are told of them
+	offers    atomic.Pointer[[]pushwire.ProviderOffer] // what apps are told about the providers
 	secrets   []fileSum                                // of files that are read once; guarded by reloading
 	reloading sync.Mutex                               // held by Reload
 	sections  []section                                // guarded by reloading
 
-	noting func(prometheus.Registerer) prometheus.Registerer // tests see what is registered; nil: nobody does
+	noting func(prometheus.Registerer) prometheus.Registerer // tests see what is registered; nil: nothing does
 
-	source func(netip.Addr, enode.ID) whisper.Source // whom limits count; tests set another, nil is whisper's own
+	source func(netip.Addr, enode.ID) whisper.Source // whom limits count; tests set another, nil means whisper's own
 
-	stops []func() // what was started, in that order
+	stops []func() // stops what was started, in starting order
 }
 
-// stopTimeout bounds how long the push server may take to put its attempts under way to rest.
+// stopTimeout bounds how long the push server may take to finish its attempts under way.
 const stopTimeout = 5 * time.Second
 
-// Start builds and starts a node from settings that config.Config.Validate has passed. The error is one sentence for the operator, nothing is left running, and the data
-// directory is as it was.
+// Start builds and starts a node from settings that config.Config.Validate has passed. If it fails, the error is one
+// sentence for the operator, nothing is left running, and the data directory is as it was.
 func Start(cfg config.Config, logger *slog.Logger) (*Node, error) {
 	n := new(Node)
 	n.cfg.Store(&cfg)
@@ -85,12 +85,12 @@ func Start(cfg config.Config, logger *slog.Logger) (*Node, error) {
 	return n, nil
 }
 
-// build starts the parts of a node. Their order is decided here and nowhere else, which is why the function is long:
-// some parts are made before what they need of each other is there, and get it before the first of them starts. After
-// an error Stop stops those that run.
+// build starts the parts of a node. Their order is decided here and nowhere else, which is why the function is long.
+// Some parts are made before the parts they need, and get those before the first of them starts. After an error, Stop
+// stops the parts that run.
 func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	n.log = logger
-	// What can be told from the settings alone is told before anything is written.
+	// Whatever the settings alone decide is checked before anything is written.
 	var providers []pushext.Provider
 	var err error
 	if cfg.Push.Enabled {
@@ -114,7 +114,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 
-	// The data directory is ours before anything in it is touched, and as it was if the start fails.
+	// The data directory is ours before anything in it is touched, and stays as it was if the start fails.
 	data, err := claimDir(cfg.Node.DataDir)
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	} else if withMail && unfinished(cfg) {
 		return ErrMoveHalf
 	}
-	// Archive and push are opened side by side: both read much, and neither needs the other before it starts.
+	// Archive and push are opened at the same time: both read much, and neither needs the other before it starts.
 	var opening sync.WaitGroup
 	var archiveErr, pushErr error
 	var log pushLog
@@ -195,7 +195,7 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		return err
 	}
 
-	// Then they start: the node that fills the archive, and those who answer requests.
+	// Then they start: the node that fills the archive, and the servers that answer requests.
 	if err = n.whisper.Start(); err != nil {
 		return err
 	}
@@ -213,12 +213,12 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 			return err
 		}
 		if shared, ok := n.push.(*sharedPush); ok {
-			n.pushKeysTaken(shared.Keys()) // others may have exchanged them while this node was away
+			n.pushKeysTaken(shared.Keys()) // other nodes may have exchanged them while this node was away
 		}
 		requests.push = n.push
 	}
 	if withMail {
-		var sign func([]byte) ([]byte, error) // nil: without push nothing is owed to anybody
+		var sign func([]byte) ([]byte, error) // nil: without push no answer is signed
 		if n.push != nil {
 			sign = func(digest []byte) ([]byte, error) {
 				key, _ := n.announcedKey()
@@ -246,11 +246,11 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 		n.onReload(n.pushSection(server))
 	}
 
-	// Everything stands: let the network in, then the callers.
+	// Everything is ready: let in the network, then the callers.
 	if n.link, err = n.startLink(cfg, nodeKey, devp2p.Protocol(n.whisper), logger); err != nil {
 		return err
 	}
-	data.keep() // peers may know of it from here on
+	data.keep() // from here on peers may know of it
 	if offers != nil {
 		offers.self = n.link.Self
 	}
@@ -283,13 +283,13 @@ func (n *Node) build(cfg config.Config, logger *slog.Logger) error {
 	return nil
 }
 
-// Self is how peers reach the node: its enode URL.
+// Self returns how peers reach the node: its enode URL.
 func (n *Node) Self() *enode.Node { return n.link.Self() }
 
-// AddPeer has the node dial another and keep redialling it.
+// AddPeer makes the node dial another one and keep redialling it.
 func (n *Node) AddPeer(other *enode.Node) { n.link.AddPeer(other) }
 
-// Whisper is the node's part in the network of messages. It belongs to the node.
+// Whisper is the node's part in the message network. The node owns it.
 func (n *Node) Whisper() *whisper.Node { return n.whisper }
 
 // PushKey is the key that registrations are encrypted to, nil if push is off.
@@ -301,16 +301,16 @@ func (n *Node) PushKey() *ecdsa.PublicKey {
 	return &keys.Current.PublicKey
 }
 
-// Door returns the address of the door, such as http://127.0.0.1:8545; empty: it has none.
+// Door returns the address of the door, such as http://127.0.0.1:8545; empty if it is off.
 func (n *Node) Door() string { return n.door }
 
-// Metrics gathers what /metrics shows, whether that is served or not.
+// Metrics gathers what /metrics shows, even if that is not served.
 func (n *Node) Metrics() prometheus.Gatherer { return n.registry }
 
-// onStop adds what stop calls; it calls the last added first.
+// onStop adds a function for Stop, which calls the last added first.
 func (n *Node) onStop(stop func()) { n.stops = append(n.stops, stop) }
 
-// inBackground runs f until what it returns is called, which waits for it.
+// inBackground runs f until the returned function is called, which waits for f.
 func inBackground(f func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -324,7 +324,7 @@ func inBackground(f func(context.Context)) (stop func()) {
 	}
 }
 
-// Stop stops what was started, in the opposite order, and waits for it.
+// Stop stops what was started, in the opposite order, and waits.
 func (n *Node) Stop() {
 	for _, stop := range slices.Backward(n.stops) {
 		stop()
@@ -338,7 +338,7 @@ func logError(logger *slog.Logger, doing string, err error) {
 	}
 }
 
-// loadNodeKey is the key that the settings name.
+// loadNodeKey returns the key that the settings name.
 func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, error) {
 	if cfg.Node.KeyHex != "" {
 		return crypto.HexToECDSA(cfg.Node.KeyHex)
@@ -357,7 +357,7 @@ func loadNodeKey(cfg config.Config, logger *slog.Logger) (*ecdsa.PrivateKey, err
 // ArchiveDir is the directory of the mailserver's envelopes.
 func ArchiveDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "archive") }
 
-// openArchive opens the archive in db, or in the data directory if that is nil.
+// openArchive opens the archive in db, or in the data directory if db is nil.
 func openArchive(cfg config.Config, db *postgres.DB, logger *slog.Logger, registry prometheus.Registerer) (Archive, error) {
 	if db != nil {
 		return openSharedArchive(db, cfg, registry)
@@ -396,13 +396,13 @@ func newMailServer(cfg config.Config, key []byte, secret bool, nodeKey *ecdsa.Pr
 	})
 }
 
-// startLink lets the network in.
+// startLink opens the node to the network.
 func (n *Node) startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.Protocol, logger *slog.Logger) (*p2p.Server, error) {
 	natm, err := nat.Parse(cfg.Node.NAT)
 	if err != nil {
 		return nil, err
 	}
-	var restrict *netutil.Netlist // an empty list would allow nobody
+	var restrict *netutil.Netlist // an empty list would allow no peer
 	if cfg.Node.NetRestrict != "" {
 		if restrict, err = netutil.ParseNetlist(cfg.Node.NetRestrict); err != nil {
 			return nil, err
@@ -411,7 +411,7 @@ func (n *Node) startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.
 	limits := newLinkLimits(cfg.Node.MaxPeers)
 	bootnodes, static := ParseNodes(cfg.Node.BootstrapNodes), ParseNodes(cfg.Node.StaticNodes)
 	var late []Bootnode
-	if cfg.Node.NoDiscovery { // they cannot be asked for others, but they can be peers
+	if cfg.Node.NoDiscovery { // they cannot be asked for other nodes, but they can be peers
 		bootnodes, static = nil, append(static, bootnodes...)
 	} else {
 		var peers []*enode.Node
@@ -453,7 +453,7 @@ func (n *Node) startLink(cfg config.Config, key *ecdsa.PrivateKey, protocol p2p.
 	return link, nil
 }
 
-// ParseNodes reads enode URLs that the settings' check has passed.
+// ParseNodes reads enode URLs that the check of the settings has passed.
 func ParseNodes(urls []string) []*enode.Node {
 	var nodes []*enode.Node
 	for _, url := range urls {

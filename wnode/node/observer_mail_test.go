@@ -14,7 +14,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// TestLinkObserverOfMail: who watches the link of a device that asks for mail sees how many bytes the answer has. They
+// TestLinkObserverOfMail: an observer of the link of a device that asks for mail sees how many bytes the answer has. They
 // are those of the envelopes, which are public, and little more: what docs/privacy.md says that remains.
 func TestLinkObserverOfMail(t *testing.T) {
 	w := newWorld(t)

@@ -14,7 +14,7 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// Offline is what a node keeps, while no node runs.
+// Offline is what a node keeps, opened while no node runs.
 type Offline struct {
 	kept  kept
 	close []func() error
@@ -39,7 +39,7 @@ func OpenOffline(cfg config.Config) (o *Offline, err error) {
 	}
 	o = &Offline{kept: kept{settings: func() config.Config { return cfg }}, close: []func() error{func() error { unlock(); return nil }}}
 	if entries, _ := os.ReadDir(ArchiveDir(cfg)); len(entries) > 0 {
-		a, err := archive.Open(ArchiveDir(cfg), archive.Options{Retention: -1}) // retention is the node's business
+		a, err := archive.Open(ArchiveDir(cfg), archive.Options{Retention: -1}) // only the node applies retention
 		if err != nil {
 			return nil, errors.Join(err, o.Close())
 		}
@@ -61,10 +61,10 @@ func (o *Offline) Close() (err error) {
 	return err
 }
 
-// ArchiveStats tells what the archive holds.
+// ArchiveStats describes what the archive holds.
 func (o *Offline) ArchiveStats(context.Context) (ArchiveReport, error) { return o.kept.stats() }
 
-// PruneArchive drops what was archived before a time and has expired, by whole partitions.
+// PruneArchive drops whole partitions that were archived before a time and have expired.
 func (o *Offline) PruneArchive(_ context.Context, before time.Time) (PruneReport, error) {
 	return o.kept.prune(before)
 }
@@ -74,7 +74,7 @@ func (o *Offline) TakeEnvelopes(ctx context.Context, raws [][]byte) (TakeReport,
 	return o.kept.take(ctx, raws)
 }
 
-// Export writes all that is archived.
+// Export writes everything that is archived.
 func (o *Offline) Export(ctx context.Context, w io.Writer, _ func(done, total int64)) error {
 	return o.kept.export(ctx, w)
 }

@@ -15,8 +15,8 @@ import (
 	"whisperpush/durable"
 )
 
-// pausedProviders are the providers that the operator has paused: a file in the data directory with their names, a line
-// each, so that a restart does not resume what somebody paused for a reason.
+// pausedProviders are the providers that the operator has paused. A file in the data directory has their names, one per
+// line, so that a restart does not resume what somebody paused for a reason.
 type pausedProviders struct {
 	path string
 
@@ -24,7 +24,7 @@ type pausedProviders struct {
 	names []string
 }
 
-// openPaused reads the file, and pauses in the push server what it names.
+// openPaused reads the file, and pauses the providers in it at the push server.
 func openPaused(cfg config.Config, push operatedPush, logger *slog.Logger) (*pausedProviders, error) {
 	p := &pausedProviders{path: filepath.Join(cfg.Node.DataDir, "push.paused")}
 	text, err := os.ReadFile(p.path)
@@ -42,19 +42,19 @@ func openPaused(cfg config.Config, push operatedPush, logger *slog.Logger) (*pau
 	return p, nil
 }
 
-// holdAgain pauses those of some providers that the operator has paused: one may have been taken out meanwhile and put back.
+// holdAgain pauses those providers again that the operator has paused: one may have been removed meanwhile and put back.
 func (p *pausedProviders) holdAgain(push operatedPush, all []instance) {
 	p.mu.Lock()
 	names := slices.Clone(p.names)
 	p.mu.Unlock()
 	for _, i := range all {
 		if slices.Contains(names, i.Name()) {
-			push.HoldProvider(i.Name()) // which there is
+			push.HoldProvider(i.Name()) // it exists
 		}
 	}
 }
 
-// note has a provider paused, or not, from the next start on.
+// note records whether a provider is paused from the next start on.
 func (p *pausedProviders) note(name string, paused bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -28,7 +28,7 @@ type providerType struct {
 	open func(p config.Provider) (pushext.Provider, error)
 }
 
-// providerTypes are the types a [[Push.Provider]] may have. Adding one is a line here and a function below.
+// providerTypes are the types that a [[Push.Provider]] may have. Adding one is a line here and a function below.
 func providerTypes() []providerType {
 	return []providerType{
 		{"fcm", openFCM},
@@ -42,8 +42,8 @@ func providerTypes() []providerType {
 	}
 }
 
-// OpenProviders makes the instances that the settings list. Nothing is asked of a push service. Those made before an
-// error are not closed.
+// OpenProviders makes the instances that the settings list. It does not contact any push service. After an error, the
+// instances already made are not closed.
 func OpenProviders(listed []config.Provider) ([]pushext.Provider, error) {
 	types := providerTypes()
 	var providers []pushext.Provider
@@ -65,7 +65,7 @@ func OpenProviders(listed []config.Provider) ([]pushext.Provider, error) {
 	return providers, nil
 }
 
-// CloseProviders lets go of the connections that providers keep.
+// CloseProviders closes the connections that providers keep.
 func CloseProviders(providers []pushext.Provider) {
 	for _, provider := range providers {
 		if closer, ok := provider.(interface{ Close() }); ok {
@@ -74,10 +74,10 @@ func CloseProviders(providers []pushext.Provider) {
 	}
 }
 
-// VAPIDKey is the public key with which apps subscribe to a Web Push provider.
+// VAPIDKey is the public key that apps subscribe to a Web Push provider with.
 type VAPIDKey struct{ Provider, Key string }
 
-// VAPIDKeys lists the keys of those providers that have one.
+// VAPIDKeys lists the keys of the providers that have one.
 func VAPIDKeys(providers []pushext.Provider) []VAPIDKey {
 	var keys []VAPIDKey
 	for _, provider := range providers {
@@ -273,7 +273,7 @@ func openWebPush(p config.Provider) (pushext.Provider, error) {
 	})
 }
 
-// trustedRoots trusts the certificates in a PEM file and no others; nil without a file.
+// trustedRoots trusts only the certificates in a PEM file; nil without a file.
 func trustedRoots(provider, path string) (*tls.Config, error) {
 	if path == "" {
 		return nil, nil
@@ -289,8 +289,8 @@ func trustedRoots(provider, path string) (*tls.Config, error) {
 	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
-// providerSecret reads a secret of a provider that is a line of text. It is in a file of its own, for the settings
-// are printed and shared.
+// providerSecret reads a provider's secret, a line of text. It has a file of its own because settings are printed and
+// shared.
 func providerSecret(provider, key, path string) (string, error) {
 	line, err := credentials.Line(key, path, "the secret")
 	if err != nil {

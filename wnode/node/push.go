@@ -22,14 +22,14 @@ import (
 	"whisperpush/whisper"
 )
 
-// ErrOneKey ends a sentence about the push key.
+// ErrOneKey completes a sentence about the push key.
 var ErrOneKey = errors.New("is the node key too; they must differ, so that a registration tells nothing of the node")
 
 // pushDir is the directory of the registrations and the outbox.
 func pushDir(cfg config.Config) string { return filepath.Join(cfg.Node.DataDir, "push") }
 
-// pushServer is the push server of a node: one with a database of its own (pushserver), or a node's part in one that
-// nodes share (cluster).
+// pushServer is the push server of a node: one with its own database (pushserver), or a node's part in a shared one
+// (cluster).
 type pushServer interface {
 	pushHandler
 	Limits() pushwire.Limits
@@ -42,7 +42,7 @@ type pushServer interface {
 	operatedPush
 }
 
-// operatedPush is what an operator asks of a push server.
+// operatedPush is what an operator can ask of a push server.
 type operatedPush interface {
 	Registrations(after pushserver.RegistrationID, limit int, now time.Time) ([]pushserver.Summary, pushserver.RegistrationID, error)
 	Registration(id pushserver.RegistrationID, now time.Time) (pushserver.Standing, bool, error)
@@ -58,9 +58,9 @@ var (
 	_ pushServer = (*cluster.Server)(nil)
 )
 
-// newPush builds the push server with its keys and providers, on the database db, where other nodes may share it, or on
-// the data directory if that is nil. log may get its archive later, before the server starts.
-// taken is told of push keys that nodes on db have exchanged.
+// newPush builds the push server with its keys and providers: on the database db, which other nodes may share, or on the
+// data directory if db is nil. log may get its archive later, before the server starts. taken is called with push keys
+// that the nodes on db have exchanged.
 func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, providers []pushext.Provider, log *pushLog, node *whisper.Node, taken func(pushserver.Keys), logger *slog.Logger, registry prometheus.Registerer) (pushServer, *pushserver.Keys, error) {
 	dir := pushDir(cfg)
 	file := PushKeyFile(cfg)
@@ -115,7 +115,7 @@ func newPush(cfg config.Config, db *postgres.DB, nodeKey *ecdsa.PrivateKey, prov
 	return server, &keys, nil
 }
 
-// pushAdmission is what the settings ask for registrations, nil for nothing.
+// pushAdmission is what the settings require for a registration, nil for nothing.
 func pushAdmission(v config.Vouchers) (pushserver.Admission, error) {
 	if len(v.KeyFiles) == 0 {
 		return nil, nil
@@ -135,7 +135,7 @@ func pushAdmission(v config.Vouchers) (pushserver.Admission, error) {
 	return vouchers, nil
 }
 
-// pushLimits are the settings' limits; the others have their defaults.
+// pushLimits are the limits in the settings; the others have their defaults.
 func pushLimits(l config.Limits) pushserver.Limits {
 	limits := pushserver.Limits{
 		Registrations: l.Registrations,
@@ -151,7 +151,7 @@ func pushLimits(l config.Limits) pushserver.Limits {
 	return limits
 }
 
-// pushDelivery is the settings' delivery, with the budgets and rates of the providers that have their own.
+// pushDelivery is the delivery in the settings, with the budgets and rates of providers that have their own.
 func pushDelivery(p config.Push) pushserver.Delivery {
 	budget := pushext.Budget{Burst: p.Delivery.Burst, Every: time.Duration(p.Delivery.Every)}
 	delivery := pushserver.Delivery{

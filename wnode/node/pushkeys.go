@@ -24,23 +24,23 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// formerSuffix is of the file beside the push key that has the keys before it. An exchange is made when that file has
-// the key that is in use until then; the next key, in the file with nextSuffix, gets its name behind that, now or with
-// the next start.
+// formerSuffix is the suffix of the file beside the push key that has the keys before it. An exchange takes effect when
+// that file gets the key that was in use until then. The file of the next key, with nextSuffix, is renamed to the push
+// key after that: at once, or at the next start.
 const formerSuffix = ".former"
 
-// formerKeys is the file with the former push keys: a record of them without those that are in use.
+// formerKeys is the file with the former push keys: a record of the keys without those in use.
 type formerKeys struct{ pushserver.KeyRecord }
 
-// FormerPushKeysPath is the file with the push keys before the one that is in use, if there were any.
+// FormerPushKeysPath is the file with the push keys before the one in use, if there were any.
 func FormerPushKeysPath(cfg config.Config) string { return PushKeyFile(cfg).Path() + formerSuffix }
 
-// nextPushKeyFile is the file of a push key that is about to take the place of the one that there is.
+// nextPushKeyFile is the file of a push key that is about to replace the current one.
 func nextPushKeyFile(file KeyFile) KeyFile {
 	return KeyFile{What: "next push key", setting: file.setting, named: file.Path() + nextSuffix, curve: true}
 }
 
-// loadPushKeys reads the push keys, makes the first at the first start, and completes an exchange that was interrupted.
+// loadPushKeys reads the push keys, makes the first one at the first start, and completes an interrupted exchange.
 func loadPushKeys(cfg config.Config) (pushserver.Keys, error) {
 	file := PushKeyFile(cfg)
 	list, err := readFormerKeys(FormerPushKeysPath(cfg))
@@ -70,26 +70,26 @@ func loadPushKeys(cfg config.Config) (pushserver.Keys, error) {
 	return list.keys(secret)
 }
 
-// leadsTo reports whether a secret is of the key behind the last of them.
+// leadsTo reports whether a secret is the key that follows the last of them.
 func (l formerKeys) leadsTo(secret []byte) bool {
 	key, err := crypto.ToECDSA(secret)
 	return err == nil && l.LeadsTo(key)
 }
 
-// keys are the push keys with the one in use.
+// keys returns the push keys, with secret as the one in use.
 func (l formerKeys) keys(secret []byte) (pushserver.Keys, error) {
 	l.Current = hex.EncodeToString(secret)
 	return l.Keys()
 }
 
-// formerOf is what the file is to hold when keys are in use.
+// formerOf is what the file must hold while keys are in use.
 func formerOf(keys pushserver.Keys) (l formerKeys, err error) {
 	l.KeyRecord, err = keys.Record()
 	l.Current, l.Next = "", ""
 	return l, err
 }
 
-// readFormerKeys reads the file with the former push keys; that there is none is no error.
+// readFormerKeys reads the file with the former push keys; a missing file is not an error.
 func readFormerKeys(path string) (l formerKeys, err error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,15 +119,15 @@ func (l formerKeys) write(path string) error {
 	return nil
 }
 
-// PushKeyReport is what an operator is told of the push keys. No secret is in it, and nothing by which a registration
-// could be told from another.
+// PushKeyReport is what an operator is told about the push keys. It has no secret, and nothing that distinguishes one
+// registration from another.
 type PushKeyReport struct {
 	File   string    `json:"file"`
-	Public string    `json:"public"`          // the key that is in use
-	Former string    `json:"former"`          // the one before it; empty: there was none
+	Public string    `json:"public"`          // the key in use
+	Former string    `json:"former"`          // the key before it; empty: there was none
 	Until  time.Time `json:"until,omitzero"`  // when its overlap ends, or ended
-	State  string    `json:"state"`           // "in use", "overlap", "over", or "ended": at once, as others may know the former one
-	Moved  int       `json:"moved,omitempty"` // registrations whose devices go on with the key that is in use
+	State  string    `json:"state"`           // "in use", "overlap", "over", or "ended": at once, because others may know the former key
+	Moved  int       `json:"moved,omitempty"` // registrations whose devices use the key in use
 	All    int       `json:"all,omitempty"`   // registrations
 }
 
@@ -138,7 +138,7 @@ const (
 	PushKeyEnded   = "ended"
 )
 
-// PushKey tells about the push key, and how many registrations have gone on with it. It reads all of them.
+// PushKey describes the push key, and counts the registrations that use it. It reads all of them.
 func (a *Admin) PushKey(ctx context.Context) (PushKeyReport, error) {
 	n := a.node
 	if n.push == nil {
@@ -161,9 +161,10 @@ func (a *Admin) PushKey(ctx context.Context) (PushKeyReport, error) {
 	return report, err
 }
 
-// RotatePushKey makes another push key. When it returns the key is in the file of the former one, which is answered to
-// besides for Push.KeyOverlap. With now set it is not, and nothing that it signed leads to the new one: others may know it.
-// While there is an overlap, that ends it and makes no key. Nodes that share the registrations have all taken it by then.
+// RotatePushKey makes a new push key. When it returns, the file of the push key has the new key. The former key is still
+// answered to for Push.KeyOverlap. With now set it is not, and nothing signed by it leads to the new key, because others
+// may know it. During an overlap, now ends the overlap and makes no key. When it returns, all nodes that share the
+// registrations have taken the key.
 func (a *Admin) RotatePushKey(ctx context.Context, now bool) (PushKeyReport, error) {
 	n := a.node
 	n.reloading.Lock() // which reads the file too
@@ -192,12 +193,12 @@ func (a *Admin) RotatePushKey(ctx context.Context, now bool) (PushKeyReport, err
 	return report, err
 }
 
-// errOverlap says that the next push key is not made yet.
+// errOverlap says that the next push key cannot be made yet.
 func errOverlap(until time.Time) error {
 	return fmt.Errorf("the former push key is answered to until %s, and the next is made after that; --now ends it at once", until.UTC().Format(time.DateOnly))
 }
 
-// rotateOwn is RotatePushKey where the registrations are this node's.
+// rotateOwn is RotatePushKey for registrations of this node alone.
 func (n *Node) rotateOwn(server *pushserver.Server, overlap time.Duration) error {
 	keys, at := *n.pushKeys.Load(), time.Now()
 	until, overlaps := keys.Overlap(at)
@@ -223,28 +224,28 @@ func (n *Node) rotateOwn(server *pushserver.Server, overlap time.Duration) error
 	return nil
 }
 
-// rotateShared is RotatePushKey where nodes share the registrations.
+// rotateShared is RotatePushKey for registrations that nodes share.
 func (n *Node) rotateShared(ctx context.Context, server *sharedPush, overlap time.Duration) error {
 	err := server.RotatePushKey(ctx, overlap)
 	if until, ok := errors.AsType[*cluster.OverlapError](err); ok {
 		return errOverlap(until.Until)
 	}
 	if keys := server.Keys(); !keys.Current.Equal(n.pushKeys.Load().Current) || err == nil {
-		n.takePushKeys(keys) // also if not all nodes have them yet
+		n.takePushKeys(keys) // even if not all nodes have them yet
 	}
 	return err
 }
 
-// pushKeysTaken goes on with push keys that the nodes which share the registrations have taken.
+// pushKeysTaken adopts push keys that the nodes sharing the registrations have taken.
 func (n *Node) pushKeysTaken(keys pushserver.Keys) {
 	n.reloading.Lock() // which reads the file too
 	defer n.reloading.Unlock()
 	n.takePushKeys(keys)
 }
 
-// takePushKeys has what signs or opens go on with push keys that are in the database, and notes them in this node's files.
-// Those are of use until the database knows them for three exchanges, so a directory that is not written to is no error. The
-// caller holds reloading.
+// takePushKeys makes everything that signs or opens use push keys that are in the database, and writes them to this
+// node's files. Files that were not written are good enough to start with until three more exchanges, as the database
+// keeps that many former keys, so a directory that cannot be written is not an error. The caller holds reloading.
 func (n *Node) takePushKeys(keys pushserver.Keys) {
 	before := n.pushKeys.Swap(&keys)
 	if err := n.keepPushKeys(keys); err != nil {
@@ -255,8 +256,8 @@ func (n *Node) takePushKeys(keys pushserver.Keys) {
 	}
 }
 
-// keepPushKeys writes push keys to their files, if they are not there. The file with the former keys decides: until it is
-// written there are the keys of before, and from then on the next, whatever is interrupted.
+// keepPushKeys writes push keys to their files, unless they are there. The file with the former keys decides: before it
+// is written the old keys are valid, and after that the new ones, whatever is interrupted.
 func (n *Node) keepPushKeys(keys pushserver.Keys) error {
 	cfg := n.settings()
 	file, path := PushKeyFile(cfg), FormerPushKeysPath(cfg)
@@ -279,7 +280,7 @@ func (n *Node) keepPushKeys(keys pushserver.Keys) error {
 		return fmt.Errorf("the next push key cannot be written to %s: %w", next.Path(), cause(err))
 	}
 	if err := list.write(path); err != nil {
-		return err // it may be on disk all the same: the next start finds out
+		return err // it may be on disk anyway: the next start finds out
 	}
 	if err := adoptPushKey(next.Path(), file.Path()); err != nil {
 		return err
@@ -288,7 +289,7 @@ func (n *Node) keepPushKeys(keys pushserver.Keys) error {
 	return nil
 }
 
-// adoptPushKey gives the file of the next key its name, durably.
+// adoptPushKey renames the file of the next key to that of the push key, durably.
 func adoptPushKey(next, path string) error {
 	if err := adopt(next, path); err != nil {
 		return fmt.Errorf("the push key: %w", err)
@@ -296,7 +297,7 @@ func adoptPushKey(next, path string) error {
 	return nil
 }
 
-// noteSecret remembers anew what is in a file that is read once.
+// noteSecret updates what is remembered of a file that is read once.
 func (n *Node) noteSecret(path string) {
 	for i, known := range n.secrets {
 		if known.file.Path == path {
@@ -307,8 +308,8 @@ func (n *Node) noteSecret(path string) {
 	}
 }
 
-// announcedKey is the key that offers and answers to requests for mail are signed with: during an overlap the former
-// one, which devices that have gone on know as well.
+// announcedKey is the key that signs offers and answers to mail requests: during an overlap the former one, which devices
+// that have moved on know as well.
 func (n *Node) announcedKey() (*ecdsa.PrivateKey, []pushwire.Succession) {
 	return n.pushKeys.Load().Announced(time.Now())
 }

@@ -12,7 +12,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// pushLog shows the archive to the push server, which knows no mailserver.
+// pushLog shows the archive to the push server, which knows nothing of mailservers.
 type pushLog struct{ Archive }
 
 var (
@@ -39,7 +39,7 @@ func (l *pushLog) Follow(ctx context.Context, after uint64, fn func([]pushext.En
 	})
 }
 
-// ByHash implements pushext.Envelopes.
+// ByHash implements pushserver.Envelopes.
 func (l *pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
 	records, missing, err := l.Archive.ByHash(ctx, hashes)
 	for _, r := range records {
@@ -48,11 +48,11 @@ func (l *pushLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*wh
 	return found, missing, err
 }
 
-// lateBy is how long after its expiry an envelope may be archived and still wake somebody. The network brings none that
-// has expired; what a recovery archives again has not for long.
+// lateBy is how long after its expiry an envelope may be archived and still wake a device. The network brings no expired
+// envelopes; those that a recovery archives again have not been expired for long.
 const lateBy = time.Hour
 
-// isImported reports whether an envelope was archived so long after it had expired that only an import can have brought it.
+// isImported reports whether an envelope was archived so long after its expiry that only an import can have brought it.
 func isImported(r archive.Record) bool {
 	return r.Received.Sub(time.Unix(int64(r.Envelope.Expiry), 0)) > lateBy
 }

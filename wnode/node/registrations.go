@@ -12,48 +12,48 @@ import (
 // maxListed is how many registrations one answer lists.
 const maxListed = 1000
 
-// RegistrationReport is what an operator is told of a registration: nothing that names the device, its address or what it
-// listens to. Times are days.
+// RegistrationReport is what an operator is told about a registration: nothing that names the device, its address or
+// what it listens to. Times are days.
 type RegistrationReport struct {
 	Name       string        `json:"name"`  // for this run of the node; see sealedNames
 	State      string        `json:"state"` // "waiting", "active", "dead", "expired" or "ended"
 	Routes     []RouteReport `json:"routes"`
 	Channels   int           `json:"channels"`
-	Mentions   int           `json:"mentions"` // of those, channels of which a mention alone wakes it
-	Muted      int           `json:"muted"`    // of those, silent now
+	Mentions   int           `json:"mentions"` // of the channels, those where only a mention wakes the device
+	Muted      int           `json:"muted"`    // of the channels, those silent now
 	Registered string        `json:"registered"`
 	Expires    string        `json:"expires"`
 }
 
-// RouteReport is a way to wake a device.
+// RouteReport is one way to wake a device.
 type RouteReport struct {
 	Provider string `json:"provider"`
 	Proven   bool   `json:"proven"`
 }
 
-// StandingReport is what an operator is told of one registration.
+// StandingReport is what an operator is told about one registration.
 type StandingReport struct {
 	RegistrationReport
-	Unread  int      `json:"unread"`  // envelopes that its device was to be woken for and has not fetched
-	Pending int      `json:"pending"` // of those, covered by no wake-up that was accepted
-	Lost    uint32   `json:"lost"`    // matches that ended without an accepted wake-up, ever
-	Why     []string `json:"why"`     // why its device is not woken; empty: nothing is in the way
+	Unread  int      `json:"unread"`  // envelopes to wake the device for that it has not fetched
+	Pending int      `json:"pending"` // those of them without an accepted wake-up
+	Lost    uint32   `json:"lost"`    // matches that ended without an accepted wake-up, in total
+	Why     []string `json:"why"`     // why the device is not woken; empty: nothing prevents it
 }
 
 // RegistrationPage is a part of the list of registrations.
 type RegistrationPage struct {
 	Registrations []RegistrationReport `json:"registrations"`
-	Next          string               `json:"next"` // to go on from; empty: there are no more
+	Next          string               `json:"next"` // where to go on; empty: there are no more
 }
 
-// UseReport is how much there is of something that has a limit.
+// UseReport is how much of a limit is in use.
 type UseReport struct {
 	What string `json:"what"`
 	Used int    `json:"used"`
 	Most int    `json:"most"`
 }
 
-// Registrations lists registrations, from the one after the name on; an empty name is the beginning.
+// Registrations lists the registrations that follow the one named after; an empty name starts at the beginning.
 func (a *Admin) Registrations(_ context.Context, after string) (page RegistrationPage, err error) {
 	page.Registrations = []RegistrationReport{}
 	if a.node.push == nil {
@@ -104,7 +104,7 @@ func stateWord(s pushserver.RegistrationState) string {
 	return "ended"
 }
 
-// Registration tells about one registration, and why its device is not woken.
+// Registration describes one registration, and says why its device is not woken.
 func (a *Admin) Registration(_ context.Context, name string) (report StandingReport, err error) {
 	id, err := a.registration(name)
 	if err != nil {
@@ -122,7 +122,7 @@ func (a *Admin) Registration(_ context.Context, name string) (report StandingRep
 
 var errGone = errors.New("this registration is no longer there, nor is it remembered")
 
-// registration is what a name stands for.
+// registration is the id that a name stands for.
 func (a *Admin) registration(name string) (pushserver.RegistrationID, error) {
 	if a.node.push == nil {
 		return 0, errPushOff
@@ -130,7 +130,7 @@ func (a *Admin) registration(name string) (pushserver.RegistrationID, error) {
 	return a.names.open(name)
 }
 
-// Revoke ends a registration. It reports whether it had not ended before.
+// Revoke ends a registration. It returns false if it had already ended.
 func (a *Admin) Revoke(_ context.Context, name string) (bool, error) {
 	id, err := a.registration(name)
 	if err != nil {
@@ -143,7 +143,7 @@ func (a *Admin) Revoke(_ context.Context, name string) (bool, error) {
 	return ended, nil
 }
 
-// Limits tells how much there is of what strangers can grow, and how much there may be.
+// Limits returns how much there is of everything that strangers can grow, and its limits.
 func (a *Admin) Limits(context.Context) ([]UseReport, error) {
 	if a.node.push == nil {
 		return nil, errPushOff
@@ -155,7 +155,8 @@ func (a *Admin) Limits(context.Context) ([]UseReport, error) {
 	return all, nil
 }
 
-// PauseProvider starts no attempt through a provider until ResumeProvider, also after a restart; what waits for it stays.
+// PauseProvider stops attempts through a provider until ResumeProvider, even after a restart. What waits for the
+// provider stays.
 func (a *Admin) PauseProvider(_ context.Context, name string) (bool, error) {
 	return a.onProvider(func() error {
 		if err := a.node.push.HoldProvider(name); err != nil {
@@ -175,10 +176,10 @@ func (a *Admin) ResumeProvider(_ context.Context, name string) (bool, error) {
 	})
 }
 
-// drainTimeout is how long DrainProvider waits for attempts under way. It is above the time that one may take.
+// drainTimeout is how long DrainProvider waits for attempts under way. It is longer than an attempt may take.
 const drainTimeout = 50 * time.Second
 
-// DrainProvider is PauseProvider, and returns when no attempt through the provider is under way.
+// DrainProvider does what PauseProvider does, and returns when no attempt through the provider is under way.
 func (a *Admin) DrainProvider(ctx context.Context, name string) (bool, error) {
 	return a.onProvider(func() error {
 		ctx, cancel := context.WithTimeout(ctx, drainTimeout)

@@ -15,45 +15,45 @@ import (
 	"whisperpush/whisper"
 )
 
-// section is a part of the settings that a running node takes anew.
+// section is a part of the settings that can be reloaded in a running node.
 type section struct {
-	// keys are its settings: each a key, or a table with a dot behind it.
+	// keys are its settings: each a key, or a table followed by a dot.
 	keys []string
-	// prepare checks what is new and changes nothing. It is called with each reload, also if no key changed: the files
-	// that the settings name may have.
+	// prepare checks the new settings and changes nothing. It is called at each reload, even if no key changed: the
+	// files that the settings name may have changed.
 	prepare func(before, next config.Config) (replacement, error)
 }
 
-// replacement is a section that was prepared.
+// replacement is a prepared section.
 type replacement struct {
-	apply func() // cannot fail; nil: there is nothing to do
-	drop  func() // in place of apply, if another section cannot be prepared; may be nil
-	also  string // what changes beside the settings, such as "credentials of the provider fcm"; may be empty
+	apply func() // cannot fail; nil: nothing to do
+	drop  func() // called instead of apply if another section cannot be prepared; may be nil
+	also  string // what changes besides the settings, such as "credentials of the provider fcm"; may be empty
 }
 
-// covers reports whether a key is one of the section's.
+// covers reports whether a key belongs to the section.
 func (s section) covers(key string) bool {
 	return slices.ContainsFunc(s.keys, func(own string) bool {
 		return key == own || strings.HasSuffix(own, ".") && strings.HasPrefix(key, own)
 	})
 }
 
-// onReload adds a section that Reload takes from now on.
+// onReload adds a section to those of Reload.
 func (n *Node) onReload(s section) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
 	n.sections = append(n.sections, s)
 }
 
-// settings are those that the node runs with now.
+// settings returns the settings that the node runs with now.
 func (n *Node) settings() config.Config { return *n.cfg.Load() }
 
-// errNothingReloaded begins the sentence of a reload that changed nothing.
+// errNothingReloaded begins the error of a reload that changed nothing.
 var errNothingReloaded = errors.New("nothing is reloaded")
 
-// Reload goes on with other settings, which config.Config.Validate has passed, and reads anew the files that they
-// name: all of it, or nothing, and then the error is one sentence that says why and what to do. No link, registration or
-// wake-up is lost by it. It returns what changed. What is not in a section needs a restart, and is named in the error.
+// Reload adopts other settings, which config.Config.Validate has passed, and reads the files that they name again: all
+// of it or nothing. An error is one sentence that says why and what to do. No link, registration or wake-up is lost. It
+// returns what changed. A setting that is in no section needs a restart and is named in the error.
 func (n *Node) Reload(next config.Config) (changed []string, err error) {
 	n.reloading.Lock()
 	defer n.reloading.Unlock()
@@ -96,13 +96,13 @@ func (n *Node) Reload(next config.Config) (changed []string, err error) {
 	return changed, nil
 }
 
-// fileSum is what a file holds.
+// fileSum is the checksum of a file.
 type fileSum struct {
 	file SecretFile
 	sum  [sha256.Size]byte
 }
 
-// noteSecrets remembers the files that are read once.
+// noteSecrets records the files that are read once.
 func (n *Node) noteSecrets(cfg config.Config) {
 	var keys []SecretFile
 	if cfg.Node.KeyHex == "" {
@@ -123,8 +123,8 @@ func (n *Node) noteSecrets(cfg config.Config) {
 	}
 }
 
-// sameSecrets refuses a key that was exchanged: everything that was sealed or addressed to the former one is lost with
-// it, which is no matter of a reload.
+// sameSecrets refuses a key that was replaced: everything sealed with or addressed to the former one would be lost,
+// which is not for a reload to decide.
 func (n *Node) sameSecrets() error {
 	for _, secret := range n.secrets {
 		text, err := os.ReadFile(secret.file.Path)
@@ -139,12 +139,12 @@ func (n *Node) sameSecrets() error {
 	return nil
 }
 
-// whisperSection are the limits on what peers send.
+// whisperSection has the limits on what peers send.
 func (n *Node) whisperSection() section {
 	return section{
 		keys: []string{"Shh.MinimumAcceptedPOW", "Shh.MaxMessageSize"},
 		prepare: func(before, next config.Config) (replacement, error) {
-			return replacement{apply: func() { // both were checked with the settings; what a caller of shh_set… set stays, unless the file changed
+			return replacement{apply: func() { // both were checked with the settings; a value set by shh_set… stays, unless the file changed
 				if next.Shh.MinimumAcceptedPOW != before.Shh.MinimumAcceptedPOW {
 					n.whisper.SetMinPoW(next.Shh.MinimumAcceptedPOW)
 				}
@@ -156,12 +156,12 @@ func (n *Node) whisperSection() section {
 	}
 }
 
-// mailLimits are the settings' limits on mail requests; the others have their defaults.
+// mailLimits are the limits in the settings on mail requests; the others have their defaults.
 func mailLimits(cfg config.Config) mailserver.Limits {
 	return mailserver.Limits{PeerRequests: cfg.Mailserver.RequestsPerMinute, ClassicBytes: cfg.Mailserver.MaxAnswerBytes}
 }
 
-// mailSection are the limits on mail requests.
+// mailSection has the limits on mail requests.
 func mailSection(mail *mailserver.Server) section {
 	return section{
 		keys: []string{"Mailserver.RequestsPerMinute", "Mailserver.MaxAnswerBytes"},
@@ -172,8 +172,8 @@ func mailSection(mail *mailserver.Server) section {
 	}
 }
 
-// boundsSection are those on what an archive keeps. An archive that several nodes share has none: each of them would
-// have to be told.
+// boundsSection has the limits on what an archive keeps. An archive that several nodes share has no such section: each
+// of the nodes would have to be told.
 func boundsSection(archive interface {
 	SetBounds(retention time.Duration, maxBytes int64)
 }) section {

@@ -117,7 +117,7 @@ func TestReloadKeepsKeys(t *testing.T) {
 }
 
 // Providers are added and removed while wake-ups stream: every message reaches its device, by the one or the other, no
-// peer is dropped, and who has no other way is told in the counters.
+// peer is dropped, and devices without another way are counted.
 func TestReloadProvidersUnderAStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

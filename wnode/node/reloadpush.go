@@ -14,15 +14,15 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// instance is a provider, and what it was made of.
+// instance is a provider with what it was made from.
 type instance struct {
 	pushext.Provider
 	table config.Provider
-	files [sha256.Size]byte // of all that the table names
+	files [sha256.Size]byte // checksum of all files that the table names
 }
 
-// filesSum is what the files hold that a provider's table names. One that cannot be read is as if it were empty: who
-// opens it says so.
+// filesSum is the checksum of the files that a provider's table names. A file that cannot be read counts as empty;
+// opening the provider reports it.
 func filesSum(p config.Provider) [sha256.Size]byte {
 	h := sha256.New()
 	for _, file := range p.Files() {
@@ -33,7 +33,7 @@ func filesSum(p config.Provider) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// newInstances are the providers that were made of the tables, of both as many.
+// newInstances joins tables with the providers made from them, one each.
 func newInstances(tables []config.Provider, providers []pushext.Provider) []instance {
 	var all []instance
 	for i, p := range providers {
@@ -42,12 +42,12 @@ func newInstances(tables []config.Provider, providers []pushext.Provider) []inst
 	return all
 }
 
-// asMade reports whether an instance made of another table would be the same.
+// asMade reports whether an instance made from another table would be the same.
 func (i instance) asMade(table config.Provider) bool {
 	return i.table.Type == table.Type && (len(i.table.Options) == 0 && len(table.Options) == 0 || reflect.DeepEqual(i.table.Options, table.Options)) && i.files == filesSum(table)
 }
 
-// resettable is a push server that takes settings anew. One of apply and drop is called, once.
+// resettable is a push server that takes new settings. The caller calls either apply or drop, once.
 type resettable interface {
 	prepare(s pushserver.Settings) (apply, drop func(), err error)
 }
@@ -64,7 +64,7 @@ func (s *sharedPush) prepare(next pushserver.Settings) (apply, drop func(), err 
 	return s.Prepare(next)
 }
 
-// pushSection are the limits on registrations, how devices are woken, and the providers.
+// pushSection has the limits on registrations, the delivery, and the providers.
 func (n *Node) pushSection(server resettable) section {
 	return section{
 		keys: []string{"Push.KeyOverlap", "Push.Limits.", "Push.Delivery.", "Push.Provider"},
@@ -90,7 +90,7 @@ func (n *Node) pushSection(server resettable) section {
 					return slices.ContainsFunc(all, func(now instance) bool { return now.Provider == i.Provider })
 				})
 				n.instances = all
-				CloseProviders(asProviders(gone)) // their idle connections; those under way end by themselves
+				CloseProviders(asProviders(gone)) // closes idle connections; those in use end by themselves
 				offers := offersOf(all)
 				n.offers.Store(&offers)
 				n.paused.holdAgain(n.push, all)
@@ -101,7 +101,7 @@ func (n *Node) pushSection(server resettable) section {
 	}
 }
 
-// whatOpened tells which providers came, went, or were opened anew.
+// whatOpened says which providers were added, removed, or opened again.
 func (n *Node) whatOpened(all, fresh []instance) string {
 	var came, anew, went []string
 	among := func(some []instance, name string) bool {
@@ -131,8 +131,8 @@ func (n *Node) whatOpened(all, fresh []instance) string {
 	return strings.Join(told, "; ")
 }
 
-// remake makes the instances of the settings; those that would be the same stay, the others are fresh. What is not among
-// them has been taken out.
+// remake makes the instances of the settings. Those that would be the same stay; the others are fresh. An instance that
+// is not in all has been removed.
 func (n *Node) remake(tables []config.Provider) (all, fresh []instance, err error) {
 	defer func() {
 		if err != nil {
@@ -157,7 +157,7 @@ func (n *Node) remake(tables []config.Provider) (all, fresh []instance, err erro
 		case was.table.Type != table.Type:
 			return nil, fresh, fmt.Errorf("the provider %q is of type %q and was of %q, which takes effect with a restart alone; restart the node, or give it another name", table.Name, table.Type, was.table.Type)
 		case was.asMade(table):
-			was.table = table // its Burst, Every, Rate and Info may be others
+			was.table = table // its Burst, Every, Rate and Info may differ
 			all = append(all, was)
 			continue
 		}
@@ -185,7 +185,7 @@ func asProviders(all []instance) []pushext.Provider {
 	return providers
 }
 
-// offersOf is what apps are told of the providers.
+// offersOf is what apps are told about the providers.
 func offersOf(all []instance) []pushwire.ProviderOffer {
 	var tables []config.Provider
 	for _, i := range all {

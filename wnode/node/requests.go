@@ -11,13 +11,13 @@ import (
 	"whisperpush/wnode/door"
 )
 
-// requests hands each packet 126, and each request that comes through the door, to whom it is for: what is on the push
-// topic to the push server, everything else to the mailserver, which reads forms that are no envelope too. With push off, push requests go nowhere:
-// they are counted, and the mailserver's time is not spent on them.
+// requests hands each packet 126, and each request through the door, to its server: what is on the push topic goes to
+// the push server, everything else to the mailserver, which also reads forms that are not envelopes. With push off, push
+// requests are only counted, and the mailserver spends no time on them.
 type requests struct {
 	push pushHandler // nil: off
 	mail mailHandler // nil: off
-	// answered is told of packets that nothing comes for. It is set before the node starts; nil: nobody wants to know.
+	// answered is called for packets that get no answer. It is set before the node starts; nil: nobody wants to know.
 	answered func(peer enode.ID)
 
 	counted *prometheus.CounterVec // by destination: push, mail, ignored
@@ -30,7 +30,7 @@ type pushHandler interface {
 	HandleCall(from pushserver.Caller, env *whisper.Envelope)
 }
 
-// mailHandler gets requests for mail, and what is no envelope.
+// mailHandler gets requests for mail, and packets that are not envelopes.
 type mailHandler interface {
 	HandleEnvelope(peer enode.ID, env *whisper.Envelope)
 	HandlePlain(peer enode.ID, payload []byte)
@@ -52,7 +52,7 @@ func newRequests(registerer prometheus.Registerer) *requests {
 	return r
 }
 
-// HandleRequest implements whisper.RequestHandler. A packet is decoded here, for whoever gets it.
+// HandleRequest implements whisper.RequestHandler. It decodes a packet for either server.
 func (r *requests) HandleRequest(peer enode.ID, payload []byte) {
 	env, err := whisper.DecodeEnvelope(payload)
 	destination := "mail"
@@ -73,7 +73,7 @@ func (r *requests) HandleRequest(peer enode.ID, payload []byte) {
 	r.counted.WithLabelValues(destination).Inc()
 }
 
-// Request implements door.Rooms: the same for what comes through the door, which is an envelope always.
+// Request implements door.Rooms. It does the same for what comes through the door, which is always an envelope.
 func (r *requests) Request(from *door.Caller, env *whisper.Envelope) {
 	destination := "mail"
 	switch {

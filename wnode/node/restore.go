@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// restoringDir is where a restore builds what it moves into the data directory when all of it is checked.
+	// restoringDir is where a restore builds what it moves into the data directory once everything is checked.
 	restoringDir = ".restoring"
-	// restoredMark is a file there that says that it is.
+	// restoredMark is a file there that says that everything is checked.
 	restoredMark = "whole"
 )
 
-// ErrRestoring means that a restore was interrupted while it moved what it had checked.
+// ErrRestoring means that a restore was interrupted while it moved what it had checked into place.
 var ErrRestoring = errors.New("a restore of this data directory was interrupted; run wnode restore again")
 
-// Restore puts a backup, which read reads and checks, into the data directory of the settings, in which there is none of
-// what it holds. Nothing is in its place before read has returned nil; then it is moved there, keys last. An interrupted
+// Restore puts a backup, which read reads and checks, into the data directory of the settings, which must have none of
+// what the backup holds. It moves nothing into place before read has returned nil; keys are moved last. An interrupted
 // Restore may be run again. diskKey is for a backup without keys and may be nil.
 func Restore(cfg config.Config, diskKey []byte, read func(backup.Target) (backup.Manifest, error)) (m backup.Manifest, err error) {
 	dir := cfg.Node.DataDir
@@ -70,7 +70,7 @@ func Restore(cfg config.Config, diskKey []byte, read func(backup.Target) (backup
 	return m, errors.Join(durable.SyncDir(dir), os.RemoveAll(next), durable.SyncDir(dir))
 }
 
-// rebuild builds what a backup holds in a directory, and marks it when all was checked.
+// rebuild builds the contents of a backup in a directory, and marks it when everything was checked.
 func rebuild(cfg config.Config, dir string, diskKey []byte, read func(backup.Target) (backup.Manifest, error)) (m backup.Manifest, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return m, dataDirError(cfg.Node.DataDir, err)

@@ -15,12 +15,12 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// nextSuffix is of the file with the disk key that is about to take the place of the one that there is. The database opens
-// with one of the two, whatever interrupts an exchange.
+// nextSuffix is the suffix of the file with the disk key that is about to replace the current one. The database opens
+// with one of the two, wherever an exchange is interrupted.
 const nextSuffix = ".next"
 
-// openPush opens the push server with its disk key. If an exchange of the key was interrupted, the file of the key that the
-// database is sealed with gets its name.
+// openPush opens the push server with its disk key. If an exchange of the key was interrupted, it renames the file of
+// the key that the database is sealed with to that of the disk key.
 func openPush(settings pushserver.Config, file KeyFile) (*pushserver.Server, error) {
 	next := KeyFile{What: file.What, setting: file.setting, named: file.Path() + nextSuffix}
 	secret, nextErr := next.Read()
@@ -37,7 +37,7 @@ func openPush(settings pushserver.Config, file KeyFile) (*pushserver.Server, err
 	return server, err
 }
 
-// adopt gives a file its name, durably.
+// adopt renames the file next to path, durably.
 func adopt(next, path string) error {
 	if err := os.Rename(next, path); err != nil {
 		return fmt.Errorf("the new key in %s cannot be renamed to %s: %w; do that by hand", next, path, cause(err))
@@ -45,15 +45,15 @@ func adopt(next, path string) error {
 	return durable.SyncDir(filepath.Dir(path))
 }
 
-// KeyReport is what an operator is told of a key. No secret is in it.
+// KeyReport is what an operator is told about a key. It has no secret.
 type KeyReport struct {
 	Name   string `json:"name"` // "node", "push" or "disk"
 	File   string `json:"file"`
 	Public string `json:"public,omitempty"` // its public half
-	State  string `json:"state"`            // "in use", or "in use; records are sealed anew" while the disk key is exchanged
+	State  string `json:"state"`            // "in use", or "in use; records are sealed anew" during an exchange of the disk key
 }
 
-// Keys tells about the node's keys.
+// Keys describes the node's keys.
 func (a *Admin) Keys(context.Context) ([]KeyReport, error) {
 	cfg := a.node.settings()
 	reports := []KeyReport{{Name: "node", File: NodeKeyFile(cfg).Path(), Public: hexutil.Encode(crypto.FromECDSAPub(a.node.link.Self().Pubkey())), State: keyInUse}}
@@ -71,14 +71,14 @@ func (a *Admin) Keys(context.Context) ([]KeyReport, error) {
 }
 
 const (
-	// keyInUse is the state of a key that there is.
+	// keyInUse is the state of a key in use.
 	keyInUse = "in use"
-	// resealing is that of the disk key while it is exchanged.
+	// resealing is the state of the disk key during an exchange.
 	resealing = "in use; records are sealed anew"
 )
 
-// RotateDiskKey exchanges the key that registrations are sealed with. When it returns, the new key is in the file of the
-// former one, and the registrations are sealed anew in the background; see Keys.
+// RotateDiskKey exchanges the key that seals registrations. When it returns, the file of the former key has the new key.
+// The registrations are then sealed again in the background; see Keys.
 func (a *Admin) RotateDiskKey(context.Context) (KeyReport, error) {
 	n := a.node
 	n.reloading.Lock() // which reads the file too

@@ -17,7 +17,7 @@ type SecretFile struct {
 	Path string
 }
 
-// secretFiles lists the files with secrets that the node reads: its own keys and those that the settings name.
+// secretFiles lists the files with secrets that the node reads: its own keys, and those that the settings name.
 func secretFiles(cfg config.Config) []SecretFile {
 	var keys []KeyFile
 	if cfg.Node.KeyHex == "" {
@@ -39,7 +39,8 @@ func secretFiles(cfg config.Config) []SecretFile {
 	return append(files, NamedSecrets(cfg)...)
 }
 
-// NamedSecrets lists the secrets beside the node's own keys: the mailserver's password and the providers' credentials.
+// NamedSecrets lists the secrets besides the node's own keys: the mailserver's password, those of the database and the
+// status page, and the providers' credentials.
 func NamedSecrets(cfg config.Config) []SecretFile {
 	var files []SecretFile
 	if path := cfg.Mailserver.PasswordFile; path != "" && (cfg.Mailserver.Enabled || cfg.Push.Enabled) {
@@ -64,22 +65,22 @@ func NamedSecrets(cfg config.Config) []SecretFile {
 	return files
 }
 
-// Exposed says that others on this computer can read the file, nil if they cannot or it is not there.
+// Exposed says that other users of this computer can read the file, nil if they cannot or it is missing.
 func (f SecretFile) Exposed() error {
 	info, err := os.Stat(f.Path)
 	switch {
 	case err != nil || !info.Mode().IsRegular():
-		return nil // whoever reads it says so
+		return nil // reading the file reports it
 	case runtime.GOOS == "windows" || handedOver(f.Path):
-		return nil // the mode does not tell
+		return nil // the mode says nothing
 	case info.Mode().Perm()&0o077 == 0:
 		return nil
 	}
 	return fmt.Errorf("others on this computer can read %s; do chmod 600 %s", f.Path, f.Path)
 }
 
-// handedOver reports whether systemd put the file there for its service alone (LoadCredential=): it lets the service
-// read it by an access list, which looks in the mode as if the group could.
+// handedOver reports whether systemd put the file there for its service alone (LoadCredential=). It lets the service
+// read it through an access list, which makes the mode look as if the group could.
 func handedOver(path string) bool {
 	for _, dir := range []string{"/run/credentials", os.Getenv("CREDENTIALS_DIRECTORY")} {
 		if dir != "" && strings.HasPrefix(filepath.Clean(path), filepath.Clean(dir)+string(filepath.Separator)) {
@@ -89,7 +90,7 @@ func handedOver(path string) bool {
 	return false
 }
 
-// warnOfSettings logs what is odd about the settings, and which secrets others can read.
+// warnOfSettings logs what is unusual about the settings, and which secrets others can read.
 func warnOfSettings(cfg config.Config, logger *slog.Logger) {
 	for _, warning := range cfg.Warnings() {
 		logger.Warn(warning)

@@ -14,16 +14,15 @@ import (
 	"whisperpush/config"
 )
 
-// Again is how the settings of a node that runs are read anew.
+// Again is how the settings of a running node are read again.
 type Again struct {
-	// Read is the settings, complete and checked. nil: there is nothing to be read.
+	// Read returns the settings, complete and checked. nil: they cannot be read again.
 	Read func() (config.Config, error)
-	// Asked has a value each time somebody asks for a reload. May be nil.
+	// Asked has a value for each request to reload. It may be nil.
 	Asked <-chan struct{}
 }
 
-// Serve runs a node until ctx ends. It reloads the settings when
-// asked to; see Node.Reload.
+// Serve runs a node until ctx ends. It reloads the settings when asked to; see Node.Reload.
 func Serve(ctx context.Context, cfg config.Config, again Again, stdout, stderr io.Writer) error {
 	least := new(slog.LevelVar)
 	least.Set(level(cfg.Log.Verbosity))
@@ -46,7 +45,7 @@ func Serve(ctx context.Context, cfg config.Config, again Again, stdout, stderr i
 	reload := func() ([]string, error) { return n.reloadFrom(again.Read, logger) }
 	n.again.Store(&reload)
 	logger.Info("the node runs", "mailserver", n.archive != nil, "push", n.push != nil, "ipc", n.ipc, "listening", n.urls())
-	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if that started us
+	daemon.SdNotify(false, daemon.SdNotifyReady) // to systemd, if it started us
 	defer inBackground(func(ctx context.Context) { feedWatchdog(ctx, n.healthy, logger) })()
 
 	for running := true; running; {
@@ -54,7 +53,7 @@ func Serve(ctx context.Context, cfg config.Config, again Again, stdout, stderr i
 		case <-ctx.Done():
 			running = false
 		case <-again.Asked:
-			reload() // which logs what came of it
+			reload() // which logs the result
 		}
 	}
 	daemon.SdNotify(false, daemon.SdNotifyStopping)
@@ -62,7 +61,7 @@ func Serve(ctx context.Context, cfg config.Config, again Again, stdout, stderr i
 	return nil
 }
 
-// reloadFrom reloads what read returns, and logs what came of it.
+// reloadFrom reloads the settings that read returns, and logs the result.
 func (n *Node) reloadFrom(read func() (config.Config, error), logger *slog.Logger) (changed []string, err error) {
 	if read == nil {
 		return nil, fmt.Errorf("%w: the node was started without settings that could be read again", errNothingReloaded)
@@ -81,7 +80,7 @@ func (n *Node) reloadFrom(read func() (config.Config, error), logger *slog.Logge
 	return changed, nil
 }
 
-// announce prints what others need to reach the node, a line each. Redaction would take it out of the log.
+// announce prints what others need to reach the node, one per line. Redaction would remove it from a log.
 func (n *Node) announce(w io.Writer) error {
 	text := fmt.Sprintf("enode: %s\n", n.link.Self().URLv4())
 	if key := n.PushKey(); key != nil {
@@ -101,7 +100,7 @@ func (n *Node) announce(w io.Writer) error {
 	return err
 }
 
-// urls lists the HTTP listeners as host:port, for redaction would take whole URLs.
+// urls lists the HTTP listeners as host:port, because redaction would remove whole URLs.
 func (n *Node) urls() []string {
 	var urls []string
 	if n.door != "" {

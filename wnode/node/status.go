@@ -13,7 +13,7 @@ import (
 	"whisperpush/wnode/statuspage"
 )
 
-// StatusToken is the password of the status page, empty if it asks for none.
+// StatusToken is the password of the status page, empty if it needs none.
 func StatusToken(cfg config.Config) (string, error) {
 	path := cfg.Status.TokenFile
 	if path == "" || !cfg.Status.Enabled {

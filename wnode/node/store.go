@@ -18,16 +18,16 @@ import (
 	"whisperpush/pushext/pushserver"
 )
 
-// spareConnections are for what a node does beside the scans that it reads its registrations with, one for each
-// processor.
+// spareConnections are for everything besides the scans that read the registrations at the start, which take one
+// connection for each processor.
 const spareConnections = 16
 
-// WithStore tells whether the settings keep archive and registrations in a database.
+// WithStore reports whether the settings keep archive and registrations in a database.
 func WithStore(cfg config.Config) bool {
 	return cfg.Node.Store != "" && (cfg.Mailserver.Enabled || cfg.Push.Enabled)
 }
 
-// StorePassword is the database's password, empty if it is not in a file of its own.
+// StorePassword is the database's password, empty if no file of its own has it.
 func StorePassword(cfg config.Config) (string, error) {
 	if path := cfg.Node.StorePasswordFile; path != "" {
 		return ReadPassword(path, "Node.StorePasswordFile (--store.password)")
@@ -35,13 +35,13 @@ func StorePassword(cfg config.Config) (string, error) {
 	return "", nil
 }
 
-// storeOptions are those of the settings.
+// storeOptions are the database options of the settings.
 func storeOptions(cfg config.Config, logger *slog.Logger) (postgres.Options, error) {
 	password, err := StorePassword(cfg)
 	return postgres.Options{Password: password, Connections: runtime.GOMAXPROCS(0) + spareConnections, Logger: logger}, err
 }
 
-// CheckStore says why the database of the settings cannot be used. It changes nothing there.
+// CheckStore returns why the database of the settings cannot be used. It changes nothing there.
 func CheckStore(ctx context.Context, cfg config.Config) error {
 	o, err := storeOptions(cfg, nil)
 	if err == nil {
@@ -90,15 +90,15 @@ func openSharedArchive(db *postgres.DB, cfg config.Config, registry prometheus.R
 	return a, nil
 }
 
-// retention is how long mail is kept, as archives take it.
+// retention is how long mail is kept, in the form that archives take.
 func retention(cfg config.Config) time.Duration {
 	if cfg.Mailserver.Retention == 0 {
-		return -1 // for ever
+		return -1 // forever
 	}
 	return time.Duration(cfg.Mailserver.Retention)
 }
 
-// newCluster builds this node's part in the registrations of a database.
+// newCluster builds this node's part in the registrations of a shared database.
 func newCluster(cfg config.Config, db *postgres.DB, push pushserver.Config, taken func(pushserver.Keys)) (pushServer, error) {
 	var shared *postgres.Archive
 	if log, ok := push.Log.(*pushLog); ok {
@@ -111,7 +111,7 @@ func newCluster(cfg config.Config, db *postgres.DB, push pushserver.Config, take
 	return &sharedPush{Server: server, diskKey: DiskKeyFile(cfg).Path(), db: db}, nil
 }
 
-// sharedPush is a cluster.Server whose errors say what an operator is to do.
+// sharedPush is a cluster.Server whose errors say what an operator must do.
 type sharedPush struct {
 	*cluster.Server
 	diskKey string // file

@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// maxStreams is how many copies are read at a time.
+	// maxStreams is how many copies may be under way at a time.
 	maxStreams = 4
-	// streamPatience is how long a copy waits for its reader, who has gone otherwise.
+	// streamPatience is how long a copy waits for its reader before it gives up.
 	streamPatience = time.Minute
-	// chunkBytes is how much of a stream one answer has.
+	// chunkBytes is the size of one answer.
 	chunkBytes = 1 << 20
 )
 
-// streams are what is being copied out of a node that runs: who writes waits for who reads, so that no copy is in memory.
+// streams are the copies being made from a running node. Each writer waits for its reader, so no copy is held in memory.
 type streams struct {
 	ctx  context.Context
 	stop context.CancelFunc
@@ -33,7 +33,7 @@ type streams struct {
 type stream struct {
 	r    *io.PipeReader
 	idle *time.Timer
-	turn chan struct{} // holds one: who reads
+	turn chan struct{} // holds one: the current reader
 }
 
 func newStreams() *streams {
@@ -42,7 +42,7 @@ func newStreams() *streams {
 	return s
 }
 
-// Close ends all of them.
+// Close ends all copies.
 func (s *streams) Close() {
 	s.stop()
 	s.mu.Lock()
@@ -53,7 +53,7 @@ func (s *streams) Close() {
 	s.wg.Wait()
 }
 
-// begin begins a copy, and returns what to read it by.
+// begin starts a copy, and returns the id to read it by.
 func (s *streams) begin(write func(ctx context.Context, w io.Writer) error) (id string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,12 +73,12 @@ func (s *streams) begin(write func(ctx context.Context, w io.Writer) error) (id 
 	s.open[id] = one
 	s.wg.Go(func() {
 		defer cancel()
-		w.CloseWithError(write(ctx, w)) // nil is the end
+		w.CloseWithError(write(ctx, w)) // nil means the end
 	})
 	return id, nil
 }
 
-// read returns what comes next, at most chunkBytes; end says that nothing is behind it.
+// read returns the next part, at most chunkBytes; end says that nothing follows.
 func (s *streams) read(id string) (chunk []byte, end bool, err error) {
 	s.mu.Lock()
 	one := s.open[id]
@@ -103,7 +103,7 @@ func (s *streams) read(id string) (chunk []byte, end bool, err error) {
 	return nil, false, err
 }
 
-// end forgets a copy, whether it is whole or not.
+// end forgets a copy, whether it is complete or not.
 func (s *streams) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

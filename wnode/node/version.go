@@ -7,21 +7,21 @@ import (
 	"runtime/debug"
 )
 
-// release is the release that this source becomes.
+// release is the release that this source leads to.
 const release = "0.1.0"
 
-// source is what a build knows of its source.
+// source is what a build knows about its source.
 type source struct {
-	commit  string // in hex, whole or its first 12 digits; empty: not known
+	commit  string // in hex, in full or its first 12 digits; empty: not known
 	time    string // of the commit, RFC 3339; empty: not known
 	changed bool   // files were changed since the commit
-	module  string // the version it was installed as; empty: not as a module of a version
+	module  string // the version it was installed as; empty: not installed as a module version
 }
 
-// pseudoVersion is the version of a module that has no release: its end is the commit.
+// pseudoVersion matches the version of a module without a release: it ends with the commit.
 var pseudoVersion = regexp.MustCompile(`^v\d.*[.-]\d{14}-([0-9a-f]{12})$`)
 
-// sourceOf reads what the Go command noted.
+// sourceOf reads what the Go command recorded.
 func sourceOf(info *debug.BuildInfo) (s source) {
 	for _, setting := range info.Settings {
 		switch setting.Key {
@@ -44,8 +44,8 @@ func sourceOf(info *debug.BuildInfo) (s source) {
 	return s
 }
 
-// version is the release and, as far as the build knew them, the beginning of the commit, with -dirty if files were
-// changed since, or the version of the module.
+// version is the release and, as far as the build knew it, the beginning of the commit, with -dirty if files were
+// changed since, or else the version of the module.
 func (s source) version() string {
 	switch {
 	case s.commit != "" && s.changed:
@@ -58,7 +58,7 @@ func (s source) version() string {
 	return release
 }
 
-// String is the commit for people.
+// String describes the commit for people.
 func (s source) String() string {
 	switch {
 	case s.commit == "" && s.module != "":
@@ -76,7 +76,7 @@ func (s source) String() string {
 	return text
 }
 
-// thisSource is that of this program.
+// thisSource is the source of this program.
 func thisSource() source {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -85,7 +85,7 @@ func thisSource() source {
 	return sourceOf(info)
 }
 
-// Version is the release and what is known of the commit.
+// Version is the release and what is known about the commit.
 func Version() string { return thisSource().version() }
 
 // ClientName is what peers and web3_clientVersion see, in the form geth gives its own.
@@ -93,5 +93,5 @@ func ClientName() string {
 	return fmt.Sprintf("whisperpush/v%s/%s-%s/%s", Version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
-// Commit is the commit of the source, in words if it is not known.
+// Commit is the commit of the source, or words that say it is not known.
 func Commit() string { return thisSource().String() }

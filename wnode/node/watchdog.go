@@ -8,8 +8,8 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// feedWatchdog tells systemd that the node is well, as often as the unit's WatchdogSec asks, until ctx ends. While it
-// is not, or hangs, systemd is told nothing and restarts it in the end: that opens the archive anew.
+// feedWatchdog tells systemd that the node is healthy, often enough for the unit's WatchdogSec, until ctx ends. While
+// the node is unhealthy or hangs, systemd hears nothing and finally restarts it, which opens the archive again.
 func feedWatchdog(ctx context.Context, healthy func() error, logger *slog.Logger) {
 	patience, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
