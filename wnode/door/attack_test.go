@@ -37,7 +37,7 @@ func (o *opened) honest(t *testing.T, env *whisper.Envelope) {
 }
 
 // TestAttackSlowBodies: strangers hold every place for answers with bodies that do not come.
-// Whoever asks meanwhile is answered, and each of them is cut off in time.
+// Other requests are answered meanwhile, and each stranger is cut off in time.
 func TestAttackSlowBodies(t *testing.T) {
 	env := newEnvelope(t)
 	short := defaultTimes
@@ -285,7 +285,7 @@ func TestAttackIdleStreams(t *testing.T) {
 }
 
 // TestAttackOneNetworkTakesAllSeats: strangers of one network connect again and again, hold streams,
-// and displace each other. Who comes from elsewhere keeps theirs.
+// and displace each other. Devices from elsewhere keep theirs.
 func TestAttackOneNetworkTakesAllSeats(t *testing.T) {
 	env := newEnvelope(t)
 	d := open(t, Options{Rooms: granting(), Source: networks, Limits: Limits{Connections: 40, Rings: 20}})

@@ -12,7 +12,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// Kinds of frames: the codes of the packets whose content they have.
+// Kinds of frames: the codes of the packets with the same content.
 const (
 	frameNothing  = 0
 	frameComplete = 125
@@ -21,16 +21,16 @@ const (
 
 var errGone = errors.New("door: the other end is gone")
 
-// Caller is one request that came through the door, and the stream of its answer. It
-// implements the callers of mail and push, whose goroutines write to the stream while that of
-// the HTTP server waits.
+// Caller is one request that came through the door, and the stream of its answer. It implements the
+// callers of mail and push. Their goroutines write to the stream while that of the HTTP server
+// waits.
 type Caller struct {
 	id     [32]byte
 	source whisper.Source
 	stays  bool   // the stream goes on after the answer
-	prove  func() // of its seats
+	prove  func() // marks its seats as proven
 
-	patience time.Duration // with the other end, for each frame
+	patience time.Duration // how long the other end may take for each frame
 	control  *http.ResponseController
 	end      context.CancelFunc // wakes the handler
 	answered chan struct{}
@@ -42,22 +42,22 @@ type Caller struct {
 	w  http.ResponseWriter
 }
 
-// ID names the connection that the request came by; a ring stream has a name of its own.
+// ID names the connection of the request; a ring stream has a name of its own.
 func (c *Caller) ID() [32]byte { return c.id }
 
 // Source is the network that the request came from.
 func (c *Caller) Source() whisper.Source { return c.source }
 
-// Up tells whether the stream can be written to.
+// Up reports whether the stream can be written to.
 func (c *Caller) Up() bool { return !c.over.Load() }
 
-// Stays tells whether rings may follow the answer.
+// Stays reports whether rings may follow the answer.
 func (c *Caller) Stays() bool { return c.stays }
 
 // Useful notes that the request was granted.
 func (c *Caller) Useful() { c.granted.Store(true) }
 
-// Proved notes that the request is of a registration that proved an address.
+// Proved notes that the request belongs to a registration that proved an address.
 func (c *Caller) Proved() {
 	c.granted.Store(true)
 	c.prove()
@@ -66,7 +66,7 @@ func (c *Caller) Proved() {
 // Answered notes that the answer is complete.
 func (c *Caller) Answered() { c.once.Do(func() { close(c.answered) }) }
 
-// Send writes envelopes, a frame each, and returns when the connection has taken them.
+// Send writes envelopes, one per frame, and returns when the connection has taken them.
 func (c *Caller) Send(ctx context.Context, envs ...*whisper.Envelope) error {
 	frames := make([]frame, len(envs))
 	for i, e := range envs {
@@ -75,7 +75,7 @@ func (c *Caller) Send(ctx context.Context, envs ...*whisper.Envelope) error {
 	return c.write(ctx, frames...)
 }
 
-// SendBatch does the same. Lists save packets, and there are none here.
+// SendBatch does the same as Send: lists save packets, and there are no packets here.
 func (c *Caller) SendBatch(ctx context.Context, envs []*whisper.Envelope) error {
 	return c.Send(ctx, envs...)
 }
@@ -90,8 +90,8 @@ type frame struct {
 	body []byte
 }
 
-// write writes frames until ctx ends, or the other end takes one for longer than patience. After an
-// error the stream is of no use, and ends.
+// write writes frames until ctx ends, or the other end takes longer than patience for one. After an
+// error the stream is unusable, and ends.
 func (c *Caller) write(ctx context.Context, frames ...frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +115,7 @@ func (c *Caller) write(ctx context.Context, frames ...frame) error {
 		err = errors.Join(err, ctx.Err())
 	}
 	if err == nil {
-		err = c.control.SetWriteDeadline(time.Time{}) // HTTP/2 ends a quiet stream by one that is over
+		err = c.control.SetWriteDeadline(time.Time{}) // an expired write deadline would end a quiet HTTP/2 stream
 	}
 	if err != nil {
 		c.over.Store(true)
@@ -128,7 +128,7 @@ func (c *Caller) writeFrame(ctx context.Context, f frame) error {
 	if err := c.control.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
 		return err
 	}
-	if ctx.Err() != nil || c.over.Load() { // whose deadline came before, and was overwritten
+	if ctx.Err() != nil || c.over.Load() { // its deadline was set earlier, and was overwritten
 		return errGone
 	}
 	head := [5]byte{f.kind}
@@ -142,13 +142,13 @@ func (c *Caller) writeFrame(ctx context.Context, f frame) error {
 	return c.control.Flush()
 }
 
-// past is a deadline that is over.
+// past is an expired deadline.
 var past = time.Unix(1, 0)
 
-// close has nothing written any more, and returns when nobody is writing.
+// close stops all further writing, and returns when no write is under way.
 func (c *Caller) close() {
 	if c.over.CompareAndSwap(false, true) {
-		if !c.mu.TryLock() { // somebody is, and must not wait for the other end
+		if !c.mu.TryLock() { // a write is under way, and must not wait for the other end
 			c.control.SetWriteDeadline(past)
 			c.mu.Lock()
 		}

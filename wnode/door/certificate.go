@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// certificateLook is how often the files are looked at, at most.
+// certificateLook is the shortest interval between two looks at the files.
 const certificateLook = time.Second
 
-// certificate is a certificate and its key in files, which are read again when they change, as
-// those who renew certificates replace them while the server runs.
+// certificate is a certificate and its key in files. They are read again when they change,
+// because renewing a certificate replaces them while the server runs.
 type certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
@@ -37,7 +37,8 @@ func openCertificate(certFile, keyFile string, logger *slog.Logger) (*certificat
 	return c, nil
 }
 
-// CheckCertificate tells whether a server can use the files: nil, or what is wrong with which.
+// CheckCertificate returns nil if a server can use the files, or else what is wrong with which
+// file.
 func CheckCertificate(certFile, keyFile string) error {
 	_, err := openCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
 	return err
@@ -55,7 +56,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.pair, nil
 }
 
-// load reads the files if they changed since they were read for the last time.
+// load reads the files if they changed since they were last read.
 func (c *certificate) load(now time.Time) error {
 	c.looked = now
 	var state [2]fileState
@@ -71,7 +72,7 @@ func (c *certificate) load(now time.Time) error {
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		c.state = state // a bad one is said once, not at every connection
+		c.state = state // a bad one is reported once, not at every connection
 		return fmt.Errorf("certificate of the door, %q with the key %q: %w", c.certFile, c.keyFile, err)
 	}
 	if c.pair != nil {

@@ -22,36 +22,35 @@ import (
 	"whisperpush/whisper"
 )
 
-// Rooms are what is behind the door. Their methods are called concurrently.
+// Rooms are the servers that the door leads to. Their methods are called concurrently.
 type Rooms interface {
-	// Request hands a request to whom it is for, who answers through from. It does not block.
+	// Request hands a request to its server, which answers through from. It does not block.
 	Request(from *Caller, env *whisper.Envelope)
-	// Post puts an envelope on the network, and returns when it is archived. The error is
-	// told to whoever posted; ErrUnavailable says that it is not the envelope's fault.
+	// Post puts an envelope on the network, and returns when it is archived. The client gets the error;
+	// ErrUnavailable says that it is not the envelope's fault.
 	Post(ctx context.Context, env *whisper.Envelope) error
-	// Offer is the server's announcement, an envelope; nil: there is none.
+	// Offer returns the server's announcement, an envelope; nil: there is none.
 	Offer(ctx context.Context) (*whisper.Envelope, error)
 }
 
-// ErrUnavailable says that a post may succeed later as it is.
+// ErrUnavailable says that the same post may succeed later.
 var ErrUnavailable = errors.New("door: not now")
 
 // Options of a Door.
 type Options struct {
 	Rooms Rooms
-	// CertFile and KeyFile are the PEM files of TLS, which are read again when they change.
-	// Empty: plain HTTP, for a proxy before it or for this computer.
+	// CertFile and KeyFile are the PEM files of TLS, which are read again when they change. Empty: plain HTTP, for
+	// this computer or behind a proxy.
 	CertFile, KeyFile string
-	// ForwardedFor says that the proxy which connections come from tells, in the last address
-	// of X-Forwarded-For, where each request comes from. It is believed from addresses of
-	// this computer or of a private network alone.
+	// ForwardedFor says that connections come from a proxy, which gives the origin of each request in the last
+	// address of X-Forwarded-For. This is believed only from addresses of this computer or of a private network.
 	ForwardedFor bool
 	// MaxRequest and MaxPost bound the bodies of requests and posts, in bytes.
 	MaxRequest, MaxPost int
 	Limits              Limits
-	// App is served at every path that is not the door's; nil: nothing is.
+	// App is served at every path that is not the door's; nil: nothing is served there.
 	App http.Handler
-	// Source tells whom limits count; nil: whisper.SourceOf.
+	// Source returns whom limits count; nil: whisper.SourceOf.
 	Source     func(netip.Addr, enode.ID) whisper.Source
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: metrics are not registered
@@ -62,14 +61,14 @@ type Options struct {
 // Door serves from Serve to Close.
 type Door struct {
 	rooms   Rooms
-	app     atomic.Pointer[http.Handler] // *app is nil: nothing is served beside the door
+	app     atomic.Pointer[http.Handler] // *app is nil: nothing is served besides the door
 	cert    atomic.Pointer[certificate]  // nil: plain
 	log     *slog.Logger
 	m       *metrics
 	source  func(netip.Addr, enode.ID) whisper.Source
 	proxied atomic.Bool
 	times   times
-	secret  [32]byte // names clients of a proxy
+	secret  [32]byte // for names of a proxy's clients
 
 	maxRequest, maxPost int64
 	conns, answers      *seats
@@ -83,7 +82,7 @@ type Door struct {
 	done   sync.WaitGroup
 }
 
-// Settings are what a running Door can be given anew, each as in Options.
+// Settings are the options that a running Door can change, each as in Options.
 type Settings struct {
 	CertFile, KeyFile string
 	ForwardedFor      bool
@@ -91,9 +90,9 @@ type Settings struct {
 	App               http.Handler
 }
 
-// Prepare checks settings for a door that runs. The error says what is wrong with them, or what needs a new Door, and
-// nothing has changed then. apply, which is called once or never, cannot fail: connections stay, and those that begin later are shown
-// another certificate. Streams that are too many then end, as when newcomers need their places.
+// Prepare checks settings for a running door. The error says what is wrong with them, or what needs a new Door;
+// nothing has changed then. apply must be called at most once, and cannot fail. Existing connections stay, and later
+// ones are shown the new certificate. Streams above the new limits then end, as when newcomers need their seats.
 func (d *Door) Prepare(s Settings) (apply func(), err error) {
 	limits, err := s.Limits.withDefaults()
 	if err != nil {
@@ -180,7 +179,7 @@ func New(o Options) (*Door, error) {
 	return d, nil
 }
 
-// Serve takes connections from l, which it closes, until Close. It returns at once.
+// Serve accepts connections from l until Close, which closes l. It returns at once.
 func (d *Door) Serve(l net.Listener) {
 	d.done.Go(func() {
 		serve := d.server.Serve
@@ -193,13 +192,13 @@ func (d *Door) Serve(l net.Listener) {
 	})
 }
 
-// TLS tells whether the door is served with TLS.
+// TLS reports whether the door is served with TLS.
 func (d *Door) TLS() bool { return d.tls != nil }
 
-// closeTimeout is how long answers under way have when the door closes.
+// closeTimeout is how long answers under way may take when the door closes.
 const closeTimeout = 2 * time.Second
 
-// Close ends the rings, lets answers end for a moment, and returns when nothing is left.
+// Close ends the rings, lets answers finish for a moment, and returns when nothing is left.
 func (d *Door) Close() {
 	d.cancel()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -210,7 +209,7 @@ func (d *Door) Close() {
 	d.done.Wait()
 }
 
-// guest is a connection, and its seat.
+// guest is a connection with its seat.
 type guest struct {
 	net.Conn
 	door *Door
@@ -252,7 +251,7 @@ func (l *gate) Accept() (net.Conn, error) {
 
 type connKey struct{}
 
-// guestOf is our side of a connection, below TLS.
+// guestOf returns our side of a connection, below TLS.
 func guestOf(c net.Conn) *guest {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
@@ -261,10 +260,10 @@ func guestOf(c net.Conn) *guest {
 	return g
 }
 
-// asker is who sent a request: the connection, or behind a proxy the address that the proxy tells.
+// asker returns who sent a request: the connection, or the address that a proxy gives.
 func (d *Door) asker(r *http.Request) (id [32]byte, source whisper.Source) {
 	g, _ := r.Context().Value(connKey{}).(*guest)
-	if g == nil { // not of this server's listener
+	if g == nil { // not from this server's listener
 		rand.Read(id[:])
 		return id, d.source(netip.Addr{}, id)
 	}
@@ -282,7 +281,7 @@ func (d *Door) asker(r *http.Request) (id [32]byte, source whisper.Source) {
 	return g.id, d.source(g.addr, g.id)
 }
 
-// proveConn says that a request of a connection was one of a registration that proved an address.
+// proveConn notes that a request on a connection belongs to a registration that proved an address.
 func (d *Door) proveConn(r *http.Request) {
 	if g, _ := r.Context().Value(connKey{}).(*guest); g != nil {
 		d.conns.prove(g.seat)

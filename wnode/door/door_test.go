@@ -198,7 +198,7 @@ func TestQuietRingStream(t *testing.T) {
 	}
 }
 
-// Who is not granted what they ask holds no stream.
+// A client whose request is not granted holds no stream.
 func TestStrangersRingStreamEnds(t *testing.T) {
 	h := granting()
 	h.request = func(from *Caller, env *whisper.Envelope) {

@@ -21,10 +21,10 @@ const (
 	PostPath    = "/whisperpush/post"
 )
 
-// retryAfter is when to come back, in seconds, to a door that is busy.
+// retryAfter is when to come back to a busy door, in seconds.
 const retryAfter = 5
 
-// corsLife is for how many seconds a browser remembers that it may ask; none takes more.
+// corsLife is for how many seconds a browser remembers the permission; no browser takes more.
 const corsLife = 7200
 
 func (d *Door) handler() http.Handler {
@@ -32,7 +32,7 @@ func (d *Door) handler() http.Handler {
 	route := func(path, method string, serve func(http.ResponseWriter, *http.Request) int) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
-			h.Set("Access-Control-Allow-Origin", "*") // there is no cookie that another's page could use
+			h.Set("Access-Control-Allow-Origin", "*") // there is no cookie that another site's page could use
 			h.Set("Access-Control-Expose-Headers", "Date, Retry-After")
 			h.Set("X-Content-Type-Options", "nosniff")
 			h.Set("Cache-Control", "no-store")
@@ -76,8 +76,8 @@ func fail(w http.ResponseWriter, status int, text string) int {
 	return status
 }
 
-// unread says that the body of a request is not read, so that an HTTP/1.1 connection cannot go on
-// behind it.
+// unread notes that the body of a request is not read, so an HTTP/1.1 connection cannot continue
+// after it.
 func unread(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
@@ -100,8 +100,8 @@ func (d *Door) offer(w http.ResponseWriter, r *http.Request) int {
 	return http.StatusOK
 }
 
-// envelope reads the body, until ctx ends. If it is none, it answers, and returns nil and the
-// status.
+// envelope reads the body, until ctx ends. If it is not an envelope, it answers, and returns nil
+// and the status.
 func envelope(ctx context.Context, w http.ResponseWriter, r *http.Request, most int64, within time.Duration) (*whisper.Envelope, int) {
 	refuse := func(status int, text string) (*whisper.Envelope, int) {
 		unread(w, r)
@@ -139,7 +139,7 @@ func envelope(ctx context.Context, w http.ResponseWriter, r *http.Request, most 
 	return env, 0
 }
 
-// request has one request answered, and keeps the stream for rings if it stays.
+// request handles one request, and keeps the stream open for rings if stays is set.
 func (d *Door) request(w http.ResponseWriter, r *http.Request, stays bool) int {
 	id, source := d.asker(r)
 	ctx, cancel := context.WithCancelCause(r.Context())
@@ -156,7 +156,7 @@ func (d *Door) request(w http.ResponseWriter, r *http.Request, stays bool) int {
 		d.proveConn(r)
 	}
 	if stays {
-		rand.Read(id[:]) // what is rung over one stream does not wait for what is over another
+		rand.Read(id[:]) // rings on one stream do not wait for those on another
 		ring := d.rings.take(source, func() { cancel(errGaveWay) })
 		defer d.rings.free(ring)
 		former := prove
@@ -171,7 +171,7 @@ func (d *Door) request(w http.ResponseWriter, r *http.Request, stays bool) int {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
-	h.Set("X-Accel-Buffering", "no") // nginx would keep rings back
+	h.Set("X-Accel-Buffering", "no") // nginx would hold rings back
 	w.WriteHeader(http.StatusOK)
 	d.rooms.Request(c, env)
 	whole := d.await(ctx, c)
@@ -189,7 +189,7 @@ func (d *Door) request(w http.ResponseWriter, r *http.Request, stays bool) int {
 
 var errGaveWay = errors.New("door: gave way to another")
 
-// await returns when the request is answered, and tells whether it was.
+// await waits until the request is answered, and reports whether it was.
 func (d *Door) await(ctx context.Context, c *Caller) bool {
 	timer := time.NewTimer(d.times.answer)
 	defer timer.Stop()
@@ -202,7 +202,7 @@ func (d *Door) await(ctx context.Context, c *Caller) bool {
 	return false
 }
 
-// keep holds a stream open for rings. It tells whether the stream ended as it should.
+// keep holds a stream open for rings. It reports whether the stream ended as it should.
 func (d *Door) keep(ctx context.Context, c *Caller) bool {
 	alive := time.NewTicker(d.times.alive)
 	defer alive.Stop()
@@ -211,7 +211,7 @@ func (d *Door) keep(ctx context.Context, c *Caller) bool {
 	for {
 		select {
 		case <-ctx.Done():
-			// Closed by us, the stream ends as any does: the device comes back.
+			// A stream that we close ends like any other: the device comes back.
 			return context.Cause(ctx) == errGaveWay || d.life.Err() != nil
 		case <-over.C:
 			return true

@@ -6,7 +6,7 @@ const prefix = "whisperpush_door_"
 
 type metrics struct {
 	requests *prometheus.CounterVec // by path and status, when they end
-	gaveWay  *prometheus.CounterVec // by what: connection, answer, ring, post
+	gaveWay  *prometheus.CounterVec // by kind: connection, answer, ring, post
 	broken   prometheus.Counter
 }
 
@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// watch shows how many seats of d are taken.
+// watch exposes how many seats of d are taken.
 func (m *metrics) watch(r prometheus.Registerer, d *Door) {
 	if r == nil {
 		return

@@ -10,12 +10,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// posters holds down how much one network posts. It remembers maxPosters of them; one that was
-// forgotten begins again.
+// posters limits how much one network posts. It remembers maxPosters of them; one that was
+// forgotten starts over.
 type posters struct {
 	mu    sync.Mutex // guards the following
 	known map[whisper.Source]*list.Element
-	order list.List // of *poster, who posted last at the end
+	order list.List // of *poster, the latest to post at the end
 }
 
 type poster struct {
@@ -27,7 +27,7 @@ func newPosters() *posters {
 	return &posters{known: make(map[whisper.Source]*list.Element)}
 }
 
-// allow takes one post of a network, or tells that it is too many.
+// allow takes one post of a network, or reports that it is one too many.
 func (p *posters) allow(source whisper.Source, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,10 +10,10 @@ import (
 )
 
 // strangersShare is the part of all seats that registrations which proved an address leave to
-// strangers: one of so many.
+// strangers: one in so many.
 const strangersShare = 4
 
-// seats are the places of one kind. Whoever comes gets one; when there are too many, one gives
+// seats are the places of one kind. Every newcomer gets one; when there are too many, one gives
 // way. Every operation takes the same time however many there are.
 type seats struct {
 	gaveWay prometheus.Counter
@@ -21,7 +21,7 @@ type seats struct {
 	mu      sync.Mutex // guards the following
 	max     int
 	taken   int
-	classes [2]class // strangers, and those who proved an address
+	classes [2]class // strangers, and registrations that proved an address
 }
 
 const (
@@ -32,13 +32,13 @@ const (
 // seat is one place. Its fields are guarded by seats.mu.
 type seat struct {
 	source whisper.Source
-	leave  func() // ends what is on it; it does not block, and may be called once more
+	leave  func() // ends what uses the seat; it does not block, and may be called once more
 	class  int
 	group  *group
-	at     *list.Element // nil: it is free
+	at     *list.Element // nil: the seat is free
 }
 
-// class has the seats of its kind by source.
+// class has the seats of one class by source.
 type class struct {
 	taken   int
 	groups  map[whisper.Source]*group
@@ -59,8 +59,8 @@ func newSeats(most int, gaveWay prometheus.Counter) *seats {
 	return s
 }
 
-// take returns a seat for one of source, and has another give way if there are too many. leave
-// is what its giving way does.
+// take returns a seat for source, and makes another one give way if there are too many. leave is
+// called when this seat gives way.
 func (s *seats) take(source whisper.Source, leave func()) *seat {
 	one := &seat{source: source, leave: leave}
 	s.mu.Lock()
@@ -79,7 +79,7 @@ func (s *seats) take(source whisper.Source, leave func()) *seat {
 	return one
 }
 
-// resize changes how many there are; those that are too many give way.
+// resize changes the number of seats; those above it give way.
 func (s *seats) resize(most int) {
 	s.mu.Lock()
 	var gone []*seat
@@ -95,7 +95,7 @@ func (s *seats) resize(most int) {
 	}
 }
 
-// excess is who gives way. The caller holds mu, and there is a seat.
+// excess returns the seat that gives way. The caller holds mu, and there is a seat.
 func (s *seats) excess() *seat {
 	from := &s.classes[strangers]
 	if from.taken <= max(1, s.max/strangersShare) && s.classes[proven].taken > 0 {
@@ -104,7 +104,7 @@ func (s *seats) excess() *seat {
 	return from.greediest().seats.Front().Value.(*seat)
 }
 
-// prove says that whoever has the seat is no stranger.
+// prove notes that the holder of a seat is not a stranger.
 func (s *seats) prove(one *seat) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (c *class) remove(one *seat) {
 	}
 }
 
-// moved keeps byCount right after a group had some number of seats.
+// moved updates byCount after a group had before seats.
 func (c *class) moved(g *group, before int) {
 	if set := c.byCount[before]; set != nil {
 		delete(set, g)

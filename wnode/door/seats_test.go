@@ -12,9 +12,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// A model of seats that looks at all of them each time: nobody takes more than there are, who gives
-// way is of the network with the most and the oldest there, and strangers and who proved an address
-// leave each other their share.
+// A model of seats that looks at all of them each time: no more are taken than there are, the seat that
+// gives way is the oldest of the network with the most, and strangers and registrations that proved an
+// address leave each other their share.
 func TestSeatsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const most = 8
