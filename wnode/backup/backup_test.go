@@ -36,7 +36,7 @@ func store(t testing.TB, a *archive.Archive, envs ...*whisper.Envelope) {
 }
 
 // While envelopes are archived and the cursor follows, each copy is whole, its cursor is not ahead of its archive, and
-// nobody who writes waits for it.
+// no writer waits for it.
 func TestBackupUnderLoad(t *testing.T) {
 	a, err := archive.Open(t.TempDir(), archive.Options{Retention: -1})
 	require.NoError(t, err)

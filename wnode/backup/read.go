@@ -21,28 +21,28 @@ import (
 	"whisperpush/mailserver/archive/portable"
 )
 
-// ErrDamaged means that a backup is not as it was written, or not whole.
+// ErrDamaged means that a backup is not as it was written, or incomplete.
 var ErrDamaged = errors.New("the backup is damaged, or not whole")
 
-// Limits on what is read of a file that is not ours yet, in bytes.
+// Limits on what is read from a file that is not verified yet, in bytes.
 const (
 	maxKey      = 4 << 10
-	maxRecords  = fileBytes + 64<<20 // a file ends behind the record that fills it
+	maxRecords  = fileBytes + 64<<20 // a file ends after the record that fills it
 	maxManifest = 64 << 20
 )
 
-// Target takes what a backup holds, in its order. Functions may be nil.
+// Target receives the contents of a backup, in order. Functions may be nil.
 type Target struct {
 	Key      func(name string, content []byte) error
-	Push     func(key, value []byte) error // the slices are good during the call
+	Push     func(key, value []byte) error // the slices are valid during the call
 	Record   func(archive.Record) error
 	Progress func(done int64) // bytes read
 }
 
-// A source calls each with every file, the manifest last.
+// source calls each with every file, the manifest last.
 type source func(each func(name string, size int64, r io.Reader) error) error
 
-// ReadTar reads a backup, and checks it. Only when the error is nil, what the target was given is what was copied.
+// ReadTar reads and checks a backup. What the target received is what was copied only if the error is nil.
 func ReadTar(r io.Reader, t Target) (Manifest, error) {
 	return read(func(each func(string, int64, io.Reader) error) error {
 		files := tar.NewReader(bufio.NewReaderSize(r, 256<<10))
@@ -64,7 +64,7 @@ func ReadTar(r io.Reader, t Target) (Manifest, error) {
 	}, t)
 }
 
-// ReadDir is ReadTar of a directory.
+// ReadDir is ReadTar for a directory.
 func ReadDir(dir string, t Target) (Manifest, error) {
 	return read(func(each func(string, int64, io.Reader) error) error {
 		text, err := os.ReadFile(filepath.Join(dir, manifestName))

@@ -12,11 +12,11 @@ import (
 	"whisperpush/durable"
 )
 
-// unfinished is what a backup is called until it is whole and was checked.
+// unfinished is the suffix of a backup's name until it is complete and checked.
 const unfinished = ".partial"
 
-// SaveDir writes the backup that r has as a tar into dir, which does not exist, and reads it back to check it. What an
-// interrupted call left is replaced.
+// SaveDir writes the backup that r has as a tar into dir, which does not exist, and reads it back to check it. It
+// replaces what an interrupted call left.
 func SaveDir(r io.Reader, dir string) (Manifest, error) {
 	next := dir + unfinished
 	if err := os.RemoveAll(next); err != nil {
@@ -54,7 +54,7 @@ func SaveDir(r io.Reader, dir string) (Manifest, error) {
 	return m, errors.Join(durable.SyncDir(next), os.Rename(next, dir), durable.SyncDir(filepath.Dir(dir)))
 }
 
-// SaveFile is SaveDir as one file, a tar.
+// SaveFile is SaveDir for one file, a tar.
 func SaveFile(r io.Reader, path string) (m Manifest, err error) {
 	next := path + unfinished
 	if err := save(next, r); err != nil {
@@ -71,7 +71,7 @@ func SaveFile(r io.Reader, path string) (m Manifest, err error) {
 	return m, errors.Join(os.Rename(next, path), durable.SyncDir(filepath.Dir(path)))
 }
 
-// save writes a file for its owner alone, durably.
+// save writes a file durably, readable only by its owner.
 func save(path string, r io.Reader) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

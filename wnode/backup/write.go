@@ -28,16 +28,17 @@ const (
 	suffix       = ".records"
 )
 
-// fileBytes is about how long a file is. It is held in memory, as a tar has the length before the file.
+// fileBytes is roughly the length of a file. Each file is held in memory, because a tar has the length before the
+// content.
 const fileBytes = 8 << 20
 
-// manifestVersion is that of the form described in the package's comment.
+// manifestVersion is the version of the format that the package comment describes.
 const manifestVersion = 1
 
 // Manifest says what a backup holds.
 type Manifest struct {
 	Version   int       `json:"version"`
-	Program   string    `json:"program"` // which wrote it
+	Program   string    `json:"program"` // that wrote it
 	Created   time.Time `json:"created"`
 	Envelopes uint64    `json:"envelopes"`
 	First     uint64    `json:"first"`   // sequence of the archive; 0: there is no envelope
@@ -54,24 +55,24 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Archive is what is read of an archive.
+// Archive is the part of an archive that a backup reads.
 type Archive interface {
 	First() uint64
 	Last() uint64
 	Follow(ctx context.Context, after uint64, fn func([]archive.Record) error) error
 }
 
-// Source is what is copied. Parts that are nil are left out.
+// Source is what a backup copies. Parts that are nil are left out.
 type Source struct {
-	Program string            // which copies
+	Program string            // that makes the copy
 	Keys    map[string][]byte // contents of key files by their names
 	// Push calls each with every record of the push database as it is at one moment.
 	Push    func(each func(key, value []byte) error) error
-	Cursor  func(key, value []byte) (uint64, bool) // of a record of Push, if it is that
+	Cursor  func(key, value []byte) (uint64, bool) // the cursor, if a record of Push is one
 	Archive Archive
 }
 
-// Write writes a backup as a tar. progress, which may be nil, is called with the bytes that were written.
+// Write writes a backup as a tar. progress, which may be nil, is called with the bytes written.
 func Write(ctx context.Context, w io.Writer, s Source, progress func(done int64)) (Manifest, error) {
 	if progress == nil {
 		progress = func(int64) {}
@@ -109,7 +110,7 @@ type writer struct {
 	progress func(int64)
 }
 
-// file adds a file that the manifest names.
+// file adds a file that the manifest lists.
 func (b *writer) file(name string, content []byte) error {
 	sum := sha256.Sum256(content)
 	b.m.Files = append(b.m.Files, File{name, int64(len(content)), hex.EncodeToString(sum[:])})
@@ -129,7 +130,7 @@ func (b *writer) put(name string, content []byte) error {
 	return nil
 }
 
-// push copies the push database: keys and values, each behind its length as a uvarint.
+// push copies the push database: keys and values, each after its length as a uvarint.
 func (b *writer) push(ctx context.Context, s Source) error {
 	var part []byte
 	n := 0
@@ -163,11 +164,11 @@ func appendFramed(b, part []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(part))), part...)
 }
 
-// errCopied ends a follow at the sequence that was the newest.
+// errCopied ends a follow at the last sequence to copy.
 var errCopied = errors.New("copied")
 
-// Records calls each with every record of an archive up to the newest one now, whose sequence it returns. What retention
-// drops meanwhile is left out.
+// Records calls each with every record of an archive up to the newest one at the start, whose sequence it returns. It
+// leaves out what retention drops meanwhile.
 func Records(ctx context.Context, a Archive, each func(archive.Record) error) (last uint64, err error) {
 	last = a.Last()
 	for after := a.First() - 1; after < last; {
@@ -199,11 +200,11 @@ func Records(ctx context.Context, a Archive, each func(archive.Record) error) (l
 	return last, nil
 }
 
-// archive copies the archive up to its newest sequence now.
+// archive copies the archive up to its newest sequence.
 func (b *writer) archive(ctx context.Context, a Archive) (err error) {
 	var part bytes.Buffer
-	var out *portable.Writer // of part; nil: there is none
-	first := uint64(0)       // sequence in part
+	var out *portable.Writer // of part; nil: no part is open
+	first := uint64(0)       // first sequence in part
 	end := func() error {
 		if out == nil {
 			return nil

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// FollowPatience is for how long matching may stand still behind the archive.
+	// FollowPatience is how long matching may stand still behind the archive.
 	FollowPatience = 2 * time.Minute
-	// LeastFree is the free space, in bytes, below which a disk counts as full: what arrives within minutes, or one
+	// LeastFree is the free space, in bytes, below which a disk counts as full: the mail of a few minutes, or one
 	// compaction, takes as much.
 	LeastFree = 256 << 20
-	// MostSkew is how wrong the clock may be. Push services refuse what is signed more than a minute or so in the
-	// future, and devices' requests are refused outside five minutes.
+	// MostSkew is how wrong the clock may be. Push services refuse what is signed more than about a minute in the future,
+	// and requests of devices are refused outside five minutes.
 	MostSkew = 30 * time.Second
 
 	clockPatience = 2 * time.Second
@@ -24,15 +24,15 @@ const (
 	clockAgain    = time.Minute
 )
 
-// Follower checks that matching, whose place is position, follows an archive, whose newest sequence is newest.
+// Follower checks that matching, which has reached position, keeps up with an archive whose newest sequence is newest.
 func Follower(position, newest func() uint64) func(context.Context) error {
 	var mu sync.Mutex
 	var last uint64
-	var since time.Time // when it was first seen to be behind, at last; zero: it was not
+	var since time.Time // when position was first seen at last behind the archive; zero: it is not behind
 	return func(context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
-		end := newest() // before the place, which is then not behind by what came between
+		end := newest() // before position, so that envelopes in between do not make it look behind
 		at := position()
 		if at >= end {
 			since = time.Time{}
@@ -50,12 +50,12 @@ func Follower(position, newest func() uint64) func(context.Context) error {
 	}
 }
 
-// Disk checks the free space, in bytes, that free tells of dir.
+// Disk checks the free space, in bytes, that free returns for dir.
 func Disk(dir string, free func(dir string) (uint64, error)) func(context.Context) error {
 	return func(context.Context) error {
 		n, err := free(dir)
 		if errors.Is(err, errors.ErrUnsupported) {
-			return nil // this system does not tell
+			return nil // this system cannot tell
 		}
 		if err != nil {
 			return fmt.Errorf("the free space of %s cannot be told: %w", dir, err)
@@ -67,16 +67,16 @@ func Disk(dir string, free func(dir string) (uint64, error)) func(context.Contex
 	}
 }
 
-// Provider is what Providers knows of one.
+// Provider is what Providers needs to know about one.
 type Provider struct {
 	Name            string
 	Failing, Paused bool
 }
 
-// Down reports that a provider wakes nobody.
+// Down reports whether a provider wakes nobody.
 func (p Provider) Down() bool { return p.Failing || p.Paused }
 
-// Providers checks that not all providers are down.
+// Providers checks that at least one provider is not down.
 func Providers(states func() []Provider) func(context.Context) error {
 	return func(context.Context) error {
 		var names []string
@@ -93,11 +93,11 @@ func Providers(states func() []Provider) func(context.Context) error {
 	}
 }
 
-// Clock checks the clock against that of others, which ask tells; ok is false if nobody told it. One that agrees is not
-// asked again for clockFresh, others for clockAgain.
+// Clock checks the clock against the time that ask returns; ok is false if nobody told it. After a clock that agrees it
+// waits for clockFresh before asking again, otherwise for clockAgain.
 func Clock(ask func(ctx context.Context) (there time.Time, ok bool)) func(context.Context) error {
 	var mu sync.Mutex
-	var next time.Time // not asked before
+	var next time.Time // no question before this time
 	var result error
 	return func(ctx context.Context) error {
 		mu.Lock()
@@ -110,7 +110,7 @@ func Clock(ask func(ctx context.Context) (there time.Time, ok bool)) func(contex
 		there, ok := ask(ctx)
 		next = time.Now().Add(clockAgain)
 		if !ok {
-			return result // that a service is away is for others to say
+			return result // other checks report that a service is away
 		}
 		if skew := time.Since(there); skew.Abs() > MostSkew {
 			result = fmt.Errorf("this computer's clock is %v off that of a push service, which then refuses what is signed here; turn on time synchronisation (timedatectl set-ntp true)", skew.Round(time.Second))

@@ -1,11 +1,11 @@
-// Package health judges a running node by checks, and tells the verdict over HTTP.
+// Package health judges a running node by checks, and serves the verdict over HTTP.
 //
-// Two questions are asked. /healthz: is there something that a restart may mend? A supervisor that hears no starts the
-// node again. /readyz: does the node do for its users all that it is set up to do? A load balancer or an alert that hears
-// no has to wait, or somebody has to act; a restart would not help. What makes the first fail makes the second fail too.
+// There are two questions. /healthz: is anything wrong that a restart may fix? If so, a supervisor restarts the node.
+// /readyz: does the node do everything that it is set up to do? If not, a load balancer must wait or an operator must
+// act; a restart would not help. Whatever fails the first also fails the second.
 //
-// A check may write to the disk and may hang, so how often anybody asks costs nothing: a result stands for Fresh, one
-// run of each check is under way at a time, and one that takes longer than Patience has failed.
+// A check may write to the disk and may hang, so asking often must cost nothing: a result is valid for Fresh, one run of
+// each check is under way at a time, and a run that takes longer than Patience has failed.
 package health
 
 import (
@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// Fresh is for how long the result of a check stands.
+	// Fresh is how long the result of a check is valid.
 	Fresh = 5 * time.Second
 	// Patience is how long a check may take.
 	Patience = 5 * time.Second
@@ -29,9 +29,9 @@ const (
 type Check struct {
 	// Name says what is checked, in one word.
 	Name string
-	// Live is set if a restart may mend what fails.
+	// Live is set if a restart may fix what fails.
 	Live bool
-	// Run returns what is wrong and what to do, nil if nothing is. It may be told a deadline that it need not keep.
+	// Run returns what is wrong and what to do, nil if nothing is. Its ctx has a deadline that Run need not keep.
 	Run func(ctx context.Context) error
 }
 
@@ -60,14 +60,14 @@ const (
 	statusFailing = "failing"
 )
 
-// Judge asks checks. Close it before what they ask is closed.
+// Judge runs checks. Close it before closing what the checks use.
 type Judge struct {
 	checks []*standing
 	notes  func() []string
 	clean  func(string) string
 }
 
-// Close lets the runs under way end, for Patience at most. All checks fail from then on.
+// Close waits for the runs under way, for at most Patience. From then on all checks fail.
 func (j *Judge) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
@@ -76,7 +76,7 @@ func (j *Judge) Close() {
 	}
 }
 
-// New makes a judge. notes, which may be nil, returns remarks for a Report; clean takes out of a reason what nobody may
+// New makes a judge. notes, which may be nil, returns remarks for a Report; clean removes from a reason what nobody may
 // read.
 func New(clean func(string) string, notes func() []string, checks ...Check) *Judge {
 	j := &Judge{notes: notes, clean: clean}
@@ -86,7 +86,7 @@ func New(clean func(string) string, notes func() []string, checks ...Check) *Jud
 	return j
 }
 
-// Report asks the checks: those that a restart may mend, or all of them. It returns when ctx ends at the latest.
+// Report runs the checks that a restart may fix, or all of them. It waits for none of them after ctx has ended.
 func (j *Judge) Report(ctx context.Context, all bool) Report {
 	var asked []*standing
 	for _, check := range j.checks {
@@ -121,8 +121,8 @@ func (j *Judge) Report(ctx context.Context, all bool) Report {
 	return report
 }
 
-// Handler answers a GET with a Report as JSON: of those checks that a restart may mend, or of all. The status is 200
-// if none fails and 503 otherwise.
+// Handler answers a GET with a Report as JSON, for the checks that a restart may fix, or for all. The status is 200 if
+// none fails and 503 otherwise.
 func (j *Judge) Handler(all bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		report := j.Report(r.Context(), all)
@@ -146,11 +146,11 @@ type standing struct {
 	err   error
 	at    time.Time     // of the result; zero before the first
 	run   chan struct{} // closed when the run under way ends; nil if there is none
-	since time.Time     // when that began
-	ended bool          // no run begins any more
+	since time.Time     // when that run began
+	ended bool          // no further run begins
 }
 
-// errEnded is the result of every check of a node that stops.
+// errEnded is the result of every check while the node stops.
 var errEnded = errors.New("the node is stopping")
 
 // end makes the check fail from now on, and waits for the run under way until ctx ends.
@@ -168,8 +168,8 @@ func (s *standing) end(ctx context.Context) {
 	}
 }
 
-// ask is the check's result: the latest if it stands, else that of a run. A run that hangs goes on, and is not joined by
-// another.
+// ask returns the check's result: the latest one if it is still valid, otherwise that of a run. A run that hangs goes on,
+// and no second one is started.
 func (s *standing) ask(ctx context.Context) error {
 	s.mu.Lock()
 	if s.ended {

@@ -73,7 +73,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// Who asks often causes no more work, and a check that hangs is run once, and has failed.
+// Frequent questions cause no more work, and a check that hangs is run once, and has failed.
 func TestAskedOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		quick, slow := new(scripted), &scripted{hang: make(chan struct{})}

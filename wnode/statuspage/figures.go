@@ -12,18 +12,18 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// Promised is within how many seconds a wake-up is to be accepted.
+// Promised is how many seconds a wake-up may take to be accepted.
 const Promised = 15.0
 
 // flow are counters since the node started.
 type flow struct {
 	In      float64 `json:"in"`      // envelopes archived
-	Matched float64 `json:"matched"` // of which a device is to be woken, once for each
+	Matched float64 `json:"matched"` // of these, matches with a device to be woken, one for each device
 	Pushed  float64 `json:"pushed"`  // wake-ups that a push service accepted
 	Fetched float64 `json:"fetched"` // matches whose envelope the device has fetched
 }
 
-// figures are what the metrics tell.
+// figures are what the metrics say.
 type figures struct {
 	flow
 	Peers         float64            `json:"peers"`
@@ -32,23 +32,23 @@ type figures struct {
 	Channels      float64            `json:"channels"`
 	Flying        float64            `json:"flying"` // attempts under way
 	Rings         []bucket           `json:"rings"`
-	InTime        float64            `json:"in_time"` // part of the rings, 1 if there was none
+	InTime        float64            `json:"in_time"` // share of the rings, 1 if there were none
 }
 
-// bucket is how many wake-ups were accepted within Most seconds after archiving, and later than the bucket before.
+// bucket is how many wake-ups were accepted within Most seconds of archiving, but later than in the bucket before.
 type bucket struct {
 	Most  float64 `json:"most"` // 0: any number
 	Count float64 `json:"count"`
 }
 
-// gather reads the figures. What a node does not have is zero.
+// gather reads the figures. Figures that the node lacks are zero.
 func gather(from prometheus.Gatherer) (figures, error) {
 	families, err := from.Gather()
 	if err != nil {
 		return figures{}, fmt.Errorf("gather the metrics: %w", err)
 	}
 	f := figures{Registrations: map[string]float64{}}
-	rings := map[float64]float64{} // by upper bound, all at most so late
+	rings := map[float64]float64{} // by upper bound, cumulative
 	total := 0.0
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
@@ -109,20 +109,20 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// sample is the flow at a time.
+// sample is the flow at one time.
 type sample struct {
 	at time.Time
 	flow
 }
 
-// point is the flow a minute between two samples.
+// point is the flow per minute between two samples.
 type point struct {
 	At int64 `json:"at"` // Unix seconds
 	flow
 }
 
-// pointsOf are the points between samples that follow each other. A counter that goes back, as of an archive that was
-// opened again, counts as one that stands.
+// pointsOf returns the points between consecutive samples. A counter that goes back, such as that of an archive opened
+// again, counts as unchanged.
 func pointsOf(ring []sample) []point {
 	points := []point{}
 	for i := 1; i < len(ring); i++ {
@@ -139,7 +139,7 @@ func pointsOf(ring []sample) []point {
 	return points
 }
 
-// days writes a duration as an operator sets it.
+// days formats a duration as an operator sets it.
 func days(d time.Duration) string {
 	if d%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))

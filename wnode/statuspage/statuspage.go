@@ -1,8 +1,8 @@
 // Package statuspage shows people what a node does: a page that polls a JSON document and draws it.
 //
-// All it knows comes from the node's metrics and from a Report of a few figures, so no token, topic, host or peer can be
-// on it. A Page takes a sample of the counters every Interval and keeps Samples of them, an hour's, in a ring. The page
-// loads nothing from elsewhere, and its policy lets it run nothing but its own script.
+// All it knows comes from the node's metrics and from a Report of a few figures, so it cannot show a token, topic, host
+// or peer. A Page samples the counters every Interval and keeps Samples of them, an hour's worth, in a ring. The page
+// loads nothing from elsewhere, and its policy allows only its own script.
 package statuspage
 
 import (
@@ -25,7 +25,7 @@ import (
 const (
 	// Interval is the time between samples.
 	Interval = 5 * time.Second
-	// Samples is how many are kept.
+	// Samples is how many samples are kept.
 	Samples = 720
 	// MinToken is the least length of a token, in bytes.
 	MinToken = 16
@@ -37,34 +37,34 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 //go:embed page.html page.css page.js
 var files embed.FS
 
-// Report is what the metrics do not tell.
+// Report is what the metrics do not say.
 type Report struct {
 	Version   string        `json:"version"`
 	Started   time.Time     `json:"started"`
 	Push      bool          `json:"push"`      // the push server is on
-	Retention time.Duration `json:"-"`         // 0: for ever
-	Kept      string        `json:"kept"`      // the same for people
+	Retention time.Duration `json:"-"`         // 0: forever
+	Kept      string        `json:"kept"`      // the same, for people
 	MaxBytes  int64         `json:"max_bytes"` // 0: no limit
 	DiskFree  uint64        `json:"disk_free"` // bytes
 	Failing   []string      `json:"failing"`   // names of checks that fail
 	Providers []Provider    `json:"providers"`
 }
 
-// Provider is the state of one that the operator configured.
+// Provider is the state of a configured provider.
 type Provider struct {
 	Name    string `json:"name"`
 	Failing bool   `json:"failing"`
 	Paused  bool   `json:"paused"`
-	Queued  int    `json:"queued"` // devices that wait
+	Queued  int    `json:"queued"` // devices that wait for it
 }
 
 // Options of a Page.
 type Options struct {
 	Metrics prometheus.Gatherer
-	// Report is asked for each document, several times at once.
+	// Report is called for each document, and may be called concurrently.
 	Report func(context.Context) Report
-	// Token is what the page asks for as a password; empty: nothing, and then only names of this computer are served, so
-	// that no other site's page can read it.
+	// Token is the password of the page; empty: it asks for none, and is then served only under an IP address or
+	// localhost, so that no other site's page can read it.
 	Token string
 }
 
@@ -78,7 +78,7 @@ type Page struct {
 	ring []sample   // oldest first
 }
 
-// New makes a page that has no sample yet.
+// New makes a page without samples.
 func New(o Options) (*Page, error) {
 	page, err := template.ParseFS(files, "page.html")
 	if err != nil {
@@ -89,7 +89,7 @@ func New(o Options) (*Page, error) {
 	return p, nil
 }
 
-// SetToken changes what the page asks for, as in Options.
+// SetToken changes the password, as in Options.
 func (p *Page) SetToken(token string) { p.token.Store(&token) }
 
 // Run takes samples until ctx ends.
@@ -109,7 +109,7 @@ func (p *Page) Run(ctx context.Context) {
 func (p *Page) take(now time.Time) {
 	figures, err := gather(p.o.Metrics)
 	if err != nil {
-		return // the next one may be had
+		return // the next one may succeed
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,14 +148,14 @@ func (p *Page) Handler() http.Handler {
 	})
 }
 
-// knows reports whether a request has the token, in a time that tells nothing of how much of it is right.
+// knows reports whether a request has the token, in a time that does not reveal how much of it is right.
 func (p *Page) knows(r *http.Request) bool {
 	_, given, ok := r.BasicAuth()
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(*p.token.Load()))
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// ownName reports whether host, with or without a port, is no name that another site could point here.
+// ownName reports whether host, with or without a port, is not a name that another site could point here.
 func ownName(host string) bool {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		host = host[:i]
@@ -183,7 +183,7 @@ func (p *Page) document(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	report := p.o.Report(r.Context())
-	report.Failing = append([]string{}, report.Failing...) // a list in JSON, also if it is empty
+	report.Failing = append([]string{}, report.Failing...) // a list in JSON even if it is empty
 	report.Providers = append([]Provider{}, report.Providers...)
 	report.Kept = "for ever"
 	if report.Retention > 0 {

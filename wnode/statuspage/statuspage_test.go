@@ -82,7 +82,7 @@ func TestPageIsStrict(t *testing.T) {
 	require.Equal(t, 405, ask(t, p, "/status.json", func(r *http.Request) { r.Method = http.MethodPost }).StatusCode)
 }
 
-// Without a password other sites cannot read the page under a name of theirs; with one nobody can who has it not.
+// Without a password other sites cannot read the page under a name of theirs; with one, only its holders can read it.
 func TestWhoMaySee(t *testing.T) {
 	const token = "0123456789abcdef"
 	for host, want := range map[string]int{
