@@ -114,7 +114,7 @@ func printStats(w io.Writer, r node.ArchiveReport) error {
 	return printTable(w, rows...)
 }
 
-// exported is what an export printed as JSON says.
+// exported is the result of an export, printed as JSON.
 type exported struct {
 	Envelopes int    `json:"envelopes"`
 	To        string `json:"to"`
@@ -167,7 +167,7 @@ func exportAction(c *cli.Context) error {
 	return err
 }
 
-// ignoreClosed leaves out what a writer says because its reader has failed, or the other way round.
+// ignoreClosed drops err if cause explains it: a writer fails when its reader has failed, and the other way round.
 func ignoreClosed(err, cause error) error {
 	if cause != nil {
 		return nil
@@ -175,7 +175,7 @@ func ignoreClosed(err, cause error) error {
 	return err
 }
 
-// copyStream copies a stream while it is checked.
+// copyStream copies a stream while checking it.
 func copyStream(from io.Reader, to io.Writer) (n int, err error) {
 	in, err := portable.NewReader(io.TeeReader(from, to))
 	if err != nil {
@@ -191,7 +191,7 @@ func copyStream(from io.Reader, to io.Writer) (n int, err error) {
 	}
 }
 
-// exportFile writes a stream to a file, which has its name when it is whole.
+// exportFile writes a stream to a file, which gets its name once it is complete.
 func exportFile(from io.Reader, to string) (n int, err error) {
 	next := to + ".partial"
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
@@ -209,7 +209,7 @@ func exportFile(from io.Reader, to string) (n int, err error) {
 	return n, os.Rename(next, to)
 }
 
-// exportLevelDB writes a stream as another mailserver's database.
+// exportLevelDB writes a stream as the database of another mailserver.
 func exportLevelDB(from io.Reader, dir string) (n int, err error) {
 	in, err := portable.NewReader(from)
 	if err != nil {
@@ -229,7 +229,7 @@ func exportLevelDB(from io.Reader, dir string) (n int, err error) {
 		}
 		if err != nil {
 			db.Close()
-			os.RemoveAll(dir) // which was empty, or not there
+			os.RemoveAll(dir) // it was empty, or missing
 			return n, err
 		}
 		n++
@@ -237,7 +237,7 @@ func exportLevelDB(from io.Reader, dir string) (n int, err error) {
 }
 
 const (
-	// Of so much at most is told at once what was imported.
+	// An import reports back after at most this much.
 	importRecords = 1000
 	importBytes   = 4 << 20
 )
@@ -248,7 +248,7 @@ type importReport struct {
 	node.TakeReport
 	Mismatched int    `json:"mismatched"` // of those refused, not what their key says
 	Example    string `json:"example,omitempty"`
-	Resumed    bool   `json:"resumed"` // it went on where an earlier one was interrupted
+	Resumed    bool   `json:"resumed"` // it continued where an earlier one was interrupted
 }
 
 func importAction(c *cli.Context) error {
@@ -277,7 +277,7 @@ func importAction(c *cli.Context) error {
 	return printTable(c.App.Writer, rows...)
 }
 
-// importFrom imports what a source has.
+// importFrom imports everything that a source has.
 func importFrom(c *cli.Context, source string, k keeper) (report importReport, err error) {
 	place := newImportPlace(c, source)
 	var raws [][]byte
@@ -342,7 +342,7 @@ func isPostgres(source string) bool {
 	return strings.HasPrefix(source, "postgres://") || strings.HasPrefix(source, "postgresql://")
 }
 
-// importStream reads a stream twice if it is a file: nothing of one that is damaged is imported.
+// importStream reads a file twice, so that nothing of a damaged one is imported.
 func importStream(c *cli.Context, source string, add func(key, raw []byte) error) error {
 	if source == "-" {
 		return readStream(c.Context, c.App.Reader, func(raw []byte) error { return add(nil, raw) })
@@ -378,7 +378,7 @@ func readStream(ctx context.Context, r io.Reader, each func(raw []byte) error) e
 	return err
 }
 
-// importPlace is where an import has come to, in a file of the data directory: the key that was imported last.
+// importPlace is a file of the data directory with how far an import has come: the key imported last.
 type importPlace struct{ path string }
 
 func newImportPlace(c *cli.Context, source string) importPlace {
@@ -403,7 +403,7 @@ func (p importPlace) load() []byte {
 	return key
 }
 
-// save writes the place down, if this user may: an import without it begins again, and finds all known.
+// save writes the place down, if this user may: without it an import starts over, and finds everything known.
 func (p importPlace) save(key []byte) {
 	if len(key) > 0 {
 		os.WriteFile(p.path, []byte(hex.EncodeToString(key)+"\n"), 0o600)

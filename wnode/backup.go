@@ -55,7 +55,7 @@ func backupAction(c *cli.Context) error {
 		case target == "-":
 			m, err = backup.ReadTar(io.TeeReader(from, c.App.Writer), backup.Target{})
 			if err == nil {
-				_, err = io.Copy(c.App.Writer, from) // what a tar has behind its end
+				_, err = io.Copy(c.App.Writer, from) // what a tar has after its end
 			}
 		case strings.HasSuffix(target, ".tar"):
 			m, err = backup.SaveFile(from, target)
@@ -74,7 +74,7 @@ func backupAction(c *cli.Context) error {
 	return printManifest(c, "saved", m)
 }
 
-// copied is what the commands say of a backup as JSON.
+// copied is what the commands print of a backup as JSON.
 type copied struct {
 	Envelopes uint64 `json:"envelopes"`
 	Records   uint64 `json:"records"`
@@ -137,7 +137,7 @@ func restoreAction(c *cli.Context) error {
 	return printManifest(c, "restored", m)
 }
 
-// readBackup reads a backup from where the operator says.
+// readBackup reads a backup from source.
 func readBackup(c *cli.Context, source string, t backup.Target) (m backup.Manifest, err error) {
 	bar := newBars("restore", c.App.ErrWriter)
 	defer bar.close()

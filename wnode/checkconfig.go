@@ -20,7 +20,7 @@ import (
 	"whisperpush/wnode/rpc"
 )
 
-// checkconfigName is a command that takes the node's flags too.
+// checkconfigName is the name of a command that takes the node's flags too.
 const checkconfigName = "check-config"
 
 func checkconfigCommand() *cli.Command {
@@ -58,13 +58,13 @@ func checkconfigCommand() *cli.Command {
 	}
 }
 
-// everyFault reads the settings, and says everything that is wrong with them, in the order of the file; of secrets that
-// others can read, of which a node warns when it starts, only if exposed is set.
+// everyFault reads the settings, and returns everything that is wrong with them, in the order of the file. It includes
+// secrets that others can read, about which a node only warns when it starts, only if exposed is set.
 func everyFault(c *cli.Context, exposed bool) (config.Config, []config.Fault) {
 	cfg, file, faults := readSettings(c)
 	unread := faults
 	for _, fault := range examineSettings(cfg, exposed) {
-		// What could not be read has no value of which more could be said.
+		// More cannot be said about a value that could not be read.
 		if fault.Key == "" || !slices.ContainsFunc(unread, func(f config.Fault) bool { return f.Key == fault.Key }) {
 			faults = append(faults, fault)
 		}
@@ -73,10 +73,10 @@ func everyFault(c *cli.Context, exposed bool) (config.Config, []config.Fault) {
 	return cfg, faults
 }
 
-// severalFaults are what is wrong with settings with which a node cannot start, if it is more than one thing.
+// severalFaults are the faults of settings that a node cannot start with, if there is more than one.
 type severalFaults []config.Fault
 
-// Error implements error: a line for each.
+// Error implements error, with a line for each fault.
 func (s severalFaults) Error() string {
 	text := "the settings have " + plural(len(s), "fault")
 	for _, fault := range s {
@@ -85,8 +85,8 @@ func (s severalFaults) Error() string {
 	return text
 }
 
-// examineSettings is everything wrong with settings that were read, and with the files that they name. The
-// faults are not placed.
+// examineSettings returns everything wrong with settings that were read, and with the files that they name. The faults
+// have no place in the file yet.
 func examineSettings(cfg config.Config, exposed bool) []config.Fault {
 	faults := cfg.Faults()
 	wrong := func(key string, err error) {
@@ -141,7 +141,7 @@ func examineSettings(cfg config.Config, exposed bool) []config.Fault {
 	return faults
 }
 
-// examineKey is what is wrong with a key that is there, or with its absence.
+// examineKey returns what is wrong with an existing key, or with its absence.
 func examineKey(k node.KeyFile, exposed bool) error {
 	if err := k.Missing(); err != nil {
 		return err
@@ -158,10 +158,11 @@ func examineKey(k node.KeyFile, exposed bool) error {
 	return node.SecretFile{What: k.What, Path: k.Path()}.Exposed()
 }
 
-// examineProviderSettings opens a provider, for which it reads its credentials. The faults have keys within its table.
+// examineProviderSettings opens a provider, which reads its credentials. The keys of the faults are those within its
+// table.
 func examineProviderSettings(p config.Provider, exposed bool) (faults []config.Fault) {
 	if p.Type == "" {
-		return nil // which the settings' own check says
+		return nil // the check of the settings reports that
 	}
 	p.Options = maps.Clone(p.Options)
 	err := tryProvider(p)
@@ -171,7 +172,7 @@ func examineProviderSettings(p config.Provider, exposed bool) (faults []config.F
 		for _, fault := range several {
 			delete(p.Options, fault.Key)
 		}
-		err = tryProvider(p) // there may be more to say of the others
+		err = tryProvider(p) // there may be more to say about the others
 	}
 	if err != nil && !errors.As(err, &several) {
 		faults = append(faults, config.Fault{Key: optionNamed(p, err), Err: err})
@@ -188,17 +189,17 @@ func examineProviderSettings(p config.Provider, exposed bool) (faults []config.F
 	return faults
 }
 
-// tryProvider opens a provider and lets it go.
+// tryProvider opens a provider and closes it.
 func tryProvider(p config.Provider) error {
 	opened, err := node.OpenProviders([]config.Provider{p})
 	node.CloseProviders(opened)
 	return err
 }
 
-// word is what may be a key in a sentence.
+// word matches what may be a key in a sentence.
 var word = regexp.MustCompile(`\w+`)
 
-// optionNamed is the first of a provider's own keys that the sentence of err names, as all sentences about one do.
+// optionNamed is the first of a provider's own keys that the sentence of err names; every sentence about a key names it.
 func optionNamed(p config.Provider, err error) string {
 	for _, name := range word.FindAllString(err.Error(), -1) {
 		for key := range p.Options {
@@ -228,7 +229,7 @@ func printFaults(w io.Writer, cfg config.Config, faults []config.Fault, notes []
 	return err
 }
 
-// faultJSON is a fault as --json prints it.
+// faultJSON is a fault as printed by --json.
 type faultJSON struct {
 	File  string `json:"file,omitempty"`
 	Line  int    `json:"line,omitempty"`
@@ -252,7 +253,7 @@ func printFaultsJSON(w io.Writer, cfg config.Config, faults []config.Fault, note
 	return json.NewEncoder(w).Encode(report)
 }
 
-// summary says in a line what a node with these settings does.
+// summary says in one line what a node with these settings does.
 func summary(cfg config.Config) string {
 	parts := []string{"relay on " + cfg.Node.ListenAddr}
 	if cfg.Mailserver.Enabled || cfg.Push.Enabled {
@@ -291,7 +292,7 @@ func summary(cfg config.Config) string {
 	return strings.Join(parts, "; ") + "; data in " + cfg.Node.DataDir
 }
 
-// plural is a number of things whose name takes an s.
+// plural is a number of things, with an s after the name unless it is one.
 func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

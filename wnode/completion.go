@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// shells are those whose completions are known.
+// shells are the shells with known completions.
 var shells = []string{"bash", "zsh", "fish"}
 
 func completionCommand() *cli.Command {
@@ -50,16 +50,16 @@ type place struct {
 	flags    []flagWord
 }
 
-// entry is something to type, and what it is for.
+// entry is a word to type, and its purpose.
 type entry struct{ name, usage string }
 
-// flagWord is a flag with its dashes; value is what follows it, empty if nothing does.
+// flagWord is a flag with its dashes; value is the name of its value, empty if it takes none.
 type flagWord struct {
 	entry
 	value string
 }
 
-// words are all places where something can be typed, the program first.
+// words returns all places where something can be typed, the program first.
 func words(app *cli.App) (places []place) {
 	places = append(places, placeOf(nil, app.Commands, app.Flags))
 	var walk func(path []string, commands []*cli.Command)
@@ -106,12 +106,12 @@ func placeOf(path []string, commands []*cli.Command, flags []cli.Flag) place {
 	return p
 }
 
-// isPath reports whether what follows a flag is a file or directory.
+// isPath reports whether the value of a flag is a file or directory.
 func (f flagWord) isPath() bool {
 	return slices.Contains([]string{"FILE", "DIRECTORY", "PATH"}, f.value)
 }
 
-// pathFlags are the flags that are followed by a path, of all places.
+// pathFlags returns the flags, of all places, for which is returns true.
 func pathFlags(places []place, is func(flagWord) bool) (names []string) {
 	for _, p := range places {
 		for _, f := range p.flags {

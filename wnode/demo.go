@@ -25,9 +25,9 @@ import (
 )
 
 const (
-	// demoPatience is how long the whole demonstration may take.
+	// demoPatience bounds the whole demonstration.
 	demoPatience = 20 * time.Second
-	// demoPromise is how long a message may take to its preview.
+	// demoPromise bounds the time from a message to its preview.
 	demoPromise = 15 * time.Second
 )
 
@@ -85,7 +85,7 @@ type demo struct {
 	stops       []func()
 }
 
-// demoChats are what Bob listens to; nobody told the mailserver more than their topics.
+// demoChats are what Bob listens to; the mailserver knows only their topics.
 func demoChats() []client.Chat {
 	return []client.Chat{
 		client.PasswordChat("family", whisper.TopicFor("family"), "a secret of the family"),
@@ -93,7 +93,7 @@ func demoChats() []client.Chat {
 	}
 }
 
-// demoMessages are what Alice writes, by chat. Bob listens to none but demoChats.
+// demoMessages are what Alice writes, by chat. Bob listens only to demoChats.
 var demoMessages = []struct{ chat, text string }{
 	{"family", "Dinner is at seven."},
 	{"work", "The release is out."},
@@ -101,7 +101,7 @@ var demoMessages = []struct{ chat, text string }{
 	{"family", "Bring bread, please."},
 }
 
-// run goes through the stages and returns the last line.
+// run goes through the stages and returns the last lines.
 func (d *demo) run(ctx context.Context) (result string, err error) {
 	dir, err := os.MkdirTemp("", "whisperpush-demo-")
 	if err != nil {
@@ -130,7 +130,7 @@ func (d *demo) run(ctx context.Context) (result string, err error) {
 	return result + "\n" + second, err
 }
 
-// startNodes starts the emulator, the mailserver, the relay and Alice, in a line: Alice's messages reach the
+// startNodes starts the emulator, the mailserver, the relay and Alice, connected in a row: Alice's messages reach the
 // mailserver through the relay.
 func (d *demo) startNodes(ctx context.Context, dir string) error {
 	var err error
@@ -195,8 +195,8 @@ func (d *demo) startNode(dir string, edit func(*config.Config)) (*node.Node, err
 	return s, nil
 }
 
-// registerBob registers two devices, each with an account of its own. The server proves by a push that the
-// addresses are theirs. Then they hang up.
+// registerBob registers two devices, each with an account of its own. The server proves with a push that their addresses
+// are theirs. Then they hang up.
 func (d *demo) registerBob(ctx context.Context) error {
 	for _, name := range []string{"bob's phone", "bob's tablet"} {
 		device, err := client.Open(ctx, client.Config{
@@ -239,7 +239,7 @@ func (d *demo) registerBob(ctx context.Context) error {
 	return nil
 }
 
-// write lets Alice send her messages and returns those that Bob is to see.
+// write lets Alice send her messages and returns those that Bob should see.
 func (d *demo) write(ctx context.Context) (map[common.Hash]demoMessage, error) {
 	keys := make(map[string][]byte)
 	for _, chat := range demoChats() {
@@ -273,7 +273,7 @@ type demoMessage struct {
 	at         time.Time
 }
 
-// collect lets each device sleep until its pushes come, and holds what they show against what was sent.
+// collect lets each device sleep until its pushes arrive, and compares what they show with what was sent.
 func (d *demo) collect(ctx context.Context, sent map[common.Hash]demoMessage) (string, error) {
 	var (
 		wg      sync.WaitGroup
@@ -309,7 +309,7 @@ func (d *demo) collect(ctx context.Context, sent map[common.Hash]demoMessage) (s
 	return d.judge(len(sent), shown, slowest)
 }
 
-// judge looks at everything that reached the push service.
+// judge checks everything that reached the push service.
 func (d *demo) judge(messages, shown int, slowest time.Duration) (string, error) {
 	pushes := d.fcm.Received()
 	for _, push := range pushes {

@@ -21,9 +21,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// member is a device of somebody in a group, with all that an app keeps of it.
+// member is a person's device in a group, with everything that an app keeps for it.
 type member struct {
-	*demoDevice // registered, and woken
+	*demoDevice // registered, and woken by pushes
 	name        string
 	book        *group.Book
 	device      *group.Device
@@ -53,7 +53,7 @@ func (t *demoTray) Remove(id common.Hash) error {
 
 func (t *demoTray) SetBadge(int) error { return nil }
 
-// only returns the one notification that there is.
+// only returns the only notification; any other number is an error.
 func (t *demoTray) only() (n inbox.Notification, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,12 +65,13 @@ func (t *demoTray) only() (n inbox.Notification, err error) {
 	return n, nil
 }
 
-// demoTalk is what is written in the group before Bob is mentioned.
+// demoTalk is written in the group before Bob is mentioned.
 var demoTalk = []string{"Who comes on Friday?", "I can bring a piano.", "You cannot."}
 
 const demoMention = "Bob, will you sing?"
 
-// actTwo is a group: a mention wakes only the mentioned; it is read on the tablet, and gone on the phone.
+// actTwo is a group: a mention wakes only the mentioned person; they read it on the tablet, and it disappears from the
+// phone.
 func (d *demo) actTwo(ctx context.Context, dir string) (string, error) {
 	before := len(d.fcm.Received())
 	aliceKey := d.aliceKey
@@ -82,7 +83,7 @@ func (d *demo) actTwo(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	bobs := client.NewGroup() // by which the mailserver knows that his devices share what was read
+	bobs := client.NewGroup() // tells the mailserver that his devices share what was read
 	open := func(name string, key *ecdsa.PrivateKey, devices []byte) (*member, error) {
 		m, err := d.openMember(ctx, filepath.Join(dir, strings.ReplaceAll(name, "'", "")), name, key, devices)
 		if err != nil {
@@ -122,7 +123,7 @@ func (d *demo) actTwo(ctx context.Context, dir string) (string, error) {
 			_, err = m.book.Join(ctx, invitation, &aliceKey.PublicKey)
 		}
 		if err == nil {
-			err = m.inbox.History(ctx) // tells the mailserver where it is rung
+			err = m.inbox.History(ctx) // tells the mailserver what to ring for
 		}
 		if err == nil {
 			err = m.inbox.SetChats(ctx, m.device.Chats())
@@ -163,7 +164,7 @@ func (d *demo) actTwo(ctx context.Context, dir string) (string, error) {
 	return d.readOnTablet(ctx, phone, tablet, known, challenges)
 }
 
-// readOnTablet has Bob read the mention on his tablet, after which it is gone on the phone, and follow its link.
+// readOnTablet makes Bob read the mention on his tablet, after which it is gone from the phone, and follow its link.
 func (d *demo) readOnTablet(ctx context.Context, phone, tablet *member, known, challenges int) (string, error) {
 	shown, err := tablet.tray.only()
 	if err != nil {
@@ -247,7 +248,7 @@ func (d *demo) openMember(ctx context.Context, dir, name string, key *ecdsa.Priv
 	return m, m.inbox.Receive(ctx, challenge.Body)
 }
 
-// mentioned is how this app writes a mention: by the name at the beginning. Bob is the second who came.
+// mentioned finds mentions as this app writes them: by the name at the beginning. Bob is the second member.
 func (m *member) mentioned(id group.ID, text string) []*ecdsa.PublicKey {
 	info, err := m.book.Group(id)
 	if err != nil || !strings.HasPrefix(text, "Bob,") || len(info.Members) < 2 {

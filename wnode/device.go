@@ -19,7 +19,7 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// maxPushBody bounds what device receive reads: what any push service carries.
+// maxPushBody bounds what device receive reads: the most that any push service carries.
 const maxPushBody = 4096
 
 func deviceCommand() *cli.Command {
@@ -160,12 +160,12 @@ func deviceCommand() *cli.Command {
 	}
 }
 
-// withDevice runs do with the device in --dir, within --timeout if it is not 0.
+// withDevice runs do with the device in --dir, within --timeout unless that is 0.
 func withDevice(c *cli.Context, do func(ctx context.Context, settings *deviceSettings, device *client.Device) error) error {
 	return withOpened(c, (*deviceSettings).open, do)
 }
 
-// withOpened runs do with the device in --dir, opened by open, for as long as --timeout says.
+// withOpened runs do with the device in --dir, opened by open, within --timeout unless that is 0.
 func withOpened(c *cli.Context, open func(*deviceSettings, context.Context, string) (*client.Device, error), do func(ctx context.Context, settings *deviceSettings, device *client.Device) error) error {
 	settings, err := loadDevice(c.String("dir"))
 	if err != nil {
@@ -185,7 +185,7 @@ func withOpened(c *cli.Context, open func(*deviceSettings, context.Context, stri
 	return unanswered(c, do(ctx, settings, device))
 }
 
-// unanswered says in words that the mailserver did not answer in the time that --timeout gave it, and why.
+// unanswered turns err into a sentence if the mailserver did not answer within --timeout, and says why.
 func unanswered(c *cli.Context, err error) error {
 	var gaveUp *client.GaveUpError
 	if !errors.As(err, &gaveUp) || !errors.Is(gaveUp.End, context.DeadlineExceeded) {
@@ -263,8 +263,8 @@ func deviceRegister(c *cli.Context) error {
 	return nil
 }
 
-// allProven tells whether no challenge is to come: the device's connection needs none, nor does an address that was
-// proven before.
+// allProven reports whether no challenge will come: neither the device's connection nor an address that was proven
+// before needs one.
 func allProven(ctx context.Context, device *client.Device) (bool, error) {
 	if !device.Active() {
 		return false, nil
@@ -319,14 +319,14 @@ func deviceListen(c *cli.Context) error {
 	})
 }
 
-// waiting hands wake-ups to handle until ctx ends or handle returns an error.
+// waiting passes wake-ups to handle until ctx ends or handle returns an error.
 type waiting func(ctx context.Context, handle func(body []byte) error) error
 
-// errByHand says that nothing hands the device's wake-ups over.
+// errByHand says that nothing passes wake-ups to the device.
 var errByHand = errors.New("this device gets its pushes by hand; give each body to wnode device receive")
 
-// ways returns how the device hears of its wake-ups: from the push service that is emulated for it, over its link to the
-// mailserver, or by both at once; errByHand if by neither. hangUp ends it.
+// ways returns how the device receives its wake-ups: from the push service emulated for it, over its link to the
+// mailserver, or both at once. The error is errByHand if there is neither. hangUp ends it.
 func (s *deviceSettings) ways(ctx context.Context, device *client.Device) (wait waiting, hangUp func(), err error) {
 	if !s.hears() {
 		if s.Direct {
@@ -344,7 +344,7 @@ func (s *deviceSettings) ways(ctx context.Context, device *client.Device) (wait 
 	return source.each, source.close, nil
 }
 
-// both waits for wake-ups on two ways at once, and ends with the first of them. handle is called by one at a time.
+// both waits for wake-ups in two ways at once, and ends when the first of them does. It never calls handle concurrently.
 func both(a, b waiting) waiting {
 	return func(ctx context.Context, handle func(body []byte) error) error {
 		var one sync.Mutex
@@ -355,7 +355,7 @@ func both(a, b waiting) waiting {
 					one.Lock()
 					defer one.Unlock()
 					if err := ctx.Err(); err != nil {
-						return err // the other has ended
+						return err // the other way has ended
 					}
 					return handle(body)
 				})

@@ -19,7 +19,7 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// inboxCommand has what a person does with the messages of a device, on top of what device does with its pushes.
+// inboxCommand has what a person does with the messages of a device, in addition to what device does with its pushes.
 func inboxCommand(dir func() cli.Flag, timeout func(usage string, value time.Duration) cli.Flag, asJSON func() cli.Flag) *cli.Command {
 	flags := func(more ...cli.Flag) []cli.Flag {
 		return append([]cli.Flag{dir(), asJSON(), timeout("give up after this `DURATION`", time.Minute)}, more...)
@@ -68,7 +68,7 @@ func inboxCommand(dir func() cli.Flag, timeout func(usage string, value time.Dur
 	}
 }
 
-// deviceInbox is an inbox of the device in --dir.
+// deviceInbox is the inbox of the device in --dir.
 type deviceInbox struct {
 	*inbox.Inbox
 	settings *deviceSettings
@@ -76,7 +76,7 @@ type deviceInbox struct {
 	tray     *deviceTray
 }
 
-// withInbox runs do with the inbox in --dir, and tells others then what waits.
+// withInbox runs do with the inbox in --dir, and then tells others what is waiting.
 func withInbox(c *cli.Context, arguments string, do func(ctx context.Context, c *cli.Context, box *deviceInbox) error) error {
 	want := strings.Fields(arguments)
 	if many := strings.HasSuffix(arguments, "…"); c.NArg() != len(want) && !many || many && c.NArg() == 0 {
@@ -127,7 +127,7 @@ func (s *deviceSettings) me() (*ecdsa.PrivateKey, error) {
 	return crypto.ToECDSA(s.Me)
 }
 
-// chat finds a chat by its name or its id.
+// chat finds a chat by its name or id.
 func (b *deviceInbox) chat(name string) (inbox.Chat, error) {
 	var names []string
 	for _, chat := range b.Chats() {
@@ -139,7 +139,7 @@ func (b *deviceInbox) chat(name string) (inbox.Chat, error) {
 	return inbox.Chat{}, fmt.Errorf("there is no chat %.40q; there are %s", name, strings.Join(names, ", "))
 }
 
-// each does something to the chats and messages that the arguments name.
+// each applies a function to the chats and messages that the arguments name.
 func (b *deviceInbox) each(ctx context.Context, c *cli.Context, messages func(context.Context, ...common.Hash) error, chat func(context.Context, client.ChatID) error) error {
 	for _, name := range c.Args().Slice() {
 		if hash, err := hexutil.Decode(name); err == nil && len(hash) == common.HashLength {
@@ -197,7 +197,7 @@ func inboxShow(_ context.Context, c *cli.Context, b *deviceInbox) error {
 	return err
 }
 
-// inboxListen is device listen with notifications in place of previews.
+// inboxListen is device listen with notifications instead of previews.
 func inboxListen(ctx context.Context, c *cli.Context, b *deviceInbox) error {
 	var err error
 	switch looking := c.String("looking"); looking {
@@ -226,7 +226,7 @@ func inboxListen(ctx context.Context, c *cli.Context, b *deviceInbox) error {
 	}
 	defer hangUp()
 	wanted := c.Int("count")
-	if wanted > 0 && b.tray.changes >= wanted { // by what the user looks at
+	if wanted > 0 && b.tray.changes >= wanted { // opening a chat has already changed them
 		return nil
 	}
 	err = wait(ctx, func(body []byte) error {
@@ -325,7 +325,7 @@ func inboxSend(ctx context.Context, c *cli.Context, b *deviceInbox) error {
 	return b.Send(ctx, chat.ID, []byte(c.Args().Get(1)))
 }
 
-func inboxFlush(context.Context, *cli.Context, *deviceInbox) error { return nil } // every command does
+func inboxFlush(context.Context, *cli.Context, *deviceInbox) error { return nil } // every command flushes
 
 // actionWords are what a user can choose on a notification.
 var actionWords = map[string]inbox.ActionKind{

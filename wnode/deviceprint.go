@@ -26,8 +26,8 @@ type line struct {
 	Link   string    `json:"link,omitempty"`
 }
 
-// showAll prints an event, which may come with an error, and what waits besides. Then it says that it was shown: what
-// could not be printed comes again.
+// showAll prints an event, which may come with an error, and everything else that is waiting. Then it reports them as
+// shown: what could not be printed comes again.
 func showAll(ctx context.Context, c *cli.Context, device *client.Device, event client.Event, err error) error {
 	for {
 		if err := printEvent(c, event); err != nil {
@@ -40,7 +40,7 @@ func showAll(ctx context.Context, c *cli.Context, device *client.Device, event c
 	}
 }
 
-// printEvent prints what a push brought, a line each.
+// printEvent prints what a push brought, one line each.
 func printEvent(c *cli.Context, event client.Event) error {
 	var lines []line
 	for _, p := range event.Previews {

@@ -19,8 +19,8 @@ import (
 
 const (
 	serversFile = "servers.json"
-	// measured is how many servers, the best by what is known, are asked for their round
-	// trip: the rest is only somebody's word.
+	// measured is how many servers, the best as far as known, are asked for their round trip. The others are only
+	// hearsay.
 	measured = 8
 )
 
@@ -34,7 +34,7 @@ func serversFlags() []cli.Flag {
 	}
 }
 
-// deviceServers hears which servers there are, measures the best, and lists them. What it knows of them is kept.
+// deviceServers listens for servers, measures the best, and lists them. It keeps what it learns about them.
 func deviceServers(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
@@ -48,7 +48,7 @@ func deviceServers(c *cli.Context) error {
 		ctx, cancel := context.WithTimeout(c.Context, c.Duration("listen"))
 		defer cancel()
 		err := client.Discover(ctx, through, nil, func(d client.Discovered) bool {
-			_ = list.Add(d, time.Now()) // else it is of no use, or known
+			_ = list.Add(d, time.Now()) // otherwise it is useless, or known
 			return false
 		})
 		if err != nil && ctx.Err() == nil {
@@ -61,7 +61,7 @@ func deviceServers(c *cli.Context) error {
 			break
 		}
 		ctx, cancel := context.WithTimeout(c.Context, 5*time.Second)
-		_, _ = list.Measure(ctx, candidate) // it is noted
+		_, _ = list.Measure(ctx, candidate) // the result is recorded
 		cancel()
 	}
 	ranked := list.Rank(need, time.Now())
@@ -96,7 +96,7 @@ func printCandidate(c *cli.Context, s servers.Candidate) error {
 	return err
 }
 
-// deviceMove registers with another server, and ends the registration with the former one when that wakes the device.
+// deviceMove registers with another server, and ends the former registration once the new server wakes the device.
 func deviceMove(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
@@ -133,7 +133,7 @@ func deviceMove(c *cli.Context) error {
 		if err := several.Move(ctx, next.PushKey, to, client.Registration{Routes: routes, Plain: next.Plain, Group: next.Group, Voucher: next.Voucher}); err != nil {
 			return err
 		}
-		// From here on the next one may wake the device.
+		// From here on the next server may wake the device.
 		if err := next.save(c.String("dir")); err != nil {
 			return err
 		}

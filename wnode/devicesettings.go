@@ -24,8 +24,8 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// deviceSettings is what a device on the command line remembers from its register, beside the state that the
-// client package keeps. Both files are in the device's directory, for their owner alone.
+// deviceSettings is what a device on the command line remembers from device register, besides the state that the client
+// package keeps. Both files are in the device's directory, readable only by their owner.
 type deviceSettings struct {
 	Server       string          `json:"server"`       // enode URL of the mailserver, or the https URL of its door
 	PushKey      string          `json:"pushKey"`      // its push key
@@ -33,9 +33,9 @@ type deviceSettings struct {
 	Chats        []deviceChat    `json:"chats"`
 	Provider     string          `json:"provider"`           // name of the server's provider; with Direct, of the second route
 	Token        string          `json:"token"`              // address at that provider
-	Secret       hexutil.Bytes   `json:"secret,omitempty"`   // that signs webhooks
+	Secret       hexutil.Bytes   `json:"secret,omitempty"`   // signs webhooks
 	Emulator     string          `json:"emulator,omitempty"` // URL of the emulated push service
-	Keys         []hexutil.Bytes `json:"keys,omitempty"`     // of the address there
+	Keys         []hexutil.Bytes `json:"keys,omitempty"`     // keys of the address there
 	Device       string          `json:"device,omitempty"`   // the device's name there, if it is not Token
 	Listen       string          `json:"listen,omitempty"`   // where webhooks are received, host:port
 	Path         string          `json:"path,omitempty"`     // of the webhook's URL
@@ -65,17 +65,16 @@ func defaultDeviceDir() string {
 	return filepath.Join(filepath.Dir(config.DefaultDataDir()), ".whisperpush-device")
 }
 
-// pushed tells whether a push service, or a webhook, is a way to the device.
+// pushed reports whether a push service or a webhook reaches the device.
 func (s *deviceSettings) pushed() bool { return s.Emulator != "" || s.Listen != "" || s.Token != "" }
 
-// byHand tells whether pushes, rings apart, reach the device by device receive only.
+// byHand reports whether pushes, other than rings, reach the device only by device receive.
 func (s *deviceSettings) byHand() bool { return s.pushed() && !s.hears() }
 
-// hears tells whether pushes reach this program by themselves.
+// hears reports whether pushes reach this program on their own.
 func (s *deviceSettings) hears() bool { return s.Emulator != "" || s.Listen != "" }
 
-// routes are the ways to the device in their order: its own connection goes first, for who is rung there at once
-// needs no push.
+// routes are the ways to the device, in order. Its own connection comes first: a device rung there needs no push.
 func (s *deviceSettings) routes(device *client.Device) ([]pushwire.Route, error) {
 	var routes []pushwire.Route
 	if s.Direct {
@@ -272,12 +271,12 @@ func (s *deviceSettings) save(dir string) error {
 	return client.FileStore(filepath.Join(dir, settingsFile)).Save(context.Background(), text)
 }
 
-// open makes the client's device of the settings and of its state in dir.
+// open makes the client's device from the settings and from its state in dir.
 func (s *deviceSettings) open(ctx context.Context, dir string) (*client.Device, error) {
 	return s.openWith(ctx, dir, false)
 }
 
-// openComplete does so for an inbox.
+// openComplete does what open does, for an inbox.
 func (s *deviceSettings) openComplete(ctx context.Context, dir string) (*client.Device, error) {
 	return s.openWith(ctx, dir, true)
 }
@@ -301,7 +300,7 @@ func (s *deviceSettings) openWith(ctx context.Context, dir string, complete bool
 	return client.Open(ctx, cfg)
 }
 
-// open makes the client's chat of one.
+// open makes the client's chat.
 func (d deviceChat) open() (client.Chat, error) {
 	c := client.Chat{Name: d.Name, Topic: d.Topic, Key: d.Key}
 	if len(d.Identity) > 0 {

@@ -62,7 +62,7 @@ func deviceStatus(c *cli.Context) error {
 	})
 }
 
-// testSettled is how long the push services may take to say what became of a test push of which nothing arrives here.
+// testSettled is how long push services may take to report on a test push that does not arrive here.
 const testSettled = 5 * time.Second
 
 func deviceTestPush(c *cli.Context) error {
@@ -110,7 +110,7 @@ func deviceTestPush(c *cli.Context) error {
 				if arrived == sent {
 					return errEnough
 				}
-				return nil // what else came is named again by the next push
+				return nil // the next push names anything else again
 			})
 			if err != nil && !errors.Is(err, errEnough) && waited.Err() == nil {
 				return err
@@ -129,7 +129,7 @@ func deviceTestPush(c *cli.Context) error {
 	})
 }
 
-// doubtHelp is what else there is to say of a route.
+// doubtHelp is what else there is to say about a route.
 func doubtHelp(route pushwire.RouteStatus) string {
 	switch {
 	case route.Doubt > 0:

@@ -20,8 +20,8 @@ const (
 	trayFile  = "notifications.json"
 )
 
-// deviceTray is the notifications of a device on the command line: a file, as the platform keeps its own, and a line of
-// output for each that comes and goes. It implements inbox.Lister.
+// deviceTray is the notifications of a device on the command line: a file, like the list that a platform keeps, and a
+// line of output for each that appears or disappears. It implements inbox.Lister.
 type deviceTray struct {
 	store   client.FileStore
 	out     io.Writer
@@ -31,7 +31,7 @@ type deviceTray struct {
 	changes int // shown or removed, in this run
 }
 
-// trayLine is what is kept and printed of a notification.
+// trayLine is a notification as it is kept and printed.
 type trayLine struct {
 	Event  string      `json:"event,omitempty"` // show, remove, badge
 	ID     common.Hash `json:"id,omitzero"`
@@ -50,7 +50,7 @@ type trayState struct {
 	Notifications []trayLine `json:"notifications"`
 }
 
-// mannerWords are the manners in which a notification appears.
+// mannerWords are the ways in which a notification appears.
 var mannerWords = map[inbox.Manner]string{
 	inbox.Quiet: "quiet", inbox.Banner: "banner", inbox.HeadsUp: "heads-up", inbox.Alarm: "alarm",
 }
@@ -73,7 +73,7 @@ func openTray(ctx context.Context, dir string, out io.Writer, asJSON bool) (*dev
 	return t, nil
 }
 
-// Show implements inbox.App. What could not be printed was not shown.
+// Show implements inbox.App. A notification that could not be printed was not shown.
 func (t *deviceTray) Show(n inbox.Notification) error {
 	l := trayLine{Event: "show", ID: n.ID, Manner: mannerWords[n.Manner], Chat: n.Title, Text: n.Text, Sent: n.Sent, Link: n.Link, Unread: n.Unread}
 	if err := t.print(l); err != nil {

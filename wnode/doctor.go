@@ -29,10 +29,10 @@ import (
 )
 
 const (
-	// doctorFree is the least free space, in bytes, that doctor is content with: an archive that fills up is no
-	// mailserver any more.
+	// doctorFree is the least free space, in bytes, that doctor accepts: with a full archive a node is no longer a
+	// mailserver.
 	doctorFree = 1 << 30
-	// doctorTimeout ends one question to a push service.
+	// doctorTimeout bounds one question to a push service.
 	doctorTimeout = 15 * time.Second
 )
 
@@ -82,7 +82,7 @@ type doctor struct {
 	bad      int
 }
 
-// report prints one check. err says what is wrong and what to do; nil is well.
+// report prints one check. err says what is wrong and what to do; nil means that all is well.
 func (d *doctor) report(what string, err error, well string, args ...any) {
 	d.checks++
 	if err != nil {
@@ -121,7 +121,7 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 }
 
-// settings notes settings that are odd, and reports secrets that others can read, and bootnodes that are of no use.
+// settings notes unusual settings, and reports secrets that others can read and bootnodes that cannot help.
 func (d *doctor) settings(ctx context.Context) {
 	for _, warning := range d.cfg.Warnings() {
 		fmt.Fprintf(d.out, "note settings: %s\n", warning)
@@ -134,7 +134,7 @@ func (d *doctor) settings(ctx context.Context) {
 	d.names(ctx, net.DefaultResolver.LookupNetIP)
 }
 
-// names reports nodes of the settings that are not found by name, and bootnodes that cannot help.
+// names reports nodes of the settings whose names do not resolve, and bootnodes that cannot help.
 func (d *doctor) names(ctx context.Context, look node.Lookup) {
 	if !d.cfg.Node.NoDiscovery {
 		for _, b := range node.CheckBootnodes(ctx, node.ParseNodes(d.cfg.Node.BootstrapNodes), look) {
@@ -214,7 +214,7 @@ func (d *doctor) disk() {
 	d.report("disk", err, "%d MiB free", free>>20)
 }
 
-// keys reads the keys that are there. It makes none.
+// keys reads the existing keys. It makes none.
 func (d *doctor) keys() {
 	nodeKey, err := hex.DecodeString(d.cfg.Node.KeyHex)
 	if err != nil || len(nodeKey) == 0 {
@@ -235,7 +235,7 @@ func (d *doctor) keys() {
 	}
 }
 
-// key checks one key, and returns it if it is there.
+// key checks one key, and returns it if it exists.
 func (d *doctor) key(k node.KeyFile) []byte {
 	if err := k.Missing(); err != nil {
 		d.report(k.What, err, "")
@@ -253,7 +253,7 @@ func (d *doctor) key(k node.KeyFile) []byte {
 	return secret
 }
 
-// clock compares the clock with that of a push service, which is what must agree with it.
+// clock compares the clock with that of a push service, because the two must agree.
 func (d *doctor) clock(ctx context.Context) {
 	for _, p := range d.cfg.Push.Provider {
 		there, ok := node.ServiceClock(ctx, []config.Provider{p})
@@ -270,11 +270,11 @@ func (d *doctor) clock(ctx context.Context) {
 	d.report("clock", nil, "not checked, as no push service tells the time")
 }
 
-// madeUp are addresses in the form of each push service's that no device has. Services of addresses that are URLs
-// have none: their addresses are all there is to ask.
+// madeUp is an address in the form of a push service that no device has; empty for services whose addresses are URLs,
+// because such a URL is the only place to ask.
 func madeUp(p config.Provider) string {
 	kind := p.Type
-	if kind == "gorush" { // which passes it on
+	if kind == "gorush" { // it passes addresses on
 		kind = "fcm"
 		if p.Option("Platform") == "ios" {
 			kind = "apns"
@@ -339,7 +339,7 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 		d.report(what, verdictHelp(v), "accepted a canary in %v", took)
 		return
 	}
-	// Unknown is what a made-up address is; whoever says so has believed the server.
+	// A made-up address is unknown; a service that says so has believed the server.
 	if v.Class == pushext.TokenDead || v.Class == pushext.MessageBad || unknownAddress(v.Reason) {
 		d.report(what, nil, "believes this server (%s to a made-up address, in %v)", v.Reason, took)
 		return
@@ -347,7 +347,7 @@ func (d *doctor) provider(ctx context.Context, p config.Provider) {
 	d.report(what, verdictHelp(v), "accepted a canary to a made-up address in %v", took)
 }
 
-// examineProvider has a provider that can ask its service whether it can be used do that.
+// examineProvider makes a provider ask its service whether it can be used, if it is able to.
 func examineProvider(ctx context.Context, p pushext.Provider) error {
 	asks, ok := p.(interface{ Examine(context.Context) error })
 	if !ok {
@@ -358,7 +358,7 @@ func examineProvider(ctx context.Context, p pushext.Provider) error {
 	return asks.Examine(ctx)
 }
 
-// pushCanary pushes what an app ignores.
+// pushCanary pushes a message that apps ignore.
 func pushCanary(ctx context.Context, through pushext.Provider, to pushext.Address) (pushext.Verdict, error) {
 	body, err := pushwire.PlainPayload(pushwire.Payload{Kind: pushwire.Canary})
 	if err != nil {
@@ -371,8 +371,8 @@ func pushCanary(ctx context.Context, through pushext.Provider, to pushext.Addres
 	}), nil
 }
 
-// rehearse pushes with a provider's keys to a strict service of its type on this computer, which checks signature,
-// encryption and form. For types whose addresses are URLs: there is no service of the operator's to ask.
+// rehearse pushes, with a provider's keys, to a strict service of its type on this computer, which checks signature,
+// encryption and form. It is for types whose addresses are URLs: the operator has no service to ask.
 func rehearse(ctx context.Context, p config.Provider) error {
 	stage, err := emulate.Start(p.Type, "")
 	if err != nil {
@@ -396,7 +396,7 @@ func rehearse(ctx context.Context, p config.Provider) error {
 	return err
 }
 
-// unknownAddress recognises the verdicts about an address that are held back because they might be mistaken.
+// unknownAddress recognises verdicts about an address that are not acted on because they might be mistaken.
 func unknownAddress(reason string) bool {
 	for _, part := range []string{"BadDeviceToken", "INVALID_ARGUMENT", "80300007", "80100000", "gorush not found"} {
 		if strings.Contains(reason, part) {
@@ -423,11 +423,11 @@ func verdictHelp(v pushext.Verdict) error {
 	return fmt.Errorf("there is no usable answer (%s); %s", v.Reason, v.Remedy())
 }
 
-// canaryKeys is how many keys an address of a type of provider has.
+// canaryKeys is how many keys an address has, by type of provider.
 var canaryKeys = map[string]int{"webpush": 2, "webhook": 1}
 
-// parseCanary reads ADDRESS[,KEY…], where an address, as it is a URL, may have commas itself: with more commas than the
-// type has keys, the keys are what is behind the last.
+// parseCanary reads ADDRESS[,KEY…]. The address is a URL and may contain commas: with more commas than the type has
+// keys, the keys are the last parts.
 func parseCanary(text string, keys int) (pushext.Address, error) {
 	parts := strings.Split(text, ",")
 	if keys == 0 {

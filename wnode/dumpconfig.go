@@ -6,7 +6,7 @@ import (
 	"whisperpush/config"
 )
 
-// dumpconfigName is the command that takes the node's flags too.
+// dumpconfigName is the name of a command that takes the node's flags too.
 const dumpconfigName = "dumpconfig"
 
 func dumpconfigCommand() *cli.Command {

@@ -18,7 +18,7 @@ import (
 	"whisperpush/wnode/rpc"
 )
 
-// maxEmulatedDevices bounds --devices: more than fit on a screen are asked for over the control interface.
+// maxEmulatedDevices bounds --devices: more than fit on a screen can be made over the control interface.
 const maxEmulatedDevices = 1000
 
 func emulateCommand() *cli.Command {
@@ -92,7 +92,7 @@ func runEmulator(ctx context.Context, kind string, c *cli.Context) error {
 		fmt.Fprintf(&text, "device: %s%s\n", device.Address, deviceKeys(device))
 	}
 	fmt.Fprintf(&text, "\n%s\n", service.Table(paths))
-	// Before the text is out: whoever has read it may push at once.
+	// Before the text is out, because its reader may push at once.
 	out := c.App.Writer
 	service.Watch(func(p emulate.Push) { logPush(out, p) })
 	fmt.Fprint(out, text.String())
@@ -101,7 +101,7 @@ func runEmulator(ctx context.Context, kind string, c *cli.Context) error {
 	return nil
 }
 
-// writeCredentials writes the files that a node reads to the directory of --credentials, and returns where each is.
+// writeCredentials writes the files that a node reads to the directory of --credentials, and returns the path of each.
 func writeCredentials(dir string, files map[string]emulate.File) (map[string]string, error) {
 	if len(files) == 0 {
 		return nil, nil
@@ -123,7 +123,7 @@ func writeCredentials(dir string, files map[string]emulate.File) (map[string]str
 	return paths, nil
 }
 
-// deviceKeys are the keys that belong to a device's address, base64url.
+// deviceKeys are the keys of a device's address, base64url.
 func deviceKeys(d emulate.Device) string {
 	var b strings.Builder
 	for _, key := range d.Keys {

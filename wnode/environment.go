@@ -21,7 +21,7 @@ func environmentName(flag string) string {
 	return environmentPrefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(flag))
 }
 
-// applyEnvironment lays the variables over the settings. The faults name the variable, and a value of none: it may be a
+// applyEnvironment applies the variables to the settings. The faults name the variable but no value, which may be a
 // secret.
 func applyEnvironment(c *cli.Context, cfg *config.Config) (faults []config.Fault) {
 	known := []string{environmentName(configFlag)}

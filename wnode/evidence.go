@@ -48,7 +48,7 @@ func verifyEvidence(c *cli.Context) error {
 	}
 	envelope, err := whisper.DecodeEnvelope(shown.Envelope)
 	if err != nil {
-		return err // Verify has decoded it
+		return err // cannot happen: Verify has decoded it
 	}
 	at := func(ms uint64) string { return time.UnixMilli(int64(ms)).UTC().Format(time.DateTime) }
 	_, err = fmt.Fprintf(c.App.Writer, "convicted: the mailserver with the push key %s\n"+
@@ -59,7 +59,7 @@ func verifyEvidence(c *cli.Context) error {
 	return err
 }
 
-// deviceEvidence prints what convicts the device's mailserver.
+// deviceEvidence prints the evidence that convicts the device's mailserver.
 func deviceEvidence(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err

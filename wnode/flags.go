@@ -16,8 +16,8 @@ import (
 	"whisperpush/wnode/rpc"
 )
 
-// setting is a flag that lays its value over one field of the settings. Names and meaning are geth's where geth
-// has the flag; what has no flag is set in the file.
+// setting is a flag that sets one field of the settings. Its name and meaning are geth's if geth has the flag. A field
+// without a flag is set in the file.
 type setting struct {
 	flag  cli.Flag
 	apply func(c *cli.Context, cfg *config.Config) error
@@ -35,19 +35,19 @@ const (
 
 const configFlag = "config"
 
-// categories are the headings of the tables' flags in the help.
+// categories are the headings in the help, by the table of the flags.
 var categories = map[string]string{
 	"Node": nodeFlags, "Shh": whisperFlags, "Mailserver": mailFlags, "Push": mailFlags, "RPC": rpcFlags, "Door": doorFlags,
 	"Metrics": watchFlags, "Status": watchFlags, "Log": watchFlags,
 }
 
-// settings returns the flags of the node, made again for each command that takes them. What they are called and what
-// their help says is in the settings' own comments: see config.Flag.
+// settings returns the flags of the node, made again for each command that takes them. Their names and help texts are in
+// the comments of the settings: see config.Flag.
 func settings() []setting {
 	all := []setting{{flag: &cli.BoolFlag{Name: "shh", Hidden: true, Usage: "Whisper is always on; accepted because geth has it"}}}
 	described, err := config.Flags()
 	if err != nil {
-		panic(err) // of the source, which a test reads
+		panic(err) // an error in the source, which a test reads
 	}
 	for _, f := range described {
 		all = append(all, newSetting(f))
@@ -60,7 +60,7 @@ func newSetting(f config.Flag) setting {
 	table, _, _ := strings.Cut(f.Key, ".")
 	category := categories[table]
 	defaults := config.Defaults()
-	defaults.Node.DataDir = "" // of whoever runs it; readSettings puts it in
+	defaults.Node.DataDir = "" // it depends on the user; readSettings sets it
 	value := defaults.Field(f.Key)
 	text := func(value string, set func(v string, c *config.Config) error) setting {
 		return setting{
@@ -74,7 +74,7 @@ func newSetting(f config.Flag) setting {
 			apply: func(c *cli.Context, cfg *config.Config) error { return set(c.Int(f.Name), cfg) },
 		}
 	}
-	switch f.Name { // those that are more than a field
+	switch f.Name { // flags that are more than a field
 	case "addr":
 		return text("", func(v string, c *config.Config) error { return setHost(&c.Node.ListenAddr, v) })
 	case "port":
@@ -134,7 +134,7 @@ func newSetting(f config.Flag) setting {
 	panic("a flag of a setting of another type: " + f.Key)
 }
 
-// splitList reads a comma-separated list; spaces around and empty parts do not count.
+// splitList reads a comma-separated list; it ignores spaces around parts, and empty parts.
 func splitList(s string) []string {
 	parts := []string{}
 	for part := range strings.SplitSeq(s, ",") {
@@ -184,7 +184,7 @@ type onceFlag struct{ value string }
 
 func (f *onceFlag) String() string { return f.value }
 
-// Set is called for each time the flag is given.
+// Set is called each time the flag is given.
 func (f *onceFlag) Set(value string) error {
 	if f.value != "" {
 		return errTwoConfigs
@@ -202,8 +202,8 @@ func settingsOf(c *cli.Context) (config.Config, error) {
 	return cfg, cfg.Validate()
 }
 
-// readSettings builds the settings: defaults, then the file, then the environment, then the flags, those before a command's name first and
-// those after it last. It goes on after a fault. The file is nil if there is none.
+// readSettings builds the settings from defaults, then the file, then the environment, then the flags; flags before a
+// command's name come before those after it. It goes on after a fault. The file is nil if there is none.
 func readSettings(c *cli.Context) (cfg config.Config, file *config.File, faults []config.Fault) {
 	cfg = config.Defaults()
 	lineage := c.Lineage()
@@ -242,7 +242,7 @@ func readSettings(c *cli.Context) (cfg config.Config, file *config.File, faults 
 	return cfg, file, faults
 }
 
-// noArguments refuses words behind the flags of a command that takes none.
+// noArguments refuses arguments for a command that takes none.
 func noArguments(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return fmt.Errorf("%s takes no arguments, and got %q", c.Command.HelpName, c.Args().First())

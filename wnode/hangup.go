@@ -8,15 +8,15 @@ import (
 	"syscall"
 )
 
-// hangups are what SIGHUP means for the command that runs.
+// hangups is what SIGHUP means for the running command.
 type hangups struct {
-	taken atomic.Bool // the command has its own use for them; otherwise one ends it
+	taken atomic.Bool // the command uses SIGHUP itself; otherwise it ends the command
 	asked chan struct{}
 }
 
 type hangupsKey struct{}
 
-// withHangups calls stop at SIGHUP, unless the command takes it by reloads. release gives the signal back.
+// withHangups calls stop at SIGHUP, unless the command uses reloads. release restores the signal.
 func withHangups(ctx context.Context, stop func()) (_ context.Context, release func()) {
 	h := &hangups{asked: make(chan struct{}, 1)}
 	signals := make(chan os.Signal, 1)
@@ -36,7 +36,7 @@ func withHangups(ctx context.Context, stop func()) (_ context.Context, release f
 			}
 			select {
 			case h.asked <- struct{}{}:
-			default: // one is to come, and reads what is there by then
+			default: // a request is pending, and will read what is there by then
 			}
 		}
 	}()

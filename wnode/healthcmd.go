@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// healthTimeout is for how long the health command waits for the node.
+	// healthTimeout is how long the health command waits for the node.
 	healthTimeout = health.Patience + 5*time.Second
 	// maxHealthAnswer is how much of an answer it reads, in bytes.
 	maxHealthAnswer = 1 << 20
@@ -51,7 +51,7 @@ func healthCommand() *cli.Command {
 	}
 }
 
-// askHealth is what a running node answers, with any status.
+// askHealth returns the answer of a running node, whatever its status.
 func askHealth(ctx context.Context, settings config.Metrics, ready bool) ([]byte, error) {
 	path := "/healthz"
 	if ready {
@@ -77,7 +77,7 @@ func askHealth(ctx context.Context, settings config.Metrics, ready bool) ([]byte
 	return body, nil
 }
 
-// printHealth prints a report. Its error says that a check failed.
+// printHealth prints a report. The error says that checks failed.
 func printHealth(w io.Writer, answer []byte, asIs bool) error {
 	var report health.Report
 	if err := json.Unmarshal(answer, &report); err != nil || report.Status == "" {

@@ -10,7 +10,7 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// keysPause is how often a command asks how far the node has come.
+// keysPause is how often a command asks for the node's progress.
 const keysPause = 200 * time.Millisecond
 
 func keysCommand() *cli.Command {
@@ -82,7 +82,7 @@ func printKeys(c *cli.Context) error {
 	return err
 }
 
-// pushKeyText tells how far devices have gone on with a push key.
+// pushKeyText says how many devices have moved on to a push key.
 func pushKeyText(k node.PushKeyReport) string {
 	moved := fmt.Sprintf("%d of %d registrations have gone on with the push key that is in use", k.Moved, k.All)
 	switch day := k.Until.UTC().Format(time.DateOnly); k.State {
@@ -95,7 +95,7 @@ func pushKeyText(k node.PushKeyReport) string {
 	}
 }
 
-// rotatePushKey has another push key made, or an overlap ended.
+// rotatePushKey asks for a new push key, or for the end of an overlap.
 func rotatePushKey(c *cli.Context) error {
 	var report node.PushKeyReport
 	if err := askNode(c, &report, "wnode_rotatePushKey", c.Bool("now")); err != nil {
@@ -108,7 +108,7 @@ func rotatePushKey(c *cli.Context) error {
 	return err
 }
 
-// rotateDiskKey has the disk key exchanged, and waits until all is sealed with the new one.
+// rotateDiskKey asks for a new disk key, and waits until everything is sealed with it.
 func rotateDiskKey(c *cli.Context) error {
 	var report node.KeyReport
 	if err := askNode(c, &report, "wnode_rotateDiskKey"); err != nil {

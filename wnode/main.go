@@ -1,8 +1,9 @@
 // Package wnode is the command line. The node itself is package node.
 //
-// Main picks a command. The one without a name runs a node until a signal comes; the others are files of their own:
-// quickstart, send, device, demo, emulate, doctor, health, reload, providers, registrations, archive, backup, restore, move, keys, recover, completion, man, simulate, dumpconfig, check-config, version. flags.go lays the flags over the
-// settings, which are a config.Config.
+// Main picks a command. The one without a name runs a node until a signal comes. The others have files of their own:
+// quickstart, send, device, demo, emulate, doctor, health, reload, providers, registrations, archive, backup and
+// restore, move, keys, voucher, evidence, recover, completion, man, simulate, dumpconfig, check-config, version.
+// flags.go applies the flags to the settings, which are a config.Config.
 package wnode
 
 import (
@@ -23,10 +24,9 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// Main runs the command in args, of which the first is the program's name, and returns the exit code: 0 when it
-// did what it was told, 1 with a sentence on stderr otherwise. It ends early, and cleanly, when ctx does or at the
-// first SIGINT or SIGTERM; a second one ends the process at once. At SIGHUP a node reloads its settings, and every other
-// command ends.
+// Main runs the command in args, whose first element is the program's name, and returns the exit code: 0 if the command
+// succeeded, 1 with a sentence on stderr otherwise. It ends early, and cleanly, when ctx ends or at the first SIGINT or
+// SIGTERM; a second one ends the process at once. At SIGHUP a node reloads its settings, and every other command ends.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -60,7 +60,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			"Example:\n   wnode --datadir /var/lib/whisperpush --push --config /etc/whisperpush/node.toml",
 		Version:                   node.Version(),
 		HideVersion:               true,
-		HideHelp:                  true, // helpFlag is there instead
+		HideHelp:                  true, // replaced by helpFlag
 		Reader:                    stdin,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
@@ -90,16 +90,16 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	return app
 }
 
-// errLogged is an error that the log tells.
+// errLogged is an error that is already in the log.
 var errLogged = errors.New("see the log")
 
-// helpFlag is a --help of its own for each command: the library's is one for all, which two runs in a process, as in
-// tests, would write to at the same time.
+// helpFlag makes a --help for each command: the library shares one, which two runs in the same process, as in tests,
+// would write to at the same time.
 func helpFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}
 }
 
-// helpCommand is what --help prints, for those who type it as a command.
+// helpCommand prints what --help does, for people who type it as a command.
 func helpCommand() *cli.Command {
 	return &cli.Command{
 		Name: "help", Usage: "show help, of a command if its name follows", UsageText: "wnode help [command…]",
@@ -132,7 +132,7 @@ func serveAction(c *cli.Context) error {
 	if len(faults) > 1 {
 		return notStarted(c, cfg, severalFaults(faults))
 	}
-	cfg, err := settingsOf(c) // of one fault the node itself says best when it is met
+	cfg, err := settingsOf(c) // a single fault is best reported by the node itself, when it meets it
 	if err == nil {
 		again := node.Again{Read: func() (config.Config, error) { return settingsOf(c) }, Asked: reloads(c.Context)}
 		err = node.Serve(c.Context, cfg, again, c.App.Writer, c.App.ErrWriter)
@@ -140,16 +140,16 @@ func serveAction(c *cli.Context) error {
 	return notStarted(c, cfg, err)
 }
 
-// notStarted is why a node does not run, where its log is read.
+// notStarted reports why a node does not run, in the place where its log is read.
 func notStarted(c *cli.Context, cfg config.Config, err error) error {
-	if err != nil && (cfg.Log.Format == "json" || c.String("log.format") == "json") { // who reads that log reads nothing else
+	if err != nil && (cfg.Log.Format == "json" || c.String("log.format") == "json") { // the reader of that log reads nothing else
 		node.LogFailure(c.App.ErrWriter, err)
 		return errLogged
 	}
 	return err
 }
 
-// refuseNodeFlags is for commands that the node's flags, given before their name, would mean nothing to.
+// refuseNodeFlags refuses the node's flags before the name of a command that ignores them.
 func refuseNodeFlags(c *cli.Context) error {
 	for _, level := range c.Lineage() {
 		if level.Command == nil || level.Command.Name != c.App.Name {
@@ -167,7 +167,7 @@ func refuseNodeFlags(c *cli.Context) error {
 	return nil
 }
 
-// needSubcommand is the action of a command that only has commands below it.
+// needSubcommand is the action of a command that only has subcommands.
 func needSubcommand(c *cli.Context) error {
 	if word := c.Args().First(); word != "" {
 		return unknownCommand(word, c.Command.Subcommands)
@@ -189,20 +189,20 @@ func commandNames(commands []*cli.Command) []string {
 	return names
 }
 
-// What the flag parser says when it stops.
+// Messages of the flag parser when it stops.
 var (
 	unknownFlag   = regexp.MustCompile(`^flag provided but not defined: -+(.*)$`)
 	missingValue  = regexp.MustCompile(`^flag needs an argument: -+(.*)$`)
 	unusableValue = regexp.MustCompile(`^invalid (?:boolean )?value "(.*)" for (?:flag )?-+([\w.-]+): `)
 )
 
-// gethFlags are flags that geth had, and their names since.
+// gethFlags are geth's former flags, and their present names.
 var gethFlags = map[string]string{
 	"rpc": "http", "rpcaddr": "http.addr", "rpcport": "http.port", "rpcapi": "http.api", "rpccorsdomain": "http.corsdomain",
 	"rpcvhosts": "http.vhosts", "wsaddr": "ws.addr", "wsport": "ws.port", "wsapi": "ws.api", "wsorigins": "ws.origins",
 }
 
-// usageError turns what the flag parser says into one sentence; without it the parser prints the whole help.
+// usageError turns the flag parser's message into one sentence; without it the parser prints the whole help.
 func usageError(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if m := unknownFlag.FindStringSubmatch(text); m != nil {

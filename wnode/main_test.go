@@ -154,7 +154,7 @@ func TestSecondSignalKills(t *testing.T) {
 	require.Equal(t, syscall.SIGTERM, status.Signal())
 }
 
-// A user who may not write, or read what is there, is told what and whose it is to be.
+// A user who may not write the data directory, or not read what is in it, is told the path and what to do.
 func TestDataDirOfAnother(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be another user")

@@ -39,7 +39,7 @@ func manCommand() *cli.Command {
 	}
 }
 
-// manuals are the manual pages and completions, by their places below the directory.
+// manuals returns the manual pages and completions, by their paths below the directory.
 func manuals(app *cli.App) (map[string][]byte, error) {
 	settings, err := settingsManual()
 	if err != nil {
@@ -56,10 +56,10 @@ func manuals(app *cli.App) (map[string][]byte, error) {
 	return files, nil
 }
 
-// marked protects what means something in Markdown.
+// marked escapes characters with a meaning in Markdown.
 var marked = strings.NewReplacer("<", `\<`, "*", `\*`, "_", `\_`, "|", `\|`, "[", `\[`, "]", `\]`)
 
-// commandsManual is wnode(1).
+// commandsManual is the page wnode(1).
 func commandsManual(app *cli.App) []byte {
 	var page strings.Builder
 	fmt.Fprintf(&page, "%% wnode 1 \"\" whisperpush \"User Commands\"\n# NAME\nwnode - %s\n\n# SYNOPSIS\n**wnode** [flags]\n\n**wnode** command [flags]\n\n# DESCRIPTION\n%s\n\n", app.Usage, paragraphs(app.Description))
@@ -118,7 +118,7 @@ func writeFlag(page *strings.Builder, f flagWord) {
 	fmt.Fprintf(page, "\n: %s\n\n", marked.Replace(f.usage))
 }
 
-// paragraphs is a description as Markdown: what is indented is code.
+// paragraphs is a description as Markdown: indented text is code.
 func paragraphs(text string) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
@@ -131,7 +131,7 @@ func paragraphs(text string) string {
 	return out.String()
 }
 
-// settingsManual is wnode.toml(5), of the same text as docs/configuration.md.
+// settingsManual is the page wnode.toml(5), with the text of docs/configuration.md.
 func settingsManual() ([]byte, error) {
 	var page bytes.Buffer
 	if err := config.Document(&page); err != nil {

@@ -98,7 +98,7 @@ func printMove(w io.Writer, r node.MoveReport) error {
 	return printTable(w, rows...)
 }
 
-// areMany is "3 envelopes are", or "1 envelope is".
+// areMany returns "3 envelopes are", or "1 envelope is".
 func areMany(n int, what string) string {
 	if n == 1 {
 		return plural(n, what) + " is"
@@ -106,17 +106,17 @@ func areMany(n int, what string) string {
 	return plural(n, what) + " are"
 }
 
-// stagesEvery is how often long work says how far it is, where there is no terminal.
+// stagesEvery is how often long work reports its progress without a terminal.
 const stagesEvery = 10 * time.Second
 
-// stages tell how far work has come that has several parts: a bar on a terminal, and else a line now and then.
+// stages reports the progress of work in several parts: a bar on a terminal, otherwise a line now and then.
 type stages struct {
 	w     io.Writer
 	fancy bool
 	stage string
 	bar   *progressbar.ProgressBar
 	said  time.Time
-	open  bool // the last line does not tell of the end of the stage
+	open  bool // the end of the stage has not been printed yet
 	done  uint64
 	total uint64
 }
@@ -131,7 +131,7 @@ func newStages(stderr io.Writer) *stages {
 	return s
 }
 
-// progress is told of records done, and of records in all, 0 if that is not known.
+// progress takes the number of records done, and the total, 0 if that is not known.
 func (s *stages) progress(stage string, done, total uint64) {
 	if stage != s.stage {
 		s.close()
@@ -148,13 +148,13 @@ func (s *stages) progress(stage string, done, total uint64) {
 	s.done, s.total, s.open = done, total, true
 	switch {
 	case s.bar != nil:
-		s.bar.Set64(int64(done)) // fails for more than all only
+		s.bar.Set64(int64(done)) // fails only for more than the total
 	case time.Since(s.said) >= stagesEvery:
 		s.say()
 	}
 }
 
-// say prints how far the stage is.
+// say prints the progress of the stage.
 func (s *stages) say() {
 	s.said, s.open = time.Now(), false
 	if s.total > 0 {

@@ -14,7 +14,7 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// keeper is what a node keeps, of one that runs or of none: the commands do not differ.
+// keeper is what a node keeps, whether it runs or not: the commands are the same.
 type keeper interface {
 	ArchiveStats(ctx context.Context) (node.ArchiveReport, error)
 	PruneArchive(ctx context.Context, before time.Time) (node.PruneReport, error)
@@ -24,7 +24,7 @@ type keeper interface {
 	Close() error
 }
 
-// openKeeper is the running node of the settings, or its data directory if no node runs.
+// openKeeper returns the running node of the settings, or its data directory if no node runs.
 func openKeeper(c *cli.Context) (keeper, error) {
 	path, err := socketOf(c)
 	if err == nil {
@@ -45,7 +45,7 @@ func openKeeper(c *cli.Context) (keeper, error) {
 	return o, nil
 }
 
-// running is a node that runs.
+// running is a running node.
 type running struct{ client *gethrpc.Client }
 
 func (r running) Close() error {
@@ -89,7 +89,7 @@ func (r running) stream(ctx context.Context, w io.Writer, progress func(done, to
 			var closed bool
 			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			r.client.CallContext(late, &closed, "wnode_closeStream", begun.ID) // or it ends by itself
+			r.client.CallContext(late, &closed, "wnode_closeStream", begun.ID) // otherwise it ends on its own
 			return err
 		}
 		done += int64(len(chunk.Data))
@@ -100,7 +100,7 @@ func (r running) stream(ctx context.Context, w io.Writer, progress func(done, to
 	}
 }
 
-// withKeeper opens what a node keeps for a command.
+// withKeeper runs do with what the node of a command keeps.
 func withKeeper(c *cli.Context, do func(keeper) error) error {
 	k, err := openKeeper(c)
 	if err != nil {
@@ -109,7 +109,7 @@ func withKeeper(c *cli.Context, do func(keeper) error) error {
 	return errors.Join(do(k), k.Close())
 }
 
-// bars shows how far something has come, if there is somebody at a terminal to see it.
+// bars shows progress if standard error is a terminal.
 type bars struct {
 	what  string
 	w     io.Writer
@@ -127,7 +127,7 @@ func newBars(what string, stderr io.Writer) *bars {
 	return b
 }
 
-// progress is told of bytes done and bytes in all.
+// progress takes the bytes done and the total.
 func (b *bars) progress(done, total int64) {
 	if b.w == nil {
 		return
@@ -146,7 +146,7 @@ func (b *bars) progress(done, total int64) {
 		b.bar.ChangeMax64(total)
 	}
 	b.total = total
-	b.bar.Set64(done) // fails for more than all only
+	b.bar.Set64(done) // fails only for more than the total
 }
 
 func (b *bars) close() {

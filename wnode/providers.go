@@ -41,7 +41,7 @@ func providersCommand() *cli.Command {
 	}
 }
 
-// onProvider is a command that does something to one provider.
+// onProvider is a command that acts on one provider.
 func onProvider(name, method, usage string) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "NAME", Flags: append(settingFlags(), jsonFlag()),

@@ -24,12 +24,12 @@ import (
 )
 
 const (
-	// pullWindow is the stretch of sent time that one classic request asks for: a mailserver answers at most a day, and
-	// says nothing when it has cut an answer off.
+	// pullWindow is the range of sent time that one classic request covers. A mailserver answers for at most a day, and
+	// does not say when it has cut an answer off.
 	pullWindow = 6 * time.Hour
-	// pullPage is how many envelopes a page of a status-go mailserver has at most.
+	// pullPage is the most envelopes on a page of a status-go mailserver.
 	pullPage = 1000
-	// pullQuiet is how long nothing comes at the end of an answer without an end mark.
+	// pullQuiet is how long a silence ends an answer that has no end mark.
 	pullQuiet = 3 * time.Second
 )
 
@@ -96,7 +96,7 @@ func pullAction(c *cli.Context) error {
 		[]string{"older than is kept", strconv.Itoa(p.report.TooOld)}, []string{"refused", strconv.Itoa(p.report.Refused)})
 }
 
-// puller asks a mailserver for its mail.
+// puller requests the mail of a mailserver.
 type puller struct {
 	form   string
 	since  time.Time
@@ -147,7 +147,7 @@ func (p *puller) run(ctx context.Context, server *enode.Node, k keeper) error {
 	return err
 }
 
-// classic asks for one stretch of sent time after the other, the oldest first.
+// classic requests one range of sent time after another, oldest first.
 func (p *puller) classic(ctx context.Context, mail *mailclient.Client, take func([]*whisper.Envelope) error) error {
 	if p.since.Unix() == 0 {
 		return errors.New("--since 0 is for ever, which takes too many classic requests; give an age, such as 90d")
@@ -166,8 +166,8 @@ func (p *puller) classic(ctx context.Context, mail *mailclient.Client, take func
 	return nil
 }
 
-// sync asks for one page after the other, as a mailserver of status-go asks another one. Where it has come to is kept until it is
-// complete; an attempt after that goes on there, and then asks for what was sent since the one before began.
+// sync requests one page after another, as one status-go mailserver does from another. It saves its place until it is
+// complete. A later attempt continues there, and then requests what was sent since the earlier attempt began.
 func (p *puller) sync(ctx context.Context, mail *mailclient.Client, k keeper) error {
 	stretch := mailwire.SyncRequest{Lower: uint32(p.since.Unix()), Upper: uint32(time.Now().Unix()), Limit: mailwire.MaxSyncLimit}
 	stretches := []mailwire.SyncRequest{stretch}
@@ -199,11 +199,12 @@ func (p *puller) sync(ctx context.Context, mail *mailclient.Client, k keeper) er
 	return nil
 }
 
-// syncOverlap is how much is asked for again behind an interrupted sync, in seconds of sent time: mail comes late.
+// syncOverlap is how far before the end of an interrupted sync the next one begins, in seconds of sent time: mail
+// arrives late.
 const syncOverlap = 3600
 
-// syncPlace is where a sync has come to: until when it asks, and the cursor of the page that was archived last; nothing if that was
-// the last one.
+// syncPlace is how far a sync has come: the upper end of its range, and the cursor of the page archived last; nil after
+// the last page.
 func syncPlace(upper uint32, cursor []byte) []byte {
 	if len(cursor) == 0 {
 		return nil
@@ -218,14 +219,14 @@ func parseSyncPlace(b []byte) (upper uint32, cursor []byte, ok bool) {
 	return binary.BigEndian.Uint32(b), b[4:], true
 }
 
-// pullPlace is where a sync from a mailserver has come to.
+// pullPlace is where the place of a sync from a mailserver is saved.
 func pullPlace(c *cli.Context, server *enode.Node) importPlace {
 	cfg, _, _ := readSettings(c)
 	sum := sha256.Sum256([]byte("sync from " + server.ID().String()))
 	return importPlace{filepath.Join(cfg.Node.DataDir, "import-"+hex.EncodeToString(sum[:8]))}
 }
 
-// take archives what came.
+// take archives envelopes that arrived.
 func (p *puller) take(ctx context.Context, envs []*whisper.Envelope, k keeper) error {
 	p.report.Read += len(envs)
 	for len(envs) > 0 {
@@ -245,7 +246,7 @@ func (p *puller) take(ctx context.Context, envs []*whisper.Envelope, k keeper) e
 	return nil
 }
 
-// add adds what became of some envelopes.
+// add adds the results for some envelopes.
 func (r *importReport) add(taken node.TakeReport) {
 	r.Archived += taken.Archived
 	r.Known += taken.Known

@@ -16,13 +16,13 @@ import (
 	"whisperpush/wnode/rpc"
 )
 
-// pushSource is where a device on the command line gets its pushes from.
+// pushSource is where a device on the command line receives its pushes from.
 type pushSource struct {
 	each  func(ctx context.Context, handle func(body []byte) error) error // until ctx ends or handle returns an error
 	close func()
 }
 
-// connect makes the device reachable, and fills in the address at which it is.
+// connect makes the device reachable, and fills in its address.
 func (s *deviceSettings) connect(ctx context.Context) (*pushSource, error) {
 	switch {
 	case s.Emulator != "":
@@ -56,7 +56,7 @@ func (s *deviceSettings) connectEmulator(ctx context.Context) (*pushSource, erro
 		if s.Provider == "" {
 			s.Provider = device.Type
 		}
-		if s.Provider == "" { // an emulator of one's own, which has no type
+		if s.Provider == "" { // a user's own emulator, which has no type
 			s.Provider = "fcm"
 		}
 	}
@@ -92,8 +92,8 @@ type emulator struct {
 	client *http.Client
 }
 
-// emulatorAt judges --emulator. On this computer any certificate will do, as an emulator makes its own and has no
-// secrets.
+// emulatorAt checks --emulator. On this computer it accepts any certificate, because an emulator makes its own and has
+// no secrets.
 func emulatorAt(text string) (*emulator, error) {
 	u, err := credentials.Base("--emulator", text, "http://127.0.0.1:9001", "http", "https")
 	if err != nil {

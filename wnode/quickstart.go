@@ -102,7 +102,7 @@ Enabled = true
 Enabled = true
 `))
 
-// tomlText is a string as TOML has it.
+// tomlText is a string in TOML syntax.
 func tomlText(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
 }
@@ -112,7 +112,7 @@ func quickstart(ctx context.Context, out io.Writer, path, dataDir, ip, contact s
 	if err != nil {
 		return err
 	}
-	path, err = filepath.Abs(path) // what is printed is typed elsewhere
+	path, err = filepath.Abs(path) // the user types the printed paths in other directories
 	if err != nil {
 		return err
 	}
@@ -148,8 +148,8 @@ func quickstart(ctx context.Context, out io.Writer, path, dataDir, ip, contact s
 	return printNext(out, path, cfg, nodeKey, pushKey, public, d.bad)
 }
 
-// writeStarter writes the settings, and before them the key that they name. After an error neither is there that was not
-// there before.
+// writeStarter writes the settings, and before them the key that they name. After an error it leaves neither behind,
+// unless it existed before.
 func writeStarter(out io.Writer, path, dataDir string, public netip.Addr, contact string) (err error) {
 	values := struct{ Path, DataDir, IP, Contact, VAPID string }{Path: path, DataDir: dataDir, Contact: contact}
 	if public.IsValid() {
@@ -203,7 +203,7 @@ func makeVAPID(path string) (made bool, err error) {
 	return true, writeNew(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
-// writeNew writes a file that was not there, whole or not at all.
+// writeNew writes a file that does not exist yet, in full or not at all.
 func writeNew(path string, text []byte, mode os.FileMode) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err == nil {
@@ -220,7 +220,7 @@ func writeNew(path string, text []byte, mode os.FileMode) error {
 	return nil
 }
 
-// makeKeys makes the node's keys that are not there.
+// makeKeys makes the node's missing keys.
 func makeKeys(out io.Writer, cfg config.Config) (nodeKey, pushKey *ecdsa.PrivateKey, err error) {
 	var keys []*ecdsa.PrivateKey
 	files := []node.KeyFile{node.NodeKeyFile(cfg)}
@@ -247,7 +247,7 @@ func makeKeys(out io.Writer, cfg config.Config) (nodeKey, pushKey *ecdsa.Private
 	return keys[0], keys[1], nil
 }
 
-// publicAddress is the address of this computer that others on the Internet reach, invalid if none can be told.
+// publicAddress is the address of this computer that others on the Internet reach, invalid if it is not known.
 func publicAddress(given string) (netip.Addr, error) {
 	if given != "" {
 		ip, err := netip.ParseAddr(given)
@@ -256,7 +256,7 @@ func publicAddress(given string) (netip.Addr, error) {
 		}
 		return ip, nil
 	}
-	addrs, _ := net.InterfaceAddrs() // none if they cannot be told
+	addrs, _ := net.InterfaceAddrs() // none if they cannot be read
 	var found netip.Addr
 	for _, addr := range addrs {
 		prefix, err := netip.ParsePrefix(addr.String())
@@ -267,7 +267,7 @@ func publicAddress(given string) (netip.Addr, error) {
 	return found, nil
 }
 
-// sharedSpace is that of carriers' address translation.
+// sharedSpace is the address space of carrier-grade NAT.
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
 func isPublic(ip netip.Addr) bool {
@@ -300,7 +300,7 @@ func printNext(out io.Writer, path string, cfg config.Config, nodeKey, pushKey *
 	if pushKey != nil {
 		link.Set("pushkey", hexutil.Encode(crypto.FromECDSAPub(&pushKey.PublicKey)))
 		fmt.Fprintf(&text, "pushkey: %s\n", link.Get("pushkey"))
-		providers, _ := node.OpenProviders(cfg.Push.Provider) // the checks above say what is wrong with one
+		providers, _ := node.OpenProviders(cfg.Push.Provider) // the checks above report errors
 		for _, vapid := range node.VAPIDKeys(providers) {
 			link.Set("vapidkey", vapid.Key)
 			fmt.Fprintf(&text, "vapidkey: %s\n", vapid.Key)
@@ -323,7 +323,7 @@ func portText(addr string) string {
 	return port
 }
 
-// drawQR draws a code with two of its rows in a line of text, light on dark, with the margin that readers need.
+// drawQR draws a code, two of its rows per line of text, light on dark, with the margin that readers need.
 func drawQR(w *strings.Builder, size int, black func(x, y int) bool) {
 	const margin = 4
 	light := func(x, y int) bool { return x < 0 || y < 0 || x >= size || y >= size || !black(x, y) }

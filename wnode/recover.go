@@ -68,8 +68,7 @@ func (r *recovery) run(ctx context.Context) error {
 // say prints one sentence.
 func (r *recovery) say(format string, args ...any) { fmt.Fprintf(r.out, format+"\n", args...) }
 
-// archive recovers the archive and tells moves, if there are any, what was
-// archived again.
+// archive recovers the archive, and tells moves, if there are any, what was archived again.
 func (r *recovery) archive(ctx context.Context, moves *pushserver.Moves) error {
 	dir := filepath.Join(r.dir, "archive")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +76,7 @@ func (r *recovery) archive(ctx context.Context, moves *pushserver.Moves) error {
 		return nil
 	}
 	bars := newBars("archive", r.err)
-	// Retention is the node's business: nothing is dropped here.
+	// Only the node applies retention: nothing is dropped here.
 	var moved func(old []uint64, first uint64) error
 	if moves != nil {
 		moved = moves.Add
@@ -101,8 +100,7 @@ func (r *recovery) archive(ctx context.Context, moves *pushserver.Moves) error {
 	return nil
 }
 
-// push recovers the registrations and opens them for what the archive's recovery
-// has to tell; nil if there are none.
+// push recovers the registrations, and opens them for the news of the archive's recovery; nil if there are none.
 func (r *recovery) push(ctx context.Context) (*pushserver.Moves, error) {
 	dir := filepath.Join(r.dir, "push")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {

@@ -79,7 +79,7 @@ func registrationsCommand() *cli.Command {
 	}
 }
 
-// onRegistration is a command that asks for one registration by its name.
+// onRegistration is a command that asks for one registration by name.
 func onRegistration(name, usage string, print func(io.Writer, node.StandingReport) error) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "NAME", Flags: append(settingFlags(), jsonFlag()),
@@ -100,7 +100,7 @@ func onRegistration(name, usage string, print func(io.Writer, node.StandingRepor
 	}
 }
 
-// oneArgument is the one word behind the flags.
+// oneArgument returns the one argument after the flags.
 func oneArgument(c *cli.Context, what string) (string, error) {
 	switch c.NArg() {
 	case 1:
@@ -111,7 +111,7 @@ func oneArgument(c *cli.Context, what string) (string, error) {
 	return "", fmt.Errorf("%s takes one %s, and flags before it; it got %q too", c.Command.HelpName, what, c.Args().Get(1))
 }
 
-// listRegistrations asks for the list a page at a time, so that a long one is in nobody's memory.
+// listRegistrations requests the list page by page, so that a long one is never all in memory.
 func listRegistrations(c *cli.Context) error {
 	header := [][]string{{"NAME", "STATE", "PROVIDERS", "CHANNELS", "REGISTERED", "EXPIRES"}}
 	for after, first := "", true; after != "" || first; first = false {
@@ -121,7 +121,7 @@ func listRegistrations(c *cli.Context) error {
 		}
 		after = page.Next
 		if c.Bool("json") {
-			for _, r := range page.Registrations { // a line each
+			for _, r := range page.Registrations { // one line each
 				if err := printJSON(c.App.Writer, r); err != nil {
 					return err
 				}
@@ -142,7 +142,7 @@ func listRegistrations(c *cli.Context) error {
 	return nil
 }
 
-// routeWords are the providers of routes in their order, in parentheses those that are not proved.
+// routeWords are the providers of routes, in order, with unproved ones in parentheses.
 func routeWords(routes []node.RouteReport) string {
 	var words []string
 	for _, r := range routes {

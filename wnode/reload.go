@@ -16,7 +16,7 @@ import (
 	"whisperpush/wnode/rpc"
 )
 
-// askTimeout is for how long a command waits for the running node.
+// askTimeout is how long a command waits for the running node.
 const askTimeout = time.Minute
 
 func reloadCommand() *cli.Command {
@@ -59,17 +59,17 @@ func printReload(w io.Writer, changed []string, asJSON bool) error {
 	return err
 }
 
-// jsonFlag is the flag of commands that print for programs too.
+// jsonFlag is the flag of commands that can also print for programs.
 func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON", DisableDefaultText: true}
 }
 
-// socketOf is the local socket of the node that the command's settings are of. What is wrong with the settings
-// otherwise is the node's business: the command may be there to mend it.
+// socketOf is the local socket of the node that the command's settings describe. Other faults in the settings are
+// ignored: the command may be there to fix them.
 func socketOf(c *cli.Context) (string, error) {
 	cfg, _, faults := readSettings(c)
 	if len(faults) > 0 && cfg.Node.DataDir == config.DefaultDataDir() && cfg.RPC.IPCPath == config.Defaults().RPC.IPCPath {
-		return "", faults[0] // the settings may say where it is
+		return "", faults[0] // the settings may say where the socket is
 	}
 	if cfg.RPC.IPCDisable {
 		return "", errors.New("the settings keep the node's local socket closed (RPC.IPCDisable), by which it could be asked; open it and restart the node")
@@ -77,8 +77,8 @@ func socketOf(c *cli.Context) (string, error) {
 	return rpc.SocketPath(cfg), nil
 }
 
-// askNode calls a method of the running node over its local socket. The error is the node's sentence, or says that there
-// is none.
+// askNode calls a method of the running node over its local socket. The error is the node's sentence, or says that no
+// node answers.
 func askNode(c *cli.Context, into any, method string, args ...any) error {
 	path, err := socketOf(c)
 	if err != nil {

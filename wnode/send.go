@@ -20,7 +20,7 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// maxPayload bounds what send reads from standard input: what the protocol's largest envelope can hold.
+// maxPayload bounds what send reads from standard input: the most that the protocol's largest envelope can hold.
 const maxPayload = whisper.MaxMessageSizeLimit
 
 func sendCommand() *cli.Command {
@@ -111,7 +111,7 @@ func sendParameters(c *cli.Context) (server *enode.Node, draft whisper.Draft, er
 	return server, draft, nil
 }
 
-// nodeFlag reads a flag that must name a node.
+// nodeFlag reads a required flag that names a node.
 func nodeFlag(c *cli.Context, flag string) (*enode.Node, error) {
 	url := c.String(flag)
 	if url == "" {
@@ -124,7 +124,7 @@ func nodeFlag(c *cli.Context, flag string) (*enode.Node, error) {
 	return node, nil
 }
 
-// serverFlag reads a flag that must name a mailserver for a device.
+// serverFlag reads a required flag that names a mailserver for a device.
 func serverFlag(c *cli.Context, flag string) (string, error) {
 	url := c.String(flag)
 	if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
@@ -137,7 +137,7 @@ func serverFlag(c *cli.Context, flag string) (string, error) {
 	return url, nil
 }
 
-// topicFlag reads a flag that must be a topic or a name to make one of.
+// topicFlag reads a required flag with a topic, or with a name to make one from.
 func topicFlag(c *cli.Context, flag string) (whisper.Topic, error) {
 	text := c.String(flag)
 	if text == "" {
@@ -187,13 +187,13 @@ func encryptionFlags(c *cli.Context, draft *whisper.Draft) (err error) {
 	return err
 }
 
-// secretFlag reads the 32 bytes in hex in the file that a flag names.
+// secretFlag reads the 32 bytes, in hex, from the file that a flag names.
 func secretFlag(c *cli.Context, flag string) ([]byte, error) {
 	return node.ReadSecret(c.String(flag), "--"+flag)
 }
 
-// sendMessage connects to server, seals the message with the work that server asks for, unless the draft's is
-// fixed, and returns when the envelope is on the wire.
+// sendMessage connects to server and seals the message with the proof of work that server requires, unless the draft's
+// is fixed. It returns when the envelope is on the wire.
 func sendMessage(ctx context.Context, server *enode.Node, draft whisper.Draft, fixedWork bool) (*whisper.Envelope, error) {
 	sender, hangUp, err := dial(ctx, server)
 	if err != nil {
@@ -242,10 +242,10 @@ func dial(ctx context.Context, server *enode.Node) (_ *whisper.Node, hangUp func
 	return sender, func() { link.Close(); sender.Stop() }, nil
 }
 
-// redialEvery is how soon a node is dialled again that hung up: it takes one connection of an address in 30 s.
+// redialEvery is how soon a node that hung up is dialled again: a node accepts one connection from an address in 30 s.
 const redialEvery = 5 * time.Second
 
-// dialUntil dials again while waiting may help: the node was reached and hung up.
+// dialUntil dials again as long as waiting may help: the node was reached and hung up.
 func dialUntil(ctx context.Context, cfg uplink.Config) (*uplink.Link, error) {
 	for {
 		link, err := uplink.Dial(ctx, cfg)
@@ -255,12 +255,12 @@ func dialUntil(ctx context.Context, cfg uplink.Config) (*uplink.Link, error) {
 		select {
 		case <-time.After(redialEvery):
 		case <-ctx.Done():
-			return nil, err // which says more than that the time is over
+			return nil, err // says more than that time is up
 		}
 	}
 }
 
-// timedOut is sentence if ctx ran out of time, err else.
+// timedOut returns sentence as an error if ctx ran out of time, otherwise err.
 func timedOut(ctx context.Context, err error, sentence string) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return errors.New(sentence)

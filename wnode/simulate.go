@@ -15,7 +15,7 @@ import (
 	"whisperpush/simulate"
 )
 
-// Where battery.md has what the command wrote.
+// Markers in battery.md around what the command writes.
 const (
 	costsBegin = "<!-- costs: written by wnode simulate --docs docs -->\n"
 	costsEnd   = "<!-- end of costs -->\n"

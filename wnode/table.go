@@ -26,5 +26,5 @@ func printTable(w io.Writer, rows ...[]string) error {
 	return nil
 }
 
-// printJSON prints a value on a line.
+// printJSON prints a value on one line.
 func printJSON(w io.Writer, value any) error { return json.NewEncoder(w).Encode(value) }

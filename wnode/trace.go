@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// trace prints what happens, a line each with the milliseconds since it began.
+// trace prints events, one line each with the milliseconds since it began.
 type trace struct {
 	began time.Time
 
@@ -17,7 +17,7 @@ type trace struct {
 
 func newTrace(w io.Writer) *trace { return &trace{began: time.Now(), w: w} }
 
-// line prints that who did what.
+// line prints who did what.
 func (t *trace) line(who, what string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"whisperpush/pushext/voucher"
 )
 
-// maxVoucherFile bounds what is read of a file or the standard input: no key, request or voucher is near it.
+// maxVoucherFile bounds what is read from a file or standard input: keys, requests and vouchers are far smaller.
 const maxVoucherFile = 64 << 10
 
 func voucherCommand() *cli.Command {
@@ -51,7 +51,7 @@ func voucherKeyFlag(half string) cli.Flag {
 	return &cli.StringFlag{Name: "key", Usage: "`FILE` with the " + half + " key of the shop", Required: true}
 }
 
-// Labels before what a file of an order, or of a voucher, holds in base64.
+// Labels in front of the base64 text in the file of an order, or of a voucher.
 const (
 	orderLabel   = "order"
 	voucherLabel = "voucher"
@@ -76,7 +76,7 @@ func voucherKey(c *cli.Context) error {
 	return err
 }
 
-// voucherBuyer is what a buyer gives: the file of their order, and the shop's public key.
+// voucherBuyer reads what a buyer gives: the file of their order, and the shop's public key.
 func voucherBuyer(c *cli.Context) (file string, key *voucher.PublicKey, err error) {
 	if file, err = oneArgument(c, "FILE"); err != nil {
 		return "", nil, err
@@ -160,12 +160,12 @@ func readVoucherKey[K any](c *cli.Context, parse func([]byte) (K, error)) (key K
 	return key, nil
 }
 
-// labelled is what a file holds: a word that tells what follows in base64.
+// labelled is the content of a file: a word that says what follows in base64.
 func labelled(what string, b []byte) []byte {
 	return fmt.Appendf(nil, "%s %s\n", what, base64.StdEncoding.EncodeToString(b))
 }
 
-// readLabelled reads back what labelled made.
+// readLabelled reads what labelled wrote.
 func readLabelled(file, what string, size int) ([]byte, error) {
 	text, err := readSome(file)
 	if err != nil {
@@ -188,7 +188,7 @@ func readSome(file string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxVoucherFile))
 }
 
-// createFile makes a file, which must not be there.
+// createFile makes a file, which must not exist.
 func createFile(file string, text []byte, mode os.FileMode) error {
 	err := writeNew(file, text, mode)
 	if errors.Is(err, os.ErrExist) {
@@ -197,7 +197,7 @@ func createFile(file string, text []byte, mode os.FileMode) error {
 	return err
 }
 
-// readBase64 reads one line of the standard input.
+// readBase64 reads base64 from standard input.
 func readBase64(c *cli.Context, what string) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(c.App.Reader, maxVoucherFile))
 	if err != nil {
