@@ -12,11 +12,11 @@
 //
 // # Turns
 //
-// So many requests are served at a time, each of which holds a turn. A request
-// that waits for its peer to read does so through Turn.Lend, and after a moment its
-// turn is somebody else's: peers that do not read hold nobody up. Once too many
-// wait like that, the one that has waited for longest is given up, of the source
-// with the most.
+// A fixed number of requests are served at a time, and each holds a turn. A request
+// that waits for its peer to read does so through Turn.Lend, which after a moment
+// gives its turn to another request: peers that do not read hold nobody up. When
+// too many wait like that, the one of the source with the most that has waited
+// longest is given up.
 //
 // # Proven peers
 //
@@ -62,7 +62,7 @@ const (
 	sourceLent = 4
 )
 
-// ID tells peers apart: a node's identity, or whatever else names a connection.
+// ID identifies a peer: a node's identity, or any other name of a connection.
 type ID = [32]byte
 
 // Limits bound what strangers can make a desk keep and do. Each is at least 1.
@@ -80,8 +80,8 @@ type Limits struct {
 // request that is offered ends in exactly one of Serve, Refuse and Drop, unless the
 // desk closes first. None may be nil.
 type Server[T any] struct {
-	// Serve answers a request. It may block on the peer within Turn.Lend alone,
-	// and returns soon after ctx ends.
+	// Serve answers a request. It may block on the peer only within Turn.Lend, and
+	// returns soon after ctx ends.
 	Serve func(ctx context.Context, turn *Turn, ask T)
 	// Refuse tells a peer that its request will not be served. It returns an error
 	// if the peer did not take that before ctx ended.
@@ -89,14 +89,14 @@ type Server[T any] struct {
 	// Drop counts a request that is neither served nor refused. It is called from
 	// within Offer.
 	Drop func(ask T, why *Busy)
-	// Panicked reports a panic in Serve or Refuse. It costs that request alone.
+	// Panicked reports a panic in Serve or Refuse. Only that request is lost.
 	Panicked func(cause any)
 }
 
 // Busy is why a request finds no place.
 type Busy struct {
 	After time.Duration // when to come back
-	Limit Limit         // which is reached
+	Limit Limit         // the limit that was reached
 }
 
 // Limit names a limit that a request can meet.
@@ -140,13 +140,13 @@ func New[T any](l Limits, s Server[T]) *Desk[T] {
 	return &Desk[T]{r}
 }
 
-// Offer takes what a peer asks. It does not block.
+// Offer takes a request of a peer. It does not block.
 func (d *Desk[T]) Offer(peer ID, source whisper.Source, ask T, now time.Time) {
 	d.room.offer(peer, source, ask, now)
 }
 
 // Run serves until ctx ends, and returns when no request is being served any more.
-// What waits then is forgotten. It is called once.
+// Requests that still wait are forgotten. It is called once.
 func (d *Desk[T]) Run(ctx context.Context) { d.room.run(ctx) }
 
 // Waiting returns how many requests wait.
@@ -156,7 +156,7 @@ func (d *Desk[T]) Waiting() int {
 	return d.room.waiting
 }
 
-// Stalled returns how many requests have lent their turns, because their peers do
+// Stalled returns how many requests have lent their turns because their peers do
 // not read.
 func (d *Desk[T]) Stalled() int {
 	d.room.mu.Lock()
@@ -165,16 +165,16 @@ func (d *Desk[T]) Stalled() int {
 }
 
 // Load tells how crowded the desk is for strangers from a source, from 0 to 1: by
-// what they have waiting themselves, or by how many sources there are, whichever is
-// more. What one source has waiting is no load to another.
+// their own waiting requests, or by the number of sources that wait, whichever is
+// more. The waiting requests of one source are no load to another.
 func (d *Desk[T]) Load(source whisper.Source) float64 { return d.room.load(source) }
 
 // SetRate changes how many requests a second one peer may send, and how many at once.
 func (d *Desk[T]) SetRate(perSecond float64, burst int) { d.room.setRate(perSecond, burst) }
 
-// room is a Desk that does not know what is asked.
+// room is a Desk that does not know the type of its requests.
 type room struct {
-	limits   Limits // of which mu guards Rate and Burst
+	limits   Limits // mu guards Rate and Burst
 	serve    func(ctx context.Context, t *Turn, ask any)
 	refuse   func(ctx context.Context, peer ID, ask any, why *Busy) error
 	drop     func(ask any, why *Busy)
@@ -188,9 +188,9 @@ type room struct {
 	peers     map[ID]*peer
 	groups    map[groupKey]*group
 	classes   [classes]class
-	favoured  int       // the class that is served next if both wait
+	favoured  int       // the class that is served next if both have requests waiting
 	waiting   int       // requests that wait
-	asking    int       // peers whose they are
+	asking    int       // peers with waiting requests
 	free      int       // turns that nobody holds
 	out       int       // requests being served, with and without a turn
 	returning list.List // of *Turn, of requests that want it back

@@ -485,8 +485,8 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// Refusals are bounded: of a peer, of a source and in all, and by time. Whoever does
-// not take one gets no other.
+// Refusals are bounded: of a peer, of a source and in all, and by time. A peer that
+// does not take one gets no other.
 func TestAttackRefusalsAreBounded(t *testing.T) {
 	l := ample()
 	l.PerPeer = 1

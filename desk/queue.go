@@ -16,18 +16,19 @@ const (
 	classes
 )
 
-// class is the strangers or the proven peers. Each class has a share of every limit.
+// class is the strangers or the proven peers. Each has a share of every limit.
 type class struct {
 	index int
-	turns int       // that it may hold
+	turns int       // the most turns it may hold
 	ring  list.List // of *group: those with a request that can be served, in turn
 	idle  list.List // of *peer: those with nothing here, the longest idle first
 	waits map[*group]struct{}
 	sums
 }
 
-// groupKey says which peers share. Strangers share by source. Proven peers share by
-// account, or by source if they all prove the same thing, such as a password.
+// groupKey says which peers share an allowance. Strangers share by source. Proven
+// peers share by account, or by source if they all prove the same thing, such as a
+// password.
 type groupKey struct {
 	class   int
 	account bool
@@ -60,7 +61,7 @@ func (s *sums) add(o sums, sign int) {
 	s.lent += sign * o.lent
 }
 
-// peer is one whose requests are here or were until a short while ago.
+// peer is one that has requests here, or had some a short while ago.
 type peer struct {
 	id     ID
 	source whisper.Source
@@ -69,7 +70,7 @@ type peer struct {
 	bucket *rate.Limiter
 	asks   []any
 	turn   *Turn // of the request that is being served; nil: none
-	slow   bool  // its last request waited long for it to read
+	slow   bool  // its last request waited long for the peer to read
 	in     *list.List
 	at     *list.Element
 	// telling is set while a refusal is on its way.

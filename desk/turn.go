@@ -19,8 +19,8 @@ const (
 	minStall = 2 * time.Millisecond
 )
 
-// Turn is what a request holds while it is served. Only the goroutine that serves
-// the request may call its methods.
+// Turn is held by a request while it is served. Only the goroutine that serves the
+// request may call its methods.
 type Turn struct {
 	room *room
 	peer *peer
