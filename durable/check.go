@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 )
 
-// Check reads everything in the database in dir and returns the number of keys.
-// The error is ErrCorrupted if anything is not as it was written, ErrLocked if
-// the database is open elsewhere, and fs.ErrNotExist if there is none. Check changes
-// nothing.
+// Check reads everything in the database in dir and returns the number of keys. The
+// error is ErrCorrupted if anything is not as it was written, ErrLocked if the database
+// is open elsewhere, and fs.ErrNotExist if there is none. Check changes nothing.
 // progress, which may be nil, is called with bytes read and bytes in all.
 func Check(ctx context.Context, dir string, progress func(done, total int64)) (keys int, err error) {
 	if progress == nil {

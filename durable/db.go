@@ -43,7 +43,7 @@ type Options struct {
 	NoCompression bool
 	// WriteBuffer and BlockCache are sizes in bytes, 0 means the defaults above.
 	WriteBuffer, BlockCache int
-	// TableSize is the size in bytes at which a table file is ended, 0 means
+	// TableSize is the size in bytes at which a table file ends, 0 means
 	// goleveldb's 2 MiB.
 	TableSize int
 	// BlockSize is the size in bytes of a table's block, 0 means goleveldb's 4 KiB.
@@ -465,9 +465,10 @@ func (d *DB) Close() error {
 	return d.classify(err)
 }
 
-// tidy cuts off what a write that failed has left behind the end of the journal, as a reopening does. Who opens the database
-// next does not know how much was acknowledged, and would take a part of a write for damage if it ends within a sector.
-// While the disk still fails it cannot be done. d.mu is held for writing.
+// tidy cuts off what a failed write has left behind the end of the journal, as
+// reopening does. The next process that opens the database does not know how much was
+// acknowledged, and would take a part of a write for damage if it ends within a
+// sector. While the disk still fails this is not possible. d.mu is held for writing.
 func (d *DB) tidy() {
 	in, err := d.open(false)
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// syncData is fsync without what a reader of the file can do without, fdatasync(2).
+// syncData is fsync without metadata that a reader of the file does not need,
+// fdatasync(2).
 func syncData(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {

@@ -4,5 +4,5 @@ package durable
 
 import "os"
 
-// syncData is fsync where there is no less.
+// syncData is fsync on systems without fdatasync.
 func syncData(f *os.File) error { return f.Sync() }

@@ -77,8 +77,8 @@ func Recover(ctx context.Context, dir string, progress func(done, total int64)) 
 	return r, SyncDir(filepath.Dir(dir))
 }
 
-// resume ends a Recover that was interrupted between its two renames: what it
-// salvaged is complete, for the damaged database is aside already.
+// resume ends a Recover that was interrupted between its two renames. What it
+// salvaged is complete, because the damaged database is already aside.
 func resume(dir string) error {
 	_, missing := os.Stat(dir)
 	_, err := os.Stat(dir + recoveringSuffix)
@@ -132,7 +132,7 @@ func (r *Recovery) salvage(ctx context.Context, files *fileStorage, merged, fres
 	return r.fill(m, fresh)
 }
 
-// fileName is what goleveldb calls a table or journal.
+// fileName is goleveldb's name for a table or journal.
 func fileName(fd storage.FileDesc) string {
 	if fd.Type == storage.TypeJournal {
 		return fmt.Sprintf("%06d.log", fd.Num)
@@ -143,7 +143,7 @@ func fileName(fd storage.FileDesc) string {
 // maxLosses bounds the report on one file.
 const maxLosses = 100
 
-// fill makes the fresh database of what is the newest.
+// fill makes the fresh database from the newest versions.
 func (r *Recovery) fill(m *merge, fresh string) (err error) {
 	out, err := Open(fresh, Options{})
 	if err != nil {
@@ -241,7 +241,7 @@ type entry struct {
 	version
 }
 
-// file takes every version in a file, and tells what of it cannot be read.
+// file takes every version in a file, and returns what cannot be read.
 func (m *merge) file(files storage.Storage, fd storage.FileDesc) (lost []string, err error) {
 	r, err := files.Open(fd)
 	if err != nil {

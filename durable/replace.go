@@ -6,13 +6,13 @@ import (
 	"path/filepath"
 )
 
-// replaceSuffix is what a file is called until ReplaceFile has written it.
+// replaceSuffix is the suffix of a file until ReplaceFile has written it.
 const replaceSuffix = ".tmp"
 
-// ReplaceFile makes data the content of the file at path, durably: whatever
-// happens meanwhile, the file has its old content or the new, and the new one once
-// ReplaceFile has returned nil. It is for small files that somebody keeps beside
-// databases; calls for one path do not overlap.
+// ReplaceFile makes data the content of the file at path, durably. Whatever happens
+// meanwhile, the file has either its old content or the new, and the new one once
+// ReplaceFile has returned nil. It is for small files beside databases. Calls for the
+// same path must not overlap.
 func ReplaceFile(path string, data []byte) error {
 	next := path + replaceSuffix
 	err := writeSynced(next, data)

@@ -3,12 +3,13 @@ package durable
 import "github.com/syndtr/goleveldb/leveldb/storage"
 
 const (
-	// roomShare is the part of the write buffer, which is about what a journal grows to,
-	// that is laid as zeros ahead of the journal's end at a time, but at most maxRoom.
+	// roomShare is the part of the write buffer that is laid at a time as zeros ahead of
+	// the journal's end, but at most maxRoom. A journal grows to about the size of the
+	// write buffer.
 	roomShare = 16
 	maxRoom   = 256 << 10
-	// smallSync is how much written between two syncs counts as little. Only then is room
-	// laid: when much is written at a time, the zeros would cost more than they save.
+	// smallSync is the most written between two syncs that counts as little. Room is laid
+	// only then: for larger writes the zeros would cost more than they save.
 	smallSync = 16 << 10
 )
 
@@ -18,25 +19,25 @@ type rewriter interface {
 	storage.Writer
 	WriteAt(p []byte, off int64) (int, error)
 	Truncate(size int64) error
-	// SyncData makes what was written durable, provided that the file had its
-	// size and its blocks before.
+	// SyncData makes what was written durable, if the file already had its size and its
+	// blocks.
 	SyncData() error
 }
 
-// roomy is a journal with room: zeros behind its end that are on the disk already.
-// To make a file longer costs the disk a second write, of what the file system
-// keeps about it, one after the other: a sync takes half as long again, and twice the
-// work. What is written into the room replaces zeros, and costs one.
+// roomy is a journal with room: zeros after its end that are already on the disk. Making
+// a file longer costs the disk a second write, of the file system's own data, after the
+// first: a sync takes half as long again, and twice the work. Writing into the room
+// replaces zeros, and costs one write.
 //
-// Readers stop at the zeros: scanJournal knows them from what a power cut leaves. They
-// are cut off when the journal is closed, and before the next one is begun.
+// Readers stop at the zeros, which scanJournal can tell from what a power cut leaves. The
+// room is cut off when the journal is closed, and before the next one is begun.
 type roomy struct {
 	rewriter
 	ahead int // zeros laid at a time
 	zeros []byte
 
 	end  int64 // of what was written
-	room int64 // up to here the file is on the disk, with its zeros
+	room int64 // up to here the file is on the disk, including its zeros
 	news int64 // bytes since the latest sync
 }
 
@@ -58,7 +59,7 @@ func (f *roomy) Sync() error {
 		if f.zeros == nil {
 			f.zeros = make([]byte, f.ahead)
 		}
-		if n, err := f.WriteAt(f.zeros, f.end); err == nil { // else it goes on without
+		if n, err := f.WriteAt(f.zeros, f.end); err == nil { // otherwise it goes on without room
 			room += int64(n)
 		}
 	}

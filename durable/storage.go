@@ -20,12 +20,12 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
-// Storage is the files of a database, for tests that put something in their place:
-// package faultstore has one.
+// Storage is the files of a database, for tests that replace them, for example with package
+// faultstore.
 type Storage = storage.Storage
 
-// DirSyncer is what a Storage given in Options.Storage implements when
-// its directory entries need an fsync of their own.
+// DirSyncer is implemented by a Storage given in Options.Storage whose directory entries
+// need an fsync of their own.
 type DirSyncer interface {
 	// SyncDir makes the creations, renames and removals so far durable.
 	SyncDir() error
@@ -145,14 +145,14 @@ func mkdirDurable(dir string) error {
 type strictStorage struct {
 	storage.Storage
 	syncDir func() error
-	// torn is told of each torn tail that was cut off.
+	// torn is called for each torn tail that was cut off.
 	torn func(fd storage.FileDesc, dropped int)
-	// room is how many zeros a journal has ahead of it.
+	// room is how many zeros are laid ahead of a journal's end.
 	room int
 	// oneJournal shows all journals as one, the newest: goleveldb cannot open a
 	// database read-only that has several (it takes the end of one for an error).
 	oneJournal bool
-	// dead is set when the instance was given up: nothing it still tries to write
+	// dead is set when the instance is given up: nothing that it still tries to write
 	// reaches the disk.
 	dead atomic.Bool
 
@@ -163,10 +163,9 @@ type strictStorage struct {
 	journal *writer // the newest journal; guarded by mu
 }
 
-// syncedEnds remembers how far each journal was synced in this run of the program.
-// What lies behind was acknowledged to nobody, so that nothing there can be damage:
-// a write that failed may have left a part of itself, which a disk that goes on failing
-// does not let anybody cut off.
+// syncedEnds remembers how far each journal was synced in this run of the program. Nothing
+// beyond that was acknowledged, so nothing there counts as damage: a failed write may have
+// left a part of itself, which cannot be cut off while the disk goes on failing.
 type syncedEnds struct {
 	mu   sync.Mutex // guards ends
 	ends map[storage.FileDesc]int64
@@ -186,7 +185,7 @@ func (e *syncedEnds) forget(fd storage.FileDesc) {
 	delete(e.ends, fd)
 }
 
-// behind reports whether a place of a journal is known to lie behind what was synced.
+// behind reports whether a place in a journal is known to be beyond what was synced.
 func (e *syncedEnds) behind(fd storage.FileDesc, at int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -252,7 +251,7 @@ func (s *strictStorage) Create(fd storage.FileDesc) (storage.Writer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Writes without fsync may still sit in the journal before this one. What is
-	// acknowledged in the new one must not outlive them.
+	// acknowledged in the new one must not survive without them.
 	if s.journal != nil {
 		if err := s.journal.finish(); err != nil {
 			return nil, err
@@ -448,8 +447,8 @@ type prefix struct{ *bytes.Reader }
 func (prefix) Close() error { return nil }
 
 // polite is a file that is written in the background, a table or a manifest. Its writer
-// lets others go first after each block: to write a table takes tens of milliseconds
-// of a processor, which on a small machine would be half of it for as long.
+// yields after each block: writing a table takes tens of milliseconds of a processor, which
+// is half of a small machine.
 type polite struct{ storage.Writer }
 
 func (f polite) Write(p []byte) (int, error) {
@@ -463,7 +462,7 @@ type writer struct {
 	storage.Writer
 	s *strictStorage
 
-	journal storage.FileDesc // zero: it is none
+	journal storage.FileDesc // zero: not a journal
 
 	mu      sync.Mutex
 	end     int64 // of what was written
@@ -512,8 +511,8 @@ func (w *writer) sync() error {
 	return nil
 }
 
-// finish makes a journal durable that is not written any more: what was written without
-// a sync, and its end.
+// finish makes a journal durable that is no longer written: what was written without a sync,
+// and its end.
 func (w *writer) finish() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -528,7 +527,7 @@ func (w *writer) finish() error {
 	return w.trim()
 }
 
-// trim cuts off the room of a journal that has some.
+// trim cuts off the room of a journal, if it has any.
 func (w *writer) trim() error {
 	if f, ok := w.Writer.(*roomy); ok {
 		return f.trim()

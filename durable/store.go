@@ -5,10 +5,9 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/util"
 )
 
-// Store is an ordered map from keys to values whose acknowledged writes are on
-// disk. It is safe for concurrent use, and one process at a time has it open: the
-// others are told ErrLocked. A [DB] is one; package storetest tells whether
-// something else is.
+// Store is an ordered map from keys to values whose acknowledged writes are on disk.
+// It is safe for concurrent use. Only one process at a time can have it open; others
+// get ErrLocked. A [DB] is one; package storetest checks others.
 type Store interface {
 	// Get returns a copy of key's value, which belongs to the caller, or ErrNotFound.
 	Get(key []byte) ([]byte, error)
@@ -19,8 +18,8 @@ type Store interface {
 	// Scan iterates over the keys with from ≤ key < to in ascending order, as they are
 	// now. nil leaves that side open. The iterator must be released, and soon.
 	Scan(from, to []byte) Iterator
-	// Close gives the store back. Whatever is asked of it afterwards fails with
-	// ErrClosed. It may be called twice.
+	// Close closes the store. Later calls fail with ErrClosed, except Close, which may
+	// be called twice.
 	Close() error
 }
 
@@ -29,8 +28,8 @@ type Iterator interface {
 	// Next moves to the next entry, the first one at the beginning. False: there is
 	// none, or it cannot be read; Release tells which.
 	Next() bool
-	// Key and Value return the entry's. They may not be modified, and are good until
-	// Next or Release.
+	// Key and Value return those of the entry. They must not be modified, and are
+	// valid until Next or Release.
 	Key() []byte
 	Value() []byte
 	// Release ends the scan and returns the error that ended it before its last
@@ -57,11 +56,11 @@ func (b *Batch) Delete(key []byte) { b.b.Delete(key) }
 // Len returns how many changes were added.
 func (b *Batch) Len() int { return b.b.Len() }
 
-// Reset empties the batch, whose memory is kept for what is added next.
+// Reset empties the batch, and keeps its memory for later changes.
 func (b *Batch) Reset() { b.b.Reset() }
 
-// Replay hands the changes over one after the other. put and del must copy what
-// they keep.
+// Replay passes the changes on one after the other. put and del must copy what they
+// keep.
 func (b *Batch) Replay(put func(key, value []byte), del func(key []byte)) {
 	b.b.Replay(replay{put, del}) // fails only on batches that were read from a file
 }

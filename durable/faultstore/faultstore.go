@@ -123,7 +123,7 @@ func (d *Disk) Syncs() int {
 	return d.syncs
 }
 
-// begin asks for the fault of op and locks the disk. The caller unlocks it, also
+// begin asks for the fault of op and locks the disk. The caller unlocks it, even
 // after an error.
 func (d *Disk) begin(op Op) error {
 	d.mu.Lock()
@@ -262,19 +262,19 @@ type Store struct {
 
 type file struct {
 	data   []byte
-	synced int            // bytes of it that are on the disk, but for stale
+	synced int            // bytes of it that are on the disk, except for stale
 	stale  map[int][]byte // sectors below synced as they still are on the disk, by number
-	cut    []byte         // what the disk has behind data until the truncation is synced
+	cut    []byte         // what the disk has after data until the truncation is synced
 	lost   bool           // a Sync failed
-	shared bool           // data is also what a crash left of it
+	shared bool           // a crash's survivor has the same data
 }
 
-// sector is what a disk writes as a whole.
+// sector is the unit that a disk writes as a whole.
 const sector = 512
 
-// survives returns what a crash leaves of a file: nothing that was not synced if
-// rng is nil, otherwise some of it: each rewritten sector or not, and some bytes
-// of those that were appended.
+// survives returns what a crash leaves of a file: only what was synced if rng is
+// nil, otherwise some of the rest as well: each rewritten sector or not, and some
+// of the appended bytes.
 func (f *file) survives(rng *rand.Rand) []byte {
 	n := f.synced
 	if rng != nil && !f.lost {
@@ -297,7 +297,7 @@ func (f *file) survives(rng *rand.Rand) []byte {
 	return data
 }
 
-// settle makes what was rewritten durable, and the size if all is.
+// settle makes what was rewritten durable, and the size too if all is set.
 func (f *file) settle(all bool) {
 	if f.lost {
 		return

@@ -1,4 +1,4 @@
-// Package storetest is what every durable.Store must do, as a test suite:
+// Package storetest is a test suite of what every durable.Store must do:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Exercise(t, func(t *testing.T) func() (durable.Store, error) {
@@ -8,7 +8,7 @@
 //	}
 //
 // What a power cut, a full disk or a failing fsync leaves is for each store's own
-// tests to say. It is imported only by tests.
+// tests to check. Only tests import this package.
 package storetest
 
 import (
@@ -26,9 +26,9 @@ import (
 	"whisperpush/durable"
 )
 
-// Exercise runs the suite. place is called once a test: it returns a function that
-// opens a store of that test's own, which is empty at first and is opened again
-// after it was closed.
+// Exercise runs the suite. place is called once for each test. It returns a
+// function that opens the test's own store, which is empty at first and is opened
+// again after it was closed.
 func Exercise(t *testing.T, place func(t *testing.T) func() (durable.Store, error)) {
 	for name, test := range map[string]func(t *testing.T, open opener){
 		"GetPutDelete":            getPutDelete,
@@ -57,14 +57,14 @@ func (open opener) must(t require.TestingT) durable.Store {
 	return s
 }
 
-// with opens the store, to be closed when the test ends.
+// with opens the store, which is closed when the test ends.
 func (open opener) with(t *testing.T) durable.Store {
 	s := open.must(t)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
 }
 
-// batch is of "key=value" to put and "key" to delete.
+// batch makes a batch from "key=value" to put and "key" to delete.
 func batch(changes ...string) *durable.Batch {
 	b := new(durable.Batch)
 	for _, c := range changes {
@@ -132,7 +132,7 @@ func batchInOrder(t *testing.T, open opener) {
 	require.Equal(t, []string{"b=2", "c=3"}, entries(t, s.Scan(nil, nil)))
 }
 
-// Whoever reads while batches are written sees each of them whole or not at all.
+// A reader sees each batch that is written meanwhile in full or not at all.
 func batchIsAtomic(t *testing.T, open opener) {
 	s := open.with(t)
 	const keys, rounds = 20, 200
@@ -174,7 +174,7 @@ func batchIsAtomic(t *testing.T, open opener) {
 	}
 }
 
-// A batch that was written is the caller's, who may write it again or empty it.
+// A written batch belongs to the caller, who may write it again or empty it.
 func batchIsReused(t *testing.T, open opener) {
 	s := open.with(t)
 	b := batch("a=1", "b=1")
@@ -250,7 +250,7 @@ func scanIsReleased(t *testing.T, open opener) {
 		require.NoError(t, it.Release(), "again")
 		require.False(t, it.Next(), "after its release")
 	}
-	// At its end it stays there.
+	// A scan stays at its end.
 	it := s.Scan(nil, nil)
 	require.True(t, it.Next() && it.Next())
 	require.False(t, it.Next() || it.Next() || it.Next())
