@@ -18,7 +18,8 @@ import (
 
 const (
 	archiveWriters = 8
-	// bareBatches are the batch sizes, in envelopes, of which the best counts.
+	// smallestBatch and largestBatch bound the batch sizes, in envelopes, of
+	// which the best counts.
 	smallestBatch, largestBatch = 250, 4000
 )
 
@@ -84,9 +85,10 @@ func (s *suite) archiveThroughput(ctx context.Context) error {
 	return nil
 }
 
-// archiveOurs times until all are archived. As for the genuine mailserver, the
-// envelopes are decoded and hashed before the time begins: on arrival either node
-// needs the hash to know what is new, before it calls Archive.
+// archiveOurs measures the time until all envelopes are archived. As for the
+// genuine mailserver, they are decoded and hashed before the time begins: on
+// arrival either node needs the hash to know what is new, before it calls
+// Archive.
 func archiveOurs(ctx context.Context, dir string, raws [][]byte) (float64, error) {
 	envs, err := decode(raws)
 	if err != nil {
@@ -109,7 +111,7 @@ type archiver interface {
 	Archive(ctx context.Context, envs []*whisper.Envelope, done func(error))
 }
 
-// archiveAll has several goroutines archive envelopes, each a batch such as a
+// archiveAll has several goroutines archive envelopes, in batches such as a
 // packet brings, and waits for the last.
 func archiveAll(ctx context.Context, a archiver, envs []*whisper.Envelope, writers int) error {
 	const batch = 100
@@ -151,8 +153,8 @@ func archiveAll(ctx context.Context, a archiver, envs []*whisper.Envelope, write
 }
 
 // writeBare writes the envelopes with goleveldb alone, under ascending keys, and
-// syncs each batch. Nothing here is ours: it is what the disk and the database
-// give at best.
+// syncs each batch. None of our code is involved: this is the best that the disk
+// and the database can give.
 func writeBare(ctx context.Context, dir string, raws [][]byte, batch int) (float64, error) {
 	db, err := leveldb.OpenFile(dir, &opt.Options{WriteBuffer: 8 << 20, Compression: opt.NoCompression, DisableLargeBatchTransaction: true})
 	if err != nil {

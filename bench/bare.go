@@ -23,8 +23,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// The bare loops that a node is held to run as processes of their own, as the node
-// does: `bench bare rings` and `bench bare rlpx`, which this program starts itself.
+// bareLoops are the loops that a node is compared with. Each runs as a process of its own,
+// as the node does: `bench bare rings` and `bench bare rlpx`, which this program starts
+// itself.
 var bareLoops = map[string]func(ctx context.Context, stdin io.Reader, stdout io.Writer) error{
 	"rings": bareRings,
 	"rlpx":  bareReader,
@@ -38,11 +39,11 @@ type bareTask struct {
 	Items       int
 }
 
-// bareDone is what a bare loop prints when it is done.
+// bareDone is what a bare loop prints at its end.
 type bareDone struct{ Seconds, CPU float64 } // CPU in seconds of processor time
 
-// bareRings makes items durable, many with one fsync as they come, and posts each over
-// one of pushers connections: what a node cannot do without for a first wake-up.
+// bareRings makes items durable, as many with one fsync as have arrived, and posts each over
+// one of pushers connections: the least that a node needs for a first wake-up.
 func bareRings(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	var t bareTask
 	if err := json.NewDecoder(stdin).Decode(&t); err != nil {
@@ -55,7 +56,7 @@ func bareRings(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	defer file.Close()
 	p := &poster{client: newClient(), url: t.URL, access: t.Access, body: t.Body}
 	defer p.client.CloseIdleConnections()
-	if err := p.post(ctx); err != nil { // the connection stands
+	if err := p.post(ctx); err != nil { // makes the connection
 		return err
 	}
 	start, before := time.Now(), ownCPU()
@@ -76,7 +77,7 @@ func bareRings(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 		defer close(synced)
 		record := make([]byte, dataSize+60)
 		for done := 0; done < t.Items; {
-			group := min(pushers, t.Items-done) // while the group before is posted
+			group := min(pushers, t.Items-done) // while the group before it is posted
 			for range group {
 				if _, err := file.Write(record); err != nil {
 					failure <- err
@@ -102,9 +103,9 @@ func bareRings(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(bareDone{time.Since(start).Seconds(), (ownCPU() - before).Seconds()})
 }
 
-// bareReader takes one link of shh/6, decrypts and hashes the envelopes that come, as any
-// node has to, and drops them. It reads how many will come, prints its enode URL, and a
-// bareDone when they are there.
+// bareReader takes one link of shh/6, decrypts and hashes the envelopes that arrive, as any
+// node must, and drops them. It reads how many will arrive, prints its enode URL, and a
+// bareDone when they have arrived.
 func bareReader(_ context.Context, stdin io.Reader, stdout io.Writer) error {
 	var count int
 	if err := json.NewDecoder(stdin).Decode(&count); err != nil {
@@ -191,7 +192,7 @@ type bare struct {
 	lines  *bufio.Reader
 }
 
-// startBare starts a loop and hands it its task.
+// startBare starts a loop and gives it its task.
 func startBare(ctx context.Context, loop string, task any) (*bare, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -211,7 +212,7 @@ func startBare(ctx context.Context, loop string, task any) (*bare, error) {
 	return b, b.cmd.Start()
 }
 
-// line is the next that the loop prints.
+// line returns the next line that the loop prints.
 func (b *bare) line() (string, error) {
 	line, err := b.lines.ReadString('\n')
 	if err != nil {
@@ -221,7 +222,7 @@ func (b *bare) line() (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// done waits for the end.
+// done waits for the loop to end.
 func (b *bare) done() (bareDone, error) {
 	var d bareDone
 	line, err := b.line()
@@ -231,7 +232,7 @@ func (b *bare) done() (bareDone, error) {
 	return d, errors.Join(err, b.cmd.Wait())
 }
 
-// kill ends a loop that is not needed any more.
+// kill ends a loop that is no longer needed.
 func (b *bare) kill() {
 	b.cmd.Process.Kill()
 	b.cmd.Wait()

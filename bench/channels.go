@@ -21,9 +21,9 @@ import (
 	"whisperpush/pushext/emulate"
 )
 
-// match compares the topic index with a bare map, both of a million channels and
-// asked for the same topics, of which one in ten has a listener. The benchmark of the
-// index's own package does it, in turns.
+// match compares the topic index with a bare map. Both have a million channels and
+// are asked for the same topics, of which one in ten has a listener. The benchmark of
+// the index's own package does it, in turns.
 func (s *suite) match(ctx context.Context) error {
 	binary := filepath.Join(s.dir, "topics.test")
 	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "whisperpush/pushext/pushserver/topics").CombinedOutput(); err != nil {
@@ -52,7 +52,7 @@ func (s *suite) match(ctx context.Context) error {
 	return nil
 }
 
-// registered fills a data directory with channels, beside the large archive.
+// registered fills a data directory with channels, next to the large archive.
 func (s *suite) registered(ctx context.Context, channels int) (*registrar, error) {
 	m, err := s.largeArchive(ctx)
 	if err != nil {
@@ -91,9 +91,9 @@ func lastSequence(dir string) (uint64, error) {
 	return last, a.Close()
 }
 
-// channelsAndStart registers a million channels and measures the heap that
-// they take, and how long a node needs from its exec until it serves, beside a
-// bare iteration over the records that it has to read for that.
+// channelsAndStart registers a million channels. It measures the heap that they take,
+// and how long a node needs from its exec until it serves, compared with a bare
+// iteration over the records that it has to read for that.
 func (s *suite) channelsAndStart(ctx context.Context) error {
 	r, err := s.registered(ctx, s.channels)
 	if err != nil {
@@ -128,7 +128,7 @@ func (s *suite) channelsAndStart(ctx context.Context) error {
 		records = n
 		return milliseconds(took), err
 	}
-	if _, err := start(); err != nil { // once for the caches, and to leave no journal to be replayed
+	if _, err := start(); err != nil { // once for the caches, and to leave no journal to replay
 		return err
 	}
 	starts, scans, err := pairs(s.pairs, start, scan)
@@ -140,18 +140,18 @@ func (s *suite) channelsAndStart(ctx context.Context) error {
 	return nil
 }
 
-// heap is what is reachable.
+// heap is the size of reachable memory.
 func heap() uint64 {
 	runtime.GC()
-	runtime.GC() // what finalizers let go
+	runtime.GC() // frees what finalizers released
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// scanRecords opens a push database with goleveldb alone and iterates over the
-// registrations in it, which lie under two prefixes, doing nothing with them.
-// The opening is not in the time.
+// scanRecords opens a push database with goleveldb alone and iterates over its
+// registrations, which are under two prefixes, doing nothing with them. The time does
+// not include the opening.
 func scanRecords(dir string) (took time.Duration, records int, err error) {
 	db, err := leveldb.OpenFile(dir, &opt.Options{ReadOnly: true, ErrorIfMissing: true})
 	if err != nil {
@@ -175,7 +175,7 @@ func scanRecords(dir string) (took time.Duration, records int, err error) {
 // idleAfter is how long a node is left alone before its memory is measured.
 const idleAfter = 10 * time.Second
 
-// idle measures what a node without traffic takes of memory.
+// idleMemory measures the memory of a node without traffic.
 func (s *suite) idleMemory(ctx context.Context) error {
 	r, err := s.registered(ctx, s.idle)
 	if err != nil {

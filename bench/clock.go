@@ -12,7 +12,7 @@ import (
 // clock is processor time of the whole machine since it started, in ticks of the kernel.
 type clock struct{ idle, stolen, all float64 }
 
-// readClock reads /proc/stat, proc(5). Where there is none all is 0.
+// readClock reads /proc/stat, proc(5). Without it all fields are 0.
 func readClock() (c clock) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -40,9 +40,9 @@ func readClock() (c clock) {
 	return c
 }
 
-// sharesSince is how much of the processors' time since an earlier clock was used, and
-// how much a virtual machine's host has given to others, as details of ring; none
-// where that is not known.
+// sharesSince returns the share of the processors' time since an earlier clock that was
+// used, and the share that a virtual machine's host gave to others, as details of ring; none
+// if that is not known.
 func (c clock) sharesSince() []detail {
 	now := readClock()
 	if c.all == 0 || now.all <= c.all {
@@ -62,14 +62,14 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpu is the processor time that the node has used, by /proc/PID/stat, proc(5), which
+// cpu is the processor time that the node has used, from /proc/PID/stat, proc(5), which
 // counts in hundredths of a second.
 func (n *node) cpu() time.Duration {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(n.cmd.Process.Pid) + "/stat")
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(text), ") ") // behind the name, which may hold blanks
+	_, rest, _ := strings.Cut(string(text), ") ") // after the name, which may contain spaces
 	fields := strings.Fields(rest)
 	const utime, stime = 11, 12
 	if len(fields) <= stime {
@@ -86,7 +86,8 @@ func (n *node) cpu() time.Duration {
 	return time.Duration(ticks) * (time.Second / 100)
 }
 
-// watchMemory sends the most MiB that the node was seen to have resident, once ctx ends.
+// watchMemory sends the largest resident size of the node that it saw, in MiB, once ctx
+// ends.
 func (n *node) watchMemory(ctx context.Context) <-chan float64 {
 	most := make(chan float64, 1)
 	go func() {

@@ -18,7 +18,7 @@ import (
 	"whisperpush/testutil/genuinepostgres"
 )
 
-// clusterBenchmarks are of nodes that share a PostgreSQL server, which they start
+// clusterBenchmarks are those of nodes that share a PostgreSQL server. They start the server
 // themselves.
 var clusterBenchmarks = []benchmark{
 	{[]string{"cluster_ingest_ratio"}, (*suite).clusterIngest},
@@ -29,12 +29,12 @@ var clusterBenchmarks = []benchmark{
 	{[]string{rivalTenth, rivalAll}, (*suite).clusterRival},
 }
 
-// severalNodes is how many nodes there are where it is not said.
+// severalNodes is the number of nodes unless stated otherwise.
 const severalNodes = 3
 
 // database makes an empty database on the run's server and returns its URL without the
-// password, which the nodes find in their environment, and with it. The server has the
-// settings that PostgreSQL has by itself: it fsyncs.
+// password, which the nodes find in their environment, and with it. The server has
+// PostgreSQL's default settings: it fsyncs.
 func (s *suite) database(ctx context.Context) (store, full string, err error) {
 	if s.postgres == nil {
 		if s.postgres, err = genuinepostgres.Start(ctx, "fsync=on", "shared_buffers=128MB"); err != nil {
@@ -57,22 +57,22 @@ func (s *suite) stopPostgres() error {
 	return s.postgres.Stop()
 }
 
-// bed is nodes that share a database with registrations.
+// bed is a set of nodes that share a database with registrations.
 type bed struct {
 	s       *suite
 	dir     string
 	store   string // URL of the database
-	full    string // the same with the password
+	full    string // the same, with the password
 	service *emulate.FCM
 	r       *registrar
-	tokens  []string // of the devices in their order
+	tokens  []string // of the devices, in order
 	nodes   []*node
 	links   []*link // one to each node
 	made    int     // directories of nodes
 }
 
-// newBed registers devices with so many channels each in a data directory, and moves it to
-// a database as an operator does.
+// newBed registers devices, each with the given number of channels, in a data directory, and
+// moves it to a database as an operator does.
 func (s *suite) newBed(ctx context.Context, devices, channels int) (b *bed, err error) {
 	b = &bed{s: s}
 	defer func() {
@@ -108,8 +108,8 @@ func (s *suite) newBed(ctx context.Context, devices, channels int) (b *bed, err 
 	return b, os.RemoveAll(b.r.path("push"))
 }
 
-// start starts more nodes, until there are so many, connects to each, and waits until all
-// have their part of the shards.
+// start starts more nodes until there are nodes of them, connects to each, and waits until
+// all have their part of the shards.
 func (b *bed) start(ctx context.Context, nodes int) error {
 	for len(b.nodes) < nodes {
 		b.made++

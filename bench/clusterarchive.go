@@ -30,15 +30,15 @@ func withPassword(store, password string) (string, error) {
 	return u.String(), nil
 }
 
-// mail makes envelopes, which were sent now; topic says what each is about. Their hashes
-// are known, as of what came from a peer.
+// mail makes envelopes that were sent now; topic returns the topic of each. Their hashes
+// are computed already, as for envelopes from a peer.
 func mail(count int, topic func(i int) whisper.Topic) ([]*whisper.Envelope, error) {
 	expiry := uint32(time.Now().Unix()) + loadTTL
 	raws := make([][]byte, count)
 	for i := range raws {
 		data := make([]byte, dataSize)
 		for at := range slices.Chunk(data, 32) {
-			copy(at, crypto.Keccak256(fmt.Append(nil, i, len(at)))) // they do not compress
+			copy(at, crypto.Keccak256(fmt.Append(nil, i, len(at)))) // incompressible
 		}
 		var err error
 		if raws[i], err = rlp.EncodeToBytes([]any{expiry, uint32(loadTTL), topic(i), data, uint64(i)}); err != nil {
@@ -53,11 +53,11 @@ func mail(count int, topic func(i int) whisper.Topic) ([]*whisper.Envelope, erro
 }
 
 // clusterIngest times the archive of a node on PostgreSQL through postgres.Archive, as a
-// whisper.Node calls it, and one connection of pgx which does nothing but insert the same
-// rows, in the groups that it is fastest with, one statement and commit each. Its table is
-// made like the archive's, so it has the same columns, constraints and indexes, and both
-// have the same server, which fsyncs. The loop knows the sequences beforehand, leaves out
-// nothing, and would fail at an envelope that is there.
+// whisper.Node calls it, and one connection of pgx that only inserts the same rows, in
+// groups of its fastest size, with one statement and commit each. Its table is made like
+// the archive's, so it has the same columns, constraints and indexes. Both use the same
+// server, which fsyncs. The loop knows the sequences in advance, never skips an envelope,
+// and would fail at one that is already there.
 func (s *suite) clusterIngest(ctx context.Context) error {
 	envs, err := mail(s.shared, func(i int) whisper.Topic { return channelTopic(i % 1000) })
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *suite) clusterIngest(ctx context.Context) error {
 	return nil
 }
 
-// sharedArchive opens the archive in a new database, whose URL is then the latest.
+// sharedArchive opens the archive in a new database, whose URL is then s.latest.
 func (s *suite) sharedArchive(ctx context.Context) (*postgres.DB, *postgres.Archive, error) {
 	_, full, err := s.database(ctx)
 	if err != nil {
@@ -165,12 +165,12 @@ func insertBare(ctx context.Context, conn *pgx.Conn, base int64, envs []*whisper
 	return err
 }
 
-// queriesAtOnce is how many queries are answered in a turn.
+// queriesAtOnce is how many queries each side answers in its turn.
 const queriesAtOnce = 200
 
 // clusterQuery times the archive's answers to queries for all envelopes of a topic, and the
-// SQL query that a program with one table would use, on one connection and prepared. What a
-// client waits for over the wire is told besides.
+// SQL query that a program with one table would use, prepared, on one connection. It also
+// reports how long a client waits over the wire.
 func (s *suite) clusterQuery(ctx context.Context) error {
 	topics := max(s.shared/perTopic, 1)
 	envs, err := mail(topics*perTopic, func(i int) whisper.Topic { return channelTopic(i % topics) })
@@ -252,7 +252,8 @@ func (s *suite) clusterQuery(ctx context.Context) error {
 	return nil
 }
 
-// wireQueries is how long a client waits for all envelopes of a topic, in milliseconds.
+// wireQueries measures how long a client waits for all envelopes of a topic, in
+// milliseconds.
 func (s *suite) wireQueries(ctx context.Context, store string, topics int, lower, upper uint32) (float64, error) {
 	dir, err := s.temp()
 	if err != nil {

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// spreadChannels and spreadNodes are what memory is calculated for.
+	// spreadChannels and spreadNodes are what the memory is calculated for.
 	spreadChannels = 10_000_000
 	spreadNodes    = 3
-	// probes is how many devices are written to while shards move: some of each shard.
+	// probes is how many devices are written to while shards move: some in each shard.
 	probes = 200
 )
 
-// clusterMillion registers a million channels, and measures what a node's memory holds that
-// has all of them; and how long it takes until all that is sent is matched again when one
-// of three nodes is stopped in peace, and when one is killed.
+// clusterMillion registers a million channels. It measures the memory of a node that has all
+// of them, and how long it takes until everything sent is matched again after one of three
+// nodes is stopped cleanly, and after one is killed.
 func (s *suite) clusterMillion(ctx context.Context) error {
 	empty, err := s.newBed(ctx, 0, 0)
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *suite) clusterMillion(ctx context.Context) error {
 	return nil
 }
 
-// memory is what one node has resident with all that is registered: at its start, or later
+// memory is the resident size of one node with everything registered: at its start, or later
 // if that is more.
 func (b *bed) memory(ctx context.Context) (float64, error) {
 	if err := b.start(ctx, 1); err != nil {
@@ -80,9 +80,9 @@ func (b *bed) memory(ctx context.Context) (float64, error) {
 	return max(first, later), err
 }
 
-// leave has the last of three nodes leave, and returns how many seconds after that the last
-// of the devices numbered from first on was woken for an envelope sent at once, and how many
-// shards the node had.
+// leave makes the last of three nodes leave. It returns how many seconds later the last of
+// the devices from first on was woken for an envelope sent at once, and how many shards the
+// node had.
 func (b *bed) leave(ctx context.Context, first int, leave func(*node)) (took, shards float64, err error) {
 	if err := b.start(ctx, severalNodes); err != nil {
 		return 0, 0, err

@@ -16,9 +16,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// clusterRingRate is how many envelopes a second arrive, at random moments: what three
-// nodes, their database, the sender and the push service do on two cores with time to
-// spare. Each comes to one node, and is for a device whose shard any node may have.
+// clusterRingRate is how many envelopes a second arrive, at random moments: as many as three
+// nodes, their database, the sender and the push service handle on two cores with time to
+// spare. Each arrives at one node, and is for a device whose shard may be at any node.
 const clusterRingRate = 200
 
 // commits makes rows durable one at a time, on one connection, in a table like the
@@ -29,7 +29,7 @@ type commits struct {
 	next int
 }
 
-// commits connects to the bed's database, and has some envelopes.
+// commits connects to the bed's database and prepares count envelopes.
 func (b *bed) commits(ctx context.Context, count int) (*commits, error) {
 	envs, err := mail(count, func(i int) whisper.Topic { return channelTopic(i) })
 	if err != nil {
@@ -54,9 +54,9 @@ func (c *commits) write(ctx context.Context) error {
 	return insertBare(ctx, c.conn, int64(c.next), c.envs[c.next-1:c.next])
 }
 
-// clusterRing times wake-ups of one node and of several on PostgreSQL, from the moment an
-// envelope's packet is written to the FCM request that names it first, beside one commit of
-// a row and one POST.
+// clusterRing times wake-ups of one node and of several on PostgreSQL, from the moment when
+// an envelope's packet is written to the first FCM request that names it, compared with one
+// commit of a row and one POST.
 func (s *suite) clusterRing(ctx context.Context) error {
 	count := int(clusterRingRate * s.ringFor / time.Second)
 	devices := max(count/ringsPerDevice, 1)
@@ -65,7 +65,7 @@ func (s *suite) clusterRing(ctx context.Context) error {
 		return err
 	}
 	defer b.close()
-	if err := b.start(ctx, 1); err != nil { // which makes the tables
+	if err := b.start(ctx, 1); err != nil { // makes the tables
 		return err
 	}
 	b.stop()
@@ -111,7 +111,7 @@ func (s *suite) clusterRing(ctx context.Context) error {
 	return nil
 }
 
-// ring has so many nodes wake devices, each ringsPerDevice times, and returns how long each
+// ring makes nodes wake devices, each ringsPerDevice times, and returns how long each
 // wake-up took in milliseconds, and how many were late.
 func (b *bed) ring(ctx context.Context, nodes, first, devices, count int) (waits []float64, late int, err error) {
 	load, hashes, _, err := ringLoad(count, devices, first, 5*clusterRingRate, b.s.seed)
@@ -146,8 +146,8 @@ func (b *bed) ring(ctx context.Context, nodes, first, devices, count int) (waits
 	return waits, late, nil
 }
 
-// send sends packets to the nodes in turn, at random moments of a rate, or as fast as they
-// are taken if that is 0. It returns when each was sent.
+// send sends packets to the nodes in turn, at random moments at a rate, or as fast as they
+// are taken if rate is 0. It returns when each was sent.
 func (b *bed) send(ctx context.Context, load [][]byte, rate float64) ([]time.Time, error) {
 	sent := make([]time.Time, len(load))
 	choice := rand.New(rand.NewPCG(uint64(b.s.seed), 7))
@@ -170,10 +170,10 @@ func (b *bed) send(ctx context.Context, load [][]byte, rate float64) ([]time.Tim
 	return sent, nil
 }
 
-// clusterWakeups has one, two and three nodes in turn wake devices as fast as they can: each
-// envelope comes to one of the nodes and is for another device. All nodes, their database,
-// the sender and the push service share this machine's cores, so more nodes have no more to
-// work with; what is seen is what it costs to divide the work.
+// clusterWakeups makes one, two and three nodes in turn wake devices as fast as they can:
+// each envelope arrives at one of the nodes and is for another device. All nodes, their
+// database, the sender and the push service share this machine's cores, so more nodes do not
+// have more processor time; the result shows what dividing the work costs.
 func (s *suite) clusterWakeups(ctx context.Context) error {
 	rounds := max(s.pairs, 2)
 	b, err := s.newBed(ctx, rounds*severalNodes*s.woken, 1)
@@ -202,7 +202,7 @@ func (s *suite) clusterWakeups(ctx context.Context) error {
 	return nil
 }
 
-// wakeups is how many devices a second so many nodes wake.
+// wakeups returns how many devices a second the nodes wake.
 func (b *bed) wakeups(ctx context.Context, nodes, first, count int) (float64, error) {
 	load, hashes, _, err := ringLoad(count, count, first, 1, b.s.seed)
 	if err != nil {
@@ -229,11 +229,11 @@ func (b *bed) wakeups(ctx context.Context, nodes, first, count int) (float64, er
 	return float64(count) / last.Sub(sent[0]).Seconds(), nil
 }
 
-// wakingStalls is how long nothing may happen until it is given up.
+// wakingStalls is how long nothing may happen before the run is given up.
 const wakingStalls = 30 * time.Second
 
-// accepted waits until the push service has taken so many pushes. Nobody looks into them
-// meanwhile: that would take what is measured.
+// accepted waits until the push service has accepted a number of pushes. It does not look
+// into them meanwhile: that would distort the measurement.
 func (b *bed) accepted(ctx context.Context, pushes int) error {
 	last, since := 0, time.Now()
 	for {
@@ -254,7 +254,8 @@ func (b *bed) accepted(ctx context.Context, pushes int) error {
 	}
 }
 
-// lastOf waits until all envelopes were named to the devices and returns when the last was.
+// lastOf waits until all envelopes were named to the devices and returns when the last one
+// was.
 func (b *bed) lastOf(ctx context.Context, tokens []string, hashes []common.Hash) (last time.Time, err error) {
 	rung, err := b.s.rings(ctx, b.service, tokens, b.r.private, len(hashes))
 	if err != nil {

@@ -17,16 +17,16 @@ import (
 	"whisperpush/testutil/rival"
 )
 
-// Names of what is measured beside XMTP's notification server.
+// Names of the results beside XMTP's notification server.
 const (
 	rivalTenth = "cluster_vs_rival_tenth"
 	rivalAll   = "cluster_vs_rival_all"
 )
 
-// noRival says why there are no such results.
+// noRival says why these results are missing.
 const noRival = "Left out: " + rivalTenth + ", " + rivalAll + ". They need a checkout of github.com/xmtp/example-notification-server-go, which is not part of this tree: go run ./bench -cluster -rival DIRECTORY."
 
-// rivalResults parts the results beside the rival from the others.
+// rivalResults separates the results beside the rival from the others.
 func rivalResults(all []result) (beside, others []result) {
 	for _, r := range all {
 		if r.name == rivalTenth || r.name == rivalAll {
@@ -39,11 +39,11 @@ func rivalResults(all []result) (beside, others []result) {
 }
 
 // rivalWorkers are the numbers of workers of which the rival's best counts; 0 is its own choice.
-// Its clients of PostgreSQL and HTTP keep two connections each while idle, so few workers may be
+// Its PostgreSQL and HTTP clients keep only two idle connections each, so few workers may be
 // faster than many.
 var rivalWorkers = []int{2, 4, 8, 16, 0}
 
-// contest is ours and the rival with the same subscriptions.
+// contest is our node and the rival with the same subscriptions.
 type contest struct {
 	b        *bed
 	receiver *receiver
@@ -53,11 +53,11 @@ type contest struct {
 	channels int // of each device
 }
 
-// clusterRival has one node of ours and the rival, in turns, take envelopes as fast as they can
-// and tell devices of those that are for them. Both have the same subscriptions, in databases
-// of one PostgreSQL server, and post to the same receiver. Time ends when all devices that an
-// envelope was for were told of it, each of which is seen at the receiver; the last envelope is
-// for one of them, so the time is of all of them.
+// clusterRival makes one of our nodes and the rival, in turns, take envelopes as fast as they
+// can and notify the devices that the envelopes are for. Both have the same subscriptions, in
+// databases of one PostgreSQL server, and post to the same receiver. The time ends when the
+// receiver has seen every device that an envelope was for. The last envelope is for such a
+// device, so the time covers all envelopes.
 func (s *suite) clusterRival(ctx context.Context) (err error) {
 	if s.rival == "" {
 		s.report.left = append(s.report.left, noRival)
@@ -149,7 +149,7 @@ func (s *suite) newContest(ctx context.Context, devices, channels int) (c *conte
 	if err := s.openPublic(ctx, c.database); err != nil {
 		return c, err
 	}
-	tables, err := c.start(ctx, 0) // which makes them
+	tables, err := c.start(ctx, 0) // makes the tables
 	if err != nil {
 		return c, err
 	}
@@ -157,7 +157,8 @@ func (s *suite) newContest(ctx context.Context, devices, channels int) (c *conte
 	return c, rival.Fill(ctx, c.database, c.b.tokens, channels)
 }
 
-// openPublic lets the role of a database make tables where the rival has its own.
+// openPublic lets the role of a database create tables in the schema public, where the rival has
+// its own.
 func (s *suite) openPublic(ctx context.Context, database string) error {
 	u, err := url.Parse(database)
 	if err != nil {
@@ -186,8 +187,8 @@ func (c *contest) close() (err error) {
 	return err
 }
 
-// addressees are the channels of envelopes of which one of every is for a device, the devices
-// numbered from first on; nobody has those of the others.
+// addressees returns the channels of envelopes of which one in every is for a device, and these
+// devices, numbered from first on. Nobody has the channels of the other envelopes.
 func (c *contest) addressees(count, every, first int) (channels []int, devices []string) {
 	channels = make([]int, count)
 	for i := range channels {
@@ -202,8 +203,8 @@ func (c *contest) addressees(count, every, first int) (channels []int, devices [
 	return channels, devices
 }
 
-// ours is how many envelopes a second our node archives and tells devices of, over one link,
-// each in a packet of its own.
+// ours returns how many envelopes a second our node archives and notifies devices of, over one
+// link, each in a packet of its own.
 func (c *contest) ours(ctx context.Context, count, every, first int) (float64, error) {
 	channels, devices := c.addressees(count, every, first)
 	load, _, err := envelopesFor(channels)
@@ -231,8 +232,8 @@ func (c *contest) ours(ctx context.Context, count, every, first int) (float64, e
 	return float64(count) / last.Sub(sent[0]).Seconds(), nil
 }
 
-// theirs is how many envelopes a second the rival takes from the stream it listens to, and
-// tells devices of.
+// theirs returns how many envelopes a second the rival takes from the stream that it listens to,
+// and notifies devices of.
 func (c *contest) theirs(ctx context.Context, workers, count, every, first int) (float64, error) {
 	channels, devices := c.addressees(count, every, first)
 	topics := make([]string, count)

@@ -1,7 +1,7 @@
-// Command bench measures whisperpush beside its rivals, in one run and on the
-// same inputs: the genuine mailserver of go-ethereum v1.9.20 as a process, and
-// the bare machine, which is a loop without us around the same disk, map or HTTP
-// connection.
+// Command bench measures whisperpush against its rivals, in one run and on the
+// same inputs. The rivals are the genuine mailserver of go-ethereum v1.9.20 as a
+// process, and the bare machine: a loop without our code around the same disk,
+// map or HTTP connection.
 //
 //	go run ./bench                                short sizes, some minutes
 //	go run ./bench -full                          the sizes of docs/performance.md
@@ -10,15 +10,15 @@
 //	                                              DIRECTORY is a checkout that you bring
 //	go run ./bench -only wire_ingest_ratio,ring   some of it; names may be cut short
 //
-// It prints a table for people and for each number a line for machines:
+// It prints a table for people, and for each number a line for machines:
 //
 //	bench NAME VALUE UNIT
 //
-// first the ratios, then what is behind them. Runs of two rivals alternate, A B A
-// B, and the number is the median of the pairs' ratios, so that what else the
-// machine does falls on both. Ours is the wnode executable or its exported
-// packages; the load comes over one RLPx link (link.go), the same for both ends.
+// first the ratios, then the numbers behind them. Runs of two rivals alternate, A
+// B A B, and the number is the median of the pairs' ratios, so that other load on
+// the machine affects both. Our side is the wnode executable or its exported
+// packages; the load comes over one RLPx link (link.go), the same for both.
 //
-// Everything listens on loopback. Directories and processes are gone when the
-// command ends, also on an interrupt.
+// Everything listens on loopback. Directories and processes are removed when the
+// command ends, even after an interrupt.
 package main

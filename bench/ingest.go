@@ -14,9 +14,8 @@ import (
 
 const archivedTotal = "whisperpush_mailserver_archived_envelopes_total"
 
-// wireIngest sends envelopes over one link and times until the mailserver has
-// them all: ours on disk and indexed, the genuine one in its database's journal,
-// which it does not sync.
+// wireIngest sends envelopes over one link and times until the mailserver has them all: ours
+// on disk and indexed, the genuine one in its database's journal, which is not synced.
 func (s *suite) wireIngest(ctx context.Context) error {
 	path, err := s.envelopes(ctx, s.fresh(s.ingest, 1000))
 	if err != nil {
@@ -64,7 +63,7 @@ func (s *suite) wireIngest(ctx context.Context) error {
 	return nil
 }
 
-// ingestOurs is how many envelopes a second our node takes over one link until they are
+// ingestOurs returns how many envelopes a second our node takes over one link until they are
 // on disk.
 func (s *suite) ingestOurs(ctx context.Context, load [][]byte, count int) (float64, error) {
 	dir, err := s.temp()
@@ -84,8 +83,7 @@ func (s *suite) ingestOurs(ctx context.Context, load [][]byte, count int) (float
 	return float64(count) / time.Since(start).Seconds(), nil
 }
 
-// flood sends the packets over a new link and returns when it began, once
-// archived returns.
+// flood sends the packets over a new link, waits for archived, and returns when it began.
 func flood(ctx context.Context, to *enode.Node, load [][]byte, archived func() error) (time.Time, error) {
 	l, err := dial(ctx, to)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"whisperpush/whisper"
 )
 
-// Codes of devp2p's base protocol, and where the first other protocol begins.
+// Codes of devp2p's base protocol, and the first code of the other protocols.
 const (
 	helloPacket  = 0
 	discPacket   = 1
@@ -28,8 +28,8 @@ const (
 	devp2pSnappy = 5 // the version from which packets are compressed
 )
 
-// link is one RLPx connection that speaks shh/6 as little as possible: it is the
-// load generator, the same for our node and the genuine one.
+// link is one RLPx connection that speaks only what it needs of shh/6. It is the load
+// generator, the same for our node and the genuine one.
 type link struct {
 	id   enode.ID
 	conn *rlpx.Conn
@@ -41,7 +41,7 @@ type link struct {
 	handler func(code uint64, payload []byte)
 	pongs   chan struct{}
 	err     error         // why it ended
-	ended   chan struct{} // closed when nothing more is read
+	ended   chan struct{} // closed when nothing more will be read
 }
 
 // hello is devp2p's first packet.
@@ -54,7 +54,7 @@ type hello struct {
 	Rest       []rlp.RawValue `rlp:"tail"`
 }
 
-// encodeHello is the hello of a node that speaks shh/6 and nothing else.
+// encodeHello is the hello of a node that speaks only shh/6.
 func encodeHello(name string, key *ecdsa.PrivateKey) ([]byte, error) {
 	return rlp.EncodeToBytes(&hello{
 		Version: devp2pSnappy, Name: name,
@@ -150,7 +150,7 @@ func (l *link) write(code uint64, payload []byte) error {
 	return err
 }
 
-// handle sets what gets the packets of shh/6, on the reading goroutine; the
+// handle sets the handler of shh/6 packets, which is called on the reading goroutine; the
 // payload is valid during the call.
 func (l *link) handle(fn func(code uint64, payload []byte)) {
 	l.mu.Lock()
@@ -202,7 +202,7 @@ func (l *link) ping(ctx context.Context) (time.Duration, error) {
 	return time.Since(start), nil
 }
 
-// wait returns when done brings something, or why it never will.
+// wait returns when done brings something, or the reason that it never will.
 func (l *link) wait(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -216,7 +216,7 @@ func (l *link) wait(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// close hangs up and waits for the reader.
+// close closes the link and waits for the reader.
 func (l *link) close() {
 	l.raw.Close()
 	<-l.ended

@@ -16,15 +16,15 @@ import (
 const (
 	// dataSize is the data of an envelope whose symmetric message is padded to 256 bytes.
 	dataSize = 256 + 12 + 16
-	// perPacket is how many envelopes travel in one packet, some 170 KiB: far
-	// below what the genuine node takes, and it gains nothing from more.
+	// perPacket is how many envelopes one packet carries, about 170 KiB: far below what the
+	// genuine node takes, and more would gain nothing.
 	perPacket = 500
-	// loadTTL is longer than any run takes, in seconds.
+	// loadTTL is longer than any run, in seconds.
 	loadTTL = 3600
 )
 
-// envelopes makes the load l, or finds it made, and returns its file. The
-// genuine node's code makes it, so both sides get the same bytes.
+// envelopes makes the load l, unless it was made before, and returns its file. The genuine
+// node's code makes it, so both sides get the same bytes.
 func (s *suite) envelopes(ctx context.Context, l genuinenode.Load) (string, error) {
 	if path, ok := s.loads[l]; ok {
 		return path, nil
@@ -37,7 +37,7 @@ func (s *suite) envelopes(ctx context.Context, l genuinenode.Load) (string, erro
 	return path, nil
 }
 
-// fresh is a load that is sent now.
+// fresh is a load with envelopes sent now.
 func (s *suite) fresh(count, topics int) genuinenode.Load {
 	return genuinenode.Load{Count: count, Seed: s.seed, Topics: topics, Size: dataSize, From: uint32(time.Now().Unix()), TTL: loadTTL}
 }
@@ -61,7 +61,7 @@ func readRaw(path string) ([][]byte, error) {
 	return raws, nil
 }
 
-// decode makes envelopes of raws, as if they had come from a peer.
+// decode makes envelopes from raws, as if they came from a peer.
 func decode(raws [][]byte) ([]*whisper.Envelope, error) {
 	envs := make([]*whisper.Envelope, len(raws))
 	for i, raw := range raws {

@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// sizes are how much each benchmark does.
+// sizes says how much each benchmark does.
 type sizes struct {
 	pairs           int           // alternating runs of each side
 	ingest          int           // envelopes over one link
@@ -48,7 +48,7 @@ type sizes struct {
 	pushes          int           // through the provider, and by the bare loop
 	hops            int           // messages from one node to the next
 	perRegistration int           // channels
-	sustainFor      time.Duration // each rate that is tried
+	sustainFor      time.Duration // for each rate that is tried
 	sustainDevices  int           // registered, each woken once
 	shared          int           // envelopes that a benchmark of nodes on PostgreSQL archives
 	woken           int           // devices that such nodes wake as fast as they can
@@ -61,7 +61,7 @@ var (
 		channels: 1_000_000, idle: 100_000, ringFor: 60 * time.Second, pushes: 20_000, hops: 150, perRegistration: 20, sustainFor: 30 * time.Second, sustainDevices: 1_200_000, shared: 300_000, woken: 40_000}
 )
 
-// suite is what the benchmarks share.
+// suite is what the benchmarks have in common.
 type suite struct {
 	sizes
 	seed     int64
@@ -69,16 +69,16 @@ type suite struct {
 	wnode    string    // our executable
 	rival    string    // checkout of XMTP's notification server; empty: not measured
 	wakeups  string    // file for each wake-up of ring; empty: none
-	progress io.Writer // says what is going on
+	progress io.Writer // reports progress
 	report   *report
 	loads    map[genuinenode.Load]string // files of envelopes made so far
-	large    *large                      // once it is made
-	env      []string                    // of nodes, beside ours
-	postgres *genuinepostgres.Server     // nil: none was needed yet
+	large    *large                      // nil until it is made
+	env      []string                    // of nodes, in addition to our own
+	postgres *genuinepostgres.Server     // nil until it is needed
 	latest   string                      // URL of the database that was made last
 }
 
-// benchmark measures one or more names, which share their preparation.
+// benchmark measures one or more results that share their preparation.
 type benchmark struct {
 	names []string
 	run   func(*suite, context.Context) error
@@ -179,7 +179,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	return nil
 }
 
-// command is how to repeat the run.
+// command is the command that repeats the run.
 func command(flags *flag.FlagSet) string {
 	target, rest := "make bench", ""
 	flags.Visit(func(f *flag.Flag) {
@@ -187,7 +187,7 @@ func command(flags *flag.FlagSet) string {
 		case "cluster":
 			target = "make bench-cluster"
 			rest += " -cluster"
-		case "docs", "note", "tmp", "wnode", "samples", "cpuprofile": // no influence on what is measured
+		case "docs", "note", "tmp", "wnode", "samples", "cpuprofile": // do not affect what is measured
 		case "rival":
 			rest += " -rival DIRECTORY"
 		case "full":
@@ -235,10 +235,10 @@ func (s *suite) build(ctx context.Context, genuine bool) error {
 	return err
 }
 
-// temp makes a new directory of the run. The caller may remove it early.
+// temp makes a new directory for the run. The caller may remove it early.
 func (s *suite) temp() (string, error) { return os.MkdirTemp(s.dir, "") }
 
-// choose picks from all the benchmarks that measure the names given.
+// choose picks from all the benchmarks that measure the given names.
 func choose(all []benchmark, only string) ([]benchmark, error) {
 	if only == "" {
 		return all, nil
@@ -264,8 +264,8 @@ func choose(all []benchmark, only string) ([]benchmark, error) {
 	}), nil
 }
 
-// sizeFlags adds a flag for each size; the function returned lays those that
-// were given over the sizes.
+// sizeFlags adds a flag for each size. The returned function applies the flags that were
+// given to the sizes.
 func sizeFlags(flags *flag.FlagSet) func(*sizes) error {
 	numbers := []struct {
 		name, usage string

@@ -36,8 +36,8 @@ type node struct {
 	client http.Client
 }
 
-// startNode runs wnode on a data directory with more flags; it returns when
-// the node serves, which is when it has printed what others need to reach it.
+// startNode runs wnode on a data directory with more flags. It returns when the node serves,
+// which is once it has printed what others need to reach it.
 func (s *suite) startNode(ctx context.Context, dir string, flags ...string) (*node, error) {
 	args := append([]string{
 		"--datadir", dir, "--addr", "127.0.0.1", "--port", "0", "--nat", "none", "--nodiscover", "--ipcdisable",
@@ -84,10 +84,10 @@ func (s *suite) startNode(ctx context.Context, dir string, flags ...string) (*no
 	return n, nil
 }
 
-// metricsAddr finds where the node serves metrics in its log.
+// metricsAddr finds the address of the node's metrics in its log.
 var metricsAddr = regexp.MustCompile(`metrics (127\.0\.0\.1:\d+)`)
 
-// stop ends the process, by force if it does not within some seconds.
+// stop ends the process, by force if it takes more than some seconds.
 func (n *node) stop() {
 	n.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -129,15 +129,16 @@ func (n *node) metric(ctx context.Context, name string) (float64, error) {
 	return 0, fmt.Errorf("our node has no metric %s", name)
 }
 
-// pollEvery is how exactly the moment is known at which a metric is reached.
+// pollEvery is how precisely the moment is known when a metric is reached.
 const pollEvery = 10 * time.Millisecond
 
-// pollLeast is how often it looks at least, as the pace so far may be wrong.
+// pollLeast is the longest interval between two looks, because the pace so far may be
+// misleading.
 const pollLeast = time.Second
 
-// await returns once a metric is at least value. A look at the metrics costs the node
-// as much as some hundred envelopes, so it looks again when half of what is missing may be
-// there, by the pace so far, and no sooner than after pollEvery.
+// await returns once a metric is at least value. A look at the metrics costs the node as
+// much as some hundred envelopes, so await looks again when half of what is missing may have
+// arrived, by the pace so far, but not before pollEvery has passed.
 func (n *node) await(ctx context.Context, name string, value float64) error {
 	for start := time.Now(); ; {
 		v, err := n.metric(ctx, name)
@@ -200,7 +201,7 @@ func (b *logBuffer) await(ctx context.Context, line *regexp.Regexp) (string, err
 	}
 }
 
-// explain adds what the node logged to an error.
+// explain adds the end of the node's log to an error.
 func (n *node) explain(err error) error {
 	return fmt.Errorf("our node: %w; the end of its log:\n%s", err, n.log)
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// pairs runs a and b in turns, n times each, so that whatever else the machine
-// does falls on both, and returns their results.
+// pairs runs a and b in turns, n times each, so that other load on the machine affects both,
+// and returns their results.
 func pairs(n int, a, b func() (float64, error)) (as, bs []float64, err error) {
 	for range n {
 		x, err := a()
@@ -34,8 +34,8 @@ func ratio(as, bs []float64) float64 {
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// quantile is the value below which a share q of the values lie, by
-// interpolation between two of them.
+// quantile is the value below which a share q of the values lie, interpolated between two of
+// them.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -10,9 +10,8 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// plot draws a bar for each result: how many times better than its target it
-// is, on a logarithmic axis on which 1 is the target. A share of 0 has no ratio
-// and is left out.
+// plot draws a bar for each result: how many times better than its target it is, on a
+// logarithmic axis where 1 is the target. A share of 0 has no ratio and is left out.
 func (r *report) plot(path string) error {
 	var names []string
 	var good, bad plotter.Values

@@ -26,12 +26,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// registering is how many requests to register are under way at once: fewer
-// than the extension queues.
+// registering is how many registration requests are under way at once: fewer than the
+// extension queues.
 const registering = 256
 
-// registrar fills push databases as devices would: by requests, signed and
-// sealed, to the extension. Only limits that are meant for strangers are lifted.
+// registrar fills push databases as devices would: by signed and sealed requests to the
+// extension. Only the limits meant for strangers are lifted.
 type registrar struct {
 	dir     string // data directory of the node that will serve
 	fcm     *emulate.FCM
@@ -51,7 +51,7 @@ func newRegistrar(dir string, service *emulate.FCM) (r *registrar, err error) {
 		return nil, err
 	}
 	settings := fmt.Sprintf("[[Push.Provider]]\nType = \"fcm\"\nEndpoint = %q\nCredentialsFile = %q\n", service.Endpoint(), r.path("fcm.json"))
-	nodeKey, err := crypto.GenerateKey() // the node does not start without one where there are registrations
+	nodeKey, err := crypto.GenerateKey() // with registrations, the node does not start without one
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +87,9 @@ func (r *registrar) open(last uint64, registry prometheus.Registerer, replies pu
 	})
 }
 
-// fill registers devices with so many channels each; token names their
-// addresses. Device i listens to the topics i·channels and following. The log
-// ends at sequence last: what came before is not pushed.
+// fill registers devices with the given number of channels each; token returns their
+// addresses. Device i listens to the topics i·channels and following. The log ends at
+// sequence last: earlier envelopes are not pushed.
 func (r *registrar) fill(ctx context.Context, devices, channels int, last uint64, token func(i int) string) error {
 	registry := prometheus.NewRegistry()
 	replies := make(replies, registering)
@@ -165,7 +165,7 @@ func (r *registrar) fill(ctx context.Context, devices, channels int, last uint64
 	return nil
 }
 
-// request is the packet 126 by which device i registers.
+// request is the packet 126 that registers device i.
 func (r *registrar) request(ctx context.Context, i, channels int, token string) ([]byte, error) {
 	body := &pushwire.Register{
 		Version: 1, SealKey: r.seal,
@@ -191,18 +191,18 @@ func (r *registrar) request(ctx context.Context, i, channels int, token string) 
 	return e.Raw(), nil
 }
 
-// channelTopic is the topic of channel n. No two are the same.
+// channelTopic is the topic of channel n. All topics differ.
 func channelTopic(n int) whisper.Topic {
 	return whisper.Topic(binary.BigEndian.AppendUint32(nil, uint32(n)*2654435761))
 }
 
-// deviceToken is an address of the usual length that no service knows.
+// deviceToken is an address of the usual length, unknown to every service.
 func deviceToken(i int) string {
 	seed := crypto.Keccak256([]byte(strconv.Itoa(i)))
 	return hex.EncodeToString(seed[:11]) + ":APA91b" + hex.EncodeToString(crypto.Keccak256(seed)) + hex.EncodeToString(seed) + "AAAAAA"
 }
 
-// gauge reads the gauge of a name.
+// gauge reads the gauge with a name.
 func gauge(g prometheus.Gatherer, name string) (float64, error) {
 	families, err := g.Gather()
 	if err != nil {
@@ -216,7 +216,7 @@ func gauge(g prometheus.Gatherer, name string) (float64, error) {
 	return 0, errors.New("no metric " + name)
 }
 
-// quietLog is an archive to which nothing comes; it is the newest sequence.
+// quietLog is an archive that receives nothing; its value is the newest sequence.
 type quietLog uint64
 
 func (l quietLog) First() uint64 { return 1 }
@@ -235,22 +235,22 @@ func (noEnvelopes) ByHash(_ context.Context, hashes []common.Hash) ([]*whisper.E
 	return nil, hashes, nil
 }
 
-// Connected implements pushext.Sender.
+// Connected implements pushserver.Sender.
 func (replies) Connected(enode.ID) bool { return true }
 
-// Source implements pushext.Sender.
+// Source implements pushserver.Sender.
 func (replies) Source(peer enode.ID) whisper.Source { return whisper.Source(peer[:]) }
 
-// Useful implements pushext.Sender.
+// Useful implements pushserver.Sender.
 func (replies) Useful(enode.ID) {}
 
-// Proved implements pushext.Sender.
+// Proved implements pushserver.Sender.
 func (replies) Proved(enode.ID) {}
 
 // Answered implements pushserver.Sender.
 func (replies) Answered(enode.ID) {}
 
-// replies counts what the extension answers.
+// replies counts the answers of the extension.
 type replies chan struct{}
 
 func (r replies) SendDirect(ctx context.Context, _ enode.ID, _ ...*whisper.Envelope) error {

@@ -22,11 +22,12 @@ import (
 const (
 	// perTopic is how many archived envelopes each topic has.
 	perTopic = 100
-	// archiveDay is the stretch of time in which the archived envelopes were sent, in seconds.
+	// archiveDay is the range of time in which the archived envelopes were sent,
+	// in seconds.
 	archiveDay = 24 * 3600
-	// oursPerGenuine is how many queries ours answers while the genuine node
-	// answers one. Each such round has a link of its own, as our node limits how
-	// much one peer asks.
+	// oursPerGenuine is how many queries our node answers while the genuine node
+	// answers one. Each such round has a link of its own, because our node
+	// limits how much one peer may ask.
 	oursPerGenuine = 20
 )
 
@@ -76,7 +77,7 @@ func (s *suite) largeArchive(ctx context.Context) (*large, error) {
 // asker sends mail requests over a link of its own.
 type asker struct {
 	*link
-	key []byte // of the mailserver's password
+	key []byte // made from the mailserver's password
 }
 
 func newAsker(ctx context.Context, to *enode.Node) (*asker, error) {
@@ -104,8 +105,8 @@ func (a *asker) seal(ctx context.Context, r mailwire.Request) ([]byte, error) {
 	return e.Raw(), nil
 }
 
-// ask times a request from its sending until want of the envelopes that count
-// are here.
+// ask times a request from sending it until want of the envelopes that count
+// have arrived.
 func (a *asker) ask(ctx context.Context, r mailwire.Request, want int, counts func(*whisper.Envelope) bool) (time.Duration, error) {
 	packet, err := a.seal(ctx, r)
 	if err != nil {
@@ -145,7 +146,7 @@ func direct(payload []byte) []*whisper.Envelope {
 }
 
 // mailQueries times the answers to requests for one topic over the wire. The
-// genuine mailserver knows bloom filters only; ours is asked both ways.
+// genuine mailserver knows only bloom filters; ours is asked both ways.
 func (s *suite) mailQueries(ctx context.Context) error {
 	m, err := s.largeArchive(ctx)
 	if err != nil {
@@ -240,13 +241,13 @@ const (
 	// fetchTick how often some of them are sent.
 	fetchLoad = 5000
 	fetchTick = 10 * time.Millisecond
-	// fetchesPerLink stays below what our node lets one peer ask in a minute.
+	// fetchesPerLink is below what our node lets one peer ask in a minute.
 	fetchesPerLink = 100
 )
 
-// hashFetch times requests for ten envelopes by hash, from the sending to the
-// end mark, and devp2p pings on the same link, in turns, while another link
-// brings envelopes to archive.
+// hashFetch times requests for ten envelopes by hash, from sending to the end
+// mark, and devp2p pings on the same link, in turns, while another link brings
+// envelopes to archive.
 func (s *suite) hashFetch(ctx context.Context) error {
 	m, err := s.largeArchive(ctx)
 	if err != nil {
@@ -256,7 +257,7 @@ func (s *suite) hashFetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Some 10 ms a round, generously; what is left over is not sent.
+	// Generously 10 ms a round; what is left over is not sent.
 	path, err := s.envelopes(ctx, s.fresh(max(fetchLoad*s.fetches/100, 4*fetchLoad), 1000))
 	if err != nil {
 		return err
@@ -335,8 +336,8 @@ func (s *suite) hashFetch(ctx context.Context) error {
 	return nil
 }
 
-// fetch asks for envelopes by hash and times until the end mark, by which all of
-// them must be here.
+// fetch requests envelopes by hash and times until the end mark, by which all of
+// them must have arrived.
 func (a *asker) fetch(ctx context.Context, hashes []common.Hash) (time.Duration, error) {
 	packet, err := a.seal(ctx, mailwire.Request{Form: mailwire.List, Hashes: hashes, Batch: true})
 	if err != nil {
@@ -387,7 +388,7 @@ func drip(l *link, load [][]byte, tick time.Duration, stop <-chan struct{}, sent
 		case <-stop:
 			return nil
 		}
-		// A tick that came late is made up for.
+		// A late tick is made up for.
 		for due := int(time.Since(start) / tick); i < len(load) && i < due; i++ {
 			sent(i)
 			if err := l.send(whisper.MessagesPacket, load[i]); err != nil {

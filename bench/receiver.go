@@ -15,18 +15,18 @@ import (
 	"whisperpush/pushext/emulate"
 )
 
-// receiver is a push service that does as little as one can: it answers every request, and
-// knows which devices it was told of. Both sides of a comparison post to it.
+// receiver is a push service that does as little as possible: it answers every request, and
+// knows which devices it was notified for. Both sides of a comparison post to it.
 type receiver struct {
 	url    string
 	server *http.Server
 	served chan error
 
 	mu      sync.Mutex      // guards the following fields
-	awaited map[string]bool // devices; true: told of
-	missing int             // of those, not told of yet
-	posts   int             // for one of them
-	last    time.Time       // when missing became less
+	awaited map[string]bool // devices; true: it was notified
+	missing int             // devices not notified yet
+	posts   int             // posts for awaited devices
+	last    time.Time       // when missing last became smaller
 	all     chan struct{}   // closed when nothing is missing
 }
 
@@ -49,15 +49,15 @@ func (r *receiver) close() error {
 	return err
 }
 
-// tokenPath is where ours gets its access token for FCM.
+// tokenPath is where our node gets its access token for FCM.
 const tokenPath = "/token"
 
-// ServeHTTP takes a request of ours, as FCM's, or of the rival. Both name the device in the
-// first member of their JSON that is called token.
+// ServeHTTP takes a request of our node, in FCM's form, or of the rival. Both name the
+// device in the first member of their JSON that is called token.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	body, err := io.ReadAll(request.Body)
 	if err != nil {
-		return // who posted is gone
+		return // the sender is gone
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if request.URL.Path == tokenPath {
@@ -89,7 +89,7 @@ func (r *receiver) tell(device []byte) {
 	}
 }
 
-// expect begins to count: each of the devices is to be told of.
+// expect starts a count: each of the devices is expected to be notified.
 func (r *receiver) expect(devices []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,8 +100,8 @@ func (r *receiver) expect(devices []string) {
 	r.missing, r.posts, r.last, r.all = len(r.awaited), 0, time.Time{}, make(chan struct{})
 }
 
-// come waits until all devices that are expected were told of, and returns when the last of
-// them was, and how many requests there were for them.
+// come waits until all expected devices were notified, and returns when the last of them
+// was, and how many requests there were for them.
 func (r *receiver) come(ctx context.Context) (last time.Time, posts int, err error) {
 	r.mu.Lock()
 	all := r.all
@@ -128,10 +128,10 @@ func (r *receiver) come(ctx context.Context) (last time.Time, posts int, err err
 	}
 }
 
-// endpoint is FCM's API to a node.
+// endpoint is FCM's API as a node's setting has it.
 func (r *receiver) endpoint() string { return r.url + "/v1" }
 
-// credentials are those of a service's account, with the receiver's place for access tokens.
+// credentials are those of a service account, with the receiver's path for access tokens.
 func (r *receiver) credentials(service *emulate.FCM) ([]byte, error) {
 	var account map[string]string
 	if err := json.Unmarshal(service.CredentialsJSON(), &account); err != nil {

@@ -12,9 +12,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// relay times one hop: a message goes to a node over one link until it leaves
-// the node over another. Each message meets the genuine node's clock of 300 ms
-// at another moment.
+// relay times one hop: from sending a message to a node over one link until the node sends
+// it over another. Each message meets the genuine node's 300 ms cycle at another moment.
 func (s *suite) relay(ctx context.Context) error {
 	path, err := s.envelopes(ctx, s.fresh(2*s.hops, 1000))
 	if err != nil {

@@ -13,20 +13,21 @@ import (
 	"time"
 )
 
-// target is what a number has to reach.
+// target is what a number must reach.
 type target struct {
 	unit  string
 	limit float64
-	most  bool   // the limit is the most, else the least
+	most  bool   // limit is a maximum, otherwise a minimum
 	what  string // for the table
 }
 
-// shortLimits are the limits of ratios that grow with what is archived, at the short
-// sizes: the genuine node takes as long for an envelope however many there are, or for a
-// query as many as there are, and ours has a part that does not grow.
+// shortLimits are the limits, at the short sizes, of ratios that grow with the number of
+// archived envelopes. The genuine node takes the same time for each envelope however many
+// there are, and for a query a time in proportion to them; our times have a part that does
+// not grow.
 var shortLimits = map[string]float64{"wire_ingest_ratio": 2, "topic_query_ratio": 300}
 
-// target is what a name has to reach in this run.
+// target is what the result with a name must reach in this run.
 func (r *report) target(name string) target {
 	t := targets[name]
 	if limit, ok := shortLimits[name]; ok && !r.full {
@@ -35,7 +36,7 @@ func (r *report) target(name string) target {
 	return t
 }
 
-// targets of all names, at the full sizes.
+// targets of all results, at the full sizes.
 var targets = map[string]target{
 	"wire_ingest_ratio":  {"ratio", 3, false, "envelopes/s over one link until fsynced, ours ÷ genuine"},
 	"archive_ratio":      {"ratio", 1.2, false, "archive in process, 8 writers, ours fsynced ÷ genuine"},
@@ -70,7 +71,7 @@ var targets = map[string]target{
 	rivalAll:   {"ratio", 2, false, "the same when every envelope is for another device"},
 }
 
-// met tells whether a value reaches its target.
+// met reports whether a value reaches its target.
 func (t target) met(v float64) bool {
 	if t.most {
 		return v <= t.limit
@@ -93,7 +94,7 @@ type detail struct {
 	unit  string
 }
 
-// result is what one name came to.
+// result is the value with one name.
 type result struct {
 	name   string
 	value  float64
@@ -120,7 +121,7 @@ func newReport(seed int64, note, command string) *report {
 	}
 }
 
-// processor names the machine's CPU where the system tells.
+// processor names the machine's CPU, if the system tells it.
 func processor() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(text)) {
@@ -131,14 +132,14 @@ func processor() string {
 	return "unknown processor"
 }
 
-// load is the machine's load average over a minute, or nothing.
+// load is the machine's load average over a minute, or empty.
 func load() string {
 	text, _ := os.ReadFile("/proc/loadavg")
 	first, _, _ := strings.Cut(string(text), " ")
 	return first
 }
 
-// add takes a result; a name may come only once.
+// add takes a result; a name may be added only once.
 func (r *report) add(name string, value float64, behind ...detail) {
 	if _, ok := targets[name]; !ok {
 		panic("bench: no target for " + name)
@@ -146,7 +147,7 @@ func (r *report) add(name string, value float64, behind ...detail) {
 	r.results = append(r.results, result{name, value, behind})
 }
 
-// print writes the table, and then the lines for machines.
+// print writes the table, then the lines for machines.
 func (r *report) print(w io.Writer) error {
 	fmt.Fprintf(w, "\n%s, seed %d, %s\n%s; load average at the end %s\n\n", r.command, r.seed, r.started.Format(time.DateTime), r.machine, load())
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -179,7 +180,7 @@ func (r *report) print(w io.Writer) error {
 	return nil
 }
 
-// behind lists details for people: without the names' common beginnings.
+// behind lists details for people, without the common beginnings of their names.
 func behind(details []detail) string {
 	texts := make([]string, len(details))
 	for i, d := range details {
@@ -188,7 +189,7 @@ func behind(details []detail) string {
 	return strings.Join(texts, "; ")
 }
 
-// number formats with three significant digits, large ones as a whole.
+// number formats with three significant digits, and large numbers as integers.
 func number(v float64) string {
 	if math.Abs(v) >= 100 || v == math.Trunc(v) {
 		return strconv.FormatFloat(math.Round(v), 'f', -1, 64)
@@ -196,8 +197,8 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// The results stand between these lines of performance.md, or of cluster.md, and those of the
-// rival, for which somebody has to bring it, between lines of their own.
+// Lines of performance.md, or of cluster.md, around the results. The results beside the
+// rival, which somebody has to bring, have lines of their own.
 const (
 	resultsBegin = "<!-- results: written by go run ./bench -docs docs -->\n"
 	resultsEnd   = "<!-- end of results -->\n"
@@ -205,8 +206,8 @@ const (
 	rivalEnd     = "<!-- end of the rival's results -->\n"
 )
 
-// document replaces the results in performance.md and draws performance.svg, or replaces
-// those in cluster.md.
+// document replaces the results in performance.md and draws performance.svg, or replaces the
+// results in cluster.md.
 func (r *report) document(dir string) error {
 	path := filepath.Join(dir, "performance.md")
 	if r.cluster {
@@ -223,7 +224,7 @@ func (r *report) document(dir string) error {
 		results    []result
 	}{{resultsBegin, resultsEnd, own}, {rivalBegin, rivalEnd, beside}} {
 		if len(part.results) == 0 {
-			continue // what is there was measured another time
+			continue // those there were measured another time
 		}
 		before, rest, ok := strings.Cut(page, part.begin)
 		_, after, ok2 := strings.Cut(rest, part.end)

@@ -31,27 +31,27 @@ import (
 )
 
 const (
-	// ringRate is how many envelopes a second arrive, each for one device. They come
+	// ringRate is how many envelopes a second arrive, each for one device. They arrive
 	// one by one at random moments, as from many senders.
 	ringRate = 2000
-	// ringsPerDevice is how many envelopes each device is woken for: below the 20
-	// at once that a device's budget allows, as budgets are not what is measured.
+	// ringsPerDevice is how many envelopes each device is woken for. It is below the 20
+	// at once that a device's budget allows, because budgets are not measured here.
 	ringsPerDevice = 10
-	// ringSpan is over how many envelopes those of one device are spread, 5 s of them:
-	// chats come in bursts. So all the time a tenth of the wake-ups are a device's
-	// first, for which the node reads the registration.
+	// ringSpan is how many consecutive envelopes those of one device are spread over, 5
+	// s of them: chats come in bursts. So at any time a tenth of the wake-ups are the
+	// first of a device, for which the node reads the registration.
 	ringSpan = 5 * ringRate
-	// promised is when a wake-up is late.
+	// promised is how long a wake-up may take before it is late.
 	promised = 15 * time.Second
-	// floorSamples is how often the floor is measured, alone on the machine, before the
-	// load and as often after it, and gaugeEvery how often beside the load.
+	// floorSamples is how often the floor is measured alone on the machine before the
+	// load, and again after it. gaugeEvery is how often it is measured during the load.
 	floorSamples = 300
 	gaugeEvery   = 100 * time.Millisecond
 )
 
-// ring sends envelopes to a node, each of which somebody listens to, and times
-// each from the moment its packet is written to the FCM request that first names
-// it. Nobody fetches, so every wake-up repeats the hashes of those before it.
+// ring sends envelopes to a node, each of which somebody listens to, and times each
+// from the moment when its packet is written to the first FCM request that names it.
+// Nobody fetches, so every wake-up repeats the hashes of those before it.
 func (s *suite) ring(ctx context.Context) error {
 	service, err := emulate.StartFCM(emulate.FCMConfig{})
 	if err != nil {
@@ -106,14 +106,14 @@ func (s *suite) ring(ctx context.Context) error {
 	}
 	defer l.close()
 
-	// The same beside the load, to tell what is the node's and what the machine's.
+	// The same during the load, to separate the node's part from the machine's.
 	var loaded errgroup.Group
 	beside, end := context.WithCancel(ctx)
 	defer end()
 	loaded.Go(func() error { return bare.beside(beside) })
 
-	// Sender and push service stand for other machines. Their garbage, and the
-	// hundreds of MB of pushes that they keep, are not to take the node's cores.
+	// Sender and push service stand for other machines. Their garbage, and the hundreds
+	// of MB of pushes that they keep, must not take the node's cores.
 	runtime.GC()
 	collect := debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(collect)
@@ -149,7 +149,7 @@ func (s *suite) ring(ctx context.Context) error {
 	l.close()
 	n.stop()
 	pushes := service.Accepted() - bare.pushes
-	debug.SetGCPercent(collect) // all as it was before the load
+	debug.SetGCPercent(collect) // as it was before the load
 	runtime.GC()
 	if err := bare.alone(ctx); err != nil {
 		return err
@@ -181,8 +181,8 @@ func (s *suite) ring(ctx context.Context) error {
 	return nil
 }
 
-// keepSamples writes each wake-up on a line, if that was asked for: when its
-// envelope was sent, in milliseconds of the clock, how many the wake-up took, and
+// keepSamples writes a line for each wake-up, if that was requested: when its envelope
+// was sent, in milliseconds of the clock, how many milliseconds the wake-up took, and
 // the number of its device.
 func (s *suite) keepSamples(sent []time.Time, waits []float64, owners []int) error {
 	if s.wakeups == "" {
@@ -195,8 +195,9 @@ func (s *suite) keepSamples(sent []time.Time, waits []float64, owners []int) err
 	return os.WriteFile(s.wakeups, b.Bytes(), 0o644)
 }
 
-// ringLoad makes the packets, and the hashes in them and their devices in order, which are
-// numbered from first on. The envelopes for a device are spread over as many as span by chance.
+// ringLoad makes the packets, the hashes of their envelopes, and the devices they are
+// for, in order; devices are numbered from first on. The envelopes for a device are
+// spread at random over span envelopes.
 func ringLoad(count, devices, first int, span float64, seed int64) (load [][]byte, hashes []common.Hash, owners []int, err error) {
 	type arrival struct {
 		device int
@@ -216,13 +217,14 @@ func ringLoad(count, devices, first int, span float64, seed int64) (load [][]byt
 	return load, hashes, owners, err
 }
 
-// envelopesFor makes an envelope for each of the channels, in packets of one, and their hashes.
+// envelopesFor makes an envelope for each of the channels, in packets of one, and
+// returns their hashes too.
 func envelopesFor(channels []int) (load [][]byte, hashes []common.Hash, err error) {
 	expiry := uint32(time.Now().Unix()) + loadTTL
 	raws := make([][]byte, len(channels))
 	for i, channel := range channels {
 		data := make([]byte, dataSize)
-		copy(data, crypto.Keccak256(fmt.Append(nil, i))) // the rest is zeros: random bytes would only tax the sender
+		copy(data, crypto.Keccak256(fmt.Append(nil, i))) // the rest is zeros: random bytes would only slow down the sender
 		if raws[i], err = rlp.EncodeToBytes([]any{expiry, uint32(loadTTL), channelTopic(channel), data, uint64(i)}); err != nil {
 			return nil, nil, err
 		}
@@ -232,8 +234,8 @@ func envelopesFor(channels []int) (load [][]byte, hashes []common.Hash, err erro
 	return load, hashes, err
 }
 
-// rings waits until all envelopes were rung for, or the last of them is late, and
-// returns when each was named first.
+// rings waits until all envelopes were named in a push, or the last of them is late,
+// and returns when each was first named.
 func (s *suite) rings(ctx context.Context, service *emulate.FCM, tokens []string, private []byte, all int) (map[common.Hash]time.Time, error) {
 	first := make(map[common.Hash]time.Time, all)
 	deadline := time.Now().Add(promised + time.Second)
@@ -265,7 +267,7 @@ func (s *suite) rings(ctx context.Context, service *emulate.FCM, tokens []string
 	return first, nil
 }
 
-// drain takes what waits in a device's channel.
+// drain takes everything that waits in a device's channel.
 func drain(pushes <-chan emulate.Push, take func(emulate.Push)) {
 	for {
 		select {
@@ -277,8 +279,8 @@ func drain(pushes <-chan emulate.Push, take func(emulate.Push)) {
 	}
 }
 
-// floor is what a wake-up costs at least, in milliseconds, one at a time: to make
-// the envelope durable, and to tell the push service.
+// floor is the least that a wake-up costs, in milliseconds, one at a time: making the
+// envelope durable, and notifying the push service.
 type floor struct{ durable, post float64 }
 
 func (f floor) both() float64 { return f.durable + f.post }
@@ -289,7 +291,7 @@ type yardstick struct {
 	poster *poster
 	pushes int // taken by the service
 
-	samples // since the latest take
+	samples // since the last take
 }
 
 // samples are measurements of both parts of the floor, in milliseconds.
@@ -302,7 +304,7 @@ func (a samples) and(b samples) samples {
 func (a samples) floor() floor { return floor{median(a.writes), median(a.posts)} }
 
 func newYardstick(ctx context.Context, write func(context.Context) error, service *emulate.FCM) (*yardstick, error) {
-	poster, err := newPoster(ctx, service, service.NewToken()) // which FCM will throttle
+	poster, err := newPoster(ctx, service, service.NewToken()) // a token that FCM will throttle
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +347,7 @@ func (y *yardstick) sample(ctx context.Context) error {
 	return nil
 }
 
-// alone samples with nothing beside it.
+// alone takes samples with nothing else running.
 func (y *yardstick) alone(ctx context.Context) error {
 	for range floorSamples {
 		if err := y.sample(ctx); err != nil {
@@ -355,7 +357,7 @@ func (y *yardstick) alone(ctx context.Context) error {
 	return nil
 }
 
-// beside samples from time to time until ctx ends.
+// beside takes samples from time to time until ctx ends.
 func (y *yardstick) beside(ctx context.Context) error {
 	tick := time.NewTicker(gaugeEvery)
 	defer tick.Stop()
@@ -371,14 +373,14 @@ func (y *yardstick) beside(ctx context.Context) error {
 	}
 }
 
-// take returns the samples, and begins again.
+// take returns the samples, and starts over.
 func (y *yardstick) take() samples {
 	taken := y.samples
 	y.samples = samples{}
 	return taken
 }
 
-// poster posts one FCM message again and again with nothing but net/http.
+// poster posts one FCM message again and again with net/http alone.
 type poster struct {
 	client *http.Client
 	url    string
@@ -386,7 +388,7 @@ type poster struct {
 	body   []byte
 }
 
-// newPoster has the provider push once, to post from then on what it posted.
+// newPoster makes the provider push once, and posts that request from then on.
 func newPoster(ctx context.Context, service *emulate.FCM, token string) (*poster, error) {
 	provider, n, err := providerFor(service, token)
 	if err != nil {
@@ -404,7 +406,7 @@ func newPoster(ctx context.Context, service *emulate.FCM, token string) (*poster
 	}, nil
 }
 
-// newClient posts over as many connections as a node.
+// newClient posts over as many connections as a node does.
 func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: pushers, MaxConnsPerHost: pushers}}
 }
@@ -435,7 +437,7 @@ func (p *poster) post(ctx context.Context) error {
 // pushers is how many pushes are under way at once, as in a node.
 const pushers = 64
 
-// providerFor is the FCM provider with a notification of the usual size.
+// providerFor returns the FCM provider and a notification of the usual size.
 func providerFor(service *emulate.FCM, token string) (*fcm.Provider, pushext.Notification, error) {
 	_, public, err := pushwire.NewSealKey()
 	if err != nil {
@@ -489,8 +491,7 @@ func (s *suite) pushThroughput(ctx context.Context) error {
 	return nil
 }
 
-// rate is how often a second fn can be done by as many goroutines as there are
-// pushers.
+// rate is how often per second as many goroutines as pushers can call fn.
 func (s *suite) rate(fn func() error) (float64, error) {
 	var workers sync.WaitGroup
 	failures := make(chan error, pushers)

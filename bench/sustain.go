@@ -21,12 +21,13 @@ import (
 )
 
 const (
-	// sustainedP99 is how long a wake-up may take at a rate that is kept up, at the 99th
-	// percentile.
+	// sustainedP99 is how long a wake-up may take at a rate that counts as sustained, at
+	// the 99th percentile.
 	sustainedP99 = 250 * time.Millisecond
-	// sustainFrom is the rate that the search begins with, and sustainStep how much
-	// greater the next is, or smaller as long as none was kept up. Between the greatest
-	// that was and the smallest that was not it looks sustainHalves times more.
+	// sustainFrom is the rate at which the search begins, and sustainStep the factor to
+	// the next rate: upward, or downward as long as no rate was sustained. Between the
+	// highest rate that was sustained and the lowest that was not, sustainHalves more
+	// rates are tried.
 	sustainFrom   = 6000
 	sustainStep   = 1.5
 	sustainHalves = 3
@@ -35,9 +36,9 @@ const (
 	sustainMost  = 60_000
 )
 
-// sustained finds the highest rate of first wake-ups that a node keeps up, each an
-// envelope of its own for a device that was not woken before, and what processor time
-// each takes it then, beside a bare loop that fsyncs and posts as many.
+// sustained finds the highest rate of first wake-ups that a node sustains, each for an
+// envelope of its own and a device not woken before, and the processor time that each
+// takes. It compares both with a bare loop that fsyncs and posts as many.
 func (s *suite) sustained(ctx context.Context) error {
 	w, err := s.newWaker(ctx)
 	if err != nil {
@@ -76,7 +77,7 @@ func (s *suite) sustained(ctx context.Context) error {
 		}
 		rate = (best + bad) / 2
 		if halves--; halves < 0 {
-			rate = 0 // it has looked enough
+			rate = 0 // enough rates were tried
 		}
 	}
 	if best == 0 {
@@ -95,7 +96,7 @@ func (s *suite) sustained(ctx context.Context) error {
 	return nil
 }
 
-// errNoDevices says that all registered devices were woken.
+// errNoDevices says that all registered devices have been woken.
 var errNoDevices = errors.New("no device is left that was not woken")
 
 // waker wakes devices of one node, each once.
@@ -107,7 +108,7 @@ type waker struct {
 	n       *node
 	l       *link
 	tokens  []string
-	next    int // the first that was not woken
+	next    int // the first device that was not woken
 }
 
 func (s *suite) newWaker(ctx context.Context) (w *waker, err error) {
@@ -158,16 +159,16 @@ func (w *waker) close() {
 	}
 }
 
-// wakeResult is what became of a run.
+// wakeResult is the result of a run.
 type wakeResult struct {
 	count, missing int
 	p99            time.Duration
-	cpu            float64 // the node's processor time for each, in seconds
+	cpu            float64 // the node's processor time for each wake-up, in seconds
 }
 
 func (r wakeResult) keptUp() bool { return r.missing == 0 && r.p99 <= sustainedP99 }
 
-// run sends one envelope for each of the next devices, at random moments of a rate, and
+// run sends one envelope to each of the next devices, at random moments at a rate, and
 // waits until all were woken, or are late.
 func (w *waker) run(ctx context.Context, rate float64, span time.Duration) (r wakeResult, err error) {
 	r.count = int(rate * span.Seconds())
@@ -181,7 +182,7 @@ func (w *waker) run(ctx context.Context, rate float64, span time.Duration) (r wa
 	}
 	w.next += r.count
 
-	// The sender's garbage is not to take the node's cores.
+	// The sender's garbage must not take the node's cores.
 	runtime.GC()
 	collect := debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(collect)
@@ -237,10 +238,10 @@ func (w *waker) load(count int) (load [][]byte, hashes []common.Hash, err error)
 	return load, hashes, err
 }
 
-// bareResult is a bare loop's rate, and its processor time for an item in seconds.
+// bareResult is a bare loop's rate, and its processor time per item in seconds.
 type bareResult struct{ rate, cpu float64 }
 
-// bare has the bare loop do as many items.
+// bare runs the bare loop for as many items.
 func (w *waker) bare(ctx context.Context, items int) (bareResult, error) {
 	p, err := newPoster(ctx, w.service, w.service.NewToken())
 	if err != nil {
@@ -254,7 +255,7 @@ func (w *waker) bare(ctx context.Context, items int) (bareResult, error) {
 	return bareResult{float64(items) / d.Seconds, d.CPU / float64(items)}, err
 }
 
-// wireReader compares the way from the wire to the disk with a bare reader that
+// wireReader compares the path from the wire to the disk with a bare reader that
 // decrypts, hashes and drops the same packets.
 func (s *suite) wireReader(ctx context.Context) error {
 	path, err := s.envelopes(ctx, s.fresh(s.ingest, 1000))

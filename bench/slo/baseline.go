@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// sampled devices fetch everything, one after the other: enough of them that
-	// the mean is that of all, whose messages come in bursts.
+	// sampled devices fetch everything, one after the other. They are enough for
+	// the mean to be that of all devices, whose messages come in bursts.
 	sampled = 200
 	// namedPush is the body of the smallest push that names one envelope:
 	// {"hash":"0x…"} with 64 digits.
 	namedPush = 77
 )
 
-// Baseline is what the devices would have spent with one push a message, each
+// Baseline is what the devices would have spent with one push per message, each
 // answered by a fetch of the device's full range.
 type Baseline struct {
 	Devices         int
@@ -28,7 +28,7 @@ type Baseline struct {
 
 // baseline measures full-range fetches of devices with as many messages as the
 // run brought them, and of one without any. The i-th message of a device makes it
-// fetch i messages; a fetch grows evenly with their number.
+// fetch i messages; the size of a fetch is linear in their number.
 func (r *run) baseline(ctx context.Context) (Baseline, error) {
 	proxy, err := faultproxy.Listen(r.node.addr(), faultproxy.Profile{Name: "none"}, r.Seed)
 	if err != nil {
@@ -59,7 +59,7 @@ func (r *run) baseline(ctx context.Context) (Baseline, error) {
 		devices++
 		messages += count
 		n := float64(count)
-		bytes += n*float64(namedPush+empty) + float64(full-empty)*(n+1)/2 // Σ i/n of what the last one costs more
+		bytes += n*float64(namedPush+empty) + float64(full-empty)*(n+1)/2 // Σ i/n of what the last one costs more than an empty one
 	}
 	if messages == 0 {
 		return Baseline{}, fmt.Errorf("none of %d devices had a message", len(r.devices))
@@ -67,8 +67,9 @@ func (r *run) baseline(ctx context.Context) (Baseline, error) {
 	return Baseline{Devices: devices, BytesPerMessage: bytes / float64(messages)}, nil
 }
 
-// fullRange lets a device that forgot all it was shown fetch everything since it
-// registered, and returns the bytes of that and how many messages came.
+// fullRange makes a device that forgot everything it was shown fetch everything
+// since it registered, and returns the bytes of that and how many messages
+// arrived.
 func (r *run) fullRange(ctx context.Context, proxy *faultproxy.Proxy, d *device, chat client.Chat) (bytes int64, messages int, err error) {
 	text, err := d.store.Load(ctx)
 	if err != nil {
@@ -85,7 +86,7 @@ func (r *run) fullRange(ctx context.Context, proxy *faultproxy.Proxy, d *device,
 		for _, key := range []string{"cursor", "known", "waiting", "behind"} {
 			delete(account, key)
 		}
-		account["active"] = json.RawMessage("false") // it gives no receipts
+		account["active"] = json.RawMessage("false") // it gives no receipts then
 	}
 	text, err = json.Marshal(state)
 	if err != nil {

@@ -25,7 +25,7 @@ type device struct {
 	phone
 	index   int
 	network faultproxy.Profile
-	proxy   *faultproxy.Proxy // its network; of its own if it is direct
+	proxy   *faultproxy.Proxy // its network; not shared if it is direct
 	chat    client.Chat
 	route   pushwire.Route // of its push service
 	pushes  <-chan emulate.Push
@@ -54,7 +54,7 @@ func newDevice(index int, p phone, proxy *faultproxy.Proxy, service *emulate.Ins
 }
 
 // register registers and answers the challenge. server is the mailserver's enode
-// URL by way of the device's network.
+// URL through the device's network.
 func (d *device) register(ctx context.Context, server, pushKey string) error {
 	var err error
 	d.sdk, err = client.Open(ctx, client.Config{Server: server, PushKey: pushKey, Store: d.store, Chats: []client.Chat{d.chat}})
@@ -69,7 +69,7 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 		}
 		routes = []pushwire.Route{link, d.route}
 	}
-	for { // as an app does, until the network lets it
+	for { // as an app does, until the network lets the request through
 		err := d.sdk.Register(ctx, client.Registration{Routes: routes})
 		if err == nil {
 			break
@@ -93,7 +93,7 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 	for _, account := range state.Accounts {
 		d.sealKey = account.SealKey
 	}
-	for confirmed := false; !confirmed; { // a direct device is active before
+	for confirmed := false; !confirmed; { // a direct device is already active
 		select {
 		case push := <-d.pushes:
 			for err := errUnanswered; err != nil; {
@@ -114,7 +114,7 @@ func (d *device) register(ctx context.Context, server, pushKey string) error {
 // phone's radio stays on for about as long anyway, and people answer one another.
 const lingering = 5 * time.Second
 
-// live sleeps, or stays connected, and is woken until ctx ends.
+// live makes the device sleep, or stay connected, and be woken until ctx ends.
 func (d *device) live(ctx context.Context, began time.Time) {
 	defer d.sdk.Close()
 	deaf := func() {} // ends listening
@@ -185,12 +185,12 @@ func (d *device) listen(ctx context.Context) (stop func()) {
 	}
 }
 
-// wake handles a push that was accepted at a time, when it has come over the
-// device's network. A ring has: its bytes are those of the link.
+// wake handles a push that was accepted at a time, once it has passed the device's
+// network. A ring already has: its bytes are those of the link.
 func (d *device) wake(ctx context.Context, body []byte, at time.Time, over time.Duration, via string) {
 	payload, err := pushwire.OpenPayload(body, d.sealKey)
 	if err != nil || payload.Kind != pushwire.Messages {
-		return // a challenge that was repeated
+		return // a repeated challenge
 	}
 	size := len(body)
 	if via == direct {
@@ -208,7 +208,8 @@ func (d *device) wake(ctx context.Context, body []byte, at time.Time, over time.
 			return
 		}
 		d.ledger.stumbled(payload.Hashes)
-		// An app's background job: the system runs it again when there is a network.
+		// An app's background job: the system runs it again once there is a
+		// network.
 		pause(ctx, time.Second)
 	}
 }

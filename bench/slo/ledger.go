@@ -7,25 +7,25 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// message is what is known of one message.
+// message is what is known about one message.
 type message struct {
 	device   int
 	written  time.Time
-	accepted time.Time // a push service accepted a wake-up that names it, or its device was rung; zero: not yet
-	via      string    // who accepted it
-	shown    time.Time // its device shows the preview; zero: not yet
-	again    int       // times it was shown once more
+	accepted time.Time // when a push service accepted a wake-up that names it, or its device was rung; zero: not yet
+	via      string    // what accepted it
+	shown    time.Time // when its device showed the preview; zero: not yet
+	again    int       // times it was shown again
 	stumbles int       // times that its device had to handle the wake-up again
 }
 
-// trouble is a fault as it happened. A restart of the server has no length.
+// trouble is a fault as it happened. A restart of the server has no duration.
 type trouble struct {
 	from, until time.Time
 	provider    string // empty: the server
 	what        string
 }
 
-// ledger is what happened. Its methods are safe for concurrent use.
+// ledger is what happened in a run. Its methods are safe for concurrent use.
 type ledger struct {
 	mu       sync.Mutex // guards the following fields
 	messages map[common.Hash]*message
@@ -33,8 +33,8 @@ type ledger struct {
 	done     chan struct{} // closed when everything planned was shown
 	planned  int
 
-	wakeups   int   // pushes that reached a device, challenges apart
-	repeated  int   // of those, the ones that named nothing that was new
+	wakeups   int   // pushes that reached a device, except challenges
+	repeated  int   // of those, pushes that named nothing new
 	pushBytes int64 // their bodies
 	strangers int   // previews of messages that nobody wrote
 	failed    int   // wake-ups that a device could not handle at once
@@ -52,7 +52,7 @@ func (l *ledger) wrote(hash common.Hash, device int) {
 	l.messages[hash] = &message{device: device, written: time.Now()}
 }
 
-// woke notes an accepted push with what it names.
+// woke notes an accepted push and what it names.
 func (l *ledger) woke(at time.Time, size int, hashes []common.Hash, via string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,7 +87,7 @@ func (l *ledger) showed(hash common.Hash, at time.Time, woken time.Time, via str
 		return
 	}
 	m.shown = at
-	if m.accepted.IsZero() { // told of by a wake-up that said "more"
+	if m.accepted.IsZero() { // announced by a wake-up that said "more"
 		m.accepted, m.via = woken, via
 	}
 	if l.missing--; l.missing == 0 {
@@ -95,7 +95,7 @@ func (l *ledger) showed(hash common.Hash, at time.Time, woken time.Time, via str
 	}
 }
 
-// stumbled notes that a wake-up has to be handled again.
+// stumbled notes that a wake-up must be handled again.
 func (l *ledger) stumbled(hashes []common.Hash) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,14 +107,14 @@ func (l *ledger) stumbled(hashes []common.Hash) {
 	}
 }
 
-// broke notes a fault that begins.
+// broke notes the beginning of a fault.
 func (l *ledger) broke(t trouble) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.troubles = append(l.troubles, t)
 }
 
-// progress counts messages written and shown.
+// progress returns the numbers of messages written and shown.
 func (l *ledger) progress() (written, shown int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

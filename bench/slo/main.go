@@ -1,6 +1,6 @@
-// Command slo measures the promise: a message that is to notify wakes its device,
-// and is fetched, within 15 seconds of being written, whatever phones' networks and
-// push services do meanwhile.
+// Command slo measures the promise: a message that should notify wakes its device,
+// and is fetched, within 15 seconds of being written, whatever the phones' networks
+// and push services do meanwhile.
 //
 //	go run ./bench/slo -messages 10000 -devices 1000 -duration 5m -seed 1
 //
@@ -8,16 +8,16 @@
 // push as a process of its own (server.go), a writer connected to it over devp2p
 // (writer.go), and devices that use the real client SDK through fault proxies with
 // the latency, bandwidth and losses of Wi-Fi, 4G and 2G (device.go). The plan
-// (plan.go), drawn from the seed, says who writes what when, and what fails when:
-// a provider is down for 8 s, another throttles with Retry-After, the server is
-// stopped and killed. An eighth of the devices is rung over links that they keep; a
-// third of those hangs up in the middle, and a third stops answering while its link
-// seems to stand: what they are to hear goes by their second route, a push service.
+// (plan.go), drawn from the seed, says who writes what when, and what fails when: a
+// provider is down for 8 s, another throttles with Retry-After, the server is
+// stopped and killed. An eighth of the devices are rung over links that they keep.
+// A third of those hang up midway, and a third stop answering while their link
+// seems to be up: their messages must arrive by their second route, a push service.
 //
-// The ledger (ledger.go) notes when each message was written,
-// when a wake-up for it was accepted and when its preview was shown, and the
-// report is read from it. Last, the same devices fetch by full range, to compare
-// the bytes (baseline.go).
+// The ledger (ledger.go) notes when each message was written, when a wake-up for it
+// was accepted and when its preview was shown. The report is computed from it. At
+// the end, the same devices fetch their full range, to compare the bytes
+// (baseline.go).
 //
 // The other devices are not connected while they sleep: each wake-up dials, as a
 // phone does.
@@ -38,8 +38,8 @@ import (
 	"whisperpush/wnode"
 )
 
-// childVar makes the program a node: the server under test is a process of its
-// own, so that it can be killed.
+// childVar makes the program a node: the server under test is a process of its own,
+// so that it can be killed.
 const childVar = "WHISPERPUSH_SLO_CHILD"
 
 // profileVar names a file for the node's CPU profile.
@@ -84,7 +84,7 @@ func main() {
 	}
 }
 
-// child is the node.
+// child runs the node.
 func child() int {
 	if path := os.Getenv(profileVar); path != "" {
 		file, err := os.Create(path)

@@ -11,7 +11,7 @@ import (
 	"whisperpush/testutil/faultproxy"
 )
 
-// networks are what the devices are on, with the losses that a phone sees: a
+// networks are the networks of the devices, with the losses that a phone sees: a
 // share of the connections is reset on the way.
 func networks() []faultproxy.Profile {
 	wifi, mobile, edge := faultproxy.WiFi, faultproxy.Mobile, faultproxy.Edge
@@ -34,23 +34,23 @@ type fault struct {
 	what       string
 	provider   string         // whose emulator; empty: the server itself
 	answer     emulate.Answer // of the provider
-	kill       bool           // the server dies, instead of being told to stop
+	kill       bool           // the server is killed, instead of stopped
 }
 
-// direct is the way of a device that stays connected, and has a push service as
-// its second route.
+// direct is the way of a device that stays connected, with a push service as its
+// second route.
 const direct = "direct"
 
-// ways are all ways to be woken: the push services, and direct.
+// ways returns all ways to be woken: the push services, and direct.
 func ways(services []string) []string { return append(slices.Clone(services), direct) }
 
-// parting is how a device that is rung over its link stops being so.
+// parting is how a device rung over its link stops being reachable there.
 type parting int
 
 const (
 	stays   parting = iota // connected for the whole run
-	hangsUp                // and sleeps from then on like the others: the server knows that it is gone
-	freezes                // whenever it has nothing to do: the link seems to stand, and nobody is there
+	hangsUp                // sleeps from then on like the others: the server knows that it is gone
+	freezes                // whenever it has nothing to do: the link seems to be up, and nobody answers
 )
 
 // phone is a device of the plan.
@@ -62,7 +62,7 @@ type phone struct {
 	leaves  time.Duration // since the beginning of the writing
 }
 
-// String says what the phone is.
+// String describes the phone.
 func (p phone) String() string {
 	on := networks()[p.network].Name
 	if !p.direct {
@@ -99,8 +99,8 @@ func newPlan(o Options, services []string) plan {
 		one.network = network
 		p.phones = append(p.phones, one)
 	}
-	// People write as they talk: some messages in a row, some seconds apart,
-	// then nothing for long.
+	// People write as they talk: some messages in a row, some seconds apart, then
+	// nothing for a long time.
 	for len(p.writes) < o.Messages {
 		device := random.IntN(o.Devices)
 		at := time.Duration(random.Int64N(int64(o.Duration)))
@@ -126,8 +126,8 @@ func faults(duration time.Duration, services []string) []fault {
 		{what: "answers 429 with Retry-After: 4", length: 4 * time.Second, answer: always(emulate.Answer{Status: 429, RetryAfter: "4"})},
 		{what: "hangs", length: 4 * time.Second, answer: always(emulate.Answer{Hang: true})},
 	}
-	// Where the run is short, only as many as fit without overlap: each is
-	// given the time that the promise takes.
+	// In a short run, only as many faults as fit without overlap: each gets the
+	// time that the promise allows.
 	room := max(int(duration/(20*time.Second)), 1)
 	var list []fault
 	for i := range min(max(len(services), len(failures)), room) {
@@ -141,7 +141,7 @@ func faults(duration time.Duration, services []string) []fault {
 			list = append(list, f)
 		}
 	}
-	// Evenly, from a tenth of the run to its end less a tenth.
+	// Evenly, from a tenth of the run to a tenth before its end.
 	step := duration * 8 / 10 / time.Duration(len(list))
 	for i := range list {
 		list[i].at = duration/10 + time.Duration(i)*step

@@ -9,52 +9,52 @@ import (
 	"time"
 )
 
-// Promise is how soon a message is to be accepted by the push service, and shown.
+// Promise is how soon a message must be accepted by the push service, and shown.
 const Promise = 15 * time.Second
 
-// Report is how a run went.
+// Report is the result of a run.
 type Report struct {
 	Options Options
 	Ways    []string // to be woken
 	Took    time.Duration
 
 	Written, Accepted, Shown int
-	AcceptedLate, ShownLate  int            // later than Promise after they were written
+	AcceptedLate, ShownLate  int            // more than Promise after they were written
 	Lost                     int            // never shown
-	LostOf                   map[string]int // of those, by what their device is
-	Again                    int            // shown once more
-	Strangers                int            // shown, and nobody wrote them
+	LostOf                   map[string]int // of the lost ones, by the kind of their device
+	Again                    int            // shown again
+	Strangers                int            // shown although nobody wrote them
 	Wakeups, Repeated        int
 	Stumbles                 int // wake-ups that a device had to handle again
 	Resets                   int64
 
 	ToAccepted, ToShown []time.Duration // sorted
 
-	ByWay   map[string][]time.Duration // ToShown by who woke the device, sorted
-	Slowest Case                       // of the messages shown
-	Fallen  int                        // messages of devices with a link that a push service had to tell of
+	ByWay   map[string][]time.Duration // ToShown by the way that woke the device, sorted
+	Slowest Case                       // the slowest of the messages shown
+	Fallen  int                        // messages of devices with a link that a push service had to announce
 
 	PushBytes int64 // bodies of the pushes
-	LinkBytes int64 // through the devices' networks, both ways
+	LinkBytes int64 // bytes through the devices' networks, both ways
 	KeptBytes int64 // of those, of devices that are rung over their link, kept or not
-	KeptShown int   // messages that these showed
+	KeptShown int   // messages that these devices showed
 	FullRange Baseline
 
-	// What the server says itself, over all its lives.
+	// What the server reports itself, over all its lives.
 	ServerAccepted, ServerWithin float64
 	ServerLate                   map[string]float64
 }
 
-// Case is one message and what it had to wait for.
+// Case is one message and what delayed it.
 type Case struct {
 	Way, Network    string
 	Direct          bool          // it was to be rung over its link
 	Accepted, Shown time.Duration // since it was written
 	Stumbles        int           // times that its device had to handle the wake-up again
-	Troubles        []string      // what did not work meanwhile
+	Troubles        []string      // faults meanwhile
 }
 
-// String tells the case in a sentence.
+// String describes the case in a sentence.
 func (c Case) String() string {
 	s := fmt.Sprintf("%v by %s over %s: %v until it was accepted", c.Shown.Round(time.Millisecond), c.Way, c.Network, c.Accepted.Round(time.Millisecond))
 	if c.Direct && c.Way != direct {
@@ -70,7 +70,7 @@ func (c Case) String() string {
 	return s
 }
 
-// caseOf tells what a message had to wait for. The caller holds the ledger's mu.
+// caseOf describes what delayed a message. The caller holds the ledger's mu.
 func (l *ledger) caseOf(m *message, p phone) Case {
 	c := Case{
 		Way: m.via, Network: networks()[p.network].Name, Direct: p.direct,
@@ -88,8 +88,8 @@ func (l *ledger) caseOf(m *message, p phone) Case {
 	return c
 }
 
-// aftermath is for how long a fault that has ended can hold up a message: the
-// server's start, the lane's pause, an attempt that hangs.
+// aftermath is how long a fault that has ended can still delay a message: the
+// server's start, the lane's pause, a hanging attempt.
 const aftermath = 10 * time.Second
 
 // read takes the ledger's numbers.
@@ -198,7 +198,7 @@ func (r *Report) Print(w io.Writer) {
 	line("the server's own count", "%.0f accepted, %.0f within 15 s of archiving; late by cause: %v", r.ServerAccepted, r.ServerWithin, r.ServerLate)
 }
 
-// Judge says what of the promise was broken.
+// Judge returns which part of the promise was broken.
 func (r *Report) Judge() error {
 	if err := r.JudgeDelivery(); err != nil {
 		return err
@@ -212,7 +212,7 @@ func (r *Report) Judge() error {
 	return nil
 }
 
-// JudgeDelivery is Judge without what a slow computer, or a short run, decides:
+// JudgeDelivery is Judge without what depends on a slow computer or a short run:
 // every message is shown once, whatever fails.
 func (r *Report) JudgeDelivery() error {
 	switch {

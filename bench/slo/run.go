@@ -26,7 +26,7 @@ type run struct {
 	Options
 	plan     plan
 	services map[string]*emulate.Instance
-	proxies  []*faultproxy.Proxy // one a network, then one for each direct device
+	proxies  []*faultproxy.Proxy // one for each network, then one for each direct device
 	node     *node
 	writer   *writer
 	devices  []*device
@@ -35,7 +35,7 @@ type run struct {
 	stops []func()
 }
 
-// Run makes one run. The error says that it could not be made, not how it went.
+// Run makes one run. The error says why it could not be made, not how it went.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (r *run) listen(profile faultproxy.Profile) (*faultproxy.Proxy, error) {
 	return proxy, nil
 }
 
-// through is the server's enode URL by way of a proxy.
+// through is the server's enode URL through a proxy.
 func (r *run) through(p *faultproxy.Proxy) string {
 	_, port, _ := net.SplitHostPort(p.Addr())
 	number, _ := strconv.Atoi(port)
@@ -175,7 +175,7 @@ func (r *run) register(ctx context.Context) error {
 }
 
 // measure writes and breaks what the plan says, and waits until everything is
-// shown, or patience ends.
+// shown, or patience runs out.
 func (r *run) measure(ctx context.Context, report *Report) error {
 	total, kept := r.linkBytes()
 	began := time.Now()
@@ -223,7 +223,7 @@ func (r *run) measure(ctx context.Context, report *Report) error {
 	}
 	report.Took = time.Since(began)
 	end()
-	devices.Wait() // what they are fetching for the second time is counted too
+	devices.Wait() // what they fetch a second time counts too
 	report.read(r.ledger, r.plan.phones)
 	totalNow, keptNow := r.linkBytes()
 	report.LinkBytes, report.KeptBytes = totalNow-total, keptNow-kept
@@ -233,8 +233,8 @@ func (r *run) measure(ctx context.Context, report *Report) error {
 	return nil
 }
 
-// linkBytes is what went through all networks, and of that through those of
-// devices with a link.
+// linkBytes returns the bytes that went through all networks, and of those the
+// bytes of devices with a link.
 func (r *run) linkBytes() (total, kept int64) {
 	for i, p := range r.proxies {
 		up, down := p.Bytes()
@@ -246,7 +246,7 @@ func (r *run) linkBytes() (total, kept int64) {
 	return total, kept
 }
 
-// breakIt lets a fault happen.
+// breakIt makes a fault happen.
 func (r *run) breakIt(ctx context.Context, f fault) error {
 	if ctx.Err() != nil {
 		return nil

@@ -19,21 +19,22 @@ import (
 	"whisperpush/testutil/quietport"
 )
 
-// node is the server under test: a directory, and a process most of the time.
+// node is the server under test: a directory and, most of the time, a process.
 type node struct {
 	dir     string
 	log     io.Writer
 	metrics int // port
 
 	cmd     *exec.Cmd
-	ended   chan error // the process' end
+	ended   chan error // the end of the process
 	self    *enode.Node
 	pushKey string
 
-	counted map[string]float64 // metrics of the process' former lives, by line without value
+	counted map[string]float64 // metrics of the process's former lives, by line without value
 }
 
-// newNode prepares a node. tables are its [[Push.Provider]] tables, writer is its peer.
+// newNode prepares a node. tables are its [[Push.Provider]] tables, and writer is
+// its peer.
 func newNode(dir, tables string, writer *enode.Node, log io.Writer) (*node, error) {
 	settings := fmt.Sprintf("[Node]\nStaticNodes = [%q]\n\n%s", writer.URLv4(), tables)
 	if err := os.WriteFile(filepath.Join(dir, "node.toml"), []byte(settings), 0o600); err != nil {
@@ -121,7 +122,8 @@ func (n *node) stop(kill bool) error {
 	}
 }
 
-// scrape adds the counters of this life of the process to those of the former.
+// scrape adds the counters of this life of the process to those of its former
+// lives.
 func (n *node) scrape() {
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", n.metrics))

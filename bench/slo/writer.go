@@ -17,14 +17,14 @@ import (
 )
 
 // life is how long a message lives in the network, in seconds: longer than a
-// restart of the server, so that the network still has what it missed.
+// restart of the server, so that the network still has what the server missed.
 const life = 60
 
-// work is the proof of work of a message. It is far less than the network's usual
-// 0.2: that is the sender's time, and here it would be taken from the server's.
+// work is the proof of work of a message, far less than the network's usual 0.2.
+// That work is the sender's, and here it would take time from the server.
 const work = 0.001
 
-// writer is a node of its own, with all who write behind it.
+// writer is a node of its own that everybody writes through.
 type writer struct {
 	node *whisper.Node
 	link *p2p.Server
@@ -80,7 +80,7 @@ func (w *writer) write(ctx context.Context, d *device, number int) error {
 	return w.node.Post(ctx, e)
 }
 
-// writeAll writes what the plan says, when it says so.
+// writeAll writes what the plan says, when the plan says so.
 func (w *writer) writeAll(ctx context.Context, p plan, devices []*device, began time.Time) error {
 	for i, m := range p.writes {
 		pause(ctx, time.Until(began.Add(m.at)))
