@@ -1,7 +1,6 @@
 // Package chaos runs three nodes that share one PostgreSQL server with a synchronous
-// standby, as processes of this computer, with devices that ask a different node each time,
-// and breaks one thing after the other: nodes are killed and paused, cut from their
+// standby, as processes on this computer, with devices that ask a different node each time.
+// It breaks one thing after the other: nodes are killed and paused, cut off from their
 // database, their clocks are set wrong, disks are filled, and the primary is killed. Its
-// oracle knows what was archived and whom it was for. There is nothing here but tests: make
-// cluster.
+// oracle knows what was archived and for whom. The package has only tests: make cluster.
 package chaos

@@ -1,5 +1,5 @@
 // Package clocktest makes readings of a clock that was set in between, which package
-// testing/synctest cannot. It is imported only by tests.
+// testing/synctest cannot do. Only tests import it.
 package clocktest
 
 import (
@@ -7,9 +7,10 @@ import (
 	"unsafe"
 )
 
-// Set is the reading now as if somebody had set the clock by that many whole seconds
-// before it: the wall clock differs, the monotonic clock does not. now is a reading
-// of time.Now. It panics if package time no longer keeps readings as it did.
+// Set returns the reading now as if somebody had set the clock by that many whole
+// seconds before it: the wall clock differs, the monotonic clock does not. now is a
+// reading of time.Now. Set panics if package time no longer stores readings as it
+// did.
 func Set(now time.Time, by time.Duration) time.Time {
 	set := now
 	// The first word holds the wall clock's seconds above 30 bits of nanoseconds.

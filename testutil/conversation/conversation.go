@@ -5,9 +5,9 @@
 //	<-- {"jsonrpc":"2.0","id":1,"result":"$key"}
 //	<== "$push"
 //
-// --> is sent, and <-- is the exact answer, or a notification, which has a method. A string "$name" in what is received is
-// a value to remember, or, if it is remembered already, to be equal to; in what is sent it stands for that value. "$_" is
-// any value. <== is something that comes by another way than the connection, such as a push service.
+// --> is sent, and <-- is the exact answer, or a notification, which has a method. A string "$name" in what is received
+// is remembered, or must equal what was remembered under that name; in what is sent it stands for that value. "$_"
+// matches any value. <== is something that arrives by another way than the connection, such as a push service.
 package conversation
 
 import (
@@ -21,16 +21,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Player plays scripts. The zero value needs nothing but a connection.
+// Player plays scripts. The zero value needs only a connection.
 type Player struct {
-	Known   map[string]any // values of names that are known from the start, with their dollar
+	Known   map[string]any // values of names that are known from the start, including their dollar sign
 	Settle  func()         // called before a line is sent; may be nil
-	Deliver func() any     // what comes by <==, as JSON has it; may be nil if no script says so
+	Deliver func() any     // what arrives by <==, as JSON values; may be nil if no script needs it
 }
 
 var variable = regexp.MustCompile(`"\$[a-zA-Z0-9]+"`)
 
-// Play plays a script over a connection, on which whole JSON values are exchanged.
+// Play plays a script over a connection that carries whole JSON values.
 func (p *Player) Play(t *testing.T, conn io.ReadWriter, script string) {
 	t.Helper()
 	known := map[string]any{}
@@ -39,7 +39,7 @@ func (p *Player) Play(t *testing.T, conn io.ReadWriter, script string) {
 	}
 	answers := json.NewDecoder(conn)
 	var waiting []map[string]any
-	// receive returns the next notification, or the next answer: one may overtake the other.
+	// receive returns the next notification, or the next answer: either may overtake the other.
 	receive := func(line int, notification bool) map[string]any {
 		for i := 0; ; i++ {
 			if i == len(waiting) {
@@ -85,7 +85,7 @@ func (p *Player) Play(t *testing.T, conn io.ReadWriter, script string) {
 	}
 }
 
-// resolve puts the values of variables into want, learning from got those it does not know.
+// resolve puts the values of variables into want, and learns from got those that it does not know.
 func resolve(want, got any, known map[string]any) any {
 	switch want := want.(type) {
 	case string:

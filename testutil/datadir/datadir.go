@@ -1,5 +1,5 @@
-// Package datadir unpacks data directories that an earlier version of this
-// program wrote, for the tests that open them with the present one.
+// Package datadir unpacks data directories written by an earlier version of
+// this program, for the tests that open them with the present one.
 package datadir
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Unpack returns a temporary directory with what a .tar.gz holds.
+// Unpack returns a temporary directory with the contents of a .tar.gz.
 func Unpack(t testing.TB, path string) string {
 	t.Helper()
 	f, err := os.Open(path)

@@ -14,9 +14,10 @@ import (
 // Backend adapts an emulator to providertest.Backend.
 type Backend struct {
 	Service *emulate.Service
-	// NewDevice registers a device: its address, and its token at the emulator.
+	// NewDevice registers a device and returns its address, and its token at the
+	// emulator.
 	NewDevice func() (addr pushext.Address, token string)
-	// Answers are the service's ways to say the faults that Hang and Reset are not.
+	// Answers are the service's answers for the faults other than Hang and Reset.
 	Answers map[providertest.Fault]emulate.Answer
 
 	mu     sync.Mutex // guards the following field
@@ -46,7 +47,7 @@ func (b *Backend) token(addr pushext.Address) string {
 // Script makes the emulator answer every push to addr with a fault.
 func (b *Backend) Script(addr pushext.Address, f providertest.Fault, after time.Duration) {
 	token := b.token(addr)
-	b.Service.Script(token) // forget the last
+	b.Service.Script(token) // removes the previous script
 	if f == providertest.None {
 		return
 	}
@@ -60,7 +61,7 @@ func (b *Backend) Script(addr pushext.Address, f providertest.Fault, after time.
 		a.RetryAfter = fmt.Sprint(int(after / time.Second))
 	default:
 		if !ok {
-			panic("emulatetest: no answer for " + f.String()) // the harness must say that it lacks it
+			panic("emulatetest: no answer for " + f.String()) // the harness must say which fault it lacks
 		}
 	}
 	a.Times = -1

@@ -7,13 +7,13 @@ import (
 	"strconv"
 )
 
-// shapes are a value of each JSON type.
+// shapes has one value of each JSON type, and some nested ones.
 var shapes = []any{nil, true, 7, "text", []any{}, []any{1, "a"}, map[string]any{}, map[string]any{"errorCode": 1, "reason": []any{}}}
 
-// Strange returns rows with the same verdict as one whose body is JSON: with members
-// and elements of every type that nobody knows, and with each member that does not
-// decide as every other type. decisive are the paths of those that do, such as
-// "error.details.1.errorCode". Push services add to their answers without notice.
+// Strange returns rows with the same verdict as one whose body is JSON: with unknown
+// members and elements of every type, and with each member that does not decide
+// replaced by every other type. decisive are the paths of the members that do, such
+// as "error.details.1.errorCode". Push services extend their answers without notice.
 func Strange(row Row, decisive ...string) []Row {
 	with := func(v any) Row {
 		body, err := json.Marshal(v)
@@ -62,7 +62,7 @@ func grown(v any) any {
 	return v
 }
 
-// leaves are the paths of what is neither an object nor a list.
+// leaves are the paths of all values that are neither objects nor lists.
 func leaves(v any, at string) (paths []string) {
 	switch v := v.(type) {
 	case map[string]any:

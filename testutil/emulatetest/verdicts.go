@@ -17,41 +17,41 @@ import (
 	"whisperpush/pushext/emulate"
 )
 
-// Heeds says for whom a Retry-After counts.
+// Heeds says what a Retry-After applies to.
 type Heeds int
 
 const (
-	Nobody  Heeds = iota // it is no answer that passes with time, whatever its header says
-	Address              // this address alone waits
-	Host                 // what the user's host says is about all its addresses
-	Lane                 // what the push service says is about everybody
+	Nobody  Heeds = iota // the answer is not one that passes with time, whatever its header says
+	Address              // only this address waits
+	Host                 // what the user's host says applies to all its addresses
+	Lane                 // what the push service says applies to everybody
 )
 
-// scope is how far a verdict for which a Retry-After counts so has to reach.
+// scope is how far a verdict with such a Retry-After must reach.
 func (h Heeds) scope() pushext.Scope {
 	return [...]pushext.Scope{pushext.ScopeDefault, pushext.ScopeAddress, pushext.ScopeHost, pushext.ScopeProvider}[h]
 }
 
-// Row is one answer of a push service, and the verdict that must follow from it.
+// Row is one answer of a push service, and the verdict that it must lead to.
 type Row struct {
 	Says   emulate.Answer // TOKEN in its message and body becomes the device's
-	Class  pushext.Class  // without a Retry-After that can be read
+	Class  pushext.Class  // without a readable Retry-After
 	Reason string
 	Heeds  Heeds
-	Scope  pushext.Scope // if it is not that of Heeds
-	Pause  time.Duration // without a Retry-After that can be read
-	Since  time.Time     // since when a dead token is dead, if it is said
-	OAuth  bool          // it is the answer of the token endpoint
+	Scope  pushext.Scope // if it differs from that of Heeds
+	Pause  time.Duration // without a readable Retry-After
+	Since  time.Time     // since when a dead token is dead, if the answer says so
+	OAuth  bool          // the answer is from the token endpoint
 }
 
-// Bench is a provider before an emulator in memory.
+// Bench is a provider connected to an emulator in memory.
 type Bench struct {
 	Provider pushext.Provider
 	Service  *emulate.Service
-	// Device registers a device: its address, and its token at the emulator. nil
-	// is for services where the token is the address.
+	// Device registers a device and returns its address, and its token at the
+	// emulator. nil is for services where the token is the address.
 	Device func() (pushext.Address, string)
-	// ScriptOAuth scripts the token endpoint, for rows that say OAuth.
+	// ScriptOAuth scripts the token endpoint, for rows with OAuth set.
 	ScriptOAuth func(...emulate.Answer)
 }
 
@@ -63,30 +63,31 @@ func (b Bench) device() (pushext.Address, string) {
 	return pushext.Address{Token: token}, token
 }
 
-// Raw is an answer that is none of the emulator's own.
+// Raw is an answer that the emulator does not give by itself.
 func Raw(status int, body string) emulate.Answer {
 	return emulate.Answer{Status: status, Body: []byte(body)}
 }
 
-// Table is what a provider makes of everything that its service may answer.
+// Table is what a provider makes of all answers that its service may give.
 type Table struct {
-	Kind string // with which its reasons begin
+	Kind string // the beginning of its reasons
 	// New makes a Bench in the bubble of one row, with an emulator at
 	// emulate.Memory; t.Cleanup closes it.
 	New  func(t *testing.T) Bench
 	Rows []Row
 	// Codes are the service's own error codes, each of which needs a row.
 	Codes []string
-	// Patience is how long the provider waits for an answer. 0 is attempt.DefaultTimeout.
+	// Patience is how long the provider waits for an answer. 0 means
+	// attempt.DefaultTimeout.
 	Patience time.Duration
 }
 
-// retryAfter are the forms that the header comes in, and what may be made of
-// them: RFC 9110 section 10.2.3.
+// retryAfter are the forms of the header, and what to make of them: RFC 9110 section
+// 10.2.3.
 var retryAfter = []struct {
 	name  string
 	value func(now time.Time) string
-	wait  time.Duration // that it asks for; negative if it cannot be read
+	wait  time.Duration // the wait that it asks for; negative if it cannot be read
 }{
 	{"none", func(time.Time) string { return "" }, -1},
 	{"seconds", func(time.Time) string { return "37" }, 37 * time.Second},
@@ -125,7 +126,7 @@ func (tt Table) Run(t *testing.T) {
 func (tt Table) row(t *testing.T, row Row) {
 	b := tt.New(t)
 	for _, form := range retryAfter {
-		time.Sleep(time.Minute) // what one answer left behind is over
+		time.Sleep(time.Minute) // the effects of the previous answer are over
 		if row.OAuth {
 			b = tt.New(t) // has no access token yet
 		}
@@ -165,7 +166,7 @@ func (tt Table) row(t *testing.T, row Row) {
 	}
 }
 
-// silence is what is made of no answer at all.
+// silence checks the verdict on a missing answer.
 func (tt Table) silence(t *testing.T) {
 	b := tt.New(t)
 	addr, token := b.device()
@@ -207,7 +208,7 @@ func (tt Table) silence(t *testing.T) {
 	require.Equal(t, patience-time.Second, took)
 }
 
-// Codes are those of the emulator of a type of provider.
+// Codes returns the codes of the emulator of a type of provider.
 func Codes(t *testing.T, kind string) []string {
 	i, err := emulate.Start(kind, emulate.Memory)
 	require.NoError(t, err)
@@ -215,7 +216,7 @@ func Codes(t *testing.T, kind string) []string {
 	return i.Codes
 }
 
-// private checks that a verdict tells nothing but what is known beforehand.
+// private checks that a verdict contains only what is known beforehand.
 func (tt Table) private(t *testing.T, v pushext.Verdict, addr pushext.Address) {
 	t.Helper()
 	require.True(t, strings.HasPrefix(v.Reason, tt.Kind+" "), v.Reason)

@@ -1,12 +1,14 @@
 // Package faultproxy puts a bad network between two parties: a TCP proxy on the
-// loopback that delays, slows, resets and swallows, and counts what passes.
+// loopback that delays, slows, resets and swallows, and counts what passes
+// through.
 //
-// The flow: Listen opens a port that leads to a target; each accepted connection
-// is two pipes, one a direction, each of which gives bytes to the other side when
-// the link's latency and bandwidth say that they arrived. What goes wrong is drawn
-// from a seed, so a run that failed can be run again.
+// The flow: Listen opens a port that leads to a target. Each accepted connection
+// is two pipes, one for each direction, which pass bytes on when the link's
+// latency and bandwidth allow. The faults are drawn from a seed, so a run that
+// failed can be repeated.
 //
-// Bandwidth is a connection's, not the proxy's: every device has a radio of its own.
+// Bandwidth is that of a connection, not of the proxy: every device has a radio of
+// its own.
 package faultproxy
 
 import (
@@ -24,7 +26,7 @@ import (
 type Profile struct {
 	Name    string
 	Latency time.Duration // one way
-	Jitter  time.Duration // more latency, up to this much, drawn for each piece; order is kept
+	Jitter  time.Duration // extra latency, up to this much, drawn for each piece; order is kept
 	Down    int           // bytes a second from the target to the caller; 0 is no limit
 	Up      int           // bytes a second from the caller to the target; 0 is no limit
 
@@ -42,7 +44,7 @@ var (
 )
 
 const (
-	// pieceSize bounds what is read at once, and with queueSize what one
+	// pieceSize bounds what is read at once. With queueSize it bounds what one
 	// direction of a connection holds: beyond that the sender waits, as with TCP.
 	pieceSize = 4 << 10
 	queueSize = 64
@@ -87,13 +89,14 @@ func Listen(target string, profile Profile, seed uint64) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where the proxy listens, host:port.
+// Addr is the proxy's address, host:port.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Bytes counts what was passed on: from callers to the target, and back.
+// Bytes returns the bytes that were passed on: from callers to the target, and
+// back.
 func (p *Proxy) Bytes() (up, down int64) { return p.up.Load(), p.down.Load() }
 
-// Accepted counts connections, and Resets those that the profile reset.
+// Accepted counts the accepted connections.
 func (p *Proxy) Accepted() int64 { return p.accepted.Load() }
 
 // Resets counts the connections that the profile reset.
@@ -106,14 +109,15 @@ func (p *Proxy) SetTarget(target string) {
 	p.target = target
 }
 
-// SetProfile applies to new connections.
+// SetProfile sets the profile of new connections.
 func (p *Proxy) SetProfile(profile Profile) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.profile = profile
 }
 
-// Break resets every connection, and new ones as soon as they come, until Mend.
+// Break resets every connection, and new ones as soon as they are made, until
+// Mend.
 func (p *Proxy) Break() {
 	p.mu.Lock()
 	p.broken = true
@@ -121,8 +125,8 @@ func (p *Proxy) Break() {
 	p.ResetAll()
 }
 
-// BlackHole passes nothing on, and says nothing, until Mend. New connections are
-// accepted, as a network that drops everything behind its first hop does.
+// BlackHole passes nothing on, without any error, until Mend. New connections are
+// accepted, as by a network that drops everything after its first hop.
 func (p *Proxy) BlackHole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +137,7 @@ func (p *Proxy) BlackHole() {
 	}
 }
 
-// Mend ends Break and BlackHole; what the black hole held arrives.
+// Mend ends Break and BlackHole; what the black hole held is delivered.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,7 +166,7 @@ func (p *Proxy) Close() {
 	p.done.Wait()
 }
 
-// flows returns a channel that is closed when there is no black hole.
+// flows returns a channel that is closed while there is no black hole.
 func (p *Proxy) flows() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -176,7 +180,7 @@ func (p *Proxy) accept() {
 			return
 		}
 		if err != nil {
-			select { // out of file descriptors, perhaps; not to be asked again at once
+			select { // out of file descriptors, perhaps; do not retry at once
 			case <-time.After(10 * time.Millisecond):
 				continue
 			case <-p.ctx.Done():

@@ -22,7 +22,7 @@ type link struct {
 	ended  bool
 }
 
-// connect gives the link its other end. It reports false if it was ended before.
+// connect gives the link its other end. It returns false if the link ended before.
 func (c *link) connect(called net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,15 +64,16 @@ type piece struct {
 	arrive time.Time
 }
 
-// pipe carries one direction until either side closes it. Reading goes on while
-// earlier pieces are under way: a link holds what its latency and bandwidth take.
+// pipe carries one direction until either side closes it. Reading continues while
+// earlier pieces are under way: a link holds as much as its latency and bandwidth
+// imply.
 func (c *link) pipe(from, to net.Conn, rate int, counter *atomic.Int64, direction uint64) {
 	pieces := make(chan piece, queueSize)
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(pieces)
 		random := rand.New(rand.NewPCG(c.seed, direction))
-		var free, last time.Time // when the link has sent what it has, and the latest arrival
+		var free, last time.Time // when the link has sent all it has, and the latest arrival
 		for {
 			buffer := make([]byte, pieceSize)
 			n, err := from.Read(buffer)
@@ -113,7 +114,7 @@ func (c *link) pipe(from, to net.Conn, rate int, counter *atomic.Int64, directio
 	}
 }
 
-// deliver waits until a piece arrives and writes it. It reports false if the link
+// deliver waits until a piece arrives and writes it. It returns false if the link
 // ended.
 func (c *link) deliver(to net.Conn, p piece, counter *atomic.Int64) bool {
 	if wait := time.Until(p.arrive); wait > 0 {
@@ -135,7 +136,7 @@ func (c *link) deliver(to net.Conn, p piece, counter *atomic.Int64) bool {
 		c.reset()
 		return false
 	}
-	counter.Add(int64(len(p.bytes))) // before whoever reads it can go on
+	counter.Add(int64(len(p.bytes))) // before any reader of the bytes can go on
 	n, err := to.Write(p.bytes)
 	counter.Add(int64(n - len(p.bytes)))
 	return err == nil

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Sum is the sum of the counters or gauges of a name that have the labels, given in
-// pairs; 0 if there is none.
+// Sum is the sum of the counters or gauges with a name and with the labels, given
+// in pairs; 0 if there are none.
 func Sum(tb testing.TB, from prometheus.Gatherer, name string, labels ...string) (sum float64) {
 	tb.Helper()
 	families, err := from.Gather()

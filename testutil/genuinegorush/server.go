@@ -18,19 +18,19 @@ import (
 )
 
 // Build compiles the server and returns the path of its executable, which is kept: a
-// minute or two the first time, under a second then.
+// minute or two the first time, under a second after that.
 func Build(ctx context.Context) (string, error) {
 	return nested.Module{Dir: "testutil/genuinegorush/server", Cache: "gorush"}.Build(ctx, "gorush", ".")
 }
 
-// Options are the parts of gorush's configuration that matter to who pushes through it.
+// Options are the parts of gorush's configuration that matter to its callers.
 type Options struct {
 	FCM  *emulate.FCM  // nil: Android is not enabled
 	APNS *emulate.APNS // nil: iOS is not enabled
 
 	Sync     bool
-	Queue    string // engine; "" is local. Another is named only, and works as local does
-	MaxRetry int    // of both platforms
+	Queue    string // engine; "" is local. Any other is only named, and works as local does
+	MaxRetry int    // for both platforms
 
 	Log io.Writer // takes its log; nil: only the end is kept, for errors
 }
@@ -75,7 +75,7 @@ func Run(t nested.TB, o Options) *Server {
 }
 
 // Start builds the server if needed, starts it and returns when it answers. The context
-// covers just that; Stop must be called to end the server.
+// covers only that; Stop must be called to end the server.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	exe, err := Build(ctx)
 	if err != nil {
@@ -127,7 +127,8 @@ func (o Options) write(dir string) (args []string, err error) {
 	return append(args, "-config", put("config.yml", []byte(o.yaml(credentials)))), err
 }
 
-// environment is this process's without what gorush and Google's libraries would read.
+// environment is this process's environment without what gorush and Google's libraries
+// would read.
 func environment() (env []string) {
 	for _, pair := range os.Environ() {
 		if !strings.HasPrefix(pair, "GORUSH_") && !strings.HasPrefix(pair, "GOOGLE_") {

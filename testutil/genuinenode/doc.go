@@ -4,7 +4,7 @@
 //
 // Two versions of go-ethereum cannot share a go.mod, so the node is a command of
 // the nested module testutil/genuine: [Build] compiles it once into the user's
-// cache directory, [Start] runs it on a loopback port and speaks to it by JSON
+// cache directory, [Start] runs it on a loopback port and talks to it in JSON
 // lines over its stdin and stdout. Nothing of v1.9.20 is linked into the caller.
 //
 // A typical test:
@@ -15,6 +15,6 @@
 //	// our node posts …
 //	msg, err := sub.Next(ctx)
 //
-// The genuine node sends what is new to a peer every 300 ms, and dials a peer
-// that it lost again after 35 s at the earliest.
+// The genuine node sends what is new to a peer every 300 ms, and redials a lost
+// peer after 35 s at the earliest.
 package genuinenode

@@ -15,9 +15,9 @@ import (
 
 // Load is a set of envelopes to archive: those of File, or made ones. Made
 // envelope i has topic [Load.Topic](i), nonce i, random data and no proof of
-// work, and the same Load makes the same envelopes.
+// work. The same Load makes the same envelopes.
 type Load struct {
-	File   string `json:"file,omitempty"` // envelopes in RLP, one after another; the rest is not read then
+	File   string `json:"file,omitempty"` // envelopes in RLP, one after another; the other fields are then ignored
 	Count  int    `json:"count"`
 	Seed   int64  `json:"seed"`
 	Topics int    `json:"topics"` // how many they spread over, round robin
@@ -60,9 +60,10 @@ type Timing struct {
 	PerSecond float64
 }
 
-// TimeArchive has a process of its own archive the load by calls to the genuine
-// mailserver's Archive, which neither indexes nor fsyncs, from so many
-// goroutines, into a database in dir. Making the envelopes is not in the time.
+// TimeArchive has a separate process archive the load by calls to the genuine
+// mailserver's Archive, which neither indexes nor fsyncs, from writers
+// goroutines, into a database in dir. The time does not include making the
+// envelopes.
 func TimeArchive(ctx context.Context, l Load, dir string, writers int) (Timing, error) {
 	out, err := run(ctx, append(append([]string{"archive"}, l.args()...), "-db", dir, "-writers", strconv.Itoa(writers))...)
 	if err != nil {

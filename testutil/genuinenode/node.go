@@ -44,9 +44,9 @@ func (n *Node) Peers(ctx context.Context) (peers []Peer, err error) {
 	return peers, n.call(ctx, "peers", params{}, &peers)
 }
 
-// AddPeer has the node dial url and keep a link to it, and waits until the
-// Whisper handshake is over on both sides' part that the node sees. If the link
-// is refused the node tries again after 35 s; the context bounds the wait.
+// AddPeer makes the node dial url and keep a link to it, and waits until the
+// Whisper handshake is over as far as the node sees. If the link is refused the
+// node tries again after 35 s; the context bounds the wait.
 func (n *Node) AddPeer(ctx context.Context, url string) error {
 	peer, err := enode.ParseV4(url)
 	if err != nil {
@@ -58,7 +58,7 @@ func (n *Node) AddPeer(ctx context.Context, url string) error {
 	return n.WaitPeer(ctx, peer.ID())
 }
 
-// RemovePeer has the node drop the link to url, if any, and no more dial it.
+// RemovePeer makes the node drop the link to url, if any, and stop dialling it.
 func (n *Node) RemovePeer(ctx context.Context, url string) error {
 	return n.call(ctx, "removePeer", params{Enode: url}, nil)
 }
@@ -71,8 +71,8 @@ func (n *Node) WaitPeer(ctx context.Context, id enode.ID) error {
 	return nil
 }
 
-// WaitPeerGone waits until a link to id ended, and returns the genuine node's
-// own reason, empty if it had none.
+// WaitPeerGone waits until a link to id ended, and returns the genuine node's own
+// reason, empty if it had none.
 func (n *Node) WaitPeerGone(ctx context.Context, id enode.ID) (reason string, err error) {
 	err = n.await(ctx, func() bool {
 		s := n.peers[id]
@@ -85,27 +85,27 @@ func (n *Node) WaitPeerGone(ctx context.Context, id enode.ID) (reason string, er
 	return reason, nil
 }
 
-// Connected tells whether the node has a working Whisper link to id now.
+// Connected reports whether the node has a working Whisper link to id now.
 func (n *Node) Connected(id enode.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.peers[id].up
 }
 
-// TrustPeer has the node accept direct messages (packet 127) of id, which must be
-// connected, until the link ends.
+// TrustPeer makes the node accept direct messages (packet 127) from id, which
+// must be connected, until the link ends.
 func (n *Node) TrustPeer(ctx context.Context, id enode.ID) error {
 	return n.call(ctx, "trustPeer", params{Peer: &id}, nil)
 }
 
-// SetBloom sets and announces the node's bloom filter of 64 bytes. What the
-// former filter let through is tolerated for 10 s more.
+// SetBloom sets and announces the node's bloom filter of 64 bytes. The former
+// filter is tolerated for 10 s more.
 func (n *Node) SetBloom(ctx context.Context, bloom []byte) error {
 	return n.call(ctx, "setBloom", params{Bloom: bloom}, nil)
 }
 
-// SetLight makes the node a light client or a full one; peers learn of it at
-// their next handshake.
+// SetLight makes the node a light client or a full one; peers learn this at their
+// next handshake.
 func (n *Node) SetLight(ctx context.Context, light bool) error {
 	return n.call(ctx, "setLight", params{Light: light}, nil)
 }
@@ -138,7 +138,7 @@ const (
 	Pool    Via = ""        // into the pool, to every peer that wants it (packet 1)
 	Direct  Via = "direct"  // to one peer (packet 127)
 	Request Via = "request" // to one peer (packet 126), which the node trusts from then on
-	Nowhere Via = "none"    // it is only made
+	Nowhere Via = "none"    // nowhere: it is only made
 )
 
 // Post is a message to make and send. It is encrypted to SymKey or To.
@@ -150,8 +150,9 @@ type Post struct {
 	Payload []byte
 	Padding []byte  // nil: random, to a multiple of 256
 	TTL     uint32  // seconds; 0: 50
-	PoW     float64 // target; 0: none is worked for
-	// PoWSeconds is how long it may work for it; 0: 5. Failing to is an error.
+	PoW     float64 // target; 0: no proof of work
+	// PoWSeconds is how long the node may work for it; 0: 5. Not reaching the
+	// target is an error.
 	PoWSeconds uint32
 	Via        Via
 	Peer       enode.ID // for Direct and Request
@@ -175,28 +176,28 @@ type Sent struct {
 	Envelope hexutil.Bytes // its RLP
 }
 
-// Post makes a message and sends it. Into the pool, it reaches the peers within
-// 300 ms of its return.
+// Post makes a message and sends it. From the pool, it reaches the peers within
+// 300 ms after Post returns.
 func (n *Node) Post(ctx context.Context, p Post) (sent Sent, err error) {
 	return sent, n.call(ctx, "post", p.params(), &sent)
 }
 
-// Send sends an envelope given by its RLP. Into the pool, it must pass the node's
+// Send sends an envelope given by its RLP. For the pool, it must pass the node's
 // own checks.
 func (n *Node) Send(ctx context.Context, envelope []byte, via Via, peer enode.ID) (sent Sent, err error) {
 	return sent, n.call(ctx, "send", params{Envelope: envelope, Via: via, Peer: &peer}, &sent)
 }
 
-// MailRequest asks a mailserver for what it archived. The answers come as
-// messages to subscriptions that have AllowP2P.
+// MailRequest asks a mailserver for what it archived. The answers arrive as
+// messages to subscriptions with AllowP2P.
 type MailRequest struct {
 	Mailserver enode.ID // must be connected
-	SymKey     []byte   // of the mailserver's password
+	SymKey     []byte   // made from the mailserver's password
 	SignKey    *ecdsa.PrivateKey
 	// Lower and Upper bound the sent time, Unix seconds, both inclusive.
 	Lower, Upper uint32
-	Bloom        []byte // 64 bytes; nil: the 8 byte form, which asks for all
-	Payload      []byte // if set, sent in the place of the fields above it
+	Bloom        []byte // 64 bytes; nil: the 8 byte form, which asks for everything
+	Payload      []byte // if set, sent instead of the fields above
 	PoW          float64
 }
 
@@ -220,7 +221,7 @@ type Filter struct {
 	Signer     *ecdsa.PublicKey // nil: anybody or nobody
 	Topics     [][4]byte        // none: all
 	MinPoW     float64
-	AllowP2P   bool // also direct messages, and on a light client the only way to get any
+	AllowP2P   bool // also direct messages; on a light client the only way to get any
 }
 
 // Message is a decrypted message.
@@ -273,8 +274,8 @@ func (n *Node) Subscribe(ctx context.Context, f Filter) (*Subscription, error) {
 	return s, nil
 }
 
-// Next waits for the next message. The order of messages that came within a few
-// milliseconds is not kept, as the genuine filter does not.
+// Next waits for the next message. The order of messages that arrive within a few
+// milliseconds is not kept, because the genuine filter does not keep it.
 func (s *Subscription) Next(ctx context.Context) (Message, error) {
 	var msg Message
 	err := s.node.await(ctx, func() bool {
@@ -291,7 +292,7 @@ func (s *Subscription) Next(ctx context.Context) (Message, error) {
 	return msg, nil
 }
 
-// Take returns the messages that came and were not taken yet, without waiting.
+// Take returns the messages that arrived and were not taken yet, without waiting.
 func (s *Subscription) Take() []Message {
 	s.node.mu.Lock()
 	defer s.node.mu.Unlock()
@@ -305,7 +306,7 @@ func (s *Subscription) Close(ctx context.Context) error {
 	return s.node.call(ctx, "unsubscribe", params{Filter: s.id}, nil)
 }
 
-// PoolHashes lists the envelopes in the node's pool, in no order.
+// PoolHashes lists the envelopes in the node's pool, in no particular order.
 func (n *Node) PoolHashes(ctx context.Context) (hashes []common.Hash, err error) {
 	return hashes, n.call(ctx, "pool", params{}, &hashes)
 }

@@ -28,8 +28,8 @@ type Options struct {
 	MaxMessageSize uint32            // bytes; 0: the genuine default of 1 MiB
 	MaxPeers       int               // 0: 50
 	// Light starts a light client: its bloom filter is empty and grows with its
-	// subscriptions, and it hands even ordinary messages only to filters that
-	// have AllowP2P. It refuses other light clients, and forwards all the same.
+	// subscriptions, and it gives even ordinary messages only to filters with
+	// AllowP2P. It refuses other light clients, but forwards anyway.
 	Light bool
 
 	MailDir      string  // database directory; empty: no mailserver
@@ -63,14 +63,14 @@ func (o Options) args() []string {
 	return args
 }
 
-// Node is a running genuine node. Its methods may be called concurrently; those
-// that take a context return when the node answered, it ended, or the context
-// did.
+// Node is a running genuine node. Its methods may be called concurrently. Those
+// that take a context return when the node has answered or ended, or when the
+// context ends.
 type Node struct {
 	Enode string   // its enode URL, on loopback
 	ID    enode.ID // its devp2p identity
 
-	*nested.Process // ends it, and tells why it ended
+	*nested.Process // ends it, and says why it ended
 
 	writeMu sync.Mutex // guards writing to stdin
 
@@ -85,7 +85,7 @@ type Node struct {
 type peerState struct {
 	up     bool
 	ends   int    // how many links ended
-	reason string // why the last did
+	reason string // why the last one did
 }
 
 type response struct {
@@ -114,7 +114,7 @@ func Run(t nested.TB, o Options) *Node {
 }
 
 // Start builds the node if needed, starts it and returns when it listens. The
-// context covers just that; Stop must be called to end the node.
+// context covers only that; Stop must be called to end the node.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	exe, err := Build(ctx)
 	if err != nil {
@@ -141,7 +141,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	return n, nil
 }
 
-// read deals out what the process writes until it ends.
+// read distributes what the process writes until it ends.
 func (n *Node) read(stdout io.Reader, ready chan<- Info) error {
 	dec := json.NewDecoder(bufio.NewReaderSize(stdout, 1<<16))
 	for {
@@ -205,7 +205,7 @@ func (n *Node) dispatch(l line, ready chan<- Info) error {
 	return nil
 }
 
-// update changes what others wait for and wakes them.
+// update makes a change that others wait for, and wakes them.
 func (n *Node) update(change func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -214,7 +214,7 @@ func (n *Node) update(change func()) {
 	n.changed = make(chan struct{})
 }
 
-// await returns once ok does, which is called with mu held.
+// await returns once ok returns true. ok is called with mu held.
 func (n *Node) await(ctx context.Context, ok func() bool) error {
 	for {
 		n.mu.Lock()
@@ -262,8 +262,8 @@ type params struct {
 	Load       *Load           `json:"load,omitempty"`
 }
 
-// call runs a method of the process and decodes its result, unless nil is given
-// for it.
+// call runs a method of the process and decodes its result, unless result is
+// nil.
 func (n *Node) call(ctx context.Context, method string, p params, result any) error {
 	answer := make(chan response, 1)
 	n.mu.Lock()

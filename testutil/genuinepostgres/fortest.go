@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// For starts a server that is there until the test has ended. Without PostgreSQL on this computer it skips the test.
+// For starts a server that runs until the test has ended. Without PostgreSQL on this
+// computer it skips the test.
 func For(t testing.TB) *Server {
 	t.Helper()
 	s, err := Start(t.Context())
@@ -29,7 +30,8 @@ func For(t testing.TB) *Server {
 	return s
 }
 
-// Store makes an empty database, and returns its URL as a node's settings have it, without the password, and the password.
+// Store makes an empty database, and returns its URL as in a node's settings, without the
+// password, and the password.
 func (s *Server) Store(ctx context.Context) (store, password string, err error) {
 	full, err := s.Database(ctx)
 	if err != nil {
@@ -44,7 +46,7 @@ func (s *Server) Store(ctx context.Context) (store, password string, err error) 
 	return u.String(), password, nil
 }
 
-// StoreFor is Store for a test, and a file that has the password.
+// StoreFor is Store for a test, and also returns a file with the password.
 func (s *Server) StoreFor(t testing.TB) (store, passwordFile, password string) {
 	t.Helper()
 	store, password, err := s.Store(t.Context())

@@ -29,22 +29,22 @@ import (
 var ErrNotInstalled = errors.New("PostgreSQL is not installed (Debian: apt-get install postgresql)")
 
 const (
-	// patience is how long a server may take to come up or go down.
+	// patience is how long a server may take to start or stop.
 	patience = 30 * time.Second
-	// superuser is the role that the cluster is made with, and its password.
+	// superuser is the role that the cluster is made with; password is its password.
 	superuser = "postgres"
 	password  = "superuser's:secret@/?"
 )
 
-// Server is a PostgreSQL server. Its methods may be called concurrently, but for
-// Start, Stop and Kill.
+// Server is a PostgreSQL server. Its methods may be called concurrently, except Start,
+// Stop and Kill.
 type Server struct {
 	o    Options
 	bin  string // directory of its programs
-	dir  string // of its log and its socket, and of its data unless there is another one for that
+	dir  string // of its log and its socket, and of its data unless Options.Data says otherwise
 	own  string // of its data
 	port int
-	cred *syscall.Credential // nil: runs as we do
+	cred *syscall.Credential // nil: it runs as the user of this process
 
 	mu        sync.Mutex
 	databases int
@@ -56,17 +56,18 @@ type Server struct {
 
 // Options of a Server.
 type Options struct {
-	// Data is a directory in which the server makes the one of its data, for example on a
-	// disk of its own; "": beside its log. Whoever the server runs as must be able to reach it.
+	// Data is a directory in which the server makes its data directory, for example on a
+	// disk of its own; "": next to its log. The user that the server runs as must be able
+	// to reach it.
 	Data string
 	// SegmentMiB is the size of a file of the write-ahead log, a power of two; 0 is 16.
 	SegmentMiB int
-	// Settings are more of the server's, each as name=value.
+	// Settings are further settings of the server, each as name=value.
 	Settings []string
 }
 
-// Start makes a cluster and starts its server, a second or two. It does not fsync, and is
-// small; settings, such as "fsync=on", say otherwise.
+// Start makes a cluster and starts its server, which takes a second or two. It does not
+// fsync, and is small, unless settings such as "fsync=on" say otherwise.
 func Start(ctx context.Context, settings ...string) (*Server, error) {
 	return StartWith(ctx, Options{Settings: settings})
 }
@@ -104,7 +105,7 @@ func (s *Server) place() (err error) {
 	return s.give(s.dir, s.own)
 }
 
-// give makes whom the server runs as the owner of files.
+// give makes the user that the server runs as the owner of files.
 func (s *Server) give(paths ...string) error {
 	if s.cred == nil {
 		return nil
@@ -117,7 +118,7 @@ func (s *Server) give(paths ...string) error {
 	return nil
 }
 
-// programs finds initdb and postgres, of the newest version.
+// programs finds the directory of initdb and postgres, of the newest version.
 func programs() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
@@ -135,7 +136,7 @@ func programs() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return version(a) - version(b) })), nil
 }
 
-// servant is whom root lets the server run as.
+// servant is the user that the server runs as when this process is root.
 func servant() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -172,7 +173,7 @@ func (s *Server) make(ctx context.Context) error {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	var err error
-	for range 3 { // somebody may take the port before the server does
+	for range 3 { // another process may take the port before the server does
 		if s.port, err = quietport.Free(); err != nil {
 			return err
 		}
@@ -185,23 +186,23 @@ func (s *Server) make(ctx context.Context) error {
 
 func (s *Server) data() string { return filepath.Join(s.own, "data") }
 
-// Log is the path of what the server logs.
+// Log is the path of the server's log.
 func (s *Server) Log() string { return filepath.Join(s.dir, "server.log") }
 
-// Addr is where it listens, as host:port.
+// Addr is the server's address, as host:port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// URL is for a role with its password and a database.
+// URL returns the URL of a database for a role and its password.
 func (s *Server) URL(role, password, database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(role, password), Host: s.Addr(), Path: "/" + database, RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
-// Superuser is the URL of one who may do everything, for the database named.
+// Superuser is the URL of the superuser for the database.
 func (s *Server) Superuser(database string) string { return s.URL(superuser, password, database) }
 
-// Database makes an empty database and returns its URL, for a role of its own which
-// may connect to it and make a schema there, nothing else.
+// Database makes an empty database and returns its URL, for a role of its own that may
+// connect to it and make a schema there, nothing else.
 func (s *Server) Database(ctx context.Context) (string, error) {
 	s.mu.Lock()
 	s.databases++
@@ -226,8 +227,8 @@ func (s *Server) Database(ctx context.Context) (string, error) {
 	return s.URL(name, secret, name), nil
 }
 
-// watchdog starts the server and stops it when its standard input ends, as it does with
-// the process that started it.
+// watchdog starts the server and stops it when its standard input ends, which happens
+// when the process that started it ends.
 const watchdog = `"$@" </dev/null >>server.log 2>&1 &
 pid=$!
 echo $pid
@@ -288,22 +289,23 @@ func (s *Server) end() error {
 	err := s.cmd.Wait()
 	s.cmd = nil
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		err = nil // it was told to
+		err = nil // it was told to end
 	}
 	return err
 }
 
-// Running reports whether the server has not ended by itself, as it does when it cannot
-// write its log. After that it is told to Halt before it starts again.
+// Running reports whether the server has not ended on its own, as it does when it cannot
+// write its log. After that it must be halted before it starts again.
 func (s *Server) Running() bool { return s.cmd != nil && alive(strconv.Itoa(s.pid)) }
 
-// Halt stops the server and keeps its data; connections are cut.
+// Halt stops the server, cuts its connections, and keeps its data.
 func (s *Server) Halt() error { return s.end() }
 
-// Kill kills all processes of the server at once (SIGKILL), and keeps its data. It
-// needs Linux.
+// Kill kills all processes of the server at once (SIGKILL), and keeps its data. It needs
+// Linux.
 func (s *Server) Kill() error {
-	// Stopped, it starts no process after we have looked, which would outlive it with its shared memory.
+	// Once stopped, it cannot start a process after we have looked; such a process would
+	// outlive it and hold its shared memory.
 	if err := syscall.Kill(s.pid, syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -314,7 +316,7 @@ func (s *Server) Kill() error {
 	all := append(strings.Fields(string(children)), strconv.Itoa(s.pid))
 	for _, pid := range all {
 		if n, err := strconv.Atoi(pid); err == nil {
-			syscall.Kill(n, syscall.SIGKILL) // one that is gone is gone
+			syscall.Kill(n, syscall.SIGKILL) // it may already be gone
 		}
 	}
 	err = s.end()
@@ -326,8 +328,9 @@ func (s *Server) Kill() error {
 	return err
 }
 
-// alive reports whether there is such a process, one that waits to be reaped apart: the
-// server does not start again as long as one of the old holds its shared memory.
+// alive reports whether there is such a process, not counting one that waits to be
+// reaped. The server does not start again as long as an old process holds its shared
+// memory.
 func alive(pid string) bool {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	_, state, _ := strings.Cut(string(stat), ") ")

@@ -16,11 +16,11 @@ import (
 	"whisperpush/testutil/quietport"
 )
 
-// Standby starts a second server that has all of the first one's, which from then on
-// commits nothing that the second one has not got: a synchronous standby.
+// Standby starts a second server with all of the first one's data. From then on the first
+// one commits nothing that the second one does not have: it is a synchronous standby.
 func (s *Server) Standby(ctx context.Context) (*Server, error) { return s.StandbyOn(ctx, s.o.Data) }
 
-// StandbyOn is Standby with its data in another directory than the primary's.
+// StandbyOn is Standby with the data in another directory than the primary's.
 func (s *Server) StandbyOn(ctx context.Context, data string) (*Server, error) {
 	standby := &Server{o: s.o, bin: s.bin, cred: s.cred}
 	standby.o.Data = data
@@ -34,7 +34,7 @@ func (s *Server) StandbyOn(ctx context.Context, data string) (*Server, error) {
 	return standby, nil
 }
 
-// follow copies the primary and starts to follow it.
+// follow copies the primary and starts following it.
 func (s *Server) follow(ctx context.Context, primary *Server) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "pg_basebackup"), "-d", primary.Superuser(superuser), "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
@@ -70,7 +70,7 @@ func (s *Server) follow(ctx context.Context, primary *Server) error {
 	return nil
 }
 
-// Promote makes a standby a primary, and waits until it is.
+// Promote makes a standby the primary, and waits until it is.
 func (s *Server) Promote(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.Superuser(superuser))
 	if err != nil {

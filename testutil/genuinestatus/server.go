@@ -12,10 +12,11 @@ import (
 	"whisperpush/testutil/nested"
 )
 
-// startTimeout is how long the command may take until it can be dialled.
+// startTimeout is how long the command may take before it can be dialled.
 const startTimeout = 30 * time.Second
 
-// server is the nested module. The flag lets code of 2019 reach runtime internals that Go closed since.
+// server is the nested module. The flag lets code of 2019 reach runtime internals that Go has closed
+// since.
 var server = nested.Module{Dir: "testutil/genuinestatus/server", Cache: "genuinestatus", LDFlags: "-checklinkname=0"}
 
 // Build compiles the command and returns the path of its executable, which is kept as nested.Module.Build says.
@@ -35,7 +36,7 @@ type Server struct {
 	Hashes []string // of the envelopes in its archive, in hexadecimal
 }
 
-// Run starts the command for a test, which ends it.
+// Run starts the command for a test, and ends it with the test.
 func Run(t nested.TB, o Options) *Server {
 	t.Helper()
 	exe, err := Build(t.Context())

@@ -1,8 +1,8 @@
-// Command groupmember is a member of groups by the Go SDK, for tests of clients in other
-// languages. It founds a group at a door, invites whoever a contact link of web/app names,
-// and then obeys its standard input: "say TEXT" writes to the group, "mention TEXT" too
-// and rings the other member, "heard" asks for what was written, and prints it, "heard: TEXT"
-// a line each and "that is all" behind it.
+// Command groupmember is a member of groups that uses the Go SDK, for tests of clients in
+// other languages. It founds a group at a door, invites the person named by a contact link of
+// web/app, and then obeys its standard input. "say TEXT" writes to the group. "mention TEXT"
+// does the same and rings the other member. "heard" asks for what was written and prints it,
+// one line "heard: TEXT" each, and then "that is all".
 package main
 
 import (
@@ -91,7 +91,7 @@ func run(ctx context.Context, door, pushKey, contact, name string) error {
 	if err != nil {
 		return err
 	}
-	// Nobody rings it, as it never listens; but the mailserver is told of the topics.
+	// It never listens, so nobody rings it; but the mailserver learns its topics.
 	if err := rung.Register(ctx, client.Registration{Routes: []pushwire.Route{route}}); err != nil {
 		return err
 	}
@@ -150,8 +150,8 @@ func run(ctx context.Context, door, pushKey, contact, name string) error {
 	return nil
 }
 
-// heard prints what others wrote in the group, and then "that is all". A mention comes
-// twice, as one message.
+// heard prints what others wrote in the group, and then "that is all". A mention arrives
+// twice, and is printed as one message.
 func heard(ctx context.Context, device *group.Device, me *ecdsa.PrivateKey) error {
 	event, err := device.History(ctx)
 	if err != nil && !errors.Is(err, client.ErrNotOurs) {

@@ -1,4 +1,4 @@
-// Package logtext is a log that a test may read while it is written.
+// Package logtext is a log that a test may read while it is being written.
 package logtext
 
 import (
@@ -19,7 +19,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
-// String is what was written since the latest Reset.
+// String is what was written since the last Reset.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

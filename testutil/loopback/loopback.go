@@ -1,5 +1,5 @@
-// Package loopback has what tests run a node with on this computer alone: settings,
-// and a log that may be read while it is written.
+// Package loopback has what tests need to run a node on this computer alone:
+// settings, and a log that may be read while it is being written.
 package loopback
 
 import (
@@ -13,11 +13,11 @@ import (
 	"whisperpush/config"
 )
 
-// Config is the settings of a node for tests: a data directory of its own, which goes
-// with the test, any port of the loopback interface, nobody looked for.
+// Config is the settings of a node for tests: a data directory of its own, which is
+// removed with the test, any port of the loopback interface, and no discovery.
 func Config(t testing.TB) config.Config {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wnode") // shorter than t.TempDir: a socket's path must fit
+	dir, err := os.MkdirTemp("", "wnode") // shorter than t.TempDir, so that a socket's path fits
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	cfg := config.Defaults()
@@ -29,7 +29,7 @@ func Config(t testing.TB) config.Config {
 	return cfg
 }
 
-// Log may be read while it is written. The zero value is empty.
+// Log may be read while it is being written. The zero value is empty.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -42,7 +42,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// Bytes is a copy of what was written so far.
+// Bytes is a copy of what has been written so far.
 func (l *Log) Bytes() []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()

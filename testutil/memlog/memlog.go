@@ -1,5 +1,5 @@
 // Package memlog is an archive's log in memory, for tests of what follows one. It can
-// lose entries, and fail, as an archive's may.
+// lose entries and fail, as an archive's log may.
 package memlog
 
 import (
@@ -22,10 +22,10 @@ type Log struct {
 	entries []pushext.Entry
 	oldest  uint64    // first retained
 	hole    [2]uint64 // sequences that Follow passes over, both inclusive
-	unused  uint64    // of those that are not there, up to it they were nobody's
-	unsure  bool      // nobody knows of the others
+	unused  uint64    // missing sequences up to this one never had an envelope
+	unsure  bool      // the log does not know about the other missing ones
 	grown   chan struct{}
-	broken  error // of Follow
+	broken  error // the error of Follow
 }
 
 var _ pushext.Log = (*Log)(nil)
@@ -83,8 +83,8 @@ func (l *Log) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry)
 	}
 }
 
-// Archive appends an entry without data on a topic and returns its hash, which is that of
-// its number; see Hash.
+// Archive appends an entry without data on a topic and returns its hash, which is derived
+// from its number; see Hash.
 func (l *Log) Archive(t whisper.Topic) common.Hash {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,22 +109,22 @@ func (l *Log) wake() {
 	l.grown = make(chan struct{})
 }
 
-// Forget has everything before a sequence fall out of the archive.
+// Forget drops everything before a sequence from the log.
 func (l *Log) Forget(before uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.oldest = before
 }
 
-// Lose has Follow pass over the sequences from first to last. Those up to unused were
-// never an envelope's; unsure says that nobody knows of the others.
+// Lose makes Follow pass over the sequences from first to last. Those up to unused never
+// had an envelope; unsure says that the log does not know about the others.
 func (l *Log) Lose(first, last, unused uint64, unsure bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hole, l.unused, l.unsure = [2]uint64{first, last}, unused, unsure
 }
 
-// Break has Follow fail, those that wait too; nil mends it.
+// Break makes Follow fail, including calls that wait; nil ends that.
 func (l *Log) Break(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package nested builds commands of modules that lie inside this one because they
-// need libraries that its go.mod cannot or should not require, and keeps the
-// executables for the next test.
+// Package nested builds commands of modules inside this one, which need libraries
+// that its go.mod cannot or should not require, and keeps the executables for the
+// next test.
 package nested
 
 import (
@@ -26,8 +26,8 @@ type Module struct {
 
 // Build compiles a package of the module and returns the path of the executable,
 // which is called name. The result is kept in the user's cache directory under a hash
-// of the module's sources, the Go version and the target, so that only the first call
-// compiles. Concurrent calls, also of several processes, compile once.
+// of the module's sources, the Go version and the target, so only the first call
+// compiles. Concurrent calls, even of several processes, compile once.
 func (m Module) Build(ctx context.Context, name, pkg string) (string, error) {
 	src, err := m.source(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func isFile(path string) bool {
 	return err == nil && fi.Mode().IsRegular()
 }
 
-// source is the directory of the module, found from this file, or, if the build
+// source is the directory of the module, found from this file or, if the build
 // trimmed the paths, in the module of the working directory.
 func (m Module) source(ctx context.Context) (string, error) {
 	if _, self, _, ok := runtime.Caller(0); ok {
@@ -119,8 +119,8 @@ func (m Module) key(ctx context.Context, src string) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)[:8]), err
 }
 
-// goTool runs the go command in dir and returns what it printed. A workspace
-// around the checkout does not take part: it would mix the two modules.
+// goTool runs the go command in dir and returns what it printed. It ignores a
+// workspace around the checkout, which would mix the two modules.
 func goTool(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// stopGrace is how long Stop waits for a process to end by itself.
+// stopGrace is how long Stop waits for a process to end on its own.
 const stopGrace = 5 * time.Second
 
 // TB is the part of testing.TB that starting a process for a test takes.
@@ -34,9 +34,9 @@ type Process struct {
 	err    error         // why, valid once ended is closed
 }
 
-// Start starts a command, which is called name in errors. read takes its standard
-// output until that ends; an error of read is a fault of the process, which is
-// killed for it. log takes what it logs; nil: only the end is kept, for errors.
+// Start starts a command, which errors call name. read takes its standard output
+// until that ends. An error of read is a fault of the process, which is then killed.
+// log takes its log; nil: only the end is kept, for errors.
 func Start(name string, cmd *exec.Cmd, log io.Writer, read func(stdout io.Reader) error) (*Process, error) {
 	p := &Process{name: name, cmd: cmd, stderr: &Tail{To: log}, ended: make(chan struct{})}
 	cmd.Stderr = p.stderr
@@ -55,7 +55,7 @@ func Start(name string, cmd *exec.Cmd, log io.Writer, read func(stdout io.Reader
 	return p, nil
 }
 
-// reap reads until the process ends, and says why it did.
+// reap reads until the process ends, and records why it did.
 func (p *Process) reap(stdout io.Reader, read func(io.Reader) error) {
 	bad := read(stdout)
 	if bad != nil {
@@ -99,7 +99,7 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Ended is closed when the process is gone, stopped or crashed.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Err tells why the process is gone, with the end of its log; nil before.
+// Err returns why the process is gone, with the end of its log; nil before.
 func (p *Process) Err() error {
 	select {
 	case <-p.ended:
@@ -109,8 +109,8 @@ func (p *Process) Err() error {
 	}
 }
 
-// Await returns what comes from ready first, or why there will be none: the process
-// ended, or ctx did, upon which it is stopped.
+// Await returns the first value from ready, or why there will be none: the process
+// ended, or ctx did, in which case the process is stopped.
 func Await[T any](ctx context.Context, p *Process, ready <-chan T) (first T, err error) {
 	select {
 	case first = <-ready:

@@ -24,7 +24,7 @@ type Options struct {
 	Whisper  whisper.Config
 	Key      *ecdsa.PrivateKey // identity of the node; nil: a new one
 	MaxPeers int               // 0: 50
-	NoListen bool              // as a phone: it dials only
+	NoListen bool              // like a phone: it only dials
 }
 
 // Peer is a running node.

@@ -1,5 +1,5 @@
-// Package pushnode runs the whole mailserver with push for tests of what speaks with it: on
-// this computer alone, with an emulated Firebase and a door.
+// Package pushnode runs the whole mailserver with push for tests of its clients: on this
+// computer alone, with an emulated Firebase and a door.
 package pushnode
 
 import (
@@ -25,14 +25,14 @@ import (
 	"whisperpush/wnode/node"
 )
 
-// Node is a node that runs until its test ends, and wakes devices by an emulated Firebase,
-// its provider fcm, or over their own connections, its provider direct.
+// Node is a node that runs until its test ends. It wakes devices through an emulated
+// Firebase, its provider fcm, or over their own connections, its provider direct.
 type Node struct {
 	*node.Node
 	FCM *emulate.FCM
 }
 
-// Start starts a node, with change made to its settings before; nil changes nothing.
+// Start starts a node after applying change to its settings; a nil change changes nothing.
 func Start(t testing.TB, change func(*config.Config)) *Node {
 	t.Helper()
 	fcm, err := emulate.StartFCM(emulate.FCMConfig{})
@@ -41,7 +41,7 @@ func Start(t testing.TB, change func(*config.Config)) *Node {
 	return StartWith(t, fcm, change)
 }
 
-// StartWith is Start for a Firebase that others use too.
+// StartWith is Start with a Firebase that others use too.
 func StartWith(t testing.TB, fcm *emulate.FCM, change func(*config.Config)) *Node {
 	t.Helper()
 	credentials := filepath.Join(t.TempDir(), "service-account.json")
@@ -63,13 +63,14 @@ func StartWith(t testing.TB, fcm *emulate.FCM, change func(*config.Config)) *Nod
 	return &Node{n, fcm}
 }
 
-// Enode is what a device takes for Config.Server, as it takes Door.
+// Enode is one value for a device's Config.Server; Door is the other.
 func (n *Node) Enode() string { return n.Self().URLv4() }
 
-// Key is what it takes for Config.PushKey.
+// Key is the value for a device's Config.PushKey.
 func (n *Node) Key() string { return hex.EncodeToString(crypto.CompressPubkey(n.PushKey())) }
 
-// Write puts a message of somebody on the network by way of the node. It is archived then.
+// Write puts an unsigned message on the network through the node. The message is archived
+// when Write returns.
 func (n *Node) Write(t testing.TB, chat client.Chat, text string) {
 	t.Helper()
 	sealed, err := whisper.Seal(t.Context(), client.Compose(chat, []byte(text), nil, time.Now()))
@@ -79,7 +80,7 @@ func (n *Node) Write(t testing.TB, chat client.Chat, text string) {
 	require.NoError(t, n.Whisper().Post(t.Context(), e))
 }
 
-// Push waits for a push to a device, and returns its data as Firebase gives them to an app.
+// Push waits for a push to a device, and returns its data as Firebase gives it to an app.
 func (n *Node) Push(t testing.TB, token string) map[string]string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)

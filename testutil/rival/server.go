@@ -16,7 +16,7 @@ import (
 	"whisperpush/testutil/nested"
 )
 
-// module is the server's name for itself.
+// module is the server's module path.
 const module = "github.com/xmtp/example-notification-server-go"
 
 // Programs are the executables of the server and of the node it listens to.
@@ -48,19 +48,19 @@ func Build(ctx context.Context, checkout, dir string) (p Programs, err error) {
 
 // Options of a server.
 type Options struct {
-	Database string // URL with the password, of one who may make tables in the schema public
-	Delivery string // URL to which it posts what it delivers
-	Workers  int    // envelopes that are worked on at once; 0: as many as it says itself
+	Database string // URL with the password, of a role that may create tables in the schema public
+	Delivery string // URL to which the server posts what it delivers
+	Workers  int    // envelopes worked on at once; 0: the server's own default
 }
 
-// Server is a running server and the node it listens to. Its methods are for one goroutine.
+// Server is a running server and its node. Only one goroutine may call its methods.
 type Server struct {
 	node, process *nested.Process
 	lines         chan string // what the node says
 }
 
-// watchdog runs the server and ends it when its standard input ends, as it does with the
-// process that started it.
+// watchdog runs the server and ends it when its standard input ends, which happens when the
+// process that started it ends.
 const watchdog = `exec 3<&0
 "$@" </dev/null 3<&- &
 pid=$!
@@ -68,8 +68,8 @@ pid=$!
 exec 3<&-
 wait $pid`
 
-// Start starts a server, and returns when it has made its tables and listens. It logs errors
-// only, and does nothing but listen and deliver: this is how it is fastest.
+// Start starts a server, and returns when it has made its tables and listens. It logs only
+// errors, and only listens and delivers: this is how it is fastest.
 func (p Programs) Start(ctx context.Context, o Options) (s *Server, err error) {
 	s = &Server{lines: make(chan string, 16)}
 	defer func() {
@@ -134,7 +134,8 @@ func (s *Server) await(ctx context.Context, prefix string) (string, error) {
 	}
 }
 
-// Prepare has the node make an envelope for each of the topics, with a message of so many bytes.
+// Prepare makes the node create an envelope for each of the topics, with a message of size
+// bytes.
 func (s *Server) Prepare(ctx context.Context, topics []string, size int) error {
 	batch, err := json.Marshal(map[string]any{"topics": topics, "size": size})
 	if err == nil {
@@ -147,8 +148,8 @@ func (s *Server) Prepare(ctx context.Context, topics []string, size int) error {
 	return err
 }
 
-// Send has the node send what it prepared, and returns when all of it is on its way: the
-// server takes it as fast as it works.
+// Send makes the node send what it prepared, and returns when all of it is under way: the
+// server takes it as fast as it can.
 func (s *Server) Send(ctx context.Context) error {
 	if _, err := io.WriteString(s.node.Stdin, " true\n"); err != nil {
 		return err
@@ -157,10 +158,10 @@ func (s *Server) Send(ctx context.Context) error {
 	return err
 }
 
-// Explain adds why a process is gone to an error, if one is.
+// Explain adds to an error why a process is gone, if one is.
 func (s *Server) Explain(err error) error { return errors.Join(err, s.process.Err(), s.node.Err()) }
 
-// Stop ends both.
+// Stop ends both processes.
 func (s *Server) Stop() {
 	if s.process != nil {
 		s.process.Stop()

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Topic is the topic of channel n, of the form to which welcome messages go: whatever comes
-// there is delivered, and nothing has to be looked up in the message.
+// Topic is the topic of channel n, in the form of topics for welcome messages: everything
+// there is delivered, and nothing in the message has to be looked up.
 func Topic(n int) string {
 	return "/xmtp/mls/1/w-" + hex.EncodeToString(crypto.Keccak256(fmt.Append(nil, n)))
 }
@@ -18,9 +18,9 @@ func Topic(n int) string {
 // installation is the id of device i.
 func installation(i int) string { return fmt.Sprintf("%064x", i) }
 
-// Fill subscribes devices with these tokens to so many topics each, by rows in the tables of a
-// server that was started once: device i has the topics i·channels and following. They are
-// what the server's API would write, but for the time that takes.
+// Fill subscribes devices with these tokens to channels topics each, by rows in the tables of
+// a server that was started once: device i has the topics i·channels and following. The rows
+// are those that the server's API would write, but this takes less time.
 func Fill(ctx context.Context, database string, tokens []string, channels int) error {
 	conn, err := pgx.Connect(ctx, database)
 	if err != nil {

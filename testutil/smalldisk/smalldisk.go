@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package smalldisk mounts small disks for tests that fill them: each is a tmpfs of its
-// own, so that what is full is really full, and nothing else is.
+// Package smalldisk mounts small disks for tests that fill them. Each is a tmpfs of its
+// own, so it is really full, and nothing else is.
 package smalldisk
 
 import (
@@ -16,14 +16,14 @@ import (
 // pieceSize is how much ballast is written at once.
 const pieceSize = 1 << 20
 
-// Disk is a small disk. Its methods are not to be called concurrently.
+// Disk is a small disk. Its methods must not be called concurrently.
 type Disk struct {
-	// Dir is where it is mounted. Everybody may write there.
+	// Dir is the mount point. Everybody may write there.
 	Dir string
 }
 
-// Mount mounts a disk of so many bytes, or with a unit as mount has them: "48m". It needs
-// the right to mount.
+// Mount mounts a disk of a size in bytes, or with a unit as mount takes them: "48m". It
+// needs the right to mount.
 func Mount(size string) (*Disk, error) {
 	dir, err := os.MkdirTemp("", "disk")
 	if err != nil {
@@ -35,7 +35,8 @@ func Mount(size string) (*Disk, error) {
 	return &Disk{Dir: dir}, nil
 }
 
-// Unmount removes the disk and what is on it. What is open on it goes when it is closed.
+// Unmount removes the disk and its contents. Files that are still open are removed when
+// they are closed.
 func (d *Disk) Unmount() error {
 	if err := syscall.Unmount(d.Dir, syscall.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %s: %w", d.Dir, err)
@@ -45,14 +46,14 @@ func (d *Disk) Unmount() error {
 
 func (d *Disk) ballast() string { return filepath.Join(d.Dir, "ballast") }
 
-// Fill takes all the space but so many bytes, with a file of ballast.
+// Fill fills the disk with a file of ballast, except for leave bytes.
 func (d *Disk) Fill(leave int64) error {
 	f, err := os.OpenFile(d.ballast(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	take := int64(math.MaxInt64) // until there is none, however fast others are
+	take := int64(math.MaxInt64) // until there is none left, however fast others take it
 	if leave > 0 {
 		var st syscall.Statfs_t
 		if err := syscall.Statfs(d.Dir, &st); err != nil {
@@ -73,5 +74,5 @@ func (d *Disk) Fill(leave int64) error {
 	return nil
 }
 
-// Free gives the space back.
+// Free frees the space again.
 func (d *Disk) Free() error { return os.Remove(d.ballast()) }

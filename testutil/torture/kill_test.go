@@ -134,8 +134,8 @@ func (w *world) aftermath() {
 		require.Equal(w.t, 1, n, "%x was served twice by a cursor that moves on", h[:4])
 	}
 	w.mu.Unlock()
-	// Who was woken too often without a fetch is left alone, which is a recorded
-	// reason; with the fetch he must be woken for the rest.
+	// A device that was woken too often without a fetch is left alone, which is a
+	// recorded reason; after a fetch it must be woken for the rest.
 	var wg sync.WaitGroup
 	for _, d := range w.some(mostDevices) {
 		w.mu.Lock()

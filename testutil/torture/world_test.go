@@ -33,7 +33,7 @@ import (
 // patience is how long anything may take that only waits for a node on the loopback.
 const patience = 60 * time.Second
 
-// world is everything outside the tortured node: who writes, who asks for mail,
+// world is everything outside the tortured node: the writers, the mail clients,
 // the devices, and the oracle. It never dies.
 type world struct {
 	t    testing.TB
@@ -50,7 +50,7 @@ type world struct {
 
 	log *os.File // append-only: what was acknowledged
 
-	mu      sync.Mutex // guards the following fields; nobody who holds it calls fcm
+	mu      sync.Mutex // guards the following fields; its holder never calls fcm
 	devices []*device
 	tokens  map[string]*device
 	posted  map[common.Hash]*posted
@@ -398,7 +398,7 @@ func (w *world) write(ctx context.Context, topic whisper.Topic, text string) err
 	return w.node.Post(ctx, e)
 }
 
-// silent lists who was not woken for something that was archived.
+// silent lists the devices that were not woken for something that was archived.
 func (w *world) silent() (missed []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 // function is the name by which programs find the clock in the vDSO.
 const function = "__vdso_clock_gettime"
 
-// body is the function's new one. It is called with the clock's number in EDI, 0 for
+// body is the new body of the function. It is called with the clock's number in EDI, 0 for
 // CLOCK_REALTIME, and with the address of seconds and nanoseconds in RSI.
 //
 //	mov  eax, 228         ; the system call clock_gettime
@@ -29,19 +29,20 @@ const function = "__vdso_clock_gettime"
 //	out: ret
 var body = []byte{0xb8, 228, 0, 0, 0, 0x0f, 0x05, 0x85, 0xff, 0x75, 7, 0x48, 0x81, 0x06, 0, 0, 0, 0, 0xc3}
 
-// offsetAt is where in body its offset is, a little-endian int32 of seconds.
+// offsetAt is the place of the offset in body, a little-endian int32 of seconds.
 const offsetAt = 14
 
 const (
-	// attempts is how often a process is stopped until none of its threads is where the new body goes.
+	// attempts is how many times a process is stopped until none of its threads is where
+	// the new body goes.
 	attempts = 1000
-	// patience is how long all threads of a process may take to stop.
+	// patience is how long the threads of a process may take to stop.
 	patience = 5 * time.Second
 )
 
-// Shift makes the wall clock of a process wrong by so much, in whole seconds, instead of
-// what it was wrong by before; zero puts it right. The process is stopped meanwhile, a few
-// milliseconds. It must not be stopped by anybody else at the time.
+// Shift makes the wall clock of a process wrong by the given whole seconds, instead of
+// what it was wrong by before; zero corrects it. The process is stopped for a few
+// milliseconds. Nobody else may stop it at the same time.
 func Shift(pid int, by time.Duration) error {
 	if by.Abs() > math.MaxInt32*time.Second {
 		return fmt.Errorf("set the clock of process %d: %v is more than 68 years", pid, by)
@@ -74,7 +75,8 @@ func shift(pid int, seconds int32) error {
 	}
 	ours := bytes.Equal(there[:offsetAt], body[:offsetAt])
 	for range attempts {
-		// A thread further on in the former body comes to its end there. One in ours finds the same instructions.
+		// A thread inside the original body runs it to its end first. A thread inside our
+		// body finds the same instructions.
 		written, err := write(pid, memory, want, at, func(pc uint64) bool {
 			return ours || pc <= uint64(at) || pc >= uint64(at)+uint64(len(body))
 		})
@@ -100,7 +102,7 @@ func mapping(pid int) (from, to uint64, err error) {
 	return 0, 0, errors.New("it has no vDSO")
 }
 
-// find returns where in memory the function is.
+// find returns where the function is in memory.
 func find(memory *os.File, from, to uint64) (int64, error) {
 	image := make([]byte, to-from)
 	if _, err := memory.ReadAt(image, int64(from)); err != nil {
@@ -126,8 +128,8 @@ func find(memory *os.File, from, to uint64) (int64, error) {
 	return 0, fmt.Errorf("the vDSO has no %s", function)
 }
 
-// write stops a process and writes to its memory, if all its threads are where they may
-// be, and lets it go on.
+// write stops a process, writes to its memory if all its threads are where they may be,
+// and lets it go on.
 func write(pid int, memory *os.File, b []byte, at int64, allowed func(pc uint64) bool) (written bool, err error) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return false, err
@@ -141,7 +143,8 @@ func write(pid int, memory *os.File, b []byte, at int64, allowed func(pc uint64)
 	return err == nil, err
 }
 
-// stopped waits until all threads of a process stand still, and returns where each one is.
+// stopped waits until all threads of a process are stopped, and returns the program
+// counter of each.
 func stopped(pid int) (counters []uint64, err error) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -165,7 +168,7 @@ func stopped(pid int) (counters []uint64, err error) {
 			words := strings.Fields(string(doing))
 			pc, err := strconv.ParseUint(words[len(words)-1], 0, 64)
 			if err != nil {
-				break // it runs
+				break // it is running
 			}
 			counters = append(counters, pc)
 		}

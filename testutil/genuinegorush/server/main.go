@@ -1,6 +1,6 @@
 // Command server is gorush v1.22.0, unmodified, as a process that tests drive: its own
-// router, queue, notifiers and clients, put together as its main does, with its client
-// of FCM and its connections to APNs turned to emulators, for which its configuration
+// router, queue, notifiers and clients, assembled as its main does. Its client of FCM
+// and its connections to APNs are redirected to emulators, for which its configuration
 // has no setting.
 //
 //	server -config FILE -fcm ENDPOINT -apns URL -apns-ca FILE
@@ -35,7 +35,7 @@ import (
 	qcore "github.com/golang-queue/queue/core"
 )
 
-// tries is how often a free port is looked for.
+// tries is how many times a free port is looked for.
 const tries = 5
 
 func main() {
@@ -46,7 +46,7 @@ func main() {
 	flag.StringVar(&o.ca, "apns-ca", "", "`FILE` of the certificate authority there")
 	flag.Parse()
 	stdout := os.Stdout
-	os.Stdout = os.Stderr // where gorush logs to, whatever its configuration says
+	os.Stdout = os.Stderr // where gorush logs, whatever its configuration says
 	if err := run(o, stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "genuine gorush:", err)
 		os.Exit(1)
@@ -86,14 +86,15 @@ func run(o options, stdout io.Writer) error {
 	return serve(ctx, cfg, q, stdout)
 }
 
-// clients are made by gorush from its configuration, then turned to the emulators.
+// clients has gorush make its clients from its configuration, then redirects them to
+// the emulators.
 func clients(ctx context.Context, cfg *config.ConfYaml, o options) error {
 	if cfg.Android.Enabled {
 		var err error
 		if notify.FCMClient, err = fcm.NewClient(ctx, fcm.WithCredentialsFile(cfg.Android.KeyPath), fcm.WithEndpoint(o.fcm)); err != nil {
 			return fmt.Errorf("client of FCM: %w", err)
 		}
-		if _, err := notify.InitFCMClient(ctx, cfg); err != nil { // which keeps that one
+		if _, err := notify.InitFCMClient(ctx, cfg); err != nil { // which caches that client
 			return err
 		}
 	}
@@ -133,8 +134,8 @@ func (r redirected) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.by.RoundTrip(req)
 }
 
-// newWorker is gorush's, but for a queue that is a server of its own: what gorush makes
-// of its name is seen without one.
+// newWorker is gorush's, except for queues that are servers of their own: such a queue
+// is only named, and works as the local one.
 func newWorker(cfg *config.ConfYaml) (qcore.Worker, error) {
 	if !core.IsLocalQueue(core.Queue(cfg.Queue.Engine)) {
 		return queue.NewRing(queue.WithQueueSize(int(cfg.Core.QueueNum)), queue.WithFn(notify.Run(cfg)), queue.WithLogger(logx.QueueLogger())), nil
@@ -142,7 +143,7 @@ func newWorker(cfg *config.ConfYaml) (qcore.Worker, error) {
 	return app.NewQueueWorker(cfg)
 }
 
-// serve runs gorush's HTTP server, which takes the number of a port and no listener.
+// serve runs gorush's HTTP server, which takes a port number and no listener.
 func serve(ctx context.Context, cfg *config.ConfYaml, q *queue.Queue, stdout io.Writer) error {
 	cfg.Core.Address = "127.0.0.1"
 	for try := 1; ; try++ {
@@ -154,7 +155,7 @@ func serve(ctx context.Context, cfg *config.ConfYaml, q *queue.Queue, stdout io.
 		go func() { ended <- router.RunHTTPServer(ctx, cfg, q) }()
 		at := "http://127.0.0.1:" + cfg.Core.Port
 		select {
-		case err := <-ended: // somebody else was given the port meanwhile
+		case err := <-ended: // another process got the port meanwhile
 			if ctx.Err() != nil || try == tries {
 				return err
 			}
@@ -175,7 +176,7 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// answers is closed when url answers 200.
+// answers returns a channel that is closed when url answers 200.
 func answers(ctx context.Context, url string) <-chan struct{} {
 	told := make(chan struct{})
 	go func() {

@@ -1,10 +1,10 @@
 // Command server is Whisper as status-go's mailservers ran it (status-im/whisper v1.6.2, unmodified,
-// over the p2p of its go-ethereum), with an archive of envelopes that it makes up. What mailservers
-// of status-go say to each other, packets 123 and 124, is read and written by that code; the pages
-// themselves are cut here, as the library leaves them to the mailserver.
+// over the p2p of its go-ethereum), with an archive of made-up envelopes. That code reads and writes
+// what status-go's mailservers say to each other, packets 123 and 124. The pages themselves are cut
+// here, because the library leaves them to the mailserver.
 //
-// It writes one line of JSON, {"enode", "hashes"}, when it can be dialled, one for each sync request,
-// {"lower", "upper", "limit", "cursor"}, and ends when its standard input does.
+// It writes one line of JSON, {"enode", "hashes"}, when it can be dialled, and one for each sync
+// request, {"lower", "upper", "limit", "cursor"}. It ends when its standard input does.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/status-im/whisper/whisperv6"
 )
 
-// bundle is how many envelopes one packet 124 has at most, as in status-go.
+// bundle is the most envelopes in one packet 124, as in status-go.
 const bundle = 100
 
 func main() {
@@ -81,7 +81,7 @@ func run() error {
 	return err
 }
 
-// row is an envelope under the key that status-go's database has for it: sent time 4, hash 32.
+// row is an envelope under its key in status-go's database: sent time 4, hash 32.
 type row struct{ key, raw []byte }
 
 // mailserver answers sync requests.
@@ -105,7 +105,7 @@ func (m *mailserver) Archive(*whisperv6.Envelope)                        {}
 func (m *mailserver) DeliverMail(*whisperv6.Peer, *whisperv6.Envelope)   {}
 func (m *mailserver) Deliver(*whisperv6.Peer, whisperv6.MessagesRequest) {}
 
-// SyncMail sends what was asked for, the newest first, in bundles, and then the cursor behind it.
+// SyncMail sends what was requested, newest first, in bundles, and then the cursor that follows.
 func (m *mailserver) SyncMail(peer *whisperv6.Peer, r whisperv6.SyncMailRequest) error {
 	m.say(map[string]interface{}{"lower": r.Lower, "upper": r.Upper, "limit": r.Limit, "cursor": hex.EncodeToString(r.Cursor)})
 	m.mu.Lock()

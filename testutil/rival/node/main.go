@@ -1,16 +1,16 @@
-// Command node is as much of an XMTP node as a notification server listens to: a gRPC
-// server on loopback, in the clear, whose one call streams envelopes to whoever subscribes to
-// all of them (SubscribeAll of xmtp.message_api.v1.MessageApi in XMTP's public schema).
+// Command node is as much of an XMTP node as a notification server listens to: an unencrypted
+// gRPC server on loopback, whose one call streams all envelopes to a subscriber (SubscribeAll
+// of xmtp.message_api.v1.MessageApi in XMTP's public schema).
 //
-// It says on its standard output, a line each, where it listens ("listening HOST:PORT"), that
-// somebody subscribed, that a batch is made ("ready") and that it was taken ("sent"). A batch
-// is two JSON values on standard input: its topics and the size of a message, and then
-// anything, upon which it is sent. It ends when its input does.
+// It prints one line each on its standard output: where it listens ("listening HOST:PORT"),
+// that a client subscribed, that a batch is made ("ready") and that it was taken ("sent"). A
+// batch is two JSON values on standard input: its topics and the size of a message, and then
+// any value, upon which it is sent. It ends when its input does.
 //
 //	{"topics": ["/xmtp/mls/1/w-00…", …], "size": 284} true
 //
 // No code is generated from the schema: an envelope has three fields, which are written as
-// bytes, and gRPC passes them on as they are.
+// bytes, and gRPC passes these on unchanged.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-// batch is envelopes to be sent, by their topics in their order.
+// batch is a series of envelopes to send, by their topics, in order.
 type batch struct {
 	Topics []string `json:"topics"`
 	Size   int      `json:"size"` // of the message in each, in bytes
@@ -58,7 +58,7 @@ func appendEnvelope(b []byte, topic string, sent time.Time, message []byte) []by
 	return protowire.AppendBytes(b, message)
 }
 
-// envelopes makes those of a batch. Each message differs from the others in its beginning.
+// envelopes makes the envelopes of a batch. Each message begins differently.
 func (b batch) envelopes(sent time.Time) [][]byte {
 	out := make([][]byte, len(b.Topics))
 	for i, topic := range b.Topics {
@@ -69,7 +69,7 @@ func (b batch) envelopes(sent time.Time) [][]byte {
 	return out
 }
 
-// raw is a codec of messages that are bytes already.
+// raw is a codec for messages that are already bytes.
 type raw struct{}
 
 func (raw) Marshal(v any) (mem.BufferSlice, error) {
@@ -91,7 +91,7 @@ func (raw) Unmarshal(data mem.BufferSlice, v any) error {
 
 func (raw) Name() string { return "proto" }
 
-// serve streams the batches that come from in to the one who subscribes.
+// serve streams the batches read from in to the one subscriber.
 func serve(in io.Reader, out io.Writer) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,8 +100,8 @@ func serve(in io.Reader, out io.Writer) error {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var (
-		lines    = make(chan string)   // to be written to out
-		sending  = make(chan [][]byte) // what the subscriber is to be sent
+		lines    = make(chan string)   // to write to out
+		sending  = make(chan [][]byte) // envelopes for the subscriber
 		failures = make(chan error, 2)
 	)
 	say := func(line string) {
@@ -115,7 +115,7 @@ func serve(in io.Reader, out io.Writer) error {
 		if err := stream.RecvMsg(&request); err != nil {
 			return err
 		}
-		// Without headers the client does not know that there is a stream until the first envelope.
+		// Without headers the client would not know of the stream before the first envelope.
 		if err := stream.SendHeader(nil); err != nil {
 			return err
 		}

@@ -56,13 +56,13 @@ type event struct {
 func (c *control) write(v interface{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.out.Encode(v) // a reader that left ends the process by the end of stdin
+	c.out.Encode(v) // a reader that left also ends stdin, and so the process
 }
 
 func (c *control) event(name string, data interface{}) { c.write(event{name, data}) }
 
-// run answers requests, each on a goroutine of its own as some of them wait,
-// until the input ends or is not JSON.
+// run answers requests, each on a goroutine of its own because some of them
+// wait, until the input ends or is not JSON.
 func (c *control) run(n *node) {
 	for {
 		var r request
@@ -114,7 +114,7 @@ type params struct {
 	Load    load   `json:"load"`
 }
 
-// sent is the answer to what makes an envelope.
+// sent is the answer to methods that make an envelope.
 type sent struct {
 	Hash     common.Hash `json:"hash"`
 	Envelope hex         `json:"envelope"`

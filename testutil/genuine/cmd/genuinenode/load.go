@@ -21,7 +21,7 @@ import (
 
 // load says which envelopes to make or where to read them from.
 type load struct {
-	File   string `json:"file"`   // envelopes in RLP one after another; the rest is not read then
+	File   string `json:"file"`   // envelopes in RLP one after another; the other fields are then ignored
 	Count  int    `json:"count"`  // how many
 	Seed   int64  `json:"seed"`   // of everything random
 	Topics int    `json:"topics"` // how many topics they spread over, round robin
@@ -129,7 +129,7 @@ func generate(args []string) error {
 	return f.Close()
 }
 
-// archiveResult is what one timed run of Archive gave.
+// archiveResult is the result of one timed run of Archive.
 type archiveResult struct {
 	Envelopes int     `json:"envelopes"`
 	Writers   int     `json:"writers"`
@@ -160,12 +160,12 @@ func archive(args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(timeArchive(server.Archive, envs, *writers))
 }
 
-// timeArchive deals the envelopes to the writers in turn and times until all
-// are through. Hashes are computed before, as a node does: it looks for each
+// timeArchive deals the envelopes to the writers in turn and times until all are
+// archived. Hashes are computed before, as in a node, which looks for each
 // envelope among those it has before it calls Archive.
 func timeArchive(put func(*whisper.Envelope), envs []*whisper.Envelope, writers int) archiveResult {
 	for _, e := range envs {
-		e.Hash() // keeps it
+		e.Hash() // caches it
 	}
 	var wg sync.WaitGroup
 	start := time.Now()

@@ -1,17 +1,17 @@
 // Command genuinenode is the last go-ethereum that spoke Whisper, v1.9.20, as a
 // process that tests and benchmarks drive: its own p2p.Server, whisperv6 and
-// mailserver, unmodified, put together as its cmd/wnode puts them together,
-// with a control channel in the place of the terminal.
+// mailserver, unmodified, assembled as its cmd/wnode assembles them, with a
+// control channel instead of the terminal.
 //
 //	genuinenode serve [flags]      run a node, controlled by JSON lines on stdin and stdout
 //	genuinenode generate [flags]   write envelopes to a file: RLP, one after another
 //	genuinenode archive [flags]    time the mailserver's Archive in process
 //
 // The control protocol: a request is {"id", "method", "params"}, its response
-// {"id", "result"} or {"id", "error"}, in any order; what happens by itself is
+// {"id", "result"} or {"id", "error"}, in any order. Unsolicited events are
 // {"event", "data"}: first ready, then peer and message. The end of stdin stops
-// the node. Package genuinenode of the main module speaks it; the methods are
-// those in control.go.
+// the node. Package genuinenode of the main module speaks this protocol; the
+// methods are those in control.go.
 package main
 
 import (

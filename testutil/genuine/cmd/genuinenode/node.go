@@ -93,7 +93,7 @@ func serve(args []string) error {
 	return nil
 }
 
-// peerEvent tells that a Whisper link works (both statuses read, packets are
+// peerEvent reports that a Whisper link works (both statuses read, packets are
 // being processed) or ended, and why.
 type peerEvent struct {
 	ID    enode.ID `json:"id"`
@@ -101,8 +101,8 @@ type peerEvent struct {
 	Error string   `json:"error,omitempty"`
 }
 
-// protocols are the genuine ones; around their handler it is watched when the
-// handshake is over and with which error a link ends.
+// protocols are the genuine ones, with a handler that also reports when the
+// handshake is over and the error with which a link ends.
 func (n *node) protocols() []p2p.Protocol {
 	protocols := n.shh.Protocols()
 	for i := range protocols {
@@ -142,7 +142,7 @@ type countingMail struct {
 	mu          sync.Mutex // guards the following fields
 	count       int
 	first, last int64
-	waitFor     int           // the lowest count anybody waits for, or 0
+	waitFor     int           // the lowest count that anybody waits for, or 0
 	changed     chan struct{} // closed and replaced when that is reached
 }
 
@@ -163,7 +163,7 @@ func (m *countingMail) Archive(env *whisper.Envelope) {
 }
 
 // archived is how many envelopes the mailserver archived since the start of the
-// process, and when the first and the last of them were through (Unix ns).
+// process, and when the first and the last of them were done (Unix ns).
 type archived struct {
 	Count int   `json:"count"`
 	First int64 `json:"first"`
@@ -204,8 +204,8 @@ type message struct {
 	PoW       bits              `json:"pow"`
 }
 
-// filterPoll is how often a filter is emptied, as nothing in whisperv6 tells
-// when it fills.
+// filterPoll is how often a filter is emptied: whisperv6 does not report when
+// it fills.
 const filterPoll = 5 * time.Millisecond
 
 // subscribe installs a filter and reports its messages until unsubscribed.
@@ -250,7 +250,7 @@ type info struct {
 	ID             enode.ID `json:"id"`
 	MinPoW         float64  `json:"minPoW"`
 	MaxMessageSize uint32   `json:"maxMessageSize"`
-	Bloom          hex      `json:"bloom,omitempty"` // none set, a full node, if left out
+	Bloom          hex      `json:"bloom,omitempty"` // left out for a full node that set none
 	Light          bool     `json:"light"`
 	Pool           int      `json:"pool"`  // envelopes in the pool
 	Peers          int      `json:"peers"` // devp2p links

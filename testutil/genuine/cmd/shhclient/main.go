@@ -1,8 +1,8 @@
 // Command shhclient makes every call of the genuine package whisper/shhclient, and some that it has no method for,
-// and prints what came back, a line a call. With the URL of a node as its argument it calls that node, else a genuine
-// one in this process: the two outputs must be the same.
+// and prints the results, one line per call. With the URL of a node as its argument it calls that node, otherwise a
+// genuine one in this process: the two outputs must be the same.
 //
-// What is random, or the node's own, is printed as its kind and length alone.
+// Random values, and those of the node itself, are printed only as their kind and length.
 package main
 
 import (
@@ -75,7 +75,7 @@ func (s *session) say(call string, result any, err error) {
 	fmt.Printf("%s: %s\n", call, text)
 }
 
-// form describes a random value: hexadecimal with or without 0x and how long, or anything else as it is.
+// form describes a random value: hexadecimal with or without 0x, and its length; other values unchanged.
 func form(value string) string {
 	digits := strings.TrimPrefix(value, "0x")
 	if _, err := hex.DecodeString(digits); err != nil || digits == "" {
@@ -84,7 +84,7 @@ func form(value string) string {
 	return strings.TrimSuffix(value, digits) + fmt.Sprintf("%d hex digits", len(digits))
 }
 
-// call makes a call that package shhclient has no method for, and prints the answer as it came.
+// call makes a call that package shhclient has no method for, and prints the answer as it arrived.
 func (s *session) call(method string, args ...any) {
 	var answer json.RawMessage
 	err := s.raw.CallContext(s.ctx, &answer, method, args...)
@@ -246,7 +246,7 @@ func (s *session) messages() {
 	s.say("poll a deleted filter", nil, err)
 }
 
-// poll asks until something came; a filter that already gave its messages says so at once.
+// poll asks until something arrives; for a filter that has already given its messages it says so at once.
 func (s *session) poll(call, filter, hash string, key []byte) {
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		messages, err := s.shh.FilterMessages(s.ctx, filter)

@@ -14,8 +14,8 @@ const (
 	// refused, as for messages: dropped, and so is the link
 )
 
-// acceptanceCase is an envelope by its offsets from the receiver's clock, as no
-// fixed bytes stay current.
+// acceptanceCase is an envelope described by its offsets from the receiver's
+// clock, because fixed bytes do not stay current.
 type acceptanceCase struct {
 	Name string `json:"name"`
 	// ExpiryOffset is expiry minus now, in seconds.
@@ -92,8 +92,8 @@ func (c *acceptanceCase) try(now uint32) error {
 			return err
 		}
 	}
-	// Send runs the check of received envelopes and tells dropping from
-	// refusing by this text alone.
+	// Only this text of Send, which runs the check of received envelopes,
+	// distinguishes dropping from refusing.
 	c.Error = ""
 	switch err := shh.Send(env); {
 	case err == nil:

@@ -14,9 +14,8 @@ import (
 )
 
 // Packet codes of shh/6, EIP-627 "Packet Codes". pingCode is one that no
-// version of the protocol assigned: the genuine node ignores it, so that it
-// being read shows that the link still lives and that what went before it has
-// been processed.
+// version of the protocol assigned. The genuine node ignores it, so once it was
+// read, the link still lives and everything before it was processed.
 const (
 	statusCode  = 0
 	messages    = 1
@@ -61,7 +60,7 @@ func connect(shh *whisper.Whisper) *link {
 			if err != nil {
 				return
 			}
-			// Locked before the payload is consumed: its sender goes on only
+			// Locked before the payload is consumed: its sender only goes on
 			// then, so whoever looks after that sees the packet.
 			l.mu.Lock()
 			payload, err := io.ReadAll(msg.Payload)
@@ -92,7 +91,7 @@ func (l *link) handshake() error {
 	return nil
 }
 
-// alive waits until everything sent was processed and tells whether the
+// alive waits until everything sent was processed and reports whether the
 // genuine node kept the link.
 func (l *link) alive() bool {
 	if l.send(pingCode, []byte{0xc0}) && l.send(pingCode, []byte{0xc0}) {
@@ -108,8 +107,8 @@ func (l *link) received() []packet {
 	return append([]packet(nil), l.got...)
 }
 
-// await returns the first packet of this code, which the genuine node may send
-// as late as its next cycle.
+// await returns the first packet with this code, which the genuine node may
+// send as late as its next cycle.
 func (l *link) await(code uint64) (packet, error) {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		for _, p := range l.received() {

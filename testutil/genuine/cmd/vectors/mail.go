@@ -35,7 +35,7 @@ type mailRequestCase struct {
 	// Answers are the hashes of the packets 127, in order.
 	Answers []common.Hash `json:"answers"`
 	Kept    bool          `json:"kept"`
-	// Panics tells that the genuine mailserver crashed on it.
+	// Panics says that the genuine mailserver crashed on the request.
 	Panics bool `json:"panics,omitempty"`
 }
 
@@ -182,10 +182,10 @@ func (c *mailRequestCase) ask(shh *whisper.Whisper, env *whisper.Envelope) error
 	return nil
 }
 
-// crashRequest is the request any holder of the password can stop the genuine
-// mailserver with: its plaintext ends inside the payload size field. The
-// handler runs here directly, for a panic on its own goroutine would end this
-// process as it ends the genuine one.
+// crashRequest is the request with which any holder of the password can stop
+// the genuine mailserver: its plaintext ends inside the payload size field. The
+// handler runs directly here, because a panic on its own goroutine would end
+// this process as it ends the genuine one.
 func crashRequest(stored []*whisper.Envelope) (mailRequestCase, error) {
 	c := mailRequestCase{Name: "payload size field cut off", Password: mailPassword, Payload: []byte{}, Answers: []common.Hash{}}
 	server, _, done, err := newMailserver(0, stored)

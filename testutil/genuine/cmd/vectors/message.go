@@ -154,7 +154,7 @@ func sealAndOpen(in messageInput, symKey []byte, recipient *ecdsa.PrivateKey) (m
 	return c, nil
 }
 
-// orEmpty keeps a field that is there but empty apart from one left out.
+// orEmpty distinguishes an empty field from one left out.
 func orEmpty(b []byte) []byte {
 	if b == nil {
 		return []byte{}

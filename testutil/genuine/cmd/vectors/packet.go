@@ -129,8 +129,8 @@ func sentPackets() ([]packetCase, error) {
 }
 
 // bundleOfThree captures a messages packet of several envelopes. They are in
-// the pool before the peer comes, so that one cycle sends them all; their order
-// is the genuine node's (that of a Go map).
+// the pool before the peer connects, so that one cycle sends them all; their
+// order is the genuine node's (that of a Go map).
 func bundleOfThree(sealed func(string) (*whisper.Envelope, error)) (packetCase, error) {
 	shh := whisper.StandaloneWhisperService(nil)
 	for _, payload := range []string{"first", "second", "third"} {
