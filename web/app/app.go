@@ -1,8 +1,8 @@
-// Package app is a small messenger for browsers, which the node serves beside its door if it is
-// asked to. It is a static page: everything that it does it does in the browser, over the door, and
-// whoever serves the files in dist from elsewhere at the origin of a door has the same.
+// Package app is a small messenger for browsers, which the node serves beside its door if the settings
+// say so. It is a static page: it does everything in the browser, over the door. Whoever serves the
+// files in dist elsewhere, at the origin of a door, has the same messenger.
 //
-// dist is what build.mjs makes of src and static, and is committed, so that the Go build needs no Node.
+// build.mjs makes dist from src and static. dist is committed, so that the Go build needs no Node.
 package app
 
 import (
@@ -14,9 +14,9 @@ import (
 //go:embed dist
 var files embed.FS
 
-// Policy is the content-security policy of the page: no script, style or picture but its own files, and
-// nobody else's frame. It may talk to other hosts over TLS, as the person's mailserver may be any: what
-// they answer is data, which no directive here lets the browser run or show.
+// Policy is the content-security policy of the page: only its own scripts, styles and pictures, and no
+// frames. It may talk to other hosts over TLS, because the person's mailserver may be any: their
+// answers are data, which no directive here lets the browser run or show.
 const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' https: wss:; worker-src 'self'; " +
 	"manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

@@ -7,9 +7,9 @@
 // test of both.
 //
 //	go test ./web/vectors -update              writes testdata/go again
-//	npm --prefix web/client run vectors        writes testdata/typescript anew
+//	npm --prefix web/client run vectors        writes testdata/typescript again
 //
-// Byte strings are in hexadecimal with 0x, integers of 64 bits are decimal digits
-// in a string, as JSON numbers hold 53 bits in JavaScript. Names are those of the
-// TypeScript package: the Go name that begins in lower case.
+// Byte strings are in hexadecimal with 0x. Integers of 64 bits are strings of
+// decimal digits, because JSON numbers hold 53 bits in JavaScript. Names are those
+// of the TypeScript package: the Go name with a lowercase first letter.
 package vectors

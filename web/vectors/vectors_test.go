@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/go anew")
 
-// writers are who wrote a file, and so its directory in testdata.
+// writers are the languages that wrote a file, which name its directory in testdata.
 var writers = []string{"go", "typescript"}
 
 func path(writer, file string) string { return filepath.Join("testdata", writer, file) }
