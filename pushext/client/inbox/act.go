@@ -16,20 +16,20 @@ import (
 	"whisperpush/pushext/client"
 )
 
-// The following tell the inbox what the user does. They change the inbox and what the
-// platform shows at once, also without a network; what others are to be told waits for
-// Flush or Run. An error that wraps none of this package's says that the change stands and
-// the platform could not be brought in line yet.
+// The following methods tell the inbox what the user does. They change the inbox and
+// what the platform shows at once, even without a network. What others are to be told
+// waits for Flush or Run. When only the platform or the device's acknowledgement
+// failed, the change stands, and the rest is tried again at the next occasion.
 
 // ScreenOff says that the screen went off.
 func (i *Inbox) ScreenOff(ctx context.Context) error { return i.attend(ctx, ScreenOff) }
 
-// Background says that the screen is on and the app not in the foreground. So it is
-// when an inbox is opened.
+// Background says that the screen is on and the app is not in the foreground. That is
+// the state of an inbox when it is opened.
 func (i *Inbox) Background(ctx context.Context) error { return i.attend(ctx, Background) }
 
-// Foreground says that the user is looking at the app. If a chat is open, what is in
-// it is read.
+// Foreground says that the user is looking at the app. If a chat is open, its messages
+// are read.
 func (i *Inbox) Foreground(ctx context.Context) error { return i.attend(ctx, Elsewhere) }
 
 func (i *Inbox) attend(ctx context.Context, a Attention) error {
@@ -40,7 +40,7 @@ func (i *Inbox) attend(ctx context.Context, a Attention) error {
 }
 
 // ChatOpened says that a chat is visible whenever the app is in the foreground, until
-// ChatClosed or another one is opened. What is in it is read.
+// ChatClosed or another ChatOpened. Its messages are then read.
 func (i *Inbox) ChatOpened(ctx context.Context, chat client.ChatID) error {
 	return i.update(ctx, func(*change) error {
 		i.visible = chat
@@ -71,9 +71,9 @@ func (i *Inbox) ReadChat(ctx context.Context, chat client.ChatID) error {
 	})
 }
 
-// Sent says that the app itself put messages into the network: nobody is woken for
-// them on the user's other devices. Call it before they are out, and Flush at once.
-// What Send sends needs it not.
+// Sent says that the app itself sent messages to the network: the user's other devices
+// are not woken for them. Call it before they are out, and Flush at once. Messages of
+// Send do not need it.
 func (i *Inbox) Sent(ctx context.Context, hashes ...common.Hash) error {
 	return i.update(ctx, func(t *change) error {
 		t.add(&readRecord{Hashes: hashes, Here: true})
@@ -81,7 +81,7 @@ func (i *Inbox) Sent(ctx context.Context, hashes ...common.Hash) error {
 	})
 }
 
-// Delete removes messages here. On the other devices they count as read.
+// Delete removes messages on this device. On the other devices they count as read.
 func (i *Inbox) Delete(ctx context.Context, hashes ...common.Hash) error {
 	return i.update(ctx, func(t *change) error {
 		t.remove(t.model.findAll(hashes))
@@ -89,8 +89,8 @@ func (i *Inbox) Delete(ctx context.Context, hashes ...common.Hash) error {
 	})
 }
 
-// DeleteChat removes all messages of a chat here. On the other devices they count as
-// read.
+// DeleteChat removes all messages of a chat on this device. On the other devices they
+// count as read.
 func (i *Inbox) DeleteChat(ctx context.Context, chat client.ChatID) error {
 	return i.update(ctx, func(t *change) error {
 		t.removeChat(chat)
@@ -126,7 +126,7 @@ func (m *model) findAll(hashes []common.Hash) []*entry {
 }
 
 // Mute silences a chat on all of the user's devices until a time; the zero time ends
-// that. What came meanwhile and is not read is then shown, quietly.
+// the mute. Unread messages that arrived meanwhile are then shown, quietly.
 func (i *Inbox) Mute(ctx context.Context, chat client.ChatID, until time.Time) error {
 	return i.update(ctx, func(t *change) error {
 		t.mute(chat, until)
@@ -142,13 +142,13 @@ func (t *change) mute(chat client.ChatID, until time.Time) {
 	t.add(&muteRecord{chat, seconds, t.stamp(t.model.mutes[chat].stamp), true})
 }
 
-// Block hides the messages of a sender on all of the user's devices, also those that
-// are there. The sender cannot find out.
+// Block hides the messages of a sender on all of the user's devices, including earlier
+// ones. The sender cannot find out.
 func (i *Inbox) Block(ctx context.Context, sender *ecdsa.PublicKey) error {
 	return i.block(ctx, sender, true)
 }
 
-// Unblock ends that.
+// Unblock ends a block.
 func (i *Inbox) Unblock(ctx context.Context, sender *ecdsa.PublicKey) error {
 	return i.block(ctx, sender, false)
 }
@@ -164,9 +164,9 @@ func (i *Inbox) block(ctx context.Context, sender *ecdsa.PublicKey, on bool) err
 	})
 }
 
-// stamp is for a change of a thing that was changed last at before: later than that,
-// though the clock be behind, and another than that of every change which waits to be told:
-// two may come in one millisecond.
+// stamp returns the stamp for a change of something that was last changed at before.
+// It is later than before, even if the clock is behind, and differs from the stamp of
+// every change that waits to be told: two changes may fall into one millisecond.
 func (t *change) stamp(before stamp) stamp {
 	s := stamp{max(uint64(time.Now().UnixMilli()), before.At+1), t.model.device}
 	for t.model.stamps[s] != nil {
@@ -175,9 +175,9 @@ func (t *change) stamp(before stamp) stamp {
 	return s
 }
 
-// SetChats replaces the chats. Those that are not among them any more are removed, as
-// by DeleteChat. What could not be opened until now is tried with the new ones. The
-// server is told by Flush or Run. The chats must be given to client.Open in the next run.
+// SetChats replaces the chats. Chats that are no longer among them are removed, as by
+// DeleteChat. Envelopes that could not be opened so far are tried with the new chats.
+// Flush or Run tells the server. Pass the chats to client.Open in the next run.
 func (i *Inbox) SetChats(ctx context.Context, chats []client.Chat) error {
 	for at := range chats {
 		if (chats[at].Key == nil) == (chats[at].Identity == nil) {
@@ -205,13 +205,14 @@ func (i *Inbox) SetChats(ctx context.Context, chats []client.Chat) error {
 	return i.changed(ctx)
 }
 
-// Reshow shows again, quietly, what is not read: after the platform has lost its
-// notifications, as by a restart of the phone, or the app was restored on another one.
+// Reshow shows unread messages again, quietly: after the platform has lost its
+// notifications, as after a restart of the phone, or after the app was restored on
+// another one.
 func (i *Inbox) Reshow(ctx context.Context) error {
 	return i.update(ctx, func(t *change) error {
 		clear(i.shown)
-		// It may have some again, if this is tried once more: what is not wanted is removed
-		// in any case.
+		// If this is tried once more, the platform may have some again: whatever is
+		// not wanted is removed in any case.
 		var hashes []common.Hash
 		for hash, e := range t.model.entries {
 			if e.Display != notDisplayed {
@@ -226,8 +227,8 @@ func (i *Inbox) Reshow(ctx context.Context) error {
 	})
 }
 
-// Refresh takes over what other processes did to the file, such as Queue, and what
-// time has changed: mutes that ended.
+// Refresh takes over what other processes did to the file, such as Queue, and mutes
+// that have ended.
 func (i *Inbox) Refresh(ctx context.Context) error {
 	return i.update(ctx, func(*change) error { return nil })
 }
@@ -238,15 +239,15 @@ type ActionKind int
 const (
 	MarkRead      ActionKind = iota + 1 // the message
 	MarkChatRead                        // all of the message's chat
-	Reply                               // with Text, and mark the message read
+	Reply                               // with Text, and marks the message read
 	MuteChat                            // until Until
 	DeleteMessage                       // as Delete
 )
 
 // Action is what the user chose on a notification, without opening the app.
 type Action struct {
-	// ID makes two of the same one: an action whose ID was seen is not carried out
-	// again. At most MaxActionID bytes; Queue and Do refuse an empty one.
+	// ID identifies the action: one whose ID was seen before is not carried out again.
+	// At most MaxActionID bytes; Queue and Do refuse an empty one.
 	ID      string
 	Kind    ActionKind
 	Message common.Hash // Notification.ID
@@ -255,20 +256,20 @@ type Action struct {
 }
 
 var (
-	// ErrFull says that too much waits to be sent.
+	// ErrFull says that too many messages wait to be sent.
 	ErrFull = errors.New("inbox: too many messages wait to be sent")
 	// ErrAction says that an action makes no sense, or that its message is not there.
 	ErrAction = errors.New("inbox: action cannot be carried out")
 )
 
-// Do carries an action out.
+// Do carries out an action.
 func (i *Inbox) Do(ctx context.Context, a Action) error {
 	return i.update(ctx, func(t *change) error { return t.act(a) })
 }
 
-// Queue carries an action out while the app does not run, or in another process than
-// the app's: it is in the file when Queue returns. A running inbox takes it over with the
-// next call, such as Refresh; what is to be sent is sent when an inbox is next opened.
+// Queue carries out an action while the app does not run, or in another process than
+// the app's: it is in the file when Queue returns. A running inbox takes it over with
+// the next call, such as Refresh. Its messages are sent when an inbox is next opened.
 func Queue(ctx context.Context, name string, a Action) error {
 	return queue(ctx, file(name), a)
 }
@@ -278,7 +279,7 @@ func queue(ctx context.Context, s storage, a Action) error {
 	return i.change(ctx, func(t *change) error { return t.act(a) })
 }
 
-// act carries an action out, once.
+// act carries out an action, once.
 func (t *change) act(a Action) error {
 	switch {
 	case a.ID == "" || len(a.ID) > MaxActionID:
@@ -289,7 +290,7 @@ func (t *change) act(a Action) error {
 	e := t.model.find(a.Message)
 	if e == nil {
 		if t.model.gone.has(markOf(a.Message)) {
-			return nil // there is nothing to do any more
+			return nil // there is nothing left to do
 		}
 		return fmt.Errorf("%w: there is no message %s", ErrAction, a.Message)
 	}
@@ -315,7 +316,8 @@ func (t *change) act(a Action) error {
 }
 
 // Send sends a message to a chat, signed by the first of Config.Own. It is in the file
-// when Send returns, and out after Flush or Run; Outgoing are those that are not.
+// when Send returns, and out after Flush or Run; Outgoing lists messages that are not
+// out yet.
 func (i *Inbox) Send(ctx context.Context, chat client.ChatID, payload []byte) error {
 	var id [16]byte
 	rand.Read(id[:])
@@ -327,7 +329,7 @@ func (i *Inbox) Send(ctx context.Context, chat client.ChatID, payload []byte) er
 	})
 }
 
-// draft puts a message into the outbox. to is whom it is for if the chat has no key.
+// draft puts a message into the outbox. to is its receiver if the chat has no key.
 func (t *change) draft(id string, chat client.ChatID, to, payload []byte) error {
 	switch {
 	case len(payload) == 0 || len(payload) > MaxOutgoingPayload:

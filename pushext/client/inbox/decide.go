@@ -1,23 +1,23 @@
 package inbox
 
-// Attention is what the user does when a message comes.
+// Attention is what the user is doing when a message arrives.
 type Attention int
 
 const (
-	ScreenOff  Attention = iota // the screen is off, whatever app is in the foreground
-	Background                  // the screen is on, and another app in the foreground
-	Elsewhere                   // this app is in the foreground, and the message's chat not visible
-	Watching                    // this app is in the foreground, and the message's chat visible
+	ScreenOff  Attention = iota // the screen is off, whichever app is in the foreground
+	Background                  // the screen is on, and another app is in the foreground
+	Elsewhere                   // this app is in the foreground, and the message's chat is not visible
+	Watching                    // this app is in the foreground, and the message's chat is visible
 )
 
 // Manner is how a notification appears.
 type Manner int
 
 const (
-	// Unseen: there is none.
+	// Unseen: there is no notification.
 	Unseen Manner = iota
-	// Quiet: it is in the list of notifications, and nothing moves or sounds: the user
-	// was told of the message before, or it is no news.
+	// Quiet: it is in the list of notifications, and nothing moves or sounds, because
+	// the user was told of the message before, or it is not news.
 	Quiet
 	// Banner: the app shows it at the edge of what the user is looking at, without sound.
 	Banner
@@ -27,23 +27,23 @@ const (
 	Alarm
 )
 
-// Facts are what is known of a message when it is decided whether it is shown.
+// Facts are what is known of a message when the inbox decides whether to show it.
 type Facts struct {
 	Read    bool // here or elsewhere
-	Own     bool // sent by the user, from whatever device
+	Own     bool // sent by the user, from any device
 	Muted   bool // its chat is
 	Blocked bool // its sender is
-	Lost    bool // its chat is none of the user's any more
+	Lost    bool // its chat is no longer one of the user's
 	News    bool // the user was never told of it
 }
 
-// Decision is what becomes of a message.
+// Decision is what happens to a message.
 type Decision struct {
 	Manner Manner
 	Read   bool // the message counts as read from now on
 }
 
-// Decide is the whole of what is shown. In every row the first that holds counts:
+// Decide alone determines what is shown. The first row that applies counts:
 //
 //	                       screen off   background   foreground,     foreground,
 //	                                                 another chat    that chat

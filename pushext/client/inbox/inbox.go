@@ -34,29 +34,29 @@ type Device interface {
 
 var _ Device = (*client.Device)(nil)
 
-// App is what the app does for an inbox: the platform's notifications. Its methods are
-// called one at a time, and must not call the inbox. One that fails is called again at
-// the next occasion.
+// App gives an inbox the platform's notifications. Its methods are called one at a
+// time, and must not call the inbox. A method that fails is called again at the next
+// occasion.
 type App interface {
-	// Show puts a notification in the place of the one with the same ID, if there is
+	// Show shows a notification, in place of the one with the same ID if there is
 	// one. It returns nil when the platform has it: then the message counts as shown.
 	Show(n Notification) error
-	// Remove takes a notification away, and returns nil too if there is none.
+	// Remove removes a notification. It returns nil even if there is none.
 	Remove(id common.Hash) error
-	// SetBadge sets the number on the app's icon. On iOS 0 takes all notifications of
-	// the app away; the inbox sets it only when it wants none.
+	// SetBadge sets the number on the app's icon. On iOS, 0 removes all notifications
+	// of the app; the inbox sets 0 only when it wants none.
 	SetBadge(n int) error
 }
 
-// Lister is an App whose platform tells which notifications it has. Then a crash in the
-// moment of showing one shows none twice, and what an inbox that was lost has left is
-// removed.
+// Lister is an App whose platform tells which notifications it has. With it, a crash
+// while showing a notification does not show it twice, and notifications left by a
+// lost inbox are removed.
 type Lister interface {
 	App
 	Displayed() ([]common.Hash, error)
 }
 
-// Notification is what is shown of a message.
+// Notification is what is shown for a message.
 type Notification struct {
 	ID      common.Hash // of the message
 	Chat    client.ChatID
@@ -65,23 +65,23 @@ type Notification struct {
 	Text    string
 	Sent    time.Time
 	Claimed bool   // Sent is not the sender's word, see client.Preview
-	Link    string // for the tap
+	Link    string // for a tap
 	Unread  int    // messages of the chat
 	Manner  Manner
 }
 
-// Config of an inbox.
+// Config configures an inbox.
 type Config struct {
 	File   string // name of its file, in a directory that only the app can read
 	Device Device
 	App    App
 
-	// Own are the keys that the user signs messages with, on all their devices. The
-	// first of it signs what the inbox sends.
+	// Own are the keys with which the user signs messages, on all their devices. The
+	// first key signs what the inbox sends.
 	Own []*ecdsa.PrivateKey
-	// Sync is a chat that only the user's devices know the key of, and which is among
-	// the device's chats. Through it they tell each other what was read, muted and
-	// blocked. nil: there is none, and they learn only that notifications are to go.
+	// Sync is a chat among the device's chats whose key only the user's devices know.
+	// Through it they tell each other what was read, muted and blocked. nil: there is
+	// none, and they learn only which notifications to remove.
 	Sync *client.Chat
 
 	Logger *slog.Logger // nil: nothing is logged
@@ -97,30 +97,30 @@ type Inbox struct {
 	own    []*ecdsa.PrivateKey
 	sync   *client.Chat
 	logger *slog.Logger
-	kick   chan struct{} // capacity 1: something is to be told
+	kick   chan struct{} // capacity 1: there is something to tell
 	flush  chan struct{} // capacity 1: full while the outbox is being emptied
 
 	mu        sync.Mutex // guards the following, and is held while the app is called
 	journal   journal
 	model     *model
-	grown     int64 // size at which the file is written again
+	grown     int64 // size at which the file is rewritten
 	warned    int64 // of journal.lost
 	attention Attention
 	visible   client.ChatID                  // the zero value: none
 	chats     map[client.ChatID]*client.Chat // without sync
 	badge     int                            // on the icon; -1: not known
-	handed    map[common.Hash]bool           // by the device in this run, and not acknowledged yet
-	shown     map[common.Hash]bool           // by the app in this run, if that could not be written
-	missed    []client.Event                 // that could not be written
+	handed    map[common.Hash]bool           // handed over by the device in this run, and not acknowledged yet
+	shown     map[common.Hash]bool           // shown by the app in this run, if that could not be written
+	missed    []client.Event                 // events that could not be written
 	closed    bool
 }
 
-// ErrClosed says that an inbox was closed.
+// ErrClosed says that the inbox was closed.
 var ErrClosed = errors.New("inbox: it is closed")
 
-// Open reads the file of an inbox, or begins it, and brings the notifications of the
-// platform in line with it. It asks nothing of the mailserver; call History for what came
-// while the app did not run.
+// Open reads the file of an inbox, or begins it, and brings the platform's
+// notifications in line with it. It asks the mailserver nothing; call History for
+// what arrived while the app did not run.
 func Open(ctx context.Context, cfg Config) (*Inbox, error) {
 	if cfg.Device == nil || cfg.App == nil {
 		return nil, errors.New("inbox: Config.Device or Config.App is missing")
@@ -155,7 +155,7 @@ func Open(ctx context.Context, cfg Config) (*Inbox, error) {
 	return i, nil
 }
 
-// opened takes over what the device knows and a crash kept from the file.
+// opened takes over what the device knows and a crash kept out of the file.
 func (i *Inbox) opened(t *change) error {
 	if i.model.device == 0 {
 		var b [8]byte
@@ -193,7 +193,7 @@ func (i *Inbox) setChats(chats []client.Chat) {
 
 func (i *Inbox) isSync(id client.ChatID) bool { return i.sync != nil && i.sync.ID() == id }
 
-// Close ends the use of the inbox. Nothing is lost: all is in the file.
+// Close ends the use of the inbox. Nothing is lost: everything is in the file.
 func (i *Inbox) Close() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -201,20 +201,20 @@ func (i *Inbox) Close() error {
 	return nil
 }
 
-// change is one change of the model, which is written as a whole.
+// change is one change of the model. It is written as a whole.
 type change struct {
 	model   *model
 	records [][]byte
 }
 
-// add makes a record count at once, for what the change decides after it.
+// add applies a record at once, so that later decisions of the same change see it.
 func (t *change) add(r record) {
 	r.apply(t.model)
 	t.records = append(t.records, encodeRecord(r))
 }
 
-// change takes over what other processes did, has do change the model, and writes
-// that. On error nothing has changed. The caller holds mu.
+// change takes over what other processes did, lets do change the model, and writes
+// the result. On error nothing has changed. The caller holds mu.
 func (i *Inbox) change(ctx context.Context, do func(*change) error) error {
 	if i.closed {
 		return ErrClosed
@@ -232,7 +232,7 @@ func (i *Inbox) change(ctx context.Context, do func(*change) error) error {
 		err = i.journal.write(t.records)
 	}
 	if err != nil {
-		if len(t.records) > 0 { // the model has what the file has not
+		if len(t.records) > 0 { // the model has records that the file does not have
 			i.journal.generation = [generationSize]byte{}
 		}
 		return err
@@ -261,12 +261,12 @@ func (i *Inbox) follow() error {
 				i.logger.Warn("the damaged file could not be kept", "err", err)
 			}
 		}
-		i.grown = 1 // what is left is written again
+		i.grown = 1 // rewrite what is left
 	}
 	return nil
 }
 
-// compact writes the file anew when most of it is out of date.
+// compact rewrites the file when most of it is out of date.
 func (i *Inbox) compact() {
 	if i.grown == 0 {
 		i.grown = 2*i.liveSize() + minGarbage
@@ -287,12 +287,12 @@ func (i *Inbox) compact() {
 	i.grown, i.warned = 2*size+minGarbage, 0
 }
 
-// liveSize is about how long the file would be if it were written again.
+// liveSize is about how long the file would be if it were rewritten.
 func (i *Inbox) liveSize() int64 {
 	return int64(i.model.bytes + i.model.held + 300*len(i.model.entries) + 8*(len(i.model.gone.list)+len(i.model.actions.list)))
 }
 
-// update changes the model, brings the platform in line, and has the rest told.
+// update changes the model, brings the platform in line, and lets Run tell others.
 func (i *Inbox) update(ctx context.Context, do func(*change) error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -302,8 +302,8 @@ func (i *Inbox) update(ctx context.Context, do func(*change) error) error {
 	return i.changed(ctx)
 }
 
-// changed brings the platform in line after a change, and has the rest told. The caller
-// holds mu.
+// changed brings the platform in line after a change, and lets Run tell others. The
+// caller holds mu.
 func (i *Inbox) changed(ctx context.Context) error {
 	select {
 	case i.kick <- struct{}{}:

@@ -20,10 +20,10 @@ import (
 //	"whisperpush inbox 1\n" ‖ generation 16 ‖ frame ‖ frame …
 //	frame = length 4, big-endian ‖ CRC-32C of the records 4, big-endian ‖ records
 //
-// A frame holds the records of one change, RLP lists one behind the other, and is on
-// the disk before the change counts. A crash leaves part of a frame at the end, which
-// the next change overwrites. When what is out of date fills most of the file, it is
-// written again, under another generation, beside the old one and renamed over it.
+// A frame holds the records of one change, as consecutive RLP lists, and is on the
+// disk before the change counts. A crash leaves part of a frame at the end, which
+// the next change overwrites. When most of the file is out of date, it is rewritten,
+// under a new generation, beside the old one and renamed over it.
 const (
 	magic          = "whisperpush inbox 1\n"
 	magicName      = "whisperpush inbox "
@@ -33,15 +33,15 @@ const (
 
 	// maxFrame bounds the records of one frame, in bytes.
 	maxFrame = 1 << 20
-	// fullFrame is when records go on in another frame.
+	// fullFrame is the size from which further records go into another frame.
 	fullFrame = maxFrame / 2
-	// minGarbage is how many bytes the file grows over twice what is alive in it
-	// before it is written again.
+	// minGarbage is how many bytes the file grows beyond twice its live data before
+	// it is rewritten.
 	minGarbage = 64 << 10
 )
 
 var (
-	// ErrForeign says that a file is not one of an inbox.
+	// ErrForeign says that a file does not belong to an inbox.
 	ErrForeign = errors.New("inbox: not the file of an inbox")
 	// ErrLater says that a file was written by a later version of this package.
 	ErrLater = errors.New("inbox: the file was written by a later version")
@@ -53,14 +53,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type storage interface {
 	// Lock keeps other processes out until unlock, for milliseconds.
 	Lock(ctx context.Context) (unlock func(), err error)
-	// Read returns up to most bytes from an offset on; none behind the end, or if there
-	// is no file.
+	// Read returns up to most bytes from an offset on; none beyond the end, or if
+	// there is no file.
 	Read(from int64, most int) ([]byte, error)
-	// Append writes b at an offset, which is the end or lies before what a crash left
-	// there, and returns when it is on the disk and the file ends behind it. On error
-	// there may be any part of it.
+	// Append writes b at an offset, which is the end of the file or of its last
+	// whole frame. It returns when b is on the disk and the file ends after it. On
+	// error any part of b may be there.
 	Append(at int64, b []byte) error
-	// Replace puts another file in the place of this one, or leaves it as it is.
+	// Replace replaces the file with another one, or leaves it as it is.
 	Replace(b []byte) error
 	// Keep puts a copy of a damaged file aside.
 	Keep(b []byte) error
@@ -70,12 +70,12 @@ type storage interface {
 type journal struct {
 	storage
 	generation [generationSize]byte
-	end        int64 // behind the last frame that was read or written
+	end        int64 // after the last frame that was read or written
 	lost       int64 // bytes between frames that could not be read
 }
 
-// follow hands every frame that came since the last time to each. fresh is called
-// before, if what was read until now does not count any more.
+// follow hands each every frame that was added since the last time. It calls fresh
+// first if what was read so far no longer counts.
 func (j *journal) follow(fresh func(), each func(records []byte) error) error {
 	head, err := j.Read(0, headerSize)
 	if err != nil {
@@ -83,7 +83,7 @@ func (j *journal) follow(fresh func(), each func(records []byte) error) error {
 	}
 	switch {
 	case len(head) < headerSize && bytes.HasPrefix([]byte(magic), head[:min(len(head), len(magic))]):
-		// It was never begun, or that was interrupted: nothing is in it yet.
+		// The file was never begun, or that was interrupted: it holds nothing yet.
 		fresh()
 		j.lost = 0
 		return j.begin(nil)
@@ -95,8 +95,8 @@ func (j *journal) follow(fresh func(), each func(records []byte) error) error {
 	generation := [generationSize]byte(head[len(magic):])
 	tail := []byte(nil)
 	if generation == j.generation {
-		// The last byte that was read is read again: if it is not there, an older copy of
-		// the file was put back.
+		// The last byte read before is read again: if it is missing, an older copy
+		// of the file was put back.
 		last, err := j.Read(j.end-1, maxRead)
 		if err != nil {
 			return fmt.Errorf("inbox: reading the file: %w", err)
@@ -117,12 +117,12 @@ func (j *journal) follow(fresh func(), each func(records []byte) error) error {
 	return j.frames(tail, each)
 }
 
-// maxRead is more than a file that is kept within limits ever has.
+// maxRead is larger than any file within the limits.
 const maxRead = 1 << 30
 
-// frames hands out the frames of what follows end. Damage between frames is passed
-// over: every record stands for itself, and what is missing comes again from the
-// mailserver or is shown once more.
+// frames hands out the frames after end. It skips damage between frames: every
+// record stands for itself, and what is missing comes again from the mailserver or
+// is shown once more.
 func (j *journal) frames(tail []byte, each func(records []byte) error) error {
 	from := j.end
 	for at := 0; at < len(tail); {
@@ -136,7 +136,7 @@ func (j *journal) frames(tail []byte, each func(records []byte) error) error {
 				next++
 			}
 			if next == len(tail) {
-				return nil // the end of it: a crash
+				return nil // an unfinished end, left by a crash
 			}
 			j.lost += int64(next - at)
 			at = next
@@ -151,7 +151,7 @@ func (j *journal) frames(tail []byte, each func(records []byte) error) error {
 	return nil
 }
 
-// frameAt returns the size of the frame that b begins with, if it is a whole one.
+// frameAt returns the size of the frame that b begins with, if that is complete.
 func frameAt(b []byte) (size int, ok bool) {
 	if len(b) < frameHead {
 		return 0, false
@@ -185,7 +185,7 @@ func framed(records [][]byte) []byte {
 	return out
 }
 
-// write adds records.
+// write appends records.
 func (j *journal) write(records [][]byte) error {
 	b := framed(records)
 	if err := j.Append(j.end, b); err != nil {
@@ -195,7 +195,7 @@ func (j *journal) write(records [][]byte) error {
 	return nil
 }
 
-// begin writes the file anew.
+// begin rewrites the file.
 func (j *journal) begin(records [][]byte) error {
 	var generation [generationSize]byte
 	rand.Read(generation[:])
@@ -245,7 +245,8 @@ func (f file) Append(at int64, b []byte) error {
 		err = file.Sync()
 	}
 	if err != nil {
-		// What is half there is no frame; without it a full disk is less full.
+		// A partial write is not a frame; removing it leaves more room on a full
+		// disk.
 		err = errors.Join(err, file.Truncate(at))
 	}
 	return errors.Join(err, file.Close())

@@ -13,7 +13,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// Scheme is that of links to chats and messages. In ABNF, with HEXDIG of either case:
+// Scheme is the scheme of links to chats and messages. In ABNF, with HEXDIG of either
+// case:
 //
 //	link    = "whisper:" ( message / chat [ "/" message ] )
 //	chat    = topic [ "." tag ]       ; without a tag: any chat of the topic
@@ -22,23 +23,23 @@ import (
 //	message = "0x" 64HEXDIG           ; hash of an envelope
 const Scheme = "whisper"
 
-// maxLink is more than the longest link has, in bytes.
+// maxLink is more than the length of the longest link, in bytes.
 const maxLink = 128
 
 var (
-	// ErrLinkMalformed says that a text has the scheme and is no link.
+	// ErrLinkMalformed says that a text has the scheme but is not a link.
 	ErrLinkMalformed = errors.New("inbox: malformed link")
-	// ErrLinkForeign says that a link is of another scheme, or leads to a chat that the
+	// ErrLinkForeign says that a link has another scheme, or leads to a chat that the
 	// user does not have.
 	ErrLinkForeign = errors.New("inbox: the link does not lead to a chat of this device")
-	// ErrLinkUnknown says that the chat is there and the message is not, and never was
-	// as far as is known.
+	// ErrLinkUnknown says that the chat exists, but the message does not and, as far
+	// as is known, never did.
 	ErrLinkUnknown = errors.New("inbox: the message of the link is not known")
-	// ErrLinkExpired says that the message was there and was removed.
+	// ErrLinkExpired says that the message existed and was removed.
 	ErrLinkExpired = errors.New("inbox: the message of the link was removed")
 )
 
-// Link is a link as it was read.
+// Link is a parsed link.
 type Link struct {
 	Topic   whisper.Topic // zero if HasChat is not set
 	Tag     [8]byte       // zero if HasTag is not set
@@ -55,7 +56,7 @@ func MessageLink(chat client.ChatID, message common.Hash) string {
 	return ChatLink(chat) + "/" + message.Hex()
 }
 
-// String returns the link in its one form: lower case.
+// String returns the link in its canonical form: lower case.
 func (l Link) String() string {
 	var parts []string
 	if l.HasChat {
@@ -71,8 +72,8 @@ func (l Link) String() string {
 	return Scheme + ":" + strings.Join(parts, "/")
 }
 
-// ParseLink reads a link. An error is ErrLinkForeign for another scheme, and else
-// ErrLinkMalformed.
+// ParseLink reads a link. Its error is ErrLinkForeign for another scheme, and
+// otherwise ErrLinkMalformed.
 func ParseLink(text string) (Link, error) {
 	scheme, rest, ok := strings.Cut(text[:min(len(text), maxLink+1)], ":")
 	if !ok || !strings.EqualFold(scheme, Scheme) {
@@ -106,7 +107,7 @@ func ParseLink(text string) (Link, error) {
 	return l, nil
 }
 
-// hexInto reads exactly so many digits.
+// hexInto reads exactly the digits that fill to.
 func hexInto(to []byte, text, prefix string) error {
 	digits, ok := strings.CutPrefix(text, prefix)
 	if !ok || len(digits) != 2*len(to) {
@@ -125,8 +126,8 @@ type Target struct {
 	HasMessage bool
 }
 
-// Resolve follows a link to a chat or a message by what is in the inbox. Errors wrap
-// one of the ErrLink errors.
+// Resolve follows a link to a chat or a message in the inbox. Errors wrap one of the
+// ErrLink errors.
 func (i *Inbox) Resolve(text string) (Target, error) {
 	l, err := ParseLink(text)
 	if err != nil {
@@ -155,8 +156,8 @@ func (i *Inbox) Resolve(text string) (Target, error) {
 	return Target{Chat: e.Chat, Message: i.seen(e), HasMessage: true}, nil
 }
 
-// linked is the chat of a link, and whether the user has it. A link to a message alone
-// may lead to any.
+// linked returns the chat of a link, and whether the user has it. A link to a message
+// alone may lead to any chat.
 func (i *Inbox) linked(l Link) (chat client.ChatID, ours bool) {
 	if !l.HasChat {
 		return chat, true
@@ -165,7 +166,7 @@ func (i *Inbox) linked(l Link) (chat client.ChatID, ours bool) {
 		if id.Topic() != l.Topic || l.HasTag && [8]byte(id[whisper.TopicSize:]) != l.Tag {
 			continue
 		}
-		if !ours || string(id[:]) < string(chat[:]) { // the same one every time
+		if !ours || string(id[:]) < string(chat[:]) { // the same chat every time
 			chat, ours = id, true
 		}
 	}
@@ -173,8 +174,9 @@ func (i *Inbox) linked(l Link) (chat client.ChatID, ours bool) {
 }
 
 // Follow follows a link as Resolve does, and asks the mailserver for a message that is
-// not in the inbox: whoever has the key of its chat finds it by the hash alone. That the
-// mailserver has it and no chat of the user's opens it is ErrLinkForeign.
+// not in the inbox: a device that has the key of its chat finds it by the hash alone.
+// If the mailserver has it but none of the user's chats opens it, the error is
+// ErrLinkForeign.
 func (i *Inbox) Follow(ctx context.Context, text string) (Target, error) {
 	target, err := i.Resolve(text)
 	if !errors.Is(err, ErrLinkUnknown) {

@@ -13,8 +13,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// mark stands for a hash, or for a message: its first bytes. To make a message that has
-// a given mark takes 2^64 attempts.
+// mark stands for a hash, or for a message: its first bytes. Making a message that
+// has a given mark takes 2^64 attempts.
 type mark [8]byte
 
 func markOf(hash common.Hash) mark { return mark(hash[:]) }
@@ -55,14 +55,14 @@ func (m *marks) drop(k mark) {
 // entry is a message as the model keeps it.
 type entry struct {
 	messageRecord
-	order uint64 // in which they came
+	order uint64 // counts messages as they arrived
 }
 
 func (e *entry) unread() bool { return !e.Read && !e.Own }
 
-// chat is what the model keeps of one.
+// chat is what the model keeps of one chat.
 type chat struct {
-	entries []*entry // in the order in which they came
+	entries []*entry // in the order of arrival
 }
 
 type register struct {
@@ -81,7 +81,7 @@ type outgoing struct {
 	sealed *whisper.Envelope // nil: not yet
 }
 
-// model is what the records of a file amount to. It is the same in every process that
+// model is the sum of the records in a file. It is the same in every process that has
 // read the same file.
 type model struct {
 	device   uint64
@@ -89,28 +89,28 @@ type model struct {
 	message  map[mark]*entry        // by Message
 	copies   map[common.Hash]*entry // by the hash of further envelopes
 	chats    map[client.ChatID]*chat
-	byAge    []*entry // in the order in which they came; may hold what is gone
+	byAge    []*entry // in the order of arrival; may hold removed ones
 	bytes    int
 	order    uint64
-	gone     marks                // of hashes and messages that were removed
-	early    marks                // read before they came: hashes and messages
+	gone     marks                // hashes and messages that were removed
+	early    marks                // hashes and messages read before they arrived
 	ghosts   map[common.Hash]bool // notifications of messages that were removed
 	mutes    map[client.ChatID]register
 	blocks   map[string]register // by sender
 	unopened []unopened          // oldest first
 	held     int                 // bytes of unopened
 
-	tell     marks // hashes of what was read here, for the server
+	tell     marks // hashes of what was read here, to tell the server
 	telling  map[mark]common.Hash
-	sync     marks // messages that were read here, for the other devices
+	sync     marks // messages that were read here, to tell the other devices
 	stamps   map[stamp]record
 	drafts   []*outgoing
 	actions  marks
 	failures []Failure
-	channels bool // the server is to be told of the modes of the chats
+	channels bool // the server has to be told the modes of the chats
 	counts   countsRecord
 
-	behind   bool                 // a mute was ended, and nobody was woken for what came
+	behind   bool                 // a mute was ended, and no push came for its messages
 	sealedOf map[common.Hash]bool // messages that were sealed here
 }
 
@@ -124,7 +124,7 @@ func newModel() *model {
 	}
 }
 
-// find returns the message of an envelope, nil if there is none.
+// find returns the message of an envelope, or nil.
 func (m *model) find(hash common.Hash) *entry {
 	if e := m.entries[hash]; e != nil {
 		return e
@@ -173,7 +173,7 @@ func (r *messageRecord) apply(m *model) {
 	}
 }
 
-// evict removes the oldest message that was read or else the oldest.
+// evict removes the oldest read message or, if there is none, the oldest message.
 func (m *model) evict(from []*entry) {
 	var oldest *entry
 	for _, e := range from {
@@ -192,7 +192,7 @@ func (m *model) evict(from []*entry) {
 	m.counts.Evicted++
 }
 
-// remove takes a message out, and keeps in mind that its notification is to go.
+// remove removes a message, and remembers that its notification has to go.
 func (m *model) remove(e *entry) {
 	if e == nil || m.entries[e.Hash] != e {
 		return

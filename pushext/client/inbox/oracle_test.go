@@ -95,9 +95,9 @@ func (h *history) own(e *whisper.Envelope) bool {
 	return p != nil && (p.ChatID == h.cast.sync.ID() || p.Sender != nil && p.Sender.Equal(&h.bob.PublicKey))
 }
 
-// ringsOnce is what letters lead to when nothing is open: one push to each phone, and when
-// one is read one to each of the others; none for the same letter once more, nor for what a
-// history has brought; none to who has muted its chat; and nothing behind that.
+// ringsOnce checks what letters lead to when nothing is open: one push to each phone and, when
+// a letter is read, one to each of the others. There is no push for a repeated letter, for a
+// letter that a history has brought, or to a phone that has muted the chat, and none after that.
 func (h *history) ringsOnce() {
 	ctx := context.Background()
 	others := func(n int) []int { // n for each phone but phone 0

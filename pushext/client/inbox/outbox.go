@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// gatherFor is how long Run waits for more to be read before it tells the others:
-	// one request and one push for all of it.
+	// gatherFor is how long Run waits for more to be read before it tells others, so
+	// that one request and one push tell all of it.
 	gatherFor = time.Second
-	// firstPause is how long Run waits after a failure; each later pause is twice as
+	// firstPause is how long Run waits after a failure. Each later pause is twice as
 	// long, up to maxPause.
 	firstPause = 2 * time.Second
 	maxPause   = 5 * time.Minute
@@ -29,8 +29,8 @@ const (
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // Flush tells others what waits for them: the server and the other devices what was
-// read, muted and blocked, and the chats what was written. What fails stays, and is told
-// the next time, also after a restart.
+// read, muted and blocked, and the chats what was written. What fails stays and is told
+// the next time, even after a restart.
 func (i *Inbox) Flush(ctx context.Context) error {
 	select {
 	case i.flush <- struct{}{}:
@@ -38,10 +38,10 @@ func (i *Inbox) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	// What lasts comes before what does not: if this device were put back to before it,
-	// it would learn again what the others know. Each stands for itself: a message that
-	// the server does not take holds back nothing else. Only a mailserver that cannot be
-	// reached holds back all but what was read.
+	// What lasts comes before what does not: if this device were restored to an earlier
+	// state, it would learn again what the others know. Each message stands for itself:
+	// one that the server refuses holds back no other. Only an unreachable mailserver
+	// holds back everything but what was read.
 	errs := []error{i.takeMissed(ctx), i.tellSync(ctx)}
 	for _, tell := range []func(context.Context) error{i.tellSeen, i.tellChannels, i.catchUp, i.post} {
 		err := tell(ctx)
@@ -53,9 +53,9 @@ func (i *Inbox) Flush(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Run does what Flush does whenever there is something, a second after it, and again
-// where it failed; and shows what mutes held back when they end. It returns when ctx ends
-// or the inbox is closed.
+// Run does what Flush does a second after there is something to tell, and retries after
+// a failure. When mutes end, it shows what they held back. It returns when ctx ends or
+// the inbox is closed.
 func (i *Inbox) Run(ctx context.Context) error {
 	pause := time.Duration(0)
 	for {
@@ -117,7 +117,7 @@ func (i *Inbox) wait(ctx context.Context, pause time.Duration) error {
 	return nil
 }
 
-// nextUnmute is when the next mute ends, the zero time if none does.
+// nextUnmute is when the next mute ends; zero if none does.
 func (i *Inbox) nextUnmute(now time.Time) time.Time {
 	var next time.Time
 	for _, r := range i.model.mutes {
@@ -128,7 +128,7 @@ func (i *Inbox) nextUnmute(now time.Time) time.Time {
 	return next
 }
 
-// look hands the model to do, without a change.
+// look lets do read the model, without a change.
 func (i *Inbox) look(ctx context.Context, do func()) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -138,7 +138,7 @@ func (i *Inbox) look(ctx context.Context, do func()) error {
 	})
 }
 
-// note writes records that change nothing that is shown.
+// note writes records that do not change what is shown.
 func (i *Inbox) note(ctx context.Context, records ...record) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -163,7 +163,8 @@ func (i *Inbox) tellSeen(ctx context.Context) error {
 	}
 	for part := range slices.Chunk(owed, pushwire.MaxFetch) {
 		err := i.device.Seen(ctx, part)
-		// One who is not registered is not woken, nor are others of the group by them.
+		// A device that is not registered is not woken, nor does it wake others of the
+		// group.
 		if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
 			return fmt.Errorf("inbox: telling the server what was read: %w", err)
 		}
@@ -198,8 +199,8 @@ func (i *Inbox) tellSync(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("inbox: telling the user's other devices: %w", err)
 			}
-			// What was read wakes nobody: the server's dismissal does. A mute is to be
-			// obeyed at once.
+			// A sync message about reads wakes no device: the server's dismissal does
+			// that. A mute has to take effect at once.
 			if _, err := i.device.Post(ctx, sealed, len(done.Stamps) > 0); err != nil {
 				return fmt.Errorf("inbox: telling the user's other devices: %w", err)
 			}
@@ -210,7 +211,7 @@ func (i *Inbox) tellSync(ctx context.Context) error {
 	}
 }
 
-// tellChannels tells the server which chats are muted, and of new ones.
+// tellChannels tells the server which chats are muted, and which are new.
 func (i *Inbox) tellChannels(ctx context.Context) error {
 	var chats []client.Chat
 	var topics []whisper.Topic
@@ -236,7 +237,7 @@ func (i *Inbox) tellChannels(ctx context.Context) error {
 	slices.SortFunc(chats, func(a, b client.Chat) int { return slices.Compare(idOf(&a), idOf(&b)) })
 	i.device.Doubt(topics...)
 	err = i.device.SetChats(ctx, chats)
-	// Register tells the server all, when the app registers.
+	// Otherwise Register tells the server everything when the app registers.
 	if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
 		return fmt.Errorf("inbox: telling the server of the chats: %w", err)
 	}
@@ -248,7 +249,7 @@ func idOf(c *client.Chat) []byte {
 	return id[:]
 }
 
-// takeMissed takes over what could not be written when it came.
+// takeMissed takes over events that could not be written when they arrived.
 func (i *Inbox) takeMissed(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -258,7 +259,7 @@ func (i *Inbox) takeMissed(ctx context.Context) error {
 	return i.catch(ctx)
 }
 
-// catchUp asks for what came while a chat was muted, as the server woke nobody for it.
+// catchUp asks for what arrived while a chat was muted, because no push came for it.
 func (i *Inbox) catchUp(ctx context.Context) error {
 	behind := false
 	err := i.look(ctx, func() { behind = i.model.behind })
@@ -271,7 +272,7 @@ func (i *Inbox) catchUp(ctx context.Context) error {
 	return i.look(ctx, func() { i.model.behind = false })
 }
 
-// post sends what was written.
+// post sends the messages in the outbox.
 func (i *Inbox) post(ctx context.Context) error {
 	var drafts []outgoing
 	err := i.look(ctx, func() {
@@ -291,8 +292,8 @@ func (i *Inbox) post(ctx context.Context) error {
 				}
 				continue
 			}
-			// From now on it is this message, whatever happens: who gets it twice takes
-			// the second for a copy.
+			// From now on this encrypted form is the message, whatever happens: a
+			// device that gets it twice takes the second for a copy.
 			if err := i.note(ctx, &sealedRecord{o.ID, o.sealed.Raw()}); err != nil {
 				return err
 			}

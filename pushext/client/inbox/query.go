@@ -33,7 +33,7 @@ type Chat struct {
 	ID         client.ChatID
 	Name       string
 	Messages   int
-	Unread     int       // those of senders who are blocked left out
+	Unread     int       // without those of blocked senders
 	MutedUntil time.Time // zero: it is not muted
 }
 
@@ -53,16 +53,16 @@ type Outgoing struct {
 	Written time.Time
 }
 
-// Counts are of what is not shown.
+// Counts are counts of what is not shown.
 type Counts struct {
 	Unopened int    // envelopes that wait for a key
-	Never    uint64 // of those, such as were given up
-	All      uint64 // envelopes that no chat could open when they came
+	Never    uint64 // of All, those that limits pushed out unopened
+	All      uint64 // envelopes that no chat could open when they arrived
 	Evicted  uint64 // messages that made room for others
 }
 
-// Unread is how many messages there are that are to be seen: not read, and not muted
-// or blocked. It is the number on the icon.
+// Unread is how many messages the user has still to see: not read, and not muted or
+// blocked. It is the number on the icon.
 func (i *Inbox) Unread() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -113,7 +113,7 @@ func (i *Inbox) Chats() []Chat {
 	return all
 }
 
-// Messages returns the messages of a chat in the order in which they came.
+// Messages returns the messages of a chat in the order of arrival.
 func (i *Inbox) Messages(chat client.ChatID) []Message {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -138,8 +138,8 @@ func (i *Inbox) Message(hash common.Hash) (Message, bool) {
 	return i.seen(e), true
 }
 
-// Notification returns what the platform shows of a message, or of another envelope
-// of it; false: nothing.
+// Notification returns what the platform shows for a message, named by any of its
+// envelopes; false: nothing.
 func (i *Inbox) Notification(hash common.Hash) (Notification, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -150,8 +150,8 @@ func (i *Inbox) Notification(hash common.Hash) (Notification, bool) {
 	return i.notification(e, Quiet), true
 }
 
-// Outgoing returns the messages that are still to be sent, in the order in which they
-// were written.
+// Outgoing returns the messages that are still to be sent, in the order in which
+// they were written.
 func (i *Inbox) Outgoing() []Outgoing {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -169,7 +169,7 @@ func (i *Inbox) Failures() []Failure {
 	return slices.Clone(i.model.failures)
 }
 
-// Counts returns how much there is that is not shown.
+// Counts returns counts of what is not shown.
 func (i *Inbox) Counts() Counts {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -10,12 +10,13 @@ import (
 	"whisperpush/pushext/client"
 )
 
-// maxRounds is how often History asks for what did not fit into one event.
+// maxRounds is how often History asks again for what did not fit into one event.
 const maxRounds = 64
 
 // Receive handles the body of a push, as client.Device.Receive does, and shows and
-// removes what follows from it. A push of others is client.ErrNotOurs. With any other error
-// what came until then is shown all the same, and the rest comes with the next push.
+// removes notifications accordingly. A push of another sender is client.ErrNotOurs.
+// After any other error, what arrived until then is shown all the same, and the rest
+// comes with the next push.
 func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 	event, err := i.device.Receive(ctx, body)
 	if errors.Is(err, client.ErrNotOurs) {
@@ -28,9 +29,9 @@ func (i *Inbox) Receive(ctx context.Context, body []byte) error {
 	return i.told(ctx, err)
 }
 
-// History asks the mailserver for all that came since the last time, and shows and
-// removes what follows from it: for the app's start. What pushes did not bring and what
-// other devices of the user told meanwhile comes with it.
+// History asks the mailserver for everything since the last time, and shows and removes
+// notifications accordingly: for the app's start. It brings what pushes did not bring,
+// and what the user's other devices told meanwhile.
 func (i *Inbox) History(ctx context.Context) error {
 	return i.told(ctx, i.history(ctx))
 }
@@ -46,8 +47,8 @@ func (i *Inbox) history(ctx context.Context) error {
 	return nil
 }
 
-// told empties the outbox after something else was asked of the mailserver, and returns
-// the error of that.
+// told empties the outbox after another request to the mailserver, and returns that
+// request's error.
 func (i *Inbox) told(ctx context.Context, err error) error {
 	if err == nil {
 		if err := i.Flush(ctx); err != nil {
@@ -58,11 +59,12 @@ func (i *Inbox) told(ctx context.Context, err error) error {
 }
 
 // maxMissed is how many events that could not be written are kept for the next
-// occasion. What is in older ones the device hands over at the next start.
+// occasion. The device hands over the content of older ones at the next start.
 const maxMissed = 64
 
 // take takes over what the device handed over. What could not be written, as on a full
-// disk, is taken over at the next occasion: the device hands over everything once in a run.
+// disk, is taken over at the next occasion, because the device hands over everything
+// only once in a run.
 func (i *Inbox) take(ctx context.Context, event *client.Event) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -75,7 +77,8 @@ func (i *Inbox) take(ctx context.Context, event *client.Event) error {
 func (i *Inbox) catch(ctx context.Context) error {
 	events := i.missed
 	err := i.change(ctx, func(t *change) error {
-		// What came by whatever way was read elsewhere counts before anything is shown.
+		// What was read elsewhere counts, however that was learned, before anything is
+		// shown.
 		for at := range events {
 			i.heardAll(t, &events[at])
 		}
@@ -120,7 +123,7 @@ func (i *Inbox) takeOne(t *change, event *client.Event) {
 			t.add(&unopenedRecord{uint64(now.UnixMilli()), u.Raw()})
 		}
 	}
-	if len(event.Unopened) > 0 { // the inbox may have a key that the device was not given yet
+	if len(event.Unopened) > 0 { // the inbox may have a key that the device does not have yet
 		i.tryUnopened(t)
 	}
 	for _, c := range event.Copies {
@@ -128,7 +131,7 @@ func (i *Inbox) takeOne(t *change, event *client.Event) {
 	}
 }
 
-// came adds a message, unless it is there or was removed.
+// came adds a message, unless it exists or was removed.
 func (i *Inbox) came(t *change, p *client.Preview, now time.Time) {
 	if t.model.message[markOf(p.Message)] != nil {
 		t.copied(p.Hash, p.Message)
@@ -169,8 +172,8 @@ func (i *Inbox) isOwn(sender []byte) bool {
 	return false
 }
 
-// tryUnopened opens what was kept, with the chats as they are now, and gives up what
-// is too old.
+// tryUnopened opens kept envelopes with the chats as they are now, and gives up those
+// that are too old.
 func (i *Inbox) tryUnopened(t *change) {
 	chats := i.listed()
 	now := time.Now()
@@ -189,7 +192,7 @@ func (i *Inbox) tryUnopened(t *change) {
 	}
 }
 
-// listed are all chats, sync included.
+// listed returns all chats, including sync.
 func (i *Inbox) listed() []client.Chat {
 	var chats []client.Chat
 	for _, c := range i.chats {

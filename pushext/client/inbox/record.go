@@ -10,13 +10,13 @@ import (
 	"whisperpush/pushext/client"
 )
 
-// record is one change of the model. Applying a record again changes nothing more.
+// record is one change of the model. Applying it again changes nothing more.
 type record interface {
 	kind() uint64
 	apply(m *model)
 }
 
-// The kinds of records. Numbers are never used again.
+// The kinds of records. Numbers are never reused.
 const (
 	kindDevice = iota + 1
 	kindMessage
@@ -41,7 +41,7 @@ const (
 	kindOwed
 )
 
-// newRecord returns an empty record of a kind, nil if there is none.
+// newRecord returns an empty record of a kind, or nil if there is no such kind.
 func newRecord(kind uint64) record {
 	switch kind {
 	case kindDevice:
@@ -101,7 +101,7 @@ func encodeRecord(r record) []byte {
 		body, err = rlp.EncodeToBytes(envelopeOfRecord{r.kind(), body})
 	}
 	if err != nil {
-		panic("inbox: internal error: " + err.Error()) // it fails for no record
+		panic("inbox: internal error: " + err.Error()) // no record fails
 	}
 	return body
 }
@@ -135,7 +135,7 @@ var errRecord = errors.New("damaged")
 // deviceRecord names the device among the user's own, by a random number.
 type deviceRecord struct{ ID uint64 }
 
-// messageRecord is a message that came, or was sent from here.
+// messageRecord is a message that arrived, or was sent from here.
 type messageRecord struct {
 	Hash    common.Hash
 	Message common.Hash
@@ -149,25 +149,26 @@ type messageRecord struct {
 	Own     bool
 	Read    bool
 	Cut     bool          // the payload was too long to be kept
-	Known   bool          // the user was told of it, or it came when they wanted to hear of nothing
+	Known   bool          // the user was told of it, or it arrived while muted or blocked
 	Display uint64        // as in displayRecord
 	Copies  []common.Hash `rlp:"tail"`
 }
 
-// readRecord says that messages were read. Here tells the other devices.
+// readRecord says that messages were read. Here has the server and the other
+// devices told.
 type readRecord struct {
 	Hashes []common.Hash
 	Here   bool
 }
 
-// readMessagesRecord says that messages were read elsewhere, whatever envelope they
-// come in.
+// readMessagesRecord says that messages were read elsewhere, whatever envelope
+// they come in.
 type readMessagesRecord struct{ Marks []mark }
 
 // goneRecord removes messages.
 type goneRecord struct{ Hashes []common.Hash }
 
-// displayRecord tells what the platform has.
+// displayRecord says what the platform shows.
 type displayRecord struct {
 	Hashes []common.Hash
 	State  uint64
@@ -179,7 +180,7 @@ const (
 	displayed
 )
 
-// stamp orders changes of one thing that were made on several devices.
+// stamp orders changes of one thing that several devices made.
 type stamp struct {
 	At     uint64 // Unix milliseconds
 	Device uint64
@@ -187,7 +188,7 @@ type stamp struct {
 
 func (s stamp) after(t stamp) bool { return s.At > t.At || s.At == t.At && s.Device > t.Device }
 
-// muteRecord silences a chat, until 0: not any more.
+// muteRecord silences a chat; Until 0 ends that.
 type muteRecord struct {
 	Chat  client.ChatID
 	Until uint64 // Unix seconds
@@ -206,40 +207,41 @@ type blockRecord struct {
 // toldRecord says that the server knows that envelopes were read.
 type toldRecord struct{ Hashes []common.Hash }
 
-// syncedRecord says that the other devices can read what is named here.
+// syncedRecord says that the other devices were told of the changes named here.
 type syncedRecord struct {
 	Marks  []mark
 	Stamps []stamp
 }
 
-// unopenedRecord keeps an envelope until its key comes, or is pushed out.
+// unopenedRecord keeps an envelope until its key arrives or a limit pushes it
+// out.
 type unopenedRecord struct {
 	Came uint64 // Unix milliseconds
 	Raw  []byte
 }
 
-// openedRecord takes it from those that are kept.
+// openedRecord removes an envelope from those that are kept.
 type openedRecord struct{ Hash common.Hash }
 
 // actionRecord remembers that an action was carried out.
 type actionRecord struct{ ID string }
 
-// draftRecord is a message that is to be sent.
+// draftRecord is a message to be sent.
 type draftRecord struct {
 	ID      string
 	Chat    client.ChatID
-	To      []byte // compressed key that it is encrypted to; empty: the chat's
+	To      []byte // compressed key of the receiver; empty: the chat's key
 	Payload []byte
 	Written uint64 // Unix milliseconds
 }
 
-// sealedRecord is the same, encrypted: from now on it is this message.
+// sealedRecord is a draft in its encrypted form, which is final.
 type sealedRecord struct {
 	ID  string
 	Raw []byte
 }
 
-// postedRecord says that the server has it, or why it never will.
+// postedRecord says that the server has a message, or why it never will.
 type postedRecord struct {
 	ID      string
 	Failure string
@@ -248,20 +250,20 @@ type postedRecord struct {
 // copyRecord is another envelope of a message.
 type copyRecord struct{ Hash, Message common.Hash }
 
-// marksRecord are those of a set, in a file that was written again.
+// marksRecord holds marks of a set, in a rewritten file.
 type marksRecord struct {
 	Set   uint64
 	Marks []mark
 }
 
-// countsRecord are the counters, in a file that was written again.
+// countsRecord holds the counters, in a rewritten file.
 type countsRecord struct{ Unopened, Dropped, Evicted uint64 }
 
-// owedRecord are hashes that the server is to be told of, in a file that was written
-// anew.
+// owedRecord holds hashes that the server is to be told of, in a rewritten
+// file.
 type owedRecord struct{ Hashes []common.Hash }
 
-// channelsRecord says that the server was told of the chats' modes, or is to be.
+// channelsRecord says whether the server was told the chats' modes.
 type channelsRecord struct{ Told bool }
 
 func (*deviceRecord) kind() uint64       { return kindDevice }

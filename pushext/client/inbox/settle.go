@@ -13,8 +13,8 @@ import (
 )
 
 // settle brings what the platform shows in line with the model, and acknowledges what
-// is shown or will not be. Whatever fails is tried again at the next occasion. The caller
-// holds mu.
+// is shown or will not be. Whatever fails is tried again at the next occasion. The
+// caller holds mu.
 func (i *Inbox) settle(ctx context.Context) error {
 	var show []Notification
 	var remove []common.Hash
@@ -27,12 +27,12 @@ func (i *Inbox) settle(ctx context.Context) error {
 				begun = append(begun, n.ID)
 			}
 		}
-		for _, id := range remove { // and may not have what could come back, as after a mute
+		for _, id := range remove { // or the platform may lose what could come back, as after a mute
 			if e := i.model.entries[id]; e != nil && e.unread() && e.Display == displayed {
 				begun = append(begun, id)
 			}
 		}
-		if len(begun) > 0 { // the platform may have it from now on, also after a crash
+		if len(begun) > 0 { // the platform may show it from now on, even after a crash
 			t.add(&displayRecord{begun, maybeDisplayed})
 		}
 		return nil
@@ -57,7 +57,7 @@ func (i *Inbox) settle(ctx context.Context) error {
 		delete(i.shown, id)
 		removed = append(removed, id)
 	}
-	for id := range i.shown { // now, or before and it could not be written
+	for id := range i.shown { // shown now, or before if that could not be written
 		displays = append(displays, id)
 	}
 	if len(displays)+len(removed) > 0 {
@@ -86,7 +86,7 @@ func (i *Inbox) settle(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// due is what the platform is to show and to remove, in the order in which it came.
+// due returns what the platform is to show and to remove, in the order of arrival.
 func (i *Inbox) due(now time.Time) (show []Notification, remove []common.Hash) {
 	for _, e := range i.model.byAge {
 		if i.model.entries[e.Hash] != e {
@@ -106,7 +106,7 @@ func (i *Inbox) due(now time.Time) (show []Notification, remove []common.Hash) {
 	return show, remove
 }
 
-// about is what decides whether a message is shown.
+// about returns the facts that decide whether a message is shown.
 func (i *Inbox) about(e *entry, now time.Time) Facts {
 	return Facts{
 		Read: e.Read, Own: e.Own, Muted: i.model.muted(e.Chat, now), Blocked: i.model.blocked(e.Sender),
@@ -121,7 +121,7 @@ func (i *Inbox) attentionFor(chat client.ChatID) Attention {
 	return i.attention
 }
 
-// readWatched makes read what the user has before their eyes.
+// readWatched marks read what the user is looking at.
 func (i *Inbox) readWatched(t *change) {
 	c := i.model.chats[i.visible]
 	if c == nil || i.attentionFor(i.visible) != Watching {
@@ -136,7 +136,7 @@ func (i *Inbox) readWatched(t *change) {
 	t.read(seen)
 }
 
-// read makes messages read here.
+// read marks messages read here.
 func (t *change) read(entries []*entry) {
 	var hashes []common.Hash
 	for _, e := range entries {
@@ -160,14 +160,14 @@ func (i *Inbox) notification(e *entry, manner Manner) Notification {
 	return n
 }
 
-// acknowledge tells the device of what it handed over and need not hand over again:
-// what is shown, and what will not be.
+// acknowledge tells the device which messages it need not hand over again: those that
+// are shown, and those that will not be.
 func (i *Inbox) acknowledge(ctx context.Context) error {
 	var done []common.Hash
 	for hash := range i.handed {
 		e := i.model.find(hash)
 		if e != nil && e.Display != displayed && !i.shown[e.Hash] && Decide(i.attentionFor(e.Chat), i.about(e, time.Now())).Manner != Unseen {
-			continue // it is to be shown and was not
+			continue // it is still to be shown
 		}
 		done = append(done, hash)
 	}
@@ -183,7 +183,7 @@ func (i *Inbox) acknowledge(ctx context.Context) error {
 	return nil
 }
 
-// reconcile asks the platform what it has, if it can tell. The caller holds mu.
+// reconcile asks the platform what it shows, if it can tell. The caller holds mu.
 func (i *Inbox) reconcile(ctx context.Context) error {
 	lister, ok := i.app.(Lister)
 	if !ok {
@@ -209,7 +209,7 @@ func (i *Inbox) reconcile(ctx context.Context) error {
 		}
 		for hash, e := range i.model.entries {
 			if e.Display == maybeDisplayed && !there[hash] {
-				not = append(not, hash) // the crash came before
+				not = append(not, hash) // the crash came first
 			}
 		}
 		if list := slices.Concat(are, ghosts); len(list) > 0 {

@@ -62,7 +62,7 @@ func (w *simServer) calm() {}
 
 func (w *simServer) close() {}
 
-// post archives an envelope, and wakes who is to be woken.
+// post archives an envelope, and wakes the devices that it should wake.
 func (w *simServer) post(e *whisper.Envelope) {
 	for _, old := range w.log {
 		if old.Hash() == e.Hash() {

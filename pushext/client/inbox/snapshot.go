@@ -30,7 +30,7 @@ func (m *model) set(which uint64) *marks {
 	case setSync:
 		return &m.sync
 	}
-	return new(marks) // of a later version
+	return new(marks) // a set of a later version
 }
 
 func (r *marksRecord) apply(m *model) {
@@ -41,7 +41,7 @@ func (r *marksRecord) apply(m *model) {
 	}
 }
 
-// records returns what makes the model anew.
+// records returns the records that rebuild the model.
 func (m *model) records() [][]byte {
 	var all [][]byte
 	add := func(r record) { all = append(all, encodeRecord(r)) }

@@ -11,15 +11,15 @@ import (
 //
 //	[version = 1, [mark 8, …], [[chat 12, until, at, device], …], [[sender 33, on, at, device], …]]
 //
-// The marks are the beginnings of Preview.Message of what was read. at is in Unix
-// milliseconds; of two changes of one thing the later counts, and of two at the same time
-// that of the greater device.
+// The marks are the first bytes of Preview.Message of messages that were read. at is in
+// Unix milliseconds. Of two changes of one thing the later counts; of two at the same
+// time, the one of the device with the greater number.
 const (
 	syncVersion    = 1
 	maxSyncMarks   = 512 // in one message
 	maxSyncChanges = 64
-	// maxAhead is how far a change may lie in the future, by the clock of the device
-	// that made it, and still count.
+	// maxAhead is how far in the future a change may lie, by the clock of the device that
+	// made it, and still count.
 	maxAhead = 24 * time.Hour
 )
 
@@ -58,13 +58,13 @@ func (s *syncMessage) encode() []byte {
 	s.Version = syncVersion
 	b, err := rlp.EncodeToBytes(s)
 	if err != nil {
-		panic("inbox: internal error: " + err.Error()) // it fails for no message
+		panic("inbox: internal error: " + err.Error()) // no message fails
 	}
 	return b
 }
 
-// heard takes over what another device of the user said. What makes no sense is
-// dropped: it is of a later version, or the key of the sync chat is not the devices' alone.
+// heard takes over what another device of the user said. What makes no sense is dropped:
+// it is from a later version, or others also have the key of the sync chat.
 func (i *Inbox) heard(t *change, payload []byte, now time.Time) {
 	var s syncMessage
 	if err := rlp.DecodeBytes(payload, &s); err != nil || s.Version != syncVersion {

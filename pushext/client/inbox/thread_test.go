@@ -75,7 +75,7 @@ func TestSyncReachesWhoWasOff(t *testing.T) {
 	own := syncChat("bob")
 	chat, work := family(), client.PasswordChat("work", whisper.TopicFor("work"), "desk")
 	phone := w.open(t, bobKey, nil, &own, chat, work)
-	tablet := w.open(t, bobKey, nil, &own, chat, work) // the server does not know that it is his too
+	tablet := w.open(t, bobKey, nil, &own, chat, work) // the server does not know that it is also Bob's
 	alice := w.open(t, aliceKey, nil, nil, chat, work)
 	say := func(c client.Chat, text string) {
 		require.NoError(t, alice.Send(t.Context(), c.ID(), []byte(text)))
