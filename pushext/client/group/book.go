@@ -21,22 +21,23 @@ import (
 	"whisperpush/whisper"
 )
 
-// bookFormat is the number of the form of the text in the Store.
+// bookFormat is the number of the format of the text in the Store.
 const bookFormat = 1
 
 // maxBook bounds the text that is read from a Store, in bytes.
 const maxBook = 64 << 20
 
 const (
-	// maxRung is how many mentions are remembered, to be rung again if the group has
-	// changed without their author knowing, and maxRungBytes how long they are in all.
+	// maxRung is how many mentions are remembered, to be repeated if the group has
+	// changed without their author knowing, and maxRungBytes the bytes of their bodies
+	// together.
 	maxRung      = 64
 	maxRungBytes = 256 << 10
 	rungLife     = 24 * time.Hour
 )
 
 // Book is what one person knows of their groups, in a Store. It holds the groups'
-// secrets. One process uses it at a time.
+// secrets. Only one process may use it at a time.
 type Book struct {
 	identity *ecdsa.PrivateKey
 	me       Key
@@ -50,21 +51,22 @@ type Book struct {
 type text struct {
 	Format int           `json:"format"`
 	Groups map[ID]*state `json:"groups"`
-	// Untold are topics of which the mailserver may not know yet how they are.
+	// Untold are topics whose present state the mailserver may not know yet.
 	Untold []whisper.Topic `json:"untold,omitempty"`
-	// Looks are topics on which something may have come before the devices knew of them.
+	// Looks are topics on which something may have arrived before the devices knew of
+	// them.
 	Looks []look `json:"looks,omitempty"`
 	Rung  []rung `json:"rung,omitempty"`
 }
 
-// look is a topic and since when it may have been used.
+// look is a topic, and the time since when it may have been used.
 type look struct {
 	Topic whisper.Topic
 	Rung  bool  // for the device that is woken
 	Since int64 // Unix milliseconds
 }
 
-// rung is a mention that we made.
+// rung is a mention that we sent.
 type rung struct {
 	Group ID
 	ID    common.Hash
@@ -79,12 +81,12 @@ var (
 	ErrUnknown = errors.New("group: there is no such group")
 	// ErrFull says that a Book has MaxGroups.
 	ErrFull = errors.New("group: too many groups")
-	// ErrLastAdmin says that nobody could change the group any more.
+	// ErrLastAdmin says that nobody could change the group afterwards.
 	ErrLastAdmin = errors.New("group: the only admin cannot leave; make another member an admin first")
 )
 
-// OpenBook reads a Book from its Store, or begins it. identity is the key that the person
-// signs with, on all their devices.
+// OpenBook reads a Book from its Store, or begins it. identity is the key with which
+// the person signs, on all their devices.
 func OpenBook(ctx context.Context, store client.Store, identity *ecdsa.PrivateKey) (*Book, error) {
 	b := &Book{identity: identity, me: KeyOf(&identity.PublicKey), store: store}
 	data, err := store.Load(ctx)
@@ -119,8 +121,8 @@ func readText(data []byte) (text, error) {
 	return t, nil
 }
 
-// change makes a change that is in the Store when it returns, or is not made. The caller
-// holds mu.
+// change makes a change. The change is in the Store when change returns, or was not
+// made. The caller holds mu.
 func (b *Book) change(ctx context.Context, do func(t *text) error) error {
 	before, err := json.Marshal(b.text)
 	if err != nil {
@@ -142,7 +144,7 @@ func (b *Book) change(ctx context.Context, do func(t *text) error) error {
 	return err
 }
 
-// alter changes one group, and notes the topics that the mailserver is to be told of.
+// alter changes one group, and notes the topics that the mailserver has to be told of.
 func (b *Book) alter(ctx context.Context, id ID, do func(s *state) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -158,8 +160,8 @@ func (b *Book) alter(ctx context.Context, id ID, do func(s *state) error) error 
 	})
 }
 
-// note keeps what the mailserver is to be told, and asked, after a group's slots have
-// changed.
+// note records what the mailserver has to be told, and asked, after a group's slots
+// have changed.
 func (t *text) note(before, after []slot) {
 	was, is := listed(before), listed(after)
 	for _, c := range slices.Concat(was, is) {
@@ -177,7 +179,7 @@ func (t *text) note(before, after []slot) {
 	}
 }
 
-// listed are the topics of slots that the mailserver is told of.
+// listed are the channels of slots that the mailserver is told of.
 func listed(slots []slot) (list []pushwire.Channel) {
 	for _, sl := range slots {
 		if !sl.chat.Unlisted && sl.rung {
@@ -201,7 +203,7 @@ func (b *Book) Found(ctx context.Context, name string) (ID, error) {
 	return id, b.enter(ctx, id, func(*state) (*state, error) { return found(id, name, b.me, time.Now().UnixMilli()), nil })
 }
 
-// invitation is what a new member is given: [version, by, sent, record].
+// invitation is what a new member receives: [version, by, sent, record].
 type invitation struct {
 	Version uint64
 	By      Key    // who made the record
@@ -210,10 +212,10 @@ type invitation struct {
 	Rest    []rlp.RawValue `rlp:"tail"`
 }
 
-// Invite makes the invitation of a member, to be sent to them and nobody else, end-to-end
-// encrypted and signed: whoever has it reads the group. Also for another device of the
-// person themselves, and for one who was away for so long that the mailserver has none of
-// the letters between any more.
+// Invite makes the invitation of a member. Send it to them and nobody else, end-to-end
+// encrypted and signed: anybody who has it can read the group. It also serves another
+// device of the person, and a member who was away for so long that the mailserver no
+// longer has the letters they missed.
 func (b *Book) Invite(id ID, to Key) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -238,9 +240,10 @@ func (b *Book) Invite(id ID, to Key) ([]byte, error) {
 	return nil, ErrNotAdmin
 }
 
-// Join takes an invitation that came from somebody. They must be an admin of the group,
-// by the invitation's word: whether the person wants to be in a group of theirs is for the
-// app to ask. If the person was in the group before, what was known of it is replaced.
+// Join accepts an invitation from somebody who, by the invitation's word, is an admin
+// of the group. The app should ask the person whether they want to be in a group of
+// that admin. If the person was in the group before, the invitation replaces what was
+// known of it.
 func (b *Book) Join(ctx context.Context, payload []byte, from *ecdsa.PublicKey) (ID, error) {
 	var i invitation
 	if len(payload) > maxRecord+1024 {
@@ -289,8 +292,8 @@ func (b *Book) enter(ctx context.Context, id ID, begin func(before *state) (*sta
 	})
 }
 
-// SetWake says what wakes the person in a group: pushwire.Mentions, as it is at first,
-// Every or Muted.
+// SetWake sets what wakes the person in a group: pushwire.Mentions, which is the
+// default, Every or Muted.
 func (b *Book) SetWake(ctx context.Context, id ID, wake pushwire.Mode) error {
 	if wake > pushwire.Muted {
 		return fmt.Errorf("group: there is no mode %d", wake)
@@ -301,8 +304,8 @@ func (b *Book) SetWake(ctx context.Context, id ID, wake pushwire.Mode) error {
 	})
 }
 
-// Forget removes a group. Of one that the person is a member of, Leave tells the admins
-// first.
+// Forget removes a group. If the person is still a member, call Leave first, which
+// tells the admins.
 func (b *Book) Forget(ctx context.Context, id ID) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -318,17 +321,17 @@ func (b *Book) Forget(ctx context.Context, id ID) error {
 	})
 }
 
-// Info is what there is to show of a group.
+// Info is what an app can show of a group.
 type Info struct {
 	ID      ID
 	Name    string
 	Epoch   uint64
-	Members []Member // the senior first
+	Members []Member // the most senior first
 	Wake    pushwire.Mode
-	Left    bool // by the person
+	Left    bool // the person has left
 }
 
-// Groups returns all groups, by their IDs.
+// Groups returns all groups, ordered by ID.
 func (b *Book) Groups() []Info {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -340,7 +343,7 @@ func (b *Book) Groups() []Info {
 	return all
 }
 
-// Group returns one of them.
+// Group returns one group.
 func (b *Book) Group(id ID) (Info, error) {
 	for _, info := range b.Groups() {
 		if info.ID == id {
@@ -354,7 +357,7 @@ func (b *Book) ids() []ID {
 	return slices.SortedFunc(maps.Keys(b.text.Groups), func(a, c ID) int { return bytes.Compare(a[:], c[:]) })
 }
 
-// Chat is what stands for a group in an inbox, in all its epochs.
+// Chat is the chat that stands for a group in an inbox, in all its epochs.
 func (b *Book) Chat(id ID) client.Chat {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -365,14 +368,14 @@ func (b *Book) Chat(id ID) client.Chat {
 	return id.chat(name)
 }
 
-// slot is a chat on the network, and what comes there.
+// slot is a chat on the network, and what is sent there.
 type slot struct {
 	group ID
 	chat  client.Chat
 	kind  int    // slotRing, slotLetter or slotMessages
-	epoch uint64 // whose key it has
-	rung  bool   // of the device that is woken; else of the one that reads
-	since int64  // when it came to be, Unix milliseconds
+	epoch uint64 // epoch whose key it has
+	rung  bool   // it belongs to the device that is woken; else to the one that reads
+	since int64  // when it began, Unix milliseconds
 }
 
 const (
@@ -381,8 +384,9 @@ const (
 	slotMessages
 )
 
-// slots are the chats of a group: where we are rung in the epochs of now and next, the
-// last one's to open what came late, and the messages of all epochs that are kept.
+// slots are the chats of a group: those in which we are rung in the current and next
+// epoch, those of the previous epoch, to open what came late, and the messages of all
+// kept epochs.
 func (b *Book) slots(id ID, s *state) []slot {
 	if s == nil || s.Quit {
 		return nil
@@ -419,8 +423,9 @@ func (b *Book) slots(id ID, s *state) []slot {
 			}
 		}
 		for _, h := range s.of(epoch) {
-			// What the last epoch promised for this one is usually where we are rung now. Else
-			// another admin who acted at the same time may have sent a letter there.
+			// We are usually rung now at the place that the previous epoch promised for
+			// this one. If not, another admin who acted at the same time may have sent
+			// a letter there.
 			ring(h.Ticket.ring(), epoch+1, epoch == now, h.Sent)
 			ring(h.Secret.ticket(b.me).ring(), epoch, epoch == now, h.Sent)
 		}
@@ -433,10 +438,10 @@ func (b *Book) slots(id ID, s *state) []slot {
 	return all
 }
 
-// Chats are what the device that is woken listens to, for client.Open.
+// Chats are the chats of the device that is woken, for client.Open.
 func (b *Book) Chats() []client.Chat { return b.chats(func(sl slot) bool { return sl.rung }) }
 
-// Reading are what the device listens to that only asks for history, for client.Open.
+// Reading are the chats of the device that only asks for history, for client.Open.
 func (b *Book) Reading() []client.Chat { return b.chats(func(sl slot) bool { return !sl.rung }) }
 
 func (b *Book) chats(wanted func(slot) bool) (list []client.Chat) {
@@ -449,7 +454,7 @@ func (b *Book) chats(wanted func(slot) bool) (list []client.Chat) {
 			}
 		}
 	}
-	// The order says nothing: not of groups, nor of what belongs together.
+	// The order reveals nothing: neither the groups, nor which chats belong together.
 	slices.SortFunc(list, func(a, c client.Chat) int {
 		x, y := a.ID(), c.ID()
 		return bytes.Compare(x[:], y[:])

@@ -7,20 +7,20 @@ import (
 	"slices"
 )
 
-// Change is what an admin makes of a group.
+// Change is a change of a group by an admin.
 type Change struct {
-	// Add are new members, and members who become admins or cease to be.
+	// Add are new members, and members who become admins or cease to be admins.
 	Add []Member
-	// Remove are members who are none any more, from the moment at which a device has the
-	// record.
+	// Remove are members to be removed. For a device, they stop being members once it
+	// has the record.
 	Remove []Key
-	// Name is the group's from now on; empty: as it was.
+	// Name is the group's new name; empty: unchanged.
 	Name string
 }
 
 func (c *Change) empty() bool { return len(c.Add)+len(c.Remove) == 0 && c.Name == "" }
 
-// left is what of a change is not so.
+// left returns the part of a change that is not in effect yet.
 func (c Change) left(list []Member, name string) Change {
 	c.Add = slices.DeleteFunc(slices.Clone(c.Add), func(m Member) bool { return slices.Contains(list, m) })
 	c.Remove = slices.DeleteFunc(slices.Clone(c.Remove), func(k Key) bool { return find(list, k) < 0 })
@@ -66,7 +66,7 @@ func (c *Change) check() error {
 	return nil
 }
 
-// found begins a group of its founder.
+// found begins a group with its founder.
 func found(id ID, name string, me Key, now int64) *state {
 	founder := []Member{{me, true}}
 	h := &head{Epoch: 1, By: me, Name: name, Secret: newSecret(), Added: founder, Members: founder, Sent: now}
@@ -78,7 +78,7 @@ func found(id ID, name string, me Key, now int64) *state {
 	return s
 }
 
-// record is what is the same in all letters.
+// record returns what is the same in all letters.
 func (h *head) record(id ID) record {
 	return record{
 		Group: id, Name: []byte(h.Name), Epoch: h.Epoch, Rank: uint64(h.Rank), Parents: h.Parent, Secret: h.Secret, Pledge: h.Pledge, Removed: h.Removed, Added: h.Added,
@@ -94,7 +94,8 @@ func newSecret() (s secret) {
 	return s
 }
 
-// change makes a record, which is in force here at once and owed to the others.
+// change makes a record. It takes effect here at once, and is owed to the other
+// members.
 func (s *state) change(id ID, c Change, me Key, now int64) error {
 	heads := s.current()
 	before := members(heads)
@@ -117,15 +118,15 @@ func (s *state) change(id ID, c Change, me Key, now int64) error {
 	h.next(newSecret(), me)
 	r := h.record(id)
 	h.ID = r.id(me)
-	for _, m := range h.Members { // ourselves too: we may have other devices
+	for _, m := range h.Members { // including ourselves: we may have other devices
 		h.Owed = append(h.Owed, m.Key)
 	}
 	s.add(h, me)
 	return nil
 }
 
-// nextSecret is the one that the members were given tickets of, unless somebody knows it
-// who is to be no member.
+// nextSecret returns the secret whose tickets the members already have, or a new one if
+// somebody who will not be a member knows it.
 func (s *state) nextSecret(heads []*head, after []Member) secret {
 	first := heads[0]
 	known := find(after, first.By) < 0 || slices.ContainsFunc(first.Members, func(m Member) bool { return m.Admin && find(after, m.Key) < 0 })
@@ -135,8 +136,8 @@ func (s *state) nextSecret(heads []*head, after []Member) secret {
 	return secret(first.Next)
 }
 
-// letter is what a record of ours says to one member, and where they may listen for it.
-// There is no such place if they are new, and are to be invited.
+// letter returns what our record says to one member, and the places where they may
+// listen for it. There are no places if they are new: then they need an invitation.
 func (s *state) letter(id ID, h *head, to Key) (r record, places []place) {
 	r = h.record(id)
 	r.To, r.Ticket = to, secret(h.Next).ticket(to)
@@ -152,12 +153,12 @@ func (s *state) letter(id ID, h *head, to Key) (r record, places []place) {
 			places = append(places, at)
 		}
 	}
-	for _, o := range slices.Backward(s.Heads) { // or we invited them to what was passed over
+	for _, o := range slices.Backward(s.Heads) { // or we invited them to an epoch that was skipped
 		if len(places) == 0 && o.Epoch < h.Epoch && find(o.Members, to) >= 0 && len(o.Next) == len(secret{}) {
 			places = append(places, secret(o.Next).ticket(to).ring())
 		}
 	}
-	if !all || len(parents) != 1 || find(parents[0].Members, to) < 0 { // they may not have all that this one continues
+	if !all || len(parents) != 1 || find(parents[0].Members, to) < 0 { // they may not have all records that this one continues
 		r.All = h.Members
 	}
 	return r, places

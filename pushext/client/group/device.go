@@ -18,14 +18,14 @@ import (
 const (
 	// maxHeld is how many messages wait for the record that makes their author a member.
 	maxHeld = 64
-	// maxRounds is how often the chats are brought in line in one call: each record may
+	// maxRounds is how often one call brings the chats in line, because each record may
 	// lead to the next.
 	maxRounds = 32
-	// patience is how long an admin leaves to the senior one what is to be done.
+	// patience is how long an admin waits for a more senior one to do what is due.
 	patience = time.Minute
-	// pastSlack is how much earlier than a record something may be on its topics.
+	// pastSlack is how much older than a record something on its topics may be.
 	pastSlack = 5 * time.Minute
-	// rungSlack is how much older than a record a mention may be and still have come
+	// rungSlack is how much older than a record a mention may be and still have arrived
 	// after it.
 	rungSlack = 30 * time.Second
 )
@@ -48,9 +48,9 @@ type Client interface {
 
 var _ Client = (*client.Device)(nil)
 
-// Device is a client.Device, opened with Config.Complete, whose events have what was
-// written in groups as if each were a chat (Book.Chat), and which sends what is posted to
-// one. It is a Device for package inbox.
+// Device is a client.Device, opened with Config.Complete. Its events contain the messages
+// of each group as if the group were a chat (Book.Chat), and it sends what is posted to
+// that chat. It is a Device for package inbox.
 type Device struct {
 	book      *Book
 	rung      Client
@@ -60,14 +60,15 @@ type Device struct {
 
 	turn  chan struct{} // capacity 1: full while a method uses the following
 	held  []held
-	spare client.Event // came with something else than an event, and is given with the next
+	spare client.Event // arrived outside of an event, and is added to the next one
 
 	mu      sync.Mutex             // guards the following
-	ours    map[client.ChatID]bool // chats of groups, of all epochs of this run
+	ours    map[client.ChatID]bool // chats of groups, in all epochs of this run
 	ignored uint64
 }
 
-// held is a message whose author is not known as a member, and may be in the next record.
+// held is a message whose author is not yet known as a member. The next record may add
+// them.
 type held struct {
 	preview client.Preview
 	from    Client
@@ -79,16 +80,17 @@ type Config struct {
 	// Rung is the registered device, which was opened with Book.Chats among its chats.
 	Rung Client
 	// Reader was opened with Book.Reading as its chats and a Store of its own, and is not
-	// registered. It asks for the groups' messages over a connection of its own, so that the
-	// mailserver does not see by the registration who reads what. nil: Rung asks for them.
+	// registered. It asks for the groups' messages over a connection of its own, so that
+	// the mailserver cannot tell by the registration who reads what. nil: Rung asks for
+	// them.
 	Reader Client
-	// Mentioned tells whom a message that is posted to a group mentions: the app knows how
-	// its messages say that. nil: nobody.
+	// Mentioned returns whom a message posted to a group mentions, because only the app
+	// knows how its messages mention people. nil: nobody.
 	Mentioned func(id ID, payload []byte) []*ecdsa.PublicKey
 	Logger    *slog.Logger // nil: nothing is logged
 }
 
-// Attach puts a person's groups over their devices. It asks nothing of the mailserver.
+// Attach adds a person's groups to their devices. It asks the mailserver nothing.
 func Attach(cfg Config) (*Device, error) {
 	if cfg.Book == nil || cfg.Rung == nil {
 		return nil, errors.New("group: Config.Book or Config.Rung is missing")
@@ -111,7 +113,7 @@ func Attach(cfg Config) (*Device, error) {
 	return d, nil
 }
 
-// own notes chats as those of groups.
+// own marks chats as belonging to groups.
 func (d *Device) own(chats []client.Chat) []client.Chat {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -127,8 +129,8 @@ func (d *Device) isOurs(id client.ChatID) bool {
 	return d.ours[id]
 }
 
-// Ignored is how many messages of groups came in this run from somebody who was no
-// member, or made no sense.
+// Ignored is how many group messages in this run came from somebody who was not a member,
+// or made no sense.
 func (d *Device) Ignored() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -168,7 +170,7 @@ func (d *Device) ReadElsewhere(hashes ...common.Hash) []common.Hash {
 	return d.rung.ReadElsewhere(hashes...)
 }
 
-// Doubt is client.Device.Doubt. What concerns groups is in the Book.
+// Doubt is client.Device.Doubt, except for the topics of groups, which the Book keeps.
 func (d *Device) Doubt(topics ...whisper.Topic) {
 	groups := d.book.Groups()
 	d.rung.Doubt(slices.DeleteFunc(slices.Clone(topics), func(t whisper.Topic) bool {
@@ -176,7 +178,8 @@ func (d *Device) Doubt(topics ...whisper.Topic) {
 	})...)
 }
 
-// Chats are the device's, with one for each group in the place of those on the network.
+// Chats returns the device's chats, with one for each group in place of those on the
+// network.
 func (d *Device) Chats() []client.Chat {
 	chats := d.others()
 	for _, g := range d.book.Groups() {
@@ -185,8 +188,8 @@ func (d *Device) Chats() []client.Chat {
 	return chats
 }
 
-// SetChats is client.Device.SetChats. Of the groups among them it takes over until when
-// they are muted; a group that is not among them stays.
+// SetChats is client.Device.SetChats. For the groups among the chats it takes over how
+// long they are muted. A group that is not among them stays.
 func (d *Device) SetChats(ctx context.Context, chats []client.Chat) error {
 	done, err := d.begin(ctx)
 	if err != nil {

@@ -135,7 +135,7 @@ func sealedBy(t testing.TB, key *ecdsa.PrivateKey, at place, payload []byte) *wh
 }
 
 // A member who was away for several epochs is rung on the topic that was registered ahead
-// of time, and finds their way from one record to the next, and what came meanwhile.
+// of time, and finds the way from one record to the next, and what arrived meanwhile.
 func TestOfflineForEpochs(t *testing.T) {
 	w := newWeb(t, 1)
 	alice, bob, carol, dave := w.person("alice"), w.person("bob"), w.person("carol"), w.person("dave")
@@ -164,8 +164,8 @@ func TestOfflineForEpochs(t *testing.T) {
 	require.Equal(t, 1, bob.wake(t))
 }
 
-// A mention in a new epoch reaches a member who does not know of it, and one of the old
-// epoch those who know of the new.
+// A mention in a new epoch reaches a member who does not know of that epoch, and a mention in
+// the old epoch reaches members who know of the new one.
 func TestMentionsAcrossAChange(t *testing.T) {
 	w := newWeb(t, 1)
 	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")

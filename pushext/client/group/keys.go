@@ -14,22 +14,23 @@ import (
 	"whisperpush/whisper"
 )
 
-// Key is a member's public key, compressed: the key they sign with.
+// Key is a member's compressed public key, with which their signatures are
+// checked.
 type Key [33]byte
 
 // KeyOf returns the compressed form of a public key.
 func KeyOf(key *ecdsa.PublicKey) Key { return Key(crypto.CompressPubkey(key)) }
 
-// public reverses KeyOf. It fails for what is no point of the curve.
+// public reverses KeyOf. It fails for bytes that are not a point of the curve.
 func (k Key) public() (*ecdsa.PublicKey, error) { return crypto.DecompressPubkey(k[:]) }
 
 // Secrets of an epoch.
 type (
-	secret [32]byte // of the epoch: every member of it has it
+	secret [32]byte // of the epoch: every member in it has it
 	ticket [32]byte // of one member in an epoch
 )
 
-// They are hexadecimal in a Store.
+// Keys, IDs and secrets are hexadecimal in a Store.
 
 // MarshalText implements encoding.TextMarshaler.
 func (k Key) MarshalText() ([]byte, error) { return hexutil.Bytes(k[:]).MarshalText() }
@@ -52,7 +53,7 @@ func (t *ticket) UnmarshalText(text []byte) error {
 	return hexutil.UnmarshalFixedText("ticket", text, t[:])
 }
 
-// Labels of what is derived from them by HMAC-SHA256.
+// Labels of what is derived from IDs, secrets and tickets by HMAC-SHA256.
 const (
 	labelMessages = "whisperpush/2 group messages"
 	labelTopic    = "whisperpush/2 group topic"
@@ -72,7 +73,7 @@ func derive(from []byte, label string, more ...[]byte) [32]byte {
 	return [32]byte(mac.Sum(nil))
 }
 
-// place is a topic and the key of what is sent there.
+// place is a topic and the key of what is sent to it.
 type place struct {
 	topic whisper.Topic
 	key   [32]byte
@@ -85,24 +86,24 @@ func (s secret) messages() place {
 
 func (s secret) ticket(member Key) ticket { return derive(s[:], labelTicket, member[:]) }
 
-// pledge is what is told of a secret before it is used.
+// pledge is what others are told of a secret before it is used.
 func (s secret) pledge() common.Hash { return derive(s[:], labelPledge) }
 
-// ring is where a member is rung.
+// ring returns the place where a member is rung.
 func (t ticket) ring() place {
 	topic := derive(t[:], labelTopic)
 	return place{whisper.Topic(topic[:whisper.TopicSize]), derive(t[:], labelRing)}
 }
 
-// chat is what stands for a group in an inbox: it is the same in all epochs, and no
-// envelope on the network is on its topic or under its key.
+// chat is the chat that stands for a group in an inbox. It is the same in all
+// epochs, and no envelope on the network has its topic or its key.
 func (id ID) chat(name string) client.Chat {
 	key, topic := derive(id[:], labelChat), derive(id[:], labelTopic)
 	return client.Chat{Name: name, Topic: whisper.Topic(topic[:whisper.TopicSize]), Key: key[:], Unlisted: true}
 }
 
-// messageID names a message of a group, in whatever envelope it comes. Nobody can make
-// one that has the id of another's.
+// messageID names a message of a group, whatever envelope it comes in. Nobody
+// can make a message with the id of another author's.
 func messageID(group ID, author Key, id common.Hash) common.Hash {
 	return crypto.Keccak256Hash(slices.Concat([]byte(labelMessage), group[:], author[:], id[:]))
 }

@@ -13,8 +13,9 @@ import (
 	"whisperpush/whisper"
 )
 
-// duties does what is an admin's to do, sends the letters that are owed, and rings again
-// whom an old topic may not have reached. It says whether the groups have changed.
+// duties does what an admin has to do, sends the letters that are owed, and rings again
+// those members whom a mention on an old topic may not have reached. It says whether the
+// groups changed.
 func (d *Device) duties(ctx context.Context) (changed bool, err error) {
 	now := time.Now()
 	for _, g := range d.book.Groups() {
@@ -59,7 +60,7 @@ func (d *Device) duties(ctx context.Context) (changed bool, err error) {
 	return changed, nil
 }
 
-// letter is one that is to be sent.
+// letter is a letter to be sent.
 type letter struct {
 	group  ID
 	record common.Hash
@@ -68,7 +69,7 @@ type letter struct {
 	body   []byte
 }
 
-// lettersAtOnce is how many letters are sent between two notes of which are out.
+// lettersAtOnce is how many letters are sent before the Book notes that they are out.
 const lettersAtOnce = 16
 
 // deliver sends the letters that are owed.
@@ -111,7 +112,7 @@ func (d *Device) send(ctx context.Context, l letter) error {
 	return nil
 }
 
-// owed returns the letters that are to be sent first.
+// owed returns the letters that have to be sent first.
 func (b *Book) owed(most int) (list []letter) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

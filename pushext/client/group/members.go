@@ -13,10 +13,10 @@ import (
 	"whisperpush/whisper"
 )
 
-// Change changes who is in a group, or its name, and tells the members. The invitations
-// are for the app to send to the new ones. It looks first what other admins have done. If
-// the mailserver cannot be reached after that, the change stands and is told by the next
-// call of History or Receive.
+// Change changes a group's members or its name, and tells the members. The app has to
+// send the invitations to the new ones. Change first looks at what other admins have
+// done. If the mailserver cannot be reached after that, the change stands, and the next
+// call of History or Receive tells it.
 func (d *Device) Change(ctx context.Context, id ID, c Change) ([]Invitation, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func (d *Device) Change(ctx context.Context, id ID, c Change) ([]Invitation, err
 	return d.make(ctx, id, c)
 }
 
-// catchUp asks for letters that no push has brought yet. What comes with them is given to
+// catchUp asks for letters that no push has brought yet. What arrives with them goes to
 // the app with the next event.
 func (d *Device) catchUp(ctx context.Context, id ID) error {
 	topics, since, err := d.book.rings(id)
@@ -47,7 +47,7 @@ func (d *Device) catchUp(ctx context.Context, id ID) error {
 	return err
 }
 
-// rings are the topics on which letters to us may come, and since when.
+// rings returns the topics on which letters to us may arrive, and since when.
 func (b *Book) rings(id ID) (topics []whisper.Topic, since int64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,11 +105,11 @@ type Invitation struct {
 	Payload []byte
 }
 
-// amend makes the record of what an admin has to do.
+// amend makes the record that an admin owes.
 func (s *state) amend(id ID, me Key, now time.Time) error {
 	c := s.Intent
 	list := s.members()
-	for _, k := range s.Leaving { // but those whom it is not ours to remove
+	for _, k := range s.Leaving { // except those whom we cannot remove
 		if removable(list, k, me) && !slices.Contains(c.Remove, k) {
 			c.Remove = append(slices.Clone(c.Remove), k)
 			c.Add = slices.DeleteFunc(slices.Clone(c.Add), func(m Member) bool { return m.Key == k })
@@ -133,7 +133,7 @@ func removable(list []Member, key, by Key) bool {
 	return at >= 0 && isAdmin(list, by) && (!list[at].Admin || at > rank)
 }
 
-// Leave ends the person's membership: nothing of the group wakes them from now on, and
+// Leave ends the person's membership. From now on nothing in the group wakes them, and
 // the admins are told, who change the epoch. An admin ceases to be one first.
 func (d *Device) Leave(ctx context.Context, id ID) error {
 	info, err := d.book.Group(id)

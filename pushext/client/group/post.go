@@ -14,8 +14,8 @@ import (
 	"whisperpush/whisper"
 )
 
-// Post is client.Device.Post. What was sealed for a group (Book.Chat) goes to its members
-// as they are now, and once more to each that it mentions. Posted again it is the same
+// Post is client.Device.Post. What was sealed for a group (Book.Chat) goes to its present
+// members, and once more to each member it mentions. Posted again, it is the same
 // message.
 func (d *Device) Post(ctx context.Context, sealed *whisper.Envelope, wake bool) (common.Hash, error) {
 	for _, g := range d.book.Groups() {
@@ -32,7 +32,7 @@ func (d *Device) Post(ctx context.Context, sealed *whisper.Envelope, wake bool) 
 	return d.rung.Post(ctx, sealed, wake)
 }
 
-// say writes a message to a group, and rings who is mentioned.
+// say sends a message to a group, and rings the members it mentions.
 func (d *Device) say(ctx context.Context, group ID, id common.Hash, body []byte, mentioned []*ecdsa.PublicKey, wake bool) (common.Hash, error) {
 	done, err := d.begin(ctx)
 	if err != nil {
@@ -60,7 +60,7 @@ func (d *Device) say(ctx context.Context, group ID, id common.Hash, body []byte,
 	f.Kind = kindMessage
 	device := d.reader
 	if info, err := d.book.Group(group); err == nil && info.Wake == pushwire.Every {
-		device = d.rung // which is told of it: it is not to be woken for what we write
+		device = d.rung // that device reads it, and must not be woken for what we write
 	}
 	hash, err := d.post(ctx, device, at, &f, now, wake)
 	if err != nil {
@@ -74,7 +74,7 @@ func (d *Device) say(ctx context.Context, group ID, id common.Hash, body []byte,
 	return hash, nil
 }
 
-// ring sends a frame to where a member is rung. Who is no member is not rung.
+// ring sends a frame to the place where a member is rung. It does not ring anybody else.
 func (d *Device) ring(ctx context.Context, group ID, kind uint64, id common.Hash, body []byte, to Key, now time.Time) error {
 	_, f, err := d.book.writing(group)
 	if err != nil {

@@ -35,7 +35,7 @@ func (d *Device) History(ctx context.Context) (client.Event, error) {
 	return event, err
 }
 
-// through takes over what an event says of groups, and what follows from that.
+// through takes over what an event says of groups, and does what follows from it.
 func (d *Device) through(ctx context.Context, from Client, ask func() (client.Event, error)) (event client.Event, err error) {
 	done, err := d.begin(ctx)
 	if err != nil {
@@ -67,8 +67,8 @@ func join(event *client.Event, more client.Event) {
 	event.More = event.More || more.More
 }
 
-// sort takes what is of groups out of an event, and puts in what there is to show of it:
-// records first, as they say who may write.
+// sort removes the envelopes of groups from an event, and adds what it has to show of
+// them. It takes records first, because they say who may write.
 func (d *Device) sort(ctx context.Context, from Client, event *client.Event) error {
 	slots := d.book.places()
 	var rest []client.Preview
@@ -77,7 +77,7 @@ func (d *Device) sort(ctx context.Context, from Client, event *client.Event) err
 	for _, p := range event.Previews {
 		sl, found := slots[p.ChatID]
 		switch {
-		case !found && d.isOurs(p.ChatID): // of an epoch that is over
+		case !found && d.isOurs(p.ChatID): // of a past epoch
 			done[from] = append(done[from], p.Hash)
 		case !found:
 			rest = append(rest, p)
@@ -88,7 +88,7 @@ func (d *Device) sort(ctx context.Context, from Client, event *client.Event) err
 			messages = append(messages, held{p, from})
 		}
 	}
-	// What is on our topics and nobody of the group has sent is nothing to keep.
+	// An envelope on our topics that nobody of the group has sent is not worth keeping.
 	topics := make(map[whisper.Topic]bool)
 	for _, sl := range slots {
 		topics[sl.chat.Topic] = true
@@ -109,7 +109,7 @@ func (d *Device) sort(ctx context.Context, from Client, event *client.Event) err
 		if err := d.book.receive(ctx, slots[l.preview.ChatID], &l.preview); err != nil {
 			var failed *storeError
 			if errors.As(err, &failed) {
-				return err // nothing is done: the device hands it over again
+				return err // nothing was acknowledged: the device hands it over again
 			}
 			d.ignore("a letter is of no use", err)
 		}
@@ -143,8 +143,8 @@ func (d *Device) ignore(what string, err error) {
 	d.logger.Debug("group: "+what, "err", err)
 }
 
-// tend brings the devices' chats in line with the groups, looks what was on topics that
-// are new, and does what is an admin's to do, until nothing is left.
+// tend brings the devices' chats in line with the groups, asks for earlier envelopes on
+// new topics, and does what an admin has to do, until nothing is left.
 func (d *Device) tend(ctx context.Context, event *client.Event) error {
 	for range maxRounds {
 		if err := d.align(ctx); err != nil {
@@ -157,7 +157,7 @@ func (d *Device) tend(ctx context.Context, event *client.Event) error {
 			}
 		}
 		if event.More {
-			return nil // the app has enough; the rest is looked for the next time
+			return nil // the app has enough; the rest comes the next time
 		}
 		changed, err := d.duties(ctx)
 		if err != nil || len(looks) == 0 && !changed {
@@ -167,13 +167,13 @@ func (d *Device) tend(ctx context.Context, event *client.Event) error {
 	return nil
 }
 
-// align gives the devices the chats of the groups beside those that they have, and tells
-// the mailserver.
+// align gives the devices the groups' chats beside those that they have, and tells the
+// mailserver.
 func (d *Device) align(ctx context.Context) error {
 	return d.give(ctx, d.others())
 }
 
-// others are the chats of the device that are no group's.
+// others are the device's chats that do not belong to a group.
 func (d *Device) others() []client.Chat {
 	return slices.DeleteFunc(d.rung.Chats(), func(c client.Chat) bool { return d.isOurs(c.ID()) })
 }
@@ -188,7 +188,7 @@ func (d *Device) give(ctx context.Context, others []client.Chat) error {
 	}
 	d.rung.Doubt(untold...)
 	err := d.rung.SetChats(ctx, append(others, rung...))
-	// Register tells the server all, when the app registers.
+	// Otherwise Register tells the server everything when the app registers.
 	if err != nil && !client.IsRefused(err, pushwire.NotRegistered) {
 		return err
 	}
@@ -198,7 +198,7 @@ func (d *Device) give(ctx context.Context, others []client.Chat) error {
 	return d.book.told(ctx, untold)
 }
 
-// look asks what came on topics before a device knew of them.
+// look asks for what arrived on topics before a device knew of them.
 func (d *Device) look(ctx context.Context, rung bool, looks []look, event *client.Event) error {
 	device := d.reader
 	if rung {

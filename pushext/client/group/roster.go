@@ -13,12 +13,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// storeError says that a change could not be kept.
+// storeError says that a change could not be saved.
 type storeError struct{ error }
 
 func (e *storeError) Unwrap() error { return e.error }
 
-// places are the slots of all groups, by the chat that they are.
+// places are the slots of all groups, by their chats.
 func (b *Book) places() map[client.ChatID]slot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -31,7 +31,7 @@ func (b *Book) places() map[client.ChatID]slot {
 	return all
 }
 
-// receive takes a letter. What makes no sense changes nothing.
+// receive takes a letter. A letter that makes no sense changes nothing.
 func (b *Book) receive(ctx context.Context, sl slot, p *client.Preview) error {
 	r, err := decodeRecord(p.Payload)
 	switch {
@@ -69,17 +69,18 @@ func (b *Book) receive(ctx context.Context, sl slot, p *client.Preview) error {
 	return refused
 }
 
-// verdict is what becomes of a frame.
+// verdict is what happens to a frame.
 type verdict int
 
 const (
-	ignored verdict = iota // of no member, or of no sense
-	unsure                 // its author may become a member by a record that is to come
-	heard                  // it is done with, and nothing to show
+	ignored verdict = iota // from somebody who is not a member, or without sense
+	unsure                 // a later record may make its author a member
+	heard                  // handled, with nothing to show
 	shown
 )
 
-// read makes of what came in a slot the preview of a message in the group's chat.
+// read turns what arrived in a slot into the preview of a message in the group's
+// chat.
 func (b *Book) read(ctx context.Context, sl slot, p *client.Preview) (*client.Preview, verdict, error) {
 	f, err := decodeFrame(p.Payload)
 	switch {
@@ -124,12 +125,12 @@ func (b *Book) read(ctx context.Context, sl slot, p *client.Preview) (*client.Pr
 	show.Payload, show.Text = f.Body, client.Printable(f.Body)
 	show.Message = messageID(sl.group, author, f.ID)
 	if author == b.me {
-		show.Message = f.ID // as whoever posted it calls it
+		show.Message = f.ID // the name that the device which posted it uses
 	}
 	return &show, shown, nil
 }
 
-// writing is where messages to a group go, and the head of their frames.
+// writing returns where messages to a group go, and the head of their frames.
 func (b *Book) writing(id ID) (place, frame, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -141,7 +142,7 @@ func (b *Book) writing(id ID) (place, frame, error) {
 	return first.Secret.messages(), frame{Group: id, Epoch: first.Epoch}, nil
 }
 
-// ringOf is where a member is rung now.
+// ringOf returns the place where a member is rung now.
 func (b *Book) ringOf(id ID, member Key) (place, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,7 +153,8 @@ func (b *Book) ringOf(id ID, member Key) (place, bool) {
 	return s.current()[0].Secret.ticket(member).ring(), true
 }
 
-// ringing remembers whom a message mentions, until they cannot miss it any more.
+// ringing remembers whom a message mentions, as far as maxRung, maxRungBytes and
+// rungLife allow.
 func (b *Book) ringing(ctx context.Context, group ID, id common.Hash, body []byte, to []Key, now time.Time) error {
 	if len(to) == 0 {
 		return nil
@@ -180,8 +182,9 @@ func (t *text) prune(now time.Time) {
 	t.Rung = t.Rung[kept:]
 }
 
-// missed are mentions that their receiver may have had no topic for any more, as the
-// group had changed when they were made. They are taken out of what is remembered.
+// missed returns mentions that their receiver may no longer have had a topic for,
+// because the group had already changed when they were sent. Each is returned once
+// per change of the group.
 func (b *Book) missed(ctx context.Context) (list []rung, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,22 +15,26 @@ import (
 const (
 	// keptEpochs is how many epochs are kept, to read what was written in them.
 	keptEpochs = 4
-	// maxHeads is how many records of one epoch count: admins who acted at once.
+	// maxHeads is how many records of one epoch count, from admins who acted at the
+	// same time.
 	maxHeads = 4
 	// maxPending is how many records wait for those that they continue.
 	maxPending = 8
 )
 
 var (
-	// ErrNotAdmin says that somebody who is no admin of a group wants to change it.
+	// ErrNotAdmin says that somebody who is not an admin of a group wants to change
+	// it.
 	ErrNotAdmin = errors.New("group: not an admin of the group")
-	// ErrSenior says that an admin wants to remove one who became an admin before them.
+	// ErrSenior says that an admin wants to remove somebody who became an admin
+	// before them.
 	ErrSenior = errors.New("group: an admin cannot remove one who became an admin before them")
-	// ErrNotForUs says that a letter is another member's, or of another group.
+	// ErrNotForUs says that a letter is for another member, or belongs to another
+	// group.
 	ErrNotForUs = errors.New("group: the letter is for somebody else")
-	// ErrPast says that a record is of an epoch that the group has left behind.
+	// ErrPast says that a record is of an epoch that the group has left.
 	ErrPast = errors.New("group: the record is of an epoch that is over")
-	// errEarly says that a record continues one that is not there yet.
+	// errEarly says that a record continues one that has not arrived yet.
 	errEarly = errors.New("group: the record continues one that has not come yet")
 )
 
@@ -43,33 +47,33 @@ type head struct {
 	Secret secret
 	Pledge common.Hash
 	Parent []common.Hash
-	Sent   int64 // Unix milliseconds, by the admin's word
+	Sent   int64 // Unix milliseconds, as the admin says
 
 	Removed []Key    // by this record
 	Added   []Member // likewise
-	Members []Member // after it, the senior first
+	Members []Member // after it, the most senior first
 	Rank    int      // of By among the members before
 
-	Ticket ticket // of ours in the next epoch
-	Next   []byte // secret of that, if we are an admin
-	Owed   []Key  // who we have not sent the letter yet, if it is ours
-	Redone bool   // it is ours, was passed over, and is what we intend again
+	Ticket ticket // ours in the next epoch
+	Next   []byte // secret of the next epoch, if we are an admin
+	Owed   []Key  // members to whom we have not sent the letter yet, if the record is ours
+	Redone bool   // it is ours, was passed over, and is in Intent again
 }
 
 // state is what a member knows of one group.
 type state struct {
-	Heads   []*head // ascending by epoch, and as they count within one
+	Heads   []*head // ascending by epoch; within one, in the order in which they count
 	Pending []pending
 	Wake    pushwire.Mode
 	Muted   uint64 // Unix seconds
 	Quit    bool   // we have left
 
-	Leaving  []Key  // who asked us to remove them
-	Intent   Change // of ours, until the group is so
+	Leaving  []Key  // members who asked us to remove them
+	Intent   Change // ours, until the group matches it
 	DueSince int64  // since when an admin has something to do, Unix milliseconds
 }
 
-// pending is a record that continues one which has not come yet.
+// pending is a record that continues one which has not arrived yet.
 type pending struct {
 	Payload []byte
 	By      Key
@@ -83,8 +87,9 @@ func (s *state) epoch() uint64 {
 	return s.Heads[len(s.Heads)-1].Epoch
 }
 
-// of returns the records of an epoch that count, the first of which gives it its name
-// and secret. One that was made by somebody whom a senior removed at the same time does not.
+// of returns the records of an epoch that count. The first gives the epoch its name
+// and secret. A record does not count if a senior admin removed its maker at the same
+// time.
 func (s *state) of(epoch uint64) []*head {
 	var heads []*head
 	for _, h := range s.Heads {
@@ -101,11 +106,11 @@ func (s *state) of(epoch uint64) []*head {
 	return heads
 }
 
-// current are the records that count now.
+// current returns the records that count now.
 func (s *state) current() []*head { return s.of(s.epoch()) }
 
-// members are those of some records of one epoch: who is a member by all of them, and
-// who was added by one and removed by none.
+// members returns the members by some records of one epoch: those who are members by
+// all of them, and those who were added by one and removed by none.
 func members(heads []*head) (list []Member) {
 	for _, h := range heads {
 		for _, m := range h.Members {
@@ -114,7 +119,7 @@ func members(heads []*head) (list []Member) {
 			case !agreed(heads, m.Key):
 			case at < 0:
 				list = append(list, m)
-			case m.Admin != list[at].Admin && slices.Contains(h.Added, m): // the first left it as it was
+			case m.Admin != list[at].Admin && slices.Contains(h.Added, m): // the first one left it unchanged
 				list = append(slices.Delete(list, at, at+1), m)
 			}
 		}
@@ -134,7 +139,7 @@ func agreed(heads []*head, key Key) bool {
 	return everywhere || added
 }
 
-// gone tells whether somebody who is no member was one, as far as is known.
+// gone tells whether somebody who is not a member was one, as far as is known.
 func (s *state) gone(key Key) bool {
 	return slices.ContainsFunc(s.Heads, func(h *head) bool {
 		return find(h.Members, key) >= 0 || slices.Contains(h.Removed, key)
@@ -161,7 +166,7 @@ func isAdmin(list []Member, key Key) bool {
 	return at >= 0 && list[at].Admin
 }
 
-// take adds a record that came by a letter to us. It returns errEarly if the record
+// take adds a record that came in a letter to us. It returns errEarly if the record
 // has to wait.
 func (s *state) take(r record, by, me Key, sent int64) error {
 	id := r.id(by)
@@ -191,8 +196,8 @@ func (s *state) take(r record, by, me Key, sent int64) error {
 	case len(r.All) == 0:
 		return errEarly
 	case !isAdmin(r.All, by), len(s.Heads) > 0 && !isAdmin(s.members(), by):
-		// An admin whom we know tells us what we have missed. Who is new takes the word of
-		// the one who invited them.
+		// An admin whom we know tells us what we have missed. A new member relies on
+		// the word of whoever invited them.
 		return ErrNotAdmin
 	}
 	if find(h.Members, me) < 0 {
@@ -202,7 +207,8 @@ func (s *state) take(r record, by, me Key, sent int64) error {
 	return nil
 }
 
-// parents are the records that one continues, if all of them are there.
+// parents returns the kept records that a record continues. ok says that none is
+// missing.
 func (s *state) parents(r record) (parents []*head, ok bool) {
 	for _, h := range s.Heads {
 		if h.Epoch == r.Epoch-1 && slices.Contains(r.Parents, h.ID) {
@@ -212,7 +218,7 @@ func (s *state) parents(r record) (parents []*head, ok bool) {
 	return parents, len(parents) == len(r.Parents) && len(parents) > 0
 }
 
-// apply makes the members after a change of those before.
+// apply returns the members after a change of those before.
 func apply(before []Member, removed []Key, added []Member, by Key) ([]Member, error) {
 	if !isAdmin(before, by) {
 		return nil, ErrNotAdmin
@@ -242,8 +248,8 @@ func apply(before []Member, removed []Key, added []Member, by Key) ([]Member, er
 	return list, nil
 }
 
-// add puts a record among the others. Where there are too many of an epoch, the last
-// ones do not count for anybody.
+// add adds a record to the others. If an epoch has too many, the last ones do not
+// count for anybody.
 func (s *state) add(h *head, me Key) {
 	s.Heads = append(s.Heads, h)
 	slices.SortStableFunc(s.Heads, func(a, b *head) int {
@@ -263,7 +269,7 @@ func (s *state) add(h *head, me Key) {
 	}
 	s.Heads = kept
 	list := s.members()
-	for _, o := range s.Heads { // what was made at the same time as two others is to be made again
+	for _, o := range s.Heads { // our record that two others passed over has to be made again
 		passed := !slices.ContainsFunc(s.current(), func(h *head) bool { return slices.Contains(h.Parent, o.ID) })
 		if o.By == me && o.Epoch+1 == s.epoch() && passed && !o.Redone {
 			o.Redone = true
@@ -274,8 +280,8 @@ func (s *state) add(h *head, me Key) {
 	s.Intent = s.Intent.left(list, s.name())
 }
 
-// uneven tells whether there are records of now that not all members have, or others too:
-// then there is to be another epoch.
+// uneven tells whether the members of some current record are not exactly the present
+// members: then another epoch is needed.
 func (s *state) uneven() bool {
 	list := s.members()
 	return slices.ContainsFunc(s.Heads, func(h *head) bool {

@@ -9,8 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 )
 
-// version is the first element of every message. Each list may grow at its end: what
-// is behind the elements that are known is ignored.
+// version is the first element of every message. Each list may grow at its end:
+// elements after the known ones are ignored.
 const version = 1
 
 // Limits of a group.
@@ -22,21 +22,22 @@ const (
 
 	maxParents = 4 // records that one record continues
 	maxFrame   = MaxBody + 1024
-	// maxRecord is more than a record with MaxMembers in each of its lists takes.
+	// maxRecord is more than the bytes of a record with MaxMembers in each of its
+	// lists.
 	maxRecord = 32 << 10
 )
 
-// ID names a group. It is random, and known to its members.
+// ID names a group. It is random, and only its members know it.
 type ID [16]byte
 
-// ErrMalformed says that bytes are no message of a group.
+// ErrMalformed says that bytes are not a message of a group.
 var ErrMalformed = errors.New("group: malformed message")
 
 // Kinds of a frame.
 const (
 	kindMessage = 1 // on the group's topic
 	kindMention = 2 // the same, on the topic of a member who is to be rung
-	kindLeave   = 3 // to an admin: the author wants to be a member no more
+	kindLeave   = 3 // to an admin: the author wants to leave
 )
 
 // frame is the payload of a message, signed by its author:
@@ -45,9 +46,9 @@ type frame struct {
 	Version uint64
 	Kind    uint64
 	Group   ID
-	Epoch   uint64      // whose key it is encrypted under
+	Epoch   uint64      // epoch whose key it is encrypted under
 	ID      common.Hash // of the message, chosen by its author
-	To      []byte      // who is rung, compressed; empty: everybody may read it
+	To      []byte      // member who is rung, compressed; empty: everybody may read it
 	Body    []byte
 	Rest    []rlp.RawValue `rlp:"tail"`
 }
@@ -81,28 +82,29 @@ func decodeFrame(b []byte) (f frame, err error) {
 // Member is one person in a group.
 type Member struct {
 	Key   Key
-	Admin bool // may change who is a member
+	Admin bool // may change the members
 }
 
-// record begins an epoch. Everybody's is the same but for the last four elements:
+// record begins an epoch. It is the same for everybody except in its last four
+// elements:
 // [version, group, name, epoch, rank, parents, secret, pledge, removed, added, to, ticket, next, all].
 type record struct {
 	Version uint64
 	Group   ID
 	Name    []byte
 	Epoch   uint64
-	Rank    uint64        // of who made it, among the members before: 0 is the senior one
-	Parents []common.Hash // records that it continues; none: the first
+	Rank    uint64        // of its maker among the members before: 0 is the most senior
+	Parents []common.Hash // records that it continues; none: it is the first
 	Secret  secret
-	Pledge  common.Hash // of the secret that is meant for the next epoch
+	Pledge  common.Hash // of the secret meant for the next epoch
 	Removed []Key
-	// Added are new members, and those who become admins or cease to be.
+	// Added are new members, and members who become admins or cease to be admins.
 	Added []Member
 
 	To     Key            // receiver of this letter
-	Ticket ticket         // of theirs in the next epoch
-	Next   []byte         // secret of that; for admins only
-	All    []Member       // all members of the epoch, the senior first; for who has no record before it
+	Ticket ticket         // theirs in the next epoch
+	Next   []byte         // secret of the next epoch; for admins only
+	All    []Member       // all members of the epoch, the most senior first; for members who lack the record before it
 	Rest   []rlp.RawValue `rlp:"tail"`
 }
 
@@ -135,7 +137,7 @@ func decodeRecord(b []byte) (r record, err error) {
 	return r, nil
 }
 
-// id names a record by what is the same in all its letters, and by who made it.
+// id names a record by what is the same in all its letters, and by its maker.
 func (r *record) id(by Key) common.Hash {
 	return crypto.Keccak256Hash(mustEncode([]any{r.Group, r.Name, r.Epoch, r.Rank, r.Parents, r.Secret, r.Pledge, r.Removed, r.Added, by}))
 }
@@ -143,7 +145,7 @@ func (r *record) id(by Key) common.Hash {
 func mustEncode(v any) []byte {
 	b, err := rlp.EncodeToBytes(v)
 	if err != nil {
-		panic("group: internal error: " + err.Error()) // it fails for no message
+		panic("group: internal error: " + err.Error()) // no message fails
 	}
 	return b
 }
