@@ -25,7 +25,7 @@ const (
 	maxPerNetwork = 8 // of a /24 of IPv4 or a /48 of IPv6
 )
 
-// What a List says of an offer that it does not take.
+// Errors of a List for an offer that it does not accept.
 var (
 	ErrReplayed = errors.New("servers: there is a later offer of this server")
 	ErrPrivate  = errors.New("servers: the offer leads into a private network")
@@ -34,31 +34,32 @@ var (
 
 // Candidate is a server that has made an offer, and how it answered this device.
 type Candidate struct {
-	PushKey string         `json:"pushKey"` // compressed, in hexadecimal: who it is
+	PushKey string         `json:"pushKey"` // compressed, in hexadecimal: it identifies the server
 	Offer   pushwire.Offer `json:"offer"`   // its newest
 
 	Asked     int           `json:"asked"`     // how often it was asked something
 	Answered  int           `json:"answered"`  // how often it answered
-	RoundTrip time.Duration `json:"roundTrip"` // of the latest answer; 0: none yet
-	Chosen    bool          `json:"chosen"`    // it does not give way to others
+	RoundTrip time.Duration `json:"roundTrip"` // of the latest answer; 0: no answer yet
+	Chosen    bool          `json:"chosen"`    // it is not dropped for others
 }
 
-// rate is how often it answers, by what is known: one that was never asked is taken for one
-// that answered once of two times.
+// rate is how often it answers, as far as known: a server that was never asked counts as
+// one that answered once out of two times.
 func (c *Candidate) rate() float64 { return float64(c.Answered+1) / float64(c.Asked+2) }
 
-// List keeps offers. It is safe for concurrent use. The zero value is empty.
+// List keeps offers. It is safe for concurrent use. The zero value is an empty List.
 type List struct {
-	// Private takes offers that lead into private networks, for tests and for those who run
-	// a server at home. Set it before the first use.
+	// Private accepts offers that lead into private networks, for tests and for people who
+	// run a server at home. Set it before the first use.
 	Private bool
 
 	mu   sync.Mutex // guards held
 	held []*Candidate
 }
 
-// Add takes an offer, in place of the server's former one. It costs no network. The error
-// is ErrReplayed, ErrPrivate or ErrCrowded, or says that the offer names no node or is over.
+// Add accepts an offer, in place of the server's former one. It does not use the network.
+// The error is ErrReplayed, ErrPrivate or ErrCrowded, or says that the offer names no node
+// or has expired.
 func (l *List) Add(d client.Discovered, now time.Time) error {
 	key := hex.EncodeToString(crypto.CompressPubkey(d.PushKey))
 	network, err := l.network(d.Enode)
@@ -91,7 +92,7 @@ func (l *List) Add(d client.Discovered, now time.Time) error {
 	return nil
 }
 
-// rename gives a server that goes on with another push key its place under that. The caller holds mu.
+// rename moves a server that has replaced its push key to the new key. The caller holds mu.
 func (l *List) rename(key string, successions []pushwire.Succession) {
 	for i := range successions {
 		s := &successions[i]
@@ -102,8 +103,8 @@ func (l *List) rename(key string, successions []pushwire.Succession) {
 	}
 }
 
-// giveWay drops the candidate that is worth least: one whose offer is over, else one that
-// never answered, the oldest offer first. The caller holds mu.
+// giveWay drops the candidate with the oldest offer, of those that were not chosen and
+// whose offer has expired or that never answered. The caller holds mu.
 func (l *List) giveWay(now time.Time) bool {
 	worst := -1
 	for i, c := range l.held {
@@ -121,7 +122,7 @@ func (l *List) giveWay(now time.Time) bool {
 	return worst >= 0
 }
 
-// network is the network that an enode URL leads to.
+// network returns the network that an enode URL leads to.
 func (l *List) network(url string) (netip.Prefix, error) {
 	n, err := enode.ParseV4(url)
 	if err != nil {
@@ -148,7 +149,7 @@ func (l *List) find(key string) *Candidate {
 	return nil
 }
 
-// Choose notes that a server was chosen, or is not any more.
+// Choose notes that a server was chosen, or is no longer chosen.
 func (l *List) Choose(pushKey string, chosen bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,7 +158,8 @@ func (l *List) Choose(pushKey string, chosen bool) {
 	}
 }
 
-// Asked notes that a server was asked, and how long its answer took; 0: none came.
+// Asked notes that a server was asked, and how long its answer took; 0: there was no
+// answer.
 func (l *List) Asked(pushKey string, roundTrip time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -172,16 +174,16 @@ func (l *List) Asked(pushKey string, roundTrip time.Duration) {
 	}
 }
 
-// Need is what an app needs of a server.
+// Need is what an app requires of a server.
 type Need struct {
-	Providers []string // names, any of which will do; empty: any server
+	Providers []string // names, any of which is enough; empty: any server
 	Channels  uint64   // topics that it registers
-	Free      bool     // what costs something is left out; else it comes last
+	Free      bool     // leaves out what costs something; otherwise that comes last
 }
 
-// Rank returns the servers that fill a need, the best first: what is free before what is
-// not, as a price is a sentence for people; then by how often they answer; then by how
-// soon.
+// Rank returns the servers that meet a need, the best first: free ones before the others,
+// because a price is a sentence for people; then by how often they answer; then by how
+// fast.
 func (l *List) Rank(need Need, now time.Time) []Candidate {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,9 +213,9 @@ const unmeasured = time.Second
 
 func (c *Candidate) trip() time.Duration { return cmp.Or(c.RoundTrip, unmeasured) }
 
-// Measure asks a server something that costs it next to nothing, under a key of no account,
-// and notes how long the answer took. Only who has the push key can answer. Call it for
-// servers that are to be chosen from, not for all: an offer may name anybody's address.
+// Measure asks a server something that costs it next to nothing, under a key without an
+// account, and notes how long the answer took. Only the holder of the push key can answer.
+// Call it for servers to choose from, not for all: an offer may name anybody's address.
 func (l *List) Measure(ctx context.Context, c Candidate) (time.Duration, error) {
 	d, err := client.Open(ctx, client.Config{Server: c.Offer.Enode, PushKey: c.PushKey})
 	if err != nil {
@@ -225,7 +227,7 @@ func (l *List) Measure(ctx context.Context, c Candidate) (time.Duration, error) 
 	return trip, err
 }
 
-// ask is a round trip over a link that stands.
+// ask measures a round trip over a standing link.
 func ask(ctx context.Context, d *client.Device) (time.Duration, error) {
 	if err := d.Connect(ctx); err != nil {
 		return 0, err
@@ -249,7 +251,7 @@ func (l *List) Save(ctx context.Context, store client.Store) error {
 	return store.Save(ctx, text)
 }
 
-// Load reads what Save wrote; of an empty store, nothing.
+// Load reads what Save wrote. An empty store leaves the list as it is.
 func (l *List) Load(ctx context.Context, store client.Store) error {
 	text, err := store.Load(ctx)
 	if err != nil || len(text) == 0 {

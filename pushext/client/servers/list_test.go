@@ -32,8 +32,8 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// An older offer does not take the place of a later one, also after a restart: who replays
-// it sends nobody to where the server was.
+// An older offer does not replace a later one, even after a restart: somebody who replays it
+// sends nobody to the server's former address.
 func TestReplayedOffer(t *testing.T) {
 	key, store := newKey(t), new(client.MemoryStore)
 	var l List

@@ -19,19 +19,19 @@ import (
 	"whisperpush/whisper"
 )
 
-// maxGiven bounds the messages that were given and not said to be Shown yet, for telling
-// that another server has the same.
+// maxGiven bounds the messages that were given and not Shown yet. They are remembered to
+// recognize the same message from another server.
 const maxGiven = 4096
 
-// Several is the devices of one installation at one or more mailservers, as if they were
-// one: package inbox takes it for its Device. Its methods may be called from any goroutine.
+// Several presents the devices of one installation at one or more mailservers as one:
+// package inbox takes it for its Device. Its methods may be called from any goroutine.
 type Several struct {
 	now func() time.Time
 
-	mu      sync.Mutex // guards the following, and is never held while a device is called
-	places  []*place   // the first is the one that posts
+	mu      sync.Mutex // guards the following; never held while a device is called
+	places  []*place   // the first one posts
 	given   map[common.Hash]*place
-	left    bool          // a server was left in this run, whose last pushes may be under way
+	left    bool          // a server was left in this run; its last pushes may be under way
 	checked chan struct{} // capacity 1: full while Check runs
 }
 
@@ -40,9 +40,9 @@ type place struct {
 	key    string // of the server, compressed, in hexadecimal
 	device *client.Device
 	watch  Watch
-	probe  client.Chat // which only this installation knows
+	probe  client.Chat // only this installation knows it
 	leaves *client.Registration
-	stale  bool // it was not told of the latest chats
+	stale  bool // it was not told the latest chats
 }
 
 // ErrNowhere says that there is no device at any server.
@@ -53,7 +53,7 @@ func New() *Several {
 	return &Several{now: time.Now, given: make(map[common.Hash]*place), checked: make(chan struct{}, 1)}
 }
 
-// Add puts a device at one more server behind the others. pushKey is the server's, as in a
+// Add adds the device at one more server after the others. pushKey is the server's, as in a
 // Candidate.
 func (s *Several) Add(pushKey string, d *client.Device) error {
 	key, err := client.ParsePublicKey(pushKey)
@@ -73,7 +73,7 @@ func (s *Several) Add(pushKey string, d *client.Device) error {
 	return nil
 }
 
-// Servers are the push keys of the servers, the one that posts first.
+// Servers returns the push keys of the servers. The first one is the server that posts.
 func (s *Several) Servers() (keys []string) {
 	for _, p := range s.all() {
 		keys = append(keys, p.key)
@@ -87,10 +87,10 @@ func (s *Several) all() []*place {
 	return slices.Clone(s.places)
 }
 
-// Move registers with the next server. Both wake the device until that one does, and what it
-// has was read (Receive and History see to it); then the registration with the first server
-// ends and the next one posts. It is the way to another server also if the first one is dead:
-// what came since it answered last is in the next one's history.
+// Move registers with the next server. Both servers wake the device until the next one does
+// so and its history was read (Receive and History see to it). Then the registration with
+// the first server ends, and the next one posts. Move also works if the first server is
+// dead: what arrived since its last answer is in the next one's history.
 func (s *Several) Move(ctx context.Context, pushKey string, next *client.Device, r client.Registration) error {
 	places := s.all()
 	if len(places) == 0 {
@@ -121,8 +121,8 @@ func (s *Several) drop(p *place) {
 	s.places = slices.DeleteFunc(s.places, func(o *place) bool { return o == p })
 }
 
-// settle ends a Move whose next server wakes the device: what that one has is added to the
-// event.
+// settle ends a Move once the next server wakes the device, and adds what that server has
+// to the event.
 func (s *Several) settle(ctx context.Context, event *client.Event) error {
 	places := s.all()
 	s.mu.Lock()
@@ -145,15 +145,15 @@ func (s *Several) settle(ctx context.Context, event *client.Event) error {
 	s.places = append([]*place{next}, slices.DeleteFunc(slices.Clone(places[1:]), func(p *place) bool { return p == next })...)
 	s.left = true
 	s.mu.Unlock()
-	// What the former one had in flight is in the next one's history; if it is dead, it
-	// forgets the registration when its lifetime is over.
+	// The former server's pushes in flight are in the next one's history. If the former is
+	// dead, it forgets the registration when its lifetime is over.
 	limited, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	_ = former.device.Unregister(limited)
 	return former.device.Close()
 }
 
-// leaveTimeout is how long a server that is left is told so.
+// leaveTimeout is how long the request that ends the former registration may take.
 const leaveTimeout = 10 * time.Second
 
 // join adds one event to another.
@@ -168,8 +168,8 @@ func join(event *client.Event, more client.Event) {
 	slices.SortStableFunc(event.Previews, func(a, b client.Preview) int { return a.Sent.Compare(b.Sent) })
 }
 
-// take removes from a server's event what another one has given and the app not Shown yet,
-// and the probes.
+// take removes from a server's event the probes, and messages that another server has given
+// and the app has not Shown yet.
 func (s *Several) take(ctx context.Context, from *place, event *client.Event) {
 	probed := map[client.ChatID]*place{}
 	for _, p := range s.all() {
@@ -191,7 +191,7 @@ func (s *Several) take(ctx context.Context, from *place, event *client.Event) {
 			return true
 		}
 		if len(s.given) >= maxGiven {
-			clear(s.given) // the devices themselves know what was Shown
+			clear(s.given) // each device itself knows what was Shown
 		}
 		s.given[p.Message] = from
 		return false
@@ -202,15 +202,15 @@ func (s *Several) take(ctx context.Context, from *place, event *client.Event) {
 	}
 }
 
-// Receive hands a push to the device that can open it. One that a server sent before it was
-// left is taken for a reason to ask for the history.
+// Receive hands a push to the device that can open it. A push that a server sent before the
+// device left it is a reason to ask for the history.
 func (s *Several) Receive(ctx context.Context, body []byte) (client.Event, error) {
 	err := ErrNowhere
 	for _, p := range s.all() {
 		var event client.Event
 		event, err = p.device.Receive(ctx, body)
 		if errors.Is(err, pushwire.ErrCannotOpen) {
-			continue // another server's
+			continue // it belongs to another server
 		}
 		s.take(ctx, p, &event)
 		if err == nil {
@@ -227,11 +227,11 @@ func (s *Several) Receive(ctx context.Context, body []byte) (client.Event, error
 	return client.Event{}, err
 }
 
-// patience is how much longer the others may take when one server has done what it was
+// patience is how much longer the other servers may take once one has done what it was
 // asked, and how long one may take before the next is asked.
 const patience = 15 * time.Second
 
-// each asks all servers at once, and fails only if none of them did it.
+// each asks all servers at once, and fails only if none of them succeeds.
 func (s *Several) each(ctx context.Context, do func(ctx context.Context, p *place) error) error {
 	places := s.all()
 	if len(places) == 0 {
@@ -256,8 +256,8 @@ func (s *Several) each(ctx context.Context, do func(ctx context.Context, p *plac
 	return errors.Join(errs...)
 }
 
-// first asks one server after the other, those that are fine before the others, until one
-// of them did it.
+// first asks one server after the other, beginning with those that are fine, until one
+// succeeds.
 func (s *Several) first(ctx context.Context, do func(ctx context.Context, p *place) error) error {
 	places := s.all()
 	if len(places) == 0 {
@@ -318,7 +318,7 @@ func (s *Several) Fetch(ctx context.Context, hashes []common.Hash) (client.Event
 
 var errMissing = errors.New("servers: not all was there")
 
-// Shown tells all devices: none of them gives these messages again.
+// Shown tells all devices, so that none of them gives these messages again.
 func (s *Several) Shown(ctx context.Context, hashes ...common.Hash) error {
 	places := s.all()
 	for _, p := range places {
@@ -339,13 +339,13 @@ func (s *Several) Shown(ctx context.Context, hashes ...common.Hash) error {
 	return nil
 }
 
-// Seen tells all servers, and fails if none of them was told.
+// Seen tells all servers, and fails if it reaches none.
 func (s *Several) Seen(ctx context.Context, hashes []common.Hash) error {
 	return s.each(ctx, func(ctx context.Context, p *place) error { return p.device.Seen(ctx, hashes) })
 }
 
-// Post goes through the first server that takes it. The others are told that this device
-// need not be woken for it, as far as they answer.
+// Post posts through the first server that accepts the message. It tells the others, as far
+// as they answer, that this device need not be woken for it.
 func (s *Several) Post(ctx context.Context, sealed *whisper.Envelope, wake bool) (hash common.Hash, err error) {
 	var by *place
 	err = s.first(ctx, func(ctx context.Context, p *place) error {
@@ -361,13 +361,13 @@ func (s *Several) Post(ctx context.Context, sealed *whisper.Envelope, wake bool)
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, patience)
-		_ = p.device.Seen(limited, []common.Hash{hash}) // else it is woken for a copy
+		_ = p.device.Seen(limited, []common.Hash{hash}) // else the device is woken for a copy
 		cancel()
 	}
 	return hash, nil
 }
 
-// ReadElsewhere is what any of the servers has told.
+// ReadElsewhere returns what any of the servers has reported.
 func (s *Several) ReadElsewhere(hashes ...common.Hash) (read []common.Hash) {
 	for _, p := range s.all() {
 		for _, hash := range p.device.ReadElsewhere(hashes...) {
@@ -379,7 +379,7 @@ func (s *Several) ReadElsewhere(hashes ...common.Hash) (read []common.Hash) {
 	return read
 }
 
-// Chats are those of the app.
+// Chats returns the app's chats.
 func (s *Several) Chats() []client.Chat {
 	places := s.all()
 	if len(places) == 0 {
@@ -388,14 +388,14 @@ func (s *Several) Chats() []client.Chat {
 	return places[0].chats()
 }
 
-// chats are those of the app at a server.
+// chats returns the app's chats at a server.
 func (p *place) chats() []client.Chat {
 	probe := p.probe.ID()
 	return slices.DeleteFunc(p.device.Chats(), func(c client.Chat) bool { return c.ID() == probe })
 }
 
-// SetChats tells all servers, and fails if none of them was told; the others are told by
-// Check.
+// SetChats tells all servers, and fails if it reaches none. Check tells those that it did
+// not reach.
 func (s *Several) SetChats(ctx context.Context, chats []client.Chat) error {
 	return s.each(ctx, func(ctx context.Context, p *place) error {
 		err := p.device.SetChats(ctx, append(slices.Clone(chats), p.probe))
@@ -413,27 +413,29 @@ func (s *Several) Doubt(topics ...whisper.Topic) {
 	}
 }
 
-// Finding is what Check says of a server.
+// Finding is what Check found about a server.
 type Finding struct {
 	PushKey   string
-	RoundTrip time.Duration // 0: it did not answer
+	RoundTrip time.Duration // 0: no answer
 	Verdict   Verdict
-	// Evidence proves to everybody that the server withheld a wake-up (client.Device.Evidence);
-	// nil: there is none, which proves nothing.
+	// Evidence proves to everybody that the server withheld a wake-up
+	// (client.Device.Evidence). nil: there is none, which proves nothing.
 	Evidence *evidence.Evidence
-	// Unproved is how often that could have been proved and the server's ledger ended before
-	// (client.Device.Unproved). Many are a reason for doubt, and none to accuse.
+	// Unproved is how often the server's ledger ended before that could be proved
+	// (client.Device.Unproved). A large number is a reason for doubt, but not for an
+	// accusation.
 	Unproved int
 }
 
-// Check asks each server for a sign of life, and puts a message on the network by way of one
-// for which the next is to wake this device: an envelope and a push more. Call it at the
-// app's start, and every few minutes while it runs; three times without an answer within
-// three minutes make a dead server, and two messages that do not come one that withholds.
-// Where no server answers, the network may be down, and nothing is held against them unless
-// online says that it is not. With one server alone nothing is put on the network: it
-// would know the message for one of this device's. That one is found out by what it signed,
-// once a History has brought what it did not ring for.
+// Check asks each server for a sign of life, and sends a message to the network through one
+// server for which the next one should wake this device: an additional envelope and push.
+// Call it at the app's start, and every few minutes while it runs. Three checks in a row
+// without an answer, over at least three minutes, make a server dead. Two messages in a row
+// that do not arrive make it one that withholds. If no server answers, the network may be
+// down, and nothing counts against them unless online says that the network is up. With
+// only one server, Check sends no message, because the server would know that it is from
+// this device. What such a server signed convicts it, once a History has brought what it
+// did not ring for.
 func (s *Several) Check(ctx context.Context, online bool) ([]Finding, error) {
 	select {
 	case s.checked <- struct{}{}:
@@ -488,8 +490,7 @@ func (s *Several) Check(ctx context.Context, online bool) ([]Finding, error) {
 // askTimeout is how long a server may take to answer Check.
 const askTimeout = 15 * time.Second
 
-// renew tells a server of chats that it was not told of when they changed, and of the
-// probe.
+// renew tells a server the probe, and chats that it was not told of when they changed.
 func (s *Several) renew(ctx context.Context, p *place) error {
 	s.mu.Lock()
 	stale, chats := p.stale, s.places[0]
@@ -506,7 +507,7 @@ func (s *Several) renew(ctx context.Context, p *place) error {
 	return err
 }
 
-// probe puts a message to a place on the network by way of another.
+// probe sends a message for one place to the network through another.
 func (s *Several) probe(ctx context.Context, to, by *place, now time.Time) error {
 	if !to.device.Active() {
 		return nil

@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	// deadAfter and deadAsks are for how long, and how often, a server does not answer
-	// that is dead.
+	// A server is dead after deadAsks checks in a row without an answer, over at least
+	// deadAfter.
 	deadAfter = 3 * time.Minute
 	deadAsks  = 3
-	// grace is how long a message may take through a server that does not withhold it,
-	// and withheld how many in a row that did not come make one that does: a push service
-	// may lose one.
+	// grace is how long a message may take through a server that does not withhold it.
+	// A server withholds after withheld messages in a row that did not arrive: a push
+	// service may lose one.
 	grace    = 2 * time.Minute
 	withheld = 2
 )
@@ -22,27 +22,27 @@ type Verdict int
 
 const (
 	Fine      Verdict = iota
-	Unsure            // it did not answer lately, or something that it should have told has not come
+	Unsure            // it did not answer lately, or something that it should have announced has not arrived
 	Dead              // it does not answer
-	Withholds         // it answers, and does not ring for what is on the network, or has signed that it did not
+	Withholds         // it answers, but does not ring for what is on the network, or what it signed proves that
 )
 
 func (v Verdict) String() string {
 	return [...]string{"fine", "unsure", "dead", "withholds"}[v]
 }
 
-// Watch judges one server by what was observed. The zero value has observed nothing. It is
-// safe for concurrent use.
+// Watch judges one server by observations. The zero value has none. It is safe for
+// concurrent use.
 type Watch struct {
 	mu     sync.Mutex // guards the following
-	silent int        // times that it was asked since
-	since  time.Time  // the first of those
+	silent int        // times it was asked since its last answer
+	since  time.Time  // the first of those times
 	probes []time.Time
-	missed int // probes in a row that did not come
+	missed int // probes in a row that did not arrive
 	proved bool
 }
 
-// Proved notes that there is evidence against the server: that is for good.
+// Proved notes that there is evidence against the server. It is never forgotten.
 func (w *Watch) Proved() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,7 +56,7 @@ func (w *Watch) Answered() {
 	w.silent = 0
 }
 
-// Silent notes that no answer came although the network is there.
+// Silent notes that no answer came although the network is up.
 func (w *Watch) Silent(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -66,7 +66,7 @@ func (w *Watch) Silent(now time.Time) {
 	w.silent++
 }
 
-// Probed notes that a message that the server is to ring for was put on the network.
+// Probed notes that a message for which the server should ring was put on the network.
 func (w *Watch) Probed(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,7 +74,7 @@ func (w *Watch) Probed(now time.Time) {
 	w.probes = append(w.probes, now)
 }
 
-// Rang notes that such a message came.
+// Rang notes that such a message arrived.
 func (w *Watch) Rang() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,7 +89,7 @@ func (w *Watch) expire(now time.Time) {
 	}
 }
 
-// Verdict judges.
+// Verdict judges the server.
 func (w *Watch) Verdict(now time.Time) Verdict {
 	w.mu.Lock()
 	defer w.mu.Unlock()
