@@ -1,5 +1,6 @@
 // Package evidence holds what convicts a mailserver that withheld a wake-up, for anybody to
-// verify from bytes alone. It is three things that the server signed, and an envelope:
+// verify from bytes alone. It consists of three statements that the server signed, and an
+// envelope:
 //
 //   - two heads of one ledger, or one of a ledger from its beginning: between them lie
 //     exactly these hashes (pushwire.Head);
@@ -7,7 +8,8 @@
 //     the heads say that all that matched is in the ledger (mailwire.Statement);
 //   - the envelope, on a topic that the ledger is about, is not among the hashes.
 //
-// docs/privacy.md tells what that proves, what it cannot, and what it shows of a device.
+// docs/privacy.md says what that proves, what it cannot prove, and what it reveals about a
+// device.
 package evidence
 
 import (
@@ -25,19 +27,18 @@ import (
 	"whisperpush/whisper"
 )
 
-// Limits of a file, checked before it is read.
+// Limits of a file, checked before it is verified.
 const (
 	// MaxSize is the longest file, in bytes.
 	MaxSize = 8 << 20
 	// MaxHashes is how many hashes may lie between two heads, and how many topics a ledger
-	// may be about.
+	// may have.
 	MaxHashes = 1 << 16
-	// MaxSuccessions is how many push keys of the server may have come before the one that
-	// is named.
+	// MaxSuccessions is how many push keys of the server may precede the one that is named.
 	MaxSuccessions = 8
 )
 
-// ErrUnproved says that a file convicts nobody: the text tells what does not fit.
+// ErrUnproved says that a file convicts nobody. The text says what does not fit.
 var ErrUnproved = errors.New("evidence: it proves nothing")
 
 func unproved(format string, args ...any) error {
@@ -46,24 +47,25 @@ func unproved(format string, args ...any) error {
 
 // Evidence is the content of a file.
 type Evidence struct {
-	PushKey hexutil.Bytes `json:"pushKey"` // of the server, compressed: who is convicted
-	// Successions led to PushKey, oldest first, each as pushwire.EncodeSuccession has it, at most
-	// MaxSuccessions. Empty: all is signed by that key alone.
+	PushKey hexutil.Bytes `json:"pushKey"` // of the convicted server, compressed
+	// Successions led to PushKey, oldest first, each as encoded by
+	// pushwire.EncodeSuccession, at most MaxSuccessions. Empty: that key alone signed
+	// everything.
 	Successions []hexutil.Bytes `json:"successions,omitempty"`
 
 	Ledger common.Hash   `json:"ledger"` // its ID
-	Leaves []common.Hash `json:"leaves"` // of its topics, ascending
+	Leaves []common.Hash `json:"leaves"` // of the ledger's topics, ascending
 	Salt   common.Hash   `json:"salt"`   // of the envelope's topic
 
 	Before *Head         `json:"before,omitempty"` // nil: the ledger's beginning
-	Hashes []common.Hash `json:"hashes"`           // that the ledger has between Before and After
+	Hashes []common.Hash `json:"hashes"`           // hashes in the ledger between Before and After
 	After  Head          `json:"after"`
 
 	Page     Page          `json:"page"`
 	Envelope hexutil.Bytes `json:"envelope"` // as it was archived, its RLP
 }
 
-// Head is a head of a ledger, signed.
+// Head is a signed head of a ledger.
 type Head struct {
 	Log       hexutil.Bytes `json:"log"`
 	Since     uint64        `json:"since"`
@@ -76,7 +78,7 @@ type Head struct {
 	Signature hexutil.Bytes `json:"signature"`
 }
 
-// HeadOf is the head of a ledger.
+// HeadOf returns the head of a ledger.
 func HeadOf(l *pushwire.Ledger) Head {
 	return Head{
 		Log: bytes.Clone(l.Log), Since: l.Since, Begun: l.Begun, Topics: l.Topics, Through: l.Through, At: l.At, Count: l.Count, Chain: l.Chain,
@@ -84,7 +86,8 @@ func HeadOf(l *pushwire.Ledger) Head {
 	}
 }
 
-// SignedBy reports whether a push key, compressed, signed it for the ledger with an ID.
+// SignedBy reports whether a push key, compressed, signed the head for the ledger with an
+// ID.
 func (h *Head) SignedBy(pushKey []byte, ledger common.Hash) bool {
 	if len(h.Signature) != pushwire.SignatureSize || len(h.Log) > pushwire.MaxLogID {
 		return false
@@ -93,7 +96,7 @@ func (h *Head) SignedBy(pushKey []byte, ledger common.Hash) bool {
 	return wire.SignedBy(pushKey, ledger, [pushwire.SignatureSize]byte(h.Signature))
 }
 
-// Page is an answer to a request for mail, signed.
+// Page is a signed answer to a request for mail.
 type Page struct {
 	Log       hexutil.Bytes `json:"log"`
 	After     uint64        `json:"after"`
@@ -103,12 +106,12 @@ type Page struct {
 	Signature hexutil.Bytes `json:"signature"`
 }
 
-// PageOf is the answer that ended with a mark that has a proof, behind these envelopes.
+// PageOf returns the answer that consists of these envelopes and an end mark with a proof.
 func PageOf(end mailwire.Cursor, p *mailwire.Proof, hashes []common.Hash) Page {
 	return Page{Log: bytes.Clone(end.Log[:]), After: p.After, UpTo: end.Seq, At: p.At, Hashes: hashes, Signature: bytes.Clone(p.Signature[:])}
 }
 
-// SignedBy reports whether a push key, compressed, signed it.
+// SignedBy reports whether a push key, compressed, signed the answer.
 func (p *Page) SignedBy(pushKey []byte) bool {
 	if len(p.Signature) != mailwire.SignatureSize || len(p.Log) != mailwire.LogIDSize {
 		return false
@@ -120,7 +123,7 @@ func (p *Page) SignedBy(pushKey []byte) bool {
 // Encode returns the file.
 func (e *Evidence) Encode() ([]byte, error) { return json.MarshalIndent(e, "", "\t") }
 
-// Decode reads a file. It proves nothing before Verify.
+// Decode reads a file. It proves nothing until Verify succeeds.
 func Decode(file []byte) (*Evidence, error) {
 	if len(file) > MaxSize {
 		return nil, fmt.Errorf("evidence: a file of %d bytes, at most %d", len(file), MaxSize)
@@ -132,10 +135,10 @@ func Decode(file []byte) (*Evidence, error) {
 	return e, nil
 }
 
-// Verify returns nil if the server with PushKey is convicted: it signed that everything that
-// matched between the heads is among Hashes, and that the envelope, which matched and is not
-// among them, was in its archive there. Whether PushKey is the server's, its offer tells. Any
-// other result wraps ErrUnproved.
+// Verify returns nil if the server with PushKey is convicted: it signed that everything
+// that matched between the heads is among Hashes, and that the envelope, which matched and
+// is not among them, was in its archive there. The server's offer says whether PushKey is
+// the server's. Any other result wraps ErrUnproved.
 func (e *Evidence) Verify() error {
 	switch {
 	case len(e.PushKey) != pushwire.PushKeySize:
@@ -210,7 +213,7 @@ func (e *Evidence) page(signers *Signers, hash common.Hash) error {
 		return unproved("the envelope is behind %d and not behind %d of the log, and the heads are about what is behind %d and not behind %d",
 			p.After, p.UpTo, from, e.After.Through)
 	case p.At < e.After.Begun || p.At > e.After.At:
-		// Of another state of the log, perhaps, before or after it was restored.
+		// The answer may be from another state of the log, before or after it was restored.
 		return unproved("the answer was not signed between the beginning of the ledger and the later head")
 	}
 	return nil

@@ -9,16 +9,16 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// Signers are the push keys of one server: the one that it has, and those that it had, by what
-// both of two that follow each other have signed. A former one is the server's word for what was
-// signed before its overlap was over.
+// Signers are the push keys of one server: the present one and the former ones, linked by
+// successions that both keys signed. A former key counts for what was signed before its
+// overlap was over.
 type Signers struct {
 	pushKey     []byte // compressed
 	successions []pushwire.Succession
 }
 
-// NewSigners checks that successions, oldest first, lead to a push key, compressed. The error
-// wraps ErrUnproved.
+// NewSigners checks that successions, oldest first, lead to a push key, which is compressed.
+// The error wraps ErrUnproved.
 func NewSigners(pushKey []byte, successions []pushwire.Succession) (*Signers, error) {
 	for i := range successions {
 		s := &successions[i]
@@ -36,10 +36,10 @@ func NewSigners(pushKey []byte, successions []pushwire.Succession) (*Signers, er
 	return &Signers{pushKey: bytes.Clone(pushKey), successions: successions}, nil
 }
 
-// PushKey is the one that the server has, compressed.
+// PushKey returns the key that the server has, compressed.
 func (s *Signers) PushKey() []byte { return s.pushKey }
 
-// Successions are what led to it, as in a file.
+// Successions returns the successions that led to it, encoded as in a file.
 func (s *Signers) Successions() (all []hexutil.Bytes) {
 	for i := range s.successions {
 		if b, err := pushwire.EncodeSuccession(s.successions[i]); err == nil { // it has a fixed size
@@ -49,7 +49,7 @@ func (s *Signers) Successions() (all []hexutil.Bytes) {
 	return all
 }
 
-// Head reports whether one of the keys signed a head, of the ledger with an ID.
+// Head reports whether one of the keys signed a head of the ledger with an ID.
 func (s *Signers) Head(h *Head, ledger common.Hash) bool {
 	return s.any(h.At, func(pushKey []byte) bool { return h.SignedBy(pushKey, ledger) })
 }
@@ -70,7 +70,7 @@ func (s *Signers) any(at uint64, signed func(pushKey []byte) bool) bool {
 	return false
 }
 
-// signers are those that a file names.
+// signers returns those that a file names.
 func (e *Evidence) signers() (*Signers, error) {
 	all := make([]pushwire.Succession, len(e.Successions))
 	for i, b := range e.Successions {
