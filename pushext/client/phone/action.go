@@ -11,7 +11,7 @@ import (
 
 // quickAction is what the user chose on a notification.
 type quickAction struct {
-	ID      string `json:"id"`     // the platform's, so that two of the same are one
+	ID      string `json:"id"`     // the platform's ID, by which a repeated action is recognized
 	Action  string `json:"action"` // read, readChat, reply, mute, delete
 	Message string `json:"message"`
 	Text    string `json:"text"`  // of reply
@@ -31,9 +31,9 @@ func (a quickAction) open() (inbox.Action, error) {
 	return inbox.Action{ID: a.ID, Kind: kind, Message: id, Text: a.Text, Until: at(a.Until)}, err
 }
 
-// Act carries out what the user chose on a notification while the app does not run: it is in
-// the file in directory when Act returns, and done when the app next opens its App. action is
-// the object that the call action takes.
+// Act carries out what the user chose on a notification while the app does not run. The
+// action is in the file in directory when Act returns, and is carried out when the app next
+// opens its App. action is the object that the call action takes.
 func Act(directory, action string) error {
 	var a quickAction
 	if err := decode(action, &a); err != nil {

@@ -17,10 +17,10 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// done is the answer of calls that have none.
+// done is the answer of calls without one.
 type done struct{}
 
-// calls are those of Call. Each reads its arguments, and returns what becomes its answer.
+// calls are the calls of Call. Each reads its arguments, and returns its answer.
 var calls = map[string]func(p *App, ctx context.Context, arguments string) (any, error){
 	"register":   with((*App).register),
 	"unregister": with(func(p *App, ctx context.Context, _ struct{}) (any, error) { return done{}, p.device.Unregister(ctx) }),
@@ -68,7 +68,7 @@ var calls = map[string]func(p *App, ctx context.Context, arguments string) (any,
 	}),
 }
 
-// with makes a call of a method and its arguments.
+// with makes a call from a method and the type of its arguments.
 func with[A any](method func(p *App, ctx context.Context, a A) (any, error)) func(*App, context.Context, string) (any, error) {
 	return func(p *App, ctx context.Context, arguments string) (any, error) {
 		var a A
@@ -90,7 +90,7 @@ func Calls() string {
 }
 
 // Call makes a call with a JSON object of arguments, which may be empty, and returns its
-// answer, a JSON value; {} of those that have none.
+// answer, a JSON value; {} from calls that have no answer.
 func (p *App) Call(name, arguments string) (string, error) {
 	call := calls[name]
 	if call == nil {
@@ -169,7 +169,7 @@ func (p *App) receive(_ context.Context, a struct {
 	return json.RawMessage(answer), err
 }
 
-// listen begins or ends being rung over the device's own connection.
+// listen starts or stops ringing over the device's own connection.
 func (p *App) listen(_ context.Context, a struct {
 	Stop bool `json:"stop"`
 }) (any, error) {
@@ -188,7 +188,7 @@ func (p *App) listen(_ context.Context, a struct {
 		defer cancel()
 		_ = p.device.Listen(ctx, func(body []byte) error {
 			if err := p.inbox.Receive(ctx, body); err != nil && ctx.Err() != nil {
-				return err // else the next ring names it again
+				return err // otherwise the next ring names it again
 			}
 			return nil
 		})
@@ -291,7 +291,7 @@ func (p *App) send(ctx context.Context, a struct {
 	return done{}, p.inbox.Send(ctx, id, []byte(a.Text))
 }
 
-// read is of messages, or of a whole chat.
+// read marks messages read, or a whole chat.
 func (p *App) read(ctx context.Context, a ofMessages) (any, error) {
 	return p.eachOf(ctx, a, p.inbox.Read, p.inbox.ReadChat)
 }
@@ -301,7 +301,7 @@ type ofMessages struct {
 	Chat string   `json:"chat"`
 }
 
-// eachOf does something to messages, or to all of a chat.
+// eachOf applies a function to messages, or to all of a chat.
 func (p *App) eachOf(ctx context.Context, a ofMessages, messages func(context.Context, ...common.Hash) error, chat func(context.Context, client.ChatID) error) (any, error) {
 	if (len(a.IDs) == 0) == (a.Chat == "") {
 		return nil, errors.New("give ids of messages, or a chat")
@@ -326,7 +326,7 @@ func (p *App) remove(ctx context.Context, a ofMessages) (any, error) {
 
 func (p *App) mute(ctx context.Context, a struct {
 	Chat  string `json:"chat"`
-	Until int64  `json:"until"` // Unix seconds; 0: not any more
+	Until int64  `json:"until"` // Unix seconds; 0: ends the mute
 }) (any, error) {
 	id, err := p.chatID(a.Chat)
 	if err != nil {

@@ -95,7 +95,7 @@ func unix(t time.Time) int64 {
 	return t.Unix()
 }
 
-// at is the inverse of unix.
+// at reverses unix.
 func at(seconds int64) time.Time {
 	if seconds == 0 {
 		return time.Time{}
@@ -103,7 +103,7 @@ func at(seconds int64) time.Time {
 	return time.Unix(seconds, 0)
 }
 
-// hash reads the id of a message.
+// hash reads a message's id.
 func hash(text string) (h common.Hash, err error) {
 	if err := h.UnmarshalText([]byte(text)); err != nil {
 		return h, fmt.Errorf("%.80q is no id of a message: 0x and 64 hexadecimal digits", text)
@@ -133,7 +133,7 @@ func (p *App) chatID(text string) (client.ChatID, error) {
 	return client.ChatID{}, fmt.Errorf("there is no chat %.40q; give the id that chats and notifications have", text)
 }
 
-// encode makes the answer of a call.
+// encode encodes the answer of a call.
 func encode(answer any, err error) (string, error) {
 	if err != nil {
 		return "", err

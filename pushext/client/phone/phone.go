@@ -19,13 +19,13 @@ import (
 // Screen is the platform's notifications. Its methods are called one at a time, from a
 // thread of the library, and must not call the App.
 type Screen interface {
-	// Show puts a notification in the place of the one with the same id, if there is one.
-	// It is a JSON object: id, chat, title, sender, text, sent, claimed, link, unread,
-	// manner. An error has it shown again at the next occasion.
+	// Show shows a notification, in place of the one with the same id if there is one.
+	// The notification is a JSON object: id, chat, title, sender, text, sent, claimed,
+	// link, unread, manner. After an error, it is shown again at the next occasion.
 	Show(notification string) error
-	// Remove takes a notification away, if there is one.
+	// Remove removes a notification, if there is one.
 	Remove(id string) error
-	// SetBadge sets the number on the app's icon. On iOS 0 removes all notifications.
+	// SetBadge sets the number on the app's icon. On iOS, 0 removes all notifications.
 	SetBadge(count int) error
 }
 
@@ -46,7 +46,7 @@ type App struct {
 	wg    sync.WaitGroup // of listen
 }
 
-// Open opens the account in a directory, or begins one. It asks nothing of the server.
+// Open opens the account in a directory, or begins one. It asks the server nothing.
 // settings is a JSON object; see docs/bindings.md.
 func Open(settings string, platform Screen) (*App, error) {
 	s, err := readSettings(settings)
@@ -91,7 +91,7 @@ func Open(settings string, platform Screen) (*App, error) {
 	return p, nil
 }
 
-// Close ends what is under way and gives the files back. The registration stays.
+// Close ends everything under way and releases the files. The registration stays.
 func (p *App) Close() error {
 	p.mu.Lock()
 	p.end()
@@ -100,11 +100,11 @@ func (p *App) Close() error {
 	return errors.Join(p.inbox.Close(), p.device.Close())
 }
 
-// Receive handles what a push service handed to the app: platform is fcm (the data as an
-// object), apns (userInfo), hms, pushy, webpush (UnifiedPush too), webhook, or empty for the
-// body itself. What follows is shown and removed on the Screen, and is in the answer too:
-// {"ours":true,"shown":[…],"removed":[…],"badge":2}. A push of another sender is no error:
-// {"ours":false}.
+// Receive handles what a push service handed to the app. platform is fcm (the data as an
+// object), apns (userInfo), hms, pushy, webpush (also for UnifiedPush), webhook, or empty
+// for the body itself. The result is shown and removed on the Screen, and is also in the
+// answer: {"ours":true,"shown":[…],"removed":[…],"badge":2}. A push of another sender is
+// not an error: {"ours":false}.
 func (p *App) Receive(platform string, push []byte) (string, error) {
 	body, err := bodyOf(platform, push)
 	answer := received{Shown: []json.RawMessage{}, Removed: []string{}}
@@ -160,15 +160,15 @@ type received struct {
 	Badge   *int              `json:"badge,omitempty"`
 }
 
-// screen is the inbox's App in front of the platform.
+// screen is the inbox's App. It forwards to the platform.
 type screen struct {
 	platform Screen
 
 	mu  sync.Mutex // guards the following
-	log *received  // of the call that wants to know; nil: none does
+	log *received  // of the call that asked for it; nil: none did
 }
 
-// record has what is shown and removed noted until stop is called.
+// record notes in received what is shown and removed until stop is called.
 func (s *screen) record(in *received) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

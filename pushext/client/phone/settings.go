@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// defaultPatience is for how many seconds a call goes on: iOS gives a notification
-	// extension 30, Android a receiver 10 to 20.
+	// defaultPatience is how many seconds a call may take: iOS gives a notification
+	// extension 30, Android gives a receiver 10 to 20.
 	defaultPatience = 20
 	// maxText is the longest settings or arguments, in bytes.
 	maxText = 1 << 20
@@ -32,21 +32,23 @@ type settings struct {
 	Directory string `json:"directory"`
 	Server    string `json:"server"`  // https URL of a door, or enode URL
 	PushKey   string `json:"pushKey"` // hexadecimal
-	// FormerPushKeys are as client.Config has them.
+	// FormerPushKeys are as in client.Config.
 	FormerPushKeys []string `json:"formerPushKeys"`
 	Chats          []chat   `json:"chats"`
-	// Sync is a chat that the user's devices alone have the key of; it need not be among Chats.
+	// Sync is a chat whose key only the user's devices have. It need not be among
+	// Chats.
 	Sync *chat `json:"sync"`
-	// Installation is what the platform tells this installation by, see client.Config.
+	// Installation is the platform's identifier of this installation, see
+	// client.Config.
 	Installation string `json:"installation"`
 	MailPassword string `json:"mailPassword"`
 	Patience     int    `json:"patience"` // seconds; 0: 20
 }
 
-// chat is a chat in settings and in the call chats.set.
+// chat is a chat in the settings and in the call setChats.
 type chat struct {
 	Name     string `json:"name"`
-	Topic    string `json:"topic"`              // 0x and 8 digits, or a name of which it is made; empty: of Name
+	Topic    string `json:"topic"`              // 0x and 8 digits, or a name from which it is derived; empty: Name
 	Password string `json:"password,omitempty"` // of its members; or
 	Key      string `json:"key,omitempty"`      // 32 bytes in hexadecimal; or
 	Identity string `json:"identity,omitempty"` // private key that its messages are encrypted to
@@ -105,7 +107,7 @@ func openChats(chats []chat) ([]client.Chat, error) {
 	return opened, nil
 }
 
-// errPrivateKey does not repeat what was given.
+// errPrivateKey does not repeat the text that was given.
 var errPrivateKey = errors.New("this is no private key: 32 bytes in hexadecimal")
 
 func privateKey(text string) (*ecdsa.PrivateKey, error) {
@@ -128,7 +130,7 @@ func decode(text string, into any) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) {
-			return fmt.Errorf("%q must be a %s", wrong.Field, wrong.Type) // and not the value
+			return fmt.Errorf("%q must be a %s", wrong.Field, wrong.Type) // without the value
 		}
 		if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
 			return fmt.Errorf("the JSON is broken at byte %d", syntax.Offset)
@@ -141,7 +143,7 @@ func decode(text string, into any) error {
 	return nil
 }
 
-// readSettings checks what needs no file.
+// readSettings checks the settings as far as no file is needed.
 func readSettings(text string) (s settings, err error) {
 	if err := decode(text, &s); err != nil {
 		return s, fmt.Errorf("settings: %w", err)
@@ -159,10 +161,10 @@ func readSettings(text string) (s settings, err error) {
 
 func (s *settings) patience() time.Duration { return time.Duration(s.Patience) * time.Second }
 
-// identityFile holds the key that the user signs with.
+// identityFile holds the key with which the user signs.
 const identityFile = "identity"
 
-// identity reads the user's key, or makes it.
+// identity reads the user's key, or creates it.
 func (s *settings) identity() (*ecdsa.PrivateKey, error) {
 	if err := os.MkdirAll(s.Directory, 0o700); err != nil {
 		return nil, fmt.Errorf("the app's directory: %w", err)
@@ -190,9 +192,10 @@ func (s *settings) identity() (*ecdsa.PrivateKey, error) {
 	}
 }
 
-// place writes a file that must not be there yet. Another process sees all of it or nothing.
+// place writes a file that must not exist yet. Another process sees all of it or
+// nothing.
 func place(file string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // for its owner alone
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // readable by its owner only
 	if err != nil {
 		return err
 	}
