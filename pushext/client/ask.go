@@ -13,61 +13,61 @@ import (
 )
 
 const (
-	// attemptTimeout is how long one request waits for its reply, dialling
-	// included: on 2G the handshakes alone take three seconds. A link that is
-	// refused or breaks ends the attempt at once.
+	// attemptTimeout is how long one request waits for its reply, dialling included:
+	// on 2G the handshakes alone take three seconds. A link that is refused or
+	// breaks ends the attempt at once.
 	attemptTimeout = 8 * time.Second
 	// maxAttempts is how often a request is sent if the caller has set no time for
-	// it; each time under a new ID.
+	// it, each time under a new ID.
 	maxAttempts = 4
-	// firstPause is how long a device waits before the second attempt; each
-	// later pause is twice as long, up to maxPause, and all are cut by up to a half at
-	// random.
+	// firstPause is how long a device waits before the second attempt. Each later
+	// pause is twice as long, up to maxPause; a random part of up to a half is cut
+	// from every pause.
 	firstPause = 250 * time.Millisecond
 	maxPause   = 10 * time.Second
 	// maxPoW is the most proof of work that a device does for a server: about a
-	// second of a phone.
+	// second on a phone.
 	maxPoW = 10
 )
 
 // errSilent says that an attempt's time passed without an answer.
 var errSilent = fmt.Errorf("no answer within %s", attemptTimeout)
 
-// known is what the replies of this run told of the server.
+// known is what the replies in this run told about the server.
 type known struct {
 	offset time.Duration // of its clock from ours
 	clock  bool          // offset is known
-	log    []byte        // identity of its archive's log; empty: not told
-	pow    float64       // that it asks for
-	fetch  int           // hashes that it takes in one request
+	log    []byte        // identity of its archive's log; empty: unknown
+	pow    float64       // that it requires
+	fetch  int           // hashes that it accepts in one request
 
-	version uint64 // of the registration that it holds, the greatest that it told
-	looked  bool   // whether another device has the same keys
+	version uint64 // of the registration that it holds; the greatest that it told
+	looked  bool   // the device has checked whether another one has the same keys
 
-	limits   pushwire.Limits // by its newest reply that tells them; zero: not told
-	receipts bool            // it takes receipts without sending again (Fetch.Received)
+	limits   pushwire.Limits // from its newest reply that had them; zero: unknown
+	receipts bool            // it accepts receipts without sending again (Fetch.Received)
 }
 
 func newKnown() known { return known{pow: pushwire.DefaultPoW, fetch: pushwire.MaxFetch} }
 
-// now is the time by the server's clock, as far as it is known.
+// now is the time on the server's clock, as far as it is known.
 func (d *Device) now() time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return time.Now().Add(d.known.offset)
 }
 
-// exchange is a request and what came back.
+// exchange is a request and its answer.
 type exchange struct {
 	request   pushwire.RequestBody
 	reply     pushwire.Reply
 	envelopes []*whisper.Envelope
 }
 
-// GaveUpError says that the mailserver did not answer as long as it was asked. It is
-// also the end of the caller's context (errors.Is), if that was the end.
+// GaveUpError says that the mailserver did not answer for as long as it was asked.
+// If the caller's context ended, the error is also that end (errors.Is).
 type GaveUpError struct {
-	What     string // was asked, such as "status"
+	What     string // what was asked, such as "status"
 	Attempts int
 	Cause    error // of the last attempt that failed by itself; nil: none did
 	End      error // of the caller's time, ErrAsleep or ErrClosed; nil: there were enough attempts
@@ -89,8 +89,9 @@ func (e *GaveUpError) Unwrap() []error {
 	return slices.DeleteFunc([]error{e.End, e.Cause}, func(err error) bool { return err == nil })
 }
 
-// persist repeats an attempt until it has succeeded or says that it never will: as long
-// as ctx allows, and maxAttempts times if that is for ever. The caller has the turn.
+// persist repeats an attempt until it succeeds or says that it never will: as long
+// as ctx allows, or maxAttempts times if ctx has no deadline. The caller has the
+// turn.
 func (d *Device) persist(ctx context.Context, what string, attempt func() (again bool, err error)) error {
 	_, bounded := ctx.Deadline()
 	gaveUp := &GaveUpError{What: what}
@@ -119,7 +120,7 @@ func (d *Device) persist(ctx context.Context, what string, attempt func() (again
 	}
 }
 
-// reach connects where needed, and tries again where that fails.
+// reach connects where needed, and retries.
 func (d *Device) reach(ctx context.Context) (s *session, err error) {
 	err = d.persist(ctx, "connect", func() (bool, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errSilent)
@@ -130,11 +131,11 @@ func (d *Device) reach(ctx context.Context) (s *session, err error) {
 	return s, err
 }
 
-// ask sends a request until it is answered, connecting where needed, and returns
-// the reply whatever its code. It repeats what may succeed: a lost link, no reply,
-// a busy server, a clock that is off, too little work.
+// ask sends a request until it is answered, connecting where needed, and returns the
+// reply whatever its code. It repeats a request that may succeed later: after a lost
+// link, no reply, a busy server, a clock that is off, or too little work.
 func (d *Device) ask(ctx context.Context, body pushwire.RequestBody) (x exchange, err error) {
-	if err := sayable(body); err != nil { // nobody is dialled for it
+	if err := sayable(body); err != nil { // without dialling
 		return exchange{}, err
 	}
 	err = d.persist(ctx, body.Kind().String(), func() (bool, error) {
@@ -153,7 +154,7 @@ func (d *Device) ask(ctx context.Context, body pushwire.RequestBody) (x exchange
 	return x, err
 }
 
-// sayable refuses what exceeds the limits of the protocol.
+// sayable refuses a request that exceeds the limits of the protocol.
 func sayable(body pushwire.RequestBody) error {
 	if _, err := pushwire.EncodeRequest(pushwire.NewRequest(body, time.Now())); err != nil {
 		return fmt.Errorf("client: %w", err)
@@ -161,8 +162,8 @@ func sayable(body pushwire.RequestBody) error {
 	return nil
 }
 
-// tryOnce sends one request and waits for its reply. Its error is the end of ctx only
-// if ctx has ended.
+// tryOnce sends one request and waits for its reply. Its error is the end of ctx
+// only if ctx has ended.
 func (d *Device) tryOnce(ctx context.Context, body pushwire.RequestBody) (exchange, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errSilent)
 	defer cancel()
@@ -180,8 +181,8 @@ func (d *Device) tryOnce(ctx context.Context, body pushwire.RequestBody) (exchan
 	return x, blame(ctx, limited, err)
 }
 
-// blame makes an error that is the end of an inner context name the cause of that end,
-// so that nobody takes it for the end of the outer one.
+// blame replaces an error that is the end of an inner context with the cause of that
+// end, so that nobody takes it for the end of the outer one.
 func blame(outer, inner context.Context, err error) error {
 	switch {
 	case err == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
@@ -189,12 +190,13 @@ func blame(outer, inner context.Context, err error) error {
 	case outer.Err() != nil:
 		return ended(outer)
 	case inner.Err() == nil:
-		return fmt.Errorf("%v", err) // of a context that is not ours
+		return fmt.Errorf("%v", err) // of some other context
 	}
 	return context.Cause(inner)
 }
 
-// again learns from a reply, and says whether the request is to be sent once more.
+// again learns from a reply, and reports whether the request is to be sent once
+// more.
 func (d *Device) again(reply pushwire.Reply) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -212,9 +214,9 @@ func (d *Device) again(reply pushwire.Reply) bool {
 	return reply.Code == pushwire.Work
 }
 
-// learn takes from a reply what concerns later requests. The caller holds mu.
+// learn takes from a reply what matters to later requests. The caller holds mu.
 func (d *Device) learn(reply pushwire.Reply) {
-	d.known.clock = true // within a few minutes at least, or it had been refused
+	d.known.clock = true // correct within a few minutes, or the request had been refused
 	if reply.Ledger != nil {
 		d.ledger(reply.Ledger)
 	}
@@ -226,7 +228,7 @@ func (d *Device) learn(reply pushwire.Reply) {
 		d.standing(body.Standing, body.Limits)
 		d.known.version = max(d.known.version, body.Version)
 		if reply.Code == pushwire.OK && d.state.Seq > body.Seq {
-			d.state.Seq = 0 // of a sequence that is over
+			d.state.Seq = 0 // it was of a sequence that is over
 		}
 		if reply.Code == pushwire.OK {
 			d.state.Plain, d.state.Asked = body.Plain, ""
@@ -235,11 +237,11 @@ func (d *Device) learn(reply pushwire.Reply) {
 	switch reply.State {
 	case pushwire.None:
 		if reply.Code != pushwire.OK && reply.Code != pushwire.NotRegistered {
-			return // the server has not looked
+			return // the server did not look for the registration
 		}
 		fallthrough
 	case pushwire.Expired, pushwire.Terminated:
-		d.state.Epoch, d.state.Seq = 0, 0 // what comes next counts again
+		d.state.Epoch, d.state.Seq = 0, 0 // new wake-ups count from the start
 	}
 	d.state.Active = reply.State == pushwire.Active
 }

@@ -9,26 +9,27 @@ import (
 
 const (
 	// maxPush bounds what a platform hands to the app: a body of at most 4096 bytes,
-	// as a string in a string, and what the platform adds.
+	// as a string within a string, and what the platform adds.
 	maxPush = 16 << 10
-	// maxWrapped is how many objects a platform may put around a body.
+	// maxWrapped is how many objects a platform may wrap around a body.
 	maxWrapped = 3
 )
 
-// ErrNotOurs says that a push is not one of a mailserver. An app that has pushes of
-// other senders too hands each to Receive and goes on with those.
+// ErrNotOurs says that a push is not from a mailserver. An app that also gets pushes
+// from other senders hands each push to Receive first, and handles itself those that
+// are ErrNotOurs.
 var ErrNotOurs = errors.New("client: not a push of a mailserver")
 
-// members are those of a body, see docs/protocol.md.
+// members are the members of a body; see docs/protocol.md.
 var members = [...]string{"v", "p", "k", "s", "m", "h", "c", "b", "a"}
 
-// wrappers are the members in which platforms put a body, as an object or as the same
-// in a string.
+// wrappers are the members in which platforms put a body, as an object or as a string
+// that holds the object.
 var wrappers = [...]string{"data", "message", "payload", "custom"}
 
 // FromFCM returns the body of a push that came as a data message of Firebase, which
-// makes a string of every value: RemoteMessage.getData() on Android, the message's data
-// in Flutter and React Native. The data messages of gorush are the same.
+// turns every value into a string: RemoteMessage.getData() on Android, the message's
+// data in Flutter and React Native. Data messages from gorush have the same form.
 func FromFCM(data map[string]string) ([]byte, error) {
 	all := make(map[string]json.RawMessage, len(data))
 	for name, value := range data {
@@ -41,21 +42,22 @@ func FromFCM(data map[string]string) ([]byte, error) {
 	return find(all, 0)
 }
 
-// FromAPNs returns the body of a push that came through Apple: userInfo of the
-// notification's content as JSON (JSONSerialization.data(withJSONObject:)). The body's
-// members stand beside aps.
+// FromAPNs returns the body of a push that came through Apple, from the userInfo of
+// the notification's content as JSON (JSONSerialization.data(withJSONObject:)). The
+// body's members stand beside aps.
 func FromAPNs(userInfo []byte) ([]byte, error) { return unwrap(userInfo) }
 
 // FromHMS returns the body of a push that came through Huawei:
 // RemoteMessage.getData(), a string.
 func FromHMS(data string) ([]byte, error) { return unwrap([]byte(data)) }
 
-// FromPushy returns the body of a push that came through Pushy, the JSON of its data.
+// FromPushy returns the body of a push that came through Pushy, from the JSON of its
+// data.
 func FromPushy(data []byte) ([]byte, error) { return unwrap(data) }
 
 // FromWebPush returns the body of a push that came by Web Push or UnifiedPush:
-// event.data in a service worker, the message of UnifiedPush's connector, both after
-// they were decrypted.
+// event.data in a service worker, or the message of UnifiedPush's connector, both
+// already decrypted.
 func FromWebPush(data []byte) ([]byte, error) { return unwrap(data) }
 
 // FromWebhook returns the body of a push that came as the body of a webhook.
@@ -85,7 +87,7 @@ func unwrapped(push []byte, depth int) ([]byte, error) {
 	return find(all, depth)
 }
 
-// find returns the members of a body among others, or of one that is wrapped.
+// find returns the members of a body from among others, or those of a wrapped body.
 func find(all map[string]json.RawMessage, depth int) ([]byte, error) {
 	if _, ok := all["v"]; ok {
 		body := make(map[string]json.RawMessage, len(members))

@@ -12,27 +12,28 @@ import (
 	"whisperpush/whisper"
 )
 
-// A message tells when it was sent in its padding, which is encrypted and signed with
-// it and which other programs do not look at:
+// A message says when it was sent in its padding, which is encrypted and signed with
+// it and which other programs ignore:
 //
 //	mark 8 ‖ Unix milliseconds 8, big-endian ‖ random
 const (
 	stampSize = 16
-	// paddedTo is the multiple to which a message is padded, its signature included,
-	// as whisper.Seal does by itself.
+	// paddedTo is the multiple of bytes to which a message, including its signature,
+	// is padded, as whisper.Seal does by itself.
 	paddedTo = 256
-	// signatureSize is that of a signed message.
+	// signatureSize is the size of a message's signature.
 	signatureSize = crypto.SignatureLength
 )
 
-// stampMark tells a padding with a time from a random one, which has it by chance
-// once in 2^64 messages.
+// stampMark tells a padding with a time from a random one, which starts with these
+// bytes by chance once in 2^64 messages.
 func stampMark() []byte { return crypto.Keccak256([]byte("whisperpush/2 sent"))[:8] }
 
-// Compose returns the draft of a message to a symmetric chat that tells, encrypted
-// and signed with it, when it was sent: a time that who copies the envelope cannot
-// change. sign may be nil; then the message tells no time either, as any member could
-// have written it. For a chat with an identity set Key to nil and To to the receiver.
+// Compose returns the draft of a message to a symmetric chat. The draft says when it
+// was sent, encrypted and signed with the message, so nobody who copies the envelope
+// can change the time. sign may be nil; then the message gives no time either,
+// because any member could have written it. For a chat with an identity, set Key to
+// nil and To to the receiver.
 func Compose(chat Chat, payload []byte, sign *ecdsa.PrivateKey, sent time.Time) whisper.Draft {
 	draft := whisper.Draft{Payload: payload, Topic: chat.Topic, Key: chat.Key, Sign: sign, Now: sent}
 	if sign == nil {
@@ -53,8 +54,8 @@ func Compose(chat Chat, payload []byte, sign *ecdsa.PrivateKey, sent time.Time) 
 	return draft
 }
 
-// sentBy is when the sender says they sent a message; false: they have not, or not
-// with their signature.
+// sentBy is when the sender says they sent a message. It is false if they gave no
+// time, or gave it without their signature.
 func sentBy(m *whisper.Message) (time.Time, bool) {
 	if m.Signer == nil || len(m.Padding) < stampSize || string(m.Padding[:8]) != string(stampMark()) {
 		return time.Time{}, false

@@ -23,75 +23,76 @@ import (
 // Config says which mailserver a Device uses and what it listens to.
 type Config struct {
 	Server  string // enode URL of the mailserver, or the https URL of its door
-	PushKey string // its push key: 33 or 65 bytes in hexadecimal; one that it had before will do, while it tells devices of the next one
-	Store   Store  // where the device keeps its state; nil: only in memory
-	Chats   []Chat // what it can open; Register tells the server their topics
+	PushKey string // its push key: 33 or 65 bytes in hexadecimal; a former one works while the server still names its successor
+	Store   Store  // where the device keeps its state; nil: in memory only
+	Chats   []Chat // the chats it can open; Register tells the server their topics
 
-	// FormerPushKeys are push keys that the server had before, by the word of who runs it, told to
-	// the app as PushKey is: an account with one of them is taken over, and goes on with
-	// PushKey. That is for a key that was changed because others may know it; a device finds
-	// any other change by itself. It may be empty.
+	// FormerPushKeys are push keys that the server had before. Its operator tells them
+	// to the app in the same way as PushKey. The device takes over an account under one
+	// of them and continues with PushKey. That is for a key that was changed because
+	// others may know it; a device finds any other change by itself. It may be empty.
 	FormerPushKeys []string
 
-	// MailPassword is the mailserver's password for requests of history. Empty:
-	// they are encrypted to its node key, the one in the enode URL.
+	// MailPassword is the mailserver's password for requests of history. If it is empty,
+	// those are encrypted to the mailserver's node key, the one in the enode URL.
 	MailPassword string
 
-	// Complete hands the app also what a notification does not need: envelopes that no
+	// Complete also hands the app what a notification does not need: envelopes that no
 	// chat can open (Event.Unopened), which wait for Shown as previews do; messages that
 	// were read on another device (Preview.Read); and the hashes under which messages
 	// come again (Event.Copies). It is for an app that keeps a model of its messages, as
 	// package inbox does.
 	Complete bool
 
-	// Installation names this installation of the app on this device, as the platform
-	// does outside of backups, such as ANDROID_ID or identifierForVendor. With it a backup
-	// that is put back on a second phone begins an account of its own at once, and the
-	// first phone goes on being woken. Without it that is found out when either of them
-	// registers again. A hash of it is kept, and nothing sent. It may be empty.
+	// Installation names this installation of the app on this device by an identifier
+	// that the platform leaves out of backups, such as ANDROID_ID or
+	// identifierForVendor. With it, a backup restored to a second phone begins an
+	// account of its own at once, and the first phone continues to be woken. Without it,
+	// the conflict shows when either of them registers again. The device keeps a hash of
+	// it and sends nothing. It may be empty.
 	Installation string
 
-	// HTTP is how a door is reached, and not used for an enode URL; nil: over connections
-	// of the device's own, with the platform's certificates.
+	// HTTP is how a door is reached; it is not used for an enode URL. nil: over
+	// connections of the device's own, with the platform's certificates.
 	HTTP http.RoundTripper
 
 	Logger *slog.Logger // nil: nothing is logged
 }
 
-// Device is one installation of an app at one mailserver. Its methods may be called
-// from any goroutine. Those that ask the mailserver take turns; the others do not wait
-// for them.
+// Device is one installation of an app at one mailserver. Its methods may be called from
+// any goroutine. Methods that ask the mailserver take turns; the others do not wait for
+// them.
 type Device struct {
 	address  string // Config.Server
 	server   endpoint
-	mailKey  func() []byte // of the mail password, derived when it is needed first; nil: there is none
+	mailKey  func() []byte // of the mail password, derived when first needed; nil: there is none
 	keep     *keeper
 	logger   *slog.Logger
 	complete bool          // Config.Complete
-	rings    chan []byte   // that wait for Listen
+	rings    chan []byte   // rings that wait for Listen
 	turn     chan struct{} // capacity 1: full while a method asks the mailserver
 
-	mu      sync.Mutex // guards the following, and is never held while anything is waited for
+	mu      sync.Mutex // guards the following; never held during a wait
 	state   *state
-	given   map[common.Hash]bool // what waits in the state and was handed to the app in this run
+	given   map[common.Hash]bool // waits in the state and was handed to the app in this run
 	chats   []Chat               // replaced as a whole
-	unsure  []whisper.Topic      // of changes that the server may have made or not
+	unsure  []whisper.Topic      // topics whose change the server may or may not have made
 	session *session             // nil: not connected
-	known   known                // of the server, in this run
-	listens int                  // calls of Listen
-	awake   context.Context      // ends with ErrAsleep or ErrClosed, and what is under way with it
+	known   known                // what is known of the server in this run
+	listens int                  // calls of Listen under way
+	awake   context.Context      // ends with ErrAsleep or ErrClosed, and ends calls under way
 	lull    context.CancelCauseFunc
 }
 
 var (
 	// ErrClosed says that the Device was closed.
 	ErrClosed = errors.New("client: device is closed")
-	// ErrAsleep says that Sleep ended what was under way.
+	// ErrAsleep says that Sleep ended the call.
 	ErrAsleep = errors.New("client: device was put to sleep")
 )
 
-// Open reads the device's account with the mailserver from its store. If there is
-// none, it begins one, with keys of its own. It does not connect.
+// Open reads the device's account with the mailserver from its store. If there is none,
+// it begins one, with keys of its own. It does not connect.
 func Open(ctx context.Context, cfg Config) (*Device, error) {
 	if cfg.Server == "" {
 		return nil, errors.New("client: Config.Server is empty; give the enode URL that the mailserver prints when it starts, or the https URL of its door")
@@ -151,7 +152,7 @@ func Open(ctx context.Context, cfg Config) (*Device, error) {
 	return d, nil
 }
 
-// Chats returns what the device can open.
+// Chats returns the chats that the device can open.
 func (d *Device) Chats() []Chat {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -183,8 +184,8 @@ func ParsePublicKey(s string) (*ecdsa.PublicKey, error) {
 	return crypto.UnmarshalPubkey(b)
 }
 
-// Connect dials the mailserver, once, unless the device is connected already. Other
-// methods do so by themselves, and try again where it fails.
+// Connect dials the mailserver once, unless the device is connected already. Other
+// methods connect by themselves, and retry.
 func (d *Device) Connect(ctx context.Context) error {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -197,12 +198,12 @@ func (d *Device) Connect(ctx context.Context) error {
 	return nil
 }
 
-// Sleep hangs up at once. What is under way ends with ErrAsleep; Listen goes on. The
-// device connects again when it has something to ask.
+// Sleep hangs up at once. Calls under way end with ErrAsleep, except Listen, which
+// continues. The device connects again when it has something to ask.
 func (d *Device) Sleep() { d.end(ErrAsleep) }
 
-// Close hangs up for good, at once. What is under way ends with ErrClosed. The
-// registration stays.
+// Close hangs up for good, at once. Calls under way end with ErrClosed. The registration
+// stays.
 func (d *Device) Close() error {
 	d.end(ErrClosed)
 	return nil
@@ -224,7 +225,7 @@ func (d *Device) end(cause error) {
 }
 
 // begin waits for the turn to ask the mailserver, and takes over what another process
-// did to the account. The context it returns ends with ctx, by Sleep and by Close; done
+// did to the account. The context it returns ends with ctx, on Sleep and on Close; done
 // gives the turn back.
 func (d *Device) begin(ctx context.Context) (_ context.Context, done func(), err error) {
 	d.mu.Lock()
@@ -274,7 +275,7 @@ func (d *Device) connect(ctx context.Context) (*session, error) {
 	if err = cmp.Or(err, keyErr); err != nil {
 		return nil, err
 	}
-	d.server.goOn(pushKey) // which another process may have gone on with
+	d.server.goOn(pushKey) // another process may have changed to this key
 	if s != nil {
 		s.goOn(pushKey)
 	}
@@ -306,7 +307,8 @@ func (d *Device) hangUp() {
 	}
 }
 
-// ended is why a context of begin is over, as the caller of a method is to see it.
+// ended is the reason for the end of a context of begin, as a method's caller should see
+// it.
 func ended(ctx context.Context) error {
 	if cause := context.Cause(ctx); errors.Is(cause, ErrClosed) || errors.Is(cause, ErrAsleep) {
 		return cause

@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// maxDiscovered bounds the servers that one Discover remembers: anybody can
-	// announce any number.
+	// maxDiscovered bounds the servers that one Discover remembers, because anybody
+	// can announce any number.
 	maxDiscovered = 1024
-	// maxDiscoverPause bounds the growing pause before a node that cannot be reached
-	// is dialled again. A node takes one connection of an address in 30 s.
+	// maxDiscoverPause bounds the growing pause before an unreachable node is dialled
+	// again. A node accepts one connection from an address in 30 s.
 	maxDiscoverPause = 35 * time.Second
 	// maxOfferSkew is how far in the future an offer may be issued.
 	maxOfferSkew = 5 * time.Minute
@@ -31,18 +31,18 @@ const (
 // Discovered is a mailserver with push that announced itself.
 type Discovered struct {
 	pushwire.Offer
-	PushKey *ecdsa.PublicKey // who signed the offer, or the key that they go on with, and therefore the account's server
+	PushKey *ecdsa.PublicKey // the signer of the offer, or the key that follows it; it names the account's server
 }
 
-// Discover listens on the discovery topic, through the Whisper nodes with these
-// enode URLs, and hands each server that announces itself to found, a later offer
-// of the same server again. It returns nil as soon as found returns true, and
-// else an error when ctx ends. Servers announce themselves every few minutes, and
-// a node passes on at once what it has heard.
+// Discover listens on the discovery topic through the Whisper nodes with these enode
+// URLs. It hands found each server that announces itself, and each later offer of the
+// same server. It returns nil as soon as found returns true, or an error when ctx
+// ends. Servers announce themselves every few minutes, and a node passes on at once
+// what it has heard.
 //
-// An offer that reaches found was signed by its push key, or the one before it, has not expired and
-// names a node. Nothing vouches for the server behind it: whoever runs it sees
-// when the device is woken, so let people choose whom they trust.
+// An offer that reaches found was signed by its push key or the one before it, has
+// not expired, and names a node. Nothing vouches for the server behind it. Its
+// operator sees when the device is woken, so let people choose whom they trust.
 func Discover(ctx context.Context, nodes []string, logger *slog.Logger, found func(Discovered) (enough bool)) error {
 	var peers []*enode.Node
 	for _, url := range nodes {
@@ -127,8 +127,8 @@ func stayConnected(ctx context.Context, node *whisper.Node, peer *enode.Node, lo
 	}
 }
 
-// ReadOffer opens an offer that was heard on the discovery topic, and checks what can be
-// checked of it, as Discover does: the signature, its times and that it names a node.
+// ReadOffer opens an offer from the discovery topic, and checks what can be checked
+// in it, as Discover does: the signature, the times, and that it names a node.
 func ReadOffer(env *whisper.Envelope, now time.Time) (Discovered, error) {
 	offer, pushKey, err := pushwire.OpenOffer(env)
 	if err != nil {

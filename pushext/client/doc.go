@@ -1,7 +1,7 @@
-// Package client is the device's side of push: it registers with a mailserver,
-// opens the pushes that arrive, fetches exactly the envelopes they tell of from
-// that mailserver, and turns them into previews. It opens no database, and brings
-// no server code into an app.
+// Package client is the device's side of push. It registers with a mailserver, opens
+// the pushes that arrive, fetches from that mailserver exactly the envelopes that a
+// push names, and turns them into previews. It opens no database and brings no server
+// code into an app.
 //
 // # In an app
 //
@@ -27,51 +27,52 @@
 //	}
 //	err = device.Shown(ctx, event.Hashes()...)
 //
-//	// At the app's start, for what pushes did not bring:
+//	// At the app's start, for what no push announced:
 //	event, err = device.History(ctx)
 //
-// The first push after Register is the server's challenge; Receive answers it,
-// and the registration is active. Every later push names all envelopes that
-// wait, so one push repairs a lost one; when the sequence has a gap, or more
-// waits than a push can name, Receive asks the mailserver for everything since
-// its cursor.
+// The first push after Register is the server's challenge. Receive answers it, and the
+// registration is active. Every later push names all waiting envelopes, so one push
+// makes up for a lost one. When the sequence has a gap, or more envelopes wait than a
+// push can name, Receive asks the mailserver for everything since its cursor.
 //
-// # What is shown, and once
+// # What is shown, and only once
 //
-// Nothing is taken from the app before it says by Shown that it has it. An event that
-// comes with an error holds what came until then. What the device is about to fetch is
-// in its Store before, as the server takes the fetch for the receipt: after a crash,
-// the first Receive or History gives it again. A message is known by what was encrypted
-// (Preview.Message), so it is not given again after Shown in whatever envelope, nor by
-// whatever way; before, it comes under the same hash, so that an app that names its
-// notifications by Preview.Hash replaces one by itself.
+// The device gives up nothing before the app confirms with Shown that it has it. An
+// event that comes with an error holds what arrived until then. The device writes what
+// it is about to fetch to its Store first, because the server takes the fetch for the
+// receipt: after a crash, the first Receive or History gives it again. A message is
+// identified by what was encrypted (Preview.Message), so after Shown it is not given
+// again, whatever envelope it comes in and however it comes. Before Shown it comes
+// under the same hash, so an app that names its notifications by Preview.Hash simply
+// replaces one.
 //
 // # Connection
 //
-// A Device connects on demand with a node key made for that connection, as a
-// light node that wants no traffic, and hangs up on Sleep and Close, which end what is
-// under way at once. Register, Receive and the others may be called at any time and
-// connect by themselves. They try as long as their context allows, or four times if it
-// has no deadline; GaveUpError tells what was in the way.
+// A Device connects on demand, as a light node that wants no traffic, with a node key
+// made for that connection. It hangs up on Sleep and Close, which end calls under way
+// at once. Register, Receive and the others may be called at any time and connect by
+// themselves. They try as long as their context allows, or four times if it has no
+// deadline. GaveUpError tells what was in the way.
 //
-// Config.Server may be the https URL of the server's door instead: then there is no devp2p,
-// requests go over HTTPS, and Listen keeps a stream open.
+// Config.Server may be the https URL of the server's door instead. Then there is no
+// devp2p: requests go over HTTPS, and Listen keeps a stream open.
 //
-// An app that is in the foreground, or on a device without any push service, may
-// stay connected: with DirectRoute among its routes, Listen is handed each
-// wake-up over the device's own link.
+// An app that is in the foreground, or on a device without any push service, may stay
+// connected. With DirectRoute among its routes, each wake-up reaches Listen over the
+// device's own link.
 //
 // # On a phone
 //
-// The package builds with and without cgo. On Android build with it, as gomobile
-// does, if Config.Server names a host: without cgo Go looks for name servers where
+// The package builds with and without cgo. On Android, build it with cgo, as gomobile
+// does, if Config.Server names a host: without cgo, Go looks for name servers where
 // Android keeps none.
 //
 // # What is kept
 //
-// For each mailserver, known by its push key: the registration key, which is the
-// account and is never used with another server, the key that wake-ups are sealed to,
-// the newest sequence numbers, what waits for Shown, and marks of the newest messages
-// shown. It is one JSON text, read and handed to the Store around every change. Several
-// processes may share a FileStore, and any Store with a lock (SharedStore).
+// The device keeps for each mailserver, identified by its push key: the registration
+// key, which is the account and is never used with another server; the key that
+// wake-ups are sealed to; the newest sequence numbers; what waits for Shown; and marks
+// of the newest messages shown. It is one JSON text, which is read from the Store and
+// handed back to it around every change. Several processes may share a FileStore, or
+// any Store with a lock (SharedStore).
 package client

@@ -32,35 +32,36 @@ const (
 	doorRing    = "/whisperpush/ring"
 	doorPost    = "/whisperpush/post"
 
-	// Kinds of frames: codes of the packets whose content they have.
+	// Kinds of frames: the codes of the packets whose content they carry.
 	frameAlive    = 0
 	frameComplete = 125
 	frameDirect   = 127
 
 	// maxFrame is the longest frame in bytes: the largest envelope that a node passes on,
-	// and the RLP around it.
+	// plus the RLP around it.
 	maxFrame = 10<<20 + 1<<10
-	// maxRingFrame is that of a ring stream, where a reply is the longest.
+	// maxRingFrame is the longest frame of a ring stream, where a reply is the longest
+	// content.
 	maxRingFrame = 128 << 10
-	// maxAnswer bounds an answer, all frames together; a mailserver sends 4 MiB, or one
+	// maxAnswer bounds all frames of an answer together. A mailserver sends 4 MiB, or one
 	// envelope that is larger.
 	maxAnswer = 16 << 20
 	// maxOffer is the longest offer.
 	maxOffer = 64 << 10
-	// maxRefusal is how much is read of what a door says in words.
+	// maxRefusal is how much is read of the text of a door's refusal.
 	maxRefusal = 512
-	// aliveWithin ends a ring stream on which nothing came for so long; the server says
+	// aliveWithin is the silence after which a ring stream ends; the server sends
 	// something every 25 s.
 	aliveWithin = time.Minute
 )
 
-// errPostRefused says that a door does not take an envelope, whatever the time.
+// errPostRefused says that a door does not accept an envelope, however often it is sent.
 var errPostRefused = errors.New("the server does not take the message")
 
-// doorPeer is what a session calls a server behind a door.
+// doorPeer is a session's name for a server behind a door.
 var doorPeer = enode.ID{'d', 'o', 'o', 'r'}
 
-// CheckServer says what is wrong with a Config.Server, before there is a device.
+// CheckServer says what is wrong with a Config.Server before there is a device.
 func CheckServer(server string) error {
 	_, err := parseEndpoint(server, nil, nil)
 	return err
@@ -95,12 +96,12 @@ func parseEndpoint(server string, pushKey *ecdsa.PublicKey, over http.RoundTripp
 	}}, nil
 }
 
-// doorCurves are how keys of a connection are agreed on. One with ML-KEM would take 2.3 kB more
-// each time, more than a preview, for what is encrypted without it below. With a ticket, the
-// next connection needs no certificates either.
+// doorCurves are the key agreements for a door's connections. ML-KEM would cost another
+// 2.3 kB each time, more than a preview, though the envelopes inside are encrypted without
+// it. With a session ticket, the next connection needs no certificates either.
 func doorCurves() []tls.CurveID { return []tls.CurveID{tls.X25519, tls.CurveP256} }
 
-// door is an endpoint. Its connections are used again as long as they stand.
+// door is an endpoint over HTTPS. It reuses its connections as long as they stand.
 type door struct {
 	origin string
 	client *http.Client
@@ -120,25 +121,25 @@ func (d *door) goOn(pushKey *ecdsa.PublicKey) {
 
 func (d *door) rest() { d.client.CloseIdleConnections() }
 
-// dial makes a road. It asks nothing: the first request finds out.
+// dial makes a road. It sends nothing: the first request shows whether the server answers.
 func (d *door) dial(_ context.Context, handler whisper.DirectHandler, _ *slog.Logger) (road, error) {
 	r := &doorRoad{door: d, handler: handler}
 	r.alive, r.end = context.WithCancelCause(context.Background())
 	return r, nil
 }
 
-// ask sends a request, and returns the answer once its head is there. Its body ends with
-// ctx.
+// ask sends a request, and returns the answer once its head has arrived. The answer's body
+// ends with ctx.
 func (d *door) ask(ctx context.Context, method, path string, env *whisper.Envelope) (*http.Response, error) {
 	var body io.Reader
 	if env != nil {
-		body = bytes.NewReader(env.Raw()) // of a length that is told
+		body = bytes.NewReader(env.Raw()) // so that its length is sent
 	}
 	request, err := http.NewRequestWithContext(ctx, method, d.origin+path, body)
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("User-Agent", "") // tells no device from another
+	request.Header.Set("User-Agent", "") // so that devices look alike
 	response, err := d.client.Do(request)
 	if err != nil {
 		if inner := new(url.Error); errors.As(err, &inner) {
@@ -149,14 +150,14 @@ func (d *door) ask(ctx context.Context, method, path string, env *whisper.Envelo
 	return response, nil
 }
 
-// refused is the error of an answer that is none, which it closes.
+// refused turns an answer other than the expected one into an error, and closes it.
 func refused(response *http.Response) error {
 	defer response.Body.Close()
-	said, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusal)) // as far as it comes
+	said, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusal)) // as much as arrives
 	return fmt.Errorf("the door of the mailserver answers %d: %q", response.StatusCode, bytes.TrimSpace(said))
 }
 
-// node asks for the server's offer, once, for the node key and the work in it.
+// node asks for the server's offer once, for the node key and the required work in it.
 func (d *door) node(ctx context.Context) (mailclient.Server, error) {
 	d.mu.Lock()
 	server, pushKey := d.server, d.pushKey
@@ -186,8 +187,8 @@ func (d *door) node(ctx context.Context) (mailclient.Server, error) {
 	return *server, nil
 }
 
-// readServer reads an offer that must be of a push key. Its times do not matter: the clock
-// of a phone may say anything, and a node key stays.
+// readServer reads an offer that must belong to a push key. The offer's times do not
+// matter: a phone's clock may show anything, and a node key stays.
 func readServer(raw []byte, pushKey *ecdsa.PublicKey) (*mailclient.Server, error) {
 	if len(raw) > maxOffer {
 		return nil, fmt.Errorf("it has more than %d bytes", maxOffer)
@@ -214,8 +215,8 @@ func readServer(raw []byte, pushKey *ecdsa.PublicKey) (*mailclient.Server, error
 	return &mailclient.Server{ID: doorPeer, PublicKey: node.Pubkey(), PoW: min(offer.Limits.PoW, maxPoW)}, nil
 }
 
-// doorRoad is a road through a door. Each request is a stream of its own; a ring stream that
-// ends, and an answer that breaks off, end the road.
+// doorRoad is a road through a door. Each request is a stream of its own. The road ends
+// when its ring stream ends or an answer breaks off.
 type doorRoad struct {
 	door    *door
 	handler whisper.DirectHandler
@@ -230,8 +231,8 @@ type doorRoad struct {
 
 var errBrokeOff = errors.New("the answer of the mailserver broke off")
 
-// SendRequest implements mailclient.Node. A request that does not get through ends the road,
-// as it ends a link: whoever asked dials again, and tries again.
+// SendRequest implements mailclient.Node. A request that does not get through ends the
+// road, as it would end a link: the caller dials again and retries.
 func (r *doorRoad) SendRequest(ctx context.Context, _ enode.ID, env *whisper.Envelope) error {
 	ended := func(err error) {
 		if err != nil {
@@ -243,7 +244,7 @@ func (r *doorRoad) SendRequest(ctx context.Context, _ enode.ID, env *whisper.Env
 	return err
 }
 
-// show opens a ring stream, if there is none.
+// show opens a ring stream if there is none.
 func (r *doorRoad) show(ctx context.Context, env *whisper.Envelope) error {
 	r.mu.Lock()
 	ringing := r.ringing
@@ -266,9 +267,9 @@ func (r *doorRoad) show(ctx context.Context, env *whisper.Envelope) error {
 	return err
 }
 
-// send asks, and has the answer handed over as it comes; ended is told how it ended. most
-// bounds a frame, and all the answer; 0 is no bound, for a stream on which something comes
-// now and then.
+// send sends a request, has its answer handed over as it arrives, and reports to ended how
+// it ended. most bounds a frame, and all bounds the whole answer; 0 is no bound, for a
+// stream on which something arrives now and then.
 func (r *doorRoad) send(ctx context.Context, path string, env *whisper.Envelope, most, all int64, ended func(error)) error {
 	r.mu.Lock()
 	if r.closed {
@@ -307,7 +308,7 @@ func (r *doorRoad) send(ctx context.Context, path string, env *whisper.Envelope,
 	return nil
 }
 
-// stirred is a stream that is over when nothing comes.
+// stirred is a stream that ends when nothing arrives for a while.
 type stirred struct {
 	io.Reader
 	silence *time.Timer
@@ -321,7 +322,7 @@ func (s stirred) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read hands over the frames of an answer until it ends.
+// read hands over the frames of an answer until its end.
 func (r *doorRoad) read(answer io.Reader, most, all int64) error {
 	for {
 		kind, content, err := readFrame(answer, min(most, all))
@@ -351,8 +352,8 @@ func (r *doorRoad) read(answer io.Reader, most, all int64) error {
 	}
 }
 
-// readFrame reads a frame: kind, length, content. io.EOF says that the answer has ended,
-// as a whole. Memory grows with what comes, not with what a length promises.
+// readFrame reads a frame: kind, length, content. io.EOF says that the answer ended
+// completely. Memory grows with what arrives, not with what a length promises.
 func readFrame(answer io.Reader, most int64) (kind byte, content []byte, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(answer, head[:]); err != nil {
@@ -399,7 +400,7 @@ func (r *doorRoad) life() context.Context { return r.alive }
 
 func (r *doorRoad) up() bool { return r.alive.Err() == nil }
 
-// close ends what is under way, and returns when nothing reads any more.
+// close ends everything under way, and returns when nothing reads any more.
 func (r *doorRoad) close() {
 	r.mu.Lock()
 	r.closed = true

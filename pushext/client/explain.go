@@ -7,9 +7,11 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// Explain says in plain words whether pushes can arrive and why not, for a settings screen:
-// first of the registration, then of each route, in the order in which they are tried. Each
-// is one sentence, without a full stop. Names of providers and reasons are the server's word.
+// Explain says in plain words, for a settings screen, whether pushes can arrive, and why
+// not. The first line is about the registration, then one about fetches if the server
+// reports them for an active registration, then one for each route, in the order in which
+// they are tried. Each is one sentence, without a full stop. Names of providers and reasons
+// are the server's words.
 func (s *Status) Explain(now time.Time) []string {
 	lines := []string{s.explain(now)}
 	delivery := s.Delivery
@@ -28,7 +30,7 @@ func (s *Status) Explain(now time.Time) []string {
 	return lines
 }
 
-// explainFetches says what the device and its wake-ups have to do with each other.
+// explainFetches says when the device last fetched, and what that means for its wake-ups.
 func explainFetches(d *pushwire.Delivery, now time.Time) string {
 	line := "this device has not fetched yet, as far as the mailserver remembers"
 	if d.Fetched != 0 {
@@ -51,7 +53,7 @@ func explainFetches(d *pushwire.Delivery, now time.Time) string {
 	return line + ", and nothing waits"
 }
 
-// explainDelivery says how wake-ups get through by a route in use.
+// explainDelivery says whether wake-ups get through on a route in use.
 func explainDelivery(r *pushwire.RouteDelivery, now time.Time) string {
 	line := "; its push service has accepted no wake-up lately"
 	if r.Accepted != 0 {
@@ -74,7 +76,7 @@ func explainDelivery(r *pushwire.RouteDelivery, now time.Time) string {
 	return line
 }
 
-// ago is how long before now a time was, in words.
+// ago is how long a time lies before now, in words.
 func ago(seconds uint64, now time.Time) string {
 	past := now.Sub(time.Unix(int64(min(seconds, 1<<40)), 0))
 	switch {
@@ -88,7 +90,7 @@ func ago(seconds uint64, now time.Time) string {
 	return fmt.Sprintf("%d days ago", int(past.Hours()/24))
 }
 
-// soonOver is how long before its end a registration is said to end soon.
+// soonOver is how long before its end Explain says that a registration ends.
 const soonOver = 3 * 24 * time.Hour
 
 func (s *Status) explain(now time.Time) string {

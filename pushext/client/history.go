@@ -18,11 +18,11 @@ import (
 
 const (
 	// historySlack is how much older than the device's first start an envelope may be
-	// and still belong to its history, in seconds: the longest usual lifetime, and what
-	// a server lets a clock be off.
+	// and still belong to its history, in seconds: the longest usual lifetime, plus the
+	// clock error that a server tolerates.
 	historySlack = 600
-	// maxFirstHistory is how far back a first history goes at most, in seconds: the
-	// clock of a phone that was just switched on may say anything.
+	// maxFirstHistory is how far back a first history goes at most, in seconds, because
+	// the clock of a phone that was just switched on may show anything.
 	maxFirstHistory = 7 * 24 * 3600
 	// clockTimeout is how long a first history waits for the server's time.
 	clockTimeout = 4 * time.Second
@@ -30,11 +30,11 @@ const (
 	historyPage = 256
 )
 
-// History asks the mailserver for everything it archived for the device's chats
-// since the last time, whatever time it claims to be from, and returns previews
-// of what was not Shown, oldest first. It is for the app's start, and for
-// repairing lost pushes, which Receive does by itself. With an error the event holds
-// what came until then.
+// History asks the mailserver for everything it archived for the device's chats since
+// the last time, whatever the time in the envelopes, and returns previews of what was
+// not Shown, oldest first. It is for the app's start, and for making up for lost
+// pushes, which Receive does by itself. With an error, the event holds what arrived
+// until then.
 func (d *Device) History(ctx context.Context) (Event, error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -46,13 +46,13 @@ func (d *Device) History(ctx context.Context) (Event, error) {
 	return d.hand(ctx, event, err)
 }
 
-// errFull says that the app has not acknowledged enough to be given more.
+// errFull says that the app has not confirmed enough messages to be given more.
 var errFull = errors.New("client: too many messages wait for Shown")
 
 // history adds to an event what was left over from before, and what the mailserver
-// archived since the cursor. The cursor moves behind every page of which all is in the
-// state, in one write with it: so an error costs a page at most, and nothing is passed
-// over.
+// archived since the cursor. The cursor moves past a page only when all of the page is
+// in the state, and both are written together. So an error costs one page at most, and
+// nothing is skipped.
 func (d *Device) history(ctx context.Context, event *Event) error {
 	d.mu.Lock()
 	topics := topicsOf(d.chats)
@@ -70,8 +70,9 @@ func (d *Device) history(ctx context.Context, event *Event) error {
 	request := mailclient.Since(cursor)
 	request.Lower, request.Limit = lower, historyPage
 	if len(topics) > mailwire.MaxTopics {
-		// One cursor serves one question: then it is for whatever the filter of
-		// the topics covers, which is some traffic more.
+		// A cursor belongs to one query. With too many topics, the query is for
+		// everything that a Bloom filter of the topics covers, which is somewhat more
+		// traffic.
 		bloom := new(whisper.Bloom)
 		for _, t := range topics {
 			bloom.Merge(t.Bloom())
@@ -102,9 +103,9 @@ func (d *Device) history(ctx context.Context, event *Event) error {
 }
 
 // Past asks the mailserver for what it archived since a time on topics of the device's
-// chats, and returns previews of what was not Shown. It is for chats that the device has
-// come by lately; what History asks for stays as it was. If the event says More, say that
-// these were Shown, and ask again.
+// chats, and returns previews of what was not Shown. It is for chats that were added
+// lately, and does not change where History continues. If the event says More, confirm
+// these with Shown and ask again.
 func (d *Device) Past(ctx context.Context, since time.Time, topics ...whisper.Topic) (Event, error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -134,7 +135,8 @@ func (d *Device) Past(ctx context.Context, since time.Time, topics ...whisper.To
 	return d.hand(ctx, event, err)
 }
 
-// admit adds pages to an event as long as there is room, and what of it is new to fresh.
+// admit adds pages to an event as long as there is room, and adds the new hashes in
+// them to fresh.
 func (d *Device) admit(event *Event, fresh *[]common.Hash) func(page []*whisper.Envelope) error {
 	return func(page []*whisper.Envelope) error {
 		d.mu.Lock()
@@ -148,8 +150,8 @@ func (d *Device) admit(event *Event, fresh *[]common.Hash) func(page []*whisper.
 	}
 }
 
-// collect asks the mailserver page by page. What it returns is the place behind the
-// last page that was handled.
+// collect asks the mailserver page by page. It returns the cursor behind the last page
+// that was handled.
 func (d *Device) collect(ctx context.Context, request mailwire.Request, handle func([]*whisper.Envelope) error) (mailwire.Cursor, error) {
 	d.mu.Lock()
 	request.Prove = request.Cursor.Ascending && d.state.Ledger != nil
@@ -177,8 +179,8 @@ func (d *Device) collect(ctx context.Context, request mailwire.Request, handle f
 	return request.Cursor, err
 }
 
-// place is where the history goes on: behind the cursor or, where there is none that
-// means something to the server, at the device's first start.
+// place is where the history continues: behind the cursor, or at the device's first
+// start if there is no cursor that means something to the server.
 func (d *Device) place(ctx context.Context) (cursor mailwire.Cursor, lower uint32, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -207,8 +209,9 @@ func (d *Device) place(ctx context.Context) (cursor mailwire.Cursor, lower uint3
 	return cursor, max(begin, historySlack) - historySlack, nil
 }
 
-// askTime learns the server's time. A mailserver without push does not answer; then the
-// history begins by the device's own clock, and the mailserver makes up for it.
+// askTime asks for the server's time. A mailserver without push does not answer. Then
+// the history begins by the device's own clock, whose error the mailserver corrects
+// (mailwire.MaxClockSkew).
 func (d *Device) askTime(ctx context.Context) {
 	s, err := d.connect(ctx)
 	if err != nil {
@@ -219,7 +222,7 @@ func (d *Device) askTime(ctx context.Context) {
 	d.mu.Lock()
 	pow := d.known.pow
 	d.mu.Unlock()
-	for range 2 { // the first reply may tell no more than that our clock is off
+	for range 2 { // the first reply may say only that our clock is off
 		reply, _, err := s.do(ctx, pushwire.NewRequest(new(pushwire.Status), d.now()), nil, pow, false)
 		if err != nil || !d.again(reply) {
 			return
@@ -227,8 +230,9 @@ func (d *Device) askTime(ctx context.Context) {
 	}
 }
 
-// recover adds to an event what was left over from before. It asks as a push would
-// or, if the server does not know the registration any more, as for any mail.
+// recover adds to an event what was left over from before. It fetches as after a push
+// or, if the server no longer knows the registration, requests the envelopes as any
+// mail.
 func (d *Device) recover(ctx context.Context, event *Event) error {
 	d.mu.Lock()
 	left := d.leftOver(event)
@@ -259,15 +263,16 @@ func (d *Device) recover(ctx context.Context, event *Event) error {
 	return nil
 }
 
-// receipt tells the server what came by the history, so that it wakes the device no
-// more for that: the newest that one request holds, as a server keeps no more waiting for
-// a device. If it fails, the next push names them, and fetching them is the receipt. A
-// device of several asks at the same time, and in any case, for dismissals that were lost.
+// receipt tells the server what arrived by the history, so that the server no longer
+// wakes the device for it. It names the newest hashes that fit into one request,
+// because a server keeps no more waiting for a device. If it fails, the next push names
+// them, and fetching them is the receipt. A device in a group also asks for dismissals
+// that were lost, even when nothing arrived.
 func (d *Device) receipt(ctx context.Context, hashes []common.Hash, event *Event) {
 	d.mu.Lock()
 	most, understood, grouped := d.known.fetch, d.known.receipts, d.state.Grouped
 	d.mu.Unlock()
-	if len(hashes) == 0 && (!grouped || event.Seq != 0) { // upon a push its fetch asks
+	if len(hashes) == 0 && (!grouped || event.Seq != 0) { // after a push, its fetch asks
 		return
 	}
 	if !understood {
@@ -279,7 +284,7 @@ func (d *Device) receipt(ctx context.Context, hashes []common.Hash, event *Event
 		d.mu.Unlock()
 	}
 	if !understood {
-		return // a server of before 2027
+		return // a server from before 2027
 	}
 	x, err := d.ask(ctx, &pushwire.Fetch{Received: hashes[max(0, len(hashes)-most):], Owed: d.owes()})
 	if err == nil {
@@ -292,7 +297,7 @@ func (d *Device) receipt(ctx context.Context, hashes []common.Hash, event *Event
 	}
 }
 
-// topicsOf are those of chats, each once.
+// topicsOf are the topics of chats, each once.
 func topicsOf(chats []Chat) []whisper.Topic {
 	var topics []whisper.Topic
 	for i := range chats {

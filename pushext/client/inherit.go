@@ -2,15 +2,15 @@ package client
 
 import "context"
 
-// inheritBack is how far before a mailserver's latest answer the history of the next one
-// begins, in seconds: a server may have withheld something before it fell silent. What
-// the app has is asked for again, and not given again.
+// inheritBack is how far before the old mailserver's latest answer the history at the
+// next one begins, in seconds: a server may have withheld something before it fell
+// silent. Messages that the app has are requested again, but not given again.
 const inheritBack = 24 * 3600
 
-// Inherit takes over from the device at another mailserver which messages the app has, so
-// that neither gives it one that the other has given, and lets the first History begin a
-// day before that mailserver answered last. Say Shown before, or do it again after: what
-// waits for Shown is not taken over.
+// Inherit copies, from the device at another mailserver, which messages the app has, so
+// that neither device gives it a message that the other has given. It lets the first
+// History begin a day before that mailserver last answered. Call Shown before Inherit,
+// or call Inherit again after it: messages that wait for Shown are not copied.
 func (d *Device) Inherit(ctx context.Context, from *Device) error {
 	from.mu.Lock()
 	known := append([]mark(nil), from.state.Known.list...)

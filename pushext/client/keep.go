@@ -14,15 +14,15 @@ type keeper struct {
 	store   Store
 	account string // the push key that the account is named by, in hexadecimal
 
-	keys []string // by which open finds the account
+	keys []string // open finds the account by these
 
-	mu   sync.Mutex // one at a time
-	last []byte     // the text as it was read or written last
+	mu   sync.Mutex // guards the following; calls take turns
+	last []byte     // the text as it was last read or written
 }
 
-// open reads the account, or begins it. It is written at once, so that two
-// processes that open a new device have the same keys. What is of another push key which
-// the server had is found by that, first those that are named first.
+// open reads the account, or begins it. It writes a new account at once, so that two
+// processes that open a new device have the same keys. It looks for the account under
+// each of the push keys, in their order.
 func (k *keeper) open(ctx context.Context, now time.Time, pushKeys []string) (s *state, err error) {
 	k.account, k.keys = "", pushKeys
 	err = k.exclusively(ctx, func(held []byte, _ bool) (*state, error) {
@@ -36,10 +36,10 @@ func (k *keeper) open(ctx context.Context, now time.Time, pushKeys []string) (s 
 	return s, err
 }
 
-// sync takes over what another process did to the account and, if write is set,
-// writes what became of it here. mu guards s.
+// sync takes over what another process did to the account. If write is set, it then
+// writes the result. mu guards s.
 func (k *keeper) sync(ctx context.Context, mu *sync.Mutex, s *state, write bool) error {
-	// A reply that came is kept also if nobody waits for it any more.
+	// A reply that came is saved even if nobody waits for it any more.
 	return k.exclusively(context.WithoutCancel(ctx), func(held []byte, moved bool) (*state, error) {
 		var base, theirs *state
 		if moved && held != nil {
@@ -68,10 +68,10 @@ func (k *keeper) sync(ctx context.Context, mu *sync.Mutex, s *state, write bool)
 	})
 }
 
-// exclusively hands the account that is in the store, nil if there is none, to
-// change, and tells whether the store is not as it was left. It writes the account that
-// change returns, if any. No other process writes meanwhile, if the store can see to
-// that.
+// exclusively hands change the account in the store, nil if there is none, and tells it
+// whether the store differs from what this keeper last read or wrote. It writes the
+// account that change returns, if any. No other process writes meanwhile, if the store
+// can lock.
 func (k *keeper) exclusively(ctx context.Context, change func(held []byte, moved bool) (*state, error)) (err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -123,7 +123,7 @@ func (k *keeper) exclusively(ctx context.Context, change func(held []byte, moved
 	return nil
 }
 
-// clone is a copy that shares nothing that changes.
+// clone returns a copy that shares no mutable data.
 func (s *state) clone() (*state, error) {
 	text, err := json.Marshal(s)
 	if err != nil {

@@ -16,29 +16,31 @@ import (
 )
 
 const (
-	// maxHeads bounds the heads of a ledger that are kept besides the one that the hashes
-	// begin behind, and maxEntered those hashes. What is beyond cannot be proved any more.
+	// maxHeads bounds the heads of a ledger that are kept besides the base, behind which the
+	// hashes begin; maxEntered bounds those hashes. What lies beyond can no longer be
+	// proved.
 	maxHeads   = 8
 	maxEntered = 512
-	// maxDoubts bounds the envelopes that the mailserver has sent and its ledger does not have
-	// yet, and maxDoubtful the bytes of one.
+	// maxDoubts bounds the envelopes that the mailserver has sent and that its ledger does
+	// not have yet; maxDoubtful bounds the bytes of one.
 	maxDoubts   = 16
 	maxDoubtful = 64 << 10
 )
 
-// ledgerState is what a device keeps of the server's ledger of what it owes it: enough to
-// convict a server that withholds what an answer to History shows that it has.
+// ledgerState is what a device keeps of the server's ledger of what it owes the device. It
+// is enough to convict a server that withholds what its answer to a History shows that it
+// has.
 type ledgerState struct {
 	Secret hexutil.Bytes    `json:"secret"`
-	Topics []hexutil.Bytes  `json:"topics,omitempty"` // that it is about; none: they are not those that were asked for
-	Base   *evidence.Head   `json:"base,omitempty"`   // the hashes begin behind it; nil: with the ledger
-	Heads  []*evidence.Head `json:"heads"`            // newer ones, the oldest first; the last is the newest, and there is one
+	Topics []hexutil.Bytes  `json:"topics,omitempty"` // that the ledger is about; none: they are not the requested ones
+	Base   *evidence.Head   `json:"base,omitempty"`   // the hashes begin behind it; nil: they begin with the ledger
+	Heads  []*evidence.Head `json:"heads"`            // newer ones, the oldest first and the newest last; there is at least one
 	Hashes []common.Hash    `json:"hashes,omitempty"` // from Base to the last of Heads
 	Doubts []doubt          `json:"doubts,omitempty"` // the oldest first
 }
 
-// doubt is an envelope that is in the archive by the mailserver's word, and that the ledger
-// does not have yet.
+// doubt is an envelope that the mailserver's own word places in the archive, and that the
+// ledger does not have yet.
 type doubt struct {
 	Page     evidence.Page `json:"page"`
 	Envelope hexutil.Bytes `json:"envelope"`
@@ -46,7 +48,7 @@ type doubt struct {
 
 func (l *ledgerState) newest() *evidence.Head { return l.Heads[len(l.Heads)-1] }
 
-// from is the sequence behind which the hashes are all that matched.
+// from is the sequence number after which the hashes are all that matched.
 func (l *ledgerState) from() uint64 {
 	if l.Base == nil {
 		return l.newest().Since
@@ -54,10 +56,10 @@ func (l *ledgerState) from() uint64 {
 	return l.Base.Through
 }
 
-// count is how many hashes are before Hashes.
+// count is how many hashes of the ledger come before Hashes.
 func (l *ledgerState) count() uint64 { return l.newest().Count - uint64(len(l.Hashes)) }
 
-// clone is a copy that shares nothing.
+// clone returns a copy that shares nothing.
 func (l *ledgerState) clone() *ledgerState {
 	if l == nil {
 		return nil
@@ -69,7 +71,7 @@ func (l *ledgerState) clone() *ledgerState {
 	return c
 }
 
-// sound reports whether what was read of a store can be used.
+// sound reports whether what was read from a store can be used.
 func (l *ledgerState) sound() bool {
 	if len(l.Heads) == 0 || slices.Contains(l.Heads, nil) || uint64(len(l.Hashes)) > l.newest().Count {
 		return false
@@ -84,7 +86,7 @@ func (l *ledgerState) sound() bool {
 		!slices.ContainsFunc(l.Topics, func(t hexutil.Bytes) bool { return len(t) != whisper.TopicSize })
 }
 
-// asksLedger is what a request asks of the ledger. The caller holds mu.
+// asksLedger is a request's question about the ledger. The caller holds mu.
 func (d *Device) asksLedger() *pushwire.LedgerQuery {
 	q := new(pushwire.LedgerQuery)
 	if l := d.state.Ledger; l != nil {
@@ -93,7 +95,7 @@ func (d *Device) asksLedger() *pushwire.LedgerQuery {
 	return q
 }
 
-// ledger takes the head that a reply carries. The caller holds mu.
+// ledger takes the head in a reply. The caller holds mu.
 func (d *Device) ledger(told *pushwire.Ledger) {
 	head := evidence.HeadOf(told)
 	signers := d.signers()
@@ -111,7 +113,7 @@ func (d *Device) ledger(told *pushwire.Ledger) {
 		return
 	}
 	open := len(l.Doubts)
-	next := l.clone() // what was saved is not changed
+	next := l.clone() // the saved state stays unchanged
 	if next == nil || !next.extend(told, &head) {
 		d.logger.Warn("the heads of the server's ledger do not go on from each other; nothing before the newest can be proved", "through", head.Through)
 		next = beginLedger(told, &head, d.chats)
@@ -132,7 +134,7 @@ func (d *Device) ledger(told *pushwire.Ledger) {
 	l.forget(read)
 }
 
-// beginLedger is the state of a ledger that the device has seen nothing of before.
+// beginLedger is the state of a ledger that the device has not seen before.
 func beginLedger(told *pushwire.Ledger, head *evidence.Head, chats []Chat) *ledgerState {
 	l := &ledgerState{Secret: bytes.Clone(told.Secret[:]), Heads: []*evidence.Head{head}}
 	var topics []whisper.Topic
@@ -147,7 +149,7 @@ func beginLedger(told *pushwire.Ledger, head *evidence.Head, chats []Chat) *ledg
 		}
 	}
 	if l.Hashes = slices.Clone(told.Told); !leads(pushwire.ChainBegin(pushwire.LedgerID(told.Secret)), l.Hashes, head.Chain) {
-		l.Base, l.Hashes = head, nil // there were more before
+		l.Base, l.Hashes = head, nil // there were hashes before
 	}
 	return l
 }
@@ -159,15 +161,15 @@ func leads(value common.Hash, hashes []common.Hash, to common.Hash) bool {
 	return value == to
 }
 
-// extend goes on to a head of the same ledger. It returns false if that does not go on from
-// the one before.
+// extend moves on to a head of the same ledger. It returns false if that head does not
+// follow from the one before.
 func (l *ledgerState) extend(told *pushwire.Ledger, head *evidence.Head) bool {
 	last := l.newest()
 	switch {
 	case head.Count < last.Count || head.Through < last.Through || head.Since != last.Since || head.Begun != last.Begun || head.Topics != last.Topics ||
 		!bytes.Equal(head.Log, last.Log):
 		return false
-	case head.Count-last.Count > uint64(len(told.Told)): // more than is told at once
+	case head.Count-last.Count > uint64(len(told.Told)): // more than the server reports at once
 		l.Base, l.Heads, l.Hashes = head, []*evidence.Head{head}, nil
 		l.Doubts = nil
 		return true
@@ -184,10 +186,10 @@ func (l *ledgerState) extend(told *pushwire.Ledger, head *evidence.Head) bool {
 	return true
 }
 
-// doubt keeps what a page has that the ledger does not.
+// doubt keeps the envelopes of a page that the ledger does not have.
 func (l *ledgerState) doubt(page evidence.Page, envelopes []*whisper.Envelope) {
 	if page.After < l.from() {
-		return // what is older is not proved any more
+		return // older ones can no longer be proved
 	}
 	for _, e := range envelopes {
 		listed := slices.ContainsFunc(l.Topics, func(t hexutil.Bytes) bool { return bytes.Equal(t, e.Topic[:]) })
@@ -201,7 +203,7 @@ func (l *ledgerState) doubt(page evidence.Page, envelopes []*whisper.Envelope) {
 	}
 }
 
-// settle drops the doubts that the newest head ends, and returns the evidence if one of them
+// settle drops the doubts that the newest head resolves, and returns evidence if one of them
 // convicts the server.
 func (l *ledgerState) settle(signers *evidence.Signers) (proof *evidence.Evidence) {
 	l.Doubts = slices.DeleteFunc(l.Doubts, func(one doubt) bool {
@@ -222,7 +224,7 @@ func (l *ledgerState) settle(signers *evidence.Signers) (proof *evidence.Evidenc
 			Before: l.Base, Hashes: slices.Clone(l.Hashes), After: *l.newest(), Page: one.Page, Envelope: one.Envelope,
 		}
 		if found.Verify() != nil {
-			found.Successions = signers.Successions() // if it is of more than one push key
+			found.Successions = signers.Successions() // if it spans more than one push key
 		}
 		if found.Verify() == nil {
 			proof = found
@@ -232,8 +234,8 @@ func (l *ledgerState) settle(signers *evidence.Signers) (proof *evidence.Evidenc
 	return proof
 }
 
-// forget moves the base as far as the history was read, as long as no doubt needs it, and
-// further if too many hashes are kept.
+// forget moves the base as far as the history was read, unless a doubt needs it, and further
+// if too many hashes are kept.
 func (l *ledgerState) forget(read uint64) {
 	for _, one := range l.Doubts {
 		read = min(read, one.Page.After)
@@ -247,7 +249,7 @@ func (l *ledgerState) forget(read uint64) {
 	}
 }
 
-// answered takes note of an answer to a request for mail: of what the mailserver has by its
+// answered notes an answer to a request for mail: it shows what the mailserver has by its
 // own word.
 func (d *Device) answered(a mailclient.Answer) {
 	if a.Proof == nil || len(a.Envelopes) == 0 {
@@ -269,31 +271,31 @@ func (d *Device) answered(a mailclient.Answer) {
 	}
 }
 
-// Evidence is what convicts the server of having withheld a wake-up, for everybody to verify
+// Evidence is what convicts the server of having withheld a wake-up, for anybody to verify
 // (evidence.Evidence); nil if there is none. The newest is kept with the account. A device
-// finds it by itself: a History brings what it was not woken for, and the heads of the
-// server's ledger, which replies carry, either have that or not.
+// finds it by itself: a History brings envelopes that no wake-up named, and the heads of the
+// server's ledger, which replies carry, either have them or not.
 func (d *Device) Evidence() *evidence.Evidence {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.state.Evidence
 }
 
-// Unproved counts the envelopes that a History brought, that the server's ledger did not have,
-// and of which that ended before it had to: the server began another one, or entered more at
-// once than it tells. An honest server does so now and then. One that withholds and will not
-// be convicted has to do it each time.
+// Unproved counts the envelopes that a History brought, that the server's ledger did not
+// have, and whose ledger ended before it had to enter them: the server began another ledger,
+// or entered more at once than it reports. An honest server does so now and then. A server
+// that withholds and wants to avoid conviction has to do it each time.
 func (d *Device) Unproved() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.state.Unproved
 }
 
-// newerLedger is the ledger that has come further.
+// newerLedger returns the ledger that is further on.
 func newerLedger(ours, base, theirs *ledgerState) *ledgerState {
 	switch {
 	case theirs == nil || ours != nil && !bytes.Equal(ours.Secret, theirs.Secret) && base != nil && bytes.Equal(base.Secret, theirs.Secret):
-		return ours // it was begun here
+		return ours // this process began another one
 	case ours != nil && bytes.Equal(ours.Secret, theirs.Secret) && ours.newest().At >= theirs.newest().At:
 		return ours
 	}

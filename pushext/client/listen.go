@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// maxRings is how many rings wait for Listen; then the oldest go, for the
-	// newest names all that waits.
+	// maxRings is how many rings wait for Listen. Beyond that the oldest are
+	// dropped, because the newest names everything that waits.
 	maxRings = 16
 	// showEvery is how often a listening device shows that it is there, so that
-	// it finds out when the server has forgotten it.
+	// it notices when the server has forgotten it.
 	showEvery = 4 * time.Minute
 	// maxListenPause bounds the growing pause before a lost link is dialled again.
 	maxListenPause = time.Minute
@@ -24,9 +24,9 @@ const (
 var errLost = errors.New("client: link lost")
 
 // DirectRoute is the route by which a server rings the device over its own
-// connection, with no push service; provider is the server's name for it, usually
-// "direct". Put it before the others: they are rung when the device is not
-// connected.
+// connection, without a push service. provider is the server's name for it,
+// usually "direct". Put it before the other routes: those are rung when the
+// device is not connected.
 func (d *Device) DirectRoute(provider string) (pushwire.Route, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -37,11 +37,12 @@ func (d *Device) DirectRoute(provider string) (pushwire.Route, error) {
 	return pushwire.Route{Provider: provider, Address: account[:]}, nil
 }
 
-// Listen stays connected, and hands the body of each wake-up that the server
-// rings over the link to ring, which usually gives it to Receive, until ctx ends
-// or ring fails. It connects again by itself when the link is lost, and is then
-// rung for what was missed. It also ends with the server's refusal when the
-// server does not wake the device any more: Register, and listen again.
+// Listen stays connected and hands the body of each wake-up that the server
+// sends over the link to ring, which usually passes it to Receive. It runs
+// until ctx ends or ring fails. When the link is lost, it connects again by
+// itself, and the server then rings for what was missed. When the server no
+// longer wakes the device, Listen ends with the server's refusal: Register, and
+// listen again.
 func (d *Device) Listen(ctx context.Context, ring func(body []byte) error) error {
 	d.mu.Lock()
 	d.listens++
@@ -74,12 +75,12 @@ func (d *Device) Listen(ctx context.Context, ring func(body []byte) error) error
 	}
 }
 
-// ErrInactive says that the server holds a registration of the device and does
+// ErrInactive says that the server holds a registration of the device but does
 // not wake it; the text tells why.
 var ErrInactive = errors.New("client: the server does not wake this device")
 
-// appear connects where needed, and shows the server at which end of the link
-// the device is: every request does.
+// appear connects where needed, and shows the server where to reach the device,
+// with a request for its status.
 func (d *Device) appear(ctx context.Context) (*session, error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -124,7 +125,7 @@ func (d *Device) hear(ctx context.Context, s *session, ring func(body []byte) er
 			}
 		case <-show.C:
 			if now, err := d.appear(linked); err != nil || now != s {
-				return errLost // Listen finds out what it is
+				return errLost // Listen finds out why
 			}
 		case <-linked.Done():
 			return context.Cause(linked)
@@ -132,7 +133,7 @@ func (d *Device) hear(ctx context.Context, s *session, ring func(body []byte) er
 	}
 }
 
-// rang keeps a ring for Listen.
+// rang keeps a ring for Listen, and drops the oldest one if there is no room.
 func rang(rings chan []byte, body []byte) {
 	for {
 		select {

@@ -10,18 +10,19 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// Capability is what somebody gave to the user, in private, so that they may ring them: with
-// it a server rings their devices for an envelope on a topic that they do not register.
+// Capability is what another person gave to the user, in private, so that the user may ring
+// them. With it, a server rings that person's devices for an envelope on a topic that those
+// devices do not register.
 type Capability struct {
 	Handle [pushwire.HandleSize]byte // their registration
 	Holder string                    // their name for the user
 	Secret [pushwire.ProofSize]byte  // pushwire.Capability of their root and the holder
 }
 
-// Notify rings somebody who is registered with this device's mailserver for an envelope, with
+// Notify rings a person who is registered with this device's mailserver for an envelope, with
 // the capability that they gave. Nobody can tell whether they were rung. The request is
-// signed by a key that is made for it alone, and goes over a link of its own unless the
-// server is reached by its door, so nothing in it tells the server who rings.
+// signed by a key made for it alone. It goes over a link of its own, unless the server is
+// reached by its door, so nothing in it tells the server who rings.
 func (d *Device) Notify(ctx context.Context, by Capability, hash common.Hash, kind pushwire.NotifyKind) error {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -34,7 +35,7 @@ func (d *Device) Notify(ctx context.Context, by Capability, hash common.Hash, ki
 		return err
 	}
 	defer stranger.Close()
-	stranger.server = d.server // and the way to a door
+	stranger.server = d.server // including the connections to a door
 	pushKey, err := hex.DecodeString(name)
 	if err != nil {
 		return err

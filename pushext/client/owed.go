@@ -8,12 +8,12 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// maxDismissed bounds the dismissals that the server is still to be told that they came.
-// Of older ones it may tell again, which does no harm.
+// maxDismissed bounds the dismissals whose arrival the server is still to be told of. It
+// may send older ones again, which does no harm.
 const maxDismissed = 2 * pushwire.MaxFetch
 
-// owes asks what the server owes the device besides envelopes, and says which dismissals
-// came.
+// owes asks what the server owes the device besides envelopes, and reports which
+// dismissals arrived.
 func (d *Device) owes() *pushwire.OwedQuery {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -21,8 +21,8 @@ func (d *Device) owes() *pushwire.OwedQuery {
 	return &pushwire.OwedQuery{Dismissed: slices.Clone(came[:min(len(came), d.known.fetch)])}
 }
 
-// owed adds to an event what the reply to a Fetch says that is owed. The server knows now
-// which dismissals came.
+// owed adds to an event what the reply to a Fetch says is owed. The server now knows
+// which dismissals arrived.
 func (d *Device) owed(x exchange, event *Event) {
 	asked, _ := x.request.(*pushwire.Fetch)
 	told, _ := x.reply.Body.(*pushwire.FetchReply)
@@ -37,8 +37,9 @@ func (d *Device) owed(x exchange, event *Event) {
 	}
 }
 
-// dismiss adds to an event what was read on another device, whether a push or a reply says
-// so. What the event shows of it is not shown.
+// dismiss adds to an event what was read on another device, whether a push or a reply
+// says so. It removes previews of those messages from the event, or marks them Read with
+// Config.Complete.
 func (d *Device) dismiss(hashes []common.Hash, event *Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -13,17 +13,19 @@ import (
 const (
 	// registerFor is how long RegisterPatiently tries.
 	registerFor = 24 * time.Hour
-	// firstRegisterPause is how long it waits after the first failure; each later pause is
-	// twice as long, up to maxRegisterPause, and all are cut by up to a half at random.
+	// firstRegisterPause is how long it waits after the first failure. Each later pause is
+	// twice as long, up to maxRegisterPause; a random part of up to a half is cut from every
+	// pause.
 	firstRegisterPause = 30 * time.Second
 	maxRegisterPause   = time.Hour
 )
 
-// RegisterPatiently is Register that tries for a day where the mailserver cannot be
-// reached, has no place now, or has challenged the address too often: with pauses from half a
-// minute to an hour, so an app can start it and leave it. A refusal that a later attempt does
-// not change, such as ErrExceeds or that the server takes no plain form, a registration that
-// makes no sense, and the end of ctx end it at once.
+// RegisterPatiently is Register that keeps trying for a day while the mailserver cannot be
+// reached, has no room now, or has challenged the address too often. It pauses between
+// attempts, at first for up to half a minute and later for up to an hour, so an app can start
+// it and leave it. It ends at once with the end of ctx, with an invalid registration, and
+// with a refusal that a later attempt would not change, such as ErrExceeds or a server that
+// refuses the plain form.
 func (d *Device) RegisterPatiently(ctx context.Context, r Registration) error {
 	return patiently(ctx, func() error { return d.Register(ctx, r) })
 }
@@ -45,7 +47,7 @@ func patiently(ctx context.Context, register func() error) error {
 	}
 }
 
-// passing tells whether what was in the way of a registration may be gone later.
+// passing tells whether the obstacle to a registration may be gone later.
 func passing(err error) bool {
 	if errors.Is(err, ErrClosed) || errors.Is(err, ErrExceeds) {
 		return false

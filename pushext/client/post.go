@@ -14,26 +14,27 @@ import (
 )
 
 const (
-	// postTTL is how long a posted envelope lives in the network, in seconds.
+	// postTTL is how long a posted envelope lives on the network, in seconds.
 	postTTL = 60
-	// postLook is how long a device waits before it looks whether the mailserver has
-	// archived what it was sent, and how much longer each time.
+	// postLook is how long a device waits before it checks whether the mailserver has
+	// archived what it was sent, and by how much each later wait grows.
 	postLook = 100 * time.Millisecond
-	// maxPostLooks is how often it looks before it sends again.
+	// maxPostLooks is how often it checks before it sends again.
 	maxPostLooks = 6
 )
 
-// errNotArchived says that the mailserver was sent an envelope and does not have it.
+// errNotArchived says that the mailserver was sent an envelope but does not have it.
 var errNotArchived = errors.New("client: the mailserver has not archived the message yet")
 
-// Post puts a message into the network through the mailserver, and returns when the
-// mailserver has archived it. sealed is what whisper.Seal made, without proof of work if
-// one likes: the message goes out in an envelope with a new time and the work that the
-// server asks for, whose hash Post returns. So the same message may be posted again where
-// it is not known whether it arrived, and those who have it take the second for a copy.
+// Post sends a message to the network through the mailserver, and returns when the
+// mailserver has archived it. sealed is what whisper.Seal made; it needs no proof of
+// work. The message goes out in an envelope with a new time and the work that the server
+// asks for, and Post returns the hash of that envelope. A message may therefore be
+// posted again if it is unknown whether it arrived: devices that have it take the second
+// for a copy.
 //
-// This device is not woken for it; nor are the user's others, as far as they share a
-// group, unless wake is set.
+// This device is not woken for it. Unless wake is set, the user's other devices that
+// share a group with it are not woken either.
 func (d *Device) Post(ctx context.Context, sealed *whisper.Envelope, wake bool) (hash common.Hash, err error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -67,8 +68,8 @@ func (d *Device) postOnce(ctx context.Context, sealed *whisper.Envelope, wake bo
 	// The receipt comes before the envelope, so nobody is woken in between.
 	var receipt pushwire.RequestBody = &pushwire.Seen{Hashes: []common.Hash{hash}}
 	if wake {
-		// For this device alone. The server has not got it; that it was asked for is the
-		// receipt.
+		// The receipt is for this device alone. The server does not have the envelope
+		// yet; asking for it is the receipt.
 		receipt = &pushwire.Fetch{Hashes: []common.Hash{hash}}
 	}
 	x, err := d.tryOnce(ctx, receipt)
@@ -79,7 +80,7 @@ func (d *Device) postOnce(ctx context.Context, sealed *whisper.Envelope, wake bo
 	if d.again(x.reply) {
 		return true, hash, x.reply.Error()
 	}
-	// One who is not registered is not woken.
+	// A device that is not registered is not woken.
 	if err := x.reply.Error(); err != nil && !IsRefused(err, pushwire.NotRegistered) && !IsRefused(err, pushwire.Unconfirmed) {
 		return false, hash, fmt.Errorf("client: post: %w", err)
 	}

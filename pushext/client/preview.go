@@ -15,12 +15,13 @@ import (
 	"whisperpush/whisper"
 )
 
-// ChatID names a chat among all others, also those of the same topic, and is the same
-// for everybody who has its key: the topic, and 8 bytes of the Keccak-256 of what opens
-// the chat.
+// ChatID identifies a chat among all others, including those on the same topic. It is
+// the same for everybody who has the chat's key: the topic, and 8 bytes of the
+// Keccak-256 of what opens the chat.
 type ChatID [whisper.TopicSize + 8]byte
 
-// String is the topic and the rest in hexadecimal, such as 0x5a4ea131.1f2e3d4c5b6a7988.
+// String returns the topic and the rest in hexadecimal, such as
+// 0x5a4ea131.1f2e3d4c5b6a7988.
 func (id ChatID) String() string {
 	return fmt.Sprintf("0x%x.%x", id[:whisper.TopicSize], id[whisper.TopicSize:])
 }
@@ -28,7 +29,7 @@ func (id ChatID) String() string {
 // Topic returns the chat's topic.
 func (id ChatID) Topic() whisper.Topic { return whisper.Topic(id[:whisper.TopicSize]) }
 
-// Chat is one thing the device listens to. It has either Key or Identity.
+// Chat is one conversation that the device listens to. It has either Key or Identity.
 type Chat struct {
 	Name     string            // what a preview calls it
 	Topic    whisper.Topic     // of its envelopes
@@ -37,19 +38,19 @@ type Chat struct {
 
 	Mode       pushwire.Mode // when it wakes the device; zero: every envelope
 	MutedUntil time.Time     // silent up to then
-	// Unlisted keeps the chat from the server's list: nothing in it wakes the device, and
-	// the server does not learn by the registration that it is listened to. History asks
-	// for it all the same, over the device's connection.
+	// Unlisted keeps the chat off the server's list: nothing in it wakes the device,
+	// and the registration does not tell the server that the device listens to it.
+	// History asks for it all the same, over the device's connection.
 	Unlisted bool
 }
 
-// PasswordChat is a chat whose members share a password. The topic is commonly
-// whisper.TopicFor its name.
+// PasswordChat is a chat whose members share a password. The topic is usually
+// whisper.TopicFor of its name.
 func PasswordChat(name string, topic whisper.Topic, password string) Chat {
 	return Chat{Name: name, Topic: topic, Key: whisper.KeyFromPassword(password)}
 }
 
-// ID returns the name of the chat among all others.
+// ID returns the identifier of the chat among all others.
 func (c *Chat) ID() ChatID {
 	opener := c.Key
 	if c.Identity != nil {
@@ -82,35 +83,36 @@ type Preview struct {
 	ChatID  ChatID           // which chat it is
 	Sender  *ecdsa.PublicKey // who signed the message; nil: nobody did
 	Payload []byte           // the message as sent
-	Text    string           // the message for people: without control characters, at most PreviewLength characters
-	// Sent is when the message was sent. If Claimed is set it is so, to the second, by
-	// the claim of whoever put the envelope on the network, and that may be somebody who
-	// put a message of others there once more. Else the sender said so inside the message
-	// and signed it (Compose), to the millisecond.
+	Text    string           // the message for display: without control characters, at most PreviewLength characters
+	// Sent is when the message was sent. If Claimed is set, that is the claim, to the
+	// second, of whoever put the envelope on the network, which may be somebody who
+	// sent another's message again. Otherwise the sender gave the time inside the
+	// message and signed it (Compose), to the millisecond.
 	Sent    time.Time
 	Claimed bool
-	// Hash names the envelope, and so the notification. A message that comes in
+	// Hash identifies the envelope, and so the notification. A message that comes in
 	// several envelopes keeps the hash of the first.
 	Hash common.Hash
-	// Message names what was encrypted, whatever envelope it comes in.
+	// Message identifies what was encrypted, whatever envelope it comes in.
 	Message common.Hash
-	// Read says that it was read on another of the user's devices; see Config.Complete.
+	// Read says that the message was read on another of the user's devices; see
+	// Config.Complete.
 	Read bool
 }
 
 // PreviewLength is the longest Preview.Text, in characters.
 const PreviewLength = 240
 
-// Link is an address for the tap on a notification to open the right message,
-// such as whisper:0x5a4ea131/0x8f….
+// Link is an address with which a tap on a notification opens the right message, such
+// as whisper:0x5a4ea131/0x8f….
 func (p *Preview) Link() string { return "whisper:" + p.Topic.String() + "/" + p.Hash.Hex() }
 
 // Open opens an envelope with the chats of its topic. It returns nil if none of them
-// can: another conversation may use the topic too.
+// can: another conversation may use the same topic.
 func (e Unopened) Open(chats []Chat) *Preview { return preview(chats, e.Envelope) }
 
-// preview opens an envelope with the chats of its topic. It returns nil if none
-// of them can: another conversation may use the topic too.
+// preview opens an envelope with the chats of its topic. It returns nil if none of them
+// can: another conversation may use the same topic.
 func preview(chats []Chat, e *whisper.Envelope) *Preview {
 	for i := range chats {
 		chat := &chats[i]
@@ -135,8 +137,8 @@ func preview(chats []Chat, e *whisper.Envelope) *Preview {
 	return nil
 }
 
-// Printable is what a notification can show of a message without being deceived: the
-// beginning of its text, see Preview.Text.
+// Printable is the part of a message that a notification can show without deceiving
+// anybody: the beginning of its text, see Preview.Text.
 func Printable(payload []byte) string {
 	var b strings.Builder
 	length := 0

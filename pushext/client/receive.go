@@ -18,24 +18,24 @@ type Event struct {
 	Kind pushwire.Kind
 	Seq  uint64 // of the push
 
-	// Previews are the messages that the app has not said it has (Shown), oldest
+	// Previews are the messages that the app has not confirmed with Shown, oldest
 	// first.
 	Previews []Preview
-	// Dismissed are envelopes whose notification is to be removed, for they were
+	// Dismissed are envelopes whose notification is to be removed, because they were
 	// read on another device.
 	Dismissed []common.Hash
-	// Unopened are envelopes of the device's topics that none of its chats can open,
-	// and Copies are those of messages that the app has said it has; both only with
-	// Config.Complete.
+	// Unopened are envelopes of the device's topics that none of its chats can open.
+	// Copies are envelopes of messages that the app has confirmed or that wait under
+	// another hash. Both are set only with Config.Complete.
 	Unopened []Unopened
 	Copies   []Copy
-	// Missing are envelopes that the push named and the server no longer has.
+	// Missing are envelopes that the push named but the server no longer has.
 	Missing []common.Hash
-	// Gap says that pushes before this one were lost; what they told of is among
+	// Gap says that pushes before this one were lost. What they announced is among
 	// Previews all the same.
 	Gap bool
-	// More says that more waits than was given at once: say that these were Shown,
-	// and ask for the History.
+	// More says that more waits than was given at once: confirm these with Shown,
+	// and call History.
 	More bool
 }
 
@@ -47,7 +47,7 @@ func (e *Event) hasUnopened(hash common.Hash) bool {
 	return slices.ContainsFunc(e.Unopened, func(u Unopened) bool { return u.Hash() == hash })
 }
 
-// Hashes are those of the previews and of what could not be opened, for Shown.
+// Hashes are the hashes of the previews and of the unopened envelopes, for Shown.
 func (e *Event) Hashes() []common.Hash {
 	hashes := make([]common.Hash, 0, len(e.Previews)+len(e.Unopened))
 	for i := range e.Previews {
@@ -59,11 +59,11 @@ func (e *Event) Hashes() []common.Hash {
 	return hashes
 }
 
-// Unopened is an envelope that none of the device's chats can open: of another
-// conversation that has the same topic, or of one whose key comes later.
+// Unopened is an envelope that none of the device's chats can open: it belongs to
+// another conversation on the same topic, or to one whose key comes later.
 type Unopened struct{ *whisper.Envelope }
 
-// Copy is an envelope of a message that the app has (Shown).
+// Copy is another envelope of a message that the app has or that waits for Shown.
 type Copy struct {
 	Hash    common.Hash // of the envelope
 	Message common.Hash // as Preview.Message
@@ -76,16 +76,16 @@ func (x *exchange) wanted() []common.Hash {
 	return nil
 }
 
-// Receive handles the body of a push as the platform delivered it: it answers a
-// challenge, or fetches what the push tells of and returns the previews. What a
-// platform puts around the body is taken off; FromFCM and its siblings make a body of
-// what is no JSON yet. A push of others is ErrNotOurs.
+// Receive handles the body of a push as the platform delivered it. It answers a
+// challenge, or fetches what the push names and returns the previews. It removes
+// what a platform wraps around the body; FromFCM and its siblings make a body of
+// what is not JSON yet. A push of another sender is ErrNotOurs.
 //
-// Nothing is taken from the app before it says that it has it. Show the previews,
-// then call Shown: a message that Shown was not told of comes again when its push does,
-// and after the next start of the app with the first Receive or History. With an error
-// the event holds what came until then, and what is missing comes later in the same
-// way.
+// The device gives up nothing before the app confirms that it has it. Show the
+// previews, then call Shown. A message that was not confirmed with Shown comes again
+// when its push does, and with the first Receive or History after the next start of
+// the app. With an error, the event holds what arrived until then, and what is
+// missing comes later in the same way.
 func (d *Device) Receive(ctx context.Context, body []byte) (Event, error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -123,14 +123,14 @@ func (d *Device) hand(ctx context.Context, event Event, err error) (Event, error
 	for _, u := range event.Unopened {
 		d.given[u.Hash()] = true
 	}
-	if len(d.given) > 2*maxWaiting { // another process says Shown for what is given here
+	if len(d.given) > 2*maxWaiting { // another process may call Shown for what is given here
 		maps.DeleteFunc(d.given, func(h common.Hash, _ bool) bool { return d.state.Waiting.find(h) < 0 })
 	}
 	d.mu.Unlock()
 	return event, errors.Join(err, d.save(ctx))
 }
 
-// open reads a body in the form that wake-ups of the registration have.
+// open reads a body in the form that the registration's wake-ups have.
 func (d *Device) open(body []byte) (pushwire.Payload, error) {
 	body, err := unwrap(body)
 	if err != nil {
@@ -157,15 +157,15 @@ func (d *Device) open(body []byte) (pushwire.Payload, error) {
 	return pushwire.Payload{}, refused
 }
 
-// messages fetches what a push tells of. Where pushes were lost, or more waits
-// than fits, it asks for everything since the cursor besides: the same envelopes, and
-// those that the push had no room for.
+// messages fetches what a push names. Where pushes were lost, or more waits than
+// fits into a push, it also asks for everything since the cursor: the same
+// envelopes, and those that the push had no room for.
 func (d *Device) messages(ctx context.Context, payload pushwire.Payload, event *Event) error {
 	d.mu.Lock()
 	event.Gap = payload.Seq > d.state.Seq+1
-	// That something may be missing is remembered until a history has proved the
-	// contrary. The lost pushes named nothing that this one does not repeat, unless it
-	// has been fetched by another way.
+	// The state remembers that something may be missing until a history has proved
+	// the contrary. The lost pushes named nothing that this one does not repeat,
+	// except envelopes that were fetched some other way.
 	d.state.Behind = d.state.Behind || event.Gap || payload.More
 	behind := d.state.Behind
 	d.mu.Unlock()
@@ -191,7 +191,7 @@ func (d *Device) messages(ctx context.Context, payload pushwire.Payload, event *
 	return errors.Join(errs...)
 }
 
-// unknown leaves out what the event has already and the server was told of.
+// unknown leaves out what the event already has and the server was told of.
 func (d *Device) unknown(hashes []common.Hash, event *Event) []common.Hash {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -201,9 +201,10 @@ func (d *Device) unknown(hashes []common.Hash, event *Event) []common.Hash {
 	return slices.DeleteFunc(slices.Clone(hashes), event.has)
 }
 
-// Fetch asks the mailserver for exactly these envelopes and returns previews of
-// those that were not Shown, and the hashes it does not have. It is the receipt for the
-// pushes that told of them. With an error the event holds what came until then.
+// Fetch asks the mailserver for exactly these envelopes. It returns previews of
+// those that were not Shown, and the hashes that the mailserver does not have. It is
+// the receipt for the pushes that named them. With an error, the event holds what
+// arrived until then.
 func (d *Device) Fetch(ctx context.Context, hashes []common.Hash) (Event, error) {
 	ctx, done, err := d.begin(ctx)
 	if err != nil {
@@ -218,9 +219,9 @@ func (d *Device) Fetch(ctx context.Context, hashes []common.Hash) (Event, error)
 // fetch adds to an event what the server has under these hashes, and what was left
 // over from before.
 func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) error {
-	// The request is a receipt: what it asks for, the server names in no other push.
-	// So that is kept before. What was shown is asked for again all the same, as the
-	// receipt for it may have been lost.
+	// The request is a receipt: the server names what it asks for in no other push.
+	// So the hashes are saved first. Envelopes that were shown are requested all the
+	// same, because the receipt for them may have been lost.
 	d.mu.Lock()
 	wanted := unique(slices.Concat(hashes, d.leftOver(event)))
 	if left := d.state.await(wanted, d.given); len(left) > 0 {
@@ -250,7 +251,7 @@ func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) 
 		if !ok {
 			return fmt.Errorf("client: fetch of %d envelopes: the reply is of another kind", len(request.Hashes))
 		}
-		// What was not asked for is not the server's to name.
+		// The server may name only what was requested.
 		foreign := func(h common.Hash) bool { return !slices.Contains(request.Hashes, h) }
 		body.Sent, body.Missing = slices.DeleteFunc(body.Sent, foreign), slices.DeleteFunc(body.Missing, foreign)
 		if len(body.Sent)+len(body.Missing) == 0 {
@@ -269,8 +270,9 @@ func (d *Device) fetch(ctx context.Context, hashes []common.Hash, event *Event) 
 	return nil
 }
 
-// leftOver is what the app was not handed in this run, and waits from before: it was
-// fetched, or about to be, when the app ended or the link broke. The caller holds mu.
+// leftOver is what waits from before and was not handed to the app in this run: it
+// was fetched, or about to be, when the app ended or the link broke. The caller
+// holds mu.
 func (d *Device) leftOver(event *Event) []common.Hash {
 	var hashes []common.Hash
 	for _, w := range d.state.Waiting {
@@ -290,8 +292,8 @@ func unique(hashes []common.Hash) []common.Hash {
 	})
 }
 
-// deliver adds previews of envelopes to an event, and says which of them the app was
-// not handed before in this run.
+// deliver adds previews of envelopes to an event, and returns the hashes of those
+// that the app was not handed before in this run.
 func (d *Device) deliver(envelopes []*whisper.Envelope, event *Event) (fresh []common.Hash) {
 	d.mu.Lock()
 	chats := d.chats
@@ -307,8 +309,8 @@ func (d *Device) deliver(envelopes []*whisper.Envelope, event *Event) (fresh []c
 	return fresh
 }
 
-// take adds an envelope to an event, and says under which hash if it does. p is nil
-// if it cannot be opened. The caller holds mu.
+// take adds an envelope to an event, and returns the hash under which it did so. p
+// is nil if the envelope cannot be opened. The caller holds mu.
 func (d *Device) take(e *whisper.Envelope, p *Preview, event *Event) (common.Hash, bool) {
 	if p == nil && !d.complete {
 		d.state.Waiting.drop(e.Hash())
@@ -333,17 +335,17 @@ func (d *Device) take(e *whisper.Envelope, p *Preview, event *Event) (common.Has
 	return hash, true
 }
 
-// ReadElsewhere tells which of these envelopes were read on another of the user's
-// devices, as far as a push has said so; see Config.Complete.
+// ReadElsewhere returns those of these envelopes that were read on another of the
+// user's devices, as far as a push or a reply has said so; see Config.Complete.
 func (d *Device) ReadElsewhere(hashes ...common.Hash) []common.Hash {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(hashes), func(h common.Hash) bool { return !d.state.Elsewhere.has(markOf(h)) })
 }
 
-// Shown says that the app has these messages and they need not be given to it again:
-// it has shown them, or decided that it will not. The server is not asked; that they
-// were read is for Seen to tell.
+// Shown says that the app has these messages and need not be given them again: it
+// has shown them, or decided not to. The server is not asked; use Seen to say that
+// they were read.
 func (d *Device) Shown(ctx context.Context, hashes ...common.Hash) error {
 	d.mu.Lock()
 	for _, hash := range hashes {
@@ -354,9 +356,9 @@ func (d *Device) Shown(ctx context.Context, hashes ...common.Hash) error {
 	return d.save(ctx)
 }
 
-// Seen tells the server that these envelopes were read on this device, or sent
-// from it: nobody is woken for them any more, and notifications on the user's
-// other devices disappear. They count as Shown, also if the server cannot be told.
+// Seen tells the server that these envelopes were read on this device, or sent from
+// it. Nobody is woken for them any more, and notifications on the user's other
+// devices disappear. They count as Shown even if the server cannot be told.
 func (d *Device) Seen(ctx context.Context, hashes []common.Hash) error {
 	if err := d.Shown(ctx, hashes...); err != nil {
 		return err

@@ -11,32 +11,32 @@ import (
 	"whisperpush/whisper"
 )
 
-// Registration is how and for how long a device wants to be woken. What it is
-// woken for are the Config's chats.
+// Registration is how a device wants to be woken, and for how long. Config.Chats says what
+// it is woken for.
 type Registration struct {
 	// Routes are the ways to wake the device, the preferred one first; at least
 	// one.
 	Routes []pushwire.Route
-	// Lifetime is after what time the registration ends unless it is renewed by
-	// another Register; 0: the longest that the server allows.
+	// Lifetime is how long the registration lasts unless another Register renews it; 0:
+	// the longest that the server allows.
 	Lifetime time.Duration
-	// Plain asks for pushes that show the push service the hashes, for tools
-	// that cannot decrypt. See docs/protocol.md for what that gives away.
+	// Plain asks for pushes that show the hashes to the push service, for tools that
+	// cannot decrypt. See docs/protocol.md for what that gives away.
 	Plain bool
-	// Group is a secret that the devices of one user share (NewGroup): what one
-	// of them has seen, the others need not show. It may be empty.
+	// Group is a secret that the devices of one user share (NewGroup): the other devices
+	// need not show what one of them has seen. It may be empty.
 	Group []byte
-	// Preferences let others ring this device; the zero value lets nobody.
+	// Preferences let others ring this device; the zero value lets nobody do so.
 	Preferences pushwire.Preferences
 	// Voucher pays for the registration where the server asks for that; see package
-	// voucher. Give it in every Register as long as it pays. It may be empty.
+	// voucher. Pass it to every Register as long as it pays. It may be empty.
 	Voucher []byte
 }
 
 // Status is what the server holds about the device.
 type Status struct {
 	State  pushwire.State
-	Reason string // why it does not wake the device, if it does not
+	Reason string // why it does not wake the device, if so
 	pushwire.StatusReply
 }
 
@@ -62,11 +62,11 @@ func (r *Registration) check() error {
 	return nil
 }
 
-// Register creates the registration or replaces it as a whole. The server then
-// sends a challenge to each new address; Receive answers it. Register again
-// whenever the platform hands out a new token, and before the lifetime is over. If another
-// device turns out to have the same keys, as after a backup was put back on a second phone,
-// this one begins anew with keys of its own, and both are woken.
+// Register creates the registration or replaces it as a whole. The server then sends a
+// challenge to each new address, and Receive answers it. Register again whenever the
+// platform hands out a new token, and before the lifetime is over. If another device turns
+// out to have the same keys, as after a backup was restored to a second phone, this one
+// starts over with keys of its own, and both are woken.
 func (d *Device) Register(ctx context.Context, r Registration) error {
 	if err := r.check(); err != nil {
 		return err
@@ -106,8 +106,8 @@ func (d *Device) register(ctx context.Context, r Registration) error {
 	err := d.change(ctx, func(version uint64) pushwire.RequestBody {
 		body.Version = version
 		if len(body.SealKey) > 0 {
-			// Of a key of SealKeySize bytes there is a start; without one the
-			// wake-ups are sealed all the same.
+			// A seal key of SealKeySize bytes always gives a chain start. Wake-ups are
+			// sealed even without one.
 			if start, err := pushwire.ChainStart(seal, version); err == nil {
 				body.Chain = start[:]
 			}
@@ -120,7 +120,7 @@ func (d *Device) register(ctx context.Context, r Registration) error {
 		}
 		d.state.Plain, d.state.Asked = r.Plain, ""
 		d.state.Grouped = len(r.Group) > 0
-		d.unsure = nil // the channels are these now
+		d.unsure = nil // the server has exactly these channels now
 	}, func() {
 		if r.Plain != d.state.Plain {
 			d.state.Asked = formOf(r.Plain)
@@ -132,12 +132,12 @@ func (d *Device) register(ctx context.Context, r Registration) error {
 	return err
 }
 
-// ErrExceeds says that a registration has more routes or channels than the mailserver allows,
-// so that it is refused whenever it is made. The refusal's text says how many there may be.
+// ErrExceeds says that a registration has more routes or channels than the mailserver
+// allows, so that it is always refused. The refusal's text says how many there may be.
 var ErrExceeds = errors.New("client: the registration is more than the mailserver allows one device")
 
-// exceeds tells whether a registration is refused for what it is, and not for what others
-// have, by the limits that the server told.
+// exceeds tells, by the limits that the server reported, whether a registration is refused
+// for its own size and not for what other devices use.
 func (d *Device) exceeds(body *pushwire.Register) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -145,8 +145,8 @@ func (d *Device) exceeds(body *pushwire.Register) bool {
 	return most.Routes > 0 && uint64(len(body.Routes)) > most.Routes || most.Channels > 0 && uint64(len(body.Channels)) > most.Channels
 }
 
-// SetChats replaces the chats and tells the server of the topics that came,
-// changed or went.
+// SetChats replaces the chats and tells the server which topics were added, changed or
+// removed.
 func (d *Device) SetChats(ctx context.Context, chats []Chat) error {
 	if err := checkChats(chats); err != nil {
 		return err
@@ -180,8 +180,8 @@ func (d *Device) SetChats(ctx context.Context, chats []Chat) error {
 	})
 }
 
-// Doubt says that it is not known how the server has these topics: a former run may have
-// told it of a change, and ended. SetChats then tells it of them in any case.
+// Doubt marks topics whose state on the server is unknown: a former run may have sent a
+// change and then ended. The next SetChats tells the server about them in any case.
 func (d *Device) Doubt(topics ...whisper.Topic) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -192,8 +192,8 @@ func (d *Device) Doubt(topics ...whisper.Topic) {
 	}
 }
 
-// difference is what turns some channels into others. Topics of which it is not known
-// how the server has them are told again.
+// difference returns the changes that turn one list of channels into another. Topics whose
+// state on the server is unknown are sent again.
 func difference(from, to []pushwire.Channel, unsure []whisper.Topic) []pushwire.Channel {
 	same := make(map[pushwire.Channel]bool)
 	for _, c := range from {
@@ -209,7 +209,7 @@ func difference(from, to []pushwire.Channel, unsure []whisper.Topic) []pushwire.
 	}
 	remove := func(topic whisper.Topic) {
 		if !stay[topic] {
-			stay[topic] = true // once
+			stay[topic] = true // only once
 			changes = append(changes, pushwire.Channel{Topic: topic, Mode: pushwire.Removed})
 		}
 	}
@@ -238,16 +238,16 @@ func (d *Device) Unregister(ctx context.Context) error {
 	}, func() {})
 }
 
-// Status asks what the server holds about the device, and how wake-ups get through
-// (Delivery, nil from a server that does not tell).
+// Status asks what the server holds about the device, and whether wake-ups get through
+// (Delivery, nil if the server does not report it).
 func (d *Device) Status(ctx context.Context) (Status, error) {
 	return d.status(ctx, &pushwire.Status{Detail: new(pushwire.StatusDetail)})
 }
 
-// TestPush is Status, and asks for a test push on every route in use: Receive returns an event
-// of kind Canary for each that arrives, and a later Status tells what the push services said
-// (RouteDelivery.Outcome). The server sends few of them (Delivery.Tests); one too many is
-// refused with pushwire.Limit.
+// TestPush is Status, and also asks for a test push on every route in use. Receive returns
+// an event of kind Canary for each one that arrives, and a later Status reports what the
+// push services said (RouteDelivery.Outcome). The server sends few test pushes
+// (Delivery.Tests) and refuses one too many with pushwire.Limit.
 func (d *Device) TestPush(ctx context.Context) (Status, error) {
 	return d.status(ctx, &pushwire.Status{Detail: &pushwire.StatusDetail{Test: true}})
 }
@@ -272,15 +272,15 @@ func (d *Device) status(ctx context.Context, body *pushwire.Status) (Status, err
 	return status, d.save(ctx)
 }
 
-// Active tells whether the server confirmed the registration, by its last reply.
+// Active tells whether the server's last reply confirmed the registration.
 func (d *Device) Active() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.state.Active
 }
 
-// confirm answers a challenge of this server for this account. Any other was
-// asked for by somebody else, perhaps by this server at another.
+// confirm answers a challenge of this server for this account. Any other challenge was
+// requested by somebody else, perhaps by this server at another one.
 func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error {
 	names, err := d.names()
 	if err != nil {
@@ -300,8 +300,9 @@ func (d *Device) confirm(ctx context.Context, challenge pushwire.Payload) error 
 	return d.save(ctx)
 }
 
-// names are the server and the account of this device, and the same with push keys that the
-// server had: a challenge may have been on its way when it went on.
+// names are the bindings of this device's account to the server, under its push key and
+// under the ones it had before: a challenge may have been under way when the server
+// changed keys.
 func (d *Device) names() (all []pushwire.Binding, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -313,11 +314,11 @@ func (d *Device) names() (all []pushwire.Binding, err error) {
 	return all, err
 }
 
-// change sends a request that carries a version. The version is kept before it
-// is used, so that it is never used twice; one that the server finds stale is
-// raised above the server's once, unless it is that of a Register: then another device has
-// the same keys. What the change means is noted when the server has
-// answered, by answered; sent notes beforehand what may be so from now on. Both are
+// change sends a request that carries a version. It saves the version before it uses it,
+// so that no version is used twice. If the server finds the version stale, change raises
+// it above the server's once, except for a Register, where a stale version means that
+// another device has the same keys. sent notes before the request what may be true from
+// now on; answered notes what the change means once the server has answered. Both are
 // called with mu held.
 func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.RequestBody, answered func(ok bool), sent func()) error {
 	for again := false; ; again = true {
@@ -355,8 +356,8 @@ func (d *Device) change(ctx context.Context, body func(version uint64) pushwire.
 	}
 }
 
-// channelsOf are the topics of chats that are listed. Chats that share one are one
-// channel, with the mode that wakes most.
+// channelsOf are the topics of the listed chats. Chats that share a topic are one channel,
+// with the mode that wakes most.
 func channelsOf(chats []Chat) []pushwire.Channel {
 	var list []pushwire.Channel
 	index := make(map[whisper.Topic]int)

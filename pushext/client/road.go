@@ -13,40 +13,41 @@ import (
 	"whisperpush/whisper/uplink"
 )
 
-// deviceName is what every device calls itself, so that it tells none apart.
+// deviceName is what every device calls itself, so that the name tells no two apart.
 const deviceName = "whisperpush-device"
 
-// road is how a session reaches the mailserver: a link of devp2p, or the door. What comes
-// over it goes to the session, as packets 125 and 127 from the endpoint's peer.
+// road is how a session reaches the mailserver: a devp2p link, or the door. What
+// arrives over it goes to the session, as packets 125 and 127 from the endpoint's peer.
 type road interface {
 	mailclient.Node // SendRequest returns before the answer is complete
 
-	// show is SendRequest for a request that shows the server at which end of the road
-	// the device is, to be rung there.
+	// show is SendRequest for a request that also shows the server at which end of the
+	// road the device can be rung.
 	show(ctx context.Context, env *whisper.Envelope) error
 	// post puts an envelope on the network. archived says that the server has archived
-	// it, and is not told by a link.
+	// it; a link does not report that.
 	post(ctx context.Context, env *whisper.Envelope) (archived bool, err error)
-	// mailserver is how requests of mail are sent: encrypted to the server's node key, which
-	// may have to be asked for, or with a key of a password.
+	// mailserver tells how to send requests for mail: encrypted to the server's node
+	// key, which may have to be requested first, or with the key of a password.
 	mailserver(ctx context.Context, key []byte) (mailclient.Server, error)
-	// life ends with the road. Its cause is why.
+	// life ends with the road. Its cause is the reason.
 	life() context.Context
 	// up tells whether the road still stands.
 	up() bool
 	close()
 }
 
-// endpoint is a mailserver that was named.
+// endpoint is a mailserver by its name in Config.Server.
 type endpoint interface {
-	// peer is what its roads call the mailserver.
+	// peer is the name by which its roads call the mailserver.
 	peer() enode.ID
-	// dial makes a road, over which what comes goes to a handler. It returns when there
-	// is an answer, if finding out costs the server anything.
+	// dial makes a road that hands what arrives to handler. If finding out whether the
+	// server answers would cost the server anything, it returns once the server has
+	// answered.
 	dial(ctx context.Context, handler whisper.DirectHandler, logger *slog.Logger) (road, error)
-	// goOn says which push key the mailserver has from now on.
+	// goOn sets the push key that the mailserver has from now on.
 	goOn(pushKey *ecdsa.PublicKey)
-	// rest ends what is open between two roads.
+	// rest closes what stays open between two roads.
 	rest()
 }
 
@@ -63,7 +64,7 @@ type nodeRoad struct {
 // dial connects with a node key made for this connection, so that two connections cannot
 // be linked to one device. It returns when the shh handshake is complete.
 func (e nodeEndpoint) dial(ctx context.Context, handler whisper.DirectHandler, logger *slog.Logger) (road, error) {
-	// A phone wants nothing of the network's traffic, and passes nothing on.
+	// A phone wants none of the network's traffic, and passes nothing on.
 	node, err := whisper.NewNode(whisper.Config{Bloom: new(whisper.Bloom), LightNode: true, Direct: handler, Logger: logger})
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (r *nodeRoad) SendRequest(ctx context.Context, peer enode.ID, env *whisper.
 }
 
 func (r *nodeRoad) show(ctx context.Context, env *whisper.Envelope) error {
-	return r.node.SendRequest(ctx, r.server.ID(), env) // every request does
+	return r.node.SendRequest(ctx, r.server.ID(), env) // every request shows it on a link
 }
 
 func (r *nodeRoad) post(ctx context.Context, env *whisper.Envelope) (archived bool, err error) {

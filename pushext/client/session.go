@@ -18,11 +18,12 @@ import (
 	"whisperpush/whisper"
 )
 
-// session is one connection to the mailserver, from dialling to hanging up. Replies and
-// the envelopes of a fetch go to the call that waits for them, the rest to the mail client.
+// session is one connection to the mailserver, from dialling to hanging up. Replies and the
+// envelopes of a fetch go to the call that waits for them; everything else goes to the mail
+// client.
 type session struct {
 	identity *ecdsa.PrivateKey // registration key
-	mailKey  func() []byte     // of the mailserver's password; nil: requests are encrypted to its node key
+	mailKey  func() []byte     // key of the mailserver's password; nil: requests are encrypted to its node key
 
 	rings chan []byte // of the device
 
@@ -31,13 +32,13 @@ type session struct {
 	mail   *mailclient.Client
 
 	mu       sync.Mutex         // guards the following
-	pushKeys []*ecdsa.PublicKey // one of them must have signed a reply; requests are made for the last
+	pushKeys []*ecdsa.PublicKey // a reply must be signed by one of them; requests are made for the last
 	calls    map[[pushwire.IDSize]byte]*call
 }
 
 // call is a request under way.
 type call struct {
-	wanted    map[common.Hash]bool // envelopes that are asked for; the server's word alone is not enough
+	wanted    map[common.Hash]bool // requested envelopes; the server's word alone is not enough
 	envelopes []*whisper.Envelope
 	reply     chan pushwire.Reply // capacity 1
 }
@@ -45,9 +46,9 @@ type call struct {
 // dial makes a road to the mailserver.
 func dial(ctx context.Context, server endpoint, identity *ecdsa.PrivateKey, pushKey *ecdsa.PublicKey, mailKey func() []byte, rings chan []byte, now func() time.Time, logger *slog.Logger) (_ *session, err error) {
 	s := &session{identity: identity, pushKeys: []*ecdsa.PublicKey{pushKey}, mailKey: mailKey, rings: rings, server: server.peer(), calls: make(map[[pushwire.IDSize]byte]*call)}
-	// Requests of history are signed by keys of their own, so that only the
-	// connection links them to the registration, and are as long as requests of
-	// push, so that who watches the link cannot tell them apart.
+	// Requests of history are signed by keys of their own, so that only the connection
+	// links them to the registration. They are as long as requests of push, so that nobody
+	// who watches the link can tell them apart.
 	padding := pushwire.Padding
 	if mailKey != nil {
 		padding = pushwire.SymmetricPadding
@@ -60,8 +61,9 @@ func dial(ctx context.Context, server endpoint, identity *ecdsa.PrivateKey, push
 	return s, nil
 }
 
-// goOn has requests made for another push key. Replies that were asked for with the one before, and
-// rings of a server that has not heard of it yet, are taken as long as the connection stands.
+// goOn makes further requests for another push key. As long as the connection stands, it
+// also accepts replies to requests for the former key, and rings from a server that has not
+// seen the change yet.
 func (s *session) goOn(pushKey *ecdsa.PublicKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +79,7 @@ func (s *session) signers() []*ecdsa.PublicKey {
 	return s.pushKeys
 }
 
-// open opens a reply.
+// open decrypts a reply and checks its signature.
 func (s *session) open(e *whisper.Envelope) (reply pushwire.Reply, err error) {
 	for _, key := range slices.Backward(s.signers()) {
 		if reply, err = pushwire.OpenReply(e, s.identity, key); !errors.Is(err, pushwire.ErrSigner) {
@@ -87,7 +89,7 @@ func (s *session) open(e *whisper.Envelope) (reply pushwire.Reply, err error) {
 	return reply, err
 }
 
-// mailserver is how requests of history are sent.
+// mailserver tells how to send requests of history.
 func (s *session) mailserver(ctx context.Context) (mailclient.Server, error) {
 	var key []byte
 	if s.mailKey != nil {
@@ -96,7 +98,7 @@ func (s *session) mailserver(ctx context.Context) (mailclient.Server, error) {
 	return s.road.mailserver(ctx, key)
 }
 
-// during is ctx for as long as the connection stands.
+// during returns a ctx that also ends with the connection.
 func (s *session) during(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.road.life(), func() { cancel(context.Cause(s.road.life())) })
@@ -111,8 +113,8 @@ func (s *session) connected() bool { return s.road.up() }
 
 func (s *session) close() { s.road.close() }
 
-// do sends a request and waits for its reply and for the envelopes in wanted
-// that the server delivers before it. show has the server ring the device where it asks.
+// do sends a request and waits for its reply and for those envelopes in wanted that the
+// server delivers before the reply. show asks the server to ring the device on this road.
 func (s *session) do(ctx context.Context, req pushwire.Request, wanted []common.Hash, pow float64, show bool) (pushwire.Reply, []*whisper.Envelope, error) {
 	keys := s.signers()
 	env, err := pushwire.SealRequest(ctx, req, s.identity, keys[len(keys)-1], pow)
@@ -172,7 +174,7 @@ func (s *session) HandleDirect(from enode.ID, e *whisper.Envelope) {
 			}
 			s.mu.Lock()
 			c := s.calls[reply.ID]
-			delete(s.calls, reply.ID) // whatever comes behind the reply is too late
+			delete(s.calls, reply.ID) // anything after the reply is too late
 			s.mu.Unlock()
 			if c != nil {
 				c.reply <- reply

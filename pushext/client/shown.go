@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// maxShown is how many shown messages are remembered, to tell what comes again,
-	// in whatever envelope, from what is new: 8 bytes each.
+	// maxShown is how many shown messages are remembered, to tell a repeated
+	// message, in whatever envelope, from a new one: 8 bytes each.
 	maxShown = 1 << 14
-	// maxWaiting is how many messages wait at most for the app to say that it has
-	// them. It is more than a server keeps waiting for one device, and bounds what one
-	// History returns.
+	// maxWaiting is how many messages wait at most for the app to confirm that it
+	// has them. It is more than a server keeps waiting for one device, and bounds
+	// what one History returns.
 	maxWaiting = 1024
 )
 
 // mark stands for a message, or for an envelope that was read on another device:
-// the beginning of its Keccak-256. That two have the same by chance takes billions
-// of them; to make one that has a given mark takes 2^64 attempts.
+// the beginning of its Keccak-256. Two have the same mark by chance only among
+// billions of them; making one that has a given mark takes 2^64 attempts.
 type mark [8]byte
 
 func markOf(hash common.Hash) mark { return mark(hash[:]) }
@@ -37,7 +37,7 @@ func (m *marks) has(k mark) bool {
 	return ok
 }
 
-// add says whether the mark was not there.
+// add reports whether the mark is new.
 func (m *marks) add(k mark) bool {
 	if m.has(k) {
 		return false
@@ -54,7 +54,7 @@ func (m *marks) add(k mark) bool {
 	return true
 }
 
-// MarshalText is the list in base64.
+// MarshalText returns the list in base64.
 func (m *marks) MarshalText() ([]byte, error) {
 	return packed(m.list, func(k mark) []byte { return k[:] }), nil
 }
@@ -65,8 +65,8 @@ func (m *marks) UnmarshalText(text []byte) error {
 	return unpacked(text, len(mark{}), func(b []byte) { m.add(mark(b)) })
 }
 
-// waiting is an envelope that the device was told of, and of which the app has not
-// said yet that it has it.
+// waiting is an envelope that the device was told of, and that the app has not
+// confirmed yet.
 type waiting struct {
 	Hash    common.Hash
 	Message mark // zero: not fetched yet
@@ -74,7 +74,7 @@ type waiting struct {
 
 type waitingList []waiting // oldest first, at most maxWaiting
 
-// MarshalText is the list in base64, 40 bytes each.
+// MarshalText returns the list in base64, 40 bytes each.
 func (l waitingList) MarshalText() ([]byte, error) {
 	return packed(l, func(w waiting) []byte { return slices.Concat(w.Hash[:], w.Message[:]) }), nil
 }
@@ -118,9 +118,9 @@ func unpacked(text []byte, size int, each func([]byte)) error {
 }
 
 // await remembers envelopes that the device is about to ask for, before the server
-// may take them for delivered. given are those that the app was handed in this run;
-// where there is no room the oldest of them give way, as an app that was handed a
-// thousand others since has them. It says which do not fit.
+// may take them for delivered. given are those that the app was handed in this run.
+// Where there is no room, the oldest of them give way, because an app that was
+// handed a thousand others since has them. await returns those that do not fit.
 func (s *state) await(hashes []common.Hash, given map[common.Hash]bool) (left []common.Hash) {
 	for _, hash := range hashes {
 		if s.Known.has(markOf(hash)) || s.Waiting.find(hash) >= 0 {
@@ -135,7 +135,7 @@ func (s *state) await(hashes []common.Hash, given map[common.Hash]bool) (left []
 	return left
 }
 
-// fits makes room for n more that wait, and says whether there is.
+// fits makes room for n more waiting envelopes, and reports whether it could.
 func (s *state) fits(n int, given map[common.Hash]bool) bool {
 	for len(s.Waiting)+n > maxWaiting {
 		if !s.evict(given) {
@@ -145,7 +145,8 @@ func (s *state) fits(n int, given map[common.Hash]bool) bool {
 	return true
 }
 
-// evict takes the oldest that was handed to the app in this run for shown, if any.
+// evict counts the oldest waiting envelope that the app was handed in this run as
+// shown, if any.
 func (s *state) evict(given map[common.Hash]bool) bool {
 	oldest := slices.IndexFunc(s.Waiting, func(w waiting) bool { return given[w.Hash] })
 	if oldest < 0 {
@@ -157,14 +158,14 @@ func (s *state) evict(given map[common.Hash]bool) bool {
 	return true
 }
 
-// arrived takes note of an envelope that can be opened. It returns the hash under
-// which its message is to be shown, which is that of the first envelope it came in;
-// ok is false if it was shown, or read elsewhere. There must be room if the envelope
-// does not wait.
+// arrived notes an envelope that was fetched. It returns the hash under which its
+// message is to be shown, which is the hash of the first envelope it came in. ok is
+// false if the message was shown already, or read elsewhere. If the envelope does
+// not wait yet, there must be room for it.
 func (s *state) arrived(envelope, message common.Hash) (hash common.Hash, ok bool) {
 	m := markOf(message)
 	if s.Known.has(m) || s.Known.has(markOf(envelope)) {
-		s.Known.add(m) // also if it comes in another envelope
+		s.Known.add(m) // even if it comes in another envelope
 		s.Waiting.drop(envelope)
 		return common.Hash{}, false
 	}

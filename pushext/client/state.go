@@ -19,8 +19,8 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// stateFormat is the number of the form of the text in the Store. Texts of before
-// 2027 have none, and are the state of one account.
+// stateFormat is the number of the format of the text in the Store. Texts from
+// before 2027 have no number, and are the state of one account.
 const stateFormat = 2
 
 // accounts is the text in the Store: what the device keeps for each mailserver.
@@ -35,18 +35,19 @@ type state struct {
 	SealKey         hexutil.Bytes `json:"sealKey"`         // X25519, private
 	SealPublicKey   hexutil.Bytes `json:"sealPublicKey"`
 
-	// PushKey is the server's, compressed, if it is another than the account is named by, and
-	// Successions are what led to it (pushwire.EncodeSuccession), oldest first.
+	// PushKey is the server's, compressed, if it is not the key that the account
+	// is named by. Successions are those that led to it
+	// (pushwire.EncodeSuccession), oldest first.
 	PushKey     hexutil.Bytes   `json:"pushKey,omitempty"`
 	Successions []hexutil.Bytes `json:"successions,omitempty"`
 
 	Installation string `json:"installation,omitempty"` // Config.Installation, hashed
 
-	Version uint64 `json:"version"`         // of the newest change asked for
+	Version uint64 `json:"version"`         // of the newest change requested
 	Active  bool   `json:"active"`          // the server confirmed the registration
 	Plain   bool   `json:"plain,omitempty"` // wake-ups come in the plain form
-	// Asked is the other form, if a Register asked for it whose reply never came:
-	// until there is one, wake-ups may come in either.
+	// Asked is the other form, if a Register asked for it and got no reply. Until
+	// there is a reply, wake-ups may come in either form.
 	Asked form `json:"asked,omitempty"`
 
 	Epoch  uint64        `json:"epoch,omitempty"`  // in which Seq counts, as the server names it; 0: not known
@@ -54,23 +55,23 @@ type state struct {
 	Since  uint32        `json:"since,omitempty"`  // the first start by the device's own clock, Unix seconds
 	Begin  uint32        `json:"begin,omitempty"`  // the same by the server's clock; 0: not known yet
 	Heard  uint32        `json:"heard,omitempty"`  // the latest answer by the device's own clock, Unix seconds
-	Cursor hexutil.Bytes `json:"cursor,omitempty"` // where the history was read to (mailwire.Cursor)
-	Behind bool          `json:"behind,omitempty"` // something may be beyond Cursor that no wake-up will name
+	Cursor hexutil.Bytes `json:"cursor,omitempty"` // how far the history was read (mailwire.Cursor)
+	Behind bool          `json:"behind,omitempty"` // something beyond Cursor may exist that no wake-up will name
 
 	Known marks `json:"known,omitzero"` // messages that were shown, and envelopes that were read elsewhere
-	// Elsewhere are envelopes that were read elsewhere, of a complete device, which
-	// gives them to the app all the same.
+	// Elsewhere are envelopes that were read elsewhere, on a device with
+	// Config.Complete, which gives them to the app all the same.
 	Elsewhere marks              `json:"elsewhere,omitzero"`
-	Waiting   waitingList        `json:"waiting,omitzero"`    // what the app has not said that it has
-	Dismissed []common.Hash      `json:"dismissed,omitempty"` // dismissals that the server does not know came, the oldest first
-	Ledger    *ledgerState       `json:"ledger,omitempty"`    // what the server has signed of what it owes; replaced as a whole
+	Waiting   waitingList        `json:"waiting,omitzero"`    // what the app has not confirmed
+	Dismissed []common.Hash      `json:"dismissed,omitempty"` // dismissals whose arrival the server does not know of, the oldest first
+	Ledger    *ledgerState       `json:"ledger,omitempty"`    // what the server has signed about what it owes; replaced as a whole
 	Evidence  *evidence.Evidence `json:"evidence,omitempty"`  // that it withheld something
 	Unproved  int                `json:"unproved,omitempty"`  // see Device.Unproved
 	Grouped   bool               `json:"grouped,omitempty"`   // the registration shares a group with other devices
-	Shown     []common.Hash      `json:"shown,omitempty"`     // envelopes, of before 2027; moved to Known
+	Shown     []common.Hash      `json:"shown,omitempty"`     // envelopes, from before 2027; moved to Known
 }
 
-// form is a form of wake-ups, if one is meant.
+// form is a form of wake-ups; empty: none.
 type form string
 
 const (
@@ -101,7 +102,7 @@ func newState(now time.Time) (*state, error) {
 // errDamaged says that the text in the Store is not that of a device.
 var errDamaged = errors.New("client: device state is damaged, remove it to start anew")
 
-// readAccounts reads the text of a Store. What it finds of before 2027 is the
+// readAccounts reads the text of a Store. A text from before 2027 becomes the
 // account of the server whose push key it is first used with.
 func readAccounts(text []byte, account string) (accounts, error) {
 	all := accounts{Format: stateFormat, Accounts: make(map[string]json.RawMessage)}
@@ -164,24 +165,25 @@ func (s *state) account() ([pushwire.PushKeySize]byte, error) {
 	return [pushwire.PushKeySize]byte(crypto.CompressPubkey(&key.PublicKey)), nil
 }
 
-// nextVersion returns a version greater than every one before, also than those
-// of a state that was lost: the time in milliseconds.
+// nextVersion returns a version greater than all before, including those of a
+// state that was lost: the time in milliseconds.
 func (s *state) nextVersion(now time.Time) uint64 {
 	s.Version = max(s.Version+1, uint64(now.UnixMilli()))
 	return s.Version
 }
 
-// errReplaced says that another process, or a person, began the device anew.
+// errReplaced says that another process, or a person, gave the device in the
+// store new keys.
 var errReplaced = errors.New("client: the device was begun anew in the store, by another process or by hand; open it again")
 
-// merge takes over what another process did to the state in the store since base:
-// theirs is what is there now.
+// merge takes over what another process did to the state in the store since base.
+// theirs is what is in the store now.
 func (s *state) merge(base, theirs *state) error {
 	if !bytes.Equal(s.RegistrationKey, theirs.RegistrationKey) {
 		return errReplaced
 	}
-	// Sequences are compared within one epoch only; another one is the work of
-	// whoever changed it.
+	// Sequence numbers are compared only within one epoch. A new epoch comes from
+	// the process that changed it.
 	if s.Epoch == theirs.Epoch {
 		s.Seq = max(s.Seq, theirs.Seq)
 	} else if s.Epoch == base.Epoch {
@@ -189,7 +191,7 @@ func (s *state) merge(base, theirs *state) error {
 	}
 	s.Version = max(s.Version, theirs.Version)
 	if bytes.Equal(s.PushKey, base.PushKey) && len(s.Successions) <= len(theirs.Successions) || len(s.PushKey) == 0 {
-		s.PushKey, s.Successions = theirs.PushKey, theirs.Successions // else it went on here
+		s.PushKey, s.Successions = theirs.PushKey, theirs.Successions // otherwise it changed here
 	}
 	s.Active = changed(s.Active, base.Active, theirs.Active)
 	s.Plain = changed(s.Plain, base.Plain, theirs.Plain)
@@ -212,11 +214,11 @@ func (s *state) merge(base, theirs *state) error {
 	for _, k := range theirs.Elsewhere.list {
 		s.Elsewhere.add(k)
 	}
-	s.Dismissed = slices.DeleteFunc(s.Dismissed, func(h common.Hash) bool { // the server was told there
+	s.Dismissed = slices.DeleteFunc(s.Dismissed, func(h common.Hash) bool { // the other process told the server
 		return slices.Contains(base.Dismissed, h) && !slices.Contains(theirs.Dismissed, h)
 	})
 	for _, h := range theirs.Dismissed {
-		if !slices.Contains(s.Dismissed, h) && !slices.Contains(base.Dismissed, h) { // else it was told here
+		if !slices.Contains(s.Dismissed, h) && !slices.Contains(base.Dismissed, h) { // else this process told it
 			s.Dismissed = append(s.Dismissed, h)
 		}
 	}
@@ -224,7 +226,7 @@ func (s *state) merge(base, theirs *state) error {
 	ours := s.Waiting
 	s.Waiting = nil
 	for _, w := range theirs.Waiting {
-		if at := ours.find(w.Hash); at >= 0 || base.Waiting.find(w.Hash) < 0 { // else it was dropped here
+		if at := ours.find(w.Hash); at >= 0 || base.Waiting.find(w.Hash) < 0 { // else this process dropped it
 			if at >= 0 && w.Message == (mark{}) {
 				w.Message = ours[at].Message
 			}
@@ -232,7 +234,7 @@ func (s *state) merge(base, theirs *state) error {
 		}
 	}
 	for _, w := range ours {
-		if s.Waiting.find(w.Hash) < 0 && base.Waiting.find(w.Hash) < 0 { // else it was dropped there
+		if s.Waiting.find(w.Hash) < 0 && base.Waiting.find(w.Hash) < 0 { // else the other process dropped it
 			s.Waiting = append(s.Waiting, w)
 		}
 	}
@@ -245,7 +247,8 @@ func (s *state) merge(base, theirs *state) error {
 	return nil
 }
 
-// changed returns what this process made of a value, or else what another one did.
+// changed returns this process's value if it changed it, and otherwise the other
+// process's.
 func changed[T comparable](ours, base, theirs T) T {
 	if ours != base {
 		return ours
@@ -253,8 +256,8 @@ func changed[T comparable](ours, base, theirs T) T {
 	return theirs
 }
 
-// later returns the cursor that is behind more of the log. What either process found
-// on the way is among what waits.
+// later returns the cursor that is further along the log. What either process
+// found on the way is among what waits.
 func later(ours, base, theirs []byte) []byte {
 	a, errA := mailwire.ParseCursor(ours)
 	b, errB := mailwire.ParseCursor(theirs)

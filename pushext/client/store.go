@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Store keeps the state of a Device: a text of some kilobytes, and of a few hundred
-// after years, that holds private keys. Calls of one Device never overlap.
+// Store keeps the state of a Device: a text of a few kilobytes, and of a few hundred
+// after years, that holds private keys. Calls from one Device never overlap.
 type Store interface {
-	// Load returns what Save was given last, and nil if there is nothing.
+	// Load returns what Save was last given, or nil if there is nothing.
 	Load(ctx context.Context) ([]byte, error)
 	// Save replaces the state as a whole or, on error, leaves the old one.
 	Save(ctx context.Context, state []byte) error
@@ -23,8 +23,9 @@ type Store interface {
 
 // SharedStore is a Store that several processes use, such as an app and its
 // notification extension. A Device holds the lock while it reads the state, merges
-// what another process did with what it did itself, and writes: for milliseconds.
-// With a Store that is none, what two processes do in one moment may be lost.
+// the changes of another process with its own, and writes: for milliseconds. With a
+// Store that is not a SharedStore, simultaneous changes by two processes may be
+// lost.
 type SharedStore interface {
 	Store
 	// Lock waits until no other Device holds the lock, in this process or another,
@@ -32,10 +33,10 @@ type SharedStore interface {
 	Lock(ctx context.Context) (unlock func(), err error)
 }
 
-// FileStore keeps the state in a file that only its owner can read. Save writes
-// a new file beside it and renames that; both are on the disk when it returns. Several
-// processes may use the file: a lock file beside it, which stays, keeps them apart. (On
-// systems without flock it does not.)
+// FileStore keeps the state in a file that only its owner can read. Save writes a
+// new file beside it and renames that; both are on the disk when Save returns.
+// Several processes may use the file: a lock file beside it, which stays, keeps them
+// apart, except on systems without flock.
 type FileStore string
 
 var _ SharedStore = FileStore("")
@@ -43,11 +44,11 @@ var _ SharedStore = FileStore("")
 const (
 	// lockPause is how long a Device waits before it asks for a lock again.
 	lockPause = 5 * time.Millisecond
-	// maxLockWait is how long it waits at most. The lock is held for milliseconds, so
-	// the process that holds it has been stopped.
+	// maxLockWait is how long it waits at most. A lock is held for milliseconds, so
+	// a process that holds it longer has been stopped.
 	maxLockWait = 5 * time.Second
-	// staleAfter is how old an unfinished file is, where there are no locks to tell,
-	// before it is taken to be left behind by a crash.
+	// staleAfter is the age from which an unfinished file counts as left behind by a
+	// crash, where there are no locks to tell.
 	staleAfter = time.Minute
 )
 
@@ -109,11 +110,11 @@ func (f FileStore) Lock(ctx context.Context) (unlock func(), err error) {
 		file.Close()
 		return nil, err
 	}
-	return func() { file.Close() }, nil // which gives the lock back
+	return func() { file.Close() }, nil // closing it releases the lock
 }
 
-// clean removes the files that a crash left half-written: they hold private keys.
-// The caller holds the lock, so nobody is writing one.
+// clean removes files that a crash left half-written, because they hold private
+// keys. The caller holds the lock, so nobody is writing one.
 func (f FileStore) clean() error {
 	entries, err := os.ReadDir(filepath.Dir(string(f)))
 	if err != nil {

@@ -9,6 +9,6 @@ const lockable = false
 
 func tryLock(*os.File) (free bool, err error) { return true, nil }
 
-// syncDir does nothing: a rename is on the disk here, or a directory cannot be
-// synced.
+// syncDir does nothing: here a rename is on the disk at once, or a directory
+// cannot be synced.
 func syncDir(string) error { return nil }

@@ -11,8 +11,8 @@ import (
 // lockable tells whether locks keep processes apart here.
 const lockable = true
 
-// tryLock takes the lock of a file until it is closed, by whatever ends the process
-// if need be. free is false if another has it.
+// tryLock takes the lock of a file until the file is closed, if only by the end of
+// the process. free is false if another process has it.
 func tryLock(file *os.File) (free bool, err error) {
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -15,22 +15,22 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// A mailserver may go on with another push key. Its replies then carry what both keys signed,
-// and the device goes on with the next one: first in its store, under the name that the account
-// has, and then on the road, so that a crash between the two leaves it at the former key, which
-// leads it here again.
+// A mailserver may replace its push key. Its replies then carry a succession that both keys
+// signed, and the device changes to the next key: first in its store, under the unchanged name
+// of the account, and then on the road. After a crash between the two, the device still has the
+// former key, which leads it here again.
 
-// current is the push key, compressed, that an account named by its first one has now.
+// current is the push key, compressed, that an account named by its first push key has now.
 func (s *state) current(named string) []byte {
 	if len(s.PushKey) > 0 {
 		return s.PushKey
 	}
-	key, _ := hex.DecodeString(named) // by whoever named it
+	key, _ := hex.DecodeString(named) // valid: the device made the name
 	return key
 }
 
-// successions are those that led to the current push key, oldest first. What a store has that is
-// none is left out, with all before it.
+// successions are those that led to the current push key, oldest first. An entry of the store
+// that cannot be decoded is left out, with all before it.
 func (s *state) successions() []pushwire.Succession {
 	var all []pushwire.Succession
 	for _, b := range slices.Backward(s.Successions) {
@@ -44,7 +44,7 @@ func (s *state) successions() []pushwire.Succession {
 	return all
 }
 
-// follow goes on along a path of successions, which were verified.
+// follow moves along a path of verified successions.
 func (s *state) follow(path []pushwire.Succession) {
 	for i := range path {
 		if b, err := pushwire.EncodeSuccession(path[i]); err == nil { // it has a fixed size
@@ -57,13 +57,13 @@ func (s *state) follow(path []pushwire.Succession) {
 	s.PushKey = bytes.Clone(path[len(path)-1].Next[:])
 }
 
-// replace gives the account the push key that the app says is the server's now. Nothing is signed
-// that would join the two, so what the former one signed proves nothing any more.
+// replace gives the account the push key that the app says is the server's now. No signature
+// joins the two keys, so what the former key signed no longer proves anything.
 func (s *state) replace(pushKey []byte) {
 	s.PushKey, s.Successions, s.Ledger = bytes.Clone(pushKey), nil, nil
 }
 
-// had reports whether a push key is the account's, or one that led to it.
+// had reports whether a push key is the account's current one, or one that led to it.
 func (s *state) had(named string, pushKey []byte) bool {
 	return hex.EncodeToString(pushKey) == named || bytes.Equal(s.PushKey, pushKey) ||
 		slices.ContainsFunc(s.successions(), func(one pushwire.Succession) bool {
@@ -71,8 +71,8 @@ func (s *state) had(named string, pushKey []byte) bool {
 		})
 }
 
-// named finds the account of the first of some push keys that has one, be it by the key that
-// it is named by or by one that it went on to; else the first is the name.
+// named finds an account by push keys, in their order: the account that has the key as its
+// name, or that had the key later. If no key has an account, the first key is the name.
 func (a *accounts) named(keys []string) string {
 	for _, key := range keys {
 		if a.Accounts[key] != nil {
@@ -92,8 +92,8 @@ func (a *accounts) named(keys []string) string {
 	return keys[0]
 }
 
-// signers tells whose signatures are the server's: those of its push key, and of keys that it
-// had, of what they signed while it answered to them. The caller holds mu.
+// signers tells whose signatures count as the server's: those of its push key, and those that
+// its former keys made while the server answered to them. The caller holds mu.
 func (d *Device) signers() *evidence.Signers {
 	signers, err := evidence.NewSigners(d.state.current(d.keep.account), d.state.successions())
 	if err != nil {
@@ -102,21 +102,21 @@ func (d *Device) signers() *evidence.Signers {
 	return signers
 }
 
-// PushKey is the push key, compressed and in hexadecimal, that the mailserver has now, as far as the
-// device knows. It is another than Config.PushKey when the server has gone on with another one.
+// PushKey is the push key, compressed and in hexadecimal, that the mailserver has now, as far
+// as the device knows. It differs from Config.PushKey after the server has replaced its key.
 func (d *Device) PushKey() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return hex.EncodeToString(d.state.current(d.keep.account))
 }
 
-// publicKey is the same as a key. The caller holds mu.
+// publicKey returns the current push key. The caller holds mu.
 func (d *Device) publicKey() (*ecdsa.PublicKey, error) {
 	return crypto.DecompressPubkey(d.state.current(d.keep.account))
 }
 
-// goOn takes the successions of a reply, and reports whether the device has another push key by
-// them. It is in the store then. The caller has the turn.
+// goOn takes the successions of a reply, and reports whether they gave the device another push
+// key. If so, that key is in the store. The caller has the turn.
 func (d *Device) goOn(ctx context.Context, reply *pushwire.Reply) (moved bool) {
 	if len(reply.Successions) == 0 {
 		return false
@@ -131,7 +131,7 @@ func (d *Device) goOn(ctx context.Context, reply *pushwire.Reply) (moved bool) {
 	case len(path) > 0:
 		d.state.follow(path)
 	case len(listed) == 0 && bytes.Equal(last.Next[:], current) && last.Verify() == nil:
-		d.state.follow([]pushwire.Succession{*last}) // it began with this key: what the former one signed is the server's too
+		d.state.follow([]pushwire.Succession{*last}) // it began with this key: signatures of the former one count as the server's too
 	}
 	d.mu.Unlock()
 	if err != nil {
@@ -153,14 +153,14 @@ func (d *Device) goOn(ctx context.Context, reply *pushwire.Reply) (moved bool) {
 	return true
 }
 
-// retarget has the road that there is go on with the push key of the account.
+// retarget has the existing road use the account's push key.
 func (d *Device) retarget() {
 	d.mu.Lock()
 	key, err := d.publicKey()
 	s := d.session
 	d.mu.Unlock()
 	if err != nil {
-		return // it was verified
+		return // cannot happen: the key was verified
 	}
 	d.server.goOn(key)
 	if s != nil {

@@ -15,7 +15,7 @@ import (
 	"whisperpush/pushext/pushwire"
 )
 
-// installation is what is kept of Config.Installation.
+// installation is the hash of Config.Installation that is kept.
 func installation(name string) string {
 	if name == "" {
 		return ""
@@ -24,8 +24,8 @@ func installation(name string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// settle begins the account anew if it was copied to another installation. It reports
-// whether anything is to be written.
+// settle starts the account over if it was copied to another installation. It reports
+// whether the state has to be written.
 func (s *state) settle(installed string) (changed bool, err error) {
 	if installed == "" || s.Installation == installed {
 		return false, nil
@@ -37,7 +37,7 @@ func (s *state) settle(installed string) (changed bool, err error) {
 	return true, err
 }
 
-// renew begins the account anew, under keys that nobody else has. What the app has stays.
+// renew starts the account over, under keys that nobody else has. What the app has stays.
 func (s *state) renew() error {
 	fresh, err := newState(time.Now())
 	if err != nil {
@@ -45,13 +45,13 @@ func (s *state) renew() error {
 	}
 	s.RegistrationKey, s.SealKey, s.SealPublicKey = fresh.RegistrationKey, fresh.SealKey, fresh.SealPublicKey
 	s.Version, s.Active, s.Plain, s.Asked, s.Epoch, s.Seq = 0, false, false, "", 0, 0
-	s.Behind = true // what the twin was told is not in a wake-up of this account
+	s.Behind = true // wake-ups of this account do not name what the twin was told
 	return nil
 }
 
-// part looks whether another device has the same keys, as after a backup was put back on
-// a second phone, and if so leaves the account to it and begins anew: else either would take
-// the other's wake-ups. The caller has the turn.
+// part looks whether another device has the same keys, as after a backup was restored to a
+// second phone. If so, it leaves the account to that device and starts over, because
+// otherwise each would take the other's wake-ups. The caller has the turn.
 func (d *Device) part(ctx context.Context) error {
 	d.mu.Lock()
 	look := d.state.Active && !d.known.looked
@@ -62,7 +62,7 @@ func (d *Device) part(ctx context.Context) error {
 			return err
 		}
 	}
-	// Another process on this device keeps a version before it uses it.
+	// Another process on this device saves a version before it uses it.
 	if err := d.keep.sync(ctx, &d.mu, d.state, false); err != nil {
 		return err
 	}
@@ -88,16 +88,16 @@ func (d *Device) part(ctx context.Context) error {
 	return d.save(ctx)
 }
 
-// lastVersion is that of a registration after which there is no other.
+// lastVersion is the version of a registration that nothing can follow.
 const lastVersion = math.MaxUint64
 
 // ErrRevoked says that another of the user's devices has ended this one's registration for
-// good (Revoke). An app says so, and leaves it to its user what to do.
+// good (Revoke). An app tells its user, and lets them decide what to do.
 var ErrRevoked = errors.New("client: this device was revoked by another of its user's devices")
 
-// Credential is what another of the user's devices needs to end this one's registration,
-// should it be lost (Revoke): keep it there, and tell nobody else. It is of one server, and
-// of no use once the device has begun anew.
+// Credential is what another of the user's devices needs to end this one's registration if
+// it is lost (Revoke). Keep it there, and give it to nobody else. It is for one server, and
+// is useless once the device has started over.
 func (d *Device) Credential() ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,7 +108,7 @@ func (d *Device) Credential() ([]byte, error) {
 	return text, nil
 }
 
-// credential is the text of a Credential.
+// credential is the text that Credential returns.
 type credential struct {
 	Server  string        `json:"server"`
 	PushKey string        `json:"pushKey"`
@@ -117,10 +117,10 @@ type credential struct {
 
 var errCredential = errors.New("client: this is no credential of a device")
 
-// Revoke ends the registration of a device that was lost, for good: the server wakes it no
-// more, gives it nothing, and takes no registration under its key for the time that it keeps
-// the key's version, 30 days usually. What the lost device knows besides stays known to it:
-// give the chats new keys, and the remaining devices another Group.
+// Revoke ends the registration of a lost device for good. The server no longer wakes that
+// device or gives it anything, and refuses registrations under its key for as long as it
+// keeps the key's version, usually 30 days. Revoke takes away nothing else that the lost
+// device knows: give the chats new keys, and the remaining devices another Group.
 func Revoke(ctx context.Context, text []byte) error {
 	var c credential
 	if json.Unmarshal(text, &c) != nil {
