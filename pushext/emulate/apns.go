@@ -26,8 +26,8 @@ type APNSConfig struct {
 	Topic string // the app's bundle id; "" is "org.example.app"
 }
 
-// APNS emulates the APNs provider API: HTTP/2 over TLS only, ES256 provider
-// tokens with Apple's bounds on their age, one app.
+// APNS emulates the APNs provider API for one app: HTTP/2 over TLS only, and ES256
+// provider tokens with Apple's bounds on their age.
 type APNS struct {
 	*Service
 	topic         string
@@ -44,7 +44,7 @@ type provider struct {
 	since time.Time
 }
 
-// StartAPNS listens and makes an authentication key.
+// StartAPNS listens and creates an authentication key.
 func StartAPNS(cfg APNSConfig) (*APNS, error) {
 	if cfg.Topic == "" {
 		cfg.Topic = "org.example.app"
@@ -66,14 +66,14 @@ func StartAPNS(cfg APNSConfig) (*APNS, error) {
 	return a, nil
 }
 
-// Topic is the app's bundle id.
+// Topic returns the app's bundle id.
 func (a *APNS) Topic() string { return a.topic }
 
 // KeyID and TeamID name the key of KeyPEM.
 func (a *APNS) KeyID() string  { return a.keyID }
 func (a *APNS) TeamID() string { return a.teamID }
 
-// KeyPEM is the .p8 file of the authentication key.
+// KeyPEM returns the .p8 file of the authentication key.
 func (a *APNS) KeyPEM() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *APNS) KeyPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// apnsStatus are the statuses of APNs' reasons.
+// apnsStatus maps APNs' reasons to their HTTP statuses.
 var apnsStatus = map[string]int{
 	"BadCollapseId": 400, "BadDeviceToken": 400, "BadExpirationDate": 400, "BadMessageId": 400, "BadPriority": 400, "BadTopic": 400,
 	"DeviceTokenNotForTopic": 400, "DuplicateHeaders": 400, "IdleTimeout": 400, "InvalidPushType": 400, "MissingDeviceToken": 400,
@@ -145,7 +145,8 @@ func (a *APNS) send(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// apnsToken reports whether a token has the form of a device token: 32 to 100 bytes.
+// apnsToken reports whether a token has the form of a device token: 32 to 100 bytes
+// in hexadecimal.
 func apnsToken(token string) bool {
 	raw, err := hex.DecodeString(token)
 	return err == nil && len(raw) >= 32 && len(raw) <= 100
@@ -156,7 +157,8 @@ var (
 	pushTypes = []string{"alert", "background", "location", "voip", "complication", "fileprovider", "mdm", "liveactivity", "pushtotalk"}
 )
 
-// read checks a request as APNs does, in its order; reason is empty for a good one.
+// read checks a request as APNs does, in its order; reason is empty for a valid
+// one.
 func (a *APNS) read(r *http.Request, raw []byte) (p Push, reason string) {
 	token, ok := strings.CutPrefix(r.URL.Path, "/3/device/")
 	switch {
@@ -217,7 +219,7 @@ func (a *APNS) read(r *http.Request, raw []byte) (p Push, reason string) {
 		return p, "PayloadEmpty"
 	}
 	if kind == "alert" && aps.Alert == nil || kind == "background" && (aps.ContentAvailable != 1 || aps.Alert != nil) {
-		return p, "InvalidPushType" // Apple takes these, and then wakes nobody
+		return p, "InvalidPushType" // Apple accepts these, but then wakes nobody
 	}
 	delete(payload, "aps")
 	body, _ := json.Marshal(payload)

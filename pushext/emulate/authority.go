@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// authority is a certificate authority made for one emulator, and the
-// certificate for loopback addresses that it issued.
+// authority is a certificate authority made for one emulator, with the
+// certificate that it issued for loopback addresses.
 type authority struct {
 	pool *x509.CertPool
 	pem  []byte

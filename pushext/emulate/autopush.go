@@ -20,20 +20,22 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Firefox holds a WebSocket to its push service, by which it subscribes and is told of pushes; the protocol is that of
-// Mozilla's autopush (https://mozilla-push-service.readthedocs.io/en/latest/design/). With dom.push.serverURL set to
-// AgentURL, a Firefox is a user agent of the emulator: its subscriptions are real ones, which are pushed to at their
-// endpoints like others, and what is pushed reaches its service workers. Only they can decrypt it.
+// Firefox keeps a WebSocket to its push service. Over it, Firefox subscribes and is told of pushes. The
+// protocol is that of Mozilla's autopush (https://mozilla-push-service.readthedocs.io/en/latest/design/).
+// With dom.push.serverURL set to AgentURL, a Firefox is a user agent of the emulator. Its subscriptions are
+// real ones, their endpoints accept pushes like any others, and the pushes reach its service workers. Only
+// they can decrypt them.
 
 const (
-	// maxFrame is the longest frame of a browser, in bytes: a hello may name all broadcasts that it knows.
+	// maxFrame is the longest frame from a browser, in bytes: a hello may name all broadcasts that it knows.
 	maxFrame = 64 << 10
-	// maxAgents is how many browsers are remembered, and maxChannels how many subscriptions each has at most.
+	// maxAgents is how many browsers are remembered, and maxChannels how many subscriptions each may have.
 	maxAgents   = 256
 	maxChannels = 256
-	// maxUnacked is how many pushes wait for one browser to acknowledge them; then the oldest are forgotten.
+	// maxUnacked is how many pushes may wait for one browser to acknowledge them; beyond that the oldest are
+	// dropped.
 	maxUnacked = 128
-	// maxUpdates is how many pushes one frame acknowledges at most.
+	// maxUpdates is how many pushes one frame may acknowledge.
 	maxUpdates = 256
 	// maxVersion is the longest name of a push, in bytes.
 	maxVersion = 128
@@ -41,16 +43,16 @@ const (
 	frameTimeout = 10 * time.Second
 )
 
-// subprotocol is what Firefox asks for.
+// subprotocol is the WebSocket subprotocol that Firefox asks for.
 const subprotocol = "push-notification"
 
-// frame is what a browser sends. Which fields it has depends on its type; others are not looked at.
+// frame is a frame from a browser. Its type determines which fields it has; other fields are ignored.
 type frame struct {
 	Type    string   `json:"messageType"`
-	Agent   string   `json:"uaid"`        // hello: who it was told that it is; empty: it is new
+	Agent   string   `json:"uaid"`        // hello: the id that it was given; empty: it is new
 	WebPush bool     `json:"use_webpush"` // hello
 	Channel string   `json:"channelID"`   // register, unregister
-	Key     string   `json:"key"`         // register: VAPID key that the subscription is restricted to; may be empty
+	Key     string   `json:"key"`         // register: the VAPID key that the subscription is restricted to; may be empty
 	Updates []update `json:"updates"`     // ack
 }
 
@@ -67,7 +69,7 @@ const (
 	frameUnregister = "unregister"
 	frameAck        = "ack"
 	frameNack       = "nack"                // a push could not be decrypted
-	frameBroadcasts = "broadcast_subscribe" // news of Mozilla's own, of which there are none here
+	frameBroadcasts = "broadcast_subscribe" // Mozilla's own news, of which there is none here
 	framePing       = "ping"
 )
 
@@ -96,7 +98,7 @@ func decodeFrame(raw []byte) (f frame, err error) {
 		if !channelForm.MatchString(f.Channel) {
 			return frame{}, fmt.Errorf("emulate: the channelID of %s is no UUID", f.Type)
 		}
-		f.Key = strings.TrimRight(f.Key, "=") // as Firefox has it
+		f.Key = strings.TrimRight(f.Key, "=") // Firefox pads it
 		if f.Key != "" && f.Type == frameRegister {
 			key, err := base64.RawURLEncoding.DecodeString(f.Key)
 			if err == nil {
@@ -134,10 +136,10 @@ type agent struct {
 	mu       sync.Mutex // guards the following, and is held while a frame is written
 	conn     *websocket.Conn
 	channels map[string]*Subscription // by channelID
-	unacked  []notification           // the oldest first
+	unacked  []notification           // oldest first
 }
 
-// notification is a push as a browser is told of it.
+// notification is a push in the form in which a browser is told of it.
 type notification struct {
 	Type    string            `json:"messageType"` // "notification"
 	Channel string            `json:"channelID"`
@@ -149,16 +151,16 @@ type notification struct {
 	ends time.Time
 }
 
-// AgentURL is what a Firefox takes for dom.push.serverURL.
+// AgentURL is the value for dom.push.serverURL in a Firefox.
 func (p *WebPush) AgentURL() string { return "ws" + p.URL()[len("http"):] + "/" }
 
 var upgrader = websocket.Upgrader{Subprotocols: []string{subprotocol}, HandshakeTimeout: frameTimeout}
 
-// attend speaks with a browser until it leaves.
+// attend serves a browser until it leaves.
 func (p *WebPush) attend(w http.ResponseWriter, r *http.Request) {
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // it was answered
+		return // Upgrade has answered
 	}
 	defer conn.Close()
 	defer context.AfterFunc(p.ctx, func() { conn.Close() })()
@@ -192,13 +194,13 @@ func (p *WebPush) attend(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refuse ends a connection, and says why.
+// refuse ends a connection, and gives the reason.
 func refuse(conn *websocket.Conn, code int) {
 	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(frameTimeout))
 }
 
-// hello finds out which browser it is, or makes it another one, and tells it what waits. It returns nil if there are too
-// many.
+// hello identifies the browser, or gives it a new id, and sends it the pushes that wait. It returns nil if
+// there are too many browsers.
 func (p *WebPush) hello(f frame, conn *websocket.Conn) *agent {
 	p.mu.Lock()
 	a := p.agents[f.Agent]
@@ -216,7 +218,7 @@ func (p *WebPush) hello(f frame, conn *websocket.Conn) *agent {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.conn != nil {
-		a.conn.Close() // it has come by another one
+		a.conn.Close() // the browser has connected again
 	}
 	a.conn = conn
 	a.send(map[string]any{"messageType": frameHello, "status": http.StatusOK, "uaid": a.id, "use_webpush": true, "broadcasts": map[string]string{}})
@@ -227,7 +229,7 @@ func (p *WebPush) hello(f frame, conn *websocket.Conn) *agent {
 	return a
 }
 
-// answer does what a browser asks for.
+// answer handles a browser's request.
 func (p *WebPush) answer(a *agent, f frame) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -268,7 +270,7 @@ func (p *WebPush) answer(a *agent, f frame) {
 	}
 }
 
-// subscribeAgent makes a subscription of a browser, nil if the service is full.
+// subscribeAgent makes a subscription for a browser, or returns nil if the service is full.
 func (p *WebPush) subscribeAgent(a *agent, channel, serverKey string) *Subscription {
 	token := p.mint()
 	if !p.Register(token) {
@@ -307,7 +309,8 @@ func (s *Subscription) deliver(push Push) {
 	a.send(n)
 }
 
-// send writes a frame if the browser is there. Who does not read it is cut off. The caller holds mu.
+// send writes a frame if the browser is connected. A browser that does not read is disconnected. The caller
+// holds mu.
 func (a *agent) send(frame any) {
 	if a.conn == nil {
 		return

@@ -45,7 +45,7 @@ func (b browser) hear() (f map[string]any) {
 	return f
 }
 
-// hello is the first frame of a browser; it returns who it is.
+// hello sends the first frame of a browser, and returns the browser's id.
 func (b browser) hello(uaid string) string {
 	b.t.Helper()
 	b.say(fmt.Sprintf(`{"messageType":"hello","broadcasts":{"remote-settings/monitor_changes":"\"1\""},"use_webpush":true,"uaid":%q}`, uaid))

@@ -9,10 +9,11 @@ import (
 	"slices"
 )
 
-// maxScript is how many answers one device may have before it.
+// maxScript is how many answers may wait for one device.
 const maxScript = 1000
 
-// ControlPath is below which every emulator lets other processes play device:
+// ControlPath is the path below which every emulator lets other processes act
+// as its devices:
 //
 //	POST   {ControlPath}devices                 registers a device: {"token":"…","address":"…","keys":["base64",…],"type":"…"}
 //	DELETE {ControlPath}devices?token=T         removes the app from it
@@ -20,8 +21,8 @@ const maxScript = 1000
 //	GET    {ControlPath}pushes?token=T          its pushes as JSON lines, as they come, until the caller hangs up
 //	POST   {ControlPath}script?token=T          [Answer, …] for its next pushes; without token for all devices
 //
-// What it does not know, a parameter, a field, a device, it refuses by name with 400 or
-// 404. There is no authentication: an emulator listens on loopback.
+// An unknown parameter, field or device is refused by name, with 400 or 404.
+// There is no authentication: an emulator listens on loopback.
 const ControlPath = "/-/"
 
 func (s *Service) control(mux *http.ServeMux) {
@@ -115,7 +116,7 @@ func (s *Service) readScript(body io.Reader) ([]Answer, error) {
 	return answers, nil
 }
 
-// script is Script, unless too many answers would wait.
+// script is Script, but refuses if too many answers would wait.
 func (s *Service) script(token string, answers []Answer) bool {
 	s.mu.Lock()
 	room := len(s.scripts[token])+len(answers) <= maxScript
@@ -132,7 +133,7 @@ func (s *Service) registered(token string) bool {
 	return gone || s.known(token)
 }
 
-// stream writes a device's pushes as they come.
+// stream writes a device's pushes as they arrive.
 func (s *Service) stream(w http.ResponseWriter, r *http.Request) {
 	pushes := s.Pushes(r.FormValue("token"))
 	if pushes == nil {
@@ -141,7 +142,7 @@ func (s *Service) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flusher := http.NewResponseController(w)
-	_ = flusher.Flush() // the header tells the device that it is listening
+	_ = flusher.Flush() // the header tells the device that the stream has begun
 	encoder := json.NewEncoder(w)
 	for {
 		select {

@@ -5,40 +5,41 @@ import (
 	"time"
 )
 
-// rules are what a push service does to pushes on their way to one device.
+// rules are what a push service does with pushes on their way to one device.
 type rules struct {
-	one   bool          // a device that is offline has one push stored, the newest, whatever its collapse id
-	keys  int           // collapse ids stored at once; the oldest goes. 0 is no bound
-	loose int           // pushes stored without one; at one more all are dropped, and the app is told. 0 is no bound
-	burst int           // pushes with a collapse id at once, before they are held back
-	every time.Duration // until one more is let go; 0 is no such limit
+	one   bool          // for an offline device one push is stored, the newest, whatever its collapse id
+	keys  int           // collapse ids stored at once; beyond that the oldest is dropped. 0: unbounded
+	loose int           // pushes stored without one; at one more all are dropped, and the app is told. 0: unbounded
+	burst int           // pushes with a collapse id that may be sent at once, before they are held back
+	every time.Duration // interval after which one more may be sent; 0: no such limit
 }
 
 var (
 	// Apple, "Sending notification requests to APNs": one stored notification for
-	// each bundle id and device. An apns-expiration of 0 is not stored.
+	// each bundle id and device. A notification with an apns-expiration of 0 is
+	// not stored.
 	apnsRules = rules{one: true}
 
-	// firebase.google.com/docs/cloud-messaging: throttling-and-quotas (20 collapsible
-	// messages at once to a device, one more in 3 minutes, not with a TTL of 0) and
-	// concept-options (four collapse keys; 100 messages without one, then all are
-	// discarded and the app gets onDeletedMessages).
+	// firebase.google.com/docs/cloud-messaging: throttling-and-quotas (20
+	// collapsible messages at once to a device, one more every 3 minutes, not
+	// with a TTL of 0) and concept-options (four collapse keys; 100 messages
+	// without one, then all are discarded and the app gets onDeletedMessages).
 	fcmRules = rules{keys: 4, loose: 100, burst: 20, every: 3 * time.Minute}
 )
 
 // device is one installation of the app, as the push service knows it.
 type device struct {
-	pushes  chan Push // where it waits
+	pushes  chan Push // the app reads them here
 	offline bool
-	stored  []Push    // for when it is back, oldest first
-	deleted bool      // the service dropped what was stored
-	full    time.Time // when burst pushes with a collapse id may be sent at once again
-	held    []Push    // by that limit: the newest of each collapse id, oldest first
+	stored  []Push    // for its return, oldest first
+	deleted bool      // the service dropped the stored pushes
+	full    time.Time // when burst pushes with a collapse id may again be sent at once
+	held    []Push    // held back by that limit: the newest of each collapse id, oldest first
 	timer   *time.Timer
 }
 
-// Disconnect takes a device off the network: from now on the service stores
-// what it accepts for it, by its own rules.
+// Disconnect takes a device off the network. From now on the service stores the
+// pushes that it accepts for the device, by its own rules.
 func (s *Service) Disconnect(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,8 +48,9 @@ func (s *Service) Disconnect(token string) {
 	}
 }
 
-// Connect brings a device back. It gets what is stored and not expired, oldest
-// first, after a Push that says Deleted if the service had dropped all there was.
+// Connect brings a device back. The device gets the stored pushes that have not
+// expired, oldest first. If the service had dropped all stored pushes, a Push
+// with Deleted comes first.
 func (s *Service) Connect(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +70,8 @@ func (s *Service) Connect(token string) {
 	d.offline, d.stored, d.deleted = false, nil, false
 }
 
-// Forget drops what is stored for a device that is offline, without a word to
-// anybody: a factory reset, an app that was stopped by force, or a fault.
+// Forget silently drops what is stored for an offline device, like a factory
+// reset, an app that was stopped by force, or a fault.
 func (s *Service) Forget(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +80,7 @@ func (s *Service) Forget(token string) {
 	}
 }
 
-// Stored lists what waits at the service for a device that is offline, oldest first.
+// Stored returns what is stored for an offline device, oldest first.
 func (s *Service) Stored(token string) []Push {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +102,7 @@ func (d *device) throttled(p Push, by rules, now time.Time) bool {
 	return false
 }
 
-// pause is how long until the next push with a collapse id may be sent.
+// pause is the time until the next push with a collapse id may be sent.
 func (d *device) pause(by rules, now time.Time) time.Duration {
 	return d.full.Add(-time.Duration(by.burst-1) * by.every).Sub(now)
 }
@@ -120,7 +122,7 @@ func (s *Service) hold(d *device, p Push) {
 	}
 }
 
-// release lets the oldest held push go, and comes again for the next.
+// release sends the oldest held push, and schedules the next.
 func (s *Service) release(d *device) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +141,7 @@ func (s *Service) release(d *device) {
 	}
 }
 
-// close ends a device. The caller holds mu.
+// close stops a device's timer. The caller holds mu.
 func (d *device) close() {
 	if d.timer != nil {
 		d.timer.Stop()
@@ -160,7 +162,7 @@ func (d *device) take(p Push, by rules) {
 		}
 	}
 	switch {
-	case p.TTL <= 0: // now or never
+	case p.TTL <= 0: // deliver now or never
 	case by.one:
 		d.stored = []Push{p}
 	case p.CollapseID != "":
@@ -175,8 +177,8 @@ func (d *device) take(p Push, by rules) {
 	}
 }
 
-// collapse adds a push with a collapse id, in place of an older one with the
-// same, and of the oldest of others if they are too many.
+// collapse adds a push with a collapse id. It replaces an older one with the same
+// id and, if there are too many ids, the oldest push with another id.
 func (by rules) collapse(list []Push, p Push) []Push {
 	list = slices.DeleteFunc(list, func(other Push) bool { return other.CollapseID == p.CollapseID })
 	keys := 0
@@ -192,8 +194,8 @@ func (by rules) collapse(list []Push, p Push) []Push {
 	return append(list, p)
 }
 
-// send hands a push to the app. One that does not read loses the oldest. The
-// caller holds mu.
+// send hands a push to the app. An app that does not read loses the oldest push.
+// The caller holds mu.
 func (d *device) send(p Push) {
 	for {
 		select {

@@ -1,19 +1,20 @@
-// Package emulate runs push services on the loopback interface that are as
-// strict as the real ones: they verify credentials, schemas, sizes and
-// signatures, answer in the service's own words, and can be told to fail in
-// every way a push service fails.
+// Package emulate runs push services on the loopback interface that are as strict
+// as the real ones: they verify credentials, schemas, sizes and signatures,
+// answer in the service's own words, and can be told to fail in every way in
+// which a push service fails.
 //
-// It is for whoever wants a push service at hand: "wnode emulate" runs one for an
-// app's author, doctor and demo run one against the node's own provider, and so do the
-// tests. Providers do not know of it.
+// It is for everybody who needs a push service at hand: "wnode emulate" runs one
+// for an app's author, doctor and demo run one against the node's own provider,
+// and so do the tests. Providers do not know of it.
 //
-// The flow: StartX listens and returns; a test, the demo or an app author asks
-// NewToken for a device; a server under test pushes to URL with the emulator's
-// credentials; what the service accepts is recorded (Received) and handed to
-// the device (Pushes). Script makes the next answers fail.
+// The flow: StartX listens and returns. A test, the demo or an app's author asks
+// NewToken for a device. A server under test pushes to URL with the emulator's
+// credentials. What the service accepts is recorded (Received) and handed to the
+// device (Pushes). Script makes the next answers fail.
 //
-// The package is free of package testing, so that commands can use it. A device
-// in another process uses the control interface below ControlPath (control.go).
+// The package does not import package testing, so that commands can use it. A
+// device in another process uses the control interface below ControlPath
+// (control.go).
 package emulate
 
 import (
@@ -42,9 +43,9 @@ const (
 
 // Push is one notification that the emulated service accepted.
 type Push struct {
-	At         time.Time     `json:"at"`          // when its request had come in
+	At         time.Time     `json:"at"`          // when its request had arrived
 	Token      string        `json:"token"`       // device token, or the endpoint's path
-	ID         string        `json:"id"`          // the message id: the service's own, or the sender's where there is one
+	ID         string        `json:"id"`          // the message id: the service's own, or the sender's if it gave one
 	Body       []byte        `json:"body"`        // the JSON object as the app gets it
 	CollapseID string        `json:"collapse_id"` // collapse key, collapse id or Topic
 	TTL        time.Duration `json:"ttl"`         // 0: deliver now or drop
@@ -53,8 +54,8 @@ type Push struct {
 	Header     http.Header   `json:"header"`      // request header without Authorization
 	Raw        []byte        `json:"raw"`         // whole request body as it arrived
 
-	Throttled bool `json:"throttled,omitempty"` // held back, as there were too many for its device
-	Deleted   bool `json:"deleted,omitempty"`   // no push: the service tells the app that it dropped all that were stored
+	Throttled bool `json:"throttled,omitempty"` // held back, because there were too many for its device
+	Deleted   bool `json:"deleted,omitempty"`   // not a push: the service tells the app that it dropped all stored pushes
 }
 
 // Answer is a scripted reply, or a scripted failure to reply. The zero Answer
@@ -79,17 +80,18 @@ func (a Answer) fails() bool {
 	return a.Status != 0 || a.Code != "" || a.Message != "" || a.Body != nil || a.Hang || a.Reset
 }
 
-// Service is what all emulators share. Its methods are safe for concurrent use.
+// Service is the part that all emulators share. Its methods are safe for
+// concurrent use.
 type Service struct {
 	url      string
 	server   *http.Server
-	listener net.Listener // nil in memory
+	listener net.Listener // nil: in memory
 	secure   bool
 	authority
 	rules     rules                  // of storing and throttling
 	words     vocabulary             // of its answers
 	mint      func() string          // a fresh, well-formed device token
-	subscribe func() (Device, error) // a fresh device with all that its app knows; nil: mint is all
+	subscribe func() (Device, error) // a fresh device with everything that its app knows; nil: mint is enough
 
 	connections atomic.Int64
 
@@ -107,10 +109,10 @@ type Service struct {
 	watch    func(Push) // sees each accepted push; may be nil
 }
 
-// listen prepares a service: peers may connect, and wait until it serves. handler sees
-// every request that is not for the control interface.
+// listen prepares a service. Peers may connect, and wait until it serves. handler
+// sees every request that is not for the control interface.
 func listen(addr string, secure bool, by rules, words vocabulary, mint func() string, handler http.Handler) (*Service, error) {
-	var l net.Listener // nil in memory
+	var l net.Listener // nil: in memory
 	if addr != Memory {
 		if addr == "" {
 			addr = "127.0.0.1:0"
@@ -156,8 +158,9 @@ func listen(addr string, secure bool, by rules, words vocabulary, mint func() st
 	return s, nil
 }
 
-// serve begins to answer. The emulator that s is part of is complete by then: somebody
-// may have waited for it at its port, as a server does that has a wake-up left.
+// serve begins to answer. By then the emulator that s is part of must be
+// complete, because somebody may already have waited at its port, such as a
+// server that still has a wake-up to send.
 func (s *Service) serve() {
 	if s.listener == nil {
 		return
@@ -197,7 +200,7 @@ func content(r *http.Request) ([]byte, error) {
 	return raw, err
 }
 
-// count keeps account of the open connections.
+// count counts the open connections.
 func (s *Service) count(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
@@ -207,8 +210,8 @@ func (s *Service) count(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// Connections is how many connections are open. A client that was killed has
-// none any more once all that it had sent is dealt with.
+// Connections returns how many connections are open. A client that was killed has
+// none once everything that it had sent was handled.
 func (s *Service) Connections() int { return int(s.connections.Load()) }
 
 // Close stops listening, breaks open connections and waits for all requests.
@@ -224,13 +227,15 @@ func (s *Service) Close() {
 	s.done.Wait()
 }
 
-// URL is the base URL, without a trailing slash.
+// URL returns the base URL, without a trailing slash.
 func (s *Service) URL() string { return s.url }
 
-// CertPool trusts the emulator's own certificate authority. It is nil without TLS.
+// CertPool returns a pool that trusts the emulator's own certificate authority.
+// It is nil without TLS.
 func (s *Service) CertPool() *x509.CertPool { return s.pool }
 
-// ClientTLS is a client's configuration that trusts the emulator. It is nil without TLS.
+// ClientTLS returns a client configuration that trusts the emulator. It is nil
+// without TLS.
 func (s *Service) ClientTLS() *tls.Config {
 	if s.pool == nil {
 		return nil
@@ -238,7 +243,8 @@ func (s *Service) ClientTLS() *tls.Config {
 	return &tls.Config{RootCAs: s.pool, MinVersion: tls.VersionTLS12}
 }
 
-// CertificatePEM is the certificate authority for clients that read a file. It is nil without TLS.
+// CertificatePEM returns the certificate authority for clients that read a file.
+// It is nil without TLS.
 func (s *Service) CertificatePEM() []byte { return s.pem }
 
 // NewToken registers a fresh device and returns its token.
@@ -274,7 +280,7 @@ func (s *Service) Unregister(token string) {
 	}
 }
 
-// goneSince is when a device removed the app.
+// goneSince returns when a device removed the app.
 func (s *Service) goneSince(token string) (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -282,8 +288,9 @@ func (s *Service) goneSince(token string) (time.Time, bool) {
 	return at, ok
 }
 
-// Pushes is where the device waits. A device that does not read loses the
-// oldest of more than 128 pushes. The channel of an unknown token is nil.
+// Pushes returns the channel on which a device's pushes arrive. A device that
+// does not read loses the oldest of more than 128 pushes. The channel of an
+// unknown token is nil.
 func (s *Service) Pushes(token string) <-chan Push {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -315,9 +322,10 @@ func (s *Service) Watch(f func(Push)) {
 	s.watch = f
 }
 
-// Script queues answers for the next pushes to token, or to any token that has
-// no script of its own if token is "". Without answers it clears the queue. An
-// answer that Check refuses is given all the same, if HTTP can.
+// Script queues answers for the next pushes to token. If token is "", the answers
+// are for any token that has no script of its own. Without answers it clears the
+// queue. An answer that Check refuses is given all the same, if HTTP can transmit
+// it.
 func (s *Service) Script(token string, answers ...Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -328,7 +336,7 @@ func (s *Service) Script(token string, answers ...Answer) {
 	s.scripts[token] = append(s.scripts[token], answers...)
 }
 
-// next takes the scripted answer for a request.
+// next takes the scripted answer to a request from the queue.
 func (s *Service) next(token string) Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -363,7 +371,7 @@ func (s *Service) accept(p Push) {
 	s.accepted++
 	s.received = append(s.received, p)
 	if len(s.received) > maxReceived {
-		s.received = s.received[1:] // what comes before goes when it grows next
+		s.received = s.received[1:] // the dropped ones are freed when the slice next grows
 	}
 	if s.watch != nil {
 		s.watch(p)
@@ -377,8 +385,8 @@ func (s *Service) accept(p Push) {
 	}
 }
 
-// perform carries out the parts of a scripted answer that are the same for
-// every service. It does not return if there is to be no reply.
+// perform carries out the parts of a scripted answer that are the same for every
+// service. It does not return if there must be no reply.
 func (s *Service) perform(w http.ResponseWriter, r *http.Request, a Answer) {
 	if a.Delay > 0 {
 		timer := time.NewTimer(a.Delay)

@@ -26,7 +26,7 @@ type FCMConfig struct {
 }
 
 // FCM emulates the FCM HTTP v1 API and Google's OAuth token endpoint, which
-// trades a JWT signed by the service account for an access token (RFC 7523).
+// exchanges a JWT signed by the service account for an access token (RFC 7523).
 type FCM struct {
 	*Service
 	grants
@@ -40,7 +40,7 @@ type FCM struct {
 	exchanges int
 }
 
-// StartFCM listens and makes a service account.
+// StartFCM listens and creates a service account.
 func StartFCM(cfg FCMConfig) (*FCM, error) {
 	if cfg.ProjectID == "" {
 		cfg.ProjectID = "emulated-project"
@@ -68,15 +68,15 @@ func StartFCM(cfg FCMConfig) (*FCM, error) {
 	return f, nil
 }
 
-// ProjectID is the emulated Firebase project.
+// ProjectID returns the emulated Firebase project.
 func (f *FCM) ProjectID() string { return f.config.ProjectID }
 
-// Endpoint is what the API's base is to a client: https://fcm.googleapis.com/v1
-// for the real one.
+// Endpoint returns the API's base URL for a client: for the real service,
+// https://fcm.googleapis.com/v1.
 func (f *FCM) Endpoint() string { return f.url + "/v1" }
 
-// CredentialsJSON is the service account's key file, as the Google Cloud
-// console would give it out, with the emulator's token endpoint.
+// CredentialsJSON returns the service account's key file in the form that the
+// Google Cloud console gives out, with the emulator's token endpoint.
 func (f *FCM) CredentialsJSON() []byte {
 	der, err := x509.MarshalPKCS8PrivateKey(f.key)
 	if err != nil {
@@ -95,13 +95,13 @@ func (f *FCM) CredentialsJSON() []byte {
 	return out
 }
 
-// NewAccess gives out an access token without an exchange.
+// NewAccess issues an access token without an exchange.
 func (f *FCM) NewAccess() string {
 	token := "ya29.c." + text(80)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	for t, expiry := range f.access { // as there are few at a time
+	for t, expiry := range f.access { // there are few at a time
 		if expiry.Before(now) {
 			delete(f.access, t)
 		}
@@ -111,14 +111,14 @@ func (f *FCM) NewAccess() string {
 	return token
 }
 
-// RevokeAccess makes every access token given out so far invalid.
+// RevokeAccess invalidates every access token issued so far.
 func (f *FCM) RevokeAccess() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.access)
 }
 
-// Exchanges counts the access tokens given out.
+// Exchanges counts the access tokens issued.
 func (f *FCM) Exchanges() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,8 +137,8 @@ func (f *FCM) exchange(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"access_token": f.NewAccess(), "token_type": "Bearer", "expires_in": int(f.config.TokenLifetime.Seconds())})
 }
 
-// verifyGrant checks a JWT-bearer grant by RFC 7523 and by Google's rules: RS256,
-// issued by the account, for this endpoint, at most an hour long.
+// verifyGrant checks a JWT-bearer grant by RFC 7523 and by Google's rules:
+// RS256, issued by the account, for this endpoint, valid for at most an hour.
 func (f *FCM) verifyGrant(r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (f *FCM) verifyGrant(r *http.Request) error {
 	return fmt.Errorf("Invalid OAuth scope or ID token audience provided.")
 }
 
-// authorised reports whether a request carries a living access token.
+// authorised reports whether a request carries a valid access token.
 func (f *FCM) authorised(r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -242,12 +242,13 @@ func (f *FCM) send(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fcmAccepted answers a message that was accepted.
+// fcmAccepted is the answer to an accepted message.
 type fcmAccepted struct {
 	Name string `json:"name"`
 }
 
-// fcmErrors are FCM's ErrorCode values with the status and words they come with.
+// fcmErrors are FCM's ErrorCode values with the status and text that accompany
+// them.
 var fcmErrors = map[string]struct {
 	status    int
 	rpc, text string
@@ -262,7 +263,7 @@ var fcmErrors = map[string]struct {
 	"THIRD_PARTY_AUTH_ERROR": {401, "UNAUTHENTICATED", "Auth error from APNS or Web Push Service"},
 }
 
-// refuse writes Google's error object; code is FCM's own, if there is one.
+// refuse writes Google's error object. code is FCM's own; it may be empty.
 func (f *FCM) refuse(w http.ResponseWriter, status int, rpc, code, text string) {
 	e := map[string]any{"code": status, "message": text, "status": rpc}
 	if code != "" {

@@ -16,7 +16,8 @@ const (
 	fcmMessaging  = "firebase.messaging"
 )
 
-// fcmSend is the request of projects.messages.send, FCM HTTP v1 reference.
+// fcmSend is the request of projects.messages.send, as in the FCM HTTP v1
+// reference.
 var fcmSend = object(map[string]check{
 	"validate_only": boolean,
 	"message": object(map[string]check{
@@ -60,13 +61,14 @@ var fcmSend = object(map[string]check{
 
 var fcmOptions = object(map[string]check{"analytics_label": str})
 
-// fcmToken is the form of a registration token: an installation id and a secret.
+// fcmToken checks the form of a registration token: an installation id and a
+// secret.
 func fcmToken(token string) bool {
 	id, secret, ok := strings.Cut(token, ":")
 	return ok && len(id) == 22 && len(secret) >= 100 && len(secret) <= 300 && base64URL(id) && base64URL(secret)
 }
 
-// base64URL reports whether all characters are of the alphabet of base64url.
+// base64URL reports whether all characters belong to the base64url alphabet.
 func base64URL(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -80,7 +82,7 @@ func base64URL(s string) bool {
 
 func newFCMToken() string { return text(22) + ":APA91b" + text(134) }
 
-// fcmMessage is what the emulator needs of an accepted request.
+// fcmMessage is what the emulator needs from an accepted request.
 type fcmMessage struct {
 	token        string
 	data         []member // strings
@@ -153,13 +155,13 @@ func parseFCM(raw []byte) (fcmMessage, error) {
 
 var errFCMToken = errors.New("The registration token is not a valid FCM registration token")
 
-// fcmReserved reports whether FCM keeps a data key for itself.
+// fcmReserved reports whether FCM reserves a data key.
 func fcmReserved(key string) bool {
 	return key == "" || key == "from" || key == "message_type" || strings.HasPrefix(key, "gcm") || strings.HasPrefix(key, "google")
 }
 
-// object rebuilds the JSON object that a sender flattened into FCM's strings:
-// a number, list or object is carried as its JSON text.
+// object rebuilds the JSON object that a sender flattened into FCM's strings,
+// where a number, list or object is carried as its JSON text.
 func (m fcmMessage) object() []byte {
 	size := 2
 	for _, d := range m.data {
@@ -175,7 +177,7 @@ func (m fcmMessage) object() []byte {
 		switch {
 		case d.Str != "" && strings.ContainsRune("-0123456789[{", rune(d.Str[0])) && gjson.Valid(d.Str):
 			out = append(out, d.Str...)
-		case len(d.Raw) == len(d.Str)+len(`""`): // nothing in it is escaped
+		case len(d.Raw) == len(d.Str)+len(`""`): // it has no escapes
 			out = append(out, d.Raw...)
 		default:
 			out = gjson.AppendJSONString(out, d.Str)

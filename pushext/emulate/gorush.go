@@ -12,15 +12,15 @@ import (
 // GorushConfig configures an emulated gorush server.
 type GorushConfig struct {
 	Addr     string // where to listen; "" is 127.0.0.1 at a free port
-	Platform int    // the one that is enabled: 1 is iOS, 2 is Android
+	Platform int    // the enabled platform: 1 is iOS, 2 is Android
 
 	Async bool   // core.sync is false: it answers before it sends
-	Queue string // queue.engine; "" is "local". With another it switches sync off at the first push
+	Queue string // queue.engine; "" is "local". With any other, the first push switches sync off
 }
 
-// Gorush emulates gorush's POST /api/push and GET /api/config as v1.22.0 answers them:
-// 200 and "ok" whatever happened; in sync mode failures are listed as log lines, and
-// otherwise nothing is.
+// Gorush emulates gorush's POST /api/push and GET /api/config as v1.22.0 answers
+// them: with 200 and "ok" whatever happened. In sync mode it lists failures as log
+// lines, and otherwise it lists none.
 type Gorush struct {
 	*Service
 	platform int
@@ -57,21 +57,21 @@ func StartGorush(cfg GorushConfig) (*Gorush, error) {
 // hexDigit turns a character of base64url into a hexadecimal digit.
 func hexDigit(c rune) rune { return rune("0123456789abcdef"[c%16]) }
 
-// SetSync changes core.sync, as a restart with another configuration does.
+// SetSync changes core.sync, as a restart with another configuration would.
 func (g *Gorush) SetSync(on bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.sync = on
 }
 
-// Configs counts how often the configuration was asked for.
+// Configs counts the requests for the configuration.
 func (g *Gorush) Configs() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.configs
 }
 
-// config tells the parts of the configuration that say how to read an answer.
+// config returns the parts of the configuration that say how to read an answer.
 func (g *Gorush) config(w http.ResponseWriter, _ *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -81,8 +81,8 @@ func (g *Gorush) config(w http.ResponseWriter, _ *http.Request) {
 		g.sync, g.platform == 2, g.platform == 1, g.queue)
 }
 
-// synchronous reports whether the server sends before it answers. One whose queue is
-// not local does not, and forgets that it was told to.
+// synchronous reports whether the server sends before it answers. A server whose
+// queue is not local does not, and drops the setting.
 func (g *Gorush) synchronous() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -163,15 +163,15 @@ func (g *Gorush) send(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	counts := len(n.Tokens)
-	if n.Topic != "" { // the app's bundle id, on iOS, counts as a target too
+	if n.Topic != "" { // on iOS the app's bundle id counts as a target too
 		counts++
 	}
 	reply(w, http.StatusOK, map[string]any{"counts": counts, "logs": logs, "success": "ok"})
 }
 
-// overFCM is what of the data reaches an Android app, as fcmMessage.object reads it:
-// FCM has strings only, and gorush makes one of each value as it understood it, which
-// is a float of each number.
+// overFCM returns the data that reaches an Android app, as fcmMessage.object reads
+// it. FCM has only strings, and gorush makes one of each value as it understood it:
+// it reads every number as a float.
 func overFCM(data map[string]any) map[string]any {
 	out := make(map[string]any, len(data))
 	for key, value := range data {
@@ -188,7 +188,7 @@ func overFCM(data map[string]any) map[string]any {
 	return out
 }
 
-// hidden is a token as gorush logs it.
+// hidden returns a token as gorush logs it.
 func hidden(token string) string {
 	const shown = 10
 	if len(token) < 2*shown {

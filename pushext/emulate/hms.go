@@ -14,7 +14,7 @@ type HMSConfig struct {
 	TLS  bool   // HTTPS with a certificate authority of its own
 }
 
-// HMS emulates Push Kit for one app, and the OAuth endpoint that sells access
+// HMS emulates Push Kit for one app, and the OAuth endpoint that issues access
 // tokens for the app's secret.
 type HMS struct {
 	*Service
@@ -26,7 +26,7 @@ type HMS struct {
 	exchanges int
 }
 
-// StartHMS listens and makes an app.
+// StartHMS listens and creates an app.
 func StartHMS(cfg HMSConfig) (*HMS, error) {
 	h := &HMS{appID: "100000001", secret: text(64), access: make(map[string]time.Time)}
 	mux := http.NewServeMux()
@@ -47,21 +47,21 @@ var hmsCodes = []string{
 	"80300011", "80600003", "81000001",
 }
 
-// AppID and AppSecret are the app's credentials.
+// AppID and AppSecret return the app's credentials.
 func (h *HMS) AppID() string     { return h.appID }
 func (h *HMS) AppSecret() string { return h.secret }
 
-// TokenURL is the OAuth endpoint.
+// TokenURL returns the URL of the OAuth endpoint.
 func (h *HMS) TokenURL() string { return h.url + "/oauth2/v3/token" }
 
-// Exchanges counts the access tokens given out.
+// Exchanges counts the access tokens issued.
 func (h *HMS) Exchanges() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.exchanges
 }
 
-// RevokeAccess makes every access token given out so far expired.
+// RevokeAccess expires every access token issued so far.
 func (h *HMS) RevokeAccess() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -85,7 +85,7 @@ func (h *HMS) exchange(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
 }
 
-// hmsMessage is the part of Push Kit's send request that a data message has.
+// hmsMessage is the part of Push Kit's send request that a data message uses.
 var hmsMessage = object(map[string]check{
 	"validate_only": boolean,
 	"message": object(map[string]check{
@@ -151,7 +151,7 @@ func (h *HMS) send(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// read checks a request; the code is set with an error.
+// read checks a request. code is set with an error.
 func (h *HMS) read(r *http.Request, raw []byte) (p Push, code string, err error) {
 	root, err := decode(raw)
 	if err != nil {

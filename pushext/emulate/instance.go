@@ -14,20 +14,20 @@ import (
 	"strings"
 )
 
-// Instance is an emulator of any type, together with what a node and a device
-// need to use it. It is what `wnode emulate` and the load generators run.
+// Instance is an emulator of any type, with everything that a node and a device
+// need to use it. `wnode emulate` and the load generators run it.
 type Instance struct {
 	*Service
 	Type string
 
-	// Options are the keys of the node's [[Push.Provider]] table, but for those
+	// Options are the keys of the node's [[Push.Provider]] table, except those
 	// that name files.
 	Options map[string]any
-	// Files are the files that the table names, by the table's key.
+	// Files are the files that the table names, by their keys in the table.
 	Files map[string]File
 
-	// Codes are the service's own error codes, for Answer.Code. A service without
-	// any is told HTTP statuses.
+	// Codes are the service's own error codes, for Answer.Code. For a service
+	// without any, Answer takes HTTP statuses.
 	Codes []string
 
 	newDevice func() (Device, error)
@@ -35,13 +35,13 @@ type Instance struct {
 
 // File is a credential for the node to read.
 type File struct {
-	Name    string // proposed
+	Name    string // suggested
 	Content []byte
 	Secret  bool // only its owner may read it
 }
 
-// WriteFiles writes the files into dir, which must be there, and returns the path of
-// each by its key: what Table takes. The error is an *fs.PathError.
+// WriteFiles writes the files into dir, which must exist, and returns the path
+// of each by its key, for Table. The error is an *fs.PathError.
 func WriteFiles(dir string, files map[string]File) (paths map[string]string, err error) {
 	paths = make(map[string]string)
 	for key, file := range files {
@@ -66,7 +66,7 @@ type Device struct {
 	Type    string   `json:"type,omitempty"` // of the provider that reaches it
 }
 
-// kinds are the emulators by the type of provider they are for.
+// kinds are the emulators, by the type of provider that they serve.
 var kinds = []struct {
 	name  string
 	start func(addr string) (*Instance, error)
@@ -115,7 +115,7 @@ func (i *Instance) NewDevice() (Device, error) {
 	return device, err
 }
 
-// TokenDevice is NewDevice for services whose address is the device's token.
+// tokenDevice is NewDevice for services whose address is the device's token.
 func (i *Instance) tokenDevice() (Device, error) {
 	token := i.NewToken()
 	return Device{Token: token, Address: token}, nil
@@ -180,8 +180,8 @@ func startPushy(addr string) (*Instance, error) {
 	return i, nil
 }
 
-// startGorush starts a gorush with a Firebase project. Its own failures are lines of text, which --fail has no way
-// to say; HTTP statuses it has.
+// startGorush starts a gorush with a Firebase project. Its own failures are
+// lines of text, which --fail cannot express; it can express HTTP statuses.
 func startGorush(addr string) (*Instance, error) {
 	g, err := StartGorush(GorushConfig{Addr: addr, Platform: 2})
 	if err != nil {
@@ -236,8 +236,9 @@ func startWebhook(addr string) (*Instance, error) {
 	}, nil
 }
 
-// Table is the instance's [[Push.Provider]] table for the settings of a node,
-// given the paths that its files were written to, by the table's key.
+// Table returns the instance's [[Push.Provider]] table for a node's settings.
+// paths are the paths that its files were written to, by their keys in the
+// table.
 func (i *Instance) Table(paths map[string]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "[[Push.Provider]]\nName = %q\nType = %q\n", i.Type, i.Type)

@@ -9,17 +9,17 @@ import (
 )
 
 // Memory as an emulator's address makes it listen nowhere: only Transport
-// reaches it. All else is the same, so that a test can run a provider against it
-// in the fake time of testing/synctest, where sockets cannot be.
+// reaches it. Everything else is the same, so that a test can run a provider
+// against it in the fake time of testing/synctest, where sockets do not work.
 const Memory = "memory"
 
-// memoryHost is what such an emulator's URL names; nothing ever looks it up.
+// memoryHost is the host in such an emulator's URL; nothing ever looks it up.
 const memoryHost = "emulator.test"
 
 var errReset = errors.New("emulate: connection reset")
 
-// Transport sends requests to the emulator without a network. The request is
-// handled within RoundTrip.
+// Transport sends requests to the emulator without a network. RoundTrip handles
+// the request itself.
 func (s *Service) Transport() http.RoundTripper { return inMemory{s} }
 
 type inMemory struct{ *Service }
@@ -56,7 +56,7 @@ func (m inMemory) RoundTrip(r *http.Request) (_ *http.Response, err error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	out.WriteHeader(http.StatusOK) // unless it was
+	out.WriteHeader(http.StatusOK) // unless it was called before
 	return &http.Response{
 		Status: http.StatusText(out.status), StatusCode: out.status, Proto: in.Proto, ProtoMajor: in.ProtoMajor, Header: out.sent,
 		Body: io.NopCloser(&out.body), ContentLength: int64(out.body.Len()), Request: r,

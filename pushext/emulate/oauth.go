@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// grants is what can be scripted of an OAuth token endpoint.
+// grants is the scriptable part of an OAuth token endpoint.
 type grants struct {
 	mu    sync.Mutex // guards the following field
 	queue []Answer
@@ -38,7 +38,7 @@ func (g *grants) refuse(s *Service, w http.ResponseWriter, r *http.Request) bool
 	return true
 }
 
-// take returns the answer for one request, and what is left of the queue.
+// take returns the answer to one request, and the rest of the queue.
 func take(queue []Answer) (Answer, []Answer) {
 	if len(queue) == 0 {
 		return Answer{}, nil

@@ -12,13 +12,14 @@ type PushyConfig struct {
 	TLS  bool   // HTTPS with a certificate authority of its own
 }
 
-// Pushy emulates Pushy's Send Notifications API for one app and one device a request.
+// Pushy emulates Pushy's Send Notifications API for one app, with one device in a
+// request.
 type Pushy struct {
 	*Service
 	key string
 }
 
-// StartPushy listens and makes an API key.
+// StartPushy listens and creates an API key.
 func StartPushy(cfg PushyConfig) (*Pushy, error) {
 	p := &Pushy{key: text(48)}
 	mux := http.NewServeMux()
@@ -32,7 +33,7 @@ func StartPushy(cfg PushyConfig) (*Pushy, error) {
 	return p, nil
 }
 
-// APIKey is the app's Secret API Key.
+// APIKey returns the app's Secret API Key.
 func (p *Pushy) APIKey() string { return p.key }
 
 var pushyStatus = map[string]int{

@@ -13,16 +13,16 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// value is a JSON value of a request. As gjson only looks at what is asked for, and
-// nothing is copied, a push costs the emulator a fraction of what encoding/json
-// takes: a benchmark is to measure the sender.
+// value is a JSON value of a request. gjson makes substrings instead of copies,
+// so that a push costs the emulator a fraction of what encoding/json takes: a
+// benchmark should measure the sender.
 type value struct {
 	gjson.Result
-	members []member // of an object, in their order
+	members []member // of an object, in order
 	items   []value  // of a list
 }
 
-// member is one of an object.
+// member is a member of an object.
 type member struct {
 	name string
 	value
@@ -54,8 +54,9 @@ func decoded(r gjson.Result) value {
 	return v
 }
 
-// find returns an object's member under its proto or its JSON name: null, which
-// proto JSON takes for absent, if there is none. Of several the last counts.
+// find returns an object's member by its proto name or its JSON name. If there
+// is none, it returns null, which proto JSON treats as absent. Of several
+// members the last counts.
 func (v value) find(name string) value {
 	for _, m := range slices.Backward(v.members) {
 		if m.name == name || snake(m.name) == name {
@@ -68,7 +69,7 @@ func (v value) find(name string) value {
 // absent reports whether there is no value.
 func (v value) absent() bool { return v.Type == gjson.Null }
 
-// word returns a member that is a string, "" if there is none.
+// word returns a member that is a string, or "".
 func (v value) word(name string) string {
 	if m := v.find(name); m.Type == gjson.String {
 		return m.Str
@@ -76,7 +77,7 @@ func (v value) word(name string) string {
 	return ""
 }
 
-// whole returns a value that is a whole number.
+// whole returns the value if it is a whole number.
 func (v value) whole() (n int64, ok bool) {
 	if v.Type != gjson.Number {
 		return 0, false
@@ -85,7 +86,8 @@ func (v value) whole() (n int64, ok bool) {
 	return n, err == nil
 }
 
-// fault is what is wrong with a value. form is for Sprintf, of the place.
+// fault is what is wrong with a value. form is a format for Sprintf, whose
+// argument is the place.
 type fault struct{ place, form string }
 
 func (f *fault) Error() string { return fmt.Sprintf(f.form, strings.TrimPrefix(f.place, ".")) }
@@ -104,10 +106,10 @@ func judge(of check, v value) error {
 	return nil
 }
 
-// check judges a JSON value: nil for a good one.
+// check judges a JSON value; nil means valid.
 type check func(value) *fault
 
-// object accepts an object whose members are all known, under their proto name
+// object accepts an object whose members are all known, by their proto name
 // (collapse_key) or their JSON name (collapseKey), as Google's APIs do.
 func object(members map[string]check) check {
 	return func(v value) *fault {

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// maxDelay bounds Answer.Delay in scripts of other processes.
+// maxDelay bounds Answer.Delay in scripts from other processes.
 const maxDelay = time.Hour
 
 // vocabulary is what a service can say.
 type vocabulary struct {
 	codes []string // for Answer.Code
-	text  bool     // an error holds a text, which Answer.Message is
+	text  bool     // an error has a text, which is Answer.Message
 	line  bool     // a text alone is an error
-	since bool     // an error may hold a time, which Answer.Timestamp is
+	since bool     // an error may have a time, which is Answer.Timestamp
 }
 
-// Check reports what of an answer this service cannot say, by the field's name in JSON.
+// Check reports the part of an answer that this service cannot give, by the field's
+// name in JSON.
 func (s *Service) Check(a Answer) error {
 	words := s.words
 	switch {
@@ -55,8 +56,8 @@ func (s *Service) Check(a Answer) error {
 
 func control(c rune) bool { return c < ' ' || c == 0x7f }
 
-// sayable is status, or 500 for one that HTTP has no way to send: a script of this
-// process may hold anything.
+// sayable returns status, or 500 for one that HTTP cannot transmit: a script of this
+// process may contain anything.
 func sayable(status int) int {
 	if status < 100 || status > 999 {
 		return http.StatusInternalServerError

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// maxSameSecond is how long a repetition with the same timestamp may still be a
-// sender's quick retry.
+// maxSameSecond is how long a repetition with the same timestamp still counts
+// as a sender's quick retry.
 const maxSameSecond = 3 * time.Second
 
 // WebhookConfig configures a webhook receiver.
@@ -22,15 +22,15 @@ type WebhookConfig struct {
 	Addr      string        // where to listen; "" is 127.0.0.1 at a free port
 	TLS       bool          // HTTPS with a certificate authority of its own
 	Tolerance time.Duration // how far a timestamp may be off; 0 is 5 minutes
-	// Endpoints are known from the beginning, with their secrets by the paths of their
-	// URLs: whoever asks for one at once is not told that it is gone.
+	// Endpoints exist from the start, with their secrets by the paths of their
+	// URLs: an early request to one is not told that it is gone.
 	Endpoints map[string][]byte
 }
 
 // Webhook receives webhooks and verifies them as the Standard Webhooks
-// specification asks: signature, timestamp, and no replays. A repetition of an
-// accepted id with a newer timestamp is a retry: it is answered well and not
-// delivered again.
+// specification requires: signature, timestamp, and no replays. A repetition of
+// an accepted id and body with a newer timestamp is a retry: it is accepted,
+// but not delivered again.
 type Webhook struct {
 	*Service
 	tolerance time.Duration
@@ -60,8 +60,8 @@ func StartWebhook(cfg WebhookConfig) (*Webhook, error) {
 	return h, nil
 }
 
-// NewEndpoint registers a device. Its pushes are found by the URL's path:
-// Pushes(token).
+// NewEndpoint registers a device. Its pushes are on Pushes(token), where token
+// is the URL's path.
 func (h *Webhook) NewEndpoint() (url, token string, secret []byte) {
 	secret = make([]byte, 32)
 	rand.Read(secret) // never fails
@@ -70,7 +70,7 @@ func (h *Webhook) NewEndpoint() (url, token string, secret []byte) {
 	return h.URL() + token, token, secret
 }
 
-// SetSecret sets the secret that signs a device's pushes.
+// SetSecret sets the secret with which a device's pushes are signed.
 func (h *Webhook) SetSecret(token string, secret []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,7 +157,7 @@ func (h *Webhook) verify(r *http.Request, token string, raw []byte) (status int,
 	last, seen := h.seen[message]
 	switch {
 	case seen && seconds <= last && time.Since(time.Unix(seconds, 0)) > maxSameSecond:
-		return http.StatusConflict, false // a replay: not a byte differs
+		return http.StatusConflict, false // a replay: its timestamp is not newer
 	case seen:
 		h.repeats++
 	case len(h.seen) >= maxReceived:

@@ -30,9 +30,10 @@ type WebPushConfig struct {
 	TLS  bool   // HTTPS with HTTP/2 and a certificate authority of its own
 }
 
-// WebPush emulates a push service by RFC 8030 and the user agents behind it: it
-// verifies VAPID (RFC 8292) and decrypts messages (RFC 8291), and unlike a real
-// service refuses those that their device could not read.
+// WebPush emulates a push service by RFC 8030 and the user agents behind it. It
+// verifies VAPID (RFC 8292) and decrypts messages (RFC 8291), except those for
+// a browser (AgentURL). Unlike a real service, it refuses messages that their
+// device could not read.
 type WebPush struct {
 	*Service
 
@@ -49,10 +50,10 @@ type Subscription struct {
 	Token    string // the endpoint's path, for Pushes
 
 	private   *ecdh.PrivateKey
-	serverKey string // VAPID public key it is restricted to; "" is any
+	serverKey string // VAPID public key that it is restricted to; "": any
 
-	agent   *agent // the browser that has the keys; nil: they are here
-	channel string // what it calls the subscription
+	agent   *agent // the browser that has the keys; nil: the keys are here
+	channel string // the browser's name for the subscription
 }
 
 // StartWebPush listens.
@@ -132,7 +133,7 @@ func (p *WebPush) receive(w http.ResponseWriter, r *http.Request) {
 
 var topicForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// read judges a request; the push is set with 201.
+// read checks a request. The push is set with status 201.
 func (p *WebPush) read(r *http.Request, s *Subscription, raw []byte) (int, Push) {
 	h := r.Header
 	ttl, err := strconv.ParseUint(h.Get("TTL"), 10, 31)
@@ -154,7 +155,7 @@ func (p *WebPush) read(r *http.Request, s *Subscription, raw []byte) (int, Push)
 	case s.serverKey != "" && s.serverKey != key:
 		return http.StatusForbidden, Push{}
 	}
-	var body []byte // that of a browser's only the browser can read
+	var body []byte // empty for a browser's message, which only the browser can read
 	if s.agent == nil {
 		body, err = s.decrypt(raw)
 	} else {
@@ -203,7 +204,7 @@ func verifyVAPID(header, origin string) (string, error) {
 	return params["k"], nil
 }
 
-// sealedForm takes a message of one record apart.
+// sealedForm splits a message of one record into its parts.
 func sealedForm(raw []byte) (salt, sender, record []byte, err error) {
 	const header = 16 + 4 + 1 + 65
 	if len(raw) < header+18 || raw[20] != 65 {
