@@ -9,14 +9,14 @@ import (
 	"whisperpush/pushext/pushserver/dispatch"
 )
 
-// Cost is what devices paid, all together.
+// Cost is what devices paid in total.
 type Cost struct {
-	Devices int           // that paid it
+	Devices int           // that paid
 	Wakeups int64         // pushes that reached a device
 	Fetches int64         // requests for envelopes
-	Bytes   int64         // on the radio, both ways
-	Radio   time.Duration // that the radio was on while the app was not in the foreground
-	Sounded int64         // messages for which a device made itself heard
+	Bytes   int64         // over the radio, in both directions
+	Radio   time.Duration // for which the radio was on while the app was not in the foreground
+	Sounded int64         // messages for which a device made a sound
 }
 
 func (c *Cost) add(o Cost) {
@@ -28,16 +28,16 @@ func (c *Cost) add(o Cost) {
 	c.Sounded += o.Sounded
 }
 
-// radio is that of one phone. While the app is in the foreground it is on for the user's
-// sake, whoever wakes it.
+// radio is the radio of one phone. While the app is in the foreground, the radio is
+// on for the user, and wake-ups add nothing.
 type radio struct {
 	*device
 	cost  *Cost
-	ready time.Duration // it has come up
-	until time.Duration // it is on
+	ready time.Duration // when it has come up
+	until time.Duration // when it goes off
 }
 
-// use has the radio on for a time, and for its tail.
+// use turns the radio on for a time, and for its tail.
 func (r *radio) use(at, busy time.Duration) {
 	if r.looks.hold(at) {
 		return
@@ -55,51 +55,51 @@ func (r *radio) use(at, busy time.Duration) {
 type handset struct {
 	radio
 	*scenario
-	collapsers [3]bool // by route: what is Unreplaced has no collapse id there
+	collapsers [3]bool // by route: a push that is Unreplaced has no collapse id there
 	course     dispatch.Course
 	arrivals   []arrival
-	every      []arrival // also what it is not woken for
+	every      []arrival // also those that do not wake it
 
-	arrived  int // of arrivals, told to the server
-	look     int // of looks, the one that is or comes
+	arrived  int // how many of arrivals the server was told of
+	look     int // index in looks of the present or next one
 	looking  bool
-	talk     int // of talks, the next one
-	gone     int // of away, the one that is or comes
+	talk     int // index in talks of the next one
+	gone     int // index in away of the present or next one
 	moving   []delivery
-	held     [3]held       // by route: what services keep while the device cannot be reached
-	hushed   time.Duration // a dismissal is held back until then at most; 0: none
-	asked    int           // up to which arrival it was told to fetch
-	got      int           // up to which arrival it has fetched, or need not
-	fetching time.Duration // until when it fetches; 0: it does not
-	upTo     int           // of that fetch
-	unrung   int           // messages that it was not woken for, and has by history
-	skipped  int           // messages that were read elsewhere before it was woken for them
+	held     [3]held       // by route: pushes that services keep while the device cannot be reached
+	hushed   time.Duration // latest time until which a dismissal is held back; 0: none is
+	asked    int           // the arrival up to which it was told to fetch
+	got      int           // the arrival up to which it has fetched, or need not
+	fetching time.Duration // when its present fetch ends; 0: there is none
+	upTo     int           // the arrival up to which that fetch goes
+	unrung   int           // messages that did not wake it, and that it has from its history
+	skipped  int           // messages that were read elsewhere before they woke it
 	read     int
 }
 
-// delivery is on its way from a push service to the phone.
+// delivery is a push on its way from a push service to the phone.
 type delivery struct {
 	at     time.Duration
 	upTo   int
 	pushes int64
 }
 
-// held is what a push service keeps: those without a collapse id, and the newest that
-// has it.
+// held is what a push service keeps: the pushes without a collapse id, and the newest
+// push with one.
 type held struct {
 	upTo      int
 	pushes    int64
 	collapsed bool
 }
 
-// never is later than all that happens.
+// never is later than every event.
 const never = time.Duration(math.MaxInt64)
 
-// household is a person with their devices, of which either hears what was read on the
+// household is a person with their devices. Each device learns what was read on the
 // other.
 type household []*handset
 
-// run lets everything happen up to the end.
+// run lets all events happen up to the end.
 func (h household) run(end time.Duration) {
 	for {
 		at, who := end, -1
@@ -123,7 +123,7 @@ func (h household) run(end time.Duration) {
 
 func clock(at time.Duration) time.Time { return epoch.Add(at) }
 
-// next is when something happens to a device.
+// next is when the next event of a device happens.
 func (h *handset) next() time.Duration {
 	at := never
 	if h.arrived < len(h.arrivals) {
@@ -157,8 +157,8 @@ func (h *handset) next() time.Duration {
 	return at
 }
 
-// advance does what happens at a moment, and returns up to which message the user has
-// read.
+// advance handles the events of a moment, and returns up to which message the user
+// has read.
 func (h *handset) advance(at time.Duration) (read int) {
 	if due, ok := h.course.Next(); ok && !due.After(clock(at)) {
 		h.course.Advance(clock(at))
@@ -197,19 +197,19 @@ func (h *handset) advance(at time.Duration) (read int) {
 	return read
 }
 
-// linked reports whether the app holds its own link.
+// linked reports whether the app has its own link.
 func (h *handset) linked(at time.Duration) bool {
 	return h.link && h.talks.hold(at) && !h.away.hold(at)
 }
 
-// send is what the server does with a push: it is the course's.
+// send handles a push of the server for the device's course.
 func (h *handset) send(now time.Time, p dispatch.Push) (there bool) {
 	at := now.Sub(epoch)
 	if h.link && p.Route == 0 {
 		if !h.linked(at) {
 			return false
 		}
-		h.cost.Bytes += ringBytes - pushBytes // woken counts that of a push
+		h.cost.Bytes += ringBytes - pushBytes // woken adds the bytes of a push
 	}
 	switch {
 	case p.Dismiss:
@@ -229,7 +229,8 @@ func (h *handset) send(now time.Time, p dispatch.Push) (there bool) {
 	return true
 }
 
-// release delivers what was held back while the device could not be reached.
+// release delivers the pushes that were held back while the device could not be
+// reached.
 func (h *handset) release(at time.Duration) {
 	for i, w := range h.held {
 		if w.pushes > 0 {
@@ -239,7 +240,7 @@ func (h *handset) release(at time.Duration) {
 	}
 }
 
-// woken is a push that has come.
+// woken handles a push that has arrived.
 func (h *handset) woken(at time.Duration, d delivery) {
 	h.cost.Wakeups += d.pushes
 	h.cost.Bytes += d.pushes * pushBytes
@@ -251,7 +252,7 @@ func (h *handset) woken(at time.Duration, d delivery) {
 	}
 }
 
-// dismissed hands over a dismissal that was held back, as the phone is awake for
+// dismissed delivers a dismissal that was held back, because the phone is awake for
 // something else.
 func (h *handset) dismissed() {
 	if h.hushed == 0 {
@@ -274,7 +275,7 @@ func (h *handset) fetch(at time.Duration) {
 	h.use(at, fetchTime)
 }
 
-// fetched is what the inbox does with what came.
+// fetched handles fetched envelopes as the inbox does.
 func (h *handset) fetched(at time.Duration) {
 	attention := inbox.ScreenOff
 	if h.looking {
@@ -293,8 +294,9 @@ func (h *handset) fetched(at time.Duration) {
 	}
 }
 
-// opened is the app coming to the foreground. Whatever wakes it, it then connects and
-// asks for its history; what costs the same in all scenarios is not counted.
+// opened handles the app's coming to the foreground. In every scenario the app then
+// connects and asks for its history. Costs that are the same in all scenarios are not
+// counted.
 func (h *handset) opened(at time.Duration) {
 	h.dismissed()
 	missing := h.skipped
@@ -309,7 +311,7 @@ func (h *handset) opened(at time.Duration) {
 	h.cost.Bytes += int64(missing) * envelopeBytes
 }
 
-// listened is the app showing the server that it is there, and listening.
+// listened handles the app's showing the server that it is there, and its listening.
 func (h *handset) listened(at time.Duration, t span) {
 	if !h.linked(at) {
 		return
@@ -318,7 +320,7 @@ func (h *handset) listened(at time.Duration, t span) {
 	h.course.Reach(clock(at))
 }
 
-// readElsewhere is what the server and the other device's sync tell.
+// readElsewhere handles what the server and the other device's sync tell.
 func (h *handset) readElsewhere(at time.Duration, upTo int) {
 	upTo = min(upTo, h.arrived)
 	h.course.SeenElsewhere(clock(at), upTo)
@@ -329,7 +331,7 @@ func (h *handset) readElsewhere(at time.Duration, upTo int) {
 	h.read = max(h.read, upTo)
 }
 
-// rung is the baseline: each message is pushed by itself, and fetched.
+// rung computes the baseline: each message has its own push and its own fetch.
 func (r *radio) rung(arrivals []arrival) {
 	for _, a := range arrivals {
 		at := a.at + pushLatency

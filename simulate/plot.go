@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Places in the plot, in points.
+// Positions in the plot, in points.
 const (
 	labelWidth = 120
-	unitWidth  = 480 // of the baseline
+	unitWidth  = 480 // width of the baseline
 	barHeight  = 11
 	rowHeight  = 4*barHeight + 14
 	headHeight = 54
@@ -18,7 +18,7 @@ const (
 // shades are the colours of the metrics.
 var shades = [...]string{"#3b7d4f", "#4f6fa8", "#b07d2b", "#7a5195"}
 
-// Plot writes an SVG: of each scenario, what it costs as a part of the baseline.
+// Plot writes an SVG with the cost of each scenario as a part of the baseline.
 func (r *Result) Plot(w io.Writer) error {
 	var b strings.Builder
 	height := headHeight + len(r.Lines)*rowHeight + 24

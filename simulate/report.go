@@ -16,7 +16,7 @@ type Daily struct {
 	Sounded float64 `json:"sounded"`
 }
 
-// Daily is the cost of a device and day.
+// Daily returns the cost per device and day.
 func (c Cost) Daily(days int) Daily {
 	n := float64(c.Devices * days)
 	if n == 0 {
@@ -25,7 +25,7 @@ func (c Cost) Daily(days int) Daily {
 	return Daily{float64(c.Wakeups) / n, float64(c.Fetches) / n, float64(c.Bytes) / n, c.Radio.Seconds() / n, float64(c.Sounded) / n}
 }
 
-// metrics are what must not be more than in the baseline.
+// metrics are what must not cost more than in the baseline.
 var metrics = []struct {
 	name string
 	of   func(Daily) float64
@@ -36,7 +36,8 @@ var metrics = []struct {
 	{"seconds of radio", func(d Daily) float64 { return d.Radio }},
 }
 
-// Verdict says, a sentence each, what costs more than one push for each message would.
+// Verdict says, in a sentence each, what costs more than one push for each message
+// would.
 func (r *Result) Verdict() (dearer []string) {
 	for _, l := range r.Lines {
 		ours, base := l.Cost.Daily(r.Options.Days), l.Base.Daily(r.Options.Days)
@@ -49,7 +50,7 @@ func (r *Result) Verdict() (dearer []string) {
 	return dearer
 }
 
-// Table writes the result for people, with the width of a terminal or as Markdown.
+// Table writes the result for people, aligned for a terminal or as Markdown.
 func (r *Result) Table(w io.Writer, markdown bool) error {
 	rows := [][]string{{"", "wake-ups", "fetches", "kB", "radio s", "sounds"}}
 	row := func(name string, c Cost) {
@@ -97,12 +98,12 @@ func (r *Result) Table(w io.Writer, markdown bool) error {
 	return nil
 }
 
-// Head is what was simulated, in one line.
+// Head says in one line what was simulated.
 func (r *Result) Head() string {
 	return fmt.Sprintf("%d devices, %d hours, seed %d; each number is of one device and day", r.Options.Devices, 24*r.Options.Days, r.Options.Seed)
 }
 
-// Report is a result for machines: what a device pays in a day.
+// Report is a result for programs: what a device pays in a day.
 type Report struct {
 	Devices int           `json:"devices"`
 	Days    int           `json:"days"`
@@ -111,7 +112,7 @@ type Report struct {
 	Groups  []ReportGroup `json:"groups"`
 }
 
-// ReportWay is one way to be woken, beside one push for each message.
+// ReportWay is one way to be woken, compared with one push for each message.
 type ReportWay struct {
 	Name     string `json:"name"`
 	What     string `json:"what"`
@@ -119,7 +120,7 @@ type ReportWay struct {
 	Baseline Daily  `json:"baseline"`
 }
 
-// ReportGroup is a member of a group of a size, who is in no other chat.
+// ReportGroup is a member of a group of some size who is in no other chat.
 type ReportGroup struct {
 	Size     int   `json:"size"`
 	Messages Daily `json:"messages"`
@@ -127,7 +128,7 @@ type ReportGroup struct {
 	Baseline Daily `json:"baseline"`
 }
 
-// Report returns the result for machines.
+// Report returns the result for programs.
 func (r *Result) Report() Report {
 	days := r.Options.Days
 	report := Report{Devices: r.Options.Devices, Days: days, Seed: r.Options.Seed}

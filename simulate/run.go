@@ -17,27 +17,28 @@ const (
 	MaxDays    = 31
 )
 
-// Options of a run. The zero value is a million devices for a day, with the seed 0.
+// Options configure a run. The zero value is a million devices for a day, with the seed
+// 0.
 type Options struct {
 	Devices int    // 0 is a million
 	Days    int    // 0 is one
-	Seed    uint64 // of all that is drawn
+	Seed    uint64 // of everything random
 
-	// Progress, if not nil, is told now and then how many districts are done, from several
-	// goroutines.
+	// Progress, if not nil, is called now and then with how many districts are done,
+	// from several goroutines.
 	Progress func(done, all int)
 
 	together int // devices that live together; 0 is districtSize
 }
 
-// ErrOptions is wrapped by what Run says of Options that it does not take.
+// ErrOptions is wrapped by Run's error for Options that it does not accept.
 var ErrOptions = errors.New("cannot simulate that")
 
-// districtSize is how many devices live together: enough for groups of 200 to be of
-// different people, and few enough to stay in a processor's caches.
+// districtSize is how many devices live together: enough for groups of 200 to consist
+// of different people, and few enough to stay in a processor's caches.
 const districtSize = 2000
 
-// Line is what a scenario costs, beside the baseline with the same people.
+// Line is what a scenario costs, beside the baseline for the same people.
 type Line struct {
 	Name string
 	What string
@@ -45,23 +46,23 @@ type Line struct {
 	Base Cost // one push and one fetch for each message
 }
 
-// Group is what a group of a size costs one of its members.
+// Group is what a group of some size costs one of its members.
 type Group struct {
 	Size     int
 	Messages Cost // rung for every message, coalesced
-	Mentions Cost // rung for mentions alone, by whichever way
+	Mentions Cost // rung only for mentions, by any route
 	Base     Cost // one push for each message
 }
 
-// Result is what a run found.
+// Result is the outcome of a run.
 type Result struct {
 	Options Options
 	Lines   []Line
 	Groups  []Group
 }
 
-// Of a group of the comparison: as many messages a day are written to it whatever its
-// size, and one in twenty of them mentions one other member; in a group of two all do.
+// A group of the comparison gets the same number of messages a day whatever its size.
+// One in twenty of them mentions one other member; in a group of two all do.
 const (
 	groupMessages = 100
 	groupMention  = 0.05
@@ -69,7 +70,7 @@ const (
 
 var groupSizes = []int{2, 20, 200}
 
-// Run simulates. It uses all processors. The error is ctx's, or wraps ErrOptions.
+// Run runs the simulation on all processors. The error is ctx's, or wraps ErrOptions.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Devices == 0 {
 		o.Devices = 1_000_000
@@ -151,8 +152,8 @@ func (w *world) run(ctx context.Context) (*Result, error) {
 	return &result, nil
 }
 
-// district simulates the n-th district, whose dice are its own. One in ten is of groups for
-// the comparison besides.
+// district simulates the n-th district, which has a random generator of its own. For
+// one district in ten it also simulates groups for the comparison.
 func (w *world) district(n int) (lines []Line, groups []Group) {
 	size := min(w.together, w.Devices-n*w.together)
 	d := draw(rand.New(rand.NewPCG(w.Seed, uint64(n))), size, w.Days)
@@ -188,8 +189,8 @@ func (w *world) district(n int) (lines []Line, groups []Group) {
 	return lines, groups
 }
 
-// baseline is what everybody pays for one push for each message, and those who have two
-// devices.
+// baseline is the cost of one push for each message: for everybody, and for people with
+// two devices.
 func (d *district) baseline(arrivals [][]arrival) (everybody, pairs Cost) {
 	for i := range d.devices {
 		c := Cost{Devices: 1}
@@ -203,7 +204,7 @@ func (d *district) baseline(arrivals [][]arrival) (everybody, pairs Cost) {
 	return everybody, pairs
 }
 
-// cost is what devices pay in a scenario.
+// cost returns what devices pay in a scenario.
 func (d *district) cost(s *scenario, rules *dispatch.Rules, arrivals, all [][]arrival, days int) (sum Cost) {
 	end := drawn{days: days}.end()
 	var collapsers [3]bool

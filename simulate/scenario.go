@@ -17,17 +17,17 @@ type listening int
 const (
 	toAll      listening = iota // every chat
 	toUnmuted                   // every chat, the muted ones as muted
-	toMentions                  // of a group one's own topic of mentions alone
+	toMentions                  // for a group, only one's own topic for mentions
 )
 
 // scenario is one way to be woken.
 type scenario struct {
 	name, what string
 	listens    listening
-	dismisses  bool // what is read is told to the other device, through the server
-	pairs      bool // counts the devices of people who have two
-	link       bool // the app keeps a link of its own while a chat is read as it is written
-	ladder     bool // there is a second push service, for who does not fetch
+	dismisses  bool // the other device is told what was read, through the server
+	pairs      bool // only people with two devices count
+	link       bool // the app keeps its own link while its user reads a chat as it is written
+	ladder     bool // a second push service serves devices that do not fetch
 }
 
 var scenarios = []scenario{
@@ -40,7 +40,7 @@ var scenarios = []scenario{
 	{name: "ladder", what: "coalesced, and after 30 s without a fetch by a second service", ladder: true},
 }
 
-// routes are those of the devices of a scenario.
+// routes are the routes of the devices in a scenario.
 func (s *scenario) routes() []dispatch.Rule {
 	routes := []dispatch.Rule{{Provider: "fcm", Collapsible: fcm.Collapsible()}}
 	if s.link {
@@ -52,27 +52,28 @@ func (s *scenario) routes() []dispatch.Rule {
 	return routes
 }
 
-// rules are the server's for such devices, with its default settings.
+// rules are the server's rules for such devices, with its default settings.
 func (s *scenario) rules() (*dispatch.Rules, error) {
 	return dispatch.NewRules(dispatch.Delivery{}, s.routes()...)
 }
 
-// arrival is a message for which a device is to be woken.
+// arrival is a message that should wake a device.
 type arrival struct {
 	at    time.Duration
 	muted bool
 }
 
-// epoch is when the time of districts begins. It is not now: a run is the same whenever.
+// epoch is when the time of districts begins. It is fixed, so that a run does
+// not depend on the date.
 var epoch = time.Unix(1_800_000_000, 0)
 
-// chatOf is a chat of the person whose first device it is.
+// chatOf is a chat of a person, whom their first device identifies.
 type chatOf struct {
 	first int
 	topic whisper.Topic
 }
 
-// match asks the server's index who is to be woken for each message.
+// match asks the server's index whom each message wakes.
 func (d *district) match(l listening) [][]arrival {
 	index := topics.New()
 	end := epoch.Add(1000 * 24 * time.Hour)
@@ -104,7 +105,7 @@ func (d *district) match(l listening) [][]arrival {
 		note := func(id registration.ID) {
 			owner := d.devices[id].owner
 			if owner == m.author {
-				return // who sends says Seen
+				return // the author's devices say Seen
 			}
 			muted := len(mutes) > 0 && mutes[chatOf{d.people[owner].first, topic}]
 			arrivals[id] = append(arrivals[id], arrival{m.at, muted})

@@ -110,8 +110,8 @@ func TestReadOnTheOther(t *testing.T) {
 	require.EqualValues(t, 2*pushBytes+2*(coldFetchBytes+envelopeBytes)+askBytes+pushBytes, got.Bytes)
 }
 
-// The index finds whom the scenario registers: nobody for a muted chat, the mentioned
-// alone in a group, and never who wrote.
+// The index finds the devices that the scenario registers: none for a muted chat, in a group
+// only those of the member who is mentioned, and never the author's.
 func TestMatch(t *testing.T) {
 	group, mention := whisper.Topic{1}, [3]whisper.Topic{{2}, {3}, {4}}
 	d := &district{}

@@ -12,13 +12,13 @@ import (
 	"whisperpush/whisper"
 )
 
-// span is a time from its first moment to before its last.
+// span is a time that includes its first moment and excludes its last.
 type span struct{ from, to time.Duration }
 
 // spans do not overlap, and are in order.
 type spans []span
 
-// at returns the span that holds a moment.
+// at returns the span that contains a moment.
 func (s spans) at(t time.Duration) (span, bool) {
 	i := sort.Search(len(s), func(i int) bool { return s[i].to > t })
 	if i < len(s) && s[i].from <= t {
@@ -32,7 +32,7 @@ func (s spans) hold(t time.Duration) bool {
 	return ok
 }
 
-// join puts spans in order and makes one of those that overlap.
+// join sorts spans and merges those that overlap.
 func join(s spans) spans {
 	slices.SortFunc(s, func(a, b span) int { return cmp.Compare(a.from, b.from) })
 	joined := s[:0]
@@ -46,48 +46,48 @@ func join(s spans) spans {
 	return joined
 }
 
-// message is one envelope that somebody else wrote to a chat.
+// message is one envelope that was written to a chat.
 type message struct {
 	at      time.Duration
 	topic   whisper.Topic
 	mention whisper.Topic // of the member who is mentioned
 	names   bool          // it mentions somebody
-	author  int           // who is in the district, -1: somebody else
+	author  int           // a person of the district; -1: somebody else
 }
 
 // chat is one of a person's chats.
 type chat struct {
-	topic, mention whisper.Topic // mention is the person's own in a group
+	topic, mention whisper.Topic // in a group, mention is the person's own
 	group, muted   bool
 }
 
 type person struct {
-	first, second int // devices, of which the second is -1 if there is none
+	first, second int // devices; second is -1 if there is none
 	chats         []chat
 }
 
 type device struct {
 	owner int
 	looks spans // when the app is in the foreground
-	talks spans // of those, when a chat is read as it is written
+	talks spans // those of looks during which a chat is read as it is written
 	away  spans // when no push reaches it
 }
 
-// look is a time that the app is in the foreground.
+// look is a time during which the app is in the foreground.
 type look struct {
 	span
 	talk bool // in a chat that others write to
 }
 
-// district is some thousands of devices and all that happens to them.
+// district is some thousands of devices and everything that happens to them.
 type district struct {
 	people   []person
 	devices  []device
 	messages []message // in order of time
-	looks    [][]look  // of each person, before they are joined
+	looks    [][]look  // of each person, before they are merged
 }
 
-// drawn makes what is random in a district.
+// drawn generates what is random in a district.
 type drawn struct {
 	*rand.Rand
 	days int
@@ -115,8 +115,9 @@ func draw(rng *rand.Rand, devices, days int) *district {
 	return d.district
 }
 
-// drawGroups returns a district of groups of one size whose members have one device, are in no
-// other chat, and get so many messages a day, of which a share mentions one of them.
+// drawGroups returns a district of groups of one size. Their members have one
+// device and are in no other chat. Each group gets some number of messages a
+// day, of which a share mentions one member.
 func drawGroups(rng *rand.Rand, groups, size, days int, messages, mention float64) *district {
 	d := drawn{rng, days, &district{}}
 	for range groups {
@@ -158,7 +159,7 @@ func (d drawn) finish() {
 	slices.SortStableFunc(d.messages, func(a, b message) int { return cmp.Compare(a.at, b.at) })
 }
 
-// device adds a device that is reached and not reached in turns.
+// device adds a device that is alternately reachable and unreachable.
 func (d drawn) device(reached, unreached time.Duration) int {
 	var away spans
 	for at := d.wait(reached); at < d.end(); at += d.wait(reached) {
@@ -172,17 +173,17 @@ func (d drawn) device(reached, unreached time.Duration) int {
 
 func (d drawn) end() time.Duration { return time.Duration(d.days) * 24 * time.Hour }
 
-// wait is an exponential time.
+// wait returns an exponentially distributed time.
 func (d drawn) wait(mean time.Duration) time.Duration {
 	return time.Duration(d.ExpFloat64() * float64(mean))
 }
 
-// spread is lognormal.
+// spread returns a lognormally distributed number.
 func (d drawn) spread(median, sigma float64) float64 {
 	return median * math.Exp(sigma*d.NormFloat64())
 }
 
-// count is a Poisson number.
+// count returns a Poisson number.
 func (d drawn) count(mean float64) (n int) {
 	for sum := d.ExpFloat64(); sum < mean; sum += d.ExpFloat64() {
 		n++
@@ -190,14 +191,14 @@ func (d drawn) count(mean float64) (n int) {
 	return n
 }
 
-// length is geometric, at least 1.
+// length returns a geometric number, at least 1.
 func (d drawn) length(mean float64) (n int) {
 	for n = 1; d.Float64() > 1/mean; n++ {
 	}
 	return n
 }
 
-// moment is one of some day, as likely as its hour.
+// moment returns a moment of some day, weighted by its hour.
 func (d drawn) moment() time.Duration {
 	sum := 0.0
 	for _, weight := range hours {
@@ -217,8 +218,8 @@ func (d drawn) topic() (t whisper.Topic) {
 	return t
 }
 
-// chatsOf adds a person's chats of two, and what others write there. Half of them are
-// read as they come.
+// chatsOf adds a person's chats of two, and what others write there. A share of
+// the bursts, joins, is read as it arrives, unless the person comes too late.
 func (d drawn) chatsOf(p int) {
 	chats := d.length(chatsEach)
 	daily := d.spread(chatMedian, chatSpread) / float64(chats)
@@ -246,7 +247,7 @@ func (d drawn) looksOf(p int) {
 	}
 }
 
-// groups adds groups of a size, so that each person is in some of them.
+// groups adds groups of one size, so that each person is in some of them.
 func (d drawn) groups(size int, each, median, muted, mention float64) {
 	size = min(size, len(d.people))
 	for range d.count(each * float64(len(d.people)) / float64(size)) {
@@ -268,7 +269,7 @@ func (d drawn) group(members []int, daily, muted, mention float64) {
 		for range d.length(groupBurst) {
 			author := d.IntN(len(members))
 			m := message{at: at, topic: topic, author: members[author], names: len(own) > 1 && d.Float64() < mention}
-			if m.names { // another member
+			if m.names { // one other than the author
 				m.mention = own[(author+1+d.IntN(len(own)-1))%len(own)]
 			}
 			d.messages = append(d.messages, m)
