@@ -2,7 +2,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { keccak_256 } from '@noble/hashes/sha3.js';
 import { bigEndian, concat, utf8 } from '../bytes.js';
 import { type PublicKey } from '../whisper/keys.js';
-import { isSigned } from '../push/ledger.js';
+import { isSigned } from '../whisper/keys.js';
 
 /** What the proof of an end mark signs: these hashes are in a log, behind one sequence and not behind another. */
 export interface Statement {

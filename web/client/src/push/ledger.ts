@@ -1,10 +1,9 @@
-import { secp256k1 } from '@noble/curves/secp256k1.js';
 import { hmac } from '@noble/hashes/hmac.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { keccak_256 } from '@noble/hashes/sha3.js';
 import { concat, hex, utf8 } from '../bytes.js';
 import * as rlp from '../rlp.js';
-import { type PublicKey } from '../whisper/keys.js';
+import { isSigned, type PublicKey } from '../whisper/keys.js';
 import { type Topic } from '../whisper/topic.js';
 import { type Ledger } from './reply.js';
 
@@ -42,13 +41,4 @@ export function isHeadSigned(h: Head, id: Uint8Array, pushKey: PublicKey, signat
 		rlp.string(h.chain),
 	]);
 	return isSigned(keccak_256(concat(ledgerDomain, list)), pushKey, signature);
-}
-
-/** Tells whether a key signed a digest: r ‖ s, with the lesser s. */
-export function isSigned(digest: Uint8Array, key: PublicKey, signature: Uint8Array): boolean {
-	try {
-		return secp256k1.verify(signature, digest, key, { prehash: false });
-	} catch {
-		return false; // it is no signature, or the key no point
-	}
 }

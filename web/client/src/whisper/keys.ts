@@ -43,6 +43,15 @@ export function parsePublicKey(key: string | Uint8Array): PublicKey {
 /** Returns a public key in its long form, 65 bytes, as JSON-RPC and log lines of nodes show it. */
 export const uncompressed = (key: PublicKey): Uint8Array => secp256k1.Point.fromBytes(key).toBytes(false);
 
+/** Tells whether a key signed a digest: r ‖ s, with the lesser s. */
+export function isSigned(digest: Uint8Array, key: PublicKey, signature: Uint8Array): boolean {
+	try {
+		return secp256k1.verify(signature, digest, key, { prehash: false });
+	} catch {
+		return false; // it is no signature, or the key no point
+	}
+}
+
 // A constant of the wire, odd as it looks: both sides of a password must use the same.
 const passwordIterations = 65356;
 
