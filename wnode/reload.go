@@ -27,9 +27,10 @@ func reloadCommand() *cli.Command {
 			"credentials, certificates. It takes all of it or nothing, without losing a peer or a wake-up. The command\n" +
 			"prints what changed, a line each; if nothing was taken it says why, and exits with 1. SIGHUP does the same,\n" +
 			"and says it in the log.\n\n" +
-			"Taken are [Push.Limits], [Push.Delivery], the settings and credentials of each [[Push.Provider]], the limits of\n" +
-			"[Shh] and [Mailserver], Door.Rings and Door.ForwardedFor, Log.Verbosity, and the status page's password. The rest needs a restart, and so do\n" +
-			"providers that are new or gone: the node names what it cannot take.\n\n" +
+			"Taken are [Push.Limits], [Push.Delivery], Push.KeyOverlap, the settings and credentials of each [[Push.Provider]],\n" +
+			"providers that are new or gone, the limits of [Shh] and [Mailserver], Door.App, Door.CertFile, Door.KeyFile, Door.Rings\n" +
+			"and Door.ForwardedFor, Log.Verbosity, and the status page's password. The rest needs a restart, and so do another type or\n" +
+			"VAPID key of a provider and changes of one of type direct: the node names what it cannot take.\n\n" +
 			"Example:\n   wnode reload --config /etc/whisperpush/node.toml",
 		Flags: append(settingFlags(), jsonFlag()),
 		Action: func(c *cli.Context) error {

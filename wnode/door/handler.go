@@ -93,7 +93,7 @@ func (d *Door) offer(w http.ResponseWriter, r *http.Request) int {
 	case env == nil:
 		return fail(w, http.StatusNotFound, "this server takes no registrations")
 	}
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(defaultTimes.write))
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d.times.write))
 	w.Header().Set("Cache-Control", "public, max-age=60")
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Write(env.Raw())

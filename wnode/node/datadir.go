@@ -12,7 +12,7 @@ import (
 )
 
 // ownEntries is what a node makes in its data directory. The socket is removed when the node stops.
-var ownEntries = []string{"LOCK", "nodekey", "nodes", "archive", "pushkey", "pushkey.former", "push.disk.key", "push"}
+var ownEntries = []string{"LOCK", "nodekey", "nodes", "archive", "pushkey", "pushkey.former", "push.disk.key", "push", "push.paused", "devices.key"}
 
 // ownDirs are those of them that are directories.
 var ownDirs = []string{"nodes", "archive", "push"}
