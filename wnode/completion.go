@@ -18,7 +18,7 @@ func completionCommand() *cli.Command {
 		Description: "In bash: source <(wnode completion bash)\nIn zsh:  wnode completion zsh > \"${fpath[1]}/_wnode\"\nIn fish: wnode completion fish > ~/.config/fish/completions/wnode.fish\n\n" +
 			"The packages for Debian and RPM install all of them.",
 		Action: func(c *cli.Context) error {
-			shell, err := oneArgument(c, "the name of a shell: "+strings.Join(shells, ", "))
+			shell, err := oneArgument(c, "SHELL ("+strings.Join(shells, ", ")+")")
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func keysCommand() *cli.Command {
 			Flags: append(settingFlags(), jsonFlag(),
 				&cli.BoolFlag{Name: "now", Usage: "others may know the push key: the former one is refused at once, and leads to no other", DisableDefaultText: true}),
 			Action: func(c *cli.Context) error {
-				name, err := oneArgument(c, "the name of a key: disk or push")
+				name, err := oneArgument(c, "KEY (disk or push)")
 				if err != nil {
 					return err
 				}

@@ -45,7 +45,7 @@ func pullCommand() *cli.Command {
 			"Example:\n   wnode archive pull --datadir /var/lib/whisperpush --server enode://… --form classic --since 30d",
 		Flags: append(settingFlags(), jsonFlag(),
 			&cli.StringFlag{Name: "server", Usage: "`ENODE` URL of the mailserver"},
-			&cli.StringFlag{Name: "form", Usage: "`sequence|status|classic|sync`", Value: "sequence"},
+			&cli.StringFlag{Name: "form", Usage: "ask in this `FORM`: sequence, status, classic or sync", Value: "sequence"},
 			&cli.StringFlag{Name: "password", Usage: "`FILE` with the mailserver's password (default: the password status-offline-inbox, or for --form sequence the key in --server)"},
 			&cli.StringFlag{Name: "since", Usage: "ask for what was sent since so long, an `AGE` such as 30d; not with --form sequence", Value: "30d"}),
 		Action: pullAction,
