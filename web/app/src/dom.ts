@@ -59,9 +59,19 @@ export function onSubmit(id: string, act: () => void): void {
 	});
 }
 
-/** Has the buttons of all dialogs do what they say. */
+/**
+ * Has the buttons of all dialogs do what they say. An open dialog covers the rest of the page, and
+ * hides it from screen readers, so the line that says what goes wrong is in the dialog meanwhile.
+ */
 export function setUpDialogs(): void {
+	const place = new MutationObserver(() => {
+		const open = [...document.querySelectorAll('dialog:modal')].at(-1) ?? document.body;
+		if (element('status').parentElement !== open) {
+			open.append(element('status'));
+		}
+	});
 	for (const each of document.querySelectorAll('dialog')) {
+		place.observe(each, { attributeFilter: ['open'] });
 		each.querySelector('.close')?.addEventListener('click', () => each.close());
 		each.addEventListener('close', () => {
 			// The browser gives back the focus, and Chromium then takes no keys for a text field.

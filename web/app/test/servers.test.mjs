@@ -63,6 +63,10 @@ test('a server elsewhere is added, compared and moved to: nothing is missed, not
 
 	await add(bob, 'http://192.0.2.1');
 	await status(bob, 'must begin with https://');
+	assert.ok(await bob.$eval('#status', (line) => {
+		const box = line.getBoundingClientRect();
+		return document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2) === line;
+	}), 'what went wrong is not behind the dialog');
 	await bob.click('#settings-dialog .close');
 	await add(bob, 'https://127.0.0.1:1');
 	await status(bob, 'Asking the server: ');
