@@ -309,6 +309,7 @@ function setUp(registration: ServiceWorkerRegistration | undefined): void {
 		await messenger.home.register(subscribe);
 		await connection.draw();
 		notify.hidden = true;
+		await navigator.storage?.persist?.(); // the keys are nowhere else, so the browser is not to make room of them
 	}));
 }
 

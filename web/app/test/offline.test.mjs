@@ -104,6 +104,21 @@ test('a denied permission and a wrong clock are told in words', { timeout: 120_0
 	}
 });
 
+test('a browser that threw away what the app kept begins anew, and can come back to a chat', { timeout: 120_000 }, async () => {
+	const bob = await person(world);
+	await join_(bob, 'evicted', 'our secret');
+	await write(bob, 'Before.');
+	const debug = await bob.createCDPSession();
+	await debug.send('Storage.clearDataForOrigin', { origin: world.url, storageTypes: 'indexeddb,cache_storage,service_workers,local_storage' });
+	await bob.reload();
+	await bob.waitForSelector('body[data-ready=yes]', { timeout: 60_000 });
+	assert.equal(await bob.$('#chats button'), null);
+	await join_(bob, 'evicted', 'our secret');
+	await write(bob, 'After.');
+	await shows(bob, 'After.');
+	await bob.browserContext().close();
+});
+
 test('a subscription that is missing is told, and that it is back', { timeout: 120_000 }, async () => {
 	const alice = await person(world, { subscription: null });
 	await told(alice, 'the browser has no push subscription');
