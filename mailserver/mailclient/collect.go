@@ -30,20 +30,11 @@ func (c *Client) Collect(ctx context.Context, server Server, r mailwire.Request,
 
 // CollectAnswers is Collect, but hands over whole answers, those that have envelopes.
 func (c *Client) CollectAnswers(ctx context.Context, server Server, r mailwire.Request, handle func(Answer) error) (mailwire.Cursor, error) {
-	for failures := 0; ; {
-		a, err := c.Ask(ctx, server, r)
-		if wait, again := retry(err, failures); again && failures < c.cfg.Retries {
-			failures++
-			c.cfg.Logger.Debug("mailserver is asked again later", "wait", wait, "err", err)
-			if err := sleep(ctx, wait); err != nil {
-				return r.Cursor, err
-			}
-			continue
-		}
+	for {
+		a, err := patiently(ctx, c, func() (Answer, error) { return c.Ask(ctx, server, r) })
 		if err != nil {
 			return r.Cursor, err
 		}
-		failures = 0
 		if len(a.Envelopes) > 0 {
 			if err := handle(a); err != nil {
 				return r.Cursor, err
@@ -56,6 +47,22 @@ func (c *Client) CollectAnswers(ctx context.Context, server Server, r mailwire.R
 			return r.Cursor, ErrNoProgress
 		}
 		r.Cursor = a.Cursor
+	}
+}
+
+// patiently asks a mailserver, and asks again after longer pauses each time as long as retry says so, up to
+// Config.Retries times.
+func patiently[T any](ctx context.Context, c *Client, ask func() (T, error)) (T, error) {
+	for failures := 0; ; failures++ {
+		answer, err := ask()
+		wait, again := retry(err, failures)
+		if !again || failures >= c.cfg.Retries {
+			return answer, err
+		}
+		c.cfg.Logger.Debug("mailserver is asked again later", "wait", wait, "err", err)
+		if err := sleep(ctx, wait); err != nil {
+			return answer, err
+		}
 	}
 }
 

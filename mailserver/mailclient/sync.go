@@ -49,20 +49,11 @@ type syncing struct {
 // Like Collect, it asks again for what does not come in time. A refusal is a *RefusedError; after a
 // refusal such a mailserver closes the link.
 func (c *Client) Sync(ctx context.Context, server enode.ID, r mailwire.SyncRequest, handle func(Page) error) error {
-	for failures := 0; ; {
-		page, err := c.askSync(ctx, server, r)
-		if wait, again := retry(err, failures); again && failures < c.cfg.Retries {
-			failures++
-			c.cfg.Logger.Debug("mailserver is asked again later", "wait", wait, "err", err)
-			if err := sleep(ctx, wait); err != nil {
-				return err
-			}
-			continue
-		}
+	for {
+		page, err := patiently(ctx, c, func() (Page, error) { return c.askSync(ctx, server, r) })
 		if err != nil {
 			return err
 		}
-		failures = 0
 		if err := handle(page); err != nil {
 			return err
 		}

@@ -60,10 +60,11 @@ func DecodeSyncResponse(b []byte) (s SyncResponse, err error) {
 	if r.err != nil {
 		return SyncResponse{}, r.err
 	}
-	envelopes, rest, err := rlp.SplitList(r.rest)
+	content, rest, err := rlp.SplitList(r.rest)
 	if err != nil {
 		return SyncResponse{}, malformed("envelopes: %v", err)
 	}
+	list := r.rest[:len(r.rest)-len(rest)]
 	r.rest = rest
 	s.Cursor = r.bytes("cursor")
 	s.Final = r.bool("final")
@@ -77,20 +78,19 @@ func DecodeSyncResponse(b []byte) (s SyncResponse, err error) {
 	if len(text) > 0 {
 		s.Refusal = Refusal(text[:min(len(text), MaxRefusalText)]).printable()
 	}
-	for len(envelopes) > 0 {
-		if len(s.Envelopes)+s.Damaged == MaxSyncLimit {
-			return SyncResponse{}, malformed("more than %d envelopes in one part of an answer", MaxSyncLimit)
-		}
-		_, _, rest, err := rlp.Split(envelopes)
-		if err != nil {
-			return SyncResponse{}, malformed("envelopes: %v", err)
-		}
-		if e, err := whisper.DecodeEnvelope(envelopes[:len(envelopes)-len(rest)]); err == nil {
-			s.Envelopes = append(s.Envelopes, e)
-		} else {
-			s.Damaged++
-		}
-		envelopes = rest
+	count, err := rlp.CountValues(content)
+	switch {
+	case err != nil:
+		return SyncResponse{}, malformed("envelopes: %v", err)
+	case count > MaxSyncLimit:
+		return SyncResponse{}, malformed("more than %d envelopes in one part of an answer", MaxSyncLimit)
+	}
+	envelopes, damaged, err := whisper.DecodeEnvelopes(list)
+	if err != nil {
+		return SyncResponse{}, malformed("%v", err)
+	}
+	if s.Damaged = damaged; len(envelopes) > 0 {
+		s.Envelopes = envelopes
 	}
 	return s, nil
 }
