@@ -98,15 +98,21 @@ func (q *quad) sum() (sums [lanes]common.Hash) {
 		q.state.Permute()
 		for l := range q.count {
 			if rest := q.size[l] - at; 0 <= rest && rest < keccakRate {
-				for i := range common.HashLength / 8 {
-					binary.LittleEndian.PutUint64(sums[l][8*i:], q.words[lanes*i+l])
-				}
+				sums[l] = q.hash(l)
 				left--
 			}
 		}
 	}
 	q.count = 0
 	return sums
+}
+
+// hash returns the hash in a lane whose last block was absorbed and permuted.
+func (q *quad) hash(lane int) (h common.Hash) {
+	for i := range common.HashLength / 8 {
+		binary.LittleEndian.PutUint64(h[8*i:], q.words[lanes*i+lane])
+	}
+	return h
 }
 
 // absorb takes a block of keccakRate bytes into a lane.
@@ -120,7 +126,6 @@ func (q *quad) absorb(lane int, block []byte) {
 // hashAll gives each envelope its hash.
 func hashAll(envelopes []*Envelope) {
 	side(envelopes,
-		func(e *Envelope) bool { return len(e.raw) <= longest },
 		func(e *Envelope, b []byte) []byte { return append(b, e.raw...) },
 		func(e *Envelope, h common.Hash) { e.hash = h },
 		func(e *Envelope) { e.hash = keccak256(e.raw) })
@@ -128,17 +133,14 @@ func hashAll(envelopes []*Envelope) {
 
 // workAll counts the zeros of each envelope's proof of work, so that PoW need not.
 func workAll(envelopes []*Envelope) {
-	side(envelopes,
-		func(e *Envelope) bool { return len(e.raw)+16 <= longest }, // list head and nonce have other sizes under the proof of work
-		func(e *Envelope, b []byte) []byte { return e.appendProof(b) },
+	side(envelopes, (*Envelope).appendProof,
 		func(e *Envelope, h common.Hash) { e.counted(h) },
 		func(e *Envelope) { e.leading() })
 }
 
-// side computes a hash for each envelope and passes it to done. Where the processor can, it hashes four of those that
-// fit at once; single handles one envelope alone.
-func side(envelopes []*Envelope, fits func(*Envelope) bool, input func(*Envelope, []byte) []byte,
-	done func(*Envelope, common.Hash), single func(*Envelope)) {
+// side computes a hash for each envelope and passes it to done. Where the processor can, it hashes the inputs of four
+// short envelopes at once; single handles one envelope alone. An input is at most 16 bytes longer than the envelope.
+func side(envelopes []*Envelope, input func(*Envelope, []byte) []byte, done func(*Envelope, common.Hash), single func(*Envelope)) {
 	if len(envelopes) < 2 || !abreast() {
 		for _, e := range envelopes {
 			single(e)
@@ -148,30 +150,19 @@ func side(envelopes []*Envelope, fits func(*Envelope) bool, input func(*Envelope
 	q := quads.Get().(*quad)
 	defer quads.Put(q)
 	var who [lanes]*Envelope
-	flush := func() {
-		count := q.count
-		if count == 1 {
-			q.count = 0
-			single(who[0])
-			return
-		}
-		sums := q.sum()
-		for l := range count {
-			done(who[l], sums[l])
-		}
-	}
-	for _, e := range envelopes {
-		if !fits(e) {
+	for i, e := range envelopes {
+		if len(e.raw)+16 <= longest {
+			who[q.count] = e
+			q.add(input(e, q.next()))
+		} else {
 			single(e)
-			continue
 		}
-		who[q.count] = e
-		q.add(input(e, q.next()))
-		if q.count == lanes {
-			flush()
+		if q.count == lanes || i == len(envelopes)-1 {
+			count := q.count
+			sums := q.sum()
+			for l := range count {
+				done(who[l], sums[l])
+			}
 		}
-	}
-	if q.count > 0 {
-		flush()
 	}
 }

@@ -40,17 +40,26 @@ func (e *Envelope) leading() int {
 		return int(zeros) - 1
 	}
 	h := newHasher()
-	h.Write(appendListHead(h.scratch[:0], e.end-e.work))
-	h.Write(e.raw[e.work:e.end])
-	h.Write(binary.BigEndian.AppendUint64(h.scratch[:0], e.Nonce))
+	for _, part := range e.proof(&h.scratch) {
+		h.Write(part)
+	}
 	return e.counted(h.finish())
+}
+
+// proof returns the parts of what is hashed under the proof of work; room is for the first and the last.
+func (e *Envelope) proof(room *[16]byte) [3][]byte {
+	return [3][]byte{
+		appendListHead(room[:0:8], e.end-e.work), e.raw[e.work:e.end], binary.BigEndian.AppendUint64(room[8:8], e.Nonce),
+	}
 }
 
 // appendProof appends what leading hashes.
 func (e *Envelope) appendProof(b []byte) []byte {
-	b = appendListHead(b, e.end-e.work)
-	b = append(b, e.raw[e.work:e.end]...)
-	return binary.BigEndian.AppendUint64(b, e.Nonce)
+	var room [16]byte
+	for _, part := range e.proof(&room) {
+		b = append(b, part...)
+	}
+	return b
 }
 
 // counted remembers, and returns, the leading zero bits of a hash under the proof of work.
