@@ -132,42 +132,17 @@ func (b *bed) ring(ctx context.Context, nodes, first, devices, count int) (waits
 	if err != nil {
 		return nil, 0, err
 	}
-	waits = make([]float64, count)
-	for i, h := range hashes {
-		wait := promised + time.Second // those that never came
-		if first, ok := rung[h]; ok {
-			wait = first.Sub(sent[i])
-		}
-		if wait > promised {
-			late++
-		}
-		waits[i] = milliseconds(wait)
-	}
+	waits, late = waitsOf(sent, hashes, rung)
 	return waits, late, nil
 }
 
 // send sends packets to the nodes in turn, at random moments at a rate, or as fast as they
 // are taken if rate is 0. It returns when each was sent.
 func (b *bed) send(ctx context.Context, load [][]byte, rate float64) ([]time.Time, error) {
-	sent := make([]time.Time, len(load))
-	choice := rand.New(rand.NewPCG(uint64(b.s.seed), 7))
-	due := time.Now()
-	for i, packet := range load {
-		if rate > 0 {
-			due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / rate))
-			select {
-			case <-time.After(time.Until(due)):
-			case <-ctx.Done():
-				return nil, context.Cause(ctx)
-			}
-		}
-		sent[i] = time.Now()
+	return sendAtRandom(ctx, rand.New(rand.NewPCG(uint64(b.s.seed), 7)), load, rate, func(i int, packet []byte) error {
 		to := i % len(b.links)
-		if err := b.links[to].send(whisper.MessagesPacket, packet); err != nil {
-			return nil, b.nodes[to].explain(err)
-		}
-	}
-	return sent, nil
+		return b.nodes[to].bring(b.links[to], packet)
+	})
 }
 
 // clusterWakeups makes one, two and three nodes in turn wake devices as fast as they can:

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"whisperpush/testutil/genuinenode"
@@ -90,4 +92,44 @@ func packets(raws [][]byte, each int) ([][]byte, error) {
 		out, raws = append(out, packet), raws[n:]
 	}
 	return out, nil
+}
+
+// sendAtRandom sends packets one by one at random moments, rate a second on average, or as fast as they are taken if rate
+// is 0. It returns when each was sent.
+func sendAtRandom(ctx context.Context, choice *rand.Rand, load [][]byte, rate float64, send func(i int, packet []byte) error) ([]time.Time, error) {
+	sent := make([]time.Time, len(load))
+	due := time.Now()
+	for i, packet := range load {
+		if rate > 0 {
+			due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / rate))
+		}
+		if wait := time.Until(due); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+		sent[i] = time.Now()
+		if err := send(i, packet); err != nil {
+			return nil, err
+		}
+	}
+	return sent, nil
+}
+
+// waitsOf returns how long the wake-up for each envelope took, in milliseconds, and how many were late or never came.
+func waitsOf(sent []time.Time, hashes []common.Hash, rung map[common.Hash]time.Time) (waits []float64, late int) {
+	waits = make([]float64, len(hashes))
+	for i, h := range hashes {
+		wait := promised + time.Second // those that never came
+		if first, ok := rung[h]; ok {
+			wait = first.Sub(sent[i])
+		}
+		if wait > promised {
+			late++
+		}
+		waits[i] = milliseconds(wait)
+	}
+	return waits, late
 }

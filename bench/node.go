@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"whisperpush/whisper"
 
 	"github.com/ethereum/go-ethereum/p2p/enode"
 )
@@ -204,4 +205,12 @@ func (b *logBuffer) await(ctx context.Context, line *regexp.Regexp) (string, err
 // explain adds the end of the node's log to an error.
 func (n *node) explain(err error) error {
 	return fmt.Errorf("our node: %w; the end of its log:\n%s", err, n.log)
+}
+
+// bring sends a packet of envelopes over a link to the node.
+func (n *node) bring(l *link, packet []byte) error {
+	if err := l.send(whisper.MessagesPacket, packet); err != nil {
+		return n.explain(err)
+	}
+	return nil
 }

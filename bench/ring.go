@@ -27,7 +27,6 @@ import (
 	"whisperpush/pushext/emulate"
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/pushwire"
-	"whisperpush/whisper"
 )
 
 const (
@@ -119,21 +118,10 @@ func (s *suite) ring(ctx context.Context) error {
 	defer debug.SetGCPercent(collect)
 
 	resident := n.watchMemory(beside)
-	sent := make([]time.Time, count)
-	choice := rand.New(rand.NewPCG(uint64(s.seed), 3))
 	began := readClock()
-	due := time.Now()
-	for i, packet := range load {
-		due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / ringRate))
-		select {
-		case <-time.After(time.Until(due)):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		sent[i] = time.Now()
-		if err := l.send(whisper.MessagesPacket, packet); err != nil {
-			return n.explain(err)
-		}
+	sent, err := sendAtRandom(ctx, rand.New(rand.NewPCG(uint64(s.seed), 3)), load, ringRate, func(_ int, packet []byte) error { return n.bring(l, packet) })
+	if err != nil {
+		return err
 	}
 	shares := began.sharesSince()
 	end()
@@ -155,18 +143,7 @@ func (s *suite) ring(ctx context.Context) error {
 		return err
 	}
 	floor := before.and(bare.take()).floor()
-	waits := make([]float64, count)
-	late := 0
-	for i, h := range hashes {
-		wait := promised + time.Second // those that never came
-		if first, ok := rung[h]; ok {
-			wait = first.Sub(sent[i])
-		}
-		if wait > promised {
-			late++
-		}
-		waits[i] = milliseconds(wait)
-	}
+	waits, late := waitsOf(sent, hashes, rung)
 	if err := s.keepSamples(sent, waits, owners); err != nil {
 		return err
 	}

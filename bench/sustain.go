@@ -17,7 +17,6 @@ import (
 	"github.com/ethereum/go-ethereum/rlp"
 
 	"whisperpush/pushext/emulate"
-	"whisperpush/whisper"
 )
 
 const (
@@ -187,22 +186,9 @@ func (w *waker) run(ctx context.Context, rate float64, span time.Duration) (r wa
 	collect := debug.SetGCPercent(-1)
 	defer debug.SetGCPercent(collect)
 	cpu := w.n.cpu()
-	sent := make([]time.Time, r.count)
-	choice := rand.New(rand.NewPCG(uint64(w.s.seed), uint64(w.next)))
-	due := time.Now()
-	for i, packet := range load {
-		due = due.Add(time.Duration(choice.ExpFloat64() * float64(time.Second) / rate))
-		if wait := time.Until(due); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return r, context.Cause(ctx)
-			}
-		}
-		sent[i] = time.Now()
-		if err := w.l.send(whisper.MessagesPacket, packet); err != nil {
-			return r, w.n.explain(err)
-		}
+	sent, err := sendAtRandom(ctx, rand.New(rand.NewPCG(uint64(w.s.seed), uint64(w.next))), load, rate, func(_ int, packet []byte) error { return w.n.bring(w.l, packet) })
+	if err != nil {
+		return r, err
 	}
 	rung, err := w.s.rings(ctx, w.service, tokens, w.r.private, r.count)
 	if err != nil {
