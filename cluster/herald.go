@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -46,20 +47,14 @@ func (s *Server) tellArchived(ctx context.Context) {
 			return
 		case <-s.herald.wake:
 		}
-		there := map[string]bool{}
-		leases, _ := s.state()
-		for _, owner := range leases.Owners {
-			if owner.Node != 0 && owner.Node != s.shards.Node() {
-				there[owner.Address] = true
-			}
-		}
+		there := s.neighbours()
 		for address, wake := range told {
-			if !there[address] {
+			if !slices.Contains(there, address) {
 				close(wake)
 				delete(told, address)
 			}
 		}
-		for address := range there {
+		for _, address := range there {
 			wake := told[address]
 			if wake == nil {
 				wake = make(chan struct{}, 1)

@@ -180,14 +180,8 @@ func (s *Server) HeardWith(ctx context.Context, pushKey *ecdsa.PublicKey) (heard
 	if err != nil {
 		return 0, 0, err
 	}
-	l, _ := s.state()
-	asked := map[int64]bool{s.shards.Node(): true, 0: true}
-	for _, owner := range l.Owners {
-		if asked[owner.Node] {
-			continue
-		}
-		asked[owner.Node] = true
-		to, err := s.peers.to(ctx, owner.Address)
+	for _, address := range s.neighbours() {
+		to, err := s.peers.to(ctx, address)
 		if err != nil {
 			return 0, 0, fmt.Errorf("another node does not tell of its registrations: %w", err)
 		}

@@ -289,6 +289,17 @@ func (s *Server) state() (postgres.Leases, <-chan struct{}) {
 	return s.leases, s.changed
 }
 
+// neighbours returns the addresses of the other nodes that have shards, each once.
+func (s *Server) neighbours() (addresses []string) {
+	l, _ := s.state()
+	for _, owner := range l.Owners {
+		if owner.Node != 0 && owner.Node != s.shards.Node() && !slices.Contains(addresses, owner.Address) {
+			addresses = append(addresses, owner.Address)
+		}
+	}
+	return addresses
+}
+
 // signal sends to a channel that holds one, if it is empty.
 func signal(c chan struct{}) {
 	select {

@@ -189,7 +189,7 @@ func (a *Archive) appendNew(ctx context.Context, r rows) (done appended, err err
 		FROM ` + Schema + `.head FOR UPDATE`)
 	b.Queue(`WITH place AS MATERIALIZED (
 			SELECT h.seq, h.part, clock.ms FROM `+Schema+`.head h JOIN `+Schema+`.parts p ON p.first = h.part
-			CROSS JOIN (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms OFFSET 0) AS clock
+			CROSS JOIN (SELECT `+clockSQL+` AS ms OFFSET 0) AS clock
 			WHERE h.part = $5 AND (p.last < p.first OR clock.ms < p.begun + $6 AND ($7 = 0 OR p.bytes < $7))
 			AND NOT EXISTS (SELECT FROM `+Schema+`.parts o WHERE o.first <> h.part AND o.expiry >= clock.ms / 1000 - $8 AND o.first <> ALL ($9::bigint[]))
 			AND NOT (`+known+`)),

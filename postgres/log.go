@@ -81,7 +81,7 @@ func (s *logState) nextHole(seq uint64) uint64 {
 // readLog reads the state of the log from the database.
 func (d *DB) readLog(ctx context.Context) (*logState, error) {
 	rows, err := d.pool.Query(ctx, `SELECT h.log, h.seq, p.first, p.last, p.begun, p.received, p.expiry, p.sent_from, p.sent_to, p.bytes,
-		(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+		`+clockSQL+`
 		FROM `+Schema+`.head h CROSS JOIN `+Schema+`.parts p ORDER BY p.first`)
 	if err != nil {
 		return nil, err
