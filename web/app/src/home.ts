@@ -82,7 +82,7 @@ export class Home {
 	async register(subscribe: Subscribe): Promise<void> {
 		const all = await Promise.allSettled(this.several.places.map(async ({ device }, i) => {
 			const server = this.servers[i]!;
-			const subscription = await subscribe(server).catch((error: unknown) => (console.warn('no push subscription', error), null));
+			const subscription = await subscribed(subscribe, server);
 			await this.#registerAt(server, device, subscription);
 			if (subscription && (await isSubscriptionGone(device))) {
 				await this.#registerAt(server, device, await subscribe(server, true));
@@ -170,13 +170,12 @@ export class Home {
 		}
 		let server = serverOf(to);
 		const next = await device(server, server.origin ?? origin);
-		const subscribed = (s: Server): Promise<PushSubscription | null> => subscribe(s).catch((error: unknown) => (console.warn('no push subscription', error), null));
-		let made = await subscribed(server);
+		let made = await subscribed(subscribe, server);
 		if (!made && eager) {
 			// A service worker is installed from the page's server, which may be the one that is gone: then
 			// that of the page, whose subscription is for nothing now, is the next server's.
 			const { scope: _, ...here } = server;
-			made = await subscribed(here);
+			made = await subscribed(subscribe, here);
 			server = made ? here : server;
 		}
 		const routes = routesTo(server, next, made);
@@ -233,6 +232,10 @@ export class Home {
 		await this.#config.store.setAll({ wentOn: undefined });
 	}
 }
+
+// The subscription for a server's pushes; null, also where that failed: there are other ways to wake.
+const subscribed = (subscribe: Subscribe, server: Server): Promise<PushSubscription | null> =>
+	subscribe(server).catch((error: unknown) => (console.warn('no push subscription', error), null));
 
 function routesTo(server: Server, device: Device, made: PushSubscription | null): Route[] {
 	return [...(server.direct ? [device.directRoute()] : []), ...(made ? [webPushRoute(made)] : [])];

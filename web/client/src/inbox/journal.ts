@@ -1,3 +1,4 @@
+import { Database } from '../database.js';
 import { type InboxRecord } from './records.js';
 
 /** What a journal keeps under increasing numbers. */
@@ -32,80 +33,38 @@ export class MemoryJournal implements Journal {
 	}
 }
 
-const table = 'records';
-
 /** Keeps the records in IndexedDB. Whoever can run scripts in the origin can read them. */
 export class IndexedDbJournal implements Journal {
-	readonly #name: string;
-	#open: Promise<IDBDatabase> | undefined;
+	readonly #database: Database;
 
 	/** @param name the name of the database, which is made if there is none */
 	constructor(name = 'whisperpush-inbox') {
-		this.#name = name;
+		this.#database = new Database(name, 'records', { autoIncrement: true });
 	}
 
 	async update(after: number, change: (written: readonly Written[]) => { readonly records: readonly InboxRecord[]; readonly inPlace: boolean }): Promise<number> {
-		const database = await this.#opened();
-		const transaction = database.transaction(table, 'readwrite', { durability: 'strict' });
-		const rows = transaction.objectStore(table);
 		let last = after;
-		await new Promise<void>((resolve, reject) => {
-			let failure: { error: unknown } | undefined;
+		await this.#database.change((rows, step) => {
 			const range = IDBKeyRange.lowerBound(after, true);
 			const [keys, values] = [rows.getAllKeys(range), rows.getAll(range)];
-			values.onsuccess = () => {
-				try {
-					const written = (values.result as InboxRecord[]).map((record, i) => ({ number: keys.result[i] as number, record }));
-					last = written.at(-1)?.number ?? after;
-					const { records, inPlace } = change(written);
-					if (inPlace) {
-						rows.clear(); // its numbers go on
-					}
-					for (const record of records) {
-						const put = rows.put(record);
-						put.onsuccess = () => (last = put.result as number);
-					}
-				} catch (error) {
-					failure = { error };
-					transaction.abort();
+			values.onsuccess = () => step(() => {
+				const written = (values.result as InboxRecord[]).map((record, i) => ({ number: keys.result[i] as number, record }));
+				last = written.at(-1)?.number ?? after;
+				const { records, inPlace } = change(written);
+				if (inPlace) {
+					rows.clear(); // its numbers go on
 				}
-			};
-			transaction.oncomplete = () => resolve();
-			transaction.onabort = () => reject(failure ? failure.error : transaction.error);
+				for (const record of records) {
+					const put = rows.put(record);
+					put.onsuccess = () => (last = put.result as number);
+				}
+			});
 		});
 		return last;
 	}
 
 	/** Closes the database. The next call opens it again. */
-	async close(): Promise<void> {
-		const open = this.#open;
-		this.#open = undefined;
-		(await open)?.close();
-	}
-
-	#opened(): Promise<IDBDatabase> {
-		if (this.#open) {
-			return this.#open;
-		}
-		const forget = () => {
-			this.#open = undefined;
-		};
-		const opened = new Promise<IDBDatabase>((resolve, reject) => {
-			const opening = indexedDB.open(this.#name, 1);
-			opening.onupgradeneeded = () => opening.result.createObjectStore(table, { autoIncrement: true });
-			opening.onerror = () => reject(opening.error);
-			opening.onsuccess = () => {
-				const database = opening.result;
-				database.onclose = forget; // the browser cleared the site's data
-				database.onversionchange = () => {
-					forget();
-					database.close();
-				};
-				resolve(database);
-			};
-		});
-		this.#open = opened;
-		opened.catch(forget); // the next call tries again
-		return opened;
+	close(): Promise<void> {
+		return this.#database.close();
 	}
 }
