@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/p2p/enode"
 
 	"whisperpush/durable"
@@ -27,6 +26,7 @@ import (
 	"whisperpush/pushext/fcm"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/archivelog"
 	"whisperpush/whisper"
 	"whisperpush/wnode/door"
 )
@@ -60,7 +60,7 @@ func startNode(w *realServer) (n *realNode, err error) {
 	if err != nil {
 		return nil, err
 	}
-	log := archiveLog{n.archive}
+	log := archivelog.Log{Archive: n.archive}
 	n.push, err = pushserver.New(pushserver.Config{
 		Store: store, PushKey: w.h.cast.push, DiskKey: diskKey, Log: log, Envelopes: log, Sender: noPeers{},
 		Providers: []pushext.Provider{provider}, Limits: pushserver.Limits{PoW: -1, PeerRate: 1e6, PeerBurst: 1e6},
@@ -162,32 +162,6 @@ func (noPeers) Proved(enode.ID)                   {}
 func (noPeers) Answered(enode.ID)                 {}
 func (noPeers) Connected(enode.ID) bool           { return false }
 func (noPeers) Source(id enode.ID) whisper.Source { return whisper.Source(id[:]) }
-
-// archiveLog shows the archive to the push server, as wnode/node does.
-type archiveLog struct{ *archive.Archive }
-
-func (l archiveLog) LogID() []byte {
-	id := l.ID()
-	return id[:]
-}
-
-func (l archiveLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
-	return l.Archive.Follow(ctx, after, func(records []archive.Record) error {
-		var entries []pushext.Entry
-		for _, r := range records {
-			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: r.Topic, Received: r.Received, Data: r.Envelope.Data})
-		}
-		return fn(entries)
-	})
-}
-
-func (l archiveLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
-	records, missing, err := l.Archive.ByHash(ctx, hashes)
-	for _, r := range records {
-		found = append(found, r.Envelope)
-	}
-	return found, missing, err
-}
 
 // pipes is a listener of connections in memory.
 type pipes struct {

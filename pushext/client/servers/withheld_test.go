@@ -20,6 +20,7 @@ import (
 	"whisperpush/pushext/client/evidence"
 	"whisperpush/pushext/pushserver"
 	"whisperpush/pushext/pushwire"
+	"whisperpush/testutil/archivelog"
 	"whisperpush/testutil/network"
 	"whisperpush/whisper"
 )
@@ -50,32 +51,6 @@ func (s *tampered) topic(r archive.Record) whisper.Topic {
 		return whisper.Topic{}
 	}
 	return r.Topic
-}
-
-// tamperedLog is the archive as the push server sees it.
-type tamperedLog struct{ *tampered }
-
-func (l tamperedLog) LogID() []byte {
-	id := l.ID()
-	return id[:]
-}
-
-func (l tamperedLog) Follow(ctx context.Context, after uint64, fn func([]pushext.Entry) error) error {
-	return l.Archive.Follow(ctx, after, func(records []archive.Record) error {
-		var entries []pushext.Entry
-		for _, r := range records {
-			entries = append(entries, pushext.Entry{Seq: r.Seq, Hash: r.Hash, Topic: l.topic(r), Received: r.Received, Data: r.Envelope.Data})
-		}
-		return fn(entries)
-	})
-}
-
-func (l tamperedLog) ByHash(ctx context.Context, hashes []common.Hash) (found []*whisper.Envelope, missing []common.Hash, err error) {
-	records, missing, err := l.Archive.ByHash(ctx, hashes)
-	for _, r := range records {
-		found = append(found, r.Envelope)
-	}
-	return found, missing, err
 }
 
 func (s *tampered) HandleRequest(peer enode.ID, payload []byte) {
@@ -110,9 +85,10 @@ func startTampered(t *testing.T) (s *tampered, peer *network.Peer, pushKey strin
 	nodeKey, err := crypto.GenerateKey()
 	require.NoError(t, err)
 	peer = network.Start(t, network.Options{Key: nodeKey, Whisper: whisper.Config{Archiver: kept, Requests: s}})
+	seen := archivelog.Log{Archive: kept, Topic: s.topic} // the archive as the push server sees it
 	s.push, err = pushserver.New(pushserver.Config{
 		Dir: t.TempDir(), PushKey: key, DiskKey: bytes.Repeat([]byte{7}, pushserver.DiskKeySize),
-		Log: tamperedLog{s}, Envelopes: tamperedLog{s}, Sender: peer.Node, Providers: []pushext.Provider{s}, SkipChallenge: []string{"own"},
+		Log: seen, Envelopes: seen, Sender: peer.Node, Providers: []pushext.Provider{s}, SkipChallenge: []string{"own"},
 	})
 	require.NoError(t, err)
 	require.NoError(t, s.push.Start(t.Context()))
